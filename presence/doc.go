@@ -1,0 +1,24 @@
+// Package presence decides who is online.
+//
+// Sources bring a [Report]: "peer tom, session 7f3a, connected at 10:04:05". It is merged into the peer's [State],
+// and only when the peer's [Status] really turns is there a change. A [Store] keeps one packed State per peer; the
+// [Service] carries reports to it, answers questions from it and ends what has run out.
+//
+// # Rules
+//
+// A peer is [Online] while at least one of its sessions is live. Reports may come late, twice or swapped: a session
+// is ordered by (incarnation, time, offline before online), the greater wins, and the rest changes nothing; within
+// one named incarnation an offline is final. A session is live while its lease runs. Hooks that name neither a
+// session nor a time are summed up per slot, see [Slot].
+//
+// # Units and errors
+//
+// Times are Unix milliseconds in UTC ([Millis]); zero means "not known". A lease is a time.Duration. Every error
+// matches [ErrInvalid], [ErrUnavailable] or [ErrFull] under errors.Is. A peer nobody has reported is not an error: it is
+// [Unknown].
+//
+// # Not in this room
+//
+// No clock (now is an argument), no sockets, no JSON, no Redis: standard library only. rooms_test.go at the root
+// fails when that stops being true.
+package presence

@@ -1,0 +1,380 @@
+package presence
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// The packed form of a state, format 1. Integers are varints unless said otherwise; times are differences to Since, so
+// that the usual state of a hook-fed peer takes some 35 bytes.
+//
+//	0  rev, 8 bytes big endian (a store compares them)
+//	8  1 byte: format (high 4 bits), noded (bit 2), status (bits 0-1)
+//	9  1 byte: cause
+//	10 until when online, last seen when not: 6 bytes big endian
+//	16 since: 6 bytes big endian
+//	22 hold (ms), day, last seen when online, sessions, slots, seen
+const (
+	packFormat = 1
+	packHead   = 22
+	packNoded  = 1 << 2
+)
+
+// ErrCorrupt: bytes that are not a packed state.
+var ErrCorrupt = errors.New("not a packed peer state")
+
+// Pack appends the packed form of st to b.
+func (st *State) Pack(b []byte) []byte {
+	sum := st.Summary()
+	b = binary.BigEndian.AppendUint64(b, st.Rev)
+	flags := byte(packFormat<<4) | byte(st.Status)
+	if sum.Noded {
+		flags |= packNoded
+	}
+	b = append(b, flags, byte(st.Cause))
+	if st.Status == Online {
+		b = append48(b, st.Until)
+	} else {
+		b = append48(b, st.LastSeen)
+	}
+	b = append48(b, st.Since)
+	b = binary.AppendUvarint(b, uint64(st.Hold/time.Millisecond))
+	b = binary.AppendUvarint(b, uint64(st.Day))
+	if st.Status == Online {
+		b = binary.AppendVarint(b, int64(st.LastSeen))
+	}
+	base := st.Since
+	b = binary.AppendUvarint(b, uint64(len(st.Sessions)))
+	for i := range st.Sessions {
+		b = st.Sessions[i].pack(b, base)
+	}
+	b = binary.AppendUvarint(b, uint64(len(st.Slots)))
+	for i := range st.Slots {
+		b = st.Slots[i].pack(b, base)
+	}
+	b = binary.AppendUvarint(b, uint64(len(st.Seen)))
+	for _, s := range st.Seen {
+		b = binary.BigEndian.AppendUint64(b, s.Hash)
+		b = appendMillis(b, s.At, base)
+	}
+	return b
+}
+
+// Rev returns the revision of a packed state; 0 for bytes that are none.
+func Rev(b []byte) uint64 {
+	if len(b) < packHead {
+		return 0
+	}
+	return binary.BigEndian.Uint64(b)
+}
+
+// PeekStatus answers from the first bytes of a packed state what its peer is at now, and whether that also hangs on the
+// beat of a node. It is the hot path of a query. A forgotten or damaged state is Unknown.
+func PeekStatus(b []byte, now Millis, rules *Rules) (status Status, noded bool) {
+	if len(b) < packHead || b[8]>>4 != packFormat {
+		return Unknown, false
+	}
+	flags := b[8]
+	switch Status(flags & 3) {
+	case Online:
+		until := millis48(b[10:])
+		if now < until {
+			return Online, flags&packNoded != 0
+		}
+		if now < until.Add(rules.OfflineMemory) {
+			return Offline, false
+		}
+	case Offline:
+		if now < millis48(b[16:]).Add(rules.OfflineMemory) {
+			return Offline, false
+		}
+	}
+	return Unknown, false
+}
+
+// Unpack replaces st by the state packed in b. It returns an error matching [ErrCorrupt] for bytes that are none.
+func (st *State) Unpack(b []byte) error {
+	if len(b) < packHead {
+		return fmt.Errorf("%w: %d bytes", ErrCorrupt, len(b))
+	}
+	if f := b[8] >> 4; f != packFormat {
+		return fmt.Errorf("%w: format %d, this program reads %d", ErrCorrupt, f, packFormat)
+	}
+	*st = State{
+		Rev: binary.BigEndian.Uint64(b), Status: Status(b[8] & 3), Cause: Cause(b[9]), Since: millis48(b[16:]),
+		Sessions: st.Sessions[:0], Slots: st.Slots[:0], Seen: st.Seen[:0],
+	}
+	if st.Status > Online || st.Cause >= causes {
+		return fmt.Errorf("%w: status %d, cause %d", ErrCorrupt, st.Status, st.Cause)
+	}
+	if st.Status == Online {
+		st.Until = millis48(b[10:])
+	} else {
+		st.LastSeen = millis48(b[10:])
+	}
+	r := unpacker{b: b[packHead:], base: st.Since}
+	st.Hold = r.duration()
+	st.Day = int32(min(r.uvarint(), 1<<31-1))
+	if st.Status == Online {
+		st.LastSeen = Millis(r.varint())
+	}
+	for n := r.count(minSession); n > 0 && !r.bad; n-- {
+		st.Sessions = append(st.Sessions, r.session())
+	}
+	for n := r.count(minSlot); n > 0 && !r.bad; n-- {
+		st.Slots = append(st.Slots, r.slot())
+	}
+	for n := r.count(9); n > 0 && !r.bad; n-- {
+		st.Seen = append(st.Seen, Seen{Hash: r.uint64(), At: r.millis()})
+	}
+	if r.bad || len(r.b) > 0 {
+		return fmt.Errorf("%w: cut short or overlong (%d bytes)", ErrCorrupt, len(b))
+	}
+	return nil
+}
+
+// PeekSummary returns the summary of the state packed in b; the zero Summary for bytes that are none.
+func PeekSummary(b []byte) Summary {
+	if len(b) >= packHead && b[8]>>4 == packFormat && Status(b[8]&3) != Online {
+		hold, n := binary.Uvarint(b[packHead:])
+		if n > 0 && b[9] < byte(causes) && b[8]&3 <= byte(Online) {
+			return Summary{
+				Rev: binary.BigEndian.Uint64(b), Status: Status(b[8] & 3), Cause: Cause(b[9]),
+				LastSeen: millis48(b[10:]), Since: millis48(b[16:]), Hold: time.Duration(min(hold, uint64(MaxLease/time.Millisecond))) * time.Millisecond,
+			}
+		}
+	}
+	var st State
+	if st.Unpack(b) != nil {
+		return Summary{}
+	}
+	return st.Summary()
+}
+
+const (
+	sessionEnded = 1 << iota
+	sessionNoded
+	sessionDevice
+	sessionNamed // has an incarnation
+	sessionHold
+)
+
+const minSession, minSlot = 7, 4 // bytes, for bounding counts before anything is allocated
+
+func (s *Session) pack(b []byte, base Millis) []byte {
+	b = appendSource(b, s.Source)
+	b = appendString(b, string(s.ID))
+	var flags byte
+	if s.Ended {
+		flags |= sessionEnded
+	}
+	if s.Node != "" {
+		flags |= sessionNoded
+	}
+	if s.Device != "" {
+		flags |= sessionDevice
+	}
+	if s.Incarnation != 0 {
+		flags |= sessionNamed
+	}
+	if s.Hold != 0 {
+		flags |= sessionHold
+	}
+	b = append(b, flags, byte(s.Cause))
+	b = appendMillis(b, s.At, base)
+	b = appendMillis(b, s.Start, s.At)
+	if !s.Ended && s.Node == "" {
+		b = appendMillis(b, s.Until, s.At)
+	}
+	if s.Node != "" {
+		b = appendString(b, string(s.Node))
+	}
+	if s.Device != "" {
+		b = appendString(b, s.Device)
+	}
+	if s.Incarnation != 0 {
+		b = appendMillis(b, s.Incarnation, s.At)
+	}
+	if s.Hold != 0 {
+		b = binary.AppendUvarint(b, uint64(s.Hold/time.Millisecond))
+	}
+	return b
+}
+
+func (r *unpacker) session() Session {
+	s := Session{Source: r.source(), ID: SessionID(r.string())}
+	flags := r.byte()
+	s.Cause = r.cause()
+	s.At = r.millis()
+	s.Start = s.At + Millis(r.varint())
+	s.Ended = flags&sessionEnded != 0
+	switch {
+	case s.Ended:
+		s.Until = s.At
+	case flags&sessionNoded != 0:
+		s.Until = forever
+	default:
+		s.Until = s.At + Millis(r.varint())
+	}
+	if flags&sessionNoded != 0 {
+		s.Node = NodeID(r.string())
+	}
+	if flags&sessionDevice != 0 {
+		s.Device = r.string()
+	}
+	if flags&sessionNamed != 0 {
+		s.Incarnation = s.At + Millis(r.varint())
+	}
+	if flags&sessionHold != 0 {
+		s.Hold = r.duration()
+	}
+	return s
+}
+
+func (s *Slot) pack(b []byte, base Millis) []byte {
+	b = appendSource(b, s.Source)
+	b = appendString(b, s.Tag)
+	b = binary.AppendUvarint(b, uint64(s.Open))
+	b = appendMillis(b, s.At, base)
+	b = appendMillis(b, s.Start, base)
+	return appendMillis(b, s.Until, base)
+}
+
+func (r *unpacker) slot() Slot {
+	return Slot{
+		Source: r.source(), Tag: r.string(), Open: int(r.uvarint()),
+		At: r.millis(), Start: r.millis(), Until: r.millis(),
+	}
+}
+
+// sourceCodes are the sources that pack into one byte; the order is part of the format. Others follow a zero.
+var sourceCodes = [...]Source{1: SourceLeanCloud, 2: SourceGateway, 3: SourceAPI}
+
+func appendSource(b []byte, s Source) []byte {
+	for i := 1; i < len(sourceCodes); i++ {
+		if sourceCodes[i] == s {
+			return append(b, byte(i))
+		}
+	}
+	return appendString(append(b, 0), string(s))
+}
+
+func appendString(b []byte, s string) []byte {
+	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
+}
+
+func appendMillis(b []byte, m, base Millis) []byte { return binary.AppendVarint(b, int64(m-base)) }
+
+func append48(b []byte, m Millis) []byte {
+	return append(b, byte(m>>40), byte(m>>32), byte(m>>24), byte(m>>16), byte(m>>8), byte(m))
+}
+
+func millis48(b []byte) Millis {
+	return Millis(b[0])<<40 | Millis(b[1])<<32 | Millis(b[2])<<24 | Millis(b[3])<<16 | Millis(b[4])<<8 | Millis(b[5])
+}
+
+// unpacker reads the variable part. After a mistake bad is set and everything reads as zero.
+type unpacker struct {
+	b    []byte
+	base Millis
+	bad  bool
+}
+
+func (r *unpacker) fail() {
+	r.bad, r.b = true, nil
+}
+
+func (r *unpacker) byte() byte {
+	if len(r.b) == 0 {
+		r.fail()
+		return 0
+	}
+	v := r.b[0]
+	r.b = r.b[1:]
+	return v
+}
+
+func (r *unpacker) cause() Cause {
+	c := Cause(r.byte())
+	if c >= causes {
+		r.fail()
+		return CauseUnknown
+	}
+	return c
+}
+
+func (r *unpacker) uvarint() uint64 {
+	v, n := binary.Uvarint(r.b)
+	if n <= 0 {
+		r.fail()
+		return 0
+	}
+	r.b = r.b[n:]
+	return v
+}
+
+func (r *unpacker) varint() int64 {
+	v, n := binary.Varint(r.b)
+	if n <= 0 {
+		r.fail()
+		return 0
+	}
+	r.b = r.b[n:]
+	return v
+}
+
+// count reads how many elements of at least size bytes follow; more than fit is a mistake.
+func (r *unpacker) count(size int) int {
+	n := r.uvarint()
+	if n > uint64(len(r.b)/size) {
+		r.fail()
+		return 0
+	}
+	return int(n)
+}
+
+func (r *unpacker) uint64() uint64 {
+	if len(r.b) < 8 {
+		r.fail()
+		return 0
+	}
+	v := binary.BigEndian.Uint64(r.b)
+	r.b = r.b[8:]
+	return v
+}
+
+func (r *unpacker) string() string {
+	n := r.uvarint()
+	if n > uint64(len(r.b)) {
+		r.fail()
+		return ""
+	}
+	v := string(r.b[:n])
+	r.b = r.b[n:]
+	return v
+}
+
+func (r *unpacker) source() Source {
+	c := int(r.byte())
+	switch {
+	case c == 0:
+		return Source(r.string())
+	case c >= len(sourceCodes):
+		r.fail()
+		return ""
+	}
+	return sourceCodes[c]
+}
+
+func (r *unpacker) millis() Millis { return r.base + Millis(r.varint()) }
+
+func (r *unpacker) duration() time.Duration {
+	ms := r.uvarint()
+	if ms > uint64(MaxLease/time.Millisecond) {
+		r.fail()
+		return 0
+	}
+	return time.Duration(ms) * time.Millisecond
+}

@@ -1,0 +1,149 @@
+package presence
+
+import (
+	"fmt"
+	"time"
+	"unicode/utf8"
+)
+
+// A Report is what a source says of one session, or, when Session is empty, of one slot.
+type Report struct {
+	App  AppID
+	Peer PeerID
+
+	Source  Source
+	Session SessionID // empty: the source cannot name sessions, and the slot (Source, Tag) is meant
+	Tag     string    // device class of a slot; empty and "default" mean none
+	Node    NodeID    // who holds the session; it lives as long as that node beats. Empty: nobody beats for it
+	Device  string    // platform, for display
+
+	Kind Kind
+	At   Millis // the source's time, or the time of receipt; clamped and judged by [Rules]
+	// Incarnation is the start of the connection under a reused session id; zero when the source does not name it.
+	Incarnation Millis
+	Cause       Cause
+	Reconnect   bool // an automatic login, not one by hand
+
+	// Lease is how long the report stays true without another; zero takes the default of [Rules].
+	// With a Node the node's beat renews it, and Lease is not used.
+	Lease time.Duration
+	// Hold is how long a lost session lingers before watchers hear of it.
+	Hold   time.Duration
+	Policy Policy
+
+	// ID names the delivery: a slot counts one ID once. Empty: every delivery counts. Sessions do not need it, their merge is
+	// idempotent.
+	ID string
+}
+
+// Key returns the peer that the report is about.
+func (r *Report) Key() Key { return Key{r.App, r.Peer} }
+
+// Validate returns an error matching [ErrInvalid] that names what is wrong with r, or nil.
+func (r *Report) Validate() error {
+	if err := CheckPeer(r.Peer); err != nil {
+		return err
+	}
+	for _, f := range []struct{ name, value string }{
+		{"session id", string(r.Session)}, {"tag", r.Tag}, {"node id", string(r.Node)},
+		{"device", r.Device}, {"source", string(r.Source)}, {"report id", r.ID},
+	} {
+		if len(f.value) > MaxName {
+			return fmt.Errorf("%w: the %s has %d bytes, more than %d", ErrInvalid, f.name, len(f.value), MaxName)
+		}
+		if !utf8.ValidString(f.value) {
+			return fmt.Errorf("%w: the %s is not valid UTF-8", ErrInvalid, f.name)
+		}
+	}
+	switch {
+	case r.Source == "":
+		return fmt.Errorf("%w: the report has no source", ErrInvalid)
+	case r.Kind < KindOnline || r.Kind > KindTouch:
+		return fmt.Errorf("%w: the report has no kind", ErrInvalid)
+	case r.At <= 0 || r.At > maxMillis:
+		return fmt.Errorf("%w: the time of the report is out of range", ErrInvalid)
+	case r.Incarnation < 0 || r.Incarnation > maxMillis:
+		return fmt.Errorf("%w: the incarnation is out of range", ErrInvalid)
+	case r.Lease < 0 || r.Lease > MaxLease:
+		return fmt.Errorf("%w: the lease is not between 0 and %v", ErrInvalid, MaxLease)
+	case r.Hold < 0 || r.Hold > MaxHold:
+		return fmt.Errorf("%w: the hold is not between 0 and %v", ErrInvalid, MaxHold)
+	}
+	return nil
+}
+
+const (
+	maxMillis = 1<<47 - 1 // what the packed state can hold: the year 6429
+
+	// MaxLease is the longest lease a report may ask for.
+	MaxLease = 30 * 24 * time.Hour
+	// MaxHold is the longest hold.
+	MaxHold = 10 * time.Minute
+)
+
+// Rules are the settings of the merge. The zero value is not useful; start from [DefaultRules].
+type Rules struct {
+	Lease         time.Duration // of a report that names none and has no node
+	Ahead         time.Duration // a report's time may be this far in the future; more is clamped to now
+	Stale         time.Duration // a report older than this is stale and changes nothing
+	Window        time.Duration // reorder window of hooks without time and session
+	Detect        time.Duration // how long sessions beyond the known number of devices are believed
+	Relearn       time.Duration // a number of devices not reached for this long is lowered
+	OfflineMemory time.Duration // how long offline is remembered; then the peer is unknown
+	Tombstones    time.Duration // how long an ended session is remembered
+	DayOffset     time.Duration // local midnight minus UTC midnight, for "peers seen today"
+}
+
+// DefaultRules returns the defaults of the product.
+func DefaultRules() Rules {
+	return Rules{
+		Lease:         7 * 24 * time.Hour,
+		Ahead:         10 * time.Second,
+		Stale:         24 * time.Hour,
+		Window:        10 * time.Second,
+		Detect:        10 * time.Minute,
+		Relearn:       7 * 24 * time.Hour,
+		OfflineMemory: 7 * 24 * time.Hour,
+		Tombstones:    24 * time.Hour,
+	}
+}
+
+// Admit judges the time of r, heard at now: a time further ahead than a clock may be wrong is clamped to now. It
+// reports false for a report that is too old to count.
+func (ru *Rules) Admit(r *Report, now Millis) bool {
+	if r.At > now.Add(ru.Ahead) {
+		r.At = now
+	}
+	return r.At >= now.Add(-ru.Stale)
+}
+
+// Verdict is what the merge made of a report.
+type Verdict uint8
+
+const (
+	// Taken: the report changed the peer's state.
+	Taken Verdict = iota + 1
+	// Late: a newer word about the session is known; the report changed nothing.
+	Late
+	// Double: the same word is known already; the report changed nothing.
+	Double
+	// Swallowed: an offline that found nothing open, remembered for the reorder window, or the online it cancels.
+	Swallowed
+	// Stale: the report is older than the source may be late; it changed nothing.
+	Stale
+	// Ignored: the report speaks of nothing that is known, such as the end of a session nobody saw begin without a time.
+	Ignored
+	// Full: the peer has as many open sessions as one may have; nothing was counted.
+	Full
+)
+
+func (v Verdict) String() string {
+	return [...]string{"none", "taken", "late", "double", "swallowed", "stale", "ignored", "full"}[min(v, Full)]
+}
+
+// An Outcome tells what became of one report.
+type Outcome struct {
+	Verdict Verdict
+	Turned  bool    // the peer's status turned
+	Summary Summary // the peer after the report
+}

@@ -1,0 +1,215 @@
+package presence
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+)
+
+// Config are the settings of a [Service].
+type Config struct {
+	Rules Rules
+	// Grace is how long leases stand still after a start or an outage of the store, so that what could not be renewed
+	// in between is not taken for gone.
+	Grace time.Duration
+	// Trace is how many of the last reports this process remembers, for answering "why".
+	Trace int
+}
+
+// DefaultConfig returns the defaults of the product.
+func DefaultConfig() Config {
+	return Config{Rules: DefaultRules(), Grace: 30 * time.Second, Trace: 1 << 16}
+}
+
+// A Service carries reports to the store, answers from it and ends what has run out. All doors share one.
+type Service struct {
+	store Store
+	cfg   Config
+	trace *Trace
+	tally *Tally
+	still atomic.Pointer[standstill]
+}
+
+// A standstill is a time in which no lease runs out: leases are judged as of asOf until it is over.
+type standstill struct{ asOf, until Millis }
+
+// NewService returns a service over store.
+func NewService(store Store, cfg Config) *Service {
+	return &Service{store: store, cfg: cfg, trace: NewTrace(cfg.Trace), tally: NewTally()}
+}
+
+// Rules returns the settings of the merge.
+func (s *Service) Rules() *Rules { return &s.cfg.Rules }
+
+// Store returns the store below, for rooms that ask it what the service adds nothing to.
+func (s *Service) Store() Store { return s.store }
+
+// Trace returns the last reports that this process has heard.
+func (s *Service) Trace() *Trace { return s.trace }
+
+// Tally returns the running counts of this process.
+func (s *Service) Tally() *Tally { return s.tally }
+
+// StandStill lets no lease run out until the grace after now is over: leases are judged as of asOf, the last time
+// at which renewals were surely heard. Call it after a start, and when the store is back after an outage.
+func (s *Service) StandStill(asOf, now Millis) {
+	s.still.Store(&standstill{asOf: min(asOf, now), until: now.Add(s.cfg.Grace)})
+}
+
+// Leases returns the time by which leases are judged at now.
+func (s *Service) Leases(now Millis) Millis {
+	if st := s.still.Load(); st != nil && now < st.until {
+		return st.asOf
+	}
+	return now
+}
+
+// Report merges reports heard at now and sets out[i] to what became of reports[i]. When it returns nil every one of them
+// is kept. An invalid report refuses the whole batch before anything is counted.
+func (s *Service) Report(ctx context.Context, reports []Report, now Millis, out []Outcome) error {
+	keys := make([]Key, 0, len(reports))
+	index := make([]int, 0, len(reports))
+	for i := range reports {
+		r := &reports[i]
+		if err := r.Validate(); err != nil {
+			return err
+		}
+		if !s.cfg.Rules.Admit(r, now) {
+			out[i] = Outcome{Verdict: Stale}
+			continue
+		}
+		keys = append(keys, r.Key())
+		index = append(index, i)
+	}
+	leases := s.Leases(now)
+	if len(keys) > 0 {
+		err := s.store.Update(ctx, keys, leases, func(k int, st *State) (e Effect) {
+			i := index[k]
+			out[i], e = st.Apply(&reports[i], leases, &s.cfg.Rules)
+			return e
+		})
+		if err != nil {
+			return fmt.Errorf("apply %d reports: %w", len(keys), err)
+		}
+	}
+	for i := range reports {
+		s.tally.report(reports[i].Source, out[i], now)
+		s.trace.add(&reports[i], out[i], now)
+	}
+	return nil
+}
+
+// Statuses sets out[i] to what peers[i] of app is at now.
+func (s *Service) Statuses(ctx context.Context, app AppID, peers [][]byte, now Millis, out []Status) error {
+	return s.store.Statuses(ctx, app, peers, s.Leases(now), out)
+}
+
+// Summaries sets out[i] to what is known of keys[i] at now.
+func (s *Service) Summaries(ctx context.Context, keys []Key, now Millis, out []Summary) error {
+	if err := s.store.Summaries(ctx, keys, out); err != nil {
+		return err
+	}
+	leases := s.Leases(now)
+	for i := range keys {
+		out[i] = out[i].At(leases, &s.cfg.Rules)
+	}
+	return nil
+}
+
+// sweepBatch bounds how long one sweep holds the store.
+const sweepBatch = 512
+
+// Sweep ends what has run out by now, at the cost of what is due, and returns how many peers turned.
+func (s *Service) Sweep(ctx context.Context, now Millis) (turned int, err error) {
+	leases := s.Leases(now)
+	if leases == now {
+		n, err := s.sweepNodes(ctx, now)
+		turned += n
+		if err != nil {
+			return turned, err
+		}
+	}
+	for {
+		due, err := s.store.Due(ctx, leases, sweepBatch)
+		if err != nil {
+			return turned, fmt.Errorf("ask for what is due: %w", err)
+		}
+		if len(due) == 0 {
+			return turned, nil
+		}
+		outs := make([]Outcome, len(due))
+		err = s.store.Update(ctx, due, leases, func(i int, st *State) (e Effect) {
+			outs[i], e = st.Expire(leases, &s.cfg.Rules)
+			return e
+		})
+		if err != nil {
+			return turned, fmt.Errorf("expire %d peers: %w", len(due), err)
+		}
+		for i := range outs {
+			if outs[i].Turned {
+				turned++
+				s.tally.expired(outs[i])
+			}
+		}
+	}
+}
+
+// sweepNodes ends the sessions of nodes that stopped beating.
+func (s *Service) sweepNodes(ctx context.Context, now Millis) (turned int, err error) {
+	lost, err := s.store.LostNodes(ctx, now)
+	if err != nil {
+		return 0, fmt.Errorf("ask for lost nodes: %w", err)
+	}
+	for _, l := range lost {
+		cause := CauseNodeLost
+		if l.Drained {
+			cause = CauseDrained
+		}
+		for {
+			keys, err := s.store.OnNode(ctx, l.Node, sweepBatch)
+			if err != nil {
+				return turned, fmt.Errorf("ask for the peers of node %q: %w", l.Node, err)
+			}
+			if len(keys) == 0 {
+				break
+			}
+			outs := make([]Outcome, len(keys))
+			err = s.store.Update(ctx, keys, now, func(i int, st *State) (e Effect) {
+				outs[i], e = st.EndNode(l.Node, l.At, now, cause, &s.cfg.Rules)
+				return e
+			})
+			if err != nil {
+				return turned, fmt.Errorf("end %d peers of node %q: %w", len(keys), l.Node, err)
+			}
+			for i := range outs {
+				if outs[i].Turned {
+					turned++
+					s.tally.expired(outs[i])
+				}
+			}
+		}
+		if err := s.store.DropNode(ctx, l.Node); err != nil {
+			return turned, fmt.Errorf("forget node %q: %w", l.Node, err)
+		}
+	}
+	return turned, nil
+}
+
+// Erase forgets peers as if nobody had ever reported them.
+func (s *Service) Erase(ctx context.Context, keys []Key, now Millis) error {
+	err := s.store.Update(ctx, keys, now, func(_ int, st *State) Effect {
+		if st.Forgotten() {
+			return Same
+		}
+		*st = State{Rev: st.Rev}
+		return Shown
+	})
+	if err != nil {
+		return fmt.Errorf("erase %d peers: %w", len(keys), err)
+	}
+	for _, k := range keys {
+		s.trace.erase(k)
+	}
+	return nil
+}

@@ -1,0 +1,321 @@
+package presence
+
+import "time"
+
+const (
+	// maxLive is how many sessions and slots one peer may have open; one more is refused with [ErrFull].
+	maxLive = 1024
+	// maxTombstones is how many ended sessions are remembered, the latest first: a client that reconnects every second under
+	// new session ids must not grow without end. A report later than that many endings may be taken for news.
+	maxTombstones = 64
+)
+
+// State is all that is remembered of one peer. Stores keep it packed, see [State.Pack].
+//
+// What the reports say (Sessions, Slots) is kept apart from what follows from it at a given time (Status and its
+// fields), so that an expiry is a conclusion that a newer report may overturn, never a report itself.
+type State struct {
+	Rev    uint64 // rises with every write; see [NextRev]
+	Status Status
+	Cause  Cause  // why it is offline
+	Since  Millis // when it turned
+	// LastSeen is the latest end of a session: its reported end, or its last sign of life when its lease ran out.
+	LastSeen Millis
+	Until    Millis // while online: when the last lease runs out if nothing more is heard; forever while a node beats
+	Hold     time.Duration
+	Day      int32 // the last local day with an online report, in days since 1970
+
+	Sessions []Session
+	Slots    []Slot
+	Seen     []Seen // deliveries that slots have counted
+}
+
+// Seen remembers one delivery by the hash of its id.
+type Seen struct {
+	Hash uint64
+	At   Millis
+}
+
+// Effect is what a merge did to a state, and so what a store must do with it.
+type Effect uint8
+
+const (
+	// Same: nothing to write.
+	Same Effect = iota
+	// Quiet: write the state; no answer changes but leases.
+	Quiet
+	// Shown: write the state and signal it: some answer changes.
+	Shown
+)
+
+// NextRev returns the revision of a state written at now over one of revision old: it only rises, and starts at the
+// store's time so that it rises over a store that came back empty or with an old copy.
+func NextRev(old uint64, now Millis) uint64 { return max(old+1, uint64(now)) }
+
+// Summary returns the part of st that answers questions.
+func (st *State) Summary() Summary {
+	s := Summary{
+		Rev: st.Rev, Status: st.Status, Cause: st.Cause, Since: st.Since, LastSeen: st.LastSeen, Until: st.Until, Hold: st.Hold,
+	}
+	if st.Status == Online {
+		for i := range st.Sessions {
+			ss := &st.Sessions[i]
+			if !ss.Ended {
+				s.LastSeen = max(s.LastSeen, ss.At)
+				s.Noded = s.Noded || ss.Node != ""
+			}
+		}
+		for i := range st.Slots {
+			s.LastSeen = max(s.LastSeen, st.Slots[i].lastOn())
+		}
+	}
+	return s
+}
+
+// Apply merges r and says what became of it and what the store must do; leases are judged at now. r must be valid and
+// admitted, see [Rules.Admit].
+func (st *State) Apply(r *Report, now Millis, rules *Rules) (Outcome, Effect) {
+	at := r.At
+	lease := r.Lease
+	if lease == 0 {
+		lease = rules.Lease
+	}
+	var (
+		v     Verdict
+		quiet bool // nothing but a lease moved
+	)
+	if r.Session == "" {
+		v, quiet = st.applySlot(r, at, lease, now, rules)
+	} else {
+		v, quiet = st.applySession(r, at, lease, now)
+	}
+	if v == Late || v == Double || v == Ignored || v == Full {
+		return Outcome{Verdict: v, Summary: st.Summary()}, Same
+	}
+	if r.Kind != KindOffline {
+		if day := dayOf(at, rules); day > st.Day {
+			st.Day = day
+			quiet = false
+		}
+	}
+	st.prune(now, rules)
+	turned := st.conclude(now, r.Cause, r.Hold)
+	e := Shown
+	if quiet && !turned {
+		e = Quiet
+	}
+	return Outcome{Verdict: v, Turned: turned, Summary: st.Summary()}, e
+}
+
+func (st *State) applySession(r *Report, at Millis, lease time.Duration, now Millis) (v Verdict, quiet bool) {
+	n := sessionOf(r, at, lease)
+	for i := range st.Sessions {
+		s := &st.Sessions[i]
+		if s.ID == n.ID && s.Source == n.Source {
+			was := s.Live(now)
+			node := s.Node
+			v = s.merge(&n)
+			return v, was && s.Live(now) && s.Node == node
+		}
+	}
+	if !n.Ended && st.open(now) >= maxLive {
+		return Full, false
+	}
+	st.Sessions = append(st.Sessions, n)
+	return Taken, false
+}
+
+// open returns how many sessions and slots are live at now.
+func (st *State) open(now Millis) int {
+	n := 0
+	for i := range st.Sessions {
+		if st.Sessions[i].Live(now) {
+			n++
+		}
+	}
+	for i := range st.Slots {
+		if st.Slots[i].Live(now) {
+			n++
+		}
+	}
+	return n
+}
+
+// Expire draws the conclusions of time alone: leases that have run out by now. Stores call it for the peers that
+// are due. It returns Same when nothing was due.
+func (st *State) Expire(now Millis, rules *Rules) (Outcome, Effect) {
+	forgotten := st.forget(now, rules)
+	turned := st.conclude(now, CauseExpired, 0) || forgotten
+	pruned := st.prune(now, rules)
+	o := Outcome{Verdict: Taken, Turned: turned, Summary: st.Summary()}
+	switch {
+	case turned:
+		return o, Shown
+	case pruned:
+		return o, Quiet
+	}
+	return o, Same
+}
+
+// EndNode ends the sessions that hang on node, which was last heard of in time for a lease until at.
+func (st *State) EndNode(node NodeID, at, now Millis, cause Cause, rules *Rules) (Outcome, Effect) {
+	hit := false
+	for i := range st.Sessions {
+		s := &st.Sessions[i]
+		if s.Node == node && !s.Ended {
+			// Not an end that anybody reported: the session lapses, and a newer word from a node that lives opens it again.
+			s.Node, s.Until, s.Cause, hit = "", max(at, s.At), cause, true
+		}
+	}
+	if !hit {
+		return Outcome{Verdict: Double, Summary: st.Summary()}, Same
+	}
+	turned := st.conclude(now, cause, 0)
+	return Outcome{Verdict: Taken, Turned: turned, Summary: st.Summary()}, Shown
+}
+
+// conclude derives Status and its fields from the sessions and slots at now; cause and hold are those of whatever
+// made the caller ask. It reports whether the status turned.
+func (st *State) conclude(now Millis, cause Cause, hold time.Duration) bool {
+	var (
+		until, start Millis
+		ended        Millis // the latest end
+		known        bool
+	)
+	for i := range st.Sessions {
+		s := &st.Sessions[i]
+		known = true
+		if s.Live(now) {
+			until = max(until, s.Until)
+			if start == 0 || s.Start < start {
+				start = s.Start
+			}
+			continue
+		}
+		st.LastSeen = max(st.LastSeen, s.At)
+		if e := s.end(); e > ended {
+			ended = e
+			if !s.Ended {
+				hold = s.Hold
+			}
+		}
+	}
+	for i := range st.Slots {
+		s := &st.Slots[i]
+		known = known || s.known()
+		if s.Live(now) {
+			until = max(until, s.Until)
+			if start == 0 || s.Start < start {
+				start = s.Start
+			}
+			continue
+		}
+		st.LastSeen = max(st.LastSeen, s.lastSeen())
+		ended = max(ended, s.end())
+	}
+	switch {
+	case until > 0 && st.Status == Online:
+		st.Until = until
+		return false
+	case until > 0:
+		st.Status, st.Cause, st.Hold, st.Since, st.Until = Online, CauseUnknown, 0, start, until
+		return true
+	case st.Status == Online || st.Status == Unknown && known:
+		st.Status, st.Cause, st.Hold, st.Since, st.Until = Offline, cause, hold, max(ended, st.LastSeen), 0
+		return true
+	}
+	return false
+}
+
+// forget makes a peer unknown that has been offline longer than offline is remembered.
+func (st *State) forget(now Millis, rules *Rules) bool {
+	if st.Status != Offline || now < st.Since.Add(rules.OfflineMemory) {
+		return false
+	}
+	*st = State{Rev: st.Rev, Day: st.Day}
+	return true
+}
+
+// Forgotten reports whether nothing of st is worth keeping.
+func (st *State) Forgotten() bool {
+	return st.Status == Unknown && len(st.Sessions) == 0 && len(st.Slots) == 0
+}
+
+// prune drops tombstones that are old or too many, slots with nothing to remember, and old delivery ids.
+func (st *State) prune(now Millis, rules *Rules) bool {
+	before := len(st.Sessions) + len(st.Slots) + len(st.Seen)
+	old := now.Add(-rules.Tombstones)
+	dead := 0
+	kept := st.Sessions[:0]
+	for _, s := range st.Sessions {
+		if s.Live(now) || s.end() > old {
+			if !s.Live(now) {
+				dead++
+			}
+			kept = append(kept, s)
+		}
+	}
+	st.Sessions = kept
+	for ; dead > maxTombstones; dead-- {
+		st.dropOldest(now)
+	}
+	slots := st.Slots[:0]
+	for i := range st.Slots {
+		if !st.Slots[i].empty(now, rules) {
+			slots = append(slots, st.Slots[i])
+		}
+	}
+	st.Slots = slots
+	seen := st.Seen[:0]
+	for _, s := range st.Seen {
+		if s.At > now.Add(-rules.Detect) {
+			seen = append(seen, s)
+		}
+	}
+	if len(seen) > maxTombstones {
+		seen = seen[len(seen)-maxTombstones:]
+	}
+	st.Seen = seen
+	return len(st.Sessions)+len(st.Slots)+len(st.Seen) != before
+}
+
+// dropOldest removes the tombstone that ended first.
+func (st *State) dropOldest(now Millis) {
+	oldest := -1
+	for i := range st.Sessions {
+		s := &st.Sessions[i]
+		if !s.Live(now) && (oldest < 0 || s.end() < st.Sessions[oldest].end()) {
+			oldest = i
+		}
+	}
+	if oldest >= 0 {
+		st.Sessions = append(st.Sessions[:oldest], st.Sessions[oldest+1:]...)
+	}
+}
+
+// Deadline returns the earliest time at which [State.Expire] has something to do, or 0 when it never has: the end of
+// the earliest lease that runs, or the end of the memory of an offline peer.
+func (st *State) Deadline(rules *Rules) Millis {
+	if st.Status == Offline {
+		return st.Since.Add(rules.OfflineMemory)
+	}
+	if st.Status != Online || st.Until == forever {
+		// A lapsed session beside one whose node beats turns nothing; it is pruned with the next write.
+		return 0
+	}
+	return st.Until
+}
+
+// On reports whether a session of st hangs on node.
+func (st *State) On(node NodeID) bool {
+	for i := range st.Sessions {
+		if s := &st.Sessions[i]; s.Node == node && !s.Ended {
+			return true
+		}
+	}
+	return false
+}
+
+func dayOf(at Millis, rules *Rules) int32 {
+	return int32(at.Add(rules.DayOffset) / Millis(24*time.Hour/time.Millisecond))
+}

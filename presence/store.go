@@ -1,0 +1,71 @@
+package presence
+
+import (
+	"context"
+	"time"
+)
+
+// A Merge changes the state of the i-th peer of an update in place and says what that did. A store may call it again
+// for the same peer with a newer state; only the last call counts, so it must not add up anything outside.
+type Merge func(i int, st *State) Effect
+
+// A Store keeps one packed [State] per peer. It has no clock: now is the time by which leases are judged.
+//
+// Its methods may be called by many goroutines at once. Every error matches [ErrUnavailable] or [ErrFull]; after an error
+// of Update some of its peers may be written, and since merging is idempotent the caller may send all of them again.
+// The contract is spelled out, and tested, in store/storetest.
+type Store interface {
+	// Statuses sets out[i] to what peers[i] of app is at now. Ids may be any bytes. This is the road of a query: one call,
+	// whatever the number of ids. It keeps neither slice.
+	Statuses(ctx context.Context, app AppID, peers [][]byte, now Millis, out []Status) error
+	// Summaries sets out[i] to the summary of keys[i] as it was last written; the caller applies [Summary.At].
+	Summaries(ctx context.Context, keys []Key, out []Summary) error
+	// Load reads the whole state of one peer; an unknown peer is the zero state.
+	Load(ctx context.Context, key Key, st *State) error
+
+	// Update calls merge for every key with its present state and keeps what merge made of it, in order for keys that
+	// repeat. When it returns nil, every state is as durable as the store can make it and visible to every later call on
+	// this store. A state that is Forgotten is removed. The store sets Rev, see [NextRev].
+	Update(ctx context.Context, keys []Key, now Millis, merge Merge) error
+
+	// Due returns up to limit peers whose [State.Deadline] has come by now, for this caller to settle by Update. What it
+	// returns costs in proportion to what is due, not to what is known.
+	Due(ctx context.Context, now Millis, limit int) ([]Key, error)
+	// List returns up to limit peers of app that are online at now, after cursor ("" starts), and the cursor that goes on
+	// ("" when there are no more). A peer that is online throughout is returned exactly once, whatever else changes.
+	List(ctx context.Context, app AppID, cursor string, limit int, now Millis) (peers []PeerID, next string, err error)
+	// Counts counts the peers of app.
+	Counts(ctx context.Context, app AppID, now Millis) (Counts, error)
+
+	// Beat says that node lives for another lease from now. With drained it is the last beat: the node is going, and what
+	// hangs on it ends with CauseDrained.
+	Beat(ctx context.Context, node NodeID, lease time.Duration, drained bool, now Millis) error
+	// LostNodes returns the nodes whose lease has run out by now and whose sessions this caller is to end.
+	LostNodes(ctx context.Context, now Millis) ([]LostNode, error)
+	// OnNode returns up to limit peers that have a session on node; none are left when it returns none.
+	OnNode(ctx context.Context, node NodeID, limit int) ([]Key, error)
+	// DropNode forgets node.
+	DropNode(ctx context.Context, node NodeID) error
+
+	// Listen has the store call fn with the peers whose answers have changed, soon after they have; nil stands for all
+	// peers, when the store may have missed some. A signal says "look again", never what is there. fn must not block. It
+	// returns how to stop.
+	Listen(fn func(keys []Key)) (stop func())
+
+	// Close flushes and releases what the store holds. Calls after it match [ErrUnavailable].
+	Close() error
+}
+
+// A LostNode is a node that has not beaten for its lease.
+type LostNode struct {
+	Node    NodeID
+	At      Millis // when its lease ran out
+	Drained bool
+}
+
+// Counts are the peers of one app.
+type Counts struct {
+	Online int64 // now
+	Known  int64 // online, or offline and remembered
+	Today  int64 // distinct peers that came online on the present local day
+}
