@@ -45,8 +45,12 @@ func (r *Report) Validate() error {
 		return err
 	}
 	for _, f := range []struct{ name, value string }{
-		{"session id", string(r.Session)}, {"tag", r.Tag}, {"node id", string(r.Node)},
-		{"device", r.Device}, {"source", string(r.Source)}, {"report id", r.ID},
+		{"session id", string(r.Session)},
+		{"tag", r.Tag},
+		{"node id", string(r.Node)},
+		{"device", r.Device},
+		{"source", string(r.Source)},
+		{"report id", r.ID},
 	} {
 		if len(f.value) > MaxName {
 			return fmt.Errorf("%w: the %s has %d bytes, more than %d", ErrInvalid, f.name, len(f.value), MaxName)

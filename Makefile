@@ -1,0 +1,48 @@
+# Two commands matter: `go run ./cmd/rollcall serve`, and `make test`.
+
+GOFUMPT     = go run mvdan.cc/gofumpt@v0.12.0
+STATICCHECK = go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOVULNCHECK = go run golang.org/x/vuln/cmd/govulncheck@v1.9.0
+
+.PHONY: all setup test test-faults truth lint fuzz bench bench-once cluster build
+
+all: test lint
+
+build: ## the binary, in ./rollcall
+	CGO_ENABLED=0 go build -trimpath -o rollcall ./cmd/rollcall
+
+setup: ## what the tests need, by apt, when it is missing
+	@.ci/setup
+
+test: setup ## every test, under the race detector; nothing skips itself
+	go test -race -shuffle=on -timeout 15m ./...
+	go run ./presence/truth
+
+test-faults: setup ## the long ones: killed and frozen stores, failovers, full disks
+	go test -tags faults -run Fault -timeout 20m ./...
+
+truth: ## how often presence is wrong, told by a simulation
+	go run ./presence/truth
+
+lint: ## format, vet, staticcheck, and known vulnerabilities where the database can be reached
+	@bad=$$($(GOFUMPT) -l $$(git ls-files '*.go' | grep -v '\.pb\.go$$')); [ -z "$$bad" ] || { echo "not gofumpt-ed:"; echo "$$bad"; exit 1; }
+	go vet ./...
+	go vet -tags faults ./...
+	$(STATICCHECK) -tags faults ./...
+	@.ci/vuln $(GOVULNCHECK)
+
+FUZZTIME ?= 60s
+fuzz: ## every fuzz target for FUZZTIME
+	@.ci/fuzz $(FUZZTIME)
+
+bench: setup ## rollcall beside its rivals, in one run
+	bench/setup.sh
+	cd bench && go run .
+
+bench-once: setup ## every benchmark once, so that none rots
+	go test -run '^$$' -bench . -benchtime 1x -timeout 15m ./...
+	bench/setup.sh
+	cd bench && go vet ./... && go test ./... && go run . -quick
+
+cluster: setup ## two nodes and a Redis on this machine, to try them out
+	deploy/cluster.sh
