@@ -29,6 +29,8 @@ type Service struct {
 	trace *Trace
 	tally *Tally
 	still atomic.Pointer[standstill]
+
+	flights flights
 }
 
 // A standstill is a time in which no lease runs out: leases are judged as of asOf until it is over.
@@ -84,7 +86,7 @@ func (s *Service) Report(ctx context.Context, reports []Report, now Millis, out 
 	}
 	leases := s.Leases(now)
 	if len(keys) > 0 {
-		err := s.store.Update(ctx, keys, leases, func(k int, st *State) (e Effect) {
+		err := s.update(ctx, keys, now, func(k int, st *State) (e Effect) {
 			i := index[k]
 			out[i], e = st.Apply(&reports[i], leases, &s.cfg.Rules)
 			return e
@@ -139,7 +141,7 @@ func (s *Service) Sweep(ctx context.Context, now Millis) (turned int, err error)
 			return turned, nil
 		}
 		outs := make([]Outcome, len(due))
-		err = s.store.Update(ctx, due, leases, func(i int, st *State) (e Effect) {
+		err = s.update(ctx, due, now, func(i int, st *State) (e Effect) {
 			outs[i], e = st.Expire(leases, &s.cfg.Rules)
 			return e
 		})
@@ -175,7 +177,7 @@ func (s *Service) sweepNodes(ctx context.Context, now Millis) (turned int, err e
 				break
 			}
 			outs := make([]Outcome, len(keys))
-			err = s.store.Update(ctx, keys, now, func(i int, st *State) (e Effect) {
+			err = s.update(ctx, keys, now, func(i int, st *State) (e Effect) {
 				outs[i], e = st.EndNode(l.Node, l.At, now, cause, &s.cfg.Rules)
 				return e
 			})
@@ -198,7 +200,7 @@ func (s *Service) sweepNodes(ctx context.Context, now Millis) (turned int, err e
 
 // Erase forgets peers as if nobody had ever reported them.
 func (s *Service) Erase(ctx context.Context, keys []Key, now Millis) error {
-	err := s.store.Update(ctx, keys, now, func(_ int, st *State) Effect {
+	err := s.update(ctx, keys, now, func(_ int, st *State) Effect {
 		if st.Forgotten() {
 			return Same
 		}

@@ -1,0 +1,96 @@
+package presence
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// Shared is what a store adds that several processes write to. A store without it is written by this process alone,
+// and the [Service] keeps the books itself.
+type Shared interface {
+	// Epoch names the identity of what is stored. Revisions of two epochs cannot be compared: after a restore or an empty
+	// restart the epoch is another one.
+	Epoch() uint64
+	// Horizon returns a revision such that every write of that or a lesser one, whoever made it, is visible to a read
+	// that starts now, and every other write gets a greater one. It may lag; it must not be ahead.
+	Horizon(now Millis) uint64
+}
+
+// flights knows which writes are under way, so that a token can name a revision below all of them. A write takes off
+// at its time, or just above the last horizon given out when the clock stands behind that.
+type flights struct {
+	mu     sync.Mutex
+	under  map[uint64]int
+	failed []failure
+	given  uint64
+}
+
+// A failure is a write that ended with an error and may still come to be seen.
+type failure struct {
+	start uint64
+	at    Millis
+}
+
+// failedFor is how long a failed write holds the horizon back: longer than any store goes on with a call it gave up.
+const failedFor = 10 * time.Second
+
+func (f *flights) enter(now Millis) uint64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	start := max(uint64(now), f.given+1)
+	if f.under == nil {
+		f.under = map[uint64]int{}
+	}
+	f.under[start]++
+	return start
+}
+
+func (f *flights) leave(start uint64, now Millis, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err != nil {
+		f.failed = append(f.failed, failure{start, now})
+		return
+	}
+	f.land(start)
+}
+
+func (f *flights) land(start uint64) {
+	if f.under[start]--; f.under[start] <= 0 {
+		delete(f.under, start)
+	}
+}
+
+func (f *flights) horizon(now Millis) uint64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for len(f.failed) > 0 && now >= f.failed[0].at.Add(failedFor) {
+		f.land(f.failed[0].start)
+		f.failed = f.failed[1:]
+	}
+	h := max(uint64(now), f.given+1)
+	for start := range f.under {
+		h = min(h, start)
+	}
+	f.given = h - 1
+	return f.given
+}
+
+// Horizon returns a revision below that of every write that is not yet visible: whoever reads after asking and later
+// asks for all that is newer misses nothing.
+func (s *Service) Horizon(now Millis) uint64 {
+	if shared, ok := s.store.(Shared); ok {
+		return shared.Horizon(now)
+	}
+	return s.flights.horizon(now)
+}
+
+// update writes through the store under the eyes of [Service.Horizon]. The time it hands down gives revisions only;
+// what merge needs of leases it carries itself.
+func (s *Service) update(ctx context.Context, keys []Key, now Millis, merge Merge) error {
+	start := s.flights.enter(now)
+	err := s.store.Update(ctx, keys, Millis(start), merge)
+	s.flights.leave(start, now, err)
+	return err
+}
