@@ -1,0 +1,20 @@
+// Package configload fills a plain struct from a YAML file, the environment and the command line, and names every
+// mistake with its place: file, line and column, or the variable, or the flag.
+//
+// # Rules
+//
+// The struct holds the defaults when loading starts. What is applied later wins: file, then environment, then flags.
+// A key is the field's name in snake case, nested keys are joined by dots: presence.offline_memory. An unknown key is
+// a mistake, and the nearest known one is named. Nothing stops at the first mistake.
+//
+// # Tags
+//
+// A field may carry `config:"name,option,..."`: a name instead of the derived one, or "-" for a field that is not a
+// setting; the options are inline (a struct whose keys belong to the level above), secret (the value is never shown),
+// bytes (an integer that may be written 64KiB) and lines (a list that takes no environment variable). Fields that are
+// functions, interfaces, channels or pointers are no settings.
+//
+// # Not in this room
+//
+// What a setting means, and which values go together: that is the Validate of the room that owns it.
+package configload
