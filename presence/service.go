@@ -9,7 +9,7 @@ import (
 
 // Config are the settings of a [Service].
 type Config struct {
-	Rules Rules
+	Rules Rules `config:",inline"`
 	// Grace is how long leases stand still after a start or an outage of the store, so that what could not be renewed
 	// in between is not taken for gone.
 	Grace time.Duration

@@ -134,6 +134,22 @@ func (p Policy) String() string {
 	return "sum"
 }
 
+// MarshalText returns the name of p.
+func (p Policy) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
+
+// UnmarshalText takes "sum" or "last".
+func (p *Policy) UnmarshalText(b []byte) error {
+	switch string(b) {
+	case "sum":
+		*p = PolicySum
+	case "last":
+		*p = PolicyLast
+	default:
+		return fmt.Errorf("%w: the policy is sum or last, not %.40q", ErrInvalid, b)
+	}
+	return nil
+}
+
 // Millis is a point in time: Unix milliseconds in UTC. Zero means that the time is not known.
 type Millis int64
 

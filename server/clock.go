@@ -1,0 +1,19 @@
+package server
+
+import (
+	"time"
+
+	"rollcall/presence"
+)
+
+// A Clock tells the time in steps of the monotonic clock from the wall time at which it was made.
+type Clock struct{ start time.Time }
+
+// NewClock returns a clock that starts at the wall's time.
+func NewClock() Clock { return Clock{start: time.Now()} }
+
+// Now returns the time. It never steps, whatever happens to the wall clock.
+func (c Clock) Now() presence.Millis { return presence.MillisOf(c.start).Add(c.Up()) }
+
+// Up returns how long the clock has run.
+func (c Clock) Up() time.Duration { return time.Since(c.start) }

@@ -1,0 +1,181 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+
+	"rollcall/presence"
+)
+
+// Config is everything that can be set. Start from [DefaultConfig]; the zero value is not useful.
+type Config struct {
+	// Listen is the address of the app listener: what apps, IM servers and gateways reach. ":3000" is port 3000 on every
+	// address of this machine; port 0 takes any free port.
+	Listen string
+	// Admin is the address of the operator listener (health, metrics, status). It asks for no key, so keep it on
+	// loopback or on a network of your own.
+	Admin string
+	// Data is the directory that holds the keys and, with the embedded store, all state. Empty keeps everything in memory:
+	// a restart forgets it.
+	Data string
+	// Profiling opens /debug/pprof/ on the operator listener.
+	Profiling bool
+	// Sweep is how often leases that have run out are looked for, between 50ms and 1s. A lease ends at most this late.
+	Sweep time.Duration
+
+	HTTP     HTTP
+	Log      Log
+	Presence presence.Config
+
+	// Apps are the tenants, each with its own keys. When none is written here nor in the environment, an app with fresh
+	// keys is made at the first start and kept in the data directory.
+	Apps []App
+}
+
+// HTTP are the limits of both listeners.
+type HTTP struct {
+	// HeaderTimeout is how long a client may take to send the head of a request.
+	HeaderTimeout time.Duration
+	// BodyTimeout is how long a client may take to send a whole request, from its first byte.
+	BodyTimeout time.Duration
+	// IdleTimeout is how long a connection may wait for its next request.
+	IdleTimeout time.Duration
+	// MaxHeader is the largest head of a request.
+	MaxHeader int `config:",bytes"`
+	// StopTimeout is how long requests under way may take when the server stops.
+	StopTimeout time.Duration
+}
+
+// Log says how the log is written. It goes to standard error.
+type Log struct {
+	// Format is text or json.
+	Format string
+	// Level is the least level that is written: debug, info, warn or error.
+	Level string
+}
+
+// An App is a tenant: peers of two apps never meet. A key that is left out shuts the door it would open.
+type App struct {
+	// ID is what clients send as X-LC-Id.
+	ID string
+	// AppKey lets apps ask. It is inside every copy of the app, so it is no secret against users.
+	AppKey Secret `config:",secret"`
+	// MasterKey lets the app's servers do everything.
+	MasterKey Secret `config:",secret"`
+	// HookKey lets the IM service report.
+	HookKey Secret `config:",secret"`
+	// AndroidKey signs the requests of Android apps built with safe initialisation.
+	AndroidKey Secret `config:",secret"`
+}
+
+// MinSecret is the fewest bytes that a key may have.
+const MinSecret = 16
+
+// DefaultConfig returns the defaults.
+func DefaultConfig() Config {
+	return Config{
+		Listen: ":3000",
+		Admin:  "127.0.0.1:3001",
+		Data:   "rollcall-data",
+		Sweep:  500 * time.Millisecond,
+		HTTP: HTTP{
+			HeaderTimeout: 5 * time.Second,
+			BodyTimeout:   10 * time.Second,
+			IdleTimeout:   60 * time.Second,
+			MaxHeader:     16 << 10,
+			StopTimeout:   1500 * time.Millisecond,
+		},
+		Log:      Log{Format: "text", Level: "info"},
+		Presence: presence.DefaultConfig(),
+	}
+}
+
+// Validate returns every mistake in c, joined; each begins with the key of its setting.
+func (c *Config) Validate() error {
+	errs := []error{
+		address("listen", c.Listen), address("admin", c.Admin),
+		oneOf("log.format", c.Log.Format, "text", "json"),
+		oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error"),
+		between("sweep", c.Sweep, 50*time.Millisecond, time.Second),
+		between("http.header_timeout", c.HTTP.HeaderTimeout, time.Second, time.Minute),
+		between("http.body_timeout", c.HTTP.BodyTimeout, time.Second, 5*time.Minute),
+		between("http.idle_timeout", c.HTTP.IdleTimeout, time.Second, time.Hour),
+		between("http.stop_timeout", c.HTTP.StopTimeout, 0, time.Minute),
+	}
+	if c.HTTP.MaxHeader < 4<<10 || c.HTTP.MaxHeader > 1<<20 {
+		errs = append(errs, errors.New("http.max_header is not between 4KiB and 1MiB"))
+	}
+	if c.HTTP.HeaderTimeout > c.HTTP.BodyTimeout {
+		errs = append(errs, errors.New("http.header_timeout is longer than http.body_timeout, which covers it"))
+	}
+	if c.Listen == c.Admin && !strings.HasSuffix(c.Listen, ":0") {
+		errs = append(errs, errors.New("admin is the same address as listen; the operator listener needs one of its own"))
+	}
+	return errors.Join(errs...)
+}
+
+// Validate returns every mistake in a, joined; each begins with the key of its setting.
+func (a *App) Validate() error {
+	var errs []error
+	if a.ID == "" {
+		errs = append(errs, errors.New("id is missing; it is what clients send as X-LC-Id"))
+	}
+	if strings.ContainsAny(a.ID, " \t\r\n,") {
+		errs = append(errs, errors.New("id has a space or a comma in it"))
+	}
+	keys := []struct {
+		name  string
+		value Secret
+	}{{"app_key", a.AppKey}, {"master_key", a.MasterKey}, {"hook_key", a.HookKey}, {"android_key", a.AndroidKey}}
+	for i, k := range keys {
+		if k.value == "" {
+			continue
+		}
+		if n := len(k.value); n < MinSecret {
+			errs = append(errs, fmt.Errorf("%s has %d bytes; a key has at least %d", k.name, n, MinSecret))
+		}
+		if strings.ContainsAny(k.value.Reveal(), " \t\r\n,") {
+			errs = append(errs, fmt.Errorf("%s has a space or a comma in it, which no header can carry", k.name))
+		}
+		for _, other := range keys[:i] {
+			if other.value == k.value {
+				errs = append(errs, fmt.Errorf("%s is the same as %s; who knows one would hold the rights of both", k.name, other.name))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func address(key, value string) error {
+	_, port, err := net.SplitHostPort(value)
+	if err != nil {
+		if _, numeric := strconv.Atoi(value); numeric == nil {
+			return fmt.Errorf("%s is %q; did you mean %q?", key, value, ":"+value)
+		}
+		return fmt.Errorf("%s is %.60q, not an address such as :3000 or 127.0.0.1:3000", key, value)
+	}
+	if n, err := strconv.ParseUint(port, 10, 64); err != nil || n > 65535 {
+		return fmt.Errorf("%s is %.60q; a port is a number from 0 to 65535", key, value)
+	}
+	return nil
+}
+
+func between(key string, value, low, high time.Duration) error {
+	if value < low || value > high {
+		return fmt.Errorf("%s is %v, not between %v and %v", key, value, low, high)
+	}
+	return nil
+}
+
+func oneOf(key, value string, words ...string) error {
+	for _, w := range words {
+		if value == w {
+			return nil
+		}
+	}
+	return fmt.Errorf("%s is %.40q, not one of %s", key, value, strings.Join(words, ", "))
+}
