@@ -187,3 +187,11 @@ func (l *Loader) Err() error {
 
 // Warnings returns what is no mistake but worth a look.
 func (l *Loader) Warnings() Problems { return l.warnings.sorted() }
+
+// Mark notes that key, an entry of a list that the caller added itself, was written at where.
+func (l *Loader) Mark(key, where string) {
+	l.places[key] = place{where: where}
+	if _, ok := l.keys[key]; !ok {
+		l.keys[key] = Key{Path: key}
+	}
+}

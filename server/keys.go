@@ -1,0 +1,136 @@
+package server
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// KeysFile holds the keys of the app that the first start made, in the data directory. It is written so that a shell can
+// read it, in LeanEngine's own names, which LeanCloud's SDKs understand too.
+const KeysFile = "keys.env"
+
+// The lengths are LeanCloud's.
+const (
+	idLength  = 24
+	keyLength = 24
+)
+
+// makeApp returns an app with fresh keys.
+func makeApp() App {
+	return App{
+		ID:        token(idLength),
+		AppKey:    Secret(token(keyLength)),
+		MasterKey: Secret(token(keyLength)),
+		HookKey:   Secret(token(keyLength)),
+	}
+}
+
+// token returns n random letters and digits: at 24 of 62, 142 bits.
+func token(n int) string {
+	const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+	out := make([]byte, 0, n)
+	var b [1]byte
+	for len(out) < n {
+		_, _ = rand.Read(b[:]) // never fails, says crypto/rand
+		if int(b[0]) < 4*len(letters) {
+			out = append(out, letters[int(b[0])%len(letters)])
+		}
+	}
+	return string(out)
+}
+
+// keysIn returns the app kept in dir, and made when it was not there and had to be made. An empty dir keeps nothing.
+func keysIn(dir string) (app App, made bool, err error) {
+	if dir == "" {
+		return makeApp(), true, nil
+	}
+	name := filepath.Join(dir, KeysFile)
+	b, err := os.ReadFile(name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		app = makeApp()
+		return app, true, writeKeys(name, app)
+	case err != nil:
+		return App{}, false, err
+	}
+	app, err = parseKeys(b)
+	if err != nil {
+		return App{}, false, fmt.Errorf("%s: %w", name, err)
+	}
+	return app, false, nil
+}
+
+func parseKeys(b []byte) (App, error) {
+	var app App
+	s := bufio.NewScanner(bytes.NewReader(b))
+	for s.Scan() {
+		line := strings.TrimSpace(strings.TrimPrefix(s.Text(), "\ufeff"))
+		if line == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		name, value, ok := strings.Cut(line, "=")
+		if !ok {
+			return App{}, errors.New("a line is neither NAME=value nor a comment")
+		}
+		if name == "LEANCLOUD_APP_ID" {
+			app.ID = value
+		}
+		for _, v := range leanVariables {
+			if v.name == name {
+				*v.field(&app) = Secret(value)
+			}
+		}
+	}
+	if err := s.Err(); err != nil {
+		return App{}, err
+	}
+	return app, app.Validate()
+}
+
+// writeKeys writes the file so that after a crash it is either whole or not there.
+func writeKeys(name string, app App) error {
+	var b strings.Builder
+	b.WriteString("# The app that rollcall made at its first start. Whoever reads this file may do everything with its peers.\n")
+	fmt.Fprintf(&b, "LEANCLOUD_APP_ID=%s\n", app.ID)
+	for _, v := range leanVariables {
+		if value := *v.field(&app); value != "" {
+			fmt.Fprintf(&b, "%s=%s\n", v.name, value.Reveal())
+		}
+	}
+	return writeWhole(name, []byte(b.String()))
+}
+
+// writeWhole replaces the file called name by b, readable by its owner only, and syncs it.
+func writeWhole(name string, b []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(name), ".new-*") // mode 0600
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name()) // nothing is there any more when all went well
+	_, err = f.Write(b)
+	if err == nil {
+		err = f.Sync()
+	}
+	if e := f.Close(); err == nil {
+		err = e
+	}
+	if err == nil {
+		err = os.Rename(f.Name(), name)
+	}
+	if err != nil {
+		return err
+	}
+	d, err := os.Open(filepath.Dir(name))
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
+}
