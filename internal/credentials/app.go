@@ -1,0 +1,24 @@
+package credentials
+
+import "log/slog"
+
+// An App is a tenant and its secrets. A secret left empty is not configured, and whatever needs it is refused.
+type App struct {
+	ID         string
+	Key        string // shipped in apps: what clients may ask
+	MasterKey  string // servers only
+	HookKey    string // the IM service
+	AndroidKey string // signatures of Android apps built with a native key
+}
+
+// String returns the id: an App never prints its secrets.
+func (a App) String() string { return "app " + a.ID }
+
+// GoString is String, for %#v.
+func (a App) GoString() string { return a.String() }
+
+// LogValue is the id, for slog.
+func (a App) LogValue() slog.Value { return slog.StringValue(a.ID) }
+
+// MarshalText is the id, for encoders that walk over fields.
+func (a App) MarshalText() ([]byte, error) { return []byte(a.ID), nil }
