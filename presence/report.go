@@ -41,7 +41,11 @@ func (r *Report) Key() Key { return Key{r.App, r.Peer} }
 
 // Validate returns an error matching [ErrInvalid] that names what is wrong with r, or nil.
 func (r *Report) Validate() error {
-	if err := CheckPeer(r.Peer); err != nil {
+	most := MaxPeer
+	if r.Source == SourceLeanCloud {
+		most = MaxHookPeer
+	}
+	if err := checkPeer(r.Peer, most); err != nil {
 		return err
 	}
 	for _, f := range []struct{ name, value string }{

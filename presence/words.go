@@ -31,6 +31,10 @@ const (
 // MaxPeer is the longest peer id that a report may name, in bytes. Queries may ask for longer ones; they are unknown.
 const MaxPeer = 256
 
+// MaxHookPeer is the longest peer id that a hook of the LeanCloud dialect may name, in bytes: the recipe stores whatever it
+// is sent, and apps have used ids of a thousand characters.
+const MaxHookPeer = 4096
+
 // MaxName is the longest session id, tag, source, node id and device name, in bytes.
 const MaxName = 256
 
@@ -176,12 +180,14 @@ func (m Millis) Add(d time.Duration) Millis { return m + Millis(d/time.Milliseco
 func (m Millis) Sub(n Millis) time.Duration { return time.Duration(m-n) * time.Millisecond }
 
 // CheckPeer returns an error matching [ErrInvalid] when id cannot be reported: it must be 1 to [MaxPeer] bytes of UTF-8.
-func CheckPeer(id PeerID) error {
+func CheckPeer(id PeerID) error { return checkPeer(id, MaxPeer) }
+
+func checkPeer(id PeerID, most int) error {
 	switch {
 	case id == "":
 		return fmt.Errorf("%w: the peer id is empty", ErrInvalid)
-	case len(id) > MaxPeer:
-		return fmt.Errorf("%w: the peer id has %d bytes, more than %d", ErrInvalid, len(id), MaxPeer)
+	case len(id) > most:
+		return fmt.Errorf("%w: the peer id has %d bytes, more than %d", ErrInvalid, len(id), most)
 	case !utf8.ValidString(string(id)):
 		return fmt.Errorf("%w: the peer id is not valid UTF-8", ErrInvalid)
 	}
