@@ -1,0 +1,7 @@
+// Package redistest starts real Redis servers for tests: one alone, a primary with replica and Sentinels, and a cluster
+// of six, all on loopback, on free ports and in directories of their own. Its [Proxy] stands between a client and a
+// server and can freeze, cut, delay and slice what passes.
+//
+// Every process it starts dies with the test process, whatever becomes of that: the kernel is asked to kill it. Nothing
+// here is a fake; what a test sees is what redis-server does.
+package redistest

@@ -1,0 +1,143 @@
+package redistest
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// A Server is one redis-server and its directory. Kill and Start may alternate; the address stays.
+type Server struct {
+	Addr string
+	Dir  string
+
+	port int
+	args []string
+	p    *process
+}
+
+// New makes a server on a free port, with more arguments for redis-server, and starts it. It keeps nothing on disk unless
+// the arguments say otherwise. Whoever calls it calls Close.
+func New(args ...string) (*Server, error) {
+	ports, err := freePorts(1)
+	if err != nil {
+		return nil, err
+	}
+	return newOn(ports[0], args...)
+}
+
+func newOn(port int, args ...string) (*Server, error) {
+	dir, err := os.MkdirTemp("", "redistest")
+	if err != nil {
+		return nil, fmt.Errorf("make a directory for redis: %w", err)
+	}
+	s := &Server{Addr: loopback(port), Dir: dir, port: port, args: args}
+	if err := s.Start(); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// Run starts a server that ends with the test.
+func Run(t testing.TB, args ...string) *Server {
+	t.Helper()
+	s, err := New(args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	return s
+}
+
+// Start starts the server again on its port and directory, and waits until it answers. More arguments count for this
+// time only.
+func (s *Server) Start(more ...string) error {
+	args := []string{
+		"--port", fmt.Sprint(s.port), "--bind", "127.0.0.1", "--dir", s.Dir, "--save", "", "--appendonly", "no",
+		"--enable-debug-command", "local", "--loglevel", "warning", "--repl-diskless-sync-delay", "0",
+	}
+	args = append(append(args, s.args...), more...)
+	p, err := start("redis-server", args...)
+	if err != nil {
+		return err
+	}
+	s.p = p
+	err = until(20*time.Second, func() error {
+		if !p.running() {
+			return fmt.Errorf("redis-server ended: %s", p.out)
+		}
+		_, err := s.Try("PING")
+		if err != nil && (strings.Contains(err.Error(), "NOAUTH") || strings.Contains(err.Error(), "MASTERDOWN")) {
+			err = nil
+		}
+		return err
+	})
+	if err != nil {
+		p.kill()
+		return fmt.Errorf("start redis-server on %s: %w", s.Addr, err)
+	}
+	return nil
+}
+
+// Kill ends the server by SIGKILL and returns when it is gone.
+func (s *Server) Kill() { s.p.kill() }
+
+// Freeze stops the process where it stands: its connections stay open and silent.
+func (s *Server) Freeze() { s.p.signal(syscall.SIGSTOP) }
+
+// Thaw lets a frozen server go on.
+func (s *Server) Thaw() { s.p.signal(syscall.SIGCONT) }
+
+// Running reports whether the process lives.
+func (s *Server) Running() bool { return s.p.running() }
+
+// Pid returns the process id, for reading its CPU time.
+func (s *Server) Pid() int { return s.p.cmd.Process.Pid }
+
+// Close kills the server and removes its directory.
+func (s *Server) Close() {
+	if s.p != nil {
+		s.p.kill()
+	}
+	_ = os.RemoveAll(s.Dir)
+}
+
+// Try runs one command on a connection of its own.
+func (s *Server) Try(args ...string) (any, error) {
+	c, err := Dial(s.Addr)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	return c.Do(args...)
+}
+
+// Do runs one command and fails the test when it fails.
+func (s *Server) Do(t testing.TB, args ...string) any {
+	t.Helper()
+	v, err := s.Try(args...)
+	if err != nil {
+		t.Fatalf("redis %s: %v", s.Addr, err)
+	}
+	return v
+}
+
+// Info returns one field of INFO.
+func (s *Server) Info(t testing.TB, section, field string) string {
+	t.Helper()
+	text, _ := s.Do(t, "INFO", section).(string)
+	return infoField(text, field)
+}
+
+func infoField(text, field string) string {
+	for line := range strings.Lines(text) {
+		if v, ok := strings.CutPrefix(strings.TrimSpace(line), field+":"); ok {
+			return v
+		}
+	}
+	return ""
+}
