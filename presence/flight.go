@@ -86,6 +86,15 @@ func (s *Service) Horizon(now Millis) uint64 {
 	return s.flights.horizon(now)
 }
 
+// Epoch names the identity of what is stored, for tokens: revisions of two epochs cannot be compared. A store of this
+// process alone gets another one with every start.
+func (s *Service) Epoch() uint64 {
+	if shared, ok := s.store.(Shared); ok {
+		return shared.Epoch()
+	}
+	return s.epoch
+}
+
 // update writes through the store under the eyes of [Service.Horizon]. The time it hands down gives revisions only;
 // what merge needs of leases it carries itself.
 func (s *Service) update(ctx context.Context, keys []Key, now Millis, merge Merge) error {

@@ -3,6 +3,7 @@ package presence
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"sync/atomic"
 	"time"
 )
@@ -31,6 +32,7 @@ type Service struct {
 	still atomic.Pointer[standstill]
 
 	flights flights
+	epoch   uint64
 }
 
 // A standstill is a time in which no lease runs out: leases are judged as of asOf until it is over.
@@ -38,7 +40,7 @@ type standstill struct{ asOf, until Millis }
 
 // NewService returns a service over store.
 func NewService(store Store, cfg Config) *Service {
-	return &Service{store: store, cfg: cfg, trace: NewTrace(cfg.Trace), tally: NewTally()}
+	return &Service{store: store, cfg: cfg, trace: NewTrace(cfg.Trace), tally: NewTally(), epoch: rand.Uint64()}
 }
 
 // Rules returns the settings of the merge.

@@ -1,0 +1,34 @@
+// Package watch tells those who follow peers what becomes of them.
+//
+// A presence watch is a register, not a log. A [Watcher] gets a snapshot of every peer it follows, then changes; several
+// changes of a peer may be merged into the latest, its versions only rise, and once it is quiet the last word is right.
+// Nobody is told of a peer he did not ask for.
+//
+// # How
+//
+// The store signals "look again" ([presence.Store.Listen]). The [Hub] marks the peers that somebody watches, and at most
+// once a tick reads all that are marked in one call, compares what a watcher may see and queues what differs. A watcher
+// holds one mark per peer, never a message per change, so it is bounded however slow it reads; what it takes is
+// always the latest. A change is put into JSON once, whoever many read it.
+//
+// # Hold
+//
+// A peer whose session was lost, not logged out, is told offline only when its hold is over. When it is back by then
+// nothing is told, not even that its online began anew: to watchers the interruption did not happen. A watcher that
+// arrives while a peer is held sees it as the others do.
+//
+// # Tokens
+//
+// A [Token] names what a watcher surely knows: every write up to a horizon, of one list of peers, in one epoch of the
+// store. Resuming with it tells all that may be newer, often a little more; a token that cannot be used gets a snapshot.
+// The horizon lags some seconds behind, so that a signal on its way is not taken for told.
+//
+// # Units and errors
+//
+// Errors match [ErrClosed], [ErrLimit] or presence.ErrUnavailable under errors.Is.
+//
+// # Not in this room
+//
+// No sockets and no write deadlines: the doors (edge/sse, edge/gateway) own their connections and close a watcher that
+// takes nothing.
+package watch

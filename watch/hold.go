@@ -1,0 +1,84 @@
+package watch
+
+import (
+	"container/heap"
+	"time"
+
+	"rollcall/presence"
+)
+
+// unwrittenHold is how long an expiry that nobody has written is left to the sweep, which knows the hold.
+const unwrittenHold = 2 * time.Second
+
+// lost reports whether an offline of this cause may be the hiccup of a connection and not the will of somebody.
+func lost(c presence.Cause) bool {
+	switch c {
+	case presence.CauseLogout, presence.CauseKicked, presence.CauseReplaced:
+		return false
+	}
+	return true
+}
+
+// hold reports whether what was read of e, told online so far, is to be kept back. It counts what its holds came to.
+func (h *Hub) hold(e *entry, old *Word, raw, seen presence.Summary, start time.Time, now presence.Millis) bool {
+	if old.Status != presence.Online {
+		return false
+	}
+	if seen.Status != presence.Offline || !lost(seen.Cause) {
+		if !e.heldUntil.IsZero() {
+			if seen.Status == presence.Online {
+				e.resumed = seen.Since
+				h.stats.hidden.Add(1)
+			}
+			e.heldUntil = time.Time{}
+		}
+		return false
+	}
+	guess := unwritten(raw, seen)
+	if e.heldUntil.IsZero() || e.guessed && !guess {
+		wait := unwrittenHold
+		if !guess {
+			// By the wall clock, but never longer than the hold itself, whatever the clock does.
+			wait = min(seen.Hold, max(0, seen.Since.Add(seen.Hold).Sub(now)))
+		}
+		if wait <= 0 {
+			e.heldUntil = time.Time{}
+			return false
+		}
+		e.heldUntil, e.guessed = start.Add(wait), guess
+		heap.Push(&h.held, holding{e.heldUntil, e})
+		if !guess {
+			h.stats.held.Add(1)
+		}
+		return true
+	}
+	if start.Before(e.heldUntil) {
+		return true
+	}
+	e.heldUntil = time.Time{}
+	return false
+}
+
+// A holding is one entry in the order in which holds end; it is void when the entry's own time is another.
+type holding struct {
+	due time.Time
+	e   *entry
+}
+
+type holds []holding
+
+func (h holds) Len() int           { return len(h) }
+func (h holds) Less(i, j int) bool { return h[i].due.Before(h[j].due) }
+func (h holds) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
+func (h *holds) Push(x any)        { *h = append(*h, x.(holding)) }
+
+func (h *holds) Pop() any {
+	old := *h
+	n := len(old) - 1
+	x := old[n]
+	old[n] = holding{}
+	*h = old[:n]
+	return x
+}
+
+func (h *holds) pop() holding { return heap.Pop(h).(holding) }

@@ -1,0 +1,317 @@
+package watch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"rollcall/presence"
+)
+
+// What a watcher may do next is all that these tell.
+var (
+	// ErrClosed: the watcher or the hub was closed; [Watcher.Reason] says why.
+	ErrClosed = errors.New("watcher closed")
+	// ErrLimit: more peers or watchers than one may have.
+	ErrLimit = errors.New("limit reached")
+)
+
+// Config are the settings of a [Hub].
+type Config struct {
+	Tick     time.Duration // the least time between two frames to a watcher; default 250 ms
+	Mark     time.Duration // the longest silence on a stream; default 15 s
+	Lag      time.Duration // how far tokens stay behind, longer than a signal of the store may take; default 5 s
+	Buffer   int           // bytes that one batch may take once encoded; default 64 KiB
+	Peers    int           // how many peers one watcher may follow; default 3,000
+	Watchers int           // how many watchers there may be; default 50,000
+}
+
+// DefaultConfig returns the defaults of the product.
+func DefaultConfig() Config {
+	return Config{
+		Tick: 250 * time.Millisecond, Mark: 15 * time.Second, Lag: 5 * time.Second,
+		Buffer: 64 << 10, Peers: 3000, Watchers: 50_000,
+	}
+}
+
+// Validate returns an error that names the first setting that cannot be.
+func (c *Config) Validate() error {
+	for _, f := range []struct {
+		name string
+		ok   bool
+	}{
+		{"tick", c.Tick > 0 && c.Tick <= 10*time.Second},
+		{"mark", c.Mark >= time.Second},
+		{"lag", c.Lag >= time.Second},
+		{"buffer", c.Buffer >= 4<<10},
+		{"peers", c.Peers > 0},
+		{"watchers", c.Watchers > 0},
+	} {
+		if !f.ok {
+			return fmt.Errorf("watch.%s is out of range", f.name)
+		}
+	}
+	return nil
+}
+
+// A Hub follows the peers that somebody watches. One goroutine reads them; no caller of the store waits for it.
+type Hub struct {
+	service *presence.Service
+	cfg     Config
+	stats   counters
+
+	mu       sync.RWMutex // guards peers, watchers, entry.links and slot.pos
+	peers    map[presence.Key]*entry
+	watchers map[*Watcher]struct{}
+	closed   bool
+
+	dirtyMu sync.Mutex // after mu
+	dirty   []*entry
+	all     atomic.Bool // every watched peer is dirty
+
+	wake    chan struct{}
+	quit    chan struct{}
+	done    chan struct{}
+	silence func() // stops the store's signals
+
+	ticket atomic.Uint64             // counts reads
+	shore  atomic.Pointer[shoreline] // what tokens may name now
+
+	// Of the hub's goroutine alone.
+	held    holds
+	samples []sample
+	next    time.Time // before this no pass begins
+}
+
+// An entry is one watched peer.
+type entry struct {
+	key   presence.Key
+	word  atomic.Pointer[Word] // nil until it is first read
+	need  atomic.Uint64        // a watcher that knows all up to this need not be told
+	dirty atomic.Bool
+	links []link
+
+	// Of the hub's goroutine alone.
+	heldUntil time.Time       // zero: not held
+	guessed   bool            // held because its expiry is not written yet
+	resumed   presence.Millis // the since of the online that a hold hid
+}
+
+// A link is one watcher of a peer, and which of its slots that is.
+type link struct {
+	w    *Watcher
+	slot int32
+}
+
+// New returns a hub over service, listening and running.
+func New(service *presence.Service, cfg Config) *Hub {
+	h := &Hub{
+		service: service, cfg: cfg,
+		peers: map[presence.Key]*entry{}, watchers: map[*Watcher]struct{}{},
+		wake: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{}),
+	}
+	h.shore.Store(&shoreline{epoch: service.Epoch()})
+	h.silence = service.Store().Listen(h.hear)
+	go h.run()
+	return h
+}
+
+// Close ends every watcher with reason and the hub's goroutine, and waits for it.
+func (h *Hub) Close(reason Reason) {
+	h.mu.Lock()
+	if h.closed {
+		h.mu.Unlock()
+		<-h.done
+		return
+	}
+	h.closed = true
+	all := make([]*Watcher, 0, len(h.watchers))
+	for w := range h.watchers {
+		all = append(all, w)
+	}
+	h.mu.Unlock()
+	for _, w := range all {
+		w.Close(reason)
+	}
+	h.silence()
+	close(h.quit)
+	<-h.done
+}
+
+// Config returns the settings of the hub.
+func (h *Hub) Config() Config { return h.cfg }
+
+// hear takes a signal of the store. It must not block.
+func (h *Hub) hear(keys []presence.Key) {
+	if keys == nil {
+		h.stats.signals.Add(1)
+		h.all.Store(true)
+		h.prod()
+		return
+	}
+	h.stats.signals.Add(int64(len(keys)))
+	h.mu.RLock()
+	if len(h.peers) > 0 {
+		for i := range keys {
+			if e := h.peers[keys[i]]; e != nil {
+				h.soil(e)
+			}
+		}
+	}
+	h.mu.RUnlock()
+}
+
+// soil marks e to be read again.
+func (h *Hub) soil(e *entry) {
+	if !e.dirty.CompareAndSwap(false, true) {
+		return
+	}
+	h.dirtyMu.Lock()
+	h.dirty = append(h.dirty, e)
+	h.dirtyMu.Unlock()
+	h.prod()
+}
+
+// prod wakes the hub's goroutine.
+func (h *Hub) prod() {
+	select {
+	case h.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Watch follows peers of app from now on. With the token of an earlier watch of the same peers the watcher is first told
+// what may have changed since; with none, or one that cannot be used, it is told everything. Peers named twice count
+// once. The caller must close the watcher.
+func (h *Hub) Watch(ctx context.Context, app presence.AppID, peers []presence.PeerID, token string) (*Watcher, error) {
+	w := &Watcher{hub: h, app: app, wake: make(chan struct{}, 1), list: appFingerprint(app)}
+	h.mu.Lock()
+	switch {
+	case h.closed:
+		h.mu.Unlock()
+		return nil, ErrClosed
+	case len(h.watchers) >= h.cfg.Watchers:
+		h.mu.Unlock()
+		h.stats.refused.Add(1)
+		return nil, fmt.Errorf("%w: %d watchers are open", ErrLimit, h.cfg.Watchers)
+	}
+	h.watchers[w] = struct{}{}
+	h.mu.Unlock()
+
+	slots, err := w.join(ctx, peers)
+	if err != nil {
+		w.Close(ReasonUnavailable)
+		return nil, err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed {
+		return nil, ErrClosed
+	}
+	w.index = nil // most lists never change
+	if w.since(token, slots) {
+		h.stats.resumes.Add(1)
+	} else {
+		if token != "" {
+			h.stats.resyncs.Add(1)
+		}
+		for _, s := range slots {
+			w.slots[s].state |= isFresh
+			w.fresh = append(w.fresh, s)
+		}
+	}
+	w.greet = true
+	return w, nil
+}
+
+// enter returns the entry of key with w linked to it. The caller holds mu.
+func (h *Hub) enter(key presence.Key, w *Watcher, slot int32) (e *entry, pos int32) {
+	e = h.peers[key]
+	if e == nil {
+		e = &entry{key: key}
+		h.peers[key] = e
+	}
+	e.links = append(e.links, link{w, slot})
+	return e, int32(len(e.links) - 1)
+}
+
+// part unlinks the watcher at pos of e. The caller holds mu.
+func (h *Hub) part(e *entry, pos int32) {
+	last := len(e.links) - 1
+	if int(pos) != last {
+		moved := e.links[last]
+		e.links[pos] = moved
+		moved.w.slots[moved.slot].pos = pos
+	}
+	e.links[last] = link{}
+	e.links = e.links[:last]
+	if last == 0 {
+		delete(h.peers, e.key)
+	} else if cap(e.links) > 64 && last < cap(e.links)/4 {
+		e.links = append(make([]link, 0, last*2), e.links...)
+	}
+}
+
+// fill reads the entries that nobody has read yet.
+func (h *Hub) fill(ctx context.Context, entries []*entry) error {
+	if len(entries) == 0 {
+		return nil
+	}
+	ticket := h.ticket.Add(1)
+	now := presence.MillisOf(time.Now())
+	raw, err := h.read(ctx, entries)
+	if err != nil {
+		return err
+	}
+	leases := h.service.Leases(now)
+	for i, e := range entries {
+		seen := raw[i].At(leases, h.service.Rules())
+		w := h.wordOf(e.key.Peer, raw[i], seen, ticket)
+		need := w.Version
+		if unwritten(raw[i], seen) {
+			need = always
+		}
+		// The hub's own read is as new, or newer; a second reader's is the same thing.
+		if e.word.CompareAndSwap(nil, w) {
+			e.need.CompareAndSwap(0, need)
+		}
+	}
+	return nil
+}
+
+const always = ^uint64(0)
+
+func (h *Hub) read(ctx context.Context, entries []*entry) ([]presence.Summary, error) {
+	keys := make([]presence.Key, len(entries))
+	for i, e := range entries {
+		keys[i] = e.key
+	}
+	raw := make([]presence.Summary, len(keys))
+	if err := h.service.Store().Summaries(ctx, keys, raw); err != nil {
+		h.stats.failures.Add(1)
+		return nil, fmt.Errorf("read %d watched peers: %w", len(keys), err)
+	}
+	return raw, nil
+}
+
+// wordOf puts seen into a word; the version is that of the state it was read from, or of the moment time turned it.
+func (h *Hub) wordOf(peer presence.PeerID, raw, seen presence.Summary, ticket uint64) *Word {
+	w := &Word{Peer: peer, Status: seen.Status, Version: raw.Rev, ticket: ticket}
+	switch seen.Status {
+	case presence.Online:
+		w.Since = seen.Since
+	case presence.Offline:
+		w.Since, w.LastSeen, w.Cause = seen.Since, seen.LastSeen, seen.Cause
+		if raw.Status == presence.Online {
+			w.Version = max(raw.Rev+1, uint64(seen.Since))
+		}
+	case presence.Unknown:
+		if raw.Status == presence.Offline {
+			w.Version = max(raw.Rev+1, uint64(raw.Since.Add(h.service.Rules().OfflineMemory)))
+		}
+	}
+	return w
+}

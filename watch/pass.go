@@ -1,0 +1,212 @@
+package watch
+
+import (
+	"context"
+	"time"
+
+	"rollcall/presence"
+)
+
+const (
+	idlePass    = time.Second // how often the horizon moves when nothing else happens
+	readAtOnce  = 4096        // peers in one call to the store
+	readPatient = 5 * time.Second
+)
+
+// run reads what is dirty until the hub is closed: at once after a quiet time, else a tick after the last time.
+func (h *Hub) run() {
+	defer close(h.done)
+	t := time.NewTimer(idlePass)
+	defer t.Stop()
+	for {
+		select {
+		case <-h.quit:
+			return
+		case <-h.wake:
+		case <-t.C:
+		}
+		if wait := time.Until(h.next); wait > 0 {
+			t.Reset(wait)
+			select {
+			case <-h.quit:
+				return
+			case <-t.C:
+			}
+		}
+		h.pass()
+		t.Reset(h.untilNext())
+	}
+}
+
+// untilNext returns how long the hub may sleep when nobody wakes it.
+func (h *Hub) untilNext() time.Duration {
+	d := idlePass
+	if len(h.held) > 0 {
+		d = min(d, time.Until(h.held[0].due))
+	}
+	return max(d, time.Millisecond)
+}
+
+// pass reads every dirty peer once and tells its watchers what differs, each of them at most one frame.
+func (h *Hub) pass() {
+	start := time.Now()
+	now := presence.MillisOf(start)
+	epoch := h.service.Epoch()
+	if epoch != h.shore.Load().epoch {
+		h.all.Store(true)
+		h.samples = h.samples[:0]
+		h.shore.Store(&shoreline{epoch: epoch})
+	}
+	h.sample(start, now)
+	entries := h.collect(start)
+	var changed []*entry
+	for len(entries) > 0 {
+		part := entries[:min(len(entries), readAtOnce)]
+		ctx, cancel := context.WithTimeout(context.Background(), readPatient)
+		ticket := h.ticket.Add(1)
+		raw, err := h.read(ctx, part)
+		cancel()
+		if err != nil {
+			for _, e := range entries {
+				h.soil(e)
+			}
+			h.next = time.Now().Add(h.cfg.Tick)
+			h.tell(changed)
+			return // tokens stay where they are until everything is read again
+		}
+		for i, e := range part {
+			if h.judge(e, raw[i], ticket, start, now) {
+				changed = append(changed, e)
+			}
+		}
+		entries = entries[len(part):]
+	}
+	// A pass that told nobody delays the next only as much as keeps a storm of signals from costing a storm of reads.
+	h.next = start.Add(h.cfg.Tick / 10)
+	if len(changed) > 0 {
+		h.next = start.Add(h.cfg.Tick)
+	}
+	h.tell(changed)
+	h.advance(start)
+	h.stats.passes.Add(1)
+}
+
+// collect takes what is to be read: the dirty peers and those whose hold is over.
+func (h *Hub) collect(now time.Time) []*entry {
+	for len(h.held) > 0 && !h.held[0].due.After(now) {
+		if due := h.held.pop(); due.e.heldUntil.Equal(due.due) {
+			h.soil(due.e)
+		}
+	}
+	if h.all.Swap(false) {
+		h.mu.RLock()
+		for _, e := range h.peers {
+			h.soil(e)
+		}
+		h.mu.RUnlock()
+	}
+	h.dirtyMu.Lock()
+	entries := h.dirty
+	h.dirty = nil
+	h.dirtyMu.Unlock()
+	for _, e := range entries {
+		e.dirty.Store(false) // a signal from here on asks for another read
+	}
+	return entries
+}
+
+// judge takes what was read of e and reports whether its watchers are to be told.
+func (h *Hub) judge(e *entry, raw presence.Summary, ticket uint64, start time.Time, now presence.Millis) bool {
+	seen := raw.At(h.service.Leases(now), h.service.Rules())
+	n := h.wordOf(e.key.Peer, raw, seen, ticket)
+	for {
+		old := e.word.Load()
+		if old == nil {
+			if !e.word.CompareAndSwap(nil, n) {
+				continue // a new watcher read it meanwhile
+			}
+			h.owe(e, n.Version, raw, seen)
+			return true
+		}
+		if old.ticket > ticket {
+			return false // a new watcher's read began after this one
+		}
+		if h.hold(e, old, raw, seen, start, now) {
+			e.need.Store(always)
+			return false
+		}
+		if old.same(n) || old.Status == presence.Online && seen.Status == presence.Online && seen.Since == e.resumed {
+			h.owe(e, max(n.Version, old.Version), raw, seen)
+			return false
+		}
+		if n.Version <= old.Version {
+			n.Version = old.Version + 1
+		}
+		e.resumed = 0
+		h.owe(e, n.Version, raw, seen)
+		e.word.Store(n)
+		h.stats.changes.Add(1)
+		return true
+	}
+}
+
+// owe says which resuming watchers must be told of e: those that do not surely know all up to rev. One that was read
+// elsewhere may have been held there past the time of its write, so a lost peer is owed for its hold and a little longer.
+func (h *Hub) owe(e *entry, rev uint64, raw, seen presence.Summary) {
+	switch {
+	case unwritten(raw, seen):
+		rev = always
+	case seen.Status == presence.Offline && seen.Hold > 0:
+		rev += uint64((seen.Hold + h.cfg.Lag) / time.Millisecond)
+	}
+	e.need.Store(rev)
+}
+
+// tell queues the words of changed with their watchers and then wakes each watcher once.
+func (h *Hub) tell(changed []*entry) {
+	if len(changed) == 0 {
+		return
+	}
+	var woken []*Watcher
+	h.mu.RLock()
+	for _, e := range changed {
+		for _, l := range e.links {
+			if l.w.queueUp(l.slot) {
+				woken = append(woken, l.w)
+			}
+		}
+	}
+	h.mu.RUnlock()
+	for _, w := range woken {
+		w.prod()
+	}
+}
+
+// A shoreline is what tokens may name: every write up to horizon has been queued with whoever watches its peer.
+type shoreline struct{ epoch, horizon uint64 }
+
+// A sample is a horizon that will be safe to name once the signals of its time have surely come.
+type sample struct {
+	at      time.Time
+	horizon uint64
+}
+
+func (h *Hub) sample(at time.Time, now presence.Millis) {
+	if n := len(h.samples); n > 0 && at.Sub(h.samples[n-1].at) < idlePass/2 {
+		return
+	}
+	h.samples = append(h.samples, sample{at, h.service.Horizon(now)})
+}
+
+// advance moves the shoreline after a pass that began at start and read everything.
+func (h *Hub) advance(start time.Time) {
+	n := 0
+	for n < len(h.samples) && start.Sub(h.samples[n].at) >= h.cfg.Lag {
+		n++
+	}
+	if n == 0 {
+		return
+	}
+	h.shore.Store(&shoreline{epoch: h.shore.Load().epoch, horizon: h.samples[n-1].horizon})
+	h.samples = h.samples[:copy(h.samples, h.samples[n:])]
+}

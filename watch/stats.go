@@ -1,0 +1,62 @@
+package watch
+
+import "sync/atomic"
+
+// Stats are the counts of a hub since it started, and what it holds now.
+type Stats struct {
+	Watchers int // open now
+	Peers    int // watched now, each counted once
+
+	Signals  int64 // peers that the store said to look at again
+	Passes   int64 // rounds of reading
+	Failures int64 // reads that the store did not answer
+	Changes  int64 // words that differed from the last
+	Told     int64 // words given to watchers
+	Batches  int64 // frames they came in
+	Marks    int64
+	Holds    int64 // offlines that were held back
+	Hidden   int64 // of those, how many were back in time
+	Resumes  int64 // tokens that went on
+	Resyncs  int64 // tokens that got a snapshot
+	Refused  int64 // watches refused for a limit
+	Closed   map[Reason]int64
+}
+
+type counters struct {
+	signals, passes, failures, changes, told, batches, marks, held, hidden, resumes, resyncs, refused atomic.Int64
+
+	gone, slow, shutdown, unavailable, expired atomic.Int64
+}
+
+func (c *counters) of(r Reason) *atomic.Int64 {
+	switch r {
+	case ReasonSlow:
+		return &c.slow
+	case ReasonShutdown:
+		return &c.shutdown
+	case ReasonUnavailable:
+		return &c.unavailable
+	case ReasonExpired:
+		return &c.expired
+	}
+	return &c.gone
+}
+
+func (c *counters) close(r Reason) { c.of(r).Add(1) }
+
+// Stats returns the counts of h.
+func (h *Hub) Stats() Stats {
+	c := &h.stats
+	s := Stats{
+		Signals: c.signals.Load(), Passes: c.passes.Load(), Failures: c.failures.Load(), Changes: c.changes.Load(),
+		Told: c.told.Load(), Batches: c.batches.Load(), Marks: c.marks.Load(), Holds: c.held.Load(), Hidden: c.hidden.Load(),
+		Resumes: c.resumes.Load(), Resyncs: c.resyncs.Load(), Refused: c.refused.Load(), Closed: map[Reason]int64{},
+	}
+	for _, r := range Reasons() {
+		s.Closed[r] = c.of(r).Load()
+	}
+	h.mu.RLock()
+	s.Watchers, s.Peers = len(h.watchers), len(h.peers)
+	h.mu.RUnlock()
+	return s
+}

@@ -1,0 +1,444 @@
+package watch
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"rollcall/presence"
+)
+
+// Reason says why a watcher was closed. It is on the wire and in metrics.
+type Reason string
+
+// The reasons.
+const (
+	ReasonGone        Reason = "gone"        // the client went away
+	ReasonSlow        Reason = "slow"        // the client took nothing for too long
+	ReasonShutdown    Reason = "shutdown"    // the server is going; connect again
+	ReasonUnavailable Reason = "unavailable" // the store did not answer when the watch began
+	ReasonExpired     Reason = "expired"     // the right to watch ran out
+)
+
+// Reasons lists every reason.
+func Reasons() []Reason {
+	return []Reason{ReasonGone, ReasonSlow, ReasonShutdown, ReasonUnavailable, ReasonExpired}
+}
+
+// Kind says what a batch is.
+type Kind uint8
+
+// The kinds of batch.
+const (
+	Snapshot Kind = iota + 1 // words about peers that are newly watched
+	Resume                   // words that may be newer than the token
+	Change                   // words that differ from the last
+	Mark                     // nothing happened
+)
+
+func (k Kind) String() string {
+	return [...]string{"none", "snapshot", "resume", "change", "mark"}[min(k, Mark)]
+}
+
+// A Batch is what a watcher is told in one frame.
+type Batch struct {
+	Kind  Kind
+	Words []*Word // valid until the next call of Next
+	More  bool    // of a snapshot or a resume: it goes on in the next batch
+	// Token is what the watcher knows once it has taken this batch; zero while more is queued.
+	Token Token
+}
+
+// A Watcher follows some peers of one app. Next is for one goroutine at a time; the rest may be called by any.
+type Watcher struct {
+	hub  *Hub
+	app  presence.AppID
+	wake chan struct{}
+
+	mu      sync.Mutex // after the hub's
+	slots   []slot
+	free    []int32
+	index   map[presence.PeerID]int32 // nil while the list stays as it is
+	count   int
+	fresh   []int32 // to be told as snapshot or resume
+	queue   []int32 // to be told as change
+	list    uint64  // fingerprint of the peers
+	unknown uint64  // fingerprint of those that were last told unknown
+	resumed bool    // the fresh ones continue a token
+	greet   bool    // the first batch is owed even when it is empty
+	closed  bool
+	reason  Reason
+
+	// Of the goroutine that calls Next.
+	words []*Word
+	timer *time.Timer
+}
+
+type slot struct {
+	e     *entry
+	pos   int32 // of this watcher in e.links
+	state uint8
+}
+
+const (
+	isFresh   = 1 << iota // in fresh
+	isQueued              // in queue
+	isUnknown             // was last told unknown
+)
+
+// join links w to peers and reads those that nobody has read yet; it returns their slots.
+func (w *Watcher) join(ctx context.Context, peers []presence.PeerID) ([]int32, error) {
+	h := w.hub
+	slots := make([]int32, 0, len(peers))
+	var unread []*entry
+	h.mu.Lock()
+	w.mu.Lock()
+	if w.closed {
+		w.mu.Unlock()
+		h.mu.Unlock()
+		return nil, ErrClosed
+	}
+	w.makeIndex(len(peers))
+	for _, p := range peers {
+		if _, ok := w.index[p]; ok {
+			continue
+		}
+		if w.count >= h.cfg.Peers {
+			w.mu.Unlock()
+			h.mu.Unlock()
+			w.leaveSlots(slots)
+			return nil, fmt.Errorf("%w: one watcher may follow %d peers", ErrLimit, h.cfg.Peers)
+		}
+		s := w.newSlot()
+		e, pos := h.enter(presence.Key{App: w.app, Peer: p}, w, s)
+		w.slots[s] = slot{e: e, pos: pos}
+		w.index[p] = s
+		w.count++
+		w.list ^= Fingerprint(string(p))
+		slots = append(slots, s)
+		if e.word.Load() == nil {
+			unread = append(unread, e)
+		}
+	}
+	w.mu.Unlock()
+	h.mu.Unlock()
+	if err := h.fill(ctx, unread); err != nil {
+		w.leaveSlots(slots)
+		return nil, err
+	}
+	return slots, nil
+}
+
+// makeIndex makes the index with room for more peers. The caller holds mu.
+func (w *Watcher) makeIndex(more int) {
+	if w.index != nil {
+		return
+	}
+	w.index = make(map[presence.PeerID]int32, w.count+more)
+	for i := range w.slots {
+		if e := w.slots[i].e; e != nil {
+			w.index[e.key.Peer] = int32(i)
+		}
+	}
+}
+
+func (w *Watcher) newSlot() int32 {
+	if n := len(w.free); n > 0 {
+		s := w.free[n-1]
+		w.free = w.free[:n-1]
+		return s
+	}
+	w.slots = append(w.slots, slot{})
+	return int32(len(w.slots) - 1)
+}
+
+// leaveSlots unlinks the peers at slots.
+func (w *Watcher) leaveSlots(slots []int32) {
+	w.hub.mu.Lock()
+	w.mu.Lock()
+	if !w.closed {
+		for _, s := range slots {
+			w.drop(s)
+		}
+	}
+	w.mu.Unlock()
+	w.hub.mu.Unlock()
+}
+
+// drop unlinks slot s. The caller holds both locks.
+func (w *Watcher) drop(s int32) {
+	sl := &w.slots[s]
+	if sl.e == nil {
+		return
+	}
+	peer := sl.e.key.Peer
+	w.hub.part(sl.e, sl.pos)
+	f := Fingerprint(string(peer))
+	w.list ^= f
+	if sl.state&isUnknown != 0 {
+		w.unknown ^= f
+	}
+	// What is queued for the slot falls away: the slot may be taken by another peer before it is told.
+	if sl.state&isFresh != 0 {
+		w.fresh = without(w.fresh, s)
+	}
+	if sl.state&isQueued != 0 {
+		w.queue = without(w.queue, s)
+	}
+	delete(w.index, peer)
+	*sl = slot{}
+	w.free = append(w.free, s)
+	w.count--
+}
+
+func without(list []int32, s int32) []int32 {
+	for i, v := range list {
+		if v == s {
+			return append(list[:i], list[i+1:]...)
+		}
+	}
+	return list
+}
+
+// since prepares a watcher that knows token to be told only what may be newer; it reports false when it cannot. The
+// caller holds mu.
+func (w *Watcher) since(token string, slots []int32) bool {
+	t, ok := ParseToken(token)
+	now := presence.MillisOf(time.Now())
+	if !ok || t.Epoch != w.hub.service.Epoch() || t.List != w.list || t.Horizon > w.hub.service.Horizon(now) {
+		return false
+	}
+	var unknown uint64
+	for _, s := range slots {
+		if word := w.slots[s].e.word.Load(); word.Status == presence.Unknown {
+			unknown ^= Fingerprint(string(word.Peer))
+		}
+	}
+	for _, s := range slots {
+		sl := &w.slots[s]
+		word := sl.e.word.Load()
+		if word.Status == presence.Unknown && unknown == t.Unknown {
+			sl.state |= isUnknown
+			w.unknown ^= Fingerprint(string(word.Peer))
+			continue
+		}
+		if word.Status == presence.Unknown || sl.e.need.Load() > t.Horizon {
+			sl.state |= isFresh
+			w.fresh = append(w.fresh, s)
+		}
+	}
+	w.resumed = true
+	return true
+}
+
+// Add follows more peers; they are told as a snapshot. Those that are followed already are left as they are.
+func (w *Watcher) Add(ctx context.Context, peers []presence.PeerID) error {
+	slots, err := w.join(ctx, peers)
+	if err != nil {
+		return err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed {
+		return ErrClosed
+	}
+	for _, s := range slots {
+		w.slots[s].state |= isFresh
+		w.fresh = append(w.fresh, s)
+	}
+	w.greet, w.resumed = true, w.resumed && len(w.fresh) > len(slots)
+	w.prod()
+	return nil
+}
+
+// Remove follows peers no more.
+func (w *Watcher) Remove(peers []presence.PeerID) {
+	w.hub.mu.Lock()
+	defer w.hub.mu.Unlock()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed {
+		return
+	}
+	w.makeIndex(0)
+	for _, p := range peers {
+		if s, ok := w.index[p]; ok {
+			w.drop(s)
+		}
+	}
+}
+
+// Len returns how many peers are followed.
+func (w *Watcher) Len() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.count
+}
+
+// Close ends the watcher; the first reason counts. Next returns ErrClosed from then on.
+func (w *Watcher) Close(reason Reason) {
+	w.hub.mu.Lock()
+	w.mu.Lock()
+	if w.closed {
+		w.mu.Unlock()
+		w.hub.mu.Unlock()
+		return
+	}
+	for s := range w.slots {
+		if w.slots[s].e != nil {
+			w.hub.part(w.slots[s].e, w.slots[s].pos)
+			w.slots[s].e = nil
+		}
+	}
+	w.closed, w.reason = true, reason
+	w.slots, w.free, w.index, w.fresh, w.queue, w.count = nil, nil, nil, nil, nil, 0
+	delete(w.hub.watchers, w)
+	w.mu.Unlock()
+	w.hub.mu.Unlock()
+	w.hub.stats.close(reason)
+	w.prod()
+}
+
+// Reason returns why the watcher was closed; empty while it is open.
+func (w *Watcher) Reason() Reason {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.reason
+}
+
+// queueUp marks the word of slot s to be told and reports whether the watcher must be woken for it. The hub's lock is
+// held for reading, so the slot is there.
+func (w *Watcher) queueUp(s int32) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed || w.slots[s].state&(isFresh|isQueued) != 0 {
+		return false
+	}
+	w.slots[s].state |= isQueued
+	w.queue = append(w.queue, s)
+	return len(w.queue) == 1
+}
+
+func (w *Watcher) prod() {
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Next waits for something to tell and returns it: as many words as fit the buffer once encoded, the latest of each
+// peer. After a silence of the mark it returns a mark.
+func (w *Watcher) Next(ctx context.Context) (Batch, error) {
+	if w.timer == nil {
+		w.timer = time.NewTimer(w.hub.cfg.Mark)
+	} else {
+		w.timer.Reset(w.hub.cfg.Mark)
+	}
+	defer w.timer.Stop()
+	for {
+		b, ok, err := w.take()
+		if ok || err != nil {
+			return b, err
+		}
+		select {
+		case <-w.wake:
+		case <-ctx.Done():
+			return Batch{}, ctx.Err()
+		case <-w.timer.C:
+			return w.mark()
+		}
+	}
+}
+
+// take returns what is queued, if anything is.
+func (w *Watcher) take() (b Batch, ok bool, err error) {
+	// The shoreline comes before the queue: what it promises is queued by now.
+	shore := w.hub.shore.Load()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.words = w.words[:0]
+	switch {
+	case w.closed:
+		return Batch{}, false, ErrClosed
+	case len(w.fresh) > 0 || w.greet:
+		b.Kind = Snapshot
+		if w.resumed {
+			b.Kind = Resume
+		}
+		w.fresh = w.pour(w.fresh, isFresh)
+		b.More = len(w.fresh) > 0
+		w.greet = b.More
+		if !b.More {
+			w.resumed = false
+		}
+	case len(w.queue) > 0:
+		b.Kind = Change
+		w.queue = w.pour(w.queue, isQueued)
+	default:
+		return Batch{}, false, nil
+	}
+	b.Words = w.words
+	if len(w.fresh) == 0 && len(w.queue) == 0 {
+		b.Token = w.token(shore)
+	}
+	w.hub.stats.told.Add(int64(len(b.Words)))
+	w.hub.stats.batches.Add(1)
+	return b, true, nil
+}
+
+// wordOverhead is what a word takes on the wire beside the peer's id, at most; an id may grow by escapes.
+const wordOverhead = 160
+
+// pour moves words of list into w.words until the buffer is full and returns what is left of it.
+func (w *Watcher) pour(list []int32, flag uint8) []int32 {
+	room := w.hub.cfg.Buffer
+	for i, s := range list {
+		sl := &w.slots[s]
+		word := sl.e.word.Load()
+		room -= wordOverhead + encodedLen(string(word.Peer))
+		if room < 0 && i > 0 {
+			return list[:copy(list, list[i:])]
+		}
+		sl.state &^= flag
+		if unknown := word.Status == presence.Unknown; unknown != (sl.state&isUnknown != 0) {
+			sl.state ^= isUnknown
+			w.unknown ^= Fingerprint(string(word.Peer))
+		}
+		w.words = append(w.words, word)
+	}
+	if cap(list) > 256 {
+		return nil // a long list is rare; do not keep its memory
+	}
+	return list[:0]
+}
+
+// encodedLen returns how long s is as a JSON string, at most.
+func encodedLen(s string) int {
+	n := len(s)
+	for i := range len(s) {
+		if c := s[i]; c < 0x20 || c == '"' || c == '\\' || c >= 0x7f {
+			n += 5
+		}
+	}
+	return n
+}
+
+func (w *Watcher) mark() (Batch, error) {
+	shore := w.hub.shore.Load()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed {
+		return Batch{}, ErrClosed
+	}
+	b := Batch{Kind: Mark}
+	if len(w.fresh) == 0 && len(w.queue) == 0 {
+		b.Token = w.token(shore)
+	}
+	w.hub.stats.marks.Add(1)
+	return b, nil
+}
+
+func (w *Watcher) token(shore *shoreline) Token {
+	return Token{Epoch: shore.epoch, Horizon: shore.horizon, List: w.list, Unknown: w.unknown}
+}
