@@ -56,7 +56,7 @@ func (st *State) Pack(b []byte) []byte {
 	}
 	b = binary.AppendUvarint(b, uint64(len(st.Seen)))
 	for _, s := range st.Seen {
-		b = binary.BigEndian.AppendUint64(b, s.Hash)
+		b = append48(b, Millis(s.Hash))
 		b = appendMillis(b, s.At, base)
 	}
 	return b
@@ -126,8 +126,8 @@ func (st *State) Unpack(b []byte) error {
 	for n := r.count(minSlot); n > 0 && !r.bad; n-- {
 		st.Slots = append(st.Slots, r.slot())
 	}
-	for n := r.count(9); n > 0 && !r.bad; n-- {
-		st.Seen = append(st.Seen, Seen{Hash: r.uint64(), At: r.millis()})
+	for n := r.count(minSeen); n > 0 && !r.bad; n-- {
+		st.Seen = append(st.Seen, Seen{Hash: r.hash(), At: r.millis()})
 	}
 	if r.bad || len(r.b) > 0 {
 		return fmt.Errorf("%w: cut short or overlong (%d bytes)", ErrCorrupt, len(b))
@@ -161,7 +161,7 @@ const (
 	sessionHold
 )
 
-const minSession, minSlot = 7, 4 // bytes, for bounding counts before anything is allocated
+const minSession, minSlot, minSeen = 6, 4, 7 // bytes, for bounding counts before anything is allocated
 
 func (s *Session) pack(b []byte, base Millis) []byte {
 	b = appendSource(b, s.Source)
@@ -233,20 +233,128 @@ func (r *unpacker) session() Session {
 	return s
 }
 
+const (
+	slotOne    = 1 << iota // one session is open
+	slotTagged             // has a tag
+	slotWeek               // the lease ends a week after the last hook
+	slotEarly
+	slotExtra
+	slotLearned
+	slotLost
+	slotBurst
+)
+
+const week = Millis(7 * 24 * time.Hour / time.Millisecond)
+
 func (s *Slot) pack(b []byte, base Millis) []byte {
-	b = appendSource(b, s.Source)
-	b = appendString(b, s.Tag)
-	b = binary.AppendUvarint(b, uint64(s.Open))
+	var flags byte
+	for _, f := range [...]struct {
+		set bool
+		bit byte
+	}{
+		{s.Open == 1, slotOne},
+		{s.Tag != "", slotTagged},
+		{s.Until == s.At+week, slotWeek},
+		{len(s.Early) > 0, slotEarly},
+		{len(s.Extra) > 0, slotExtra},
+		{s.Devices > 1, slotLearned},
+		{s.Lost > 0, slotLost},
+		{s.Burst != Burst{}, slotBurst},
+	} {
+		if f.set {
+			flags |= f.bit
+		}
+	}
+	b = append(appendSource(b, s.Source), flags)
+	if s.Tag != "" {
+		b = appendString(b, s.Tag)
+	}
+	if s.Open != 1 {
+		b = binary.AppendVarint(b, int64(s.Open))
+	}
 	b = appendMillis(b, s.At, base)
-	b = appendMillis(b, s.Start, base)
-	return appendMillis(b, s.Until, base)
+	b = appendMillis(b, s.Start, s.At)
+	if flags&slotWeek == 0 {
+		b = appendMillis(b, s.Until, s.At)
+	}
+	if len(s.Early) > 0 {
+		b = binary.AppendUvarint(b, uint64(len(s.Early)))
+		for _, at := range s.Early {
+			b = appendMillis(b, at, s.At)
+		}
+	}
+	if len(s.Extra) > 0 {
+		b = binary.AppendUvarint(b, uint64(len(s.Extra)))
+		for _, e := range s.Extra {
+			b = appendMillis(b, e.At, s.At)
+			b = binary.AppendUvarint(b, uint64(e.N))
+		}
+	}
+	if s.Devices > 1 {
+		b = binary.AppendUvarint(b, uint64(s.Devices))
+		b = appendMillis(b, s.Reached, s.At)
+	}
+	if s.Lost > 0 {
+		b = binary.AppendUvarint(b, uint64(s.Lost))
+		b = appendMillis(b, s.LostAt, s.At)
+	}
+	if flags&slotBurst != 0 {
+		b = binary.AppendUvarint(b, s.Burst.word())
+	}
+	return b
 }
 
 func (r *unpacker) slot() Slot {
-	return Slot{
-		Source: r.source(), Tag: r.string(), Open: int(r.uvarint()),
-		At: r.millis(), Start: r.millis(), Until: r.millis(),
+	s := Slot{Source: r.source(), Open: 1}
+	flags := r.byte()
+	if flags&slotTagged != 0 {
+		s.Tag = r.string()
 	}
+	if flags&slotOne == 0 {
+		s.Open = int(min(max(r.varint(), -maxOpen), maxOpen))
+	}
+	s.At = r.millis()
+	s.Start = s.At + Millis(r.varint())
+	s.Until = s.At + week
+	if flags&slotWeek == 0 {
+		s.Until = s.At + Millis(r.varint())
+	}
+	if flags&slotEarly != 0 {
+		for n := r.count(1); n > 0 && !r.bad; n-- {
+			s.Early = append(s.Early, s.At+Millis(r.varint()))
+		}
+	}
+	if flags&slotExtra != 0 {
+		for n := r.count(2); n > 0 && !r.bad; n-- {
+			s.Extra = append(s.Extra, Extra{At: s.At + Millis(r.varint()), N: r.number()})
+		}
+	}
+	if flags&slotLearned != 0 {
+		s.Devices = min(r.number(), maxDevices)
+		s.Reached = s.At + Millis(r.varint())
+	}
+	if flags&slotLost != 0 {
+		s.Lost = r.number()
+		s.LostAt = s.At + Millis(r.varint())
+	}
+	if flags&slotBurst != 0 {
+		s.Burst = burstOf(r.uvarint())
+	}
+	return s
+}
+
+func (b Burst) word() uint64 {
+	w := uint64(b.Again) << 3
+	for i, set := range [...]bool{b.Replaced, b.Ended, b.Opened} {
+		if set {
+			w |= 1 << i
+		}
+	}
+	return w
+}
+
+func burstOf(w uint64) Burst {
+	return Burst{Replaced: w&1 != 0, Ended: w&2 != 0, Opened: w&4 != 0, Again: int(min(w>>3, maxOpen))}
 }
 
 // sourceCodes are the sources that pack into one byte; the order is part of the format. Others follow a zero.
@@ -335,14 +443,24 @@ func (r *unpacker) count(size int) int {
 	return int(n)
 }
 
-func (r *unpacker) uint64() uint64 {
-	if len(r.b) < 8 {
+func (r *unpacker) hash() uint64 {
+	if len(r.b) < 6 {
 		r.fail()
 		return 0
 	}
-	v := binary.BigEndian.Uint64(r.b)
-	r.b = r.b[8:]
-	return v
+	v := millis48(r.b)
+	r.b = r.b[6:]
+	return uint64(v)
+}
+
+// number reads a count that something is kept of, so it is not zero.
+func (r *unpacker) number() int {
+	n := r.uvarint()
+	if n == 0 || n > maxOpen {
+		r.fail()
+		return 0
+	}
+	return int(n)
 }
 
 func (r *unpacker) string() string {

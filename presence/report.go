@@ -68,6 +68,10 @@ func (r *Report) Validate() error {
 		return fmt.Errorf("%w: the report has no source", ErrInvalid)
 	case r.Kind < KindOnline || r.Kind > KindTouch:
 		return fmt.Errorf("%w: the report has no kind", ErrInvalid)
+	case r.Cause >= causes:
+		return fmt.Errorf("%w: the report has no known cause", ErrInvalid)
+	case r.Policy > PolicyLast:
+		return fmt.Errorf("%w: the report has no known policy", ErrInvalid)
 	case r.At <= 0 || r.At > maxMillis:
 		return fmt.Errorf("%w: the time of the report is out of range", ErrInvalid)
 	case r.Incarnation < 0 || r.Incarnation > maxMillis:

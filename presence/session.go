@@ -1,6 +1,7 @@
 package presence
 
 import (
+	"cmp"
 	"strings"
 	"time"
 )
@@ -20,7 +21,7 @@ type Session struct {
 	Start       Millis // since when it has been open
 	Until       Millis // lease end; forever while Node beats
 	Ended       bool   // its end was reported, not inferred
-	Cause       Cause  // of the end, reported or inferred
+	Cause       Cause  // of the end: as reported, or that of its node; a lease that ran out leaves it unknown
 	Hold        time.Duration
 }
 
@@ -39,14 +40,14 @@ func (s *Session) end() Millis {
 func sessionOf(r *Report, at Millis, lease time.Duration) Session {
 	s := Session{
 		Source: r.Source, ID: r.Session, Node: r.Node, Device: r.Device,
-		Incarnation: r.Incarnation, At: at, Start: at, Cause: r.Cause, Hold: r.Hold,
+		Incarnation: r.Incarnation, At: at, Start: at, Hold: r.Hold,
 	}
 	if r.Incarnation > 0 && r.Incarnation < at {
 		s.Start = r.Incarnation
 	}
 	switch {
 	case r.Kind == KindOffline:
-		s.Ended, s.Until, s.Node = true, at, ""
+		s.Ended, s.Until, s.Node, s.Cause = true, at, "", r.Cause
 	case r.Node != "":
 		s.Until = forever
 	default:
@@ -55,29 +56,46 @@ func sessionOf(r *Report, at Millis, lease time.Duration) Session {
 	return s
 }
 
+// ending returns when and why s ended, if it is not live.
+func (s *Session) ending() ending {
+	e := ending{s.end(), s.Cause, s.Hold}
+	if !s.Ended && e.cause == CauseUnknown {
+		e.cause = CauseExpired
+	}
+	return e
+}
+
 // weigh orders two words about the same session: positive when n, the new one, is greater than what s holds.
 //
-// The order is (incarnation, time, offline before online, lease end, node); within one named incarnation an offline is greater than
-// any online. It is total up to fields that only display, so the greatest of a set of reports does not depend on the
-// order in which they came. design: "Session merge".
+// The order is (incarnation, time, offline before online at a tie); within one named incarnation an offline is greater
+// than any online. What follows after that only makes it total, so that the greatest of a set of reports does not depend
+// on the order in which they came.
 func (s *Session) weigh(n *Session) int {
-	if c := compare(n.Incarnation, s.Incarnation); c != 0 {
+	if c := cmp.Compare(n.Incarnation, s.Incarnation); c != 0 {
 		return c
 	}
 	if s.Incarnation != 0 && n.Ended != s.Ended {
 		return sign(n.Ended)
 	}
-	if c := compare(n.At, s.At); c != 0 {
+	if c := cmp.Compare(n.At, s.At); c != 0 {
 		return c
 	}
 	if n.Ended != s.Ended {
 		return -sign(n.Ended)
 	}
-	if c := compare(n.Until, s.Until); c != 0 {
-		return c
+	if s.lapsed() && !n.Ended {
+		return 0 // an old word, told again, does not bring back what hung on a dead node
 	}
-	return strings.Compare(string(n.Node), string(s.Node))
+	return cmp.Or(
+		cmp.Compare(n.Until, s.Until),
+		cmp.Compare(n.Cause, s.Cause),
+		cmp.Compare(n.Hold, s.Hold),
+		strings.Compare(string(n.Node), string(s.Node)),
+	)
 }
+
+// lapsed reports whether s was open when its node was lost or drained.
+func (s *Session) lapsed() bool { return !s.Ended && s.Cause != CauseUnknown }
 
 // merge takes n into s and tells what became of it.
 func (s *Session) merge(n *Session) Verdict {
@@ -87,24 +105,14 @@ func (s *Session) merge(n *Session) Verdict {
 	case c == 0:
 		return Double
 	}
-	if !s.Ended && !n.Ended && n.Incarnation == s.Incarnation {
-		n.Start = min(n.Start, s.Start) // the same run goes on
+	if !s.Ended && n.Incarnation == s.Incarnation {
+		n.Start = min(n.Start, s.Start) // the same run goes on, or ends
 	}
 	if n.Device == "" {
 		n.Device = s.Device
 	}
 	*s = *n
 	return Taken
-}
-
-func compare(a, b Millis) int {
-	switch {
-	case a > b:
-		return 1
-	case a < b:
-		return -1
-	}
-	return 0
 }
 
 func sign(positive bool) int {

@@ -1,65 +1,320 @@
 package presence
 
-import "time"
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"time"
+)
 
-// A Slot counts the sessions of a source that cannot name them: hooks that carry neither a session nor a time.
+// A Slot counts the sessions of a source that can name neither them nor their times: hooks of which only the order of
+// arrival is known, and that order proves nothing. Two histories with the same hooks within the reorder window cannot be
+// told apart, so a right rule must not depend on their order; the sum does not. docs/decisions/0002 has the rule in full.
+//
+// What follows from time alone (early marks forgotten, extra sessions given up, a burst closed) is drawn when the next
+// report comes and never takes the slot offline, so nobody needs a timer for it; only the lease does that.
 type Slot struct {
 	Source Source
-	Tag    string // "" and "default": any number of devices; else one device
+	Tag    string // "" any number of devices; else one
 
-	Open  int    // sessions believed open
+	// Open is logins less logouts. In a burst of a tagged slot it may fall below zero until the logins arrive.
+	Open  int
 	At    Millis // last hook
-	Start Millis // since when Open is above zero
+	Start Millis // since when it has been live
 	Until Millis // lease end
+
+	// Early are the times of logouts that found nothing open, oldest first: each swallows a login that follows within the
+	// reorder window.
+	Early []Millis
+	// Extra are the sessions beyond the known number of devices, oldest first. Each is owed a logout.
+	Extra []Extra
+
+	Devices int    // the known number of devices; 0 is 1
+	Reached Millis // when that many were last open together
+	// Lost is how many extra sessions were given up as lost logouts, lately at LostAt. A logout that finds nothing open then
+	// proves that one of them was another device.
+	Lost   int
+	LostAt Millis
+
+	Burst Burst // of a tagged slot
+}
+
+// Extra is a number of sessions beyond the known number of devices.
+type Extra struct {
+	At Millis // since when
+	N  int
+}
+
+// Burst is what Open does not tell of the reports of a tagged slot that followed one another within the reorder window.
+type Burst struct {
+	Replaced bool // a session was ended by a newer login
+	Ended    bool // a session ended otherwise
+	Opened   bool // something was open or opened
+	Again    int  // automatic logins
+}
+
+const (
+	maxEarly = 64 // a storm of logouts is not remembered beyond this
+	maxExtra = 64 // more are kept as one
+	maxOpen  = 1 << 30
+	// maxDevices is the greatest number of devices that is learned.
+	maxDevices = 1 << 10
+)
+
+// slotTag returns the tag under which hooks of tag are counted.
+func slotTag(tag string, policy Policy) string {
+	if tag == "default" || policy == PolicyLast {
+		return ""
+	}
+	return tag
 }
 
 // Live reports whether some session of s is open at now.
-func (s *Slot) Live(now Millis) bool { return s.Open > 0 && now < s.Until }
+func (s *Slot) Live(now Millis) bool { return s.open() && now < s.Until }
 
-func (s *Slot) lastOn() Millis   { return s.At }
-func (s *Slot) lastSeen() Millis { return s.At }
-func (s *Slot) known() bool      { return true }
+// open reports whether the sum says that somebody is there.
+func (s *Slot) open() bool {
+	// A login that ends another stays itself: unless something else ended too, somebody is there.
+	return s.Open > 0 || s.Burst.Replaced && s.Burst.Opened && !s.Burst.Ended
+}
 
+// end returns when s ended, if it is not live.
 func (s *Slot) end() Millis {
-	if s.Open > 0 {
+	if s.open() {
 		return s.Until
 	}
 	return s.At
 }
 
-// empty reports whether nothing of s is worth remembering at now.
-func (s *Slot) empty(now Millis, rules *Rules) bool {
-	return !s.Live(now) && now > s.At.Add(rules.Window)
+// ending returns when and why s ended, if it is not live; r is the report just counted, or nil.
+func (s *Slot) ending(r *Report) ending {
+	switch {
+	case s.open():
+		return ending{at: s.Until, cause: CauseExpired}
+	case r != nil && r.Session == "" && r.Kind == KindOffline:
+		return ending{s.At, r.Cause, r.Hold}
+	}
+	return ending{at: s.At}
 }
 
-func (st *State) applySlot(r *Report, at Millis, lease time.Duration, now Millis, rules *Rules) (v Verdict, quiet bool) {
-	tag := r.Tag
-	if tag == "default" {
-		tag = ""
+// blank reports whether nothing of s is worth remembering at now.
+func (s *Slot) blank(now Millis, rules *Rules) bool {
+	switch {
+	case s.Live(now):
+		return false
+	case s.Tag != "":
+		return now > s.At.Add(rules.Window) && len(s.Extra) == 0
 	}
-	var s *Slot
-	for i := range st.Slots {
-		if st.Slots[i].Source == r.Source && st.Slots[i].Tag == tag {
-			s = &st.Slots[i]
+	return s.Devices <= 1 && s.Lost == 0 && len(s.Early) == 0
+}
+
+// devices returns the known number of devices.
+func (s *Slot) devices() int { return max(s.Devices, 1) }
+
+// settle draws what follows from time alone by at; leases are judged at now.
+func (s *Slot) settle(at, now Millis, rules *Rules) {
+	if s.open() && now >= s.Until {
+		s.Open, s.Extra, s.Burst = 0, nil, Burst{}
+	}
+	if s.Tag != "" {
+		s.settleBurst(at, rules)
+		return
+	}
+	for len(s.Early) > 0 && at > s.Early[0].Add(rules.Window) {
+		s.Early = s.Early[1:]
+	}
+	for len(s.Extra) > 0 && at > s.Extra[0].At.Add(rules.Detect) {
+		s.Open = max(s.Open-s.Extra[0].N, 0)
+		s.Lost += s.Extra[0].N
+		s.LostAt = s.Extra[0].At.Add(rules.Detect)
+		s.Extra = s.Extra[1:]
+	}
+	if s.Lost > 0 && at > s.LostAt.Add(rules.Tombstones) {
+		s.Lost, s.LostAt = 0, 0
+	}
+	if s.Open >= s.devices() {
+		s.Reached = max(s.Reached, at)
+	}
+	for s.Devices > 1 && s.Open < s.Devices && at > s.Reached.Add(rules.Relearn) {
+		s.Devices--
+		s.Reached = s.Reached.Add(rules.Relearn)
+	}
+	if s.Devices <= 1 {
+		s.Devices, s.Reached = 0, 0
+	}
+}
+
+// settleBurst closes the burst of a tagged slot after a window of quiet: one tag is one device.
+func (s *Slot) settleBurst(at Millis, rules *Rules) {
+	if at > s.At.Add(rules.Window) {
+		if n := min(s.Open-1, s.Burst.Again); n > 0 {
+			// An automatic login ends no other session: the end of the connection that it follows is still to be told.
+			s.extra(s.At, n)
+		}
+		open := s.open()
+		s.Open, s.Burst = 0, Burst{}
+		if open {
+			s.Open, s.Burst.Opened = 1, true
 		}
 	}
-	if s == nil {
-		st.Slots = append(st.Slots, Slot{Source: r.Source, Tag: tag})
-		s = &st.Slots[len(st.Slots)-1]
+	for len(s.Extra) > 0 && at > s.Extra[0].At.Add(rules.Detect) {
+		s.Extra = s.Extra[1:]
+	}
+}
+
+// extra remembers n more sessions that are owed a logout.
+func (s *Slot) extra(at Millis, n int) {
+	if len(s.Extra) == maxExtra {
+		last := &s.Extra[maxExtra-1]
+		last.At, last.N = max(last.At, at), last.N+n
+		return
+	}
+	s.Extra = append(s.Extra, Extra{at, n})
+}
+
+// payExtra forgets that the oldest extra session is owed a logout; it reports false when none is.
+func (s *Slot) payExtra() bool {
+	if len(s.Extra) == 0 {
+		return false
+	}
+	if s.Extra[0].N--; s.Extra[0].N == 0 {
+		s.Extra = s.Extra[1:]
+	}
+	return true
+}
+
+// apply counts r, which came at at.
+func (s *Slot) apply(r *Report, at Millis, lease time.Duration, now Millis, rules *Rules) Verdict {
+	if r.Policy == PolicyLast {
+		return s.last(r, at, lease)
+	}
+	s.settle(at, now, rules)
+	was := s.open()
+	v := Taken
+	switch {
+	case r.Kind == KindTouch && !was:
+		return Ignored
+	case r.Kind == KindTouch:
+	case s.Tag != "":
+		s.tagged(r)
+	case r.Kind == KindOnline:
+		v = s.on(at)
+	default:
+		v = s.off(r, at)
 	}
 	s.At = max(s.At, at)
-	switch r.Kind {
-	case KindOnline:
-		if s.Open == 0 {
-			s.Start = at
-		}
-		s.Open++
-		s.Until = max(s.Until, at.Add(lease))
-	case KindOffline:
-		s.Open = max(0, s.Open-1)
-	case KindTouch:
-		s.Until = max(s.Until, at.Add(lease))
-		return Taken, true
+	if !was && s.open() {
+		s.Start = at
 	}
-	return Taken, false
+	if r.Kind != KindOffline && v == Taken {
+		s.Until = max(s.Until, at.Add(lease))
+	}
+	return v
+}
+
+// on counts a login of an untagged slot.
+func (s *Slot) on(at Millis) Verdict {
+	if len(s.Early) > 0 {
+		s.Early = s.Early[1:] // its logout overtook it
+		return Swallowed
+	}
+	if s.Open == maxOpen {
+		return Ignored
+	}
+	s.Open++
+	if s.Open > s.devices() {
+		s.extra(at, 1)
+	}
+	return Taken
+}
+
+// off counts a logout of an untagged slot.
+func (s *Slot) off(r *Report, at Millis) Verdict {
+	switch {
+	case s.Open > 1 || s.Open == 1 && r.Cause != CauseReplaced:
+		s.Open--
+		s.payExtra()
+		return Taken
+	case s.Lost > 0 && s.Open == 0:
+		// What was given up as a lost logout was another device all the time.
+		s.Lost--
+		s.Devices = min(s.devices()+1, maxDevices)
+		s.Reached = at
+		return Taken
+	}
+	if len(s.Early) == maxEarly {
+		s.Early = s.Early[1:]
+	}
+	s.Early = append(s.Early, at)
+	return Swallowed
+}
+
+// tagged adds r to the burst of a tagged slot. It only sums, so the order within a burst does not matter.
+func (s *Slot) tagged(r *Report) {
+	switch {
+	case r.Kind == KindOnline:
+		s.Open = min(s.Open+1, maxOpen)
+		s.Burst.Opened = true
+		if r.Reconnect {
+			s.Burst.Again = min(s.Burst.Again+1, maxOpen)
+		}
+	case r.Cause == CauseLost && s.payExtra():
+		// The late news of a connection whose device has long come back.
+	case r.Cause == CauseReplaced:
+		s.Open = max(s.Open-1, -maxOpen)
+		s.Burst.Replaced = true
+	default:
+		s.Open = max(s.Open-1, -maxOpen)
+		s.Burst.Ended = true
+	}
+}
+
+// last believes the hook that arrived last. A session that a newer login has ended takes nobody offline even so.
+func (s *Slot) last(r *Report, at Millis, lease time.Duration) Verdict {
+	if at < s.At {
+		return Late
+	}
+	was := s.open()
+	*s = Slot{Source: s.Source, Tag: s.Tag, Open: min(max(s.Open, 0), 1), At: at, Start: s.Start, Until: s.Until}
+	switch {
+	case r.Kind == KindOffline && r.Cause != CauseReplaced:
+		s.Open = 0
+		return Taken
+	case r.Kind == KindOffline, r.Kind == KindTouch && !was:
+		return Ignored
+	}
+	s.Open = 1
+	if !was {
+		s.Start = at
+	}
+	s.Until = max(s.Until, at.Add(lease))
+	return Taken
+}
+
+// applySlot counts r in the slot of its source and tag.
+func (st *State) applySlot(r *Report, lease time.Duration, now Millis, rules *Rules) (v Verdict, quiet bool) {
+	hash := seenHash(r)
+	if hash != 0 && st.saw(hash) {
+		return Double, false
+	}
+	tag := slotTag(r.Tag, r.Policy)
+	i, found := slices.BinarySearchFunc(st.Slots, r.Source, func(s Slot, source Source) int {
+		return cmp.Or(strings.Compare(string(s.Source), string(source)), strings.Compare(s.Tag, tag))
+	})
+	if !found {
+		if r.Kind == KindTouch {
+			return Ignored, false
+		}
+		if len(st.Slots) >= maxLive || r.Kind == KindOnline && st.open(now) >= maxLive {
+			return Full, false
+		}
+		st.Slots = slices.Insert(st.Slots, i, Slot{Source: r.Source, Tag: tag})
+	}
+	s := &st.Slots[i]
+	was := s.Live(now)
+	v = s.apply(r, r.At, lease, now, rules)
+	if hash != 0 {
+		st.see(hash, r.At)
+	}
+	return v, was == s.Live(now)
 }

@@ -1,6 +1,11 @@
 package presence
 
-import "time"
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"time"
+)
 
 const (
 	// maxLive is how many sessions and slots one peer may have open; one more is refused with [ErrFull].
@@ -22,18 +27,14 @@ type State struct {
 	// LastSeen is the latest end of a session: its reported end, or its last sign of life when its lease ran out.
 	LastSeen Millis
 	Until    Millis // while online: when the last lease runs out if nothing more is heard; forever while a node beats
-	Hold     time.Duration
-	Day      int32 // the last local day with an online report, in days since 1970
+	// Hold is how long watchers wait before they hear that the peer is offline; while online, if its last lease ran out.
+	Hold time.Duration
+	Day  int32 // the last local day with an online report, in days since 1970
 
-	Sessions []Session
-	Slots    []Slot
-	Seen     []Seen // deliveries that slots have counted
-}
-
-// Seen remembers one delivery by the hash of its id.
-type Seen struct {
-	Hash uint64
-	At   Millis
+	// Each is kept in order, so that the order in which reports came leaves no trace.
+	Sessions []Session // by (source, id)
+	Slots    []Slot    // by (source, tag)
+	Seen     []Seen    // deliveries that slots have counted, by (time, hash)
 }
 
 // Effect is what a merge did to a state, and so what a store must do with it.
@@ -66,40 +67,39 @@ func (st *State) Summary() Summary {
 			}
 		}
 		for i := range st.Slots {
-			s.LastSeen = max(s.LastSeen, st.Slots[i].lastOn())
+			s.LastSeen = max(s.LastSeen, st.Slots[i].At)
 		}
 	}
 	return s
 }
 
 // Apply merges r and says what became of it and what the store must do; leases are judged at now. r must be valid and
-// admitted, see [Rules.Admit].
+// admitted, see [Rules.Admit]. When it returns [Same], st is to be thrown away.
 func (st *State) Apply(r *Report, now Millis, rules *Rules) (Outcome, Effect) {
-	at := r.At
 	lease := r.Lease
 	if lease == 0 {
 		lease = rules.Lease
 	}
 	var (
 		v     Verdict
-		quiet bool // nothing but a lease moved
+		quiet bool // nothing but leases and counts moved
 	)
 	if r.Session == "" {
-		v, quiet = st.applySlot(r, at, lease, now, rules)
+		v, quiet = st.applySlot(r, lease, now, rules)
 	} else {
-		v, quiet = st.applySession(r, at, lease, now)
+		v, quiet = st.applySession(r, lease, now)
 	}
-	if v == Late || v == Double || v == Ignored || v == Full {
+	if v != Taken && v != Swallowed {
 		return Outcome{Verdict: v, Summary: st.Summary()}, Same
 	}
 	if r.Kind != KindOffline {
-		if day := dayOf(at, rules); day > st.Day {
+		if day := dayOf(r.At, rules); day > st.Day {
 			st.Day = day
 			quiet = false
 		}
 	}
+	turned := st.conclude(now, r)
 	st.prune(now, rules)
-	turned := st.conclude(now, r.Cause, r.Hold)
 	e := Shown
 	if quiet && !turned {
 		e = Quiet
@@ -107,21 +107,21 @@ func (st *State) Apply(r *Report, now Millis, rules *Rules) (Outcome, Effect) {
 	return Outcome{Verdict: v, Turned: turned, Summary: st.Summary()}, e
 }
 
-func (st *State) applySession(r *Report, at Millis, lease time.Duration, now Millis) (v Verdict, quiet bool) {
-	n := sessionOf(r, at, lease)
-	for i := range st.Sessions {
+func (st *State) applySession(r *Report, lease time.Duration, now Millis) (v Verdict, quiet bool) {
+	n := sessionOf(r, r.At, lease)
+	i, found := slices.BinarySearchFunc(st.Sessions, &n, func(s Session, n *Session) int {
+		return cmp.Or(strings.Compare(string(s.Source), string(n.Source)), strings.Compare(string(s.ID), string(n.ID)))
+	})
+	if found {
 		s := &st.Sessions[i]
-		if s.ID == n.ID && s.Source == n.Source {
-			was := s.Live(now)
-			node := s.Node
-			v = s.merge(&n)
-			return v, was && s.Live(now) && s.Node == node
-		}
+		was, node := s.Live(now), s.Node
+		v = s.merge(&n)
+		return v, was && s.Live(now) && s.Node == node
 	}
 	if !n.Ended && st.open(now) >= maxLive {
 		return Full, false
 	}
-	st.Sessions = append(st.Sessions, n)
+	st.Sessions = slices.Insert(st.Sessions, i, n)
 	return Taken, false
 }
 
@@ -141,11 +141,18 @@ func (st *State) open(now Millis) int {
 	return n
 }
 
-// Expire draws the conclusions of time alone: leases that have run out by now. Stores call it for the peers that
-// are due. It returns Same when nothing was due.
+// Expire draws the conclusions of time alone: leases that have run out by now, and the end of the memory of an offline
+// peer. Stores call it for the peers that are due. It returns Same when nothing was due.
 func (st *State) Expire(now Millis, rules *Rules) (Outcome, Effect) {
-	forgotten := st.forget(now, rules)
-	turned := st.conclude(now, CauseExpired, 0) || forgotten
+	turned := false
+	if st.Status == Online {
+		until, hold := st.Until, st.Hold
+		if turned = st.conclude(now, nil); turned {
+			// As Summary.At has told it since the lease ran out.
+			st.Cause, st.Since, st.Hold = CauseExpired, until, hold
+		}
+	}
+	turned = st.forget(now, rules) || turned
 	pruned := st.prune(now, rules)
 	o := Outcome{Verdict: Taken, Turned: turned, Summary: st.Summary()}
 	switch {
@@ -170,59 +177,78 @@ func (st *State) EndNode(node NodeID, at, now Millis, cause Cause, rules *Rules)
 	if !hit {
 		return Outcome{Verdict: Double, Summary: st.Summary()}, Same
 	}
-	turned := st.conclude(now, cause, 0)
+	turned := st.conclude(now, nil)
 	return Outcome{Verdict: Taken, Turned: turned, Summary: st.Summary()}, Shown
 }
 
-// conclude derives Status and its fields from the sessions and slots at now; cause and hold are those of whatever
-// made the caller ask. It reports whether the status turned.
-func (st *State) conclude(now Millis, cause Cause, hold time.Duration) bool {
+// An ending is one end of a session or slot.
+type ending struct {
+	at    Millis
+	cause Cause
+	hold  time.Duration
+}
+
+// later orders endings, in full so that the order of arrival decides nothing.
+func (e ending) later(o ending) bool {
+	return cmp.Or(cmp.Compare(e.at, o.at), cmp.Compare(e.cause, o.cause), cmp.Compare(e.hold, o.hold)) > 0
+}
+
+// conclude derives Status and its fields from the sessions and slots at now, after r, which may be nil. It reports
+// whether the status turned.
+func (st *State) conclude(now Millis, r *Report) bool {
 	var (
-		until, start Millis
-		ended        Millis // the latest end
-		known        bool
+		live     ending // the lease that runs out last
+		start    Millis // of the earliest that is live
+		last     ending // the latest end of any
+		reported ending // the latest end of a session
 	)
 	for i := range st.Sessions {
 		s := &st.Sessions[i]
-		known = true
 		if s.Live(now) {
-			until = max(until, s.Until)
+			if l := (ending{at: s.Until, hold: s.Hold}); l.later(live) {
+				live = l
+			}
 			if start == 0 || s.Start < start {
 				start = s.Start
 			}
 			continue
 		}
 		st.LastSeen = max(st.LastSeen, s.At)
-		if e := s.end(); e > ended {
-			ended = e
-			if !s.Ended {
-				hold = s.Hold
-			}
+		if e := s.ending(); e.later(reported) {
+			reported = e
 		}
 	}
+	last = reported
 	for i := range st.Slots {
 		s := &st.Slots[i]
-		known = known || s.known()
 		if s.Live(now) {
-			until = max(until, s.Until)
+			if l := (ending{at: s.Until}); l.later(live) {
+				live = l
+			}
 			if start == 0 || s.Start < start {
 				start = s.Start
 			}
 			continue
 		}
-		st.LastSeen = max(st.LastSeen, s.lastSeen())
-		ended = max(ended, s.end())
+		st.LastSeen = max(st.LastSeen, s.At)
+		if e := s.ending(r); e.later(last) {
+			last = e
+		}
 	}
 	switch {
-	case until > 0 && st.Status == Online:
-		st.Until = until
-		return false
-	case until > 0:
-		st.Status, st.Cause, st.Hold, st.Since, st.Until = Online, CauseUnknown, 0, start, until
+	case live.at > 0:
+		turned := st.Status != Online
+		if turned {
+			st.Status, st.Cause, st.Since = Online, CauseUnknown, start
+		}
+		st.Until, st.Hold = live.at, live.hold
+		return turned
+	case st.Status == Online || st.Status == Unknown && last.at > 0:
+		st.Status, st.Cause, st.Hold, st.Since, st.Until = Offline, last.cause, last.hold, last.at, 0
 		return true
-	case st.Status == Online || st.Status == Unknown && known:
-		st.Status, st.Cause, st.Hold, st.Since, st.Until = Offline, cause, hold, max(ended, st.LastSeen), 0
-		return true
+	case st.Status == Offline && reported.at > st.Since:
+		// It was online in between, unheard of.
+		st.Cause, st.Hold, st.Since = reported.cause, reported.hold, reported.at
 	}
 	return false
 }
@@ -261,7 +287,7 @@ func (st *State) prune(now Millis, rules *Rules) bool {
 	}
 	slots := st.Slots[:0]
 	for i := range st.Slots {
-		if !st.Slots[i].empty(now, rules) {
+		if !st.Slots[i].blank(now, rules) {
 			slots = append(slots, st.Slots[i])
 		}
 	}
@@ -271,9 +297,6 @@ func (st *State) prune(now Millis, rules *Rules) bool {
 		if s.At > now.Add(-rules.Detect) {
 			seen = append(seen, s)
 		}
-	}
-	if len(seen) > maxTombstones {
-		seen = seen[len(seen)-maxTombstones:]
 	}
 	st.Seen = seen
 	return len(st.Sessions)+len(st.Slots)+len(st.Seen) != before
@@ -289,7 +312,7 @@ func (st *State) dropOldest(now Millis) {
 		}
 	}
 	if oldest >= 0 {
-		st.Sessions = append(st.Sessions[:oldest], st.Sessions[oldest+1:]...)
+		st.Sessions = slices.Delete(st.Sessions, oldest, oldest+1)
 	}
 }
 
