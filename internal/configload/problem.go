@@ -69,6 +69,11 @@ func shown(v string) string {
 func Nearest(name string, known []string) string {
 	best, distance := "", max(2, len(name)/3)+1
 	for _, k := range known {
+		if len(name) > 2 && strings.HasPrefix(k, strings.ToLower(name)+"_") {
+			return k
+		}
+	}
+	for _, k := range known {
 		if d := edits(strings.ToLower(name), k, distance); d < distance {
 			best, distance = k, d
 		}

@@ -1,0 +1,116 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	"rollcall/internal/configload"
+	"rollcall/server"
+)
+
+// The exit codes.
+const (
+	exitDone    = 0
+	exitFailed  = 1
+	exitMisused = 2
+)
+
+// commands is the whole command line.
+type commands struct {
+	Serve   serveCmd   `cmd:"" help:"Run a server in the foreground."`
+	Peer    peerCmd    `cmd:"" help:"Tell all that a running server knows of a peer, and why it is shown as it is."`
+	Status  statusCmd  `cmd:"" help:"Tell what a running server is doing: peers, rates, store."`
+	Config  configCmd  `cmd:"" help:"Check a configuration."`
+	Version versionCmd `cmd:"" help:"Print the version."`
+}
+
+const description = "rollcall tells who is online. Others report connections to it (LeanCloud's hooks, webhooks, a JSON API, sockets); " +
+	"apps ask, in batches.\n\nTo try it: rollcall serve. It needs no configuration, and prints two curl lines that work."
+
+// An env is what a command sees of the world.
+type env struct {
+	ctx            context.Context
+	environ        []string
+	stdout, stderr io.Writer
+}
+
+// exit carries an exit code out of kong, which wants to end the process itself.
+type exit int
+
+// errMisused: the command line or the configuration is wrong; what is wrong has been said.
+var errMisused = errors.New("misused")
+
+// run does what args say and returns the exit code.
+func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) (code int) {
+	defer func() {
+		switch r := recover().(type) {
+		case nil:
+		case exit:
+			code = int(r)
+			if len(args) == 0 {
+				code = exitMisused // help was not asked for
+			}
+		default:
+			panic(r)
+		}
+	}()
+	var c commands
+	p, err := kong.New(
+		&c, kong.Name("rollcall"), kong.Description(description), kong.Writers(stdout, stderr),
+		kong.Exit(func(n int) { panic(exit(n)) }), kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 110}),
+	)
+	if err != nil { // only a programmer can cause it
+		panic(err)
+	}
+	line := args
+	if len(line) == 0 {
+		line = []string{"--help"}
+	}
+	k, err := p.Parse(line)
+	if err != nil {
+		return misuse(stderr, err)
+	}
+	return codeOf(stderr, k.Run(&env{ctx, environ, stdout, stderr}))
+}
+
+// misuse says what is wrong with the command line, and where help is.
+func misuse(stderr io.Writer, err error) int {
+	command := "rollcall"
+	var pe *kong.ParseError
+	if errors.As(err, &pe) && pe.Context != nil {
+		if c := pe.Context.Command(); c != "" {
+			command += " " + strings.TrimSpace(strings.SplitN(c, "<", 2)[0])
+		}
+	}
+	fmt.Fprintf(stderr, "rollcall: %s\nrollcall: hint: run %q to see how it is used\n", err, command+" --help")
+	return exitMisused
+}
+
+// codeOf says what went wrong, with a hint where there is one, and returns the exit code.
+func codeOf(stderr io.Writer, err error) int {
+	var problems configload.Problems
+	switch {
+	case err == nil:
+		return exitDone
+	case errors.Is(err, syscall.EPIPE):
+		return exitFailed // whoever read our output has heard enough
+	case errors.Is(err, errMisused):
+		return exitMisused
+	case errors.As(err, &problems):
+		for _, p := range problems {
+			fmt.Fprintf(stderr, "rollcall: %s\n", p)
+		}
+		return exitMisused
+	}
+	fmt.Fprintf(stderr, "rollcall: %s\n", err)
+	if h := server.HintOf(err); h != "" {
+		fmt.Fprintf(stderr, "rollcall: hint: %s\n", h)
+	}
+	return exitFailed
+}

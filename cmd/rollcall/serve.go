@@ -1,0 +1,137 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"rollcall/server"
+)
+
+type serveCmd struct {
+	settings
+}
+
+// Help is shown below the flags.
+func (serveCmd) Help() string {
+	return `With nothing configured, the first start makes an app with fresh keys, keeps them in the data directory and prints them once.
+The log goes to standard error. Ctrl-C or SIGTERM stops the server; a second one ends it at once.`
+}
+
+// gcPercent keeps the heap small: nearly all of it is an index without pointers, so a collection costs next to nothing
+// however often it runs.
+const gcPercent = 25
+
+// Run serves until the context of e ends.
+func (c *serveCmd) Run(e *env) error {
+	cfg, warnings, err := server.Load(c.sources(e.environ))
+	if err != nil {
+		return err
+	}
+	if variable(e.environ, "GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
+	sink := server.NewSink(e.stderr)
+	defer sink.Close(500 * time.Millisecond)
+	log := server.NewLog(sink, cfg.Log)
+	slog.SetDefault(log)
+	for _, w := range warnings {
+		log.Warn("a setting deserves a look", "where", w.Where, "key", w.Key, "text", w.Text)
+	}
+	srv, err := server.New(cfg, log, sink)
+	if err != nil {
+		return err
+	}
+	if err := srv.Start(e.ctx); err != nil {
+		return err
+	}
+	welcome(e.stdout, srv)
+	<-e.ctx.Done()
+	srv.Stop(context.WithoutCancel(e.ctx))
+	fmt.Fprintln(e.stdout, "rollcall: stopped")
+	return nil
+}
+
+// welcome says what listens where and, for an app that rollcall made, prints lines to paste.
+func welcome(w io.Writer, srv *server.Server) {
+	fmt.Fprintf(w, "%s\n\n", server.BuildVersion())
+	fmt.Fprintf(w, "  apps       %s\n", baseURL(srv.Listen()))
+	fmt.Fprintf(w, "  operators  %s  (/livez /readyz /metrics /status)\n", baseURL(srv.Admin()))
+	fmt.Fprintf(w, "  state      %s\n", srv.StoreName())
+	apps := srv.Apps()
+	switch file := srv.KeysFile(); {
+	case srv.Made():
+		a := apps[0]
+		where := "kept in " + absolute(file) + "; they are not shown again"
+		if file == "" {
+			where = "gone when this process ends"
+		}
+		fmt.Fprintf(w, "  app        made just now, its keys are %s\n\n", where)
+		fmt.Fprintf(w, "    app id      %s\n    app key     %s\n    master key  %s\n    hook key    %s\n",
+			a.ID, a.AppKey.Reveal(), a.MasterKey.Reveal(), a.HookKey.Reveal())
+		lines(w, baseURL(srv.Listen()), "", a.ID, a.AppKey.Reveal(), a.HookKey.Reveal())
+	case file != "":
+		fmt.Fprintf(w, "  app        %s, its keys are in %s\n", apps[0].ID, absolute(file))
+		lines(w, baseURL(srv.Listen()), absolute(file), "$LEANCLOUD_APP_ID", "$LEANCLOUD_APP_KEY", "$LEANCLOUD_APP_HOOK_KEY")
+	default:
+		ids := make([]string, len(apps))
+		for i, a := range apps {
+			ids[i] = a.ID
+		}
+		fmt.Fprintf(w, "  apps       %s\n", strings.Join(ids, ", "))
+	}
+	fmt.Fprintln(w)
+}
+
+// lines prints a hook and a query to paste into any shell. With a keys file, each reads the keys from it, so that they
+// are not shown.
+func lines(w io.Writer, base, file, id, key, hook string) {
+	before, after := "", ""
+	if file != "" {
+		before, after = "(. "+quote(file)+"; ", ")"
+	}
+	curl := func(function, headers, body string) {
+		fmt.Fprintf(w, "  %scurl -X POST %s/1.1/functions/%s -H \"X-LC-Id: %s\" -H \"X-LC-Key: %s\"%s -H \"Content-Type: application/json\" -d '%s'%s\n",
+			before, base, function, id, key, headers, body, after)
+	}
+	fmt.Fprint(w, "\nTo try it, tell that tom came online, then ask who is:\n\n")
+	curl("_clientOnline", fmt.Sprintf(" -H \"X-LC-Hook-Key: %s\"", hook), `{"peerId":"tom"}`)
+	curl("getOnOffStatus", "", `{"peerIds":["tom","jerry"]}`)
+}
+
+// quote writes s so that a shell reads it as one word.
+func quote(s string) string {
+	plain := func(r rune) bool {
+		return r == '/' || r == '.' || r == '-' || r == '_' || r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z'
+	}
+	if strings.IndexFunc(s, func(r rune) bool { return !plain(r) }) < 0 {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
+
+// absolute returns file so that it is found from any directory.
+func absolute(file string) string {
+	if a, err := filepath.Abs(file); err == nil {
+		return a
+	}
+	return file
+}
+
+// baseURL returns how a client on this machine reaches address.
+func baseURL(address string) string {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return "http://" + address
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = "localhost"
+	}
+	return "http://" + net.JoinHostPort(host, port)
+}

@@ -1,0 +1,62 @@
+package main
+
+import (
+	"reflect"
+	"strings"
+
+	"rollcall/server"
+)
+
+// settings are the flags that set a key of the configuration. A pointer tells "not given" from "given empty".
+type settings struct {
+	Config string `placeholder:"FILE" help:"YAML file of settings (ROLLCALL_CONFIG)."`
+
+	Listen    *string `key:"listen" placeholder:"ADDR" help:"Where apps and IM servers reach it; default :3000 (ROLLCALL_LISTEN)."`
+	Admin     *string `key:"admin" placeholder:"ADDR" help:"Where operators reach health, metrics and status, without a key; default 127.0.0.1:3001 (ROLLCALL_ADMIN)."`
+	Data      *string `key:"data" placeholder:"DIR" help:"Directory of keys and state; default ./rollcall-data; '' keeps all in memory (ROLLCALL_DATA)."`
+	LogFormat *string `key:"log.format" placeholder:"text|json" help:"How the log is written; default text (ROLLCALL_LOG_FORMAT)."`
+	LogLevel  *string `key:"log.level" placeholder:"LEVEL" help:"Least level that is logged: debug, info, warn or error; default info (ROLLCALL_LOG_LEVEL)."`
+	Profiling *bool   `key:"profiling" help:"Open /debug/pprof/ on the operator listener (ROLLCALL_PROFILING)."`
+
+	Set map[string]string `mapsep:"none" placeholder:"KEY=VALUE" help:"Any other setting by its key, such as presence.lease=1d; docs/config.md lists them. May be given again."`
+}
+
+// sources returns where the settings of s come from.
+func (s *settings) sources(environ []string) server.Sources {
+	src := server.Sources{File: s.Config, Environ: environ}
+	if src.File == "" {
+		src.File = variable(environ, "ROLLCALL_CONFIG")
+	}
+	for key, value := range s.Set {
+		src.Flags = append(src.Flags, server.Flag{Key: key, Value: value, Name: "--set"})
+	}
+	v := reflect.ValueOf(s).Elem()
+	for i := range v.NumField() {
+		key := v.Type().Field(i).Tag.Get("key")
+		if key == "" || v.Field(i).IsNil() {
+			continue
+		}
+		name := "--" + strings.ReplaceAll(strings.ReplaceAll(key, ".", "-"), "_", "-")
+		src.Flags = append(src.Flags, server.Flag{Key: key, Value: text(v.Field(i).Elem()), Name: name})
+	}
+	return src
+}
+
+func text(v reflect.Value) string {
+	if v.Kind() == reflect.Bool {
+		if v.Bool() {
+			return "true"
+		}
+		return "false"
+	}
+	return v.String()
+}
+
+func variable(environ []string, name string) string {
+	for _, pair := range environ {
+		if n, v, _ := strings.Cut(pair, "="); n == name {
+			return v
+		}
+	}
+	return ""
+}

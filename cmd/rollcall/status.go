@@ -1,0 +1,82 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"rollcall/server"
+)
+
+type statusCmd struct {
+	operator
+}
+
+// Run asks a running server what it is doing and prints it.
+func (c *statusCmd) Run(e *env) error {
+	var s server.Status
+	b, err := c.get(e, "/status", nil, &s)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		_, err = e.stdout.Write(b)
+		return err
+	}
+	return printStatus(e.stdout, &s)
+}
+
+func printStatus(w io.Writer, s *server.Status) error {
+	var out strings.Builder
+	fmt.Fprintf(&out, "%s, %s for %s, process %d\n", s.Version, s.Phase, time.Duration(s.Uptime*float64(time.Second)).Round(time.Second), s.PID)
+	if s.Trouble != "" {
+		fmt.Fprintf(&out, "trouble: %s\n", s.Trouble)
+	}
+	t := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(t, "\napps at\t%s\noperators at\t%s\nstate\t%s\n", s.Listen, s.Admin, s.Store.Name)
+	fmt.Fprintf(t, "\napp\tonline\tknown\ttoday\n")
+	for _, a := range s.Apps {
+		fmt.Fprintf(t, "%s\t%d\t%d\t%d\n", a.ID, a.Online, a.Known, a.Today)
+	}
+	fmt.Fprintf(t, "\n\ttotal\tper second\n")
+	var reports int64
+	for _, o := range s.Sources {
+		reports += o.Reports
+	}
+	fmt.Fprintf(t, "reports\t%d\t%.1f\nchanges\t%d\t%.1f\nqueries\t%d\t%.1f\nids asked\t%d\t%.1f\n",
+		reports, s.Rates.Reports, s.Changes, s.Rates.Changes, s.Queries, s.Rates.Queries, s.IDs, s.Rates.IDs)
+	for _, cause := range slices.Sorted(maps.Keys(s.Expired)) {
+		fmt.Fprintf(t, "offline, %s\t%d\t\n", strings.ReplaceAll(cause, "_", " "), s.Expired[cause])
+	}
+	if len(s.Sources) > 0 {
+		fmt.Fprintf(t, "\nsource\treports\tlast heard\twhat became of them\n")
+		for _, o := range s.Sources {
+			fmt.Fprintf(t, "%s\t%d\t%s\t%s\n", visible(o.Source), o.Reports, o.Last, counts(o.Verdicts))
+		}
+	}
+	if len(s.Store.Counts) > 0 {
+		fmt.Fprintf(t, "\nstore\t\n")
+		for _, name := range slices.Sorted(maps.Keys(s.Store.Counts)) {
+			fmt.Fprintf(t, "%s\t%d\n", strings.ReplaceAll(name, "_", " "), s.Store.Counts[name])
+		}
+	}
+	fmt.Fprintf(t, "\nheap\t%d MiB\ngoroutines\t%d\nlog lines dropped\t%d\n", s.HeapBytes>>20, s.Goroutines, s.LogDropped)
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	_, err := io.WriteString(w, out.String())
+	return err
+}
+
+// counts writes m as "taken 3, double 1".
+func counts(m map[string]int64) string {
+	var parts []string
+	for _, name := range slices.Sorted(maps.Keys(m)) {
+		parts = append(parts, fmt.Sprintf("%s %d", name, m[name]))
+	}
+	return strings.Join(parts, ", ")
+}

@@ -1,0 +1,95 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"syscall"
+)
+
+// A listener is a bound port and the HTTP server on it. Until a handler is mounted it answers 503 "starting".
+type listener struct {
+	net     net.Listener
+	http    *http.Server
+	handler atomic.Pointer[http.Handler]
+	done    chan struct{}
+}
+
+// bind takes the port at address. setting is the key that the address was written under.
+func bind(setting, address string, limits HTTP, log *slog.Logger) (*listener, error) {
+	n, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, bindError(setting, address, err)
+	}
+	l := &listener{net: n, done: make(chan struct{})}
+	l.http = &http.Server{
+		Handler:           l,
+		ReadHeaderTimeout: limits.HeaderTimeout,
+		ReadTimeout:       limits.BodyTimeout,
+		IdleTimeout:       limits.IdleTimeout,
+		MaxHeaderBytes:    limits.MaxHeader,
+		ErrorLog:          newHTTPLog(log),
+	}
+	return l, nil
+}
+
+// bindError says in one line what stands in the way of a port.
+func bindError(setting, address string, err error) error {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return hint(fmt.Errorf("%s: another program listens on %s", setting, address),
+			"stop it, or choose another address with --"+setting+", such as --"+setting+" :3100")
+	case errors.Is(err, fs.ErrPermission):
+		return hint(fmt.Errorf("%s: this user may not listen on %s", setting, address),
+			"ports below 1024 are for the administrator; choose a higher one with --"+setting)
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return hint(fmt.Errorf("%s: %s is not an address of this machine", setting, address),
+			"to listen on every address, leave the host out: --"+setting+" :3000")
+	}
+	return fmt.Errorf("%s: %w", setting, err)
+}
+
+// serve answers requests until the listener is stopped.
+func (l *listener) serve() {
+	go func() {
+		defer close(l.done)
+		_ = l.http.Serve(l.net) // ends with ErrServerClosed; accept errors are retried and logged by net/http
+	}()
+}
+
+func (l *listener) mount(h http.Handler) { l.handler.Store(&h) }
+
+// ServeHTTP passes r on to what is mounted.
+func (l *listener) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if h := l.handler.Load(); h != nil {
+		(*h).ServeHTTP(w, r)
+		return
+	}
+	starting(w, r)
+}
+
+// starting answers before the store is open. Its shape is that of every error, so that SDKs read it.
+func starting(w http.ResponseWriter, _ *http.Request) {
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Access-Control-Allow-Origin", "*")
+	h.Set("Retry-After", "1")
+	w.WriteHeader(http.StatusServiceUnavailable)
+	_, _ = w.Write([]byte(`{"code":503,"error":"starting"}` + "\n"))
+}
+
+// stop lets requests under way end until ctx is done, then cuts them.
+func (l *listener) stop(ctx context.Context) {
+	if l.http.Shutdown(ctx) != nil {
+		_ = l.http.Close()
+	}
+	<-l.done
+}
+
+// address returns where the listener is bound; it differs from what was asked for when that had port 0.
+func (l *listener) address() string { return l.net.Addr().String() }

@@ -1,0 +1,48 @@
+package server
+
+import (
+	"context"
+	"time"
+)
+
+// startLoops starts what runs beside the requests. Stop ends it and waits.
+func (s *Server) startLoops() {
+	ctx, cancel := context.WithCancel(context.Background())
+	s.loops.Go(func() { s.every(ctx, s.cfg.Sweep, s.sweep()) })
+	s.loops.Go(func() { s.every(ctx, time.Second, func(context.Context) { s.rates.sample(s.counted()) }) })
+	s.onStop(func(context.Context) {
+		cancel()
+		s.loops.Wait()
+	})
+}
+
+// every calls fn each period until ctx ends; a call that takes longer than the period delays the next.
+func (s *Server) every(ctx context.Context, period time.Duration, fn func(context.Context)) {
+	t := time.NewTicker(period)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+			fn(ctx)
+		}
+	}
+}
+
+// sweep returns what ends leases that have run out. It says once that it fails and once that it works again.
+func (s *Server) sweep() func(context.Context) {
+	failing := false
+	return func(ctx context.Context) {
+		_, err := s.presence.Sweep(ctx, s.clock.Now())
+		switch {
+		case ctx.Err() != nil:
+		case err != nil && !failing:
+			s.log.Error("leases cannot be ended", "err", err)
+		case err == nil && failing:
+			s.log.Info("leases are ended again")
+		}
+		failing = err != nil
+		s.metrics.swept(err)
+	}
+}

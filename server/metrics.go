@@ -1,0 +1,128 @@
+package server
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"rollcall/presence"
+)
+
+// metrics are what /metrics shows. No label ever holds a peer, a session or a key: their number is bounded by the
+// configuration.
+type metrics struct {
+	s        *Server
+	registry *prometheus.Registry
+	latency  *prometheus.HistogramVec
+	sweeps   *prometheus.CounterVec
+}
+
+var (
+	descReports = prometheus.NewDesc("rollcall_reports_total", "Reports heard, by source and by what became of them.", []string{"source", "verdict"}, nil)
+	descChanges = prometheus.NewDesc("rollcall_changes_total", "Times that a peer's status turned.", nil, nil)
+	descExpired = prometheus.NewDesc("rollcall_expired_total", "Peers that turned offline because nothing more was heard, by cause.", []string{"cause"}, nil)
+	descQueries = prometheus.NewDesc("rollcall_queries_total", "Presence queries answered.", nil, nil)
+	descIDs     = prometheus.NewDesc("rollcall_query_ids_total", "Peer ids asked for in presence queries.", nil, nil)
+	descPeers   = prometheus.NewDesc("rollcall_peers", "Peers of an app: online now, known, and seen online today.", []string{"app", "state"}, nil)
+	descStore   = prometheus.NewDesc("rollcall_store", "Counts of the store, by its own names.", []string{"count"}, nil)
+	descTrouble = prometheus.NewDesc("rollcall_store_trouble", "1 while the store cannot keep reports, else 0.", nil, nil)
+	descUp      = prometheus.NewDesc("rollcall_uptime_seconds", "How long this process has run.", nil, nil)
+	descDropped = prometheus.NewDesc("rollcall_log_lines_dropped_total", "Log lines dropped because the log was stuck.", nil, nil)
+	descBuild   = prometheus.NewDesc("rollcall_build_info", "Always 1; what was built is in the labels.", []string{"release", "revision", "go"}, nil)
+)
+
+func newMetrics(s *Server) *metrics {
+	m := &metrics{
+		s:        s,
+		registry: prometheus.NewRegistry(),
+		latency: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "rollcall_request_seconds", Help: "How long requests on the app listener took, by door.",
+			Buckets: []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, 1, 5},
+		}, []string{"door"}),
+		sweeps: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "rollcall_sweeps_total", Help: "Sweeps for leases that have run out, by result.",
+		}, []string{"result"}),
+	}
+	m.registry.MustRegister(m, m.latency, m.sweeps, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+func (m *metrics) handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4})
+}
+
+func (m *metrics) answered(door string, took time.Duration) {
+	m.latency.WithLabelValues(door).Observe(took.Seconds())
+}
+
+func (m *metrics) swept(err error) {
+	result := "done"
+	if err != nil {
+		result = "failed"
+	}
+	m.sweeps.WithLabelValues(result).Inc()
+}
+
+// Describe names what Collect gives.
+func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{
+		descReports, descChanges, descExpired, descQueries, descIDs, descPeers, descStore, descTrouble, descUp, descDropped, descBuild,
+	} {
+		ch <- d
+	}
+}
+
+// Collect reads the counts of every room. It runs when somebody asks, never on the way of a request.
+func (m *metrics) Collect(ch chan<- prometheus.Metric) {
+	s := m.s
+	count := func(d *prometheus.Desc, n int64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n), labels...)
+	}
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	for source, verdicts := range s.presence.Tally().Reports() {
+		for v, n := range verdicts {
+			count(descReports, n, string(source), v.String())
+		}
+	}
+	total := s.counted()
+	count(descChanges, total.Changes)
+	count(descQueries, total.Queries)
+	count(descIDs, total.IDs)
+	for _, c := range expiryCauses {
+		count(descExpired, s.presence.Tally().Expired(c), c.String())
+	}
+	m.peers(gauge)
+	for name, n := range s.store.counts() {
+		gauge(descStore, float64(n), name)
+	}
+	trouble := 0.0
+	if s.store.trouble() != "" {
+		trouble = 1
+	}
+	gauge(descTrouble, trouble)
+	gauge(descUp, s.clock.Up().Seconds())
+	if s.sink != nil {
+		count(descDropped, s.sink.Dropped())
+	}
+	v := BuildVersion()
+	gauge(descBuild, 1, v.Release, v.Revision, v.Go)
+}
+
+func (m *metrics) peers(gauge func(*prometheus.Desc, float64, ...string)) {
+	ctx, cancel := stepContext()
+	defer cancel()
+	for _, a := range m.s.apps {
+		c, err := m.s.store.Counts(ctx, presence.AppID(a.ID), m.s.clock.Now())
+		if err != nil {
+			return // the store's trouble is a metric of its own
+		}
+		gauge(descPeers, float64(c.Online), a.ID, "online")
+		gauge(descPeers, float64(c.Known), a.ID, "known")
+		gauge(descPeers, float64(c.Today), a.ID, "today")
+	}
+}

@@ -1,0 +1,232 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"rollcall/internal/credentials"
+	"rollcall/presence"
+)
+
+// A Server is one rollcall process: its listeners, its store and its loops.
+type Server struct {
+	cfg   Config
+	log   *slog.Logger
+	sink  *Sink
+	clock Clock
+
+	app, operator *listener
+
+	store    *openedStore
+	presence *presence.Service
+	ring     *credentials.Keyring
+	apps     []App
+	made     bool
+	metrics  *metrics
+	doors    *doors
+	rates    *rates
+
+	phase   atomic.Int32
+	loops   sync.WaitGroup
+	endLoop context.CancelFunc
+	undo    []func(context.Context)
+}
+
+// The phases of a server's life.
+const (
+	phaseStarting int32 = iota
+	phaseReady
+	phaseStopping
+)
+
+var phaseNames = [...]string{"starting", "ready", "stopping"}
+
+// New binds the ports of cfg, which must be valid. sink may be nil; it is only counted.
+func New(cfg Config, log *slog.Logger, sink *Sink) (*Server, error) {
+	s := &Server{cfg: cfg, log: log, sink: sink, clock: NewClock()}
+	var err error
+	if s.app, err = bind("listen", cfg.Listen, cfg.HTTP, log); err != nil {
+		return nil, err
+	}
+	if s.operator, err = bind("admin", cfg.Admin, cfg.HTTP, log); err != nil {
+		_ = s.app.net.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// Start opens the store and mounts the doors. When it fails, nothing is left open.
+func (s *Server) Start(ctx context.Context) (err error) {
+	defer func() {
+		if err != nil {
+			s.Stop(ctx)
+		}
+	}()
+	s.app.serve()
+	s.operator.serve()
+	s.onStop(func(ctx context.Context) { s.operator.stop(ctx) })
+	s.operator.mount(s.health())
+	if err := s.prepare(); err != nil {
+		return err
+	}
+	if err := s.openStore(ctx); err != nil {
+		return err
+	}
+	if err := s.openApps(); err != nil {
+		return err
+	}
+	s.presence = presence.NewService(s.store, s.cfg.Presence)
+	now := s.clock.Now()
+	s.presence.StandStill(min(s.store.lastAlive, now), now)
+	s.rates = newRates()
+	s.metrics = newMetrics(s)
+	if s.doors, err = s.mountApp(); err != nil {
+		return err
+	}
+	s.startLoops()
+	s.operator.mount(s.mountOperator())
+	s.app.mount(s.doors)
+	s.onStop(func(ctx context.Context) { s.app.stop(ctx) })
+	if err := s.announce(); err != nil {
+		return err
+	}
+	s.phase.Store(phaseReady)
+	s.log.Info("ready", "listen", s.Listen(), "admin", s.Admin(), "store", s.store.name, "took", s.clock.Up().Round(time.Millisecond))
+	return nil
+}
+
+// onStop has Stop call fn; what was deferred last is called first.
+func (s *Server) onStop(fn func(context.Context)) { s.undo = append(s.undo, fn) }
+
+// Stop ends what Start began, in reverse, and returns when all of it is down. Requests under way may take as long as the
+// settings allow, or ctx.
+func (s *Server) Stop(ctx context.Context) {
+	if s.phase.Swap(phaseStopping) == phaseStopping {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.HTTP.StopTimeout)
+	defer cancel()
+	for i := len(s.undo) - 1; i >= 0; i-- {
+		s.undo[i](ctx)
+	}
+	// A start that failed early has not deferred the app listener yet.
+	s.app.stop(ctx)
+}
+
+// prepare makes the data directory, for its owner only.
+func (s *Server) prepare() error {
+	dir := s.cfg.Data
+	if dir == "" {
+		return nil
+	}
+	err := os.MkdirAll(dir, 0o700)
+	if err == nil {
+		err = syscall.Access(dir, 0x7) // read, write and search
+	}
+	if err != nil {
+		return hint(fmt.Errorf("data directory %s: %s", dir, cause(err)),
+			"choose another with --data DIR, or give this user the right to write there")
+	}
+	return nil
+}
+
+// cause returns the innermost text of a file error, whose path the reader knows already.
+func cause(err error) string {
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		return p.Err.Error()
+	}
+	return err.Error()
+}
+
+// openApps takes the configured apps, or the one kept in the data directory, made when there is none.
+func (s *Server) openApps() error {
+	s.apps = s.cfg.Apps
+	if len(s.apps) == 0 {
+		app, made, err := keysIn(s.cfg.Data)
+		if err != nil {
+			return hint(fmt.Errorf("keys of the app: %w", err), "the keys cannot be guessed again: put the file right, or move it away to have a new app made")
+		}
+		s.apps, s.made = []App{app}, made
+		s.warnOpenKeys()
+	}
+	list := make([]credentials.App, len(s.apps))
+	for i, a := range s.apps {
+		list[i] = credentials.App{
+			ID: a.ID, Key: a.AppKey.Reveal(), MasterKey: a.MasterKey.Reveal(),
+			HookKey: a.HookKey.Reveal(), AndroidKey: a.AndroidKey.Reveal(),
+		}
+	}
+	var err error
+	s.ring, err = credentials.New(list)
+	return err
+}
+
+func (s *Server) warnOpenKeys() {
+	if s.cfg.Data == "" {
+		return
+	}
+	name := s.KeysFile()
+	if st, err := os.Stat(name); err == nil && st.Mode().Perm()&0o077 != 0 {
+		s.log.Warn("the keys file can be read by other users", "file", name, "mode", fmt.Sprintf("%04o", st.Mode().Perm()))
+	}
+}
+
+// A Running file tells the other commands where the server of a data directory listens.
+type Running struct {
+	PID    int    `json:"pid"`
+	Listen string `json:"listen"`
+	Admin  string `json:"admin"`
+}
+
+// RunningFile is its name in the data directory. It is there while the server is; after a crash it is left behind.
+const RunningFile = "running.json"
+
+func (s *Server) announce() error {
+	if s.cfg.Data == "" {
+		return nil
+	}
+	b, err := json.Marshal(Running{PID: os.Getpid(), Listen: s.Listen(), Admin: s.Admin()})
+	if err != nil {
+		return err
+	}
+	name := filepath.Join(s.cfg.Data, RunningFile)
+	if err := writeWhole(name, append(b, '\n')); err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	s.onStop(func(context.Context) { _ = os.Remove(name) })
+	return nil
+}
+
+// Listen returns the address of the app listener.
+func (s *Server) Listen() string { return s.app.address() }
+
+// Admin returns the address of the operator listener.
+func (s *Server) Admin() string { return s.operator.address() }
+
+// Apps returns the tenants, once started.
+func (s *Server) Apps() []App { return s.apps }
+
+// Made reports whether this start made the keys of the only app.
+func (s *Server) Made() bool { return s.made }
+
+// KeysFile returns the file that holds the keys of the app that rollcall made; "" when there is none.
+func (s *Server) KeysFile() string {
+	if len(s.cfg.Apps) > 0 || s.cfg.Data == "" {
+		return ""
+	}
+	return filepath.Join(s.cfg.Data, KeysFile)
+}
+
+// StoreName returns what keeps the state, for people.
+func (s *Server) StoreName() string { return s.store.name }
