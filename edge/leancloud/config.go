@@ -1,0 +1,68 @@
+package leancloud
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"rollcall/presence"
+)
+
+// Config are the settings of the dialect. Start from [DefaultConfig].
+type Config struct {
+	// UnknownAsOffline answers "0" instead of null for ids nobody has reported. It helps apps that compare strings without
+	// looking for null, and Go apps that use RPC.
+	UnknownAsOffline bool
+	// Policy says how hooks are added up: by sum (default), or the last one that arrived wins, as in the recipe.
+	Policy presence.Policy
+	// HookLease is how long an online hook is believed without another word.
+	HookLease time.Duration
+	// Hold is how long a lost connection lingers before watchers hear of it. Queries do not wait.
+	Hold time.Duration
+	// StampHooks gives every hook an id on receipt, for stores that may carry a report twice.
+	StampHooks bool
+
+	// MaxIDs is the largest number of ids in one question.
+	MaxIDs int
+	// MaxBody is the largest body, in bytes, after decompression.
+	MaxBody int
+	// MaxDepth is how deep JSON may be nested.
+	MaxDepth int
+	// BodyTimeout is how long a body may take to arrive.
+	BodyTimeout time.Duration
+
+	// TrustedProxies may say who the client is by Forwarded, X-Real-IP or X-Forwarded-For.
+	TrustedProxies []netip.Prefix
+	// Version is what the ping of the engine answers.
+	Version string
+}
+
+// DefaultConfig returns the defaults of the product.
+func DefaultConfig() Config {
+	return Config{
+		HookLease: 7 * 24 * time.Hour, Hold: 3 * time.Second,
+		MaxIDs: 10_000, MaxBody: 1 << 20, MaxDepth: 16, BodyTimeout: 10 * time.Second,
+		Version: "dev",
+	}
+}
+
+// ErrConfig: a setting is out of range.
+var ErrConfig = errors.New("leancloud settings")
+
+// Validate returns an error matching [ErrConfig] that names every setting out of range.
+func (c *Config) Validate() error {
+	var errs []error
+	check := func(ok bool, format string, args ...any) {
+		if !ok {
+			errs = append(errs, fmt.Errorf("%w: "+format, append([]any{ErrConfig}, args...)...))
+		}
+	}
+	check(c.HookLease >= 10*time.Second && c.HookLease <= presence.MaxLease, "the hook lease %v is not between 10s and %v", c.HookLease, presence.MaxLease)
+	check(c.Hold >= 0 && c.Hold <= presence.MaxHold, "the hold %v is not between 0 and %v", c.Hold, presence.MaxHold)
+	check(c.MaxIDs >= 1 && c.MaxIDs <= 1_000_000, "%d ids per question are not between 1 and 1000000", c.MaxIDs)
+	check(c.MaxBody >= 1<<10 && c.MaxBody <= 64<<20, "a body of %d bytes is not between 1 KiB and 64 MiB", c.MaxBody)
+	check(c.MaxDepth >= 2 && c.MaxDepth <= 1000, "a depth of %d is not between 2 and 1000", c.MaxDepth)
+	check(c.BodyTimeout >= 0, "the time for a body is negative: %v", c.BodyTimeout)
+	return errors.Join(errs...)
+}

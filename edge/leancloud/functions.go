@@ -1,0 +1,36 @@
+package leancloud
+
+import (
+	"context"
+	"net/http"
+
+	"rollcall/internal/credentials"
+	"rollcall/presence"
+)
+
+var answerFunctions = []byte(`{"result":["_clientOffline","_clientOnline","getOnOffStatus"]}`)
+
+// call answers the function that c names.
+func (h *Handler) call(ctx context.Context, c *call, s *scratch) answer {
+	switch c.name {
+	case "getOnOffStatus":
+		return h.onOffStatus(ctx, c, s)
+	case "_clientOnline":
+		return h.hook(ctx, c, presence.KindOnline)
+	case "_clientOffline":
+		return h.hook(ctx, c, presence.KindOffline)
+	case "_ops/metadatas":
+		if !c.rights.Has(credentials.Master) {
+			return errUnauthorized.answer()
+		}
+		return answer{status: http.StatusOK, body: answerFunctions}
+	}
+	return notFound("No such cloud function '" + c.name + "'").answer()
+}
+
+// storeFault tells of a store that did not do its part. The reason is for the log, not for the caller.
+func (h *Handler) storeFault(doing string, err error) *fault {
+	h.counters.unavailable.Add(1)
+	h.Log.Warn("store did not answer", "doing", doing, "err", err)
+	return errUnavailable
+}

@@ -1,0 +1,142 @@
+package leancloud
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+
+	"rollcall/presence"
+)
+
+// onOffStatus answers who of the ids in the body is online: "1", "0", or null for an id nobody has reported.
+func (h *Handler) onOffStatus(ctx context.Context, c *call, s *scratch) answer {
+	ids, fail := h.idsOf(c, "peerIds", true, s)
+	if fail != nil {
+		return fail.answer()
+	}
+	statuses, fail := h.statuses(ctx, c.app, ids, s)
+	if fail != nil {
+		return fail.answer()
+	}
+	out := append(slices.Grow(s.out[:0], len(ids)*5+len(`{"result":[]}`)), `{"result":[`...)
+	for _, st := range statuses {
+		switch st {
+		case presence.Online:
+			out = append(out, `"1",`...)
+		case presence.Offline:
+			out = append(out, `"0",`...)
+		default:
+			out = append(out, h.unknown...)
+		}
+	}
+	s.out = append(bytes.TrimSuffix(out, []byte(",")), "]}"...)
+	return answer{status: http.StatusOK, body: s.out}
+}
+
+// statuses asks the service for all ids at once.
+func (h *Handler) statuses(ctx context.Context, app presence.AppID, ids [][]byte, s *scratch) ([]presence.Status, *fault) {
+	h.counters.queries.Add(1)
+	h.counters.ids.Add(int64(len(ids)))
+	s.statuses = slices.Grow(s.statuses[:0], len(ids))[:len(ids)]
+	if len(ids) == 0 {
+		return s.statuses, nil
+	}
+	if err := h.Service.Statuses(ctx, app, ids, h.Now(), s.statuses); err != nil {
+		return nil, h.storeFault("ask for statuses", err)
+	}
+	return s.statuses, nil
+}
+
+// idsOf returns the ids that the parameter called name lists. With lone a single string is a list of one.
+func (h *Handler) idsOf(c *call, name string, lone bool, s *scratch) ([][]byte, *fault) {
+	if name == "peerIds" && !c.form {
+		ids, ok := scanIDs(c.body, s.ids[:0], h.cfg.MaxIDs)
+		s.ids = ids
+		if ok {
+			return ids, nil
+		}
+	}
+	h.counters.unusual.Add(1)
+	p, fail := h.parse(c.body, c.form)
+	if fail != nil {
+		return nil, fail
+	}
+	raw := p[name]
+	switch {
+	case len(raw) == 0 || string(raw) == "null":
+		return nil, bad("The parameter " + name + " is missing; a list of ids is expected.")
+	case raw[0] == '"' && lone:
+		return [][]byte{[]byte(p.text(name))}, nil
+	case raw[0] != '[':
+		return nil, bad("The parameter " + name + " is not a list of ids.")
+	}
+	ids, fail := listIDs(raw, s.ids[:0], h.cfg.MaxIDs, name)
+	s.ids = ids
+	return ids, fail
+}
+
+// listIDs reads the elements of raw, a valid JSON list: strings as they are, integers as their decimal text.
+func listIDs(raw []byte, ids [][]byte, limit int, name string) ([][]byte, *fault) {
+	i := skip(raw, 1)
+	for raw[i] != ']' {
+		if len(ids) == limit {
+			return ids, &fault{
+				status: http.StatusRequestEntityTooLarge, code: codeTooMuch,
+				text: fmt.Sprintf("The parameter %s lists more than %d ids.", name, limit),
+			}
+		}
+		end := elementEnd(raw, i)
+		id, ok := idOf(raw[i:end])
+		if !ok {
+			return ids, bad(fmt.Sprintf("Element %d of the parameter %s is neither a string nor an integer.", len(ids), name))
+		}
+		ids = append(ids, id)
+		if i = skip(raw, end); raw[i] == ',' {
+			i = skip(raw, i+1)
+		}
+	}
+	return ids, nil
+}
+
+// elementEnd returns where the string or number that starts at i ends. Of a list or an object it returns the next place, which
+// is enough for saying that it is none of the two.
+func elementEnd(raw []byte, i int) int {
+	if raw[i] != '"' {
+		if n := bytes.IndexAny(raw[i+1:], ",] \t\r\n"); n >= 0 {
+			return i + 1 + n
+		}
+		return len(raw)
+	}
+	for i++; raw[i] != '"'; i++ {
+		if raw[i] == '\\' {
+			i++
+		}
+	}
+	return i + 1
+}
+
+func idOf(element []byte) (id []byte, ok bool) {
+	if element[0] == '"' {
+		if bytes.IndexByte(element, '\\') < 0 {
+			return element[1 : len(element)-1], true
+		}
+		var s string
+		err := json.Unmarshal(element, &s)
+		return []byte(s), err == nil
+	}
+	return element, integer(element)
+}
+
+// integer reports whether the JSON number b is a plain integer; minus zero is none.
+func integer(b []byte) bool {
+	digits := bytes.TrimPrefix(b, []byte("-"))
+	for _, c := range digits {
+		if c < '0' || c > '9' {
+			return false
+		}
+	}
+	return len(digits) > 0 && string(b) != "-0"
+}

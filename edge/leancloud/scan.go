@@ -1,0 +1,110 @@
+package leancloud
+
+import (
+	"encoding/binary"
+	"math/bits"
+	"unicode/utf8"
+)
+
+// scanIDs reads the plain shape of a question, {"peerIds":["a","b"]}: this one key, strings without escapes, valid UTF-8. It
+// appends the ids to ids as slices of body, at most limit. For anything else ok is false and encoding/json has the word.
+func scanIDs(body []byte, ids [][]byte, limit int) (_ [][]byte, ok bool) {
+	i := skip(body, 0)
+	if i >= len(body) || body[i] != '{' {
+		return ids, false
+	}
+	i = skip(body, i+1)
+	const key = `"peerIds"`
+	if len(body)-i < len(key) || string(body[i:i+len(key)]) != key {
+		return ids, false
+	}
+	i = skip(body, i+len(key))
+	if i >= len(body) || body[i] != ':' {
+		return ids, false
+	}
+	i = skip(body, i+1)
+	if i >= len(body) || body[i] != '[' {
+		return ids, false
+	}
+	i = skip(body, i+1)
+	if i < len(body) && body[i] == ']' {
+		return ids, closes(body, i+1)
+	}
+	ascii := true
+	for len(ids) < limit {
+		if i >= len(body) || body[i] != '"' {
+			return ids, false
+		}
+		end, plain := stringEnd(body, i+1)
+		if end < 0 {
+			return ids, false
+		}
+		ascii = ascii && plain
+		ids = append(ids, body[i+1:end:end])
+		if i = end + 1; i >= len(body) {
+			return ids, false
+		}
+		if body[i] > ',' || body[i] < ',' {
+			i = skip(body, i)
+		}
+		switch {
+		case i >= len(body):
+			return ids, false
+		case body[i] == ',':
+			if i++; i < len(body) && body[i] != '"' {
+				i = skip(body, i)
+			}
+		case body[i] == ']':
+			return ids, closes(body, i+1) && (ascii || utf8.Valid(body))
+		default:
+			return ids, false
+		}
+	}
+	return ids, false
+}
+
+// closes reports whether nothing but the closing brace is left.
+func closes(body []byte, i int) bool {
+	i = skip(body, i)
+	return i < len(body) && body[i] == '}' && skip(body, i+1) == len(body)
+}
+
+// skip returns the first place from i on that is not white space.
+func skip(body []byte, i int) int {
+	for i < len(body) && (body[i] == ' ' || body[i] == '\n' || body[i] == '\r' || body[i] == '\t') {
+		i++
+	}
+	return i
+}
+
+// stringEnd returns where the quote is that ends the string starting at i, and whether all of it is ASCII; -1 for a string
+// with escapes or control characters, or without end. It looks at eight bytes at a time.
+func stringEnd(body []byte, i int) (end int, ascii bool) {
+	const ones, high = 0x0101010101010101, 0x8080808080808080
+	ascii = true
+	for {
+		for i+8 <= len(body) {
+			v := binary.LittleEndian.Uint64(body[i:])
+			quote, slash := v^(ones*'"'), v^(ones*'\\')
+			odd := ((quote-ones)&^quote | (slash-ones)&^slash | (v-ones*0x20)&^v | v) & high
+			if odd == 0 {
+				i += 8
+				continue
+			}
+			i += bits.TrailingZeros64(odd) / 8
+			break
+		}
+		if i >= len(body) {
+			return -1, ascii
+		}
+		switch b := body[i]; {
+		case b == '"':
+			return i, ascii
+		case b == '\\' || b < 0x20:
+			return -1, ascii
+		case b >= utf8.RuneSelf:
+			ascii = false
+		}
+		i++
+	}
+}
