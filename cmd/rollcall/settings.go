@@ -36,10 +36,24 @@ func (s *settings) sources(environ []string) server.Sources {
 		if key == "" || v.Field(i).IsNil() {
 			continue
 		}
-		name := "--" + strings.ReplaceAll(strings.ReplaceAll(key, ".", "-"), "_", "-")
+		name := flagName(v.Type().Field(i).Name)
 		src.Flags = append(src.Flags, server.Flag{Key: key, Value: text(v.Field(i).Elem()), Name: name})
 	}
 	return src
+}
+
+// flagName returns how the flag of a field is written: LogFormat is --log-format.
+func flagName(field string) string {
+	var b strings.Builder
+	b.WriteString("-")
+	for _, r := range field {
+		if r >= 'A' && r <= 'Z' {
+			b.WriteByte('-')
+			r += 'a' - 'A'
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
 }
 
 func text(v reflect.Value) string {
