@@ -72,21 +72,21 @@ func welcome(w io.Writer, srv *server.Server) {
 		if file == "" {
 			where = "gone when this process ends"
 		}
-		fmt.Fprintf(w, "  app        made just now, its keys are %s\n\n", where)
+		fmt.Fprintf(w, "  tenant     made just now; its keys are %s\n\n", where)
 		fmt.Fprintf(w, "    app id      %s\n    app key     %s\n    master key  %s\n    hook key    %s\n",
 			a.ID, a.AppKey.Reveal(), a.MasterKey.Reveal(), a.HookKey.Reveal())
 		lines(w, baseURL(srv.Listen()), "", a.ID, a.AppKey.Reveal(), a.HookKey.Reveal())
 	case file != "":
-		fmt.Fprintf(w, "  app        %s, its keys are in %s\n", apps[0].ID, absolute(file))
+		fmt.Fprintf(w, "  tenant     %s; its keys are in %s\n", apps[0].ID, absolute(file))
 		lines(w, baseURL(srv.Listen()), absolute(file), "$LEANCLOUD_APP_ID", "$LEANCLOUD_APP_KEY", "$LEANCLOUD_APP_HOOK_KEY")
 	default:
 		ids := make([]string, len(apps))
 		for i, a := range apps {
 			ids[i] = a.ID
 		}
-		fmt.Fprintf(w, "  apps       %s\n", strings.Join(ids, ", "))
+		fmt.Fprintf(w, "  tenants    %s\n", strings.Join(ids, ", "))
 	}
-	fmt.Fprintln(w)
+	fmt.Fprint(w, "\nCtrl-C stops it.\n")
 }
 
 // lines prints a hook and a query to paste into any shell. With a keys file, each reads the keys from it, so that they
