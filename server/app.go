@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"rollcall/edge/leancloud"
 )
 
 // A door is what answers the requests under a prefix of the path on the app listener.
@@ -23,8 +25,16 @@ type doors struct {
 // mountApp mounts the doors on the app listener. A longer prefix stands before a shorter one; the dialect, which takes
 // everything else, stands last.
 func (s *Server) mountApp() (*doors, error) {
-	d := &doors{metrics: s.metrics}
-	return d, nil
+	var err error
+	cfg := s.cfg.LeanCloud
+	cfg.Version, cfg.BodyTimeout = Release, s.cfg.HTTP.BodyTimeout
+	s.dialect, err = leancloud.New(cfg, leancloud.Deps{Service: s.presence, Keys: s.ring, Now: s.clock.Now, Log: s.log})
+	if err != nil {
+		return nil, err
+	}
+	return &doors{metrics: s.metrics, list: []door{
+		{name: "leancloud", handler: s.dialect},
+	}}, nil
 }
 
 // ServeHTTP answers r.
@@ -35,6 +45,8 @@ func (d *doors) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			continue
 		}
 		if o.long {
+			// The deadline for reading a request would cut it off while it is answered.
+			_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
 			o.handler.ServeHTTP(w, r)
 			return
 		}
@@ -43,11 +55,4 @@ func (d *doors) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		d.metrics.answered(o.name, time.Since(start))
 		return
 	}
-	notFound(w)
-}
-
-func notFound(w http.ResponseWriter) {
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(http.StatusNotFound)
-	_, _ = w.Write([]byte(`{"code":404,"error":"there is nothing here"}` + "\n"))
 }

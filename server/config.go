@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"rollcall/edge/leancloud"
 	"rollcall/presence"
 )
 
@@ -27,9 +28,10 @@ type Config struct {
 	// Sweep is how often leases that have run out are looked for, between 50ms and 1s. A lease ends at most this late.
 	Sweep time.Duration
 
-	HTTP     HTTP
-	Log      Log
-	Presence presence.Config
+	HTTP      HTTP
+	Log       Log
+	Presence  presence.Config
+	LeanCloud leancloud.Config `config:"leancloud"`
 
 	// Apps are the tenants, each with its own keys. When none is written here nor in the environment, an app with fresh
 	// keys is made at the first start and kept in the data directory.
@@ -91,6 +93,8 @@ func DefaultConfig() Config {
 		},
 		Log:      Log{Format: "text", Level: "info"},
 		Presence: presence.DefaultConfig(),
+
+		LeanCloud: leancloud.DefaultConfig(),
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"rollcall/edge/leancloud"
 	"rollcall/internal/credentials"
 	"rollcall/presence"
 )
@@ -34,6 +35,7 @@ type Server struct {
 	made     bool
 	metrics  *metrics
 	doors    *doors
+	dialect  *leancloud.Handler
 	rates    *rates
 
 	phase   atomic.Int32

@@ -100,7 +100,8 @@ func (s *Server) Status(ctx context.Context) Status {
 
 // counted returns the totals since the start.
 func (s *Server) counted() counted {
-	c := counted{Changes: s.presence.Tally().Changes()}
+	asked := s.dialect.Stats()
+	c := counted{Changes: s.presence.Tally().Changes(), Queries: asked.Queries, IDs: asked.IDs}
 	for _, verdicts := range s.presence.Tally().Reports() {
 		for _, n := range verdicts {
 			c.Reports += n

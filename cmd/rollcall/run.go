@@ -88,7 +88,11 @@ func misuse(stderr io.Writer, err error) int {
 			command += " " + strings.TrimSpace(strings.SplitN(c, "<", 2)[0])
 		}
 	}
-	fmt.Fprintf(stderr, "rollcall: %s\nrollcall: hint: run %q to see how it is used\n", err, command+" --help")
+	text := err.Error()
+	if flag, _, missing := strings.Cut(text, ": expected "); missing && strings.HasSuffix(text, `"EOL" (<EOL>)`) {
+		text = flag + ": a value is missing"
+	}
+	fmt.Fprintf(stderr, "rollcall: %s\nrollcall: hint: run %q to see how it is used\n", text, command+" --help")
 	return exitMisused
 }
 

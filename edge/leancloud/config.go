@@ -21,21 +21,21 @@ type Config struct {
 	// Hold is how long a lost connection lingers before watchers hear of it. Queries do not wait.
 	Hold time.Duration
 	// StampHooks gives every hook an id on receipt, for stores that may carry a report twice.
-	StampHooks bool
+	StampHooks bool `config:"-"`
 
 	// MaxIDs is the largest number of ids in one question.
 	MaxIDs int
 	// MaxBody is the largest body, in bytes, after decompression.
-	MaxBody int
+	MaxBody int `config:",bytes"`
 	// MaxDepth is how deep JSON may be nested.
 	MaxDepth int
 	// BodyTimeout is how long a body may take to arrive.
-	BodyTimeout time.Duration
+	BodyTimeout time.Duration `config:"-"`
 
 	// TrustedProxies may say who the client is by Forwarded, X-Real-IP or X-Forwarded-For.
 	TrustedProxies []netip.Prefix
 	// Version is what the ping of the engine answers.
-	Version string
+	Version string `config:"-"`
 }
 
 // DefaultConfig returns the defaults of the product.
@@ -50,19 +50,19 @@ func DefaultConfig() Config {
 // ErrConfig: a setting is out of range.
 var ErrConfig = errors.New("leancloud settings")
 
-// Validate returns an error matching [ErrConfig] that names every setting out of range.
+// Validate returns every setting out of range, joined; each begins with its key.
 func (c *Config) Validate() error {
 	var errs []error
 	check := func(ok bool, format string, args ...any) {
 		if !ok {
-			errs = append(errs, fmt.Errorf("%w: "+format, append([]any{ErrConfig}, args...)...))
+			errs = append(errs, fmt.Errorf(format, args...))
 		}
 	}
-	check(c.HookLease >= 10*time.Second && c.HookLease <= presence.MaxLease, "the hook lease %v is not between 10s and %v", c.HookLease, presence.MaxLease)
-	check(c.Hold >= 0 && c.Hold <= presence.MaxHold, "the hold %v is not between 0 and %v", c.Hold, presence.MaxHold)
-	check(c.MaxIDs >= 1 && c.MaxIDs <= 1_000_000, "%d ids per question are not between 1 and 1000000", c.MaxIDs)
-	check(c.MaxBody >= 1<<10 && c.MaxBody <= 64<<20, "a body of %d bytes is not between 1 KiB and 64 MiB", c.MaxBody)
-	check(c.MaxDepth >= 2 && c.MaxDepth <= 1000, "a depth of %d is not between 2 and 1000", c.MaxDepth)
-	check(c.BodyTimeout >= 0, "the time for a body is negative: %v", c.BodyTimeout)
+	check(c.HookLease >= 10*time.Second && c.HookLease <= presence.MaxLease, "hook_lease is %v, not between 10s and %v", c.HookLease, presence.MaxLease)
+	check(c.Hold >= 0 && c.Hold <= presence.MaxHold, "hold is %v, not between 0 and %v", c.Hold, presence.MaxHold)
+	check(c.MaxIDs >= 1 && c.MaxIDs <= 1_000_000, "max_ids is %d, not between 1 and 1000000", c.MaxIDs)
+	check(c.MaxBody >= 1<<10 && c.MaxBody <= 64<<20, "max_body is %d, not between 1 KiB and 64 MiB", c.MaxBody)
+	check(c.MaxDepth >= 2 && c.MaxDepth <= 1000, "max_depth is %d, not between 2 and 1000", c.MaxDepth)
+	check(c.BodyTimeout >= 0, "body_timeout is negative: %v", c.BodyTimeout)
 	return errors.Join(errs...)
 }

@@ -2,6 +2,7 @@ package leancloud
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -41,7 +42,7 @@ type Handler struct {
 // New returns a handler. It returns an error matching [ErrConfig] for settings out of range.
 func New(cfg Config, deps Deps) (*Handler, error) {
 	if err := cfg.Validate(); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	h := &Handler{cfg: cfg, Deps: deps, unknown: `null,`}
 	if cfg.UnknownAsOffline {
