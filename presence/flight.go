@@ -103,3 +103,15 @@ func (s *Service) update(ctx context.Context, keys []Key, now Millis, merge Merg
 	s.flights.leave(start, now, err)
 	return err
 }
+
+// settle is update for what follows from time alone.
+func (s *Service) settle(ctx context.Context, keys []Key, now Millis, merge Merge) error {
+	st, ok := s.store.(Settler)
+	if !ok {
+		return s.update(ctx, keys, now, merge)
+	}
+	start := s.flights.enter(now)
+	err := st.Settle(ctx, keys, Millis(start), merge)
+	s.flights.leave(start, now, err)
+	return err
+}

@@ -143,7 +143,7 @@ func (s *Service) Sweep(ctx context.Context, now Millis) (turned int, err error)
 			return turned, nil
 		}
 		outs := make([]Outcome, len(due))
-		err = s.update(ctx, due, now, func(i int, st *State) (e Effect) {
+		err = s.settle(ctx, due, now, func(i int, st *State) (e Effect) {
 			outs[i], e = st.Expire(leases, &s.cfg.Rules)
 			return e
 		})
@@ -179,7 +179,7 @@ func (s *Service) sweepNodes(ctx context.Context, now Millis) (turned int, err e
 				break
 			}
 			outs := make([]Outcome, len(keys))
-			err = s.update(ctx, keys, now, func(i int, st *State) (e Effect) {
+			err = s.settle(ctx, keys, now, func(i int, st *State) (e Effect) {
 				outs[i], e = st.EndNode(l.Node, l.At, now, cause, &s.cfg.Rules)
 				return e
 			})

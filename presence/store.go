@@ -11,8 +11,9 @@ type Merge func(i int, st *State) Effect
 
 // A Store keeps one packed [State] per peer. It has no clock: now is the time by which leases are judged.
 //
-// Its methods may be called by many goroutines at once. Every error matches [ErrUnavailable] or [ErrFull]; after an error
-// of Update some of its peers may be written, and since merging is idempotent the caller may send all of them again.
+// Its methods may be called by many goroutines at once. Every error matches [ErrUnavailable] or [ErrFull] (or [ErrInvalid], for a
+// cursor that is none); after an error of Update some of its peers may be written, and since merging is idempotent the
+// caller may send all of them again.
 // The contract is spelled out, and tested, in store/storetest.
 type Store interface {
 	// Statuses sets out[i] to what peers[i] of app is at now. Ids may be any bytes. This is the road of a query: one call,
@@ -29,12 +30,13 @@ type Store interface {
 	Update(ctx context.Context, keys []Key, now Millis, merge Merge) error
 
 	// Due returns up to limit peers whose [State.Deadline] has come by now, for this caller to settle by Update. What it
-	// returns costs in proportion to what is due, not to what is known.
+	// returns costs in proportion to what is due, not to what is known. What is not settled is returned again.
 	Due(ctx context.Context, now Millis, limit int) ([]Key, error)
 	// List returns up to limit peers of app that are online at now, after cursor ("" starts), and the cursor that goes on
-	// ("" when there are no more). A peer that is online throughout is returned exactly once, whatever else changes.
+	// ("" when there are no more). A peer that is online throughout is returned exactly once, whatever else changes. A cursor
+	// may end with the process that made it: then the error matches ErrInvalid and says to start again.
 	List(ctx context.Context, app AppID, cursor string, limit int, now Millis) (peers []PeerID, next string, err error)
-	// Counts counts the peers of app.
+	// Counts counts the peers of app as they were last written: a lease that has run out counts until it is settled.
 	Counts(ctx context.Context, app AppID, now Millis) (Counts, error)
 
 	// Beat says that node lives for another lease from now. With drained it is the last beat: the node is going, and what
@@ -44,16 +46,22 @@ type Store interface {
 	LostNodes(ctx context.Context, now Millis) ([]LostNode, error)
 	// OnNode returns up to limit peers that have a session on node; none are left when it returns none.
 	OnNode(ctx context.Context, node NodeID, limit int) ([]Key, error)
-	// DropNode forgets node.
+	// DropNode forgets node. A node that was never heard of is no error.
 	DropNode(ctx context.Context, node NodeID) error
 
 	// Listen has the store call fn with the peers whose answers have changed, soon after they have; nil stands for all
-	// peers, when the store may have missed some. A signal says "look again", never what is there. fn must not block. It
-	// returns how to stop.
+	// peers, when the store may have missed some. A signal says "look again", never what is there. fn must not block and must
+	// not change keys. It returns how to stop; a call under way may still end after stop.
 	Listen(fn func(keys []Key)) (stop func())
 
 	// Close flushes and releases what the store holds. Calls after it match [ErrUnavailable].
 	Close() error
+}
+
+// A Settler is a store that can keep conclusions of time more cheaply than news: what Settle writes any later sweep would
+// conclude again, so it need not be durable when Settle returns, and it goes on while the disk fails.
+type Settler interface {
+	Settle(ctx context.Context, keys []Key, now Millis, merge Merge) error
 }
 
 // A LostNode is a node that has not beaten for its lease.

@@ -1,0 +1,348 @@
+package embedded
+
+import (
+	"hash/maphash"
+	"sync/atomic"
+
+	"rollcall/presence"
+)
+
+const (
+	shards   = 256
+	minTable = 8
+	spill    = 64 // slots after the last home, so that no probe wraps around
+)
+
+// The index finds the record of a peer. One writer at a time; any number of readers, without locks.
+//
+// A shard's table is a slice of words: the upper half is a tag, the upper 32 bits of the hash; the lower half a
+// reference into the arena. The home of a tag is tag*n>>32, so a table is in the order of the hash but for
+// displacement: whoever walks it by tag sees every record that is there throughout exactly once, however often the
+// table is built anew in between. See [index.scan].
+type index struct {
+	seed   maphash.Seed
+	epochs epochs
+	shards [shards]shard
+
+	// Of the writer.
+	retired []retired
+	bytes   atomic.Int64
+	peers   atomic.Int64
+}
+
+type shard struct {
+	view atomic.Pointer[view]
+
+	// Of the writer.
+	live, dead int // entries of the table
+	liveBytes  int
+	size       int // what was added to index.bytes
+}
+
+// A view is a table with the arena that its references point into.
+type view struct {
+	table []uint64 // read and written atomically
+	homes uint32
+	arena *arena
+}
+
+type retired struct {
+	epoch uint64
+	arena *arena
+	ref   uint32
+	size  uint32
+}
+
+func newIndex() *index {
+	x := &index{seed: maphash.MakeSeed()}
+	for i := range x.shards {
+		sh := &x.shards[i]
+		sh.view.Store(&view{table: make([]uint64, minTable+spill), homes: minTable, arena: newArena()})
+		x.account(sh)
+	}
+	return x
+}
+
+// mix keeps the peers of two apps apart.
+func mix(app uint32) uint64 { return uint64(app) * 0x9e3779b97f4a7c15 }
+
+func (x *index) hash(app uint32, peer string) uint64 {
+	return maphash.String(x.seed, peer) ^ mix(app)
+}
+
+func (x *index) shard(h uint64) *shard { return &x.shards[h%shards] }
+
+func tagOf(h uint64) uint32 { return uint32(h >> 32) }
+
+func home(tag, homes uint32) int { return int(uint64(tag) * uint64(homes) >> 32) }
+
+// find returns the position and the record of a peer; ok is false when it is not there.
+func find[K string | []byte](v *view, tag, app uint32, peer K) (pos int, rec []byte, ok bool) {
+	for pos = home(tag, v.homes); pos < len(v.table); pos++ {
+		w := atomic.LoadUint64(&v.table[pos])
+		if w == 0 {
+			return pos, nil, false
+		}
+		if uint32(w>>32) == tag && uint32(w) != refDead {
+			rec = v.arena.at(uint32(w))
+			if a, p, _, _ := split(rec); a == app && string(p) == string(peer) {
+				return pos, rec, true
+			}
+		}
+	}
+	return pos, nil, false
+}
+
+// get appends the packed state of a peer to b; nothing is appended when it is not known.
+func (x *index) get(b []byte, app uint32, peer string) []byte {
+	h := x.hash(app, peer)
+	slot := x.epochs.enter(int(h>>8) % readers)
+	defer x.epochs.leave(slot)
+	return x.getAt(b, h, app, peer)
+}
+
+// getAt is get for callers inside an epoch, and for the writer.
+func (x *index) getAt(b []byte, h uint64, app uint32, peer string) []byte {
+	if _, rec, ok := find(x.shard(h).view.Load(), tagOf(h), app, peer); ok {
+		_, _, packed, _ := split(rec)
+		b = append(b, packed...)
+	}
+	return b
+}
+
+// put keeps packed as the state of a peer. Only the writer calls it.
+func (x *index) put(h uint64, app uint32, peer string, packed []byte) {
+	sh := x.shard(h)
+	v := sh.view.Load()
+	tag := tagOf(h)
+	pos, old, found := find(v, tag, app, peer)
+	if !found && (pos >= len(v.table) || sh.live+sh.dead >= int(v.homes)-int(v.homes)/6) {
+		v = x.rebuild(sh)
+		pos, _, _ = find(v, tag, app, peer)
+	}
+	n := recordSize(app, peer, packed)
+	ref, b := v.arena.alloc(n)
+	putRecord(b, app, peer, packed)
+	was := atomic.LoadUint64(&v.table[pos])
+	atomic.StoreUint64(&v.table[pos], uint64(tag)<<32|uint64(ref))
+	sh.liveBytes += n
+	if found {
+		x.retire(sh, v.arena, uint32(was), old)
+	} else {
+		sh.live++
+		x.peers.Add(1)
+	}
+	x.account(sh)
+}
+
+// remove forgets a peer. Only the writer calls it.
+func (x *index) remove(h uint64, app uint32, peer string) {
+	sh := x.shard(h)
+	v := sh.view.Load()
+	pos, rec, ok := find(v, tagOf(h), app, peer)
+	if !ok {
+		return
+	}
+	w := atomic.LoadUint64(&v.table[pos])
+	atomic.StoreUint64(&v.table[pos], w|refDead)
+	x.retire(sh, v.arena, uint32(w), rec)
+	sh.live--
+	sh.dead++
+	x.peers.Add(-1)
+	x.account(sh)
+}
+
+func (x *index) retire(sh *shard, a *arena, ref uint32, rec []byte) {
+	_, _, _, n := split(rec)
+	sh.liveBytes -= n
+	x.retired = append(x.retired, retired{x.epochs.now.Load(), a, ref, uint32(n)})
+	if len(x.retired) >= 256 {
+		x.reclaim()
+	}
+}
+
+// reclaim gives back what no reader can see any more.
+func (x *index) reclaim() {
+	oldest := x.epochs.advance()
+	n := 0
+	for n < len(x.retired) && x.retired[n].epoch < oldest {
+		r := &x.retired[n]
+		r.arena.release(r.ref, int(r.size))
+		n++
+	}
+	x.retired = x.retired[:copy(x.retired, x.retired[n:])]
+}
+
+// rebuild gives a shard a table that fits and, when much of its arena is free, a new arena too.
+func (x *index) rebuild(sh *shard) *view {
+	old := sh.view.Load()
+	homes := uint32(max(minTable, (sh.live+1)*4/3))
+	a := old.arena
+	if waste := a.bytes() - sh.liveBytes; waste > chunkSize && waste > sh.liveBytes/4 {
+		a = newArena()
+	}
+	for {
+		v := &view{table: make([]uint64, int(homes)+spill), homes: homes, arena: a}
+		if fill(v, old) {
+			sh.view.Store(v)
+			sh.dead = 0
+			return v
+		}
+		homes += homes/4 + 1
+	}
+}
+
+// fill enters all of old into v; it reports false when the table is too narrow.
+func fill(v, old *view) bool {
+	for _, w := range old.table {
+		if w == 0 || uint32(w) == refDead {
+			continue
+		}
+		pos := home(uint32(w>>32), v.homes)
+		for v.table[pos] != 0 && pos < len(v.table)-1 {
+			pos++
+		}
+		if pos == len(v.table)-1 {
+			return false // the last slot stays empty, for the one to come
+		}
+		if v.arena != old.arena {
+			rec := old.arena.at(uint32(w))
+			_, _, _, n := split(rec)
+			ref, b := v.arena.alloc(n)
+			copy(b, rec[:n])
+			w = w&^uint64(refDead) | uint64(ref)
+		}
+		v.table[pos] = w
+	}
+	return true
+}
+
+// account keeps the number of bytes in use.
+func (x *index) account(sh *shard) {
+	v := sh.view.Load()
+	size := len(v.table)*8 + v.arena.bytes()
+	if size != sh.size {
+		x.bytes.Add(int64(size - sh.size))
+		sh.size = size
+	}
+}
+
+// scan calls fn for the records of a shard whose tag is at least from, in whole runs of the table, until it has seen
+// some. It returns the tag to go on from; more is false at the end of the shard. All records with tags
+// between the two were seen. What fn is given is valid until it returns.
+func (x *index) scan(n int, from uint32, some int, fn func(tag, app uint32, peer, packed []byte)) (next uint32, more bool) {
+	slot := x.epochs.enter(n % readers)
+	defer x.epochs.leave(slot)
+	v := x.shards[n].view.Load()
+	for pos := home(from, v.homes); pos < len(v.table); pos++ {
+		w := atomic.LoadUint64(&v.table[pos])
+		if w == 0 {
+			if some <= 0 && pos+1 < int(v.homes) {
+				// Nothing beyond an empty slot has its home before it.
+				return firstTag(pos+1, v.homes), true
+			}
+			continue
+		}
+		tag := uint32(w >> 32)
+		if tag < from || uint32(w) == refDead {
+			continue
+		}
+		app, peer, packed, _ := split(v.arena.at(uint32(w)))
+		fn(tag, app, peer, packed)
+		some--
+	}
+	return 0, false
+}
+
+// firstTag is the least tag whose home is pos.
+func firstTag(pos int, homes uint32) uint32 {
+	return uint32((uint64(pos)<<32 + uint64(homes) - 1) / uint64(homes))
+}
+
+// batch is what one call of statuses needs besides its arguments.
+type batch struct {
+	hint int
+	hash [batchSize]uint64
+	view [batchSize]*view
+	word [batchSize]uint64
+	rec  [batchSize][]byte
+}
+
+const batchSize = 128
+
+// statuses answers in passes over the whole batch, so that the cache misses of one pass overlap.
+func (x *index) statuses(bt *batch, app uint32, peers [][]byte, now presence.Millis, rules *presence.Rules, out []presence.Status) {
+	for len(peers) > 0 {
+		n := min(len(peers), batchSize)
+		bt.hint = x.epochs.enter(bt.hint)
+		x.some(bt, app, peers[:n], now, rules, out)
+		x.epochs.leave(bt.hint)
+		peers, out = peers[n:], out[n:]
+	}
+}
+
+func (x *index) some(bt *batch, app uint32, peers [][]byte, now presence.Millis, rules *presence.Rules, out []presence.Status) {
+	m := mix(app)
+	for i, p := range peers {
+		bt.hash[i] = maphash.Bytes(x.seed, p) ^ m
+	}
+	for i := range peers {
+		h := bt.hash[i]
+		v := x.shards[h%shards].view.Load()
+		bt.view[i] = v
+		bt.word[i] = atomic.LoadUint64(&v.table[home(tagOf(h), v.homes)])
+	}
+	for i := range peers {
+		bt.rec[i] = bt.probe(i)
+	}
+	for i, p := range peers {
+		out[i] = presence.Unknown
+		rec := bt.rec[i]
+		if rec == nil {
+			continue
+		}
+		a, peer, packed, _ := split(rec)
+		if a != app || string(peer) != string(p) {
+			_, rec, ok := find(bt.view[i], tagOf(bt.hash[i]), app, p)
+			if !ok {
+				continue
+			}
+			_, _, packed, _ = split(rec)
+		}
+		out[i], _ = presence.PeekStatus(packed, now, rules)
+	}
+}
+
+// probe returns the first record with the right tag, or nil.
+func (bt *batch) probe(i int) []byte {
+	v, tag := bt.view[i], tagOf(bt.hash[i])
+	w := bt.word[i]
+	for pos := home(tag, v.homes); w != 0; {
+		if uint32(w>>32) == tag && uint32(w) != refDead {
+			return v.arena.at(uint32(w))
+		}
+		pos++
+		if pos == len(v.table) {
+			return nil
+		}
+		w = atomic.LoadUint64(&v.table[pos])
+	}
+	return nil
+}
+
+// withTag calls fn for the records of a shard that have this tag: one, but for collisions.
+func (x *index) withTag(n int, tag uint32, fn func(app uint32, peer, packed []byte)) {
+	slot := x.epochs.enter(n % readers)
+	defer x.epochs.leave(slot)
+	v := x.shards[n].view.Load()
+	for pos := home(tag, v.homes); pos < len(v.table); pos++ {
+		w := atomic.LoadUint64(&v.table[pos])
+		if w == 0 {
+			return
+		}
+		if uint32(w>>32) == tag && uint32(w) != refDead {
+			app, peer, packed, _ := split(v.arena.at(uint32(w)))
+			fn(app, peer, packed)
+		}
+	}
+}

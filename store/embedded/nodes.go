@@ -1,0 +1,130 @@
+package embedded
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"rollcall/presence"
+)
+
+// nodes are the processes whose beats keep sessions alive.
+type nodes struct {
+	mu   sync.Mutex
+	byID map[presence.NodeID]*node
+}
+
+type node struct {
+	until   presence.Millis
+	drained bool
+
+	// Where OnNode goes on, so that a dead node costs two walks however many calls it takes.
+	at    position
+	found bool // in this walk
+}
+
+// A position is a place in the walk over all records.
+type position struct {
+	shard int
+	tag   uint32
+}
+
+// Beat says that a node lives for another lease from now.
+func (s *Store) Beat(_ context.Context, id presence.NodeID, lease time.Duration, drained bool, now presence.Millis) error {
+	if s.closed.Load() {
+		return errClosed
+	}
+	s.nodes.mu.Lock()
+	defer s.nodes.mu.Unlock()
+	n := s.nodes.byID[id]
+	if n == nil {
+		n = &node{}
+		s.nodes.byID[id] = n
+	}
+	n.until = max(n.until, now.Add(lease))
+	if drained {
+		n.until = now.Add(lease)
+	}
+	n.drained = drained
+	return nil
+}
+
+// LostNodes returns the nodes whose lease has run out by now.
+func (s *Store) LostNodes(_ context.Context, now presence.Millis) ([]presence.LostNode, error) {
+	if s.closed.Load() {
+		return nil, errClosed
+	}
+	s.nodes.mu.Lock()
+	defer s.nodes.mu.Unlock()
+	var lost []presence.LostNode
+	for id, n := range s.nodes.byID {
+		if n.until <= now {
+			lost = append(lost, presence.LostNode{Node: id, At: n.until, Drained: n.drained})
+		}
+	}
+	return lost, nil
+}
+
+// OnNode returns up to limit peers that have a session on a node.
+func (s *Store) OnNode(ctx context.Context, id presence.NodeID, limit int) ([]presence.Key, error) {
+	if s.closed.Load() {
+		return nil, errClosed
+	}
+	s.nodes.mu.Lock()
+	defer s.nodes.mu.Unlock()
+	n := s.nodes.byID[id]
+	if n == nil {
+		n = &node{} // nobody beats for it: look all the same
+	}
+	var (
+		keys []presence.Key
+		st   presence.State
+		last uint32
+	)
+	for len(keys) < limit {
+		if err := ctx.Err(); err != nil {
+			return nil, unavailable(err)
+		}
+		at := n.at
+		// A run of the table may hold more than limit; what is beyond is left for the next call.
+		next, more := s.index.scan(at.shard, at.tag, scanStep, func(tag, app uint32, peer, packed []byte) {
+			if len(keys) >= limit && tag != last {
+				return
+			}
+			if _, noded := presence.PeekStatus(packed, 0, &s.cfg.Rules); noded && st.Unpack(packed) == nil && st.On(id) {
+				keys = append(keys, s.key(app, peer))
+				last = tag
+			}
+		})
+		n.found = n.found || len(keys) > 0
+		switch {
+		case len(keys) >= limit:
+			n.at.tag = last // seen again, and by then settled
+			return keys[:min(limit, len(keys))], nil
+		case more:
+			n.at.tag = next
+		case at.shard+1 < shards:
+			n.at = position{shard: at.shard + 1}
+		case n.found:
+			n.at, n.found = position{}, false
+			if len(keys) > 0 {
+				return keys, nil
+			}
+		default:
+			n.at = position{}
+			return keys, nil
+		}
+	}
+	return keys, nil
+}
+
+// DropNode forgets a node.
+func (s *Store) DropNode(_ context.Context, id presence.NodeID) error {
+	if s.closed.Load() {
+		return errClosed
+	}
+	s.nodes.mu.Lock()
+	delete(s.nodes.byID, id)
+	s.nodes.mu.Unlock()
+	return nil
+}

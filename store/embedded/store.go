@@ -1,0 +1,272 @@
+package embedded
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+
+	"rollcall/presence"
+)
+
+// A Store keeps the states of peers in memory and, when it has a path, on disk. It implements presence.Store.
+type Store struct {
+	cfg Config
+	run uint64 // names this run, in cursors
+
+	index *index
+	apps  *apps
+	wheel *wheel
+	nodes nodes
+	broom sync.Mutex // one Due at a time
+
+	floor     atomic.Uint64 // the greatest rev of a peer that was forgotten: new peers start above it
+	alive     atomic.Int64  // the greatest time of an update
+	listeners atomic.Pointer[[]*listener]
+	listening sync.Mutex
+	closed    atomic.Bool
+	batches   sync.Pool
+
+	writer  sync.Mutex // held by whoever changes the index
+	merging sync.Mutex // held while merges run, taken after writer
+	group   group
+
+	queue queue
+	log   *log // nil: memory only
+	stats counters
+}
+
+type listener struct{ fn func([]presence.Key) }
+
+var (
+	_ presence.Store = (*Store)(nil)
+
+	errClosed = fmt.Errorf("%w: the store is closed", presence.ErrUnavailable)
+)
+
+// unavailable marks err as one after which sending again is safe.
+func unavailable(err error) error {
+	if errors.Is(err, presence.ErrUnavailable) || errors.Is(err, presence.ErrFull) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", presence.ErrUnavailable, err)
+}
+
+func newStore(cfg Config) *Store {
+	s := &Store{
+		cfg: cfg, run: rand.Uint64(),
+		index: newIndex(), apps: newApps(), wheel: newWheel(),
+		nodes: nodes{byID: map[presence.NodeID]*node{}},
+		group: group{byHash: map[uint64]int32{}},
+		queue: queue{bound: cfg.MaxQueue, kick: make(chan struct{}, 1)},
+	}
+	s.listeners.Store(&[]*listener{})
+	s.batches.New = func() any { return &batch{hint: int(rand.Uint32() % readers)} }
+	return s
+}
+
+// Open returns the store that cfg describes, with what its path holds. The nodes that restored sessions hang on have the
+// grace from now to beat again.
+func Open(cfg Config, now presence.Millis) (*Store, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, fmt.Errorf("embedded store: %w", err)
+	}
+	cfg = cfg.withDefaults()
+	s := newStore(cfg)
+	if cfg.Path == "" {
+		return s, nil
+	}
+	if err := s.openLog(now); err != nil {
+		return nil, fmt.Errorf("open %s: %w", cfg.Path, err)
+	}
+	return s, nil
+}
+
+// LastAlive returns the greatest time of an update that the store remembers: until then renewals were surely heard. Zero for
+// an empty store.
+func (s *Store) LastAlive() presence.Millis { return presence.Millis(s.alive.Load()) }
+
+func (s *Store) key(app uint32, peer []byte) presence.Key {
+	return presence.Key{App: s.apps.id(app), Peer: presence.PeerID(peer)}
+}
+
+// Statuses sets out[i] to what peers[i] is at now.
+func (s *Store) Statuses(_ context.Context, id presence.AppID, peers [][]byte, now presence.Millis, out []presence.Status) error {
+	if s.closed.Load() {
+		return errClosed
+	}
+	a := s.apps.lookup(id)
+	if a == nil {
+		clear(out[:len(peers)])
+		return nil
+	}
+	bt := s.batches.Get().(*batch)
+	s.index.statuses(bt, a.num, peers, now, &s.cfg.Rules, out)
+	s.batches.Put(bt)
+	return nil
+}
+
+// Summaries sets out[i] to the summary of keys[i] as it was last written.
+func (s *Store) Summaries(_ context.Context, keys []presence.Key, out []presence.Summary) error {
+	if s.closed.Load() {
+		return errClosed
+	}
+	var room [256]byte
+	b := room[:0]
+	for i, k := range keys {
+		out[i] = presence.Summary{}
+		if a := s.apps.lookup(k.App); a != nil {
+			b = s.index.get(b[:0], a.num, string(k.Peer))
+			out[i] = presence.PeekSummary(b)
+		}
+	}
+	return nil
+}
+
+// Load reads the whole state of one peer.
+func (s *Store) Load(_ context.Context, key presence.Key, st *presence.State) error {
+	if s.closed.Load() {
+		return errClosed
+	}
+	*st = presence.State{}
+	a := s.apps.lookup(key.App)
+	if a == nil {
+		return nil
+	}
+	b := s.index.get(nil, a.num, string(key.Peer))
+	if len(b) == 0 {
+		return nil
+	}
+	if err := st.Unpack(b); err != nil {
+		return unavailable(err)
+	}
+	return nil
+}
+
+// Due returns up to limit peers whose deadline has come by now. They come again until they are settled.
+func (s *Store) Due(ctx context.Context, now presence.Millis, limit int) ([]presence.Key, error) {
+	if s.closed.Load() {
+		return nil, errClosed
+	}
+	s.broom.Lock()
+	defer s.broom.Unlock()
+	if err := s.sweep(ctx, now); err != nil {
+		return nil, err
+	}
+	var (
+		keys []presence.Key
+		st   presence.State
+	)
+	if limit <= 0 {
+		return nil, nil
+	}
+	deadline := func(prefix uint64) presence.Millis {
+		var first presence.Millis
+		s.withPrefix(prefix, &st, func(d presence.Millis, _ uint32, _ []byte) {
+			if first == 0 || d < first {
+				first = d
+			}
+		})
+		return first
+	}
+	s.wheel.due(now, deadline, func(prefix uint64) bool {
+		s.withPrefix(prefix, &st, func(d presence.Millis, app uint32, peer []byte) {
+			if d <= now && len(keys) < limit {
+				keys = append(keys, s.key(app, peer))
+			}
+		})
+		return len(keys) < limit
+	})
+	return keys, nil
+}
+
+// withPrefix calls fn for the peers with a hash prefix that have a deadline: one, but for collisions.
+func (s *Store) withPrefix(prefix uint64, st *presence.State, fn func(d presence.Millis, app uint32, peer []byte)) {
+	s.index.withTag(int(prefix>>32), uint32(prefix), func(app uint32, peer, packed []byte) {
+		if st.Unpack(packed) != nil {
+			return
+		}
+		if d := st.Deadline(&s.cfg.Rules); d != 0 {
+			fn(d, app, peer)
+		}
+	})
+}
+
+// sweep is the broom: it arms what comes near. In step with time that is one shard now and then; after a start or a jump
+// of time it is all of them.
+func (s *Store) sweep(ctx context.Context, now presence.Millis) error {
+	var st presence.State
+	for i := range shards {
+		covered := s.wheel.coveredUntil(i)
+		if covered > now+span/2 {
+			continue
+		}
+		if err := ctx.Err(); err != nil {
+			return unavailable(err)
+		}
+		until := now + span
+		if covered == 0 {
+			until -= span / 2 / shards * presence.Millis(i) // so that they do not all come round at once
+		}
+		s.wheel.cover(i, until)
+		for tag, more := uint32(0), true; more; {
+			tag, more = s.index.scan(i, tag, scanStep, func(tag, _ uint32, _, packed []byte) {
+				if st.Unpack(packed) != nil {
+					return
+				}
+				if d := st.Deadline(&s.cfg.Rules); d != 0 && d < until {
+					s.wheel.arm(uint64(i)<<32|uint64(tag), d)
+				}
+			})
+		}
+	}
+	return nil
+}
+
+// Counts counts the peers of an app. A lease that has run out counts until it is settled.
+func (s *Store) Counts(_ context.Context, id presence.AppID, now presence.Millis) (presence.Counts, error) {
+	if s.closed.Load() {
+		return presence.Counts{}, errClosed
+	}
+	a := s.apps.lookup(id)
+	if a == nil {
+		return presence.Counts{}, nil
+	}
+	return a.counts(now, &s.cfg.Rules), nil
+}
+
+// Listen has the store call fn with the peers whose answers have changed.
+func (s *Store) Listen(fn func(keys []presence.Key)) (stop func()) {
+	l := &listener{fn}
+	s.listening.Lock()
+	defer s.listening.Unlock()
+	next := append(append([]*listener{}, *s.listeners.Load()...), l)
+	s.listeners.Store(&next)
+	return func() {
+		s.listening.Lock()
+		defer s.listening.Unlock()
+		var rest []*listener
+		for _, o := range *s.listeners.Load() {
+			if o != l {
+				rest = append(rest, o)
+			}
+		}
+		s.listeners.Store(&rest)
+	}
+}
+
+// Close writes what is queued and lets go of the directory.
+func (s *Store) Close() error {
+	if s.closed.Swap(true) {
+		return nil
+	}
+	s.queue.close()
+	if s.log == nil {
+		s.writer.Lock() // whoever is in an update comes out first
+		defer s.writer.Unlock()
+		return nil
+	}
+	return s.closeLog()
+}
