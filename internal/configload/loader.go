@@ -138,10 +138,7 @@ func (l *Loader) Check(section string, err error) {
 		l.Problem(section, text)
 		return
 	}
-	if strings.HasSuffix(first, ":") {
-		text = rest
-	}
-	l.Problem(key, text)
+	l.Problem(key, key+" "+rest)
 }
 
 // Problem adds a mistake about key, which is shown where key was written.

@@ -19,6 +19,8 @@ func (p Problem) String() string {
 	switch {
 	case p.Where == "" && p.Key == "":
 		return p.Text
+	case p.Key != "" && strings.HasPrefix(p.Text, p.Key+" "):
+		return strings.TrimPrefix(p.Where+": "+p.Text, ": ")
 	case p.Where == "":
 		return p.Key + ": " + p.Text
 	case p.Key == "":
@@ -67,7 +69,11 @@ func shown(v string) string {
 
 // Nearest returns the word of known that name was most likely meant to be, or "".
 func Nearest(name string, known []string) string {
-	best, distance := "", max(2, len(name)/3)+1
+	most := max(2, len(name)/3)
+	if len(name) < 4 {
+		most = len(name) / 2
+	}
+	best, distance := "", most+1
 	for _, k := range known {
 		if len(name) > 2 && strings.HasPrefix(k, strings.ToLower(name)+"_") {
 			return k
