@@ -10,6 +10,7 @@ import (
 
 	"rollcall/edge/leancloud"
 	"rollcall/presence"
+	"rollcall/store/embedded"
 )
 
 // Config is everything that can be set. Start from [DefaultConfig]; the zero value is not useful.
@@ -31,6 +32,7 @@ type Config struct {
 	HTTP      HTTP
 	Log       Log
 	Presence  presence.Config
+	Embedded  embedded.Config
 	LeanCloud leancloud.Config `config:"leancloud"`
 
 	// Apps are the tenants, each with its own keys. When none is written here nor in the environment, an app with fresh
@@ -93,6 +95,7 @@ func DefaultConfig() Config {
 		},
 		Log:      Log{Format: "text", Level: "info"},
 		Presence: presence.DefaultConfig(),
+		Embedded: embedded.DefaultConfig(),
 
 		LeanCloud: leancloud.DefaultConfig(),
 	}

@@ -100,6 +100,7 @@ func lookup(environ []string, name string) string {
 func check(l *configload.Loader, cfg *Config) {
 	l.Check("", cfg.Validate())
 	l.Check("presence", cfg.Presence.Validate())
+	l.Check("embedded", cfg.Embedded.Validate())
 	l.Check("leancloud", cfg.LeanCloud.Validate())
 	first := map[string]int{}
 	for i := range cfg.Apps {

@@ -73,7 +73,10 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		line = []string{"--help"}
 	}
 	k, err := p.Parse(line)
-	if err != nil {
+	switch {
+	case errors.Is(err, syscall.EPIPE): // while help was written
+		return exitFailed
+	case err != nil:
 		return misuse(stderr, err)
 	}
 	return codeOf(stderr, k.Run(&env{ctx, environ, stdout, stderr}))

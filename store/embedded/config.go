@@ -27,37 +27,60 @@ func (m SyncMode) String() string {
 	return "always"
 }
 
+// MarshalText returns the name of m.
+func (m SyncMode) MarshalText() ([]byte, error) { return []byte(m.String()), nil }
+
+// UnmarshalText takes "always" or "interval".
+func (m *SyncMode) UnmarshalText(b []byte) error {
+	switch string(b) {
+	case "always":
+		*m = SyncAlways
+	case "interval":
+		*m = SyncInterval
+	default:
+		return fmt.Errorf("%.40q is neither always nor interval", b)
+	}
+	return nil
+}
+
 // Config are the settings of a [Store]. The zero value is a store in memory with the default rules.
 type Config struct {
 	// Path is the directory of the log and the snapshot; it is made when missing. Empty: memory only.
-	Path string
+	Path string `config:"-"`
 	// Rules judge leases and say when the memory of an offline peer ends. The zero value takes presence.DefaultRules.
-	Rules presence.Rules
+	Rules presence.Rules `config:"-"`
 	// Grace is how long the nodes named by restored sessions have to beat before their sessions end. Default 30s.
-	Grace time.Duration
+	Grace time.Duration `config:"-"`
 	// Sync is when a report is acknowledged. Default SyncAlways.
 	Sync SyncMode
 	// SyncEvery is the period of SyncInterval, and so what a power loss may take. Default 100ms.
 	SyncEvery time.Duration
 	// SegmentSize is the size of a log segment in bytes, reserved on disk before it is needed, and the least size of the
 	// log at which it is compacted. Default 64 MiB; there is one spare.
-	SegmentSize int64
+	SegmentSize int64 `config:",bytes"`
 	// MaxMemory bounds the bytes of the index. A peer that does not fit is refused with presence.ErrFull; reports of
 	// known peers go on. Default: no bound.
-	MaxMemory int64
+	MaxMemory int64 `config:",bytes"`
 	// MaxQueue bounds how many peers may wait to be written; more updates are refused with presence.ErrFull. Default 65536.
 	MaxQueue int
 	// Retry is how often a store whose disk failed tries to go on. Default 1s.
 	Retry time.Duration
 	// FS is the file system; nil is the real one. Tests use it to make every call fail.
-	FS FS
+	FS FS `config:"-"`
 	// Logger hears of damage, failures and recovery; nil is slog.Default.
-	Logger *slog.Logger
+	Logger *slog.Logger `config:"-"`
 }
 
 const minSegment = 4 << 10
 
-// Validate names every setting that is out of range, or returns nil.
+// DefaultConfig returns the defaults, of a store in memory.
+func DefaultConfig() Config {
+	c := Config{}.withDefaults()
+	c.FS, c.Logger = nil, nil
+	return c
+}
+
+// Validate returns every setting that is out of range, joined; each begins with its key.
 func (c *Config) Validate() error {
 	var errs []error
 	check := func(bad bool, format string, args ...any) {
@@ -65,14 +88,14 @@ func (c *Config) Validate() error {
 			errs = append(errs, fmt.Errorf(format, args...))
 		}
 	}
-	check(c.Grace < 0, "grace %v is negative", c.Grace)
-	check(c.Sync > SyncInterval, "sync mode %d is not known", c.Sync)
-	check(c.SyncEvery < 0, "sync period %v is negative", c.SyncEvery)
-	check(c.SegmentSize != 0 && c.SegmentSize < minSegment, "segment size %d is less than %d", c.SegmentSize, minSegment)
-	check(c.SegmentSize > 1<<32, "segment size %d is more than %d", c.SegmentSize, int64(1)<<32)
-	check(c.MaxMemory < 0, "memory bound %d is negative", c.MaxMemory)
-	check(c.MaxQueue < 0, "queue bound %d is negative", c.MaxQueue)
-	check(c.Retry < 0, "retry period %v is negative", c.Retry)
+	check(c.Grace < 0, "grace is negative: %v", c.Grace)
+	check(c.Sync > SyncInterval, "sync is neither always nor interval: %d", c.Sync)
+	check(c.SyncEvery < 0, "sync_every is negative: %v", c.SyncEvery)
+	check(c.SegmentSize != 0 && c.SegmentSize < minSegment, "segment_size is %d, less than %d", c.SegmentSize, minSegment)
+	check(c.SegmentSize > 1<<32, "segment_size is %d, more than %d", c.SegmentSize, int64(1)<<32)
+	check(c.MaxMemory < 0, "max_memory is negative: %d", c.MaxMemory)
+	check(c.MaxQueue < 0, "max_queue is negative: %d", c.MaxQueue)
+	check(c.Retry < 0, "retry is negative: %v", c.Retry)
 	return errors.Join(errs...)
 }
 
