@@ -1,0 +1,258 @@
+package sse
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"strconv"
+	"time"
+
+	"rollcall/internal/native"
+	"rollcall/presence"
+	"rollcall/watch"
+)
+
+// Config are the settings of the door.
+type Config struct {
+	// Stall is how long a frame may wait for a reader that takes nothing; default 10 s.
+	Stall time.Duration
+	// Body is the largest body of a POST; default 1 MiB.
+	Body int
+	// AppDetail tells since, last seen and cause also to who holds the app key only.
+	AppDetail bool
+}
+
+// DefaultConfig returns the defaults of the product.
+func DefaultConfig() Config { return Config{Stall: 10 * time.Second, Body: 1 << 20} }
+
+// A Door serves streams of a hub.
+type Door struct {
+	hub  *watch.Hub
+	gate *native.Gate
+	cfg  Config
+}
+
+// New returns a door to hub.
+func New(hub *watch.Hub, gate *native.Gate, cfg Config) *Door {
+	return &Door{hub: hub, gate: gate, cfg: cfg}
+}
+
+// Routes returns the calls of the door.
+func (d *Door) Routes() []native.Route {
+	return []native.Route{
+		{Method: http.MethodGet, Path: "/v1/watch", Need: native.Asker, Ticket: true, Stream: true, Handler: d.get},
+		{Method: http.MethodPost, Path: "/v1/watch", Need: native.Asker, Ticket: true, Stream: true, Handler: d.post},
+	}
+}
+
+// get watches the peers named in the query: peer=a&peer=b.
+func (d *Door) get(w http.ResponseWriter, r *http.Request, c *native.Caller) error {
+	q := r.URL.Query()
+	token, _, _ := cut(r.Header.Get("Last-Event-Id"))
+	if token == "" {
+		token = q.Get("since")
+	}
+	return d.stream(w, r, c, q["peer"], token)
+}
+
+// post watches the peers named in the body: {"peers":["a","b"],"since":"token"}.
+func (d *Door) post(w http.ResponseWriter, r *http.Request, c *native.Caller) error {
+	body, err := native.ReadBody(w, r, d.cfg.Body)
+	if err != nil {
+		return err
+	}
+	var in struct {
+		Peers []string `json:"peers"`
+		Since string   `json:"since"`
+	}
+	if err := native.Decode(body, &in); err != nil {
+		return err
+	}
+	token, _, _ := cut(r.Header.Get("Last-Event-Id"))
+	if token == "" {
+		token = in.Since
+	}
+	return d.stream(w, r, c, in.Peers, token)
+}
+
+// cut parts an event id into the token and the renewal behind it.
+func cut(id string) (token, renewal string, ok bool) {
+	if len(id) > watch.TokenLen && id[watch.TokenLen:watch.TokenLen+1] == native.RenewalMark {
+		return id[:watch.TokenLen], id[watch.TokenLen+1:], true
+	}
+	return id, "", false
+}
+
+func (d *Door) stream(w http.ResponseWriter, r *http.Request, c *native.Caller, ids []string, token string) error {
+	if !accepts(r.Header.Values("Accept")) {
+		return native.Refuse("not_acceptable", "this call answers text/event-stream only")
+	}
+	peers, err := Peers(ids, d.hub.Config().Peers)
+	if err != nil {
+		return err
+	}
+	if err := c.TakeIDs(len(peers)); err != nil {
+		return err
+	}
+	watcher, err := d.hub.Watch(r.Context(), presence.AppID(c.App.ID), peers, token)
+	if err != nil {
+		return Refusal(err)
+	}
+	s := &stream{Door: d, w: w, rc: http.NewResponseController(w), caller: c, watcher: watcher, detail: watch.Brief}
+	if c.Master() || d.cfg.AppDetail {
+		s.detail = watch.Full
+	}
+	watcher.Close(s.run(r.Context()))
+	return nil
+}
+
+// Peers turns the ids of a call into peers, at most limit of them.
+func Peers(ids []string, limit int) ([]presence.PeerID, error) {
+	if len(ids) == 0 {
+		return nil, native.Refuse("invalid", "no peer is named")
+	}
+	if len(ids) > limit {
+		return nil, native.Refuse("too_many_peers", "one watcher may follow %d peers", limit).WithLimit(limit)
+	}
+	peers := make([]presence.PeerID, len(ids))
+	for i, id := range ids {
+		peers[i] = presence.PeerID(id)
+		if err := presence.CheckPeer(peers[i]); err != nil {
+			return nil, native.Refuse("invalid", "peer %d: %v", i, err)
+		}
+	}
+	return peers, nil
+}
+
+// Refusal puts what the hub says into the words of the API.
+func Refusal(err error) error {
+	switch {
+	case errors.Is(err, watch.ErrLimit):
+		return native.Refuse("too_many_watchers", "%v", err).WithRetry(5 * time.Second)
+	case errors.Is(err, watch.ErrClosed):
+		return native.Refuse("shutting_down", "the server is going; connect again").WithRetry(time.Second)
+	case errors.Is(err, presence.ErrUnavailable):
+		return native.Refuse("unavailable", "the store did not answer; trying again is safe").WithRetry(time.Second)
+	case errors.Is(err, context.Canceled):
+		return native.Refuse("unavailable", "the caller went away")
+	}
+	return err
+}
+
+type stream struct {
+	*Door
+	w       http.ResponseWriter
+	rc      *http.ResponseController
+	caller  *native.Caller
+	watcher *watch.Watcher
+	detail  watch.Detail
+
+	buf       []byte
+	renewal   string
+	renewedAt time.Time
+}
+
+// run writes what the watcher is told until one of the two goes, and returns why it ended.
+func (s *stream) run(ctx context.Context) watch.Reason {
+	// The server's read deadline is for the request; it would end the stream.
+	_ = s.rc.SetReadDeadline(time.Time{})
+	h := s.w.Header()
+	h.Set("Content-Type", "text/event-stream; charset=utf-8")
+	h.Set("Cache-Control", "no-store, no-transform")
+	h.Set("X-Accel-Buffering", "no") // nginx
+	s.w.WriteHeader(http.StatusOK)
+	// Readers wait for different times before they connect again, so that a restart does not bring all back at once.
+	s.buf = strconv.AppendInt(append(s.buf[:0], "retry: "...), 1000+rand.Int64N(4000), 10)
+	s.buf = append(s.buf, "\n\n"...)
+	for {
+		b, err := s.watcher.Next(ctx)
+		switch {
+		case errors.Is(err, watch.ErrClosed):
+			s.bye(s.watcher.Reason())
+			return s.watcher.Reason()
+		case err != nil:
+			return watch.ReasonGone
+		}
+		s.frame(&b)
+		if err := s.flush(); err != nil {
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				return watch.ReasonSlow
+			}
+			return watch.ReasonGone
+		}
+	}
+}
+
+// frame appends b as an event.
+func (s *stream) frame(b *watch.Batch) {
+	s.buf = append(s.buf, "event: "...)
+	s.buf = append(s.buf, b.Kind.String()...)
+	if b.Token != (watch.Token{}) {
+		s.buf = append(s.buf, "\nid: "...)
+		s.buf, _ = b.Token.AppendText(s.buf)
+		if s.caller.Ticket {
+			s.buf = append(s.buf, native.RenewalMark...)
+			s.buf = append(s.buf, s.renew()...)
+		}
+	}
+	s.buf = append(s.buf, "\ndata: {"...)
+	if b.Kind == watch.Mark {
+		s.buf = append(s.buf, `"at":`...)
+		s.buf = strconv.AppendInt(s.buf, time.Now().UnixMilli(), 10)
+	} else {
+		s.buf = append(s.buf, `"peers":[`...)
+		for i, word := range b.Words {
+			if i > 0 {
+				s.buf = append(s.buf, ',')
+			}
+			if b.Kind == watch.Change {
+				s.buf = append(s.buf, word.JSON(s.detail)...)
+			} else {
+				s.buf = word.AppendJSON(s.buf, s.detail) // most snapshots have one reader; keep no copy
+			}
+		}
+		s.buf = append(s.buf, ']')
+		if b.More {
+			s.buf = append(s.buf, `,"more":true`...)
+		}
+	}
+	s.buf = append(s.buf, "}\n\n"...)
+}
+
+// renew returns the renewal of the caller's ticket; it is signed again once a minute.
+func (s *stream) renew() string {
+	if now := time.Now(); now.Sub(s.renewedAt) > time.Minute {
+		s.renewedAt = now
+		s.renewal = s.gate.Tickets.Renewal(s.caller.App, s.caller.Rights, now.UnixMilli())
+	}
+	return s.renewal
+}
+
+const keepBuffer = 4 << 10
+
+// flush writes what is in the buffer. The reader has the stall time to take it.
+func (s *stream) flush() error {
+	_ = s.rc.SetWriteDeadline(time.Now().Add(s.cfg.Stall))
+	_, err := s.w.Write(s.buf)
+	if err == nil {
+		err = s.rc.Flush()
+	}
+	s.buf = s.buf[:0]
+	if cap(s.buf) > keepBuffer {
+		s.buf = nil // a snapshot is long and comes once
+	}
+	return err
+}
+
+// bye says why the stream ends, if the reader still takes anything.
+func (s *stream) bye(reason watch.Reason) {
+	s.buf = append(s.buf, "event: bye\ndata: {\"reason\":\""...)
+	s.buf = append(s.buf, reason...)
+	s.buf = append(s.buf, "\"}\n\n"...)
+	_ = s.rc.SetWriteDeadline(time.Now().Add(time.Second))
+	if _, err := s.w.Write(s.buf); err == nil {
+		_ = s.rc.Flush()
+	}
+}

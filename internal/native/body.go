@@ -1,0 +1,67 @@
+package native
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"os"
+
+	"rollcall/internal/strictjson"
+)
+
+// ReadBody reads the body of r, at most max bytes of it.
+func ReadBody(w http.ResponseWriter, r *http.Request, max int) ([]byte, error) {
+	if e := r.Header.Get("Content-Encoding"); e != "" && e != "identity" {
+		return nil, Refuse("unsupported_media", "the body is compressed; send it plain")
+	}
+	if t := r.Header.Get("Content-Type"); t != "" {
+		// text/plain is what a browser sends when it wants no pre-flight.
+		if m, _, err := mime.ParseMediaType(t); err != nil || m != "application/json" && m != "text/plain" {
+			return nil, Refuse("unsupported_media", "the body must be application/json")
+		}
+	}
+	if r.ContentLength > int64(max) {
+		return nil, tooLarge(w, max)
+	}
+	var b bytes.Buffer
+	if r.ContentLength > 0 {
+		b.Grow(int(r.ContentLength) + bytes.MinRead)
+	}
+	n, err := b.ReadFrom(io.LimitReader(r.Body, int64(max)+1))
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return nil, Refuse("timeout", "the body did not arrive in time")
+	case err != nil:
+		return nil, Refuse("bad_json", "the body broke off")
+	case n > int64(max):
+		return nil, tooLarge(w, max)
+	}
+	return b.Bytes(), nil
+}
+
+func tooLarge(w http.ResponseWriter, max int) error {
+	w.Header().Set("Connection", "close") // the rest of the body is not worth reading
+	return Refuse("too_large", "the body is larger than %d bytes", max).WithLimit(max)
+}
+
+// MaxDepth is how deep a body may nest.
+const MaxDepth = 16
+
+// Decode reads a JSON body strictly: one value, no key twice in any letter case, valid UTF-8, not too deep. Fields it does
+// not know are let be.
+func Decode(body []byte, v any) error {
+	if err := strictjson.Check(body, MaxDepth); err != nil {
+		return Refuse("bad_json", "the body is not usable JSON: %v", err)
+	}
+	if err := json.Unmarshal(body, v); err != nil {
+		var t *json.UnmarshalTypeError
+		if errors.As(err, &t) && t.Field != "" {
+			return Refuse("bad_json", "the field %.64q has the wrong type", t.Field)
+		}
+		return Refuse("bad_json", "the body has the wrong shape")
+	}
+	return nil
+}

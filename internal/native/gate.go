@@ -1,0 +1,408 @@
+package native
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/hex"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"rollcall/internal/credentials"
+)
+
+// Limits are the rates that callers are held to, each by key and address.
+type Limits struct {
+	Ask     Rate // calls with the app key
+	AskIDs  Rate // peers named in such calls
+	Serve   Rate // calls with the master or hook key
+	Streams Rate // streams opened
+	Refused Rate // calls with a wrong key, by address
+}
+
+// DefaultLimits are generous: a person with a phone never meets them, a script that walks over all ids does.
+func DefaultLimits() Limits {
+	return Limits{
+		Ask:     Rate{PerSecond: 200, Burst: 2000},
+		AskIDs:  Rate{PerSecond: 20_000, Burst: 200_000},
+		Serve:   Rate{PerSecond: 50_000, Burst: 100_000},
+		Streams: Rate{PerSecond: 200, Burst: 4000},
+		Refused: Rate{PerSecond: 10, Burst: 200},
+	}
+}
+
+// Config are the settings of a [Gate].
+type Config struct {
+	Keys   *credentials.Keyring
+	Limits Limits
+	// Proxies are the addresses whose X-Forwarded-For is believed. The last address in it that is none of them is the caller's.
+	Proxies []netip.Prefix
+	// Origins are the web origins that a browser may call from; "*" is any. Nothing here relies on cookies.
+	Origins []string
+	// Now returns the time in Unix milliseconds.
+	Now func() int64
+	Log *slog.Logger
+}
+
+// A Gate lets callers through to routes. All doors of the native API share one.
+type Gate struct {
+	cfg     Config
+	limiter *Limiter
+	Tickets *Tickets
+	start   time.Time
+	stats   gateCounters
+}
+
+// NewGate returns a gate.
+func NewGate(cfg Config) *Gate {
+	g := &Gate{cfg: cfg, limiter: NewLimiter(), Tickets: NewTickets(), start: time.Now()}
+	g.stats.codes = map[string]*atomic.Int64{}
+	for _, c := range Codes {
+		g.stats.codes[c.Code] = new(atomic.Int64)
+	}
+	return g
+}
+
+// A Caller is who calls, once the gate has let it through.
+type Caller struct {
+	App     *credentials.App
+	Rights  credentials.Rights
+	Address string
+	Ticket  bool // came with a ticket or a renewal: its stream must carry renewals
+	Signed  bool // must still prove its signature over the body, see [Gate.CheckSignature]
+
+	gate *Gate
+}
+
+// Master reports whether c may see everything.
+func (c *Caller) Master() bool { return c.Rights.Has(credentials.Master) }
+
+// TakeIDs charges c for naming n peers.
+func (c *Caller) TakeIDs(n int) error {
+	if c.Master() {
+		return nil
+	}
+	return c.gate.take("ids", c, float64(n), c.gate.cfg.Limits.AskIDs)
+}
+
+func (g *Gate) take(class string, c *Caller, n float64, rate Rate) error {
+	id := ""
+	if c.App != nil {
+		id = c.App.ID
+	}
+	wait, ok := g.limiter.Take(class, id, c.Address, n, rate, int64(time.Since(g.start)))
+	if ok {
+		return nil
+	}
+	g.stats.limited.Add(1)
+	return Refuse("rate_limited", "too many calls from this key and address").WithRetry(wait)
+}
+
+// Handle returns a handler for the routes of one path, which are told apart by method.
+func (g *Gate) Handle(routes ...Route) http.Handler {
+	methods := make([]string, 0, len(routes)+2)
+	for _, rt := range routes {
+		methods = append(methods, rt.Method)
+		if rt.Method == http.MethodGet && !rt.Stream {
+			methods = append(methods, http.MethodHead)
+		}
+	}
+	allow := strings.Join(append(methods, http.MethodOptions), ", ")
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		g.cors(w, r, allow)
+		if r.Method == http.MethodOptions {
+			w.Header().Set("Allow", allow)
+			w.WriteHeader(http.StatusNoContent)
+			return
+		}
+		for i := range routes {
+			rt := &routes[i]
+			if r.Method != rt.Method && (r.Method != http.MethodHead || rt.Method != http.MethodGet || rt.Stream) {
+				continue
+			}
+			if err := g.serve(w, r, rt); err != nil {
+				g.refuse(w, r, err)
+			}
+			return
+		}
+		w.Header().Set("Allow", allow)
+		g.refuse(w, r, Refuse("method_not_allowed", "this call takes %s", allow))
+	})
+}
+
+func (g *Gate) serve(w http.ResponseWriter, r *http.Request, rt *Route) error {
+	c, err := g.Admit(r, rt)
+	if err != nil {
+		return err
+	}
+	return rt.Handler(w, r, c)
+}
+
+func (g *Gate) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	e, ok := err.(*Error)
+	if !ok {
+		e = Refuse("internal", "internal error")
+		g.cfg.Log.Error("call failed", "path", r.Pattern, "err", err)
+	}
+	g.stats.refused(e.Code)
+	WriteError(w, e)
+}
+
+// Admit finds out who calls and whether it may.
+func (g *Gate) Admit(r *http.Request, rt *Route) (*Caller, error) {
+	c := &Caller{Address: g.address(r), gate: g}
+	if rt.Need == Anyone || rt.Inside {
+		rate := g.cfg.Limits.Ask
+		if rt.Stream {
+			rate = g.cfg.Limits.Streams
+		}
+		return c, g.take("anyone", c, 1, rate)
+	}
+	g.identify(r, rt, c)
+	if err := g.permit(c, rt.Need); err != nil {
+		return nil, err
+	}
+	switch {
+	case rt.Stream:
+		return c, g.take("streams", c, 1, g.cfg.Limits.Streams)
+	case c.Rights.Has(credentials.Master) || c.Rights.Has(credentials.Hook):
+		return c, g.take("serve", c, 1, g.cfg.Limits.Serve)
+	}
+	return c, g.take("ask", c, 1, g.cfg.Limits.Ask)
+}
+
+// permit answers whether c, identified or not, may do what need asks.
+func (g *Gate) permit(c *Caller, need Need) error {
+	ok := false
+	switch need {
+	case Asker:
+		ok = c.Rights.Has(credentials.Client)
+	case Reporter:
+		ok = c.Rights.Has(credentials.Hook) || c.Master()
+	case Master:
+		ok = c.Master()
+	}
+	if ok {
+		return nil
+	}
+	// Guessing keys is charged to the address, whatever app it names.
+	stranger := &Caller{Address: c.Address, gate: g}
+	if err := g.take("refused", stranger, 1, g.cfg.Limits.Refused); err != nil {
+		return err
+	}
+	if c.Rights == credentials.None {
+		return Refuse("unauthorized", "no key, signature or ticket that is right was presented")
+	}
+	return Refuse("forbidden", "this key may not do that; it takes the right of %s", need)
+}
+
+// identify fills in who calls.
+func (g *Gate) identify(r *http.Request, rt *Route, c *Caller) {
+	p := credentials.Native(r)
+	c.App, c.Rights = g.cfg.Keys.Check(p)
+	if c.Rights != credentials.None {
+		return
+	}
+	app := g.cfg.Keys.Lookup(p.ID)
+	if app == nil {
+		app = &credentials.App{} // no secret is right for it
+	}
+	switch {
+	case rt.Need == Reporter && rt.Raw && r.Header.Get(SignatureHeader) != "" && app.HookKey != "":
+		c.App, c.Rights, c.Signed = app, credentials.Hook, true
+	case rt.Need == Reporter && (equalSecret(app.HookKey, p.Bearer) || equalSecret(app.HookKey, p.HookKey)):
+		c.App, c.Rights = app, credentials.Hook
+	case rt.Ticket:
+		c.App, c.Ticket = app, true
+		// A browser that connects again sends the spent ticket of its address and, in a header, the renewal.
+		if _, renewal, ok := strings.Cut(r.Header.Get("Last-Event-Id"), RenewalMark); ok {
+			c.Rights = g.Tickets.Renew(app, renewal, g.cfg.Now())
+		}
+		if c.Rights == credentials.None {
+			c.Rights = g.Tickets.Redeem(app, r.URL.Query().Get("ticket"), g.cfg.Now())
+		}
+	}
+	if c.Rights == credentials.None {
+		c.App = nil
+	}
+}
+
+// RenewalMark parts a token from the renewal behind it in an event id.
+const RenewalMark = "."
+
+// Login checks what a socket presents inside: an app with its app key or master key, or a ticket.
+func (g *Gate) Login(c *Caller, app, key, ticket string) error {
+	if ticket != "" {
+		if a := g.cfg.Keys.Lookup(app); a != nil {
+			if rights := g.Tickets.Redeem(a, ticket, g.cfg.Now()); rights != credentials.None {
+				c.App, c.Rights = a, rights
+			}
+		}
+	} else {
+		c.App, c.Rights = g.cfg.Keys.Check(credentials.Presented{ID: app, Key: key, Bearer: key})
+	}
+	return g.permit(c, Asker)
+}
+
+// The headers of a signed report.
+const (
+	TimeHeader      = "X-Rollcall-Time"
+	SignatureHeader = "X-Rollcall-Signature"
+)
+
+// SignatureWindow is how far a signature's time may be from ours.
+const SignatureWindow = 300 * time.Second
+
+// CheckSignature lets a signed caller through when one of its signatures is right for body: "v1=<hex>", several by commas,
+// each the HMAC-SHA256 with the hook key of "<unix seconds>.<body>".
+func (g *Gate) CheckSignature(r *http.Request, c *Caller, body []byte) error {
+	if !c.Signed {
+		return nil
+	}
+	stamp := r.Header.Get(TimeHeader)
+	m := hmac.New(sha256.New, []byte(c.App.HookKey))
+	m.Write([]byte(stamp + "."))
+	m.Write(body)
+	want := m.Sum(nil)
+	right := false
+	for s := range strings.SplitSeq(r.Header.Get(SignatureHeader), ",") {
+		if v, ok := strings.CutPrefix(strings.TrimSpace(s), "v1="); ok {
+			got, err := hex.DecodeString(v)
+			right = err == nil && hmac.Equal(got, want) || right
+		}
+	}
+	if !right {
+		c.Rights = credentials.None
+		return g.permit(c, Reporter)
+	}
+	sec, err := strconv.ParseInt(stamp, 10, 64)
+	if away := g.cfg.Now()/1000 - sec; err != nil || away > int64(SignatureWindow/time.Second) || -away > int64(SignatureWindow/time.Second) {
+		return Refuse("signature_expired", "the signature's time is more than %d s away from the server's", SignatureWindow/time.Second)
+	}
+	return nil
+}
+
+func equalSecret(want, got string) bool {
+	a, b := sha256.Sum256([]byte(want)), sha256.Sum256([]byte(got))
+	return subtle.ConstantTimeCompare(a[:], b[:]) == 1 && want != ""
+}
+
+// address returns the address of the caller, as a believed proxy tells it.
+func (g *Gate) address(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
+	if len(g.cfg.Proxies) == 0 || !g.proxy(host) {
+		return host
+	}
+	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
+	for i := len(hops) - 1; i >= 0; i-- {
+		hop := strings.TrimSpace(hops[i])
+		if _, err := netip.ParseAddr(hop); err != nil {
+			return host
+		}
+		if !g.proxy(hop) {
+			return hop
+		}
+	}
+	return host
+}
+
+func (g *Gate) proxy(host string) bool {
+	a, err := netip.ParseAddr(host)
+	if err != nil {
+		return false
+	}
+	for _, p := range g.cfg.Proxies {
+		if p.Contains(a.Unmap()) {
+			return true
+		}
+	}
+	return false
+}
+
+// OriginAllowed reports whether a page of origin may call. No origin at all is not a browser.
+func (g *Gate) OriginAllowed(origin string) bool {
+	if origin == "" {
+		return true
+	}
+	for _, o := range g.cfg.Origins {
+		if o == "*" || o == origin {
+			return true
+		}
+	}
+	return false
+}
+
+func (g *Gate) cors(w http.ResponseWriter, r *http.Request, allow string) {
+	origin := r.Header.Get("Origin")
+	if origin == "" || !g.OriginAllowed(origin) {
+		return
+	}
+	h := w.Header()
+	h.Add("Vary", "Origin")
+	h.Set("Access-Control-Allow-Origin", origin) // never with credentials: there are no cookies
+	if r.Method == http.MethodOptions {
+		h.Set("Access-Control-Allow-Methods", allow)
+		h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, Last-Event-ID, X-LC-Id, X-LC-Key, X-LC-Sign")
+		h.Set("Access-Control-Max-Age", "86400")
+	} else {
+		h.Set("Access-Control-Expose-Headers", "Retry-After, Rollcall-Stale")
+	}
+}
+
+// Mux mounts routes on mux, each path once.
+func (g *Gate) Mux(mux *http.ServeMux, routes []Route) {
+	byPath := map[string][]Route{}
+	var order []string
+	for _, rt := range routes {
+		if byPath[rt.Path] == nil {
+			order = append(order, rt.Path)
+		}
+		byPath[rt.Path] = append(byPath[rt.Path], rt)
+	}
+	for _, p := range order {
+		mux.Handle(p, g.Handle(byPath[p]...))
+	}
+}
+
+// NotFound answers a call that does not exist.
+func (g *Gate) NotFound() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		g.cors(w, r, http.MethodOptions)
+		g.refuse(w, r, Refuse("not_found", "there is no such call"))
+	})
+}
+
+// GateStats are the refusals since the start.
+type GateStats struct {
+	Limited int64
+	Refused map[string]int64 // by code
+}
+
+type gateCounters struct {
+	limited atomic.Int64
+	codes   map[string]*atomic.Int64
+}
+
+func (s *gateCounters) refused(code string) {
+	if c := s.codes[code]; c != nil {
+		c.Add(1)
+	}
+}
+
+// Stats returns the refusals of g.
+func (g *Gate) Stats() GateStats {
+	st := GateStats{Limited: g.stats.limited.Load(), Refused: map[string]int64{}}
+	for code, n := range g.stats.codes {
+		st.Refused[code] = n.Load()
+	}
+	return st
+}

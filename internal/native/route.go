@@ -1,0 +1,34 @@
+package native
+
+import "net/http"
+
+// Need is what a caller must show to be let through a route.
+type Need uint8
+
+// The needs, least first.
+const (
+	Anyone   Need = iota // no key: what tells nothing about anybody
+	Asker                // app key or master key: what apps may ask
+	Reporter             // hook key, signature or master key: reports
+	Master               // master key: servers
+)
+
+func (n Need) String() string {
+	return [...]string{"anyone", "asker", "reporter", "master"}[min(n, Master)]
+}
+
+// A Route is one call of the native API.
+type Route struct {
+	Method  string
+	Path    string // pattern of net/http.ServeMux, without the method
+	Need    Need
+	Handler func(w http.ResponseWriter, r *http.Request, c *Caller) error
+	// Ticket says that a caller may also come with a ticket in the query, because browsers set no headers there.
+	Ticket bool
+	// Stream says that the call opens a stream, which counts against another limit.
+	Stream bool
+	// Inside says that the caller shows what it is inside the call: the handler admits it.
+	Inside bool
+	// Raw says that the handler reads the raw body to check a signature: the gate lets a signed caller through unchecked.
+	Raw bool
+}
