@@ -27,6 +27,9 @@ type Config struct {
 	Buffer   int           // bytes that one batch may take once encoded; default 64 KiB
 	Peers    int           // how many peers one watcher may follow; default 3,000
 	Watchers int           // how many watchers there may be; default 50,000
+
+	// Now is the clock by which leases and holds are judged; nil is the wall clock.
+	Now func() presence.Millis `config:"-"`
 }
 
 // DefaultConfig returns the defaults of the product.
@@ -108,6 +111,9 @@ type link struct {
 
 // New returns a hub over service, listening and running.
 func New(service *presence.Service, cfg Config) *Hub {
+	if cfg.Now == nil {
+		cfg.Now = func() presence.Millis { return presence.MillisOf(time.Now()) }
+	}
 	h := &Hub{
 		service: service, cfg: cfg,
 		peers: map[presence.Key]*entry{}, watchers: map[*Watcher]struct{}{},
@@ -261,7 +267,7 @@ func (h *Hub) fill(ctx context.Context, entries []*entry) error {
 		return nil
 	}
 	ticket := h.ticket.Add(1)
-	now := presence.MillisOf(time.Now())
+	now := h.cfg.Now()
 	raw, err := h.read(ctx, entries)
 	if err != nil {
 		return err

@@ -50,7 +50,7 @@ func (h *Hub) untilNext() time.Duration {
 // pass reads every dirty peer once and tells its watchers what differs, each of them at most one frame.
 func (h *Hub) pass() {
 	start := time.Now()
-	now := presence.MillisOf(start)
+	now := h.cfg.Now()
 	epoch := h.service.Epoch()
 	if epoch != h.shore.Load().epoch {
 		h.all.Store(true)

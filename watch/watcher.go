@@ -205,7 +205,7 @@ func without(list []int32, s int32) []int32 {
 // caller holds mu.
 func (w *Watcher) since(token string, slots []int32) bool {
 	t, ok := ParseToken(token)
-	now := presence.MillisOf(time.Now())
+	now := w.hub.cfg.Now()
 	if !ok || t.Epoch != w.hub.service.Epoch() || t.List != w.list || t.Horizon > w.hub.service.Horizon(now) {
 		return false
 	}

@@ -1,14 +1,13 @@
 package native
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
-	"io"
 	"mime"
 	"net/http"
-	"os"
+	"time"
 
+	"rollcall/internal/httpx"
 	"rollcall/internal/strictjson"
 )
 
@@ -23,29 +22,21 @@ func ReadBody(w http.ResponseWriter, r *http.Request, max int) ([]byte, error) {
 			return nil, Refuse("unsupported_media", "the body must be application/json")
 		}
 	}
-	if r.ContentLength > int64(max) {
-		return nil, tooLarge(w, max)
-	}
-	var b bytes.Buffer
-	if r.ContentLength > 0 {
-		b.Grow(int(r.ContentLength) + bytes.MinRead)
-	}
-	n, err := b.ReadFrom(io.LimitReader(r.Body, int64(max)+1))
+	body, err := httpx.ReadBody(w, r, max, bodyTimeout, nil)
 	switch {
-	case errors.Is(err, os.ErrDeadlineExceeded):
+	case errors.Is(err, httpx.ErrTooLarge):
+		w.Header().Set("Connection", "close") // the rest of the body is not worth reading
+		return nil, Refuse("too_large", "the body is larger than %d bytes", max).WithLimit(max)
+	case errors.Is(err, httpx.ErrTooSlow):
 		return nil, Refuse("timeout", "the body did not arrive in time")
 	case err != nil:
 		return nil, Refuse("bad_json", "the body broke off")
-	case n > int64(max):
-		return nil, tooLarge(w, max)
 	}
-	return b.Bytes(), nil
+	return body, nil
 }
 
-func tooLarge(w http.ResponseWriter, max int) error {
-	w.Header().Set("Connection", "close") // the rest of the body is not worth reading
-	return Refuse("too_large", "the body is larger than %d bytes", max).WithLimit(max)
-}
+// bodyTimeout is how long a body may take to arrive.
+const bodyTimeout = 10 * time.Second
 
 // MaxDepth is how deep a body may nest.
 const MaxDepth = 16

@@ -6,7 +6,6 @@ import (
 	"crypto/subtle"
 	"encoding/hex"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/netip"
 	"strconv"
@@ -15,6 +14,7 @@ import (
 	"time"
 
 	"rollcall/internal/credentials"
+	"rollcall/internal/httpx"
 )
 
 // Limits are the rates that callers are held to, each by key and address.
@@ -41,7 +41,7 @@ func DefaultLimits() Limits {
 type Config struct {
 	Keys   *credentials.Keyring
 	Limits Limits
-	// Proxies are the addresses whose X-Forwarded-For is believed. The last address in it that is none of them is the caller's.
+	// Proxies are the addresses of proxies that are believed when they say whom they speak for.
 	Proxies []netip.Prefix
 	// Origins are the web origins that a browser may call from; "*" is any. Nothing here relies on cookies.
 	Origins []string
@@ -156,7 +156,7 @@ func (g *Gate) refuse(w http.ResponseWriter, r *http.Request, err error) {
 
 // Admit finds out who calls and whether it may.
 func (g *Gate) Admit(r *http.Request, rt *Route) (*Caller, error) {
-	c := &Caller{Address: g.address(r), gate: g}
+	c := &Caller{Address: httpx.ClientAddr(r, g.cfg.Proxies), gate: g}
 	if rt.Need == Anyone || rt.Inside {
 		rate := g.cfg.Limits.Ask
 		if rt.Stream {
@@ -291,41 +291,6 @@ func (g *Gate) CheckSignature(r *http.Request, c *Caller, body []byte) error {
 func equalSecret(want, got string) bool {
 	a, b := sha256.Sum256([]byte(want)), sha256.Sum256([]byte(got))
 	return subtle.ConstantTimeCompare(a[:], b[:]) == 1 && want != ""
-}
-
-// address returns the address of the caller, as a believed proxy tells it.
-func (g *Gate) address(r *http.Request) string {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		return r.RemoteAddr
-	}
-	if len(g.cfg.Proxies) == 0 || !g.proxy(host) {
-		return host
-	}
-	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
-	for i := len(hops) - 1; i >= 0; i-- {
-		hop := strings.TrimSpace(hops[i])
-		if _, err := netip.ParseAddr(hop); err != nil {
-			return host
-		}
-		if !g.proxy(hop) {
-			return hop
-		}
-	}
-	return host
-}
-
-func (g *Gate) proxy(host string) bool {
-	a, err := netip.ParseAddr(host)
-	if err != nil {
-		return false
-	}
-	for _, p := range g.cfg.Proxies {
-		if p.Contains(a.Unmap()) {
-			return true
-		}
-	}
-	return false
 }
 
 // OriginAllowed reports whether a page of origin may call. No origin at all is not a browser.

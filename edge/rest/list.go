@@ -1,0 +1,67 @@
+package rest
+
+import (
+	"fmt"
+	"net/http"
+
+	"rollcall/internal/native"
+	"rollcall/presence"
+	"rollcall/watch"
+)
+
+// list pages through who is online: GET /v1/peers?online&cursor=…&limit=….
+func (d *Door) list(w http.ResponseWriter, r *http.Request, c *native.Caller) error {
+	q := r.URL.Query()
+	if v := q.Get("online"); !q.Has("online") || v != "" && v != "1" && v != "true" {
+		return native.Refuse("invalid", "only those who are online can be listed: say ?online")
+	}
+	limit := d.cfg.Page
+	if v := q.Get("limit"); v != "" {
+		var ok bool
+		if limit, ok = number(v); !ok || limit < 1 || limit > d.cfg.Page {
+			return native.Refuse("invalid", "limit must be a number from 1 to %d", d.cfg.Page).WithLimit(d.cfg.Page)
+		}
+	}
+	peers, next, err := d.service.Store().List(r.Context(), presence.AppID(c.App.ID), q.Get("cursor"), limit, d.service.Leases(d.cfg.Now()))
+	if err != nil {
+		return refusal(err)
+	}
+	b := []byte(`{"peers":[`)
+	for i, p := range peers {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = watch.AppendString(b, string(p))
+	}
+	b = append(b, `],"cursor":`...)
+	b = watch.AppendString(b, next)
+	native.WriteBytes(w, http.StatusOK, append(b, "}\n"...))
+	return nil
+}
+
+// number reads ASCII digits.
+func number(s string) (n int, ok bool) {
+	if s == "" || len(s) > 9 {
+		return 0, false
+	}
+	for i := range len(s) {
+		if s[i] < '0' || s[i] > '9' {
+			return 0, false
+		}
+		n = n*10 + int(s[i]-'0')
+	}
+	return n, true
+}
+
+// erase forgets a peer everywhere; on disk its traces go with the next compaction.
+func (d *Door) erase(w http.ResponseWriter, r *http.Request, c *native.Caller) error {
+	key, err := pathPeer(r, c)
+	if err != nil {
+		return err
+	}
+	if err := d.service.Erase(r.Context(), []presence.Key{key}, d.cfg.Now()); err != nil {
+		return refusal(fmt.Errorf("erase a peer: %w", err))
+	}
+	native.WriteJSON(w, http.StatusOK, map[string]any{"erased": key.Peer})
+	return nil
+}

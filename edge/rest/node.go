@@ -1,0 +1,189 @@
+package rest
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"time"
+
+	"rollcall/internal/native"
+	"rollcall/presence"
+)
+
+// maxNodeLease is the longest lease a node may ask for.
+const maxNodeLease = time.Hour
+
+// maxNodes bounds how many nodes' leases are remembered; beyond it they get the default.
+const maxNodes = 10_000
+
+// leaseOf returns the lease of node: the one it asks for now, or asked for last, or the default.
+func (d *Door) leaseOf(node presence.NodeID, asked time.Duration) time.Duration {
+	d.nodesMu.Lock()
+	defer d.nodesMu.Unlock()
+	if asked > 0 {
+		if _, known := d.nodes[node]; known || len(d.nodes) < maxNodes {
+			d.nodes[node] = asked
+		}
+		return asked
+	}
+	if lease := d.nodes[node]; lease > 0 {
+		return lease
+	}
+	return d.cfg.NodeLease
+}
+
+func pathNode(r *http.Request, c *native.Caller) (presence.NodeID, error) {
+	name := r.PathValue("node")
+	node := nodeID(presence.AppID(c.App.ID), name)
+	if name == "" || len(node) > presence.MaxName {
+		return "", native.Refuse("invalid", "the node id is empty or too long")
+	}
+	return node, nil
+}
+
+// beat renews all sessions of a node at once.
+func (d *Door) beat(w http.ResponseWriter, r *http.Request, c *native.Caller) error {
+	var in struct {
+		Lease num `json:"lease"`
+	}
+	if err := d.signed(w, r, c, d.cfg.Body, &in); err != nil {
+		return err
+	}
+	node, err := pathNode(r, c)
+	if err != nil {
+		return err
+	}
+	if in.Lease < 0 || time.Duration(in.Lease) > maxNodeLease/time.Second {
+		return native.Refuse("invalid", "lease is not between 1 and %d seconds", maxNodeLease/time.Second)
+	}
+	lease := d.leaseOf(node, time.Duration(in.Lease)*time.Second)
+	if err := d.service.Store().Beat(r.Context(), node, lease, false, d.cfg.Now()); err != nil {
+		return refusal(fmt.Errorf("beat of a node: %w", err))
+	}
+	native.WriteJSON(w, http.StatusOK, map[string]any{"lease": lease / time.Second})
+	return nil
+}
+
+// drain is the last beat of a node that is going: its sessions have the grace to come back elsewhere.
+func (d *Door) drain(w http.ResponseWriter, r *http.Request, c *native.Caller) error {
+	var in struct{}
+	if err := d.signed(w, r, c, d.cfg.Body, &in); err != nil {
+		return err
+	}
+	node, err := pathNode(r, c)
+	if err != nil {
+		return err
+	}
+	if err := d.service.Store().Beat(r.Context(), node, d.cfg.DrainGrace, true, d.cfg.Now()); err != nil {
+		return refusal(fmt.Errorf("drain of a node: %w", err))
+	}
+	d.nodesMu.Lock()
+	delete(d.nodes, node)
+	d.nodesMu.Unlock()
+	native.WriteJSON(w, http.StatusOK, map[string]any{"grace": d.cfg.DrainGrace / time.Second})
+	return nil
+}
+
+// resync takes the complete list of a node's sessions: those on it are online, all others of the node end. What the node
+// reported after the time of the list stands.
+func (d *Door) resync(w http.ResponseWriter, r *http.Request, c *native.Caller) error {
+	var in struct {
+		Sessions *[]json.RawMessage `json:"sessions"`
+		Time     num                `json:"time"`
+	}
+	if err := d.signed(w, r, c, 16*d.cfg.Body, &in); err != nil {
+		return err
+	}
+	node, err := pathNode(r, c)
+	if err != nil {
+		return err
+	}
+	if in.Sessions == nil {
+		return native.Refuse("invalid", "sessions is missing: the list of all sessions of the node")
+	}
+	if len(*in.Sessions) > d.cfg.Sessions {
+		return native.Refuse("too_many_events", "one resync may name %d sessions", d.cfg.Sessions).WithLimit(d.cfg.Sessions)
+	}
+	now := d.cfg.Now()
+	at := presence.Millis(in.Time)
+	if at <= 0 || at > now {
+		at = now
+	}
+	app := presence.AppID(c.App.ID)
+	var t tally
+	reports := make([]presence.Report, 0, len(*in.Sessions))
+	listed := make(map[sessionKey]struct{}, len(*in.Sessions))
+	for i, raw := range *in.Sessions {
+		rep, err := d.listed(app, node, raw, at, now)
+		if err != nil {
+			// A list that is not understood must not end the sessions it fails to name.
+			return native.Refuse("invalid", "session %d: %v", i, err)
+		}
+		listed[sessionKey{rep.Peer, rep.Session}] = struct{}{}
+		reports = append(reports, rep)
+	}
+	ended, err := d.missing(r, node, listed, at)
+	if err != nil {
+		return refusal(err)
+	}
+	if err := d.apply(r, append(reports, ended...), map[presence.NodeID]struct{}{node: {}}, now, &t); err != nil {
+		return refusal(err)
+	}
+	native.WriteJSON(w, http.StatusOK, struct {
+		tally
+		Ended int `json:"ended"`
+	}{t, len(ended)})
+	return nil
+}
+
+type sessionKey struct {
+	peer    presence.PeerID
+	session presence.SessionID
+}
+
+// listed returns the report of one session of a resync.
+func (d *Door) listed(app presence.AppID, node presence.NodeID, raw json.RawMessage, at, now presence.Millis) (presence.Report, error) {
+	var e event
+	if err := json.Unmarshal(raw, &e); err != nil {
+		return presence.Report{}, fmt.Errorf("%w: a field has the wrong type", presence.ErrInvalid)
+	}
+	if e.Session == "" {
+		return presence.Report{}, fmt.Errorf("%w: it has no session id", presence.ErrInvalid)
+	}
+	e.State, e.Node = "online", ""
+	rep, err := d.reportOf(app, &e, now)
+	if err != nil {
+		return rep, err
+	}
+	rep.Node = node
+	if e.Time == 0 {
+		rep.At = at
+	}
+	return rep, nil
+}
+
+// missing returns an end for every session of node that is not listed and began before at.
+func (d *Door) missing(r *http.Request, node presence.NodeID, listed map[sessionKey]struct{}, at presence.Millis) ([]presence.Report, error) {
+	keys, err := d.service.Store().OnNode(r.Context(), node, 1<<20)
+	if err != nil {
+		return nil, fmt.Errorf("ask for the peers of a node: %w", err)
+	}
+	var ended []presence.Report
+	var st presence.State
+	for _, key := range keys {
+		if err := d.service.Store().Load(r.Context(), key, &st); err != nil {
+			return nil, fmt.Errorf("read a peer of a node: %w", err)
+		}
+		for i := range st.Sessions {
+			s := &st.Sessions[i]
+			if _, ok := listed[sessionKey{key.Peer, s.ID}]; ok || s.Node != node || s.Ended || s.At >= at {
+				continue
+			}
+			ended = append(ended, presence.Report{
+				App: key.App, Peer: key.Peer, Source: s.Source, Session: s.ID, Device: s.Device, Kind: presence.KindOffline,
+				At: at, Incarnation: s.Incarnation, Cause: presence.CauseLost, Hold: d.cfg.Hold,
+			})
+		}
+	}
+	return ended, nil
+}

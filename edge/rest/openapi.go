@@ -1,0 +1,42 @@
+package rest
+
+import (
+	_ "embed"
+	"net/http"
+	"sync"
+
+	"github.com/swaggest/swgui"
+	"github.com/swaggest/swgui/v5emb"
+
+	"rollcall/internal/native"
+)
+
+// openapiDoc is the description of every native call, written by hand; a test holds it against the routes.
+//
+//go:embed openapi.yaml
+var openapiDoc []byte
+
+// OpenAPI returns the description of the native API.
+func OpenAPI() []byte { return openapiDoc }
+
+func (d *Door) openapi(w http.ResponseWriter, _ *http.Request, _ *native.Caller) error {
+	h := w.Header()
+	h.Set("Content-Type", "application/yaml")
+	h.Set("Cache-Control", "max-age=300")
+	_, _ = w.Write(openapiDoc)
+	return nil
+}
+
+// reader is the page that shows the description. All of it is in this binary.
+var reader = sync.OnceValue(func() http.Handler {
+	return v5emb.NewHandlerWithConfig(swgui.Config{
+		Title: "rollcall", SwaggerJSON: "/openapi.yaml", BasePath: "/openapi/", HideCurl: false,
+	})
+})
+
+func (d *Door) page(w http.ResponseWriter, r *http.Request, _ *native.Caller) error {
+	// The page runs scripts of its own; nothing else may load, from wherever.
+	w.Header().Set("Content-Security-Policy", "default-src 'self'; style-src 'self' 'unsafe-inline'; script-src 'self' 'unsafe-inline'; img-src 'self' data:")
+	reader().ServeHTTP(w, r)
+	return nil
+}
