@@ -276,13 +276,9 @@ func (h *Hub) fill(ctx context.Context, entries []*entry) error {
 	for i, e := range entries {
 		seen := raw[i].At(leases, h.service.Rules())
 		w := h.wordOf(e.key.Peer, raw[i], seen, ticket)
-		need := w.Version
-		if unwritten(raw[i], seen) {
-			need = always
-		}
 		// The hub's own read is as new, or newer; a second reader's is the same thing.
 		if e.word.CompareAndSwap(nil, w) {
-			e.need.CompareAndSwap(0, need)
+			e.need.CompareAndSwap(0, h.debt(w.Version, raw[i], seen))
 		}
 	}
 	return nil

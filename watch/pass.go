@@ -59,6 +59,10 @@ func (h *Hub) pass() {
 	}
 	h.sample(start, now)
 	entries := h.collect(start)
+	if len(entries) > 0 {
+		// A pass that tells nobody delays the next only as much as keeps a storm of signals from costing a storm of reads.
+		h.next = start.Add(h.cfg.Tick / 10)
+	}
 	var changed []*entry
 	for len(entries) > 0 {
 		part := entries[:min(len(entries), readAtOnce)]
@@ -81,8 +85,6 @@ func (h *Hub) pass() {
 		}
 		entries = entries[len(part):]
 	}
-	// A pass that told nobody delays the next only as much as keeps a storm of signals from costing a storm of reads.
-	h.next = start.Add(h.cfg.Tick / 10)
 	if len(changed) > 0 {
 		h.next = start.Add(h.cfg.Tick)
 	}
@@ -125,7 +127,7 @@ func (h *Hub) judge(e *entry, raw presence.Summary, ticket uint64, start time.Ti
 			if !e.word.CompareAndSwap(nil, n) {
 				continue // a new watcher read it meanwhile
 			}
-			h.owe(e, n.Version, raw, seen)
+			e.need.Store(h.debt(n.Version, raw, seen))
 			return true
 		}
 		if old.ticket > ticket {
@@ -136,30 +138,31 @@ func (h *Hub) judge(e *entry, raw presence.Summary, ticket uint64, start time.Ti
 			return false
 		}
 		if old.same(n) || old.Status == presence.Online && seen.Status == presence.Online && seen.Since == e.resumed {
-			h.owe(e, max(n.Version, old.Version), raw, seen)
+			e.need.Store(h.debt(max(n.Version, old.Version), raw, seen))
 			return false
 		}
 		if n.Version <= old.Version {
 			n.Version = old.Version + 1
 		}
 		e.resumed = 0
-		h.owe(e, n.Version, raw, seen)
+		e.need.Store(h.debt(n.Version, raw, seen))
 		e.word.Store(n)
 		h.stats.changes.Add(1)
 		return true
 	}
 }
 
-// owe says which resuming watchers must be told of e: those that do not surely know all up to rev. One that was read
-// elsewhere may have been held there past the time of its write, so a lost peer is owed for its hold and a little longer.
-func (h *Hub) owe(e *entry, rev uint64, raw, seen presence.Summary) {
+// debt returns what a resuming watcher must surely know not to be told of a peer whose word has version: up to that, but a
+// peer that is lost may have been held where the watcher was before, past the time of its write, so that is owed for the
+// hold and a little longer; and an expiry that nobody has written is owed to everybody.
+func (h *Hub) debt(version uint64, raw, seen presence.Summary) uint64 {
 	switch {
 	case unwritten(raw, seen):
-		rev = always
+		return always
 	case seen.Status == presence.Offline && seen.Hold > 0:
-		rev += uint64((seen.Hold + h.cfg.Lag) / time.Millisecond)
+		return version + uint64((seen.Hold+h.cfg.Lag)/time.Millisecond)
 	}
-	e.need.Store(rev)
+	return version
 }
 
 // tell queues the words of changed with their watchers and then wakes each watcher once.

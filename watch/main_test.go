@@ -1,0 +1,133 @@
+package watch_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"rollcall/presence"
+	"rollcall/store/embedded"
+	"rollcall/watch"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const app presence.AppID = "app"
+
+// house is a store, a service and a hub; in a bubble its clock is the bubble's.
+type house struct {
+	testing.TB
+	*presence.Service
+	hub   *watch.Hub
+	store *flaky
+	at    presence.Millis // of the last report: the next one is later, for at one time an online wins
+}
+
+// flaky is the embedded store with a plug that can be pulled.
+type flaky struct {
+	presence.Store
+	down atomic.Bool
+}
+
+func (f *flaky) Summaries(ctx context.Context, keys []presence.Key, out []presence.Summary) error {
+	if f.down.Load() {
+		return fmt.Errorf("%w: the plug is pulled", presence.ErrUnavailable)
+	}
+	return f.Store.Summaries(ctx, keys, out)
+}
+
+func open(t testing.TB, cfg watch.Config) *house {
+	t.Helper()
+	st, err := embedded.Open(embedded.Config{}, now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &flaky{Store: st}
+	h := &house{TB: t, Service: presence.NewService(f, presence.DefaultConfig()), store: f}
+	h.hub = watch.New(h.Service, cfg)
+	t.Cleanup(func() {
+		h.hub.Close(watch.ReasonShutdown)
+		if err := st.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return h
+}
+
+func now() presence.Millis { return presence.MillisOf(time.Now()) }
+
+// tell reports that session of peer is what kind says.
+func (h *house) tell(kind presence.Kind, peer, session string, more ...func(*presence.Report)) {
+	h.Helper()
+	h.at = max(h.at+1, now())
+	r := presence.Report{
+		App: app, Peer: presence.PeerID(peer), Source: presence.SourceAPI, Session: presence.SessionID(session), Kind: kind, At: h.at,
+	}
+	for _, f := range more {
+		f(&r)
+	}
+	if err := h.Report(context.Background(), []presence.Report{r}, now(), make([]presence.Outcome, 1)); err != nil {
+		h.Fatal(err)
+	}
+}
+
+func lost(hold time.Duration) func(*presence.Report) {
+	return func(r *presence.Report) { r.Cause, r.Hold = presence.CauseLost, hold }
+}
+
+func logout(r *presence.Report) { r.Cause = presence.CauseLogout }
+
+func lease(d time.Duration) func(*presence.Report) { return func(r *presence.Report) { r.Lease = d } }
+
+func (h *house) watch(token string, peers ...presence.PeerID) *watch.Watcher {
+	h.Helper()
+	w, err := h.hub.Watch(context.Background(), app, peers, token)
+	if err != nil {
+		h.Fatal(err)
+	}
+	h.Cleanup(func() { w.Close(watch.ReasonGone) })
+	return w
+}
+
+// next returns what w is told within d as "kind peer=status …", or "" when that is nothing.
+func (h *house) next(w *watch.Watcher, d time.Duration) (string, watch.Token) {
+	h.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	defer cancel()
+	b, err := w.Next(ctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return "", watch.Token{}
+	}
+	if err != nil {
+		h.Fatal(err)
+	}
+	s := b.Kind.String()
+	for _, word := range b.Words {
+		s += fmt.Sprintf(" %s=%v", word.Peer, word.Status)
+	}
+	return s, b.Token
+}
+
+func (h *house) expect(w *watch.Watcher, d time.Duration, want string) watch.Token {
+	h.Helper()
+	got, token := h.next(w, d)
+	if got != want {
+		h.Errorf("told %q, want %q", got, want)
+	}
+	return token
+}
+
+func bubble(t *testing.T, f func(t *testing.T, h *house)) {
+	synctest.Test(t, func(t *testing.T) { f(t, open(t, watch.DefaultConfig())) })
+}
+
+const (
+	on  = presence.KindOnline
+	off = presence.KindOffline
+)
