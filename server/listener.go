@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"sync/atomic"
 	"syscall"
+
+	"rollcall/internal/framing"
 )
 
 // A listener is a bound port and the HTTP server on it. Until a handler is mounted it answers 503 "starting".
@@ -34,6 +36,7 @@ func bind(setting, address string, limits HTTP, log *slog.Logger) (*listener, er
 		IdleTimeout:       limits.IdleTimeout,
 		MaxHeaderBytes:    limits.MaxHeader,
 		ErrorLog:          newHTTPLog(log),
+		ConnState:         framing.ConnState,
 	}
 	return l, nil
 }
@@ -58,7 +61,7 @@ func bindError(setting, address string, err error) error {
 func (l *listener) serve() {
 	go func() {
 		defer close(l.done)
-		_ = l.http.Serve(l.net) // ends with ErrServerClosed; accept errors are retried and logged by net/http
+		_ = l.http.Serve(framing.Listener{Listener: l.net}) // ends with ErrServerClosed; accept errors are retried and logged by net/http
 	}()
 }
 

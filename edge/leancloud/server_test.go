@@ -12,6 +12,7 @@ import (
 	"rollcall/edge/leancloud"
 	"rollcall/internal/credentials"
 	"rollcall/presence"
+	"rollcall/store/embedded"
 )
 
 const (
@@ -25,7 +26,7 @@ const (
 type testServer struct {
 	*httptest.Server
 	Handler *leancloud.Handler
-	Store   *mapStore
+	Store   *embedded.Store
 	now     atomic.Int64
 }
 
@@ -46,8 +47,12 @@ func build(t testing.TB, cfg leancloud.Config, kicker leancloud.Kicker) *testSer
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &testServer{Store: newStore(t)}
+	s := &testServer{}
 	s.now.Store(1_750_000_000_000)
+	if s.Store, err = embedded.Open(embedded.Config{}, presence.Millis(s.now.Load())); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Store.Close() })
 	s.Handler, err = leancloud.New(cfg, leancloud.Deps{
 		Service: presence.NewService(s.Store, presence.DefaultConfig()), Keys: ring, Kicker: kicker,
 		Now: func() presence.Millis { return presence.Millis(s.now.Load()) },
