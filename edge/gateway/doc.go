@@ -1,0 +1,32 @@
+// Package gateway holds sockets: to be connected is to be present.
+//
+// A wire (a package below, such as rtm) upgrades a request by [Gateway.Upgrade] and is handed messages through its
+// [Handler]. It opens sessions on its [Socket]; from then on the socket reports by living. The gateway pings what is
+// silent, ends what has been silent for its lease, beats for its node, and carries kicks and tag conflicts to the socket
+// they mean, whichever node holds it.
+//
+// # Rules
+//
+// A session is named by what its device is, so that the same device that comes back, here or on another node, takes its
+// own place: same id, greater incarnation, no change of status. Two sessions of a peer with the same real tag on different
+// devices cannot coexist: a login by hand pushes the older one out, an automatic one is refused. The order is
+// (incarnation, id), decided on the state in the store, so two nodes agree on who stays.
+//
+// A clean close is offline at once. A lost socket is reported at once too, with a hold, so that queries know and watchers
+// do not flicker. Silence is offline at the lease, never before. A drained node reports nothing: its last beat gives its
+// sessions a grace to come back elsewhere.
+//
+// # Units and errors
+//
+// Liveness runs on the monotonic clock; the wall clock only dates reports. [Socket.Open] fails with [ErrConflict],
+// [ErrFull], [ErrGone] or an error of presence.
+//
+// # Memory
+//
+// On Linux a plain TCP socket that is silent has neither goroutine nor buffer: the poller reads it when something came,
+// see docs/decisions/0040. Anything else (TLS, pipes) has one goroutine. What a client does not read is bounded.
+//
+// # Not in this room
+//
+// No commands of any wire, no keys and signatures: those belong to the wire. No messages between clients.
+package gateway

@@ -1,0 +1,129 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"rollcall/presence"
+)
+
+// What [Socket.Open] and [Gateway.Kick] may fail with, beside the errors of presence.
+var (
+	// ErrConflict: another device holds the tag, and it stays.
+	ErrConflict = errors.New("another device is logged in with this tag")
+	// ErrFull: the socket or the peer has as many sessions as one may have.
+	ErrFull = errors.New("too many sessions")
+	// ErrGone: the socket or the gateway is closed.
+	ErrGone = errors.New("the socket is gone")
+)
+
+// Service is what a gateway asks of the rules; *presence.Service is one.
+type Service interface {
+	Report(ctx context.Context, reports []presence.Report, now presence.Millis, out []presence.Outcome) error
+	Statuses(ctx context.Context, app presence.AppID, peers [][]byte, now presence.Millis, out []presence.Status) error
+	Store() presence.Store
+}
+
+// A Gateway holds the sockets of one node.
+type Gateway struct {
+	cfg   Config
+	svc   Service
+	store presence.Store
+	born  time.Time
+
+	registry  registry
+	wheel     wheel
+	addresses addresses
+	poll      *poller // nil: every socket has a goroutine
+	endings   endings
+	looks     looks
+	live      live
+	count     counters
+
+	draining atomic.Bool
+	closing  atomic.Bool
+	ctx      context.Context // ends when the gateway closes
+	cancel   context.CancelFunc
+	loops    sync.WaitGroup // the loops of the node
+	sockets  sync.WaitGroup // the goroutines of sockets
+	stop     func()         // of the store's signals
+
+	lastBeat atomic.Int64 // since born, of the last beat that the store took
+	ticked   atomic.Int64 // since born, of the wheel's last tick
+	resumed  atomic.Int64 // since born, when the process went on after a pause
+}
+
+// New returns a gateway over svc. It holds nothing until [Gateway.Start].
+func New(svc Service, cfg Config) (*Gateway, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	cfg.fill()
+	g := &Gateway{cfg: cfg, svc: svc, store: svc.Store(), born: time.Now()}
+	g.ctx, g.cancel = context.WithCancel(context.Background())
+	g.registry.init()
+	g.endings.init()
+	g.looks.init()
+	g.live.set = map[*Socket]struct{}{}
+	return g, nil
+}
+
+// Start takes the node's first beat and begins to watch over sockets. End it with [Gateway.Drain] or [Gateway.Close].
+func (g *Gateway) Start() error {
+	if !g.cfg.OneGoroutine {
+		p, err := newPoller(g)
+		if err != nil {
+			return fmt.Errorf("start the poller: %w", err)
+		}
+		g.poll = p
+	}
+	g.beat(g.cfg.Now())
+	g.loops.Go(g.beats)
+	g.loops.Go(g.turnWheel)
+	g.loops.Go(g.reportEndings)
+	if g.poll != nil {
+		g.loops.Go(g.poll.run)
+	}
+	if g.cfg.Shared {
+		g.loops.Go(g.lookAround)
+		g.stop = g.store.Listen(g.signal)
+	}
+	return nil
+}
+
+// Service returns the rules below, for wires that answer queries.
+func (g *Gateway) Service() Service { return g.svc }
+
+// Config returns the settings in force.
+func (g *Gateway) Config() *Config { return &g.cfg }
+
+// Now returns the wall clock's time.
+func (g *Gateway) Now() presence.Millis { return g.cfg.Now() }
+
+// mono returns the time on the monotonic clock.
+func (g *Gateway) mono() time.Duration { return time.Since(g.born) }
+
+// An Event is the beginning or the end of one session, for those outside who follow logins.
+type Event struct {
+	Online  bool
+	Key     presence.Key
+	Session presence.SessionID
+	Tag     string
+	Auto    bool           // an automatic login
+	Cause   presence.Cause // of the end
+	Reason  string         // in words, when there are any
+	Code    int            // why the connection was lost, as a close code; zero when nothing is known
+	Address netip.Addr     // of the client; of nobody when the connection was lost
+	At      presence.Millis
+}
+
+func (g *Gateway) tell(e Event) {
+	if g.cfg.Events != nil {
+		g.cfg.Events(e)
+	}
+}

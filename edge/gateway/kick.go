@@ -1,0 +1,124 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+
+	"rollcall/presence"
+)
+
+// Kicks are remembered by the same store, as the lease of a session that nobody holds, in an app of their own: so they are
+// durable, shared by the nodes and gone by themselves, and no peer looks different for having been kicked.
+const (
+	kickApp     = "#kicks"
+	kickSource  = presence.Source("kick")
+	kickSession = presence.SessionID("kick")
+)
+
+func kickKey(k presence.Key) presence.Key { return presence.Key{App: k.App + kickApp, Peer: k.Peer} }
+
+// Kick ends every session of a peer on every node, and makes what it logged in with void: tokens and signatures from
+// before now. A peer that nobody knows is no error.
+func (g *Gateway) Kick(ctx context.Context, app presence.AppID, peer presence.PeerID, reason string) error {
+	key := presence.Key{App: app, Peer: peer}
+	now := g.cfg.Now()
+	mark := presence.Report{
+		App: kickKey(key).App, Peer: peer, Source: kickSource, Session: kickSession, Kind: presence.KindOnline,
+		At: now, Lease: g.cfg.Kicked, Device: cut(reason, 128),
+	}
+	if err := g.svc.Report(ctx, []presence.Report{mark}, now, make([]presence.Outcome, 1)); err != nil {
+		return fmt.Errorf("remember the kick: %w", err)
+	}
+	var reports []presence.Report
+	for _, ss := range g.registry.sessions(key) {
+		if g.takeOver(ss) {
+			reports = append(reports, g.offline(ss, presence.CauseKicked, now))
+			g.ended(ss, presence.CauseKicked, reason)
+		}
+	}
+	reports, err := g.kickElsewhere(ctx, key, now, reports)
+	if err != nil || len(reports) == 0 {
+		return err
+	}
+	if err := g.svc.Report(ctx, reports, now, make([]presence.Outcome, len(reports))); err != nil {
+		for _, r := range reports {
+			g.endings.add(r)
+		}
+		return fmt.Errorf("report the kick: %w", err)
+	}
+	return nil
+}
+
+// kickElsewhere adds the ends of what other nodes, or this one before it was restarted, hold of key.
+func (g *Gateway) kickElsewhere(ctx context.Context, key presence.Key, now presence.Millis, reports []presence.Report) ([]presence.Report, error) {
+	var st presence.State
+	if err := g.store.Load(ctx, key, &st); err != nil {
+		for _, r := range reports {
+			g.endings.add(r)
+		}
+		return nil, fmt.Errorf("read the sessions to kick: %w", err)
+	}
+	here := map[presence.SessionID]bool{}
+	for _, r := range reports {
+		here[r.Session] = true
+	}
+	for i := range st.Sessions {
+		if o := &st.Sessions[i]; o.Source == presence.SourceGateway && !o.Ended && !here[o.ID] {
+			reports = append(reports, endOf(key, o, presence.CauseKicked, now))
+		}
+	}
+	return reports, nil
+}
+
+// endOf returns the report that ends a session of the store, wherever it is held.
+func endOf(key presence.Key, o *presence.Session, cause presence.Cause, now presence.Millis) presence.Report {
+	return presence.Report{
+		App: key.App, Peer: key.Peer, Source: o.Source, Session: o.ID, Kind: presence.KindOffline,
+		At: max(now, o.At), Incarnation: o.Incarnation, Cause: cause,
+	}
+}
+
+// Kicked returns when key was last kicked, and zero when it was not within what is remembered.
+func (g *Gateway) Kicked(ctx context.Context, key presence.Key) (presence.Millis, error) {
+	at, _, err := g.kick(ctx, key)
+	return at, err
+}
+
+func (g *Gateway) kick(ctx context.Context, key presence.Key) (at presence.Millis, reason string, err error) {
+	var st presence.State
+	if err := g.store.Load(ctx, kickKey(key), &st); err != nil {
+		return 0, "", fmt.Errorf("read the last kick: %w", err)
+	}
+	for i := range st.Sessions {
+		if s := &st.Sessions[i]; s.ID == kickSession {
+			return s.At, s.Device, nil
+		}
+	}
+	return 0, "", nil
+}
+
+// ended takes ss, which is marked as over, off its socket and tells its client and the events.
+func (g *Gateway) ended(ss *Session, cause presence.Cause, reason string) {
+	if !ss.socket.detach(ss) {
+		return
+	}
+	g.count.sessions.Add(-1)
+	if cause == presence.CauseKicked {
+		g.count.kicked.Add(1)
+	} else {
+		g.count.replaced.Add(1)
+	}
+	g.tell(Event{Key: ss.key, Session: ss.id, Tag: ss.Tag(), Cause: cause, Reason: reason, At: g.cfg.Now()})
+	ss.socket.handler.Ended(ss, cause, reason)
+}
+
+// cut shortens s to at most n bytes, between runes.
+func cut(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	for n > 0 && s[n]&0xC0 == 0x80 {
+		n--
+	}
+	return s[:n]
+}

@@ -1,0 +1,5 @@
+//go:build !unix
+
+package gateway
+
+func maxSockets() int { return 10_000 }

@@ -1,0 +1,199 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"rollcall/presence"
+)
+
+// looks are the peers of this node whose state another node may have changed.
+type looks struct {
+	mu      sync.Mutex
+	waiting map[presence.Key]bool
+	all     bool
+	wake    chan struct{}
+}
+
+func (l *looks) init() { l.waiting, l.wake = map[presence.Key]bool{}, make(chan struct{}, 1) }
+
+func (l *looks) next() (keys []presence.Key, all bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for k := range l.waiting {
+		keys = append(keys, k)
+	}
+	clear(l.waiting)
+	all, l.all = l.all, false
+	return keys, all
+}
+
+func (l *looks) poke() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// signal hears from the store that peers have changed; nil are all.
+func (g *Gateway) signal(keys []presence.Key) {
+	var ours []presence.Key
+	for _, k := range keys {
+		if g.registry.holds(k) {
+			ours = append(ours, k)
+		}
+	}
+	if keys != nil && len(ours) == 0 {
+		return
+	}
+	g.looks.mu.Lock()
+	for _, k := range ours {
+		g.looks.waiting[k] = true
+	}
+	g.looks.all = g.looks.all || keys == nil
+	g.looks.mu.Unlock()
+	g.looks.poke()
+}
+
+// lookAround compares what the store says of our sessions with what we hold.
+func (g *Gateway) lookAround() {
+	for {
+		select {
+		case <-g.ctx.Done():
+			return
+		case <-g.looks.wake:
+		}
+		keys, all := g.looks.next()
+		for _, k := range keys {
+			if err := g.look(g.ctx, k); err != nil {
+				g.cfg.Log.Warn("looking at a changed peer failed; trying again", "err", err)
+				g.lookLater(k)
+			}
+		}
+		if all && !g.draining.Load() {
+			g.assertAll()
+		}
+	}
+}
+
+// lookRetry is how long a look that failed waits.
+const lookRetry = 500 * time.Millisecond
+
+func (g *Gateway) lookLater(k presence.Key) {
+	g.looks.mu.Lock()
+	g.looks.waiting[k] = true
+	g.looks.mu.Unlock()
+	time.AfterFunc(lookRetry, g.looks.poke)
+}
+
+// look acts on what other nodes said of our sessions of key.
+func (g *Gateway) look(ctx context.Context, key presence.Key) error {
+	ours := g.registry.sessions(key)
+	if len(ours) == 0 {
+		return nil
+	}
+	var st presence.State
+	if err := g.store.Load(ctx, key, &st); err != nil {
+		return fmt.Errorf("read the state: %w", err)
+	}
+	for _, ss := range ours {
+		for i := range st.Sessions {
+			if o := &st.Sessions[i]; o.Source == presence.SourceGateway && o.ID == ss.id {
+				g.compare(ctx, ss, o)
+			}
+		}
+	}
+	return nil
+}
+
+// compare acts on what the store has of ss.
+func (g *Gateway) compare(ctx context.Context, ss *Session, o *presence.Session) {
+	switch {
+	case o.Incarnation < ss.Start():
+		return // we are newer; our report is on its way
+	case o.Incarnation > ss.Start() && !o.Ended && o.Node != g.cfg.Node:
+		// The device has come back on another node: what we hold is its dead connection.
+		if g.takeOver(ss) && ss.socket.detach(ss) {
+			g.count.sessions.Add(-1)
+			g.count.replaced.Add(1)
+		}
+	case o.Ended && (o.Cause == presence.CauseKicked || o.Cause == presence.CauseReplaced):
+		if g.takeOver(ss) {
+			reason := ""
+			if o.Cause == presence.CauseKicked {
+				_, reason, _ = g.kick(ctx, ss.key) // without a reason it is a kick all the same
+			}
+			g.ended(ss, o.Cause, reason)
+		}
+	case !o.Ended && o.Node == "":
+		g.assert([]*Session{ss}) // somebody took this node for dead
+	}
+}
+
+// yield fails with [ErrConflict] when another device holds the tag of ss on a node that lives.
+func (g *Gateway) yield(ctx context.Context, ss *Session) error {
+	var st presence.State
+	if err := g.store.Load(ctx, ss.key, &st); err != nil {
+		g.Refuse(RefusedUnavailable)
+		return fmt.Errorf("read who has the tag: %w", err)
+	}
+	for i := range st.Sessions {
+		if o := &st.Sessions[i]; rival(o, ss, g.cfg.Now()) {
+			g.Refuse(RefusedConflict)
+			return ErrConflict
+		}
+	}
+	return nil
+}
+
+// contend decides between ss, which the store has taken, and other devices with its tag: the greater (incarnation, id)
+// stays. Of two that come at the same instant each sees the other or is seen, and both decide alike.
+func (g *Gateway) contend(ctx context.Context, ss *Session) error {
+	var st presence.State
+	if err := g.store.Load(ctx, ss.key, &st); err != nil {
+		g.drop(ss)
+		g.Refuse(RefusedUnavailable)
+		return fmt.Errorf("read who has the tag: %w", err)
+	}
+	now := g.cfg.Now()
+	var reports []presence.Report
+	for i := range st.Sessions {
+		o := &st.Sessions[i]
+		if o.ID == ss.id && o.Source == presence.SourceGateway && o.Incarnation == ss.Start() && o.Ended {
+			return g.lostTag(ctx, ss, nil)
+		}
+		if !rival(o, ss, now) {
+			continue
+		}
+		if o.Incarnation > ss.Start() || o.Incarnation == ss.Start() && o.ID > ss.id {
+			return g.lostTag(ctx, ss, []presence.Report{g.offline(ss, presence.CauseReplaced, now)})
+		}
+		reports = append(reports, endOf(ss.key, o, presence.CauseReplaced, now))
+	}
+	if len(reports) == 0 {
+		return nil
+	}
+	if err := g.svc.Report(ctx, reports, now, make([]presence.Outcome, len(reports))); err != nil {
+		for _, r := range reports {
+			g.endings.add(r)
+		}
+	}
+	return nil
+}
+
+func (g *Gateway) lostTag(ctx context.Context, ss *Session, reports []presence.Report) error {
+	if g.takeOver(ss) && len(reports) > 0 {
+		if err := g.svc.Report(ctx, reports, g.cfg.Now(), make([]presence.Outcome, len(reports))); err != nil {
+			g.endings.add(reports[0])
+		}
+	}
+	g.Refuse(RefusedConflict)
+	return ErrConflict
+}
+
+// rival reports whether o is another device's live session with the tag of ss.
+func rival(o *presence.Session, ss *Session, now presence.Millis) bool {
+	return o.Source == presence.SourceGateway && o.Live(now) && conflicts(o.ID, ss.id)
+}

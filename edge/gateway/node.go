@@ -1,0 +1,183 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"rollcall/edge/gateway/frame"
+	"rollcall/presence"
+)
+
+// beats says that the node lives, until it drains.
+func (g *Gateway) beats() {
+	t := time.NewTicker(g.cfg.Beat)
+	defer t.Stop()
+	for {
+		select {
+		case <-g.ctx.Done():
+			return
+		case <-t.C:
+			if g.draining.Load() {
+				return
+			}
+			g.beat(g.cfg.Now())
+		}
+	}
+}
+
+func (g *Gateway) beat(now presence.Millis) {
+	ctx, cancel := context.WithTimeout(g.ctx, g.cfg.Beat)
+	defer cancel()
+	if err := g.store.Beat(ctx, g.cfg.Node, g.cfg.NodeLease, false, now); err != nil {
+		g.count.beatsFailed.Add(1)
+		g.cfg.Log.Warn("the store did not take the beat of this node", "node", g.cfg.Node, "err", err)
+		return
+	}
+	last := time.Duration(g.lastBeat.Swap(int64(g.mono())))
+	if last > 0 && g.mono()-last >= g.cfg.NodeLease {
+		// The others may have taken this node for dead and ended what it holds.
+		g.cfg.Log.Warn("this node was silent for longer than its lease; telling its sessions again", "node", g.cfg.Node, "silent", g.mono()-last)
+		g.assertAll()
+	}
+}
+
+// assertAll tells the store again of every session that this node holds.
+func (g *Gateway) assertAll() {
+	g.registry.all(func(sessions []*Session) {
+		for len(sessions) > 0 {
+			n := min(len(sessions), endingsBatch)
+			g.assert(sessions[:n])
+			sessions = sessions[n:]
+		}
+	})
+}
+
+// assert reports sessions as open now. One that ends meanwhile stays ended: its end names the incarnation.
+func (g *Gateway) assert(sessions []*Session) {
+	now := g.cfg.Now()
+	reports := make([]presence.Report, len(sessions))
+	for i, ss := range sessions {
+		reports[i] = g.online(ss, max(now, ss.Start()))
+	}
+	if err := g.svc.Report(g.ctx, reports, now, make([]presence.Outcome, len(reports))); err != nil {
+		g.cfg.Log.Warn("the store did not take sessions again; the next beat or signal tries again", "sessions", len(reports), "err", err)
+		g.lastBeat.Store(1) // so that the next beat that is taken asserts once more
+		return
+	}
+	g.count.asserted.Add(int64(len(sessions)))
+}
+
+// longTick is how late a tick of the wheel shows that the whole process stood still.
+const longTick = 5 * time.Second
+
+// notePause notices that the process, not the clients, has been silent.
+func (g *Gateway) notePause() {
+	now := g.mono()
+	last := time.Duration(g.ticked.Swap(int64(now)))
+	if last > 0 && now-last > longTick {
+		g.resumed.Store(int64(now))
+		g.cfg.Log.Warn("the process stood still; sockets get one ping's time to answer", "still", now-last)
+	}
+}
+
+// Drain sends the sockets away, spread over a moment so that they do not all come at once to where they go. It reports no
+// session as over: the node's last beat gives them the grace to come back elsewhere. It returns when no socket is left or
+// ctx ends, and closes the gateway.
+func (g *Gateway) Drain(ctx context.Context) error {
+	if g.draining.Swap(true) {
+		return nil
+	}
+	err := g.store.Beat(ctx, g.cfg.Node, g.cfg.Grace, true, g.cfg.Now())
+	if err != nil {
+		err = fmt.Errorf("take the node's last beat: %w", err)
+	}
+	g.sendAway(ctx)
+	for !g.endings.told() && ctx.Err() == nil {
+		wait(ctx, 5*time.Millisecond)
+	}
+	return errors.Join(err, g.Close())
+}
+
+// sendAway closes the sockets in random order, evenly over the spread.
+func (g *Gateway) sendAway(ctx context.Context) {
+	sockets := g.open()
+	rand.Shuffle(len(sockets), func(i, j int) { sockets[i], sockets[j] = sockets[j], sockets[i] })
+	const steps = 50
+	// Few sockets need no spreading: a thousand at once is what any node takes.
+	spread := min(g.cfg.Spread, time.Duration(len(sockets))*time.Millisecond)
+	for i := range steps {
+		for _, s := range sockets[len(sockets)*i/steps : len(sockets)*(i+1)/steps] {
+			if !g.cfg.GoAway || !s.handler.Moving(s) {
+				s.close(frame.CloseAway, "moving", presence.CauseDrained)
+			}
+		}
+		wait(ctx, spread/steps)
+	}
+	if g.cfg.GoAway && len(sockets) > 0 {
+		wait(ctx, moveTime)
+		for _, s := range sockets {
+			s.close(frame.CloseAway, "moving", presence.CauseDrained)
+		}
+	}
+	for deadline := g.mono() + closeWait; g.count.sockets.Load() > 0 && g.mono() < deadline && ctx.Err() == nil; {
+		wait(ctx, 10*time.Millisecond)
+	}
+}
+
+// moveTime is how long clients that were asked to move may take before they are closed: the JS client asks the router and
+// waits a second.
+const moveTime = 2 * time.Second
+
+func wait(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
+}
+
+// Close hangs up on every socket and stops. Without a Drain before, the sessions are reported as lost as far as the store
+// takes it.
+func (g *Gateway) Close() error {
+	g.closing.Store(true)
+	for _, s := range g.open() {
+		s.end(presence.CauseLost, g.cfg.Now())
+	}
+	for batch := g.endings.next(); len(batch) > 0; batch = g.endings.next() {
+		if err := g.svc.Report(g.ctx, batch, g.cfg.Now(), make([]presence.Outcome, len(batch))); err != nil {
+			break
+		}
+	}
+	if g.stop != nil {
+		g.stop()
+	}
+	g.cancel()
+	var err error
+	if g.poll != nil {
+		err = g.poll.close()
+	}
+	g.loops.Wait()
+	g.sockets.Wait()
+	return err
+}
+
+// live is the set of open sockets.
+type live struct {
+	mu  sync.Mutex
+	set map[*Socket]struct{}
+}
+
+func (g *Gateway) open() []*Socket {
+	g.live.mu.Lock()
+	defer g.live.mu.Unlock()
+	all := make([]*Socket, 0, len(g.live.set))
+	for s := range g.live.set {
+		all = append(all, s)
+	}
+	return all
+}

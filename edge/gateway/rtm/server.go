@@ -1,0 +1,124 @@
+package rtm
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"rollcall/edge/gateway"
+	"rollcall/edge/gateway/frame"
+	"rollcall/internal/credentials"
+)
+
+// Config are the settings of a [Server].
+type Config struct {
+	// TokenLife is how long a session token lets its client come back without a signature.
+	TokenLife time.Duration
+	// Signatures has a login need a signature by the app's master key, or a token.
+	Signatures bool
+	// SignatureLife is how long a signature is good, on either side of its time.
+	SignatureLife time.Duration
+	// Anonymous lets a client log in without an id; it is given one.
+	Anonymous bool
+	// QueryIDs is how many ids of one query are looked at; the rest is ignored, as LeanCloud does.
+	QueryIDs int
+	// PublicURL is where clients reach this server's WebSocket, as "wss://im.example.com/rtm"; empty is derived from the
+	// request for the route.
+	PublicURL string
+	// RouteTTL is how long clients may keep a route.
+	RouteTTL time.Duration
+}
+
+// DefaultConfig returns the defaults of the product.
+func DefaultConfig() Config {
+	return Config{TokenLife: 48 * time.Hour, SignatureLife: 6 * time.Hour, Anonymous: true, QueryIDs: 20, RouteTTL: time.Hour}
+}
+
+// maxQueryIDs is the most that QueryIDs may be: as many as any other door answers.
+const maxQueryIDs = 10_000
+
+// Validate returns what is wrong with c, all of it, or nil. kicked is how long the gateway remembers a kick.
+func (c *Config) Validate(kicked time.Duration) error {
+	var all []error
+	wrong := func(bad bool, format string, args ...any) {
+		if bad {
+			all = append(all, fmt.Errorf("rtm: "+format, args...))
+		}
+	}
+	wrong(c.TokenLife < time.Minute || c.TokenLife > kicked, "token life %v is not between a minute and %v, for which kicks are remembered", c.TokenLife, kicked)
+	wrong(c.SignatureLife <= 0 || c.SignatureLife > kicked, "signature life %v is not between 0 and %v, for which kicks are remembered", c.SignatureLife, kicked)
+	wrong(c.QueryIDs < 1 || c.QueryIDs > maxQueryIDs, "query ids %d is not between 1 and %d", c.QueryIDs, maxQueryIDs)
+	wrong(c.RouteTTL < time.Second, "route ttl %v is shorter than a second", c.RouteTTL)
+	if c.PublicURL != "" {
+		wrong(!validPublic(c.PublicURL), "public url %q is not a ws:// or wss:// URL without a query", c.PublicURL)
+	}
+	return errors.Join(all...)
+}
+
+// Path is where the WebSocket is, unless the public URL says otherwise.
+const Path = "/rtm"
+
+// A Server is the realtime dialect over one gateway.
+type Server struct {
+	cfg    Config
+	gw     *gateway.Gateway
+	ring   *credentials.Keyring
+	random [32]byte // signs the tokens of apps that have no master key
+}
+
+// New returns a server for the apps of ring.
+func New(gw *gateway.Gateway, ring *credentials.Keyring, cfg Config) (*Server, error) {
+	if err := cfg.Validate(gw.Config().Kicked); err != nil {
+		return nil, err
+	}
+	s := &Server{cfg: cfg, gw: gw, ring: ring}
+	_, _ = rand.Read(s.random[:]) // never fails
+	return s, nil
+}
+
+// Wants reports whether r asks for a WebSocket of this wire, whatever its path: clients may be given the bare address of
+// a server.
+func Wants(r *http.Request) bool {
+	if !frame.Asked(r) {
+		return false
+	}
+	for _, p := range frame.Offered(r) {
+		if strings.HasPrefix(p, "lc.") {
+			return true
+		}
+	}
+	return strings.HasPrefix(r.URL.Query().Get("subprotocol"), "lc.")
+}
+
+// ServeHTTP makes a connection of r.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	f, name, ok := choose(r)
+	if !ok {
+		s.gw.Refuse(gateway.RefusedHandshake)
+		http.Error(w, "none of the subprotocols of this server is offered", http.StatusBadRequest)
+		return
+	}
+	s.gw.Upgrade(w, r, gateway.Upgrade{
+		Handler: &wire{srv: s, format: f}, Subprotocol: name, Text: f != formatProto, TellForeign: true, TooBig: closeTooLong,
+	})
+}
+
+// The close codes of this wire that are not RFC 6455's.
+const (
+	closeTooLong     = 4109
+	closeUnparseable = 4114
+)
+
+// choose returns the first subprotocol offered that is spoken. Some old clients put it in the address.
+func choose(r *http.Request) (f format, name string, ok bool) {
+	for _, p := range frame.Offered(r) {
+		if f, ok := subprotocols[p]; ok {
+			return f, p, true
+		}
+	}
+	f, ok = subprotocols[r.URL.Query().Get("subprotocol")]
+	return f, "", ok
+}

@@ -1,0 +1,115 @@
+package rtm
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"rollcall/presence"
+)
+
+// A token stands for a login that was accepted. It is self-contained, so any node and any later run of this one takes it:
+// format, times, session id, peer and app, and a MAC over them.
+type token struct {
+	app      string
+	peer     string
+	session  presence.SessionID // says tag and device
+	issued   presence.Millis
+	expires  presence.Millis
+	platform string
+}
+
+// errToken: a session token that is none of ours, of another peer, or too old.
+var errToken = errors.New("session token expired or unknown")
+
+const (
+	tokenFormat = 1
+	macSize     = 16
+	maxToken    = 2048
+)
+
+// tokenKey derives the key that signs the session tokens of an app from its master key, so that no other secret has to
+// be kept and shared. An app without a master key has the key of this run.
+func (s *Server) tokenKey(masterKey string) []byte {
+	secret := []byte(masterKey)
+	if masterKey == "" {
+		secret = s.random[:]
+	}
+	mac := hmac.New(sha256.New, secret)
+	mac.Write([]byte("rollcall session token"))
+	return mac.Sum(nil)
+}
+
+// seal writes t as text, signed with key.
+func (t *token) seal(key []byte) string {
+	b := []byte{tokenFormat}
+	b = binary.AppendVarint(b, int64(t.issued))
+	b = binary.AppendVarint(b, int64(t.expires))
+	for _, s := range []string{t.app, t.peer, string(t.session), t.platform} {
+		b = append(binary.AppendUvarint(b, uint64(len(s))), s...)
+	}
+	mac := hmac.New(sha256.New, key)
+	mac.Write(b)
+	return base64.RawURLEncoding.EncodeToString(mac.Sum(b)[:len(b)+macSize])
+}
+
+// openToken reads a token of app and peer that is good at now.
+func openToken(text string, key []byte, app, peer string, now presence.Millis) (token, error) {
+	if len(text) > maxToken {
+		return token{}, fmt.Errorf("%w: too long", errToken)
+	}
+	b, err := base64.RawURLEncoding.DecodeString(text)
+	if err != nil || len(b) <= macSize {
+		return token{}, fmt.Errorf("%w: not a token", errToken)
+	}
+	body := b[:len(b)-macSize]
+	mac := hmac.New(sha256.New, key)
+	mac.Write(body)
+	if !hmac.Equal(mac.Sum(nil)[:macSize], b[len(body):]) {
+		return token{}, fmt.Errorf("%w: the seal is broken", errToken)
+	}
+	t, err := parseToken(body)
+	if err != nil {
+		return token{}, err
+	}
+	if t.app != app || t.peer != peer || now >= t.expires {
+		return token{}, fmt.Errorf("%w: another's, or too old", errToken)
+	}
+	return t, nil
+}
+
+// parseToken reads what a good seal covers.
+func parseToken(b []byte) (t token, err error) {
+	if b[0] != tokenFormat {
+		return t, fmt.Errorf("%w: format %d", errToken, b[0])
+	}
+	b = b[1:]
+	for _, m := range []*presence.Millis{&t.issued, &t.expires} {
+		v, n := binary.Varint(b)
+		if n <= 0 {
+			return t, fmt.Errorf("%w: cut short", errToken)
+		}
+		*m, b = presence.Millis(v), b[n:]
+	}
+	var session string
+	for _, s := range []*string{&t.app, &t.peer, &session, &t.platform} {
+		l, n := binary.Uvarint(b)
+		if n <= 0 || l > uint64(len(b)-n) {
+			return t, fmt.Errorf("%w: cut short", errToken)
+		}
+		*s, b = string(b[n:n+int(l)]), b[n+int(l):]
+	}
+	t.session = presence.SessionID(session)
+	return t, nil
+}
+
+func (s *Server) newToken(app, masterKey string, peer presence.PeerID, session presence.SessionID, platform string, now presence.Millis) (string, int32) {
+	t := token{
+		app: app, peer: string(peer), session: session, issued: now, expires: now.Add(s.cfg.TokenLife), platform: platform,
+	}
+	return t.seal(s.tokenKey(masterKey)), int32(s.cfg.TokenLife / time.Second)
+}

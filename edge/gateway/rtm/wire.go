@@ -1,0 +1,383 @@
+package rtm
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"rollcall/edge/gateway"
+	"rollcall/internal/credentials"
+	"rollcall/presence"
+)
+
+// serviceIM is the service that every answer of this wire belongs to; the others are push (0) and live query (1).
+const (
+	serviceIM        = 2
+	serviceLiveQuery = 1
+)
+
+// A wire is what one connection remembers beyond its sessions.
+type wire struct {
+	srv    *Server
+	format format
+	first  presence.PeerID // the id that was opened first: a command without an id means it
+}
+
+// Message works on one command.
+func (w *wire) Message(s *gateway.Socket, data []byte) {
+	q, err := w.format.decode(data, w.srv.cfg.QueryIDs)
+	if err != nil {
+		s.Gateway().Refuse(gateway.RefusedMessage)
+		s.Close(closeUnparseable, codeUnparseable.name)
+		return
+	}
+	if q.beat {
+		s.Send([]byte("{}"))
+		return
+	}
+	switch q.cmd {
+	case cmdSession:
+		w.session(s, &q)
+	case cmdEcho:
+		// The peer of an echo is nobody: C# names its app there.
+		w.send(s, &answer{cmd: cmdEcho, i: q.i})
+	case cmdLogin:
+		w.login(s, &q)
+	case cmdLogout:
+		if q.i.is {
+			w.send(s, &answer{cmd: cmdLoggedout, i: q.i})
+		}
+	case cmdReport:
+		w.report(s, &q)
+	default:
+		w.refuse(s, &q)
+	}
+}
+
+// Flood refuses a command beyond the rate.
+func (w *wire) Flood(s *gateway.Socket, data []byte) {
+	if q, err := w.format.decode(data, 0); err == nil && q.i.is {
+		w.fail(s, &q, q.peerID, codeRate, "")
+	}
+}
+
+// Ended tells the client that the server ended one of its sessions.
+func (w *wire) Ended(ss *gateway.Session, cause presence.Cause, reason string) {
+	c := codeConflict
+	if cause == presence.CauseKicked {
+		c = codeKicked
+	}
+	if reason == "" {
+		reason = c.name
+	}
+	w.send(ss.Socket(), &answer{
+		cmd: cmdSession, op: opClosed, peerID: string(ss.Peer()), service: serviceIM,
+		session: &sessionAnswer{code: c.number, reason: reason},
+	})
+}
+
+// Moving asks the client to ask for a route again. Java takes it only with the id of a session.
+func (w *wire) Moving(s *gateway.Socket) bool {
+	sessions := s.Sessions()
+	if len(sessions) == 0 {
+		return false
+	}
+	w.send(s, &answer{cmd: cmdGoaway, peerID: string(sessions[0].Peer()), service: serviceIM})
+	return true
+}
+
+// Gone has nothing to release.
+func (w *wire) Gone(*gateway.Socket) {}
+
+func (w *wire) send(s *gateway.Socket, a *answer) {
+	b, err := w.format.encode(a)
+	if err != nil {
+		s.Close(closeInternal, codeInternal.name)
+		return
+	}
+	s.Send(b)
+}
+
+const closeInternal = 4200
+
+// fail answers q with an error command. It has a number exactly if q has.
+func (w *wire) fail(s *gateway.Socket, q *request, peer string, c code, detail string) {
+	w.send(s, &answer{
+		cmd: cmdError, peerID: peer, i: q.i, service: serviceIM,
+		failure: &failure{code: c.number, reason: c.name, detail: detail},
+	})
+}
+
+func (w *wire) session(s *gateway.Socket, q *request) {
+	switch q.op {
+	case opOpen:
+		w.open(s, q)
+		return
+	case opClose, opQuery, opRefresh, opAdd, opRemove:
+	default:
+		w.refuse(s, q)
+		return
+	}
+	ss := w.meant(s, q)
+	if ss == nil {
+		w.fail(s, q, q.peerID, codeSession, "")
+		return
+	}
+	switch q.op {
+	case opClose:
+		w.close(s, q, ss)
+	case opQuery:
+		w.query(s, q, ss)
+	case opRefresh:
+		w.refresh(s, q, ss)
+	case opAdd:
+		w.send(s, &answer{cmd: cmdSession, op: opAdded, peerID: string(ss.Peer()), i: q.i, service: serviceIM, session: &sessionAnswer{}})
+	case opRemove:
+		w.send(s, &answer{cmd: cmdSession, op: opRemoved, peerID: string(ss.Peer()), i: q.i, service: serviceIM, session: &sessionAnswer{}})
+	}
+}
+
+// meant returns the session that q speaks for: of the id it names, else of the id opened first, else the only one.
+func (w *wire) meant(s *gateway.Socket, q *request) *gateway.Session {
+	sessions := s.Sessions()
+	name := w.first
+	if q.peer {
+		name = presence.PeerID(q.peerID)
+	}
+	for _, ss := range sessions {
+		if ss.Peer() == name {
+			return ss
+		}
+	}
+	if !q.peer && len(sessions) == 1 {
+		return sessions[0]
+	}
+	return nil
+}
+
+// maxPeer is the longest client id, in characters.
+const maxPeer = 64
+
+func (w *wire) open(s *gateway.Socket, q *request) {
+	app := w.srv.ring.Lookup(q.appID)
+	switch {
+	case app == nil:
+		w.denied(s, q, codeApp, "")
+		return
+	case s.Foreign():
+		w.srv.gw.Refuse(gateway.RefusedOrigin)
+		w.fail(s, q, q.peerID, codeOrigin, "")
+		return
+	}
+	if !q.peer && w.srv.cfg.Anonymous {
+		q.peerID = anonymous()
+	}
+	if q.peerID == "" || utf8.RuneCountInString(q.peerID) > maxPeer || len(q.tag) > gateway.MaxTag {
+		w.denied(s, q, codeLogin, "")
+		return
+	}
+	now := w.srv.gw.Now()
+	login := gateway.Login{
+		Key: presence.Key{App: presence.AppID(app.ID), Peer: presence.PeerID(strings.Clone(q.peerID))},
+		Tag: q.tag, Device: firstOf(q.deviceID, q.deviceToken, q.installation), Platform: platform(q.ua), Auto: q.r,
+	}
+	if c, err := w.admit(s.Context(), q, app, &login, now); err != nil || c.number != 0 {
+		if err != nil {
+			w.unavailable(s, q, err)
+			return
+		}
+		w.denied(s, q, c, "")
+		return
+	}
+	ss, err := s.Open(s.Context(), login)
+	switch {
+	case err == nil:
+		w.opened(s, q, ss, app, login.Platform, now)
+	case errors.Is(err, gateway.ErrConflict) && q.r:
+		// Not an error command: SDKs take this one for "you were replaced while you were away".
+		w.send(s, &answer{
+			cmd: cmdSession, op: opClosed, peerID: q.peerID, i: q.i, service: serviceIM,
+			session: &sessionAnswer{code: codeConflict.number, reason: codeConflict.name},
+		})
+	case errors.Is(err, gateway.ErrConflict):
+		w.fail(s, q, q.peerID, codeConflict, "")
+	case errors.Is(err, gateway.ErrFull):
+		w.fail(s, q, q.peerID, codeQuota, "too many sessions")
+	case errors.Is(err, gateway.ErrGone):
+		// The socket is closing; nobody would hear.
+	case errors.Is(err, presence.ErrInvalid):
+		w.denied(s, q, codeLogin, "")
+	default:
+		w.unavailable(s, q, err)
+	}
+}
+
+// admit judges the token or the signature of q. A token brings back the session it was made for.
+func (w *wire) admit(ctx context.Context, q *request, app *credentials.App, l *gateway.Login, now presence.Millis) (code, error) {
+	if q.st == "" && !w.srv.cfg.Signatures {
+		return code{}, nil
+	}
+	kicked, err := w.srv.gw.Kicked(ctx, l.Key)
+	if err != nil {
+		return code{}, err
+	}
+	if q.st == "" {
+		if !w.srv.signed(q, app.MasterKey, now) || signedAt(q.t) <= kicked {
+			return codeSignature, nil
+		}
+		return code{}, nil
+	}
+	t, err := openToken(q.st, w.srv.tokenKey(app.MasterKey), app.ID, q.peerID, now)
+	if err != nil || t.issued <= kicked {
+		return codeToken, nil //nolint:nilerr // why a token is none is nothing that its bearer may learn
+	}
+	l.Session = t.session
+	if l.Platform == "" {
+		l.Platform = t.platform
+	}
+	return code{}, nil
+}
+
+func (w *wire) opened(s *gateway.Socket, q *request, ss *gateway.Session, app *credentials.App, platform string, now presence.Millis) {
+	if w.first == "" {
+		w.first = ss.Peer()
+	}
+	st, ttl := w.srv.newToken(app.ID, app.MasterKey, ss.Peer(), ss.ID(), platform, now)
+	w.send(s, &answer{
+		cmd: cmdSession, op: opOpened, peerID: q.peerID, i: q.i, service: serviceIM, serverTs: int64(now),
+		session: &sessionAnswer{st: st, stTTL: ttl},
+	})
+}
+
+func (w *wire) denied(s *gateway.Socket, q *request, c code, detail string) {
+	w.srv.gw.Refuse(gateway.RefusedLogin)
+	w.fail(s, q, q.peerID, c, detail)
+}
+
+func (w *wire) unavailable(s *gateway.Socket, q *request, err error) {
+	w.srv.gw.Config().Log.Warn("the store did not answer a command", "err", err)
+	w.fail(s, q, q.peerID, codeInternal, "the store did not answer; try again")
+}
+
+func (w *wire) close(s *gateway.Socket, q *request, ss *gateway.Session) {
+	if err := ss.End(s.Context()); err != nil {
+		// The end is told to the store as soon as it answers; the session is over either way.
+		w.srv.gw.Config().Log.Warn("the store did not take a logout; trying again", "err", err)
+	}
+	// Without a code: Java takes one for a session that the server closed.
+	w.send(s, &answer{cmd: cmdSession, op: opClosed, peerID: string(ss.Peer()), i: q.i, service: serviceIM, session: &sessionAnswer{}})
+}
+
+func (w *wire) query(s *gateway.Socket, q *request, ss *gateway.Session) {
+	out := make([]presence.Status, len(q.asked))
+	if err := w.srv.gw.Service().Statuses(s.Context(), ss.Key().App, q.asked, w.srv.gw.Now(), out); err != nil {
+		w.unavailable(s, q, fmt.Errorf("query: %w", err))
+		return
+	}
+	online := q.asked[:0]
+	for i, st := range out {
+		if st == presence.Online {
+			online = append(online, q.asked[i])
+		}
+	}
+	w.send(s, &answer{
+		cmd: cmdSession, op: opQueryResult, peerID: string(ss.Peer()), i: q.i, service: serviceIM,
+		session: &sessionAnswer{online: online, query: true},
+	})
+}
+
+func (w *wire) refresh(s *gateway.Socket, q *request, ss *gateway.Session) {
+	app := w.srv.ring.Lookup(string(ss.Key().App))
+	now := w.srv.gw.Now()
+	if q.st != "" {
+		kicked, err := w.srv.gw.Kicked(s.Context(), ss.Key())
+		if err != nil {
+			w.unavailable(s, q, err)
+			return
+		}
+		t, err := openToken(q.st, w.srv.tokenKey(app.MasterKey), app.ID, string(ss.Peer()), now)
+		if err != nil || t.issued <= kicked {
+			w.denied(s, q, codeToken, "")
+			return
+		}
+	}
+	st, ttl := w.srv.newToken(app.ID, app.MasterKey, ss.Peer(), ss.ID(), platform(q.ua), now)
+	w.send(s, &answer{
+		cmd: cmdSession, op: opRefreshed, peerID: string(ss.Peer()), i: q.i, service: serviceIM,
+		session: &sessionAnswer{st: st, stTTL: ttl},
+	})
+}
+
+// login refuses live queries. The login of push is the first thing that Android sends; it makes nobody online, and an
+// answer could have the SDK hang up.
+func (w *wire) login(s *gateway.Socket, q *request) {
+	if !q.i.is && q.service.value != serviceLiveQuery {
+		return
+	}
+	s.Gateway().Refuse(gateway.RefusedCommand)
+	w.send(s, &answer{
+		cmd: cmdError, i: q.i, service: int32(q.service.value), installation: q.installation,
+		failure: &failure{code: codeApp.number, reason: codeApp.name, detail: notServed},
+	})
+}
+
+// report takes the push token that Apple devices send after their login, and forgets it.
+func (w *wire) report(s *gateway.Socket, q *request) {
+	if !q.i.is {
+		return
+	}
+	a := &answer{cmd: cmdReport, op: opUploaded, peerID: q.peerID, i: q.i, service: serviceIM}
+	if ss := w.meant(s, q); ss != nil {
+		a.peerID = string(ss.Peer())
+	}
+	w.send(s, a)
+}
+
+// refuse answers what belongs to conversations and messages, so that the call fails and nothing else does.
+func (w *wire) refuse(s *gateway.Socket, q *request) {
+	s.Gateway().Refuse(gateway.RefusedCommand)
+	if !q.i.is {
+		return
+	}
+	ss := w.meant(s, q)
+	if ss == nil {
+		w.fail(s, q, q.peerID, codeSession, "")
+		return
+	}
+	c := codeConversation
+	if q.cmd == cmdDirect || q.cmd == cmdPatch {
+		c = codeTarget
+	}
+	w.fail(s, q, string(ss.Peer()), c, notServed)
+}
+
+func anonymous() string {
+	var b [6]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return "anon-" + hex.EncodeToString(b[:])
+}
+
+func firstOf(texts ...string) string {
+	for _, t := range texts {
+		if t != "" {
+			return t
+		}
+	}
+	return ""
+}
+
+// platform keeps what is worth showing of a user agent.
+func platform(ua string) string {
+	const most = 40
+	if len(ua) > most {
+		ua = ua[:most]
+		for !utf8.ValidString(ua) {
+			ua = ua[:len(ua)-1]
+		}
+	}
+	return strings.Clone(ua)
+}

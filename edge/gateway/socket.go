@@ -1,0 +1,410 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"rollcall/edge/gateway/frame"
+	"rollcall/presence"
+)
+
+// A Handler speaks a wire on one socket, or on many when it keeps nothing of its own. Messages of a socket come one at a
+// time; the other methods may be called beside them.
+type Handler interface {
+	// Message takes one whole message. data is valid during the call only.
+	Message(s *Socket, data []byte)
+	// Flood takes a message beyond the rate; it is not to be worked on, but may be refused in words.
+	Flood(s *Socket, data []byte)
+	// Ended tells the client that the server ended a session, because it was kicked or another device took its place. The
+	// socket stays.
+	Ended(ss *Session, cause presence.Cause, reason string)
+	// Moving asks the client to connect elsewhere and reports whether the wire has a word for that.
+	Moving(s *Socket) bool
+	// Gone comes once, when the socket is gone and its sessions are over. A message that is being worked on may still be.
+	Gone(s *Socket)
+}
+
+type socketState uint8
+
+const (
+	socketOpen    socketState = iota
+	socketClosing             // our close frame is sent; waiting for the client's
+	socketGone
+)
+
+// A Socket is one connection of a client. Its methods may be called from anywhere unless they say otherwise.
+type Socket struct {
+	g       *Gateway
+	conn    net.Conn
+	raw     syscall.RawConn // nil unless the kernel can be asked without waiting
+	handler Handler
+	remote  netip.Addr
+	op      frame.Op // what its messages are
+	foreign bool     // a browser from an origin that is not on the list
+
+	// of whoever reads
+	in       frame.Reader
+	tooBig   int32
+	messages rate
+	controls rate
+	floods   int32
+
+	reads atomic.Int32 // wake-ups that the present reader has not seen yet
+	fd    int32
+	born  time.Duration
+	heard atomic.Int64 // since g.born
+	spoke atomic.Bool  // said something that means something
+
+	mu       sync.Mutex
+	state    socketState
+	flushing bool
+	flight   int32 // bytes that the flusher has in hand
+	out      []byte
+	sessions []*Session
+	idle     time.Duration // since when it has no session; while closing, when to stop waiting
+	lost     int32         // close code that says why, for events
+}
+
+// Remote returns the address of the client.
+func (s *Socket) Remote() netip.Addr { return s.remote }
+
+// Foreign reports whether the socket comes from a browser origin that is not on the list.
+func (s *Socket) Foreign() bool { return s.foreign }
+
+// Gateway returns the gateway that holds s.
+func (s *Socket) Gateway() *Gateway { return s.g }
+
+// Context ends when the gateway closes.
+func (s *Socket) Context() context.Context { return s.g.ctx }
+
+// Sessions returns the sessions that are open on s, the first opened first.
+func (s *Socket) Sessions() []*Session {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]*Session(nil), s.sessions...)
+}
+
+// Pending returns how many bytes wait for the client to read.
+func (s *Socket) Pending() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.out) + int(s.flight)
+}
+
+// Send sends one message. What the client does not read waits, up to the limit; beyond it the socket is ended.
+func (s *Socket) Send(message []byte) {
+	s.write(frame.Append(make([]byte, 0, len(message)+10), s.op, message))
+}
+
+// Close ends the sessions of s as lost and closes it with a code.
+func (s *Socket) Close(code int, reason string) { s.close(code, reason, presence.CauseLost) }
+
+func (s *Socket) close(code int, reason string, cause presence.Cause) {
+	s.mu.Lock()
+	if s.state != socketOpen {
+		s.mu.Unlock()
+		return
+	}
+	s.lost = int32(code)
+	s.mu.Unlock()
+	s.write(frame.AppendClose(nil, code, reason))
+	s.mu.Lock()
+	if s.state != socketOpen {
+		s.mu.Unlock()
+		return
+	}
+	s.state = socketClosing
+	s.idle = s.g.mono() + closeWait
+	s.mu.Unlock()
+	s.endSessions(cause, s.g.cfg.Now())
+	s.g.wheel.add(s, s.g.mono()+closeWait)
+}
+
+// closeWait is how long a client may take to answer our close frame; hanging up at once could take the frame with it.
+const closeWait = 2 * time.Second
+
+// end hangs up.
+func (s *Socket) end(cause presence.Cause, at presence.Millis) {
+	s.mu.Lock()
+	if s.state == socketGone {
+		s.mu.Unlock()
+		return
+	}
+	s.state, s.out = socketGone, nil
+	polled := s.g.poll != nil && s.raw != nil
+	s.mu.Unlock()
+	s.endSessions(cause, at)
+	if polled {
+		s.g.poll.remove(s)
+	}
+	_ = s.conn.Close() // nothing is left to be lost
+	s.g.live.mu.Lock()
+	delete(s.g.live.set, s)
+	s.g.live.mu.Unlock()
+	s.g.count.sockets.Add(-1)
+	s.handler.Gone(s)
+}
+
+func (s *Socket) endSessions(cause presence.Cause, at presence.Millis) {
+	s.mu.Lock()
+	sessions := s.sessions
+	s.sessions = nil
+	s.mu.Unlock()
+	for _, ss := range sessions {
+		s.g.lose(ss, cause, at)
+	}
+}
+
+// write hands b to the kernel, or keeps what it does not take for the flusher.
+func (s *Socket) write(b []byte) {
+	s.mu.Lock()
+	if s.state != socketOpen {
+		s.mu.Unlock()
+		return
+	}
+	if s.raw != nil && !s.flushing {
+		n, err := writeNow(s.raw, b)
+		if err != nil {
+			s.mu.Unlock()
+			s.end(presence.CauseLost, s.g.cfg.Now())
+			return
+		}
+		b = b[n:]
+	}
+	if len(b) == 0 {
+		s.mu.Unlock()
+		return
+	}
+	if len(s.out)+int(s.flight)+len(b) > s.g.cfg.OutLimit {
+		s.lost = frame.ClosePolicy
+		s.mu.Unlock()
+		s.g.Refuse(RefusedSlow)
+		s.end(presence.CauseLost, s.g.cfg.Now())
+		return
+	}
+	s.out = append(s.out, b...)
+	if !s.flushing {
+		s.flushing = true
+		s.g.sockets.Go(s.flush)
+	}
+	s.mu.Unlock()
+}
+
+// flushChunk is what must get through within a stall.
+const flushChunk = 16 << 10
+
+// flush writes what waits until nothing does.
+func (s *Socket) flush() {
+	for {
+		s.mu.Lock()
+		s.flight = 0
+		if len(s.out) == 0 || s.state == socketGone {
+			s.out, s.flushing = nil, false
+			// A deadline left behind would fail the next write that does not wait.
+			_ = s.conn.SetWriteDeadline(time.Time{})
+			s.mu.Unlock()
+			return
+		}
+		b := s.out
+		s.out, s.flight = nil, int32(len(b))
+		s.mu.Unlock()
+		for len(b) > 0 {
+			n := min(len(b), flushChunk)
+			err := s.conn.SetWriteDeadline(time.Now().Add(s.g.cfg.Stall))
+			if err == nil {
+				_, err = s.conn.Write(b[:n])
+			}
+			if err != nil {
+				if errors.Is(err, errDeadline) {
+					s.g.Refuse(RefusedSlow)
+				}
+				s.end(presence.CauseLost, s.g.cfg.Now())
+				return
+			}
+			b = b[n:]
+		}
+	}
+}
+
+// take feeds bytes from the client. Only the reader calls it. It reports false when there is no use in reading on.
+func (s *Socket) take(data []byte) bool {
+	s.heard.Store(int64(s.g.mono()))
+	err := s.in.Feed(data, s.frame)
+	if err == nil {
+		return true
+	}
+	var broken *frame.Error
+	switch {
+	case errors.Is(err, errOver):
+		return false
+	case errors.As(err, &broken):
+		s.refuseFrame(broken)
+	}
+	s.mu.Lock()
+	closing := s.state == socketClosing
+	s.mu.Unlock()
+	if closing {
+		// The framing is lost, so the client's close frame would not be recognised; its end of file will be.
+		s.in = frame.Reader{}
+		s.op = 0
+	}
+	return closing
+}
+
+func (s *Socket) refuseFrame(e *frame.Error) {
+	s.mu.Lock()
+	open := s.state == socketOpen
+	s.mu.Unlock()
+	if !open {
+		return
+	}
+	kind := RefusedFrame
+	code := e.Code
+	if code == frame.CloseTooBig {
+		kind = RefusedSize
+		if s.tooBig != 0 {
+			code = int(s.tooBig)
+		}
+	}
+	s.g.Refuse(kind)
+	s.Close(code, e.Text)
+}
+
+// errOver: the socket is over; nothing more is read.
+var errOver = errors.New("over")
+
+// frame takes one message or control frame.
+func (s *Socket) frame(op frame.Op, payload []byte) error {
+	s.mu.Lock()
+	state := s.state
+	s.mu.Unlock()
+	if state == socketGone {
+		return errOver
+	}
+	if op == frame.Close {
+		return s.closed(state, payload)
+	}
+	if state == socketClosing {
+		return nil
+	}
+	switch op {
+	case frame.Ping, frame.Pong:
+		if !s.controls.take(s.g.mono(), time.Second/time.Duration(s.g.cfg.ControlRate), 2*s.g.cfg.ControlRate) {
+			s.g.Refuse(RefusedControls)
+			s.Close(frame.ClosePolicy, "too many control frames")
+			return nil
+		}
+		if op == frame.Ping {
+			s.spoke.Store(true)
+			s.write(frame.Append(make([]byte, 0, len(payload)+2), frame.Pong, payload))
+		}
+		return nil
+	}
+	if op != s.op {
+		s.g.Refuse(RefusedType)
+		s.Close(frame.CloseType, "the subprotocol has the other kind of messages")
+		return nil
+	}
+	s.message(payload)
+	return nil
+}
+
+// closed answers the client's close frame.
+func (s *Socket) closed(state socketState, payload []byte) error {
+	code, _, err := frame.ParseClose(payload)
+	if err != nil && state == socketOpen {
+		return err
+	}
+	if state == socketOpen {
+		s.write(frame.AppendClose(nil, code, ""))
+	}
+	s.end(presence.CauseLost, s.g.cfg.Now())
+	return errOver
+}
+
+func (s *Socket) message(data []byte) {
+	s.g.count.messages.Add(1)
+	rate := s.g.cfg.MessageRate
+	if !s.messages.take(s.g.mono(), time.Second/time.Duration(rate), 2*rate) {
+		s.g.Refuse(RefusedMessages)
+		if s.floods++; int(s.floods) > 10*rate {
+			s.Close(frame.ClosePolicy, "too many messages")
+			return
+		}
+		s.handler.Flood(s, data)
+		return
+	}
+	s.spoke.Store(true)
+	s.handler.Message(s, data)
+}
+
+// check looks at s in its turn of the wheel and returns when to look again; zero means never.
+func (s *Socket) check(now time.Duration) time.Duration {
+	cfg := &s.g.cfg
+	s.mu.Lock()
+	state, idle, sessions := s.state, s.idle, len(s.sessions)
+	s.mu.Unlock()
+	switch state {
+	case socketGone:
+		return 0
+	case socketClosing:
+		if now >= idle {
+			s.end(presence.CauseLost, cfg.Now())
+			return 0
+		}
+		return idle
+	case socketOpen:
+	}
+	// After a pause of the whole process everybody looks silent: they get one ping's time to show that they are there.
+	heard := max(time.Duration(s.heard.Load()), time.Duration(s.g.resumed.Load())-cfg.Lease+max(cfg.Ping, minWarn))
+	silent := now - heard
+	if silent >= cfg.Lease {
+		s.g.Refuse(RefusedSilence)
+		s.mu.Lock()
+		s.lost = closeReadTimeout
+		s.mu.Unlock()
+		last := cfg.Now().Add(time.Duration(s.heard.Load()) - now)
+		s.endSessions(presence.CauseExpired, last)
+		s.Close(closeReadTimeout, "READ_TIMEOUT")
+		return 0
+	}
+	next := heard + cfg.Lease
+	if sessions == 0 {
+		born, limit, kind := idle, cfg.LoginTime, RefusedNoLogin
+		if !s.spoke.Load() {
+			born, limit, kind = s.born, cfg.FirstWord, RefusedFirstWord
+		}
+		if now-born >= limit {
+			s.g.Refuse(kind)
+			s.Close(closeLoginTimeout, "LOGIN_TIMEOUT")
+			return 0
+		}
+		next = min(next, born+limit)
+	}
+	if cfg.Ping > 0 {
+		if silent >= cfg.Ping {
+			s.g.count.pings.Add(1)
+			s.write(pingFrame)
+			return min(next, now+cfg.Ping)
+		}
+		next = min(next, heard+cfg.Ping)
+	}
+	return next
+}
+
+// The close codes that are LeanCloud's and fit every wire.
+const (
+	closeReadTimeout  = 4107
+	closeLoginTimeout = 4108
+)
+
+// minWarn is the least time that sockets get after a pause of the process.
+const minWarn = 15 * time.Second
+
+var pingFrame = frame.Append(nil, frame.Ping, nil)

@@ -1,0 +1,89 @@
+package gateway
+
+import "sync/atomic"
+
+// A Refusal is a kind of thing that the gateway did not do, and counts.
+type Refusal uint8
+
+// The refusals, by what was wrong. Their names are those of the metrics.
+const (
+	RefusedHandshake   Refusal = iota // no WebSocket handshake, or no subprotocol that is known
+	RefusedOrigin                     // a browser from elsewhere
+	RefusedRate                       // too many connects from one address
+	RefusedFull                       // as many sockets as there may be
+	RefusedDraining                   // the node is going
+	RefusedFrame                      // a frame that breaks the protocol
+	RefusedType                       // text where bytes belong, or the other way round
+	RefusedSize                       // a message over the limit
+	RefusedMessage                    // a message that cannot be decoded
+	RefusedControls                   // too many control frames
+	RefusedMessages                   // too many messages
+	RefusedSilence                    // nothing heard for the lease
+	RefusedFirstWord                  // connected and said nothing
+	RefusedLogin                      // a login that was not accepted
+	RefusedNoLogin                    // no session for too long
+	RefusedSlow                       // does not read what it is sent
+	RefusedSessions                   // too many sessions on one socket
+	RefusedConflict                   // a login that lost against another device
+	RefusedUnavailable                // a login that the store did not take
+	RefusedCommand                    // a command that this server does not serve
+	refusals
+)
+
+var refusalNames = [refusals]string{
+	"handshake", "origin", "rate", "full", "draining", "frame", "type", "size", "message", "controls", "messages", "silence",
+	"first_word", "login", "no_login", "slow", "sessions", "conflict", "unavailable", "command",
+}
+
+func (r Refusal) String() string {
+	if r < refusals {
+		return refusalNames[r]
+	}
+	return "unknown"
+}
+
+type counters struct {
+	sockets, sessions atomic.Int64
+	accepted, opened  atomic.Int64
+	messages          atomic.Int64
+	pings             atomic.Int64
+	kicked, replaced  atomic.Int64
+	asserted          atomic.Int64
+	beatsFailed       atomic.Int64
+	reportsFailed     atomic.Int64
+	refused           [refusals]atomic.Int64
+}
+
+// Stats are the counts of one gateway.
+type Stats struct {
+	Sockets       int64            `json:"sockets"`        // open now
+	Sessions      int64            `json:"sessions"`       // open now
+	Accepted      int64            `json:"accepted"`       // sockets, since the start
+	Opened        int64            `json:"opened"`         // sessions, since the start
+	Messages      int64            `json:"messages"`       // from clients
+	Pings         int64            `json:"pings"`          // to clients
+	Kicked        int64            `json:"kicked"`         // sessions ended by a kick
+	Replaced      int64            `json:"replaced"`       // sessions that lost their place to another device
+	Asserted      int64            `json:"asserted"`       // sessions told to the store again
+	BeatsFailed   int64            `json:"beats_failed"`   // beats that the store did not take
+	ReportsFailed int64            `json:"reports_failed"` // tries at telling the store of an end that failed; each is repeated
+	Refused       map[string]int64 `json:"refused"`
+}
+
+// Stats returns the counts since the start.
+func (g *Gateway) Stats() Stats {
+	c := &g.count
+	s := Stats{
+		Sockets: c.sockets.Load(), Sessions: c.sessions.Load(), Accepted: c.accepted.Load(), Opened: c.opened.Load(),
+		Messages: c.messages.Load(), Pings: c.pings.Load(), Kicked: c.kicked.Load(), Replaced: c.replaced.Load(),
+		Asserted: c.asserted.Load(), BeatsFailed: c.beatsFailed.Load(), ReportsFailed: c.reportsFailed.Load(),
+		Refused: make(map[string]int64, refusals),
+	}
+	for r := range refusals {
+		s.Refused[r.String()] = c.refused[r].Load()
+	}
+	return s
+}
+
+// Refuse counts one refusal; wires count what only they can see.
+func (g *Gateway) Refuse(r Refusal) { g.count.refused[r].Add(1) }

@@ -1,0 +1,95 @@
+package gateway
+
+import (
+	"errors"
+	"net"
+	"net/http"
+	"net/netip"
+
+	"rollcall/edge/gateway/frame"
+	"rollcall/presence"
+)
+
+// An Upgrade says how a request becomes a socket.
+type Upgrade struct {
+	Handler     Handler
+	Subprotocol string // of those offered; empty when there is none
+	Text        bool   // messages are text; otherwise bytes
+	// TellForeign lets a browser from an origin that is not on the list connect, for a wire that tells it so in words; see
+	// [Socket.Foreign].
+	TellForeign bool
+	// TooBig is the close code for a message over the limit; zero is RFC 6455's.
+	TooBig int
+}
+
+// Upgrade makes a socket of r. When it could not, it has answered and counted.
+func (g *Gateway) Upgrade(w http.ResponseWriter, r *http.Request, u Upgrade) {
+	address := g.cfg.Address(r)
+	foreign := !g.cfg.mayConnect(r)
+	switch {
+	case frame.Check(r) != nil:
+		g.refuse(w, RefusedHandshake, http.StatusBadRequest, frame.Check(r).Error())
+	case g.draining.Load() || g.closing.Load():
+		w.Header().Set("Retry-After", "1")
+		g.refuse(w, RefusedDraining, http.StatusServiceUnavailable, "this node is going; connect again")
+	case foreign && !u.TellForeign:
+		g.refuse(w, RefusedOrigin, http.StatusForbidden, "this origin may not connect")
+	case !g.addresses.take(address, g.mono(), g.cfg.ConnectRate):
+		w.Header().Set("Retry-After", "10")
+		g.refuse(w, RefusedRate, http.StatusTooManyRequests, "too many connections from this address")
+	case g.count.sockets.Load() >= int64(g.cfg.MaxSockets):
+		w.Header().Set("Retry-After", "10")
+		g.refuse(w, RefusedFull, http.StatusServiceUnavailable, "this node holds as many connections as it may")
+	default:
+		conn, early, err := frame.Accept(w, r, u.Subprotocol)
+		if err != nil {
+			g.cfg.Log.Debug("a handshake broke off", "err", err)
+			return
+		}
+		g.Serve(conn, early, address, foreign, u)
+	}
+}
+
+func (g *Gateway) refuse(w http.ResponseWriter, kind Refusal, status int, text string) {
+	g.Refuse(kind)
+	http.Error(w, text, status)
+}
+
+// Serve takes over a connection whose handshake is done, with the bytes that were read beyond it.
+func (g *Gateway) Serve(conn net.Conn, early []byte, address netip.Addr, foreign bool, u Upgrade) {
+	now := g.mono()
+	s := &Socket{g: g, conn: conn, handler: u.Handler, remote: address, foreign: foreign, op: frame.Binary, born: now, idle: now, fd: -1}
+	s.tooBig = int32(u.TooBig)
+	if u.Text {
+		s.op = frame.Text
+	}
+	s.in.Limit = g.cfg.EarlyLimit
+	s.heard.Store(int64(now))
+	g.count.accepted.Add(1)
+	g.count.sockets.Add(1)
+	g.live.mu.Lock()
+	g.live.set[s] = struct{}{}
+	g.live.mu.Unlock()
+	g.wheel.add(s, s.check(now))
+	if len(early) > 0 && !s.take(early) {
+		return
+	}
+	if g.closing.Load() {
+		s.end(presence.CauseLost, g.cfg.Now())
+		return
+	}
+	if g.poll != nil {
+		if raw, ok := g.poll.rawOf(conn); ok {
+			s.mu.Lock()
+			s.raw = raw
+			s.mu.Unlock()
+			if err := g.poll.add(s); err == nil || errors.Is(err, net.ErrClosed) {
+				return
+			}
+			s.mu.Lock()
+			s.raw = nil
+			s.mu.Unlock()
+		}
+	}
+	g.sockets.Go(s.read)
+}
