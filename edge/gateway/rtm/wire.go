@@ -106,6 +106,9 @@ const closeInternal = 4200
 
 // fail answers q with an error command. It has a number exactly if q has.
 func (w *wire) fail(s *gateway.Socket, q *request, peer string, c code, detail string) {
+	if !q.peer && peer == "" {
+		peer = string(w.first) // Java drops what names no peer
+	}
 	w.send(s, &answer{
 		cmd: cmdError, peerID: peer, i: q.i, service: serviceIM,
 		failure: &failure{code: c.number, reason: c.name, detail: detail},

@@ -1,0 +1,30 @@
+package gateway
+
+import "rollcall/presence"
+
+// CloseSockets closes every socket with code, as no rule of the gateway would.
+func (g *Gateway) CloseSockets(code int, reason string) {
+	for _, s := range g.open() {
+		s.Close(code, reason)
+	}
+}
+
+// PingSockets sends a ping to every socket now.
+func (g *Gateway) PingSockets() {
+	for _, s := range g.open() {
+		s.write(pingFrame)
+	}
+}
+
+// MoveSockets asks every client to move.
+func (g *Gateway) MoveSockets() {
+	for _, s := range g.open() {
+		s.handler.Moving(s)
+	}
+}
+
+// Told reports whether the store has heard of every end.
+func (g *Gateway) Told() bool { return g.endings.told() }
+
+// Conflicts reports whether sessions of the two ids cannot coexist.
+func Conflicts(a, b presence.SessionID) bool { return conflicts(a, b) }

@@ -1,0 +1,229 @@
+package gateway_test
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/hex"
+	"net/http"
+	"net/http/httptest"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+	"go.uber.org/goleak"
+
+	"rollcall/edge/gateway"
+	"rollcall/edge/gateway/rtm"
+	"rollcall/internal/credentials"
+	"rollcall/presence"
+	"rollcall/store/embedded"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const (
+	appID     = "rollcallTestAppId000001"
+	masterKey = "testMasterKey0000000001"
+)
+
+// A world is a gateway with the realtime dialect on a server, over a store in memory and a wall clock that tests move.
+type world struct {
+	t      testing.TB
+	gw     *gateway.Gateway
+	svc    *presence.Service
+	rtm    *rtm.Server
+	server *httptest.Server
+	clock  *atomic.Int64 // presence.Millis
+	done   bool
+}
+
+type settings struct {
+	gateway func(*gateway.Config)
+	rtm     func(*rtm.Config)
+	store   presence.Store
+	clock   presence.Millis
+}
+
+// newStore returns a store in memory that ends with the test.
+func newStore(t testing.TB) presence.Store {
+	t.Helper()
+	store, err := embedded.Open(embedded.Config{}, presence.MillisOf(time.Now()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return store
+}
+
+func newWorld(t testing.TB, s settings) *world {
+	t.Helper()
+	w := &world{t: t, clock: new(atomic.Int64)}
+	if s.store == nil {
+		s.store = newStore(t)
+	}
+	if s.clock == 0 {
+		s.clock = presence.MillisOf(time.Now())
+	}
+	w.clock.Store(int64(s.clock))
+	w.svc = presence.NewService(s.store, presence.DefaultConfig())
+	cfg := gateway.DefaultConfig("node-1")
+	cfg.Now = func() presence.Millis { return presence.Millis(w.clock.Add(1)) }
+	cfg.ConnectRate = 0
+	if s.gateway != nil {
+		s.gateway(&cfg)
+	}
+	gw, err := gateway.New(w.svc, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.gw = gw
+	ring, err := credentials.New([]credentials.App{{ID: appID, Key: "testAppKey0000000000001", MasterKey: masterKey}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rc := rtm.DefaultConfig()
+	if s.rtm != nil {
+		s.rtm(&rc)
+	}
+	w.rtm, err = rtm.New(gw, ring, rc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("/v1/route", w.rtm.Route)
+	mux.Handle("/", w.rtm)
+	w.server = httptest.NewServer(mux)
+	if err := gw.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(w.close)
+	return w
+}
+
+func (w *world) close() {
+	if w.done {
+		return
+	}
+	w.done = true
+	if err := w.gw.Close(); err != nil {
+		w.t.Error(err)
+	}
+	w.server.Close()
+	http.DefaultClient.CloseIdleConnections()
+}
+
+func (w *world) advance(d time.Duration) { w.clock.Add(int64(d / time.Millisecond)) }
+
+// until waits for what another goroutine does.
+func (w *world) until(what string, ok func() bool) {
+	w.t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			w.t.Fatalf("10 s went by without: %s (stats %+v)", what, w.gw.Stats())
+		}
+	}
+}
+
+func (w *world) status(peer string) presence.Status {
+	w.t.Helper()
+	out := make([]presence.Status, 1)
+	if err := w.svc.Statuses(context.Background(), appID, [][]byte{[]byte(peer)}, presence.Millis(w.clock.Load()), out); err != nil {
+		w.t.Fatal(err)
+	}
+	return out[0]
+}
+
+// A client is a raw client of the wire over another WebSocket implementation than the server's.
+type client struct {
+	t     testing.TB
+	conn  *websocket.Conn
+	proto string
+}
+
+func (w *world) dial(proto string) *client {
+	w.t.Helper()
+	c, err := w.tryDial(proto, nil)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return c
+}
+
+func (w *world) tryDial(proto string, header http.Header) (*client, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	conn, _, err := websocket.Dial(ctx, w.server.URL, &websocket.DialOptions{Subprotocols: []string{proto}, HTTPHeader: header})
+	if err != nil {
+		return nil, err
+	}
+	conn.SetReadLimit(1 << 20)
+	w.t.Cleanup(func() { _ = conn.CloseNow() })
+	return &client{w.t, conn, proto}, nil
+}
+
+func (c *client) text() bool { return c.proto != "lc.protobuf2.1" && c.proto != "lc.protobuf2.2" && c.proto != "lc.protobuf2.3" }
+
+func (c *client) json() bool { return c.proto == "lc.json.1" || c.proto == "lc.json.3" }
+
+// send sends the bytes of a command as the subprotocol has them.
+func (c *client) send(b []byte) {
+	c.t.Helper()
+	kind := websocket.MessageBinary
+	if c.text() {
+		kind = websocket.MessageText
+		if !c.json() {
+			b = []byte(base64.StdEncoding.EncodeToString(b))
+		}
+	}
+	c.raw(kind, b)
+}
+
+func (c *client) raw(kind websocket.MessageType, b []byte) {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := c.conn.Write(ctx, kind, b); err != nil {
+		c.t.Fatalf("write: %v", err)
+	}
+}
+
+// receive returns the bytes of the next command.
+func (c *client) receive() []byte {
+	c.t.Helper()
+	b, err := c.tryReceive()
+	if err != nil {
+		c.t.Fatalf("read: %v", err)
+	}
+	return b
+}
+
+func (c *client) tryReceive() ([]byte, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	kind, b, err := c.conn.Read(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if (kind == websocket.MessageText) != c.text() {
+		c.t.Fatalf("the answer %s is a %v message", hex.EncodeToString(b), kind)
+	}
+	if c.text() && !c.json() {
+		return base64.StdEncoding.DecodeString(string(b))
+	}
+	return b, nil
+}
+
+// closeCode reads until the server has closed and returns its code.
+func (c *client) closeCode() int {
+	c.t.Helper()
+	for {
+		if _, err := c.tryReceive(); err != nil {
+			return int(websocket.CloseStatus(err))
+		}
+	}
+}
