@@ -6,39 +6,55 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"time"
 
 	"rollcall/presence"
 )
 
-// Config are the settings of a [Gateway].
+// Config are the settings of a [Gateway]. Start from [DefaultConfig].
 type Config struct {
-	// Node names this process; its id carries its start time, so that a restarted node is another node.
-	Node presence.NodeID
-	// Shared says that other nodes write to the store too; the gateway then looks at every change of a peer it holds.
-	Shared bool
+	// Ping is how long a socket may be silent before it is pinged. 0s never pings; the lease is then at least 200s.
+	Ping time.Duration
+	// Lease is how long a socket may be silent before it is lost.
+	Lease time.Duration
+	// Beat is how often this node says that it lives.
+	Beat time.Duration
+	// NodeLease is how long a node may be silent before the others take it for dead.
+	NodeLease time.Duration
+	// Grace is how long the sessions of a node that was shut down may take to come back.
+	Grace time.Duration
+	// Spread is over how long a node that shuts down sends its sockets away, at most 5s.
+	Spread time.Duration
+	// Hold is how long a lost session lingers before watchers hear of it. Queries do not wait.
+	Hold time.Duration
+	// Kicked is how long a kick is remembered: at least as long as the tokens and signatures from before it live.
+	Kicked time.Duration
+	// Stall is how long a client may take nothing of what it was sent before it is closed.
+	Stall time.Duration
 
-	Ping      time.Duration // a socket silent for this long is pinged; negative: never
-	Lease     time.Duration // a socket silent for this long is lost
-	Beat      time.Duration // how often the node says that it lives
-	NodeLease time.Duration // a node that has not beaten for this long is dead to the others
-	Grace     time.Duration // how long the sessions of a drained node may take to come back
-	Spread    time.Duration // over how long a drained node sends its sockets away
-	Hold      time.Duration // how long a lost session lingers before watchers hear of it
-	Kicked    time.Duration // how long a kick is remembered: as long as tokens and signatures from before it live
-	Stall     time.Duration // a socket that takes nothing of what it was sent for this long is closed
+	// FirstWord is how long a new socket may say nothing at all.
+	FirstWord time.Duration
+	// LoginTime is how long a socket may have no session.
+	LoginTime time.Duration
 
-	FirstWord time.Duration // a socket must say something within this
-	LoginTime time.Duration // and is closed when it has had no session for this long
-
-	MaxSockets   int // of this process; more are refused with 503
-	MaxSessions  int // on one socket
-	MessageLimit int // bytes of a message
-	EarlyLimit   int // bytes of a message before the first session of a socket
-	OutLimit     int // bytes that wait for a client that does not read
-	MessageRate  int // messages a second from one socket, with bursts of twice that
-	ControlRate  int // pings, pongs and the like a second from one socket
-	ConnectRate  int // new sockets a minute from one address, with bursts of half that; 0: any number
+	// MaxSockets is how many sockets this process holds; more are refused. 0 takes nine tenths of the descriptors it may have.
+	MaxSockets int
+	// MaxSessions is how many sessions one socket may have.
+	MaxSessions int
+	// MessageLimit is the largest message from a client.
+	MessageLimit int `config:",bytes"`
+	// EarlyLimit is the largest message of a socket that has not had a session.
+	EarlyLimit int `config:",bytes"`
+	// OutLimit is how much may wait for a client that does not read.
+	OutLimit int `config:",bytes"`
+	// MessageRate is how many messages a second one socket may send, with bursts of twice that.
+	MessageRate int
+	// ControlRate is how many pings and pongs a second one socket may send, with bursts of twice that.
+	ControlRate int
+	// ConnectRate is how many sockets a minute one address may open, with bursts of half that; an IPv6 address counts by its
+	// /64. 0 is any number. Behind a proxy set leancloud.trusted_proxies, or all clients are one address.
+	ConnectRate int
 
 	// Origins are the browser origins that may connect, as "https://app.example.com"; an empty list or "*" is any. Clients
 	// that send no Origin are not browsers and always may.
@@ -46,6 +62,18 @@ type Config struct {
 	// GoAway has a drained node ask its clients to ask the router again, for deployments where that leads elsewhere.
 	GoAway bool
 
+	// OneGoroutine has every socket read by a goroutine of its own, also where one poller could watch them all: eight times
+	// the memory, for platforms where the poller is in doubt.
+	OneGoroutine bool
+}
+
+// Deps are what a gateway stands on.
+type Deps struct {
+	Service Service
+	// Node names this process; its id carries its start time, so that a restarted node is another node.
+	Node presence.NodeID
+	// Shared says that other nodes write to the store too; the gateway then looks at every change of a peer it holds.
+	Shared bool
 	// Address returns the address of the client behind r; nil takes the peer of the connection.
 	Address func(r *http.Request) netip.Addr
 	// Now is the wall clock; nil takes the real one.
@@ -53,63 +81,71 @@ type Config struct {
 	// Events hears of every session that begins and ends; nil hears nothing. It must not block.
 	Events func(Event)
 	Log    *slog.Logger
-	// OneGoroutine has every socket read by a goroutine of its own, also where the poller could.
-	OneGoroutine bool
 }
 
-// DefaultConfig returns the defaults of the product for node.
-func DefaultConfig(node presence.NodeID) Config {
+// DefaultConfig returns the defaults of the product.
+func DefaultConfig() Config {
 	return Config{
-		Node: node,
 		Ping: 15 * time.Second, Lease: 45 * time.Second,
 		Beat: 5 * time.Second, NodeLease: 15 * time.Second, Grace: 30 * time.Second, Spread: 3 * time.Second,
 		Hold: 10 * time.Second, Kicked: 7 * 24 * time.Hour, Stall: 10 * time.Second,
 		FirstWord: 15 * time.Second, LoginTime: 10 * time.Minute,
-		MaxSockets: maxSockets(), MaxSessions: 128,
+		MaxSessions:  128,
 		MessageLimit: 64 << 10, EarlyLimit: 8 << 10, OutLimit: 256 << 10,
 		MessageRate: 50, ControlRate: 20, ConnectRate: 6000,
-		Log: slog.New(slog.DiscardHandler),
+	}
+}
+
+// Validate returns every setting out of range, joined; each begins with its key.
+func (c *Config) Validate() error {
+	var all []error
+	check := func(ok bool, format string, args ...any) {
+		if !ok {
+			all = append(all, fmt.Errorf(format, args...))
+		}
+	}
+	check(c.Ping == 0 || c.Ping >= time.Second, "ping is %v, neither 0s nor at least 1s", c.Ping)
+	check(c.Ping == 0 || c.Lease >= 2*c.Ping, "lease is %v, shorter than two pings of %v", c.Lease, c.Ping)
+	check(c.Ping != 0 || c.Lease >= minBlind, "lease is %v, shorter than %v while pings are off", c.Lease, minBlind)
+	check(c.Lease <= 24*time.Hour, "lease is %v, longer than a day", c.Lease)
+	check(c.Beat >= 100*time.Millisecond, "beat is %v, less than 100ms", c.Beat)
+	check(c.NodeLease >= 2*c.Beat, "node_lease is %v, shorter than two beats of %v", c.NodeLease, c.Beat)
+	check(c.Grace >= 0 && c.Grace <= time.Hour, "grace is %v, not between 0s and 1h", c.Grace)
+	check(c.Spread >= 0 && c.Spread <= 5*time.Second, "spread is %v, not between 0s and 5s", c.Spread)
+	check(c.Hold >= 0 && c.Hold <= presence.MaxHold, "hold is %v, not between 0s and %v", c.Hold, presence.MaxHold)
+	check(c.Kicked >= time.Minute && c.Kicked <= presence.MaxLease, "kicked is %v, not between 1m and %v", c.Kicked, presence.MaxLease)
+	check(c.Stall >= time.Second, "stall is %v, less than 1s", c.Stall)
+	check(c.FirstWord >= time.Second, "first_word is %v, less than 1s", c.FirstWord)
+	check(c.LoginTime >= c.FirstWord, "login_time is %v, shorter than first_word %v", c.LoginTime, c.FirstWord)
+	check(c.MaxSockets >= 0, "max_sockets is negative")
+	check(c.MaxSessions >= 1, "max_sessions is %d, less than 1", c.MaxSessions)
+	check(c.EarlyLimit >= 1<<10, "early_limit is %d, less than 1KiB", c.EarlyLimit)
+	check(c.MessageLimit >= c.EarlyLimit && c.MessageLimit <= 16<<20, "message_limit is %d, not between early_limit and 16MiB", c.MessageLimit)
+	check(c.OutLimit >= 4<<10, "out_limit is %d, less than 4KiB", c.OutLimit)
+	check(c.MessageRate >= 1 && c.MessageRate <= 1e6, "message_rate is %d, not between 1 and 1000000", c.MessageRate)
+	check(c.ControlRate >= 1 && c.ControlRate <= 1e6, "control_rate is %d, not between 1 and 1000000", c.ControlRate)
+	check(c.ConnectRate >= 0 && c.ConnectRate <= 1e9, "connect_rate is %d, not between 0 and 1000000000", c.ConnectRate)
+	for _, o := range c.Origins {
+		u, err := url.Parse(o)
+		check(o == "*" || err == nil && u.Scheme != "" && u.Host != "" && u.Path == "", "origins has %q, not an origin such as https://app.example.com", o)
+	}
+	return errors.Join(all...)
+}
+
+func (d *Deps) fill() {
+	if d.Now == nil {
+		d.Now = func() presence.Millis { return presence.MillisOf(time.Now()) }
+	}
+	if d.Log == nil {
+		d.Log = slog.New(slog.DiscardHandler)
+	}
+	if d.Address == nil {
+		d.Address = remoteAddress
 	}
 }
 
 // minBlind is the shortest lease without pings: the client's own rhythm is 180 s.
 const minBlind = 200 * time.Second
-
-// Validate returns what is wrong with c, all of it, or nil.
-func (c *Config) Validate() error {
-	var all []error
-	wrong := func(bad bool, format string, args ...any) {
-		if bad {
-			all = append(all, fmt.Errorf("gateway: "+format, args...))
-		}
-	}
-	wrong(c.Node == "", "the node has no id")
-	wrong(c.Ping == 0, "ping is zero; a negative one switches pings off")
-	wrong(c.Ping > 0 && c.Lease < 2*c.Ping, "lease %v is shorter than two pings of %v", c.Lease, c.Ping)
-	wrong(c.Ping < 0 && c.Lease < minBlind, "lease %v is shorter than %v, and pings are off", c.Lease, minBlind)
-	wrong(c.Beat <= 0 || c.NodeLease < 2*c.Beat, "node lease %v is shorter than two beats of %v", c.NodeLease, c.Beat)
-	wrong(c.Hold < 0 || c.Hold > presence.MaxHold, "hold %v is not between 0 and %v", c.Hold, presence.MaxHold)
-	wrong(c.Kicked <= 0 || c.Kicked > presence.MaxLease, "kicked %v is not between 0 and %v", c.Kicked, presence.MaxLease)
-	wrong(c.Grace < 0 || c.Spread < 0 || c.Stall <= 0, "grace, spread or stall is negative")
-	wrong(c.FirstWord <= 0 || c.LoginTime < c.FirstWord, "login time %v is shorter than the first word's %v", c.LoginTime, c.FirstWord)
-	wrong(c.MaxSockets <= 0 || c.MaxSessions <= 0, "max sockets and max sessions must be positive")
-	wrong(c.EarlyLimit < 1024 || c.MessageLimit < c.EarlyLimit, "message limit %d is less than the early limit %d", c.MessageLimit, c.EarlyLimit)
-	wrong(c.OutLimit < 1024, "out limit %d is less than 1024", c.OutLimit)
-	wrong(c.MessageRate <= 0 || c.ControlRate <= 0 || c.ConnectRate < 0, "a rate is not positive")
-	return errors.Join(all...)
-}
-
-func (c *Config) fill() {
-	if c.Now == nil {
-		c.Now = func() presence.Millis { return presence.MillisOf(time.Now()) }
-	}
-	if c.Log == nil {
-		c.Log = slog.New(slog.DiscardHandler)
-	}
-	if c.Address == nil {
-		c.Address = remoteAddress
-	}
-}
 
 func remoteAddress(r *http.Request) netip.Addr {
 	ap, err := netip.ParseAddrPort(r.RemoteAddr)

@@ -70,12 +70,12 @@ func (g *Gateway) reportEndings() {
 func (g *Gateway) reportBatch(batch []presence.Report) bool {
 	out := make([]presence.Outcome, len(batch))
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
-		err := g.svc.Report(g.ctx, batch, g.cfg.Now(), out)
+		err := g.Service.Report(g.ctx, batch, g.Now(), out)
 		if err == nil {
 			return true
 		}
 		g.count.reportsFailed.Add(1)
-		g.cfg.Log.Warn("the store did not take the end of sessions; trying again", "sessions", len(batch), "err", err)
+		g.Log.Warn("the store did not take the end of sessions; trying again", "sessions", len(batch), "err", err)
 		t := time.NewTimer(wait)
 		select {
 		case <-g.ctx.Done():

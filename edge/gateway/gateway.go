@@ -29,10 +29,10 @@ type Service interface {
 	Store() presence.Store
 }
 
-// A Gateway holds the sockets of one node.
+// A Gateway holds the sockets of one node. Its dependencies are there for the wires to use.
 type Gateway struct {
-	cfg   Config
-	svc   Service
+	cfg Config
+	Deps
 	store presence.Store
 	born  time.Time
 
@@ -58,13 +58,16 @@ type Gateway struct {
 	resumed  atomic.Int64 // since born, when the process went on after a pause
 }
 
-// New returns a gateway over svc. It holds nothing until [Gateway.Start].
-func New(svc Service, cfg Config) (*Gateway, error) {
+// New returns a gateway. It holds nothing until [Gateway.Start].
+func New(cfg Config, deps Deps) (*Gateway, error) {
 	if err := cfg.Validate(); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("gateway settings: %w", err)
 	}
-	cfg.fill()
-	g := &Gateway{cfg: cfg, svc: svc, store: svc.Store(), born: time.Now()}
+	if cfg.MaxSockets == 0 {
+		cfg.MaxSockets = maxSockets()
+	}
+	deps.fill()
+	g := &Gateway{cfg: cfg, Deps: deps, store: deps.Service.Store(), born: time.Now()}
 	g.ctx, g.cancel = context.WithCancel(context.Background())
 	g.registry.init()
 	g.endings.init()
@@ -82,28 +85,22 @@ func (g *Gateway) Start() error {
 		}
 		g.poll = p
 	}
-	g.beat(g.cfg.Now())
+	g.beat(g.Now())
 	g.loops.Go(g.beats)
 	g.loops.Go(g.turnWheel)
 	g.loops.Go(g.reportEndings)
 	if g.poll != nil {
 		g.loops.Go(g.poll.run)
 	}
-	if g.cfg.Shared {
+	if g.Shared {
 		g.loops.Go(g.lookAround)
 		g.stop = g.store.Listen(g.signal)
 	}
 	return nil
 }
 
-// Service returns the rules below, for wires that answer queries.
-func (g *Gateway) Service() Service { return g.svc }
-
 // Config returns the settings in force.
 func (g *Gateway) Config() *Config { return &g.cfg }
-
-// Now returns the wall clock's time.
-func (g *Gateway) Now() presence.Millis { return g.cfg.Now() }
 
 // mono returns the time on the monotonic clock.
 func (g *Gateway) mono() time.Duration { return time.Since(g.born) }
@@ -123,7 +120,7 @@ type Event struct {
 }
 
 func (g *Gateway) tell(e Event) {
-	if g.cfg.Events != nil {
-		g.cfg.Events(e)
+	if g.Events != nil {
+		g.Events(e)
 	}
 }

@@ -94,7 +94,7 @@ func play(t *testing.T, flow string, lines []line) {
 	if flow == "ping-25-ids" { // the recording keeps the frames of the 26th connection only
 		for i := range 25 {
 			p.conns[i+1] = p.dial("lc.protobuf2.3")
-			p.conns[i+1].login("u"+string(rune('0'+i/10))[:min(i/10, 1)]+string(rune('0'+i%10)), nil)
+			p.conns[i+1].login("u"+string(rune('0' + i/10))[:min(i/10, 1)]+string(rune('0'+i%10)), nil)
 		}
 	}
 	for _, l := range lines {

@@ -21,12 +21,12 @@ func kickKey(k presence.Key) presence.Key { return presence.Key{App: k.App + kic
 // before now. A peer that nobody knows is no error.
 func (g *Gateway) Kick(ctx context.Context, app presence.AppID, peer presence.PeerID, reason string) error {
 	key := presence.Key{App: app, Peer: peer}
-	now := g.cfg.Now()
+	now := g.Now()
 	mark := presence.Report{
 		App: kickKey(key).App, Peer: peer, Source: kickSource, Session: kickSession, Kind: presence.KindOnline,
 		At: now, Lease: g.cfg.Kicked, Device: cut(reason, 128),
 	}
-	if err := g.svc.Report(ctx, []presence.Report{mark}, now, make([]presence.Outcome, 1)); err != nil {
+	if err := g.Service.Report(ctx, []presence.Report{mark}, now, make([]presence.Outcome, 1)); err != nil {
 		return fmt.Errorf("remember the kick: %w", err)
 	}
 	var reports []presence.Report
@@ -40,7 +40,7 @@ func (g *Gateway) Kick(ctx context.Context, app presence.AppID, peer presence.Pe
 	if err != nil || len(reports) == 0 {
 		return err
 	}
-	if err := g.svc.Report(ctx, reports, now, make([]presence.Outcome, len(reports))); err != nil {
+	if err := g.Service.Report(ctx, reports, now, make([]presence.Outcome, len(reports))); err != nil {
 		for _, r := range reports {
 			g.endings.add(r)
 		}
@@ -108,7 +108,7 @@ func (g *Gateway) ended(ss *Session, cause presence.Cause, reason string) {
 	} else {
 		g.count.replaced.Add(1)
 	}
-	g.tell(Event{Key: ss.key, Session: ss.id, Tag: ss.Tag(), Cause: cause, Reason: reason, At: g.cfg.Now()})
+	g.tell(Event{Key: ss.key, Session: ss.id, Tag: ss.Tag(), Cause: cause, Reason: reason, At: g.Now()})
 	ss.socket.handler.Ended(ss, cause, reason)
 }
 

@@ -68,7 +68,7 @@ func (g *Gateway) lookAround() {
 		keys, all := g.looks.next()
 		for _, k := range keys {
 			if err := g.look(g.ctx, k); err != nil {
-				g.cfg.Log.Warn("looking at a changed peer failed; trying again", "err", err)
+				g.Log.Warn("looking at a changed peer failed; trying again", "err", err)
 				g.lookLater(k)
 			}
 		}
@@ -113,7 +113,7 @@ func (g *Gateway) compare(ctx context.Context, ss *Session, o *presence.Session)
 	switch {
 	case o.Incarnation < ss.Start():
 		return // we are newer; our report is on its way
-	case o.Incarnation > ss.Start() && !o.Ended && o.Node != g.cfg.Node:
+	case o.Incarnation > ss.Start() && !o.Ended && o.Node != g.Node:
 		// The device has come back on another node: what we hold is its dead connection.
 		if g.takeOver(ss) && ss.socket.detach(ss) {
 			g.count.sessions.Add(-1)
@@ -140,7 +140,7 @@ func (g *Gateway) yield(ctx context.Context, ss *Session) error {
 		return fmt.Errorf("read who has the tag: %w", err)
 	}
 	for i := range st.Sessions {
-		if o := &st.Sessions[i]; rival(o, ss, g.cfg.Now()) {
+		if o := &st.Sessions[i]; rival(o, ss, g.Now()) {
 			g.Refuse(RefusedConflict)
 			return ErrConflict
 		}
@@ -157,7 +157,7 @@ func (g *Gateway) contend(ctx context.Context, ss *Session) error {
 		g.Refuse(RefusedUnavailable)
 		return fmt.Errorf("read who has the tag: %w", err)
 	}
-	now := g.cfg.Now()
+	now := g.Now()
 	var reports []presence.Report
 	for i := range st.Sessions {
 		o := &st.Sessions[i]
@@ -175,7 +175,7 @@ func (g *Gateway) contend(ctx context.Context, ss *Session) error {
 	if len(reports) == 0 {
 		return nil
 	}
-	if err := g.svc.Report(ctx, reports, now, make([]presence.Outcome, len(reports))); err != nil {
+	if err := g.Service.Report(ctx, reports, now, make([]presence.Outcome, len(reports))); err != nil {
 		for _, r := range reports {
 			g.endings.add(r)
 		}
@@ -185,7 +185,7 @@ func (g *Gateway) contend(ctx context.Context, ss *Session) error {
 
 func (g *Gateway) lostTag(ctx context.Context, ss *Session, reports []presence.Report) error {
 	if g.takeOver(ss) && len(reports) > 0 {
-		if err := g.svc.Report(ctx, reports, g.cfg.Now(), make([]presence.Outcome, len(reports))); err != nil {
+		if err := g.Service.Report(ctx, reports, g.Now(), make([]presence.Outcome, len(reports))); err != nil {
 			g.endings.add(reports[0])
 		}
 	}

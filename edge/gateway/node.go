@@ -24,7 +24,7 @@ func (g *Gateway) beats() {
 			if g.draining.Load() {
 				return
 			}
-			g.beat(g.cfg.Now())
+			g.beat(g.Now())
 		}
 	}
 }
@@ -32,15 +32,15 @@ func (g *Gateway) beats() {
 func (g *Gateway) beat(now presence.Millis) {
 	ctx, cancel := context.WithTimeout(g.ctx, g.cfg.Beat)
 	defer cancel()
-	if err := g.store.Beat(ctx, g.cfg.Node, g.cfg.NodeLease, false, now); err != nil {
+	if err := g.store.Beat(ctx, g.Node, g.cfg.NodeLease, false, now); err != nil {
 		g.count.beatsFailed.Add(1)
-		g.cfg.Log.Warn("the store did not take the beat of this node", "node", g.cfg.Node, "err", err)
+		g.Log.Warn("the store did not take the beat of this node", "node", g.Node, "err", err)
 		return
 	}
 	last := time.Duration(g.lastBeat.Swap(int64(g.mono())))
 	if last > 0 && g.mono()-last >= g.cfg.NodeLease {
 		// The others may have taken this node for dead and ended what it holds.
-		g.cfg.Log.Warn("this node was silent for longer than its lease; telling its sessions again", "node", g.cfg.Node, "silent", g.mono()-last)
+		g.Log.Warn("this node was silent for longer than its lease; telling its sessions again", "node", g.Node, "silent", g.mono()-last)
 		g.assertAll()
 	}
 }
@@ -58,13 +58,13 @@ func (g *Gateway) assertAll() {
 
 // assert reports sessions as open now. One that ends meanwhile stays ended: its end names the incarnation.
 func (g *Gateway) assert(sessions []*Session) {
-	now := g.cfg.Now()
+	now := g.Now()
 	reports := make([]presence.Report, len(sessions))
 	for i, ss := range sessions {
 		reports[i] = g.online(ss, max(now, ss.Start()))
 	}
-	if err := g.svc.Report(g.ctx, reports, now, make([]presence.Outcome, len(reports))); err != nil {
-		g.cfg.Log.Warn("the store did not take sessions again; the next beat or signal tries again", "sessions", len(reports), "err", err)
+	if err := g.Service.Report(g.ctx, reports, now, make([]presence.Outcome, len(reports))); err != nil {
+		g.Log.Warn("the store did not take sessions again; the next beat or signal tries again", "sessions", len(reports), "err", err)
 		g.lastBeat.Store(1) // so that the next beat that is taken asserts once more
 		return
 	}
@@ -80,7 +80,7 @@ func (g *Gateway) notePause() {
 	last := time.Duration(g.ticked.Swap(int64(now)))
 	if last > 0 && now-last > longTick {
 		g.resumed.Store(int64(now))
-		g.cfg.Log.Warn("the process stood still; sockets get one ping's time to answer", "still", now-last)
+		g.Log.Warn("the process stood still; sockets get one ping's time to answer", "still", now-last)
 	}
 }
 
@@ -91,7 +91,7 @@ func (g *Gateway) Drain(ctx context.Context) error {
 	if g.draining.Swap(true) {
 		return nil
 	}
-	err := g.store.Beat(ctx, g.cfg.Node, g.cfg.Grace, true, g.cfg.Now())
+	err := g.store.Beat(ctx, g.Node, g.cfg.Grace, true, g.Now())
 	if err != nil {
 		err = fmt.Errorf("take the node's last beat: %w", err)
 	}
@@ -146,10 +146,10 @@ func wait(ctx context.Context, d time.Duration) {
 func (g *Gateway) Close() error {
 	g.closing.Store(true)
 	for _, s := range g.open() {
-		s.end(presence.CauseLost, g.cfg.Now())
+		s.end(presence.CauseLost, g.Now())
 	}
 	for batch := g.endings.next(); len(batch) > 0; batch = g.endings.next() {
-		if err := g.svc.Report(g.ctx, batch, g.cfg.Now(), make([]presence.Outcome, len(batch))); err != nil {
+		if err := g.Service.Report(g.ctx, batch, g.Now(), make([]presence.Outcome, len(batch))); err != nil {
 			break
 		}
 	}

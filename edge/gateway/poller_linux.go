@@ -139,7 +139,7 @@ func (s *Socket) readable() {
 				break
 			}
 			if err != nil || n == 0 {
-				s.end(presence.CauseLost, s.g.cfg.Now())
+				s.end(presence.CauseLost, s.g.Now())
 				return
 			}
 			if !s.take(buf[:n]) {

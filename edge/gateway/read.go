@@ -27,7 +27,7 @@ func (s *Socket) read() {
 			return
 		}
 		if err != nil {
-			s.end(presence.CauseLost, s.g.cfg.Now())
+			s.end(presence.CauseLost, s.g.Now())
 			return
 		}
 	}

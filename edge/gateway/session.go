@@ -114,7 +114,7 @@ func (s *Socket) Open(ctx context.Context, l Login) (*Session, error) {
 		s.g.Refuse(RefusedSessions)
 		return nil, fmt.Errorf("%w: %d on this socket", ErrFull, held)
 	}
-	tagged := s.g.cfg.Shared && tagOf(ss.id) != ""
+	tagged := s.g.Shared && tagOf(ss.id) != ""
 	if tagged && l.Auto {
 		if err := s.g.yield(ctx, ss); err != nil {
 			return nil, err
@@ -138,7 +138,7 @@ func (s *Socket) Open(ctx context.Context, l Login) (*Session, error) {
 
 // claim takes the place of ss in the registry and returns the sessions that lost theirs.
 func (g *Gateway) claim(ss *Session, auto bool) (out []*Session, err error) {
-	start := g.cfg.Now()
+	start := g.Now()
 	sh := g.registry.shard(ss.key)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
@@ -170,14 +170,14 @@ func (g *Gateway) report(ctx context.Context, ss *Session, out []*Session) error
 	reports := make([]presence.Report, 1, 1+len(out))
 	for _, o := range out {
 		if o.id != ss.id {
-			reports = append(reports, g.offline(o, presence.CauseReplaced, g.cfg.Now()))
+			reports = append(reports, g.offline(o, presence.CauseReplaced, g.Now()))
 		}
 		g.putOut(o, ss)
 	}
 	outs := make([]presence.Outcome, len(reports))
 	for range 3 {
 		reports[0] = g.online(ss, ss.Start())
-		if err := g.svc.Report(ctx, reports, g.cfg.Now(), outs); err != nil {
+		if err := g.Service.Report(ctx, reports, g.Now(), outs); err != nil {
 			for _, r := range reports[1:] {
 				g.endings.add(r)
 			}
@@ -208,7 +208,7 @@ func (g *Gateway) putOut(o, ss *Session) {
 		return // it was still opening: its Open finds out
 	}
 	g.count.sessions.Add(-1)
-	g.tell(Event{Key: o.key, Session: o.id, Tag: o.Tag(), Cause: presence.CauseReplaced, Reason: "SESSION_CONFLICT", Code: 0, Address: ss.socket.remote, At: g.cfg.Now()})
+	g.tell(Event{Key: o.key, Session: o.id, Tag: o.Tag(), Cause: presence.CauseReplaced, Reason: "SESSION_CONFLICT", Code: 0, Address: ss.socket.remote, At: g.Now()})
 	if o.socket != ss.socket && conflicts(o.id, ss.id) {
 		o.socket.handler.Ended(o, presence.CauseReplaced, "")
 	}
@@ -244,7 +244,7 @@ func (s *Socket) attach(ss *Session, auto bool) error {
 		sh.remove(ss)
 		s.mu.Unlock()
 		sh.mu.Unlock()
-		g.endings.add(g.offline(ss, presence.CauseLost, g.cfg.Now()))
+		g.endings.add(g.offline(ss, presence.CauseLost, g.Now()))
 		return ErrGone
 	}
 	ss.open = true
@@ -283,10 +283,10 @@ func (ss *Session) End(ctx context.Context) error {
 	}
 	ss.socket.detach(ss)
 	g.count.sessions.Add(-1)
-	now := g.cfg.Now()
+	now := g.Now()
 	g.tell(Event{Key: ss.key, Session: ss.id, Tag: ss.Tag(), Cause: presence.CauseLogout, Address: ss.socket.remote, At: now})
 	r := g.offline(ss, presence.CauseLogout, now)
-	if err := g.svc.Report(ctx, []presence.Report{r}, now, make([]presence.Outcome, 1)); err != nil {
+	if err := g.Service.Report(ctx, []presence.Report{r}, now, make([]presence.Outcome, 1)); err != nil {
 		g.endings.add(r)
 		return fmt.Errorf("report the logout: %w", err)
 	}
@@ -315,7 +315,7 @@ func (g *Gateway) lose(ss *Session, cause presence.Cause, at presence.Millis) {
 	ss.socket.mu.Lock()
 	code := int(ss.socket.lost)
 	ss.socket.mu.Unlock()
-	g.tell(Event{Key: ss.key, Session: ss.id, Tag: ss.Tag(), Cause: presence.CauseLost, Code: code, At: g.cfg.Now()})
+	g.tell(Event{Key: ss.key, Session: ss.id, Tag: ss.Tag(), Cause: presence.CauseLost, Code: code, At: g.Now()})
 	if g.draining.Load() {
 		return // the node's last beat speaks for it
 	}
@@ -325,13 +325,13 @@ func (g *Gateway) lose(ss *Session, cause presence.Cause, at presence.Millis) {
 // drop forgets ss, whose login failed; the store may have taken it.
 func (g *Gateway) drop(ss *Session) {
 	if g.takeOver(ss) {
-		g.endings.add(g.offline(ss, presence.CauseLost, g.cfg.Now()))
+		g.endings.add(g.offline(ss, presence.CauseLost, g.Now()))
 	}
 }
 
 func (g *Gateway) online(ss *Session, at presence.Millis) presence.Report {
 	return presence.Report{
-		App: ss.key.App, Peer: ss.key.Peer, Source: presence.SourceGateway, Session: ss.id, Node: g.cfg.Node,
+		App: ss.key.App, Peer: ss.key.Peer, Source: presence.SourceGateway, Session: ss.id, Node: g.Node,
 		Device: ss.platform, Kind: presence.KindOnline, At: at, Incarnation: ss.Start(), Hold: g.cfg.Hold,
 	}
 }

@@ -122,7 +122,7 @@ func (s *Socket) close(code int, reason string, cause presence.Cause) {
 	s.state = socketClosing
 	s.idle = s.g.mono() + closeWait
 	s.mu.Unlock()
-	s.endSessions(cause, s.g.cfg.Now())
+	s.endSessions(cause, s.g.Now())
 	s.g.wheel.add(s, s.g.mono()+closeWait)
 }
 
@@ -172,7 +172,7 @@ func (s *Socket) write(b []byte) {
 		n, err := writeNow(s.raw, b)
 		if err != nil {
 			s.mu.Unlock()
-			s.end(presence.CauseLost, s.g.cfg.Now())
+			s.end(presence.CauseLost, s.g.Now())
 			return
 		}
 		b = b[n:]
@@ -185,7 +185,7 @@ func (s *Socket) write(b []byte) {
 		s.lost = frame.ClosePolicy
 		s.mu.Unlock()
 		s.g.Refuse(RefusedSlow)
-		s.end(presence.CauseLost, s.g.cfg.Now())
+		s.end(presence.CauseLost, s.g.Now())
 		return
 	}
 	s.out = append(s.out, b...)
@@ -224,7 +224,7 @@ func (s *Socket) flush() {
 				if errors.Is(err, errDeadline) {
 					s.g.Refuse(RefusedSlow)
 				}
-				s.end(presence.CauseLost, s.g.cfg.Now())
+				s.end(presence.CauseLost, s.g.Now())
 				return
 			}
 			b = b[n:]
@@ -324,7 +324,7 @@ func (s *Socket) closed(state socketState, payload []byte) error {
 	if state == socketOpen {
 		s.write(frame.AppendClose(nil, code, ""))
 	}
-	s.end(presence.CauseLost, s.g.cfg.Now())
+	s.end(presence.CauseLost, s.g.Now())
 	return errOver
 }
 
@@ -355,7 +355,7 @@ func (s *Socket) check(now time.Duration) time.Duration {
 		return 0
 	case socketClosing:
 		if now >= idle {
-			s.end(presence.CauseLost, cfg.Now())
+			s.end(presence.CauseLost, s.g.Now())
 			return 0
 		}
 		return idle
@@ -369,7 +369,7 @@ func (s *Socket) check(now time.Duration) time.Duration {
 		s.mu.Lock()
 		s.lost = closeReadTimeout
 		s.mu.Unlock()
-		last := cfg.Now().Add(time.Duration(s.heard.Load()) - now)
+		last := s.g.Now().Add(time.Duration(s.heard.Load()) - now)
 		s.endSessions(presence.CauseExpired, last)
 		s.Close(closeReadTimeout, "READ_TIMEOUT")
 		return 0

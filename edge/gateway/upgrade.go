@@ -24,7 +24,7 @@ type Upgrade struct {
 
 // Upgrade makes a socket of r. When it could not, it has answered and counted.
 func (g *Gateway) Upgrade(w http.ResponseWriter, r *http.Request, u Upgrade) {
-	address := g.cfg.Address(r)
+	address := g.Address(r)
 	foreign := !g.cfg.mayConnect(r)
 	switch {
 	case frame.Check(r) != nil:
@@ -43,7 +43,7 @@ func (g *Gateway) Upgrade(w http.ResponseWriter, r *http.Request, u Upgrade) {
 	default:
 		conn, early, err := frame.Accept(w, r, u.Subprotocol)
 		if err != nil {
-			g.cfg.Log.Debug("a handshake broke off", "err", err)
+			g.Log.Debug("a handshake broke off", "err", err)
 			return
 		}
 		g.Serve(conn, early, address, foreign, u)
@@ -57,6 +57,11 @@ func (g *Gateway) refuse(w http.ResponseWriter, kind Refusal, status int, text s
 
 // Serve takes over a connection whose handshake is done, with the bytes that were read beyond it.
 func (g *Gateway) Serve(conn net.Conn, early []byte, address netip.Addr, foreign bool, u Upgrade) {
+	if guard, ok := conn.(interface{ Detach() (net.Conn, []byte) }); ok {
+		var left []byte
+		conn, left = guard.Detach()
+		early = append(early, left...)
+	}
 	now := g.mono()
 	s := &Socket{g: g, conn: conn, handler: u.Handler, remote: address, foreign: foreign, op: frame.Binary, born: now, idle: now, fd: -1}
 	s.tooBig = int32(u.TooBig)
@@ -75,7 +80,7 @@ func (g *Gateway) Serve(conn net.Conn, early []byte, address netip.Addr, foreign
 		return
 	}
 	if g.closing.Load() {
-		s.end(presence.CauseLost, g.cfg.Now())
+		s.end(presence.CauseLost, g.Now())
 		return
 	}
 	if g.poll != nil {

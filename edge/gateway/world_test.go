@@ -43,6 +43,9 @@ type settings struct {
 	rtm     func(*rtm.Config)
 	store   presence.Store
 	clock   presence.Millis
+	node    presence.NodeID
+	shared  bool
+	events  func(gateway.Event)
 }
 
 // newStore returns a store in memory that ends with the test.
@@ -71,13 +74,19 @@ func newWorld(t testing.TB, s settings) *world {
 	}
 	w.clock.Store(int64(s.clock))
 	w.svc = presence.NewService(s.store, presence.DefaultConfig())
-	cfg := gateway.DefaultConfig("node-1")
-	cfg.Now = func() presence.Millis { return presence.Millis(w.clock.Add(1)) }
+	cfg := gateway.DefaultConfig()
 	cfg.ConnectRate = 0
 	if s.gateway != nil {
 		s.gateway(&cfg)
 	}
-	gw, err := gateway.New(w.svc, cfg)
+	deps := gateway.Deps{
+		Service: w.svc, Node: "node-1", Shared: s.shared, Events: s.events,
+		Now: func() presence.Millis { return presence.Millis(w.clock.Add(1)) },
+	}
+	if s.node != "" {
+		deps.Node = s.node
+	}
+	gw, err := gateway.New(cfg, deps)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -166,7 +175,9 @@ func (w *world) tryDial(proto string, header http.Header) (*client, error) {
 	return &client{w.t, conn, proto}, nil
 }
 
-func (c *client) text() bool { return c.proto != "lc.protobuf2.1" && c.proto != "lc.protobuf2.2" && c.proto != "lc.protobuf2.3" }
+func (c *client) text() bool {
+	return c.proto != "lc.protobuf2.1" && c.proto != "lc.protobuf2.2" && c.proto != "lc.protobuf2.3"
+}
 
 func (c *client) json() bool { return c.proto == "lc.json.1" || c.proto == "lc.json.3" }
 

@@ -69,6 +69,14 @@ func NewConn(c net.Conn, first []byte) *Conn {
 // Unwrap returns the connection below, for whoever must set options of a socket.
 func (c *Conn) Unwrap() net.Conn { return c.Conn }
 
+// Detach returns the connection below and what was read from it that nobody has taken yet. It is for whoever has taken the
+// connection over from its server and wants nothing judged; the guard is of no use afterwards.
+func (c *Conn) Detach() (net.Conn, []byte) {
+	left := slices.Concat(c.ready, c.held)
+	c.ready, c.held = nil, nil
+	return c.Conn, left
+}
+
 // Read implements net.Conn.
 func (c *Conn) Read(p []byte) (int, error) {
 	for {

@@ -68,8 +68,12 @@ func TestMessagesComeWholeHoweverTheyAreSplit(t *testing.T) {
 	wire = append(wire, client(true, 2, []byte(long))...)
 	wire = append(wire, client(true, 10, nil)...)
 	want := []heard{
-		{frame.Binary, "one"}, {frame.Ping, "ping inside"}, {frame.Text, "two"},
-		{frame.Binary, long[:200]}, {frame.Binary, long}, {frame.Pong, ""},
+		{frame.Binary, "one"},
+		{frame.Ping, "ping inside"},
+		{frame.Text, "two"},
+		{frame.Binary, long[:200]},
+		{frame.Binary, long},
+		{frame.Pong, ""},
 	}
 	for _, size := range []int{1, 2, 3, 7, 100, 4096, len(wire)} {
 		r := frame.Reader{Limit: 1 << 20}

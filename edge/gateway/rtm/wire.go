@@ -262,14 +262,14 @@ func (w *wire) denied(s *gateway.Socket, q *request, c code, detail string) {
 }
 
 func (w *wire) unavailable(s *gateway.Socket, q *request, err error) {
-	w.srv.gw.Config().Log.Warn("the store did not answer a command", "err", err)
+	w.srv.gw.Log.Warn("the store did not answer a command", "err", err)
 	w.fail(s, q, q.peerID, codeInternal, "the store did not answer; try again")
 }
 
 func (w *wire) close(s *gateway.Socket, q *request, ss *gateway.Session) {
 	if err := ss.End(s.Context()); err != nil {
 		// The end is told to the store as soon as it answers; the session is over either way.
-		w.srv.gw.Config().Log.Warn("the store did not take a logout; trying again", "err", err)
+		w.srv.gw.Log.Warn("the store did not take a logout; trying again", "err", err)
 	}
 	// Without a code: Java takes one for a session that the server closed.
 	w.send(s, &answer{cmd: cmdSession, op: opClosed, peerID: string(ss.Peer()), i: q.i, service: serviceIM, session: &sessionAnswer{}})
@@ -277,7 +277,7 @@ func (w *wire) close(s *gateway.Socket, q *request, ss *gateway.Session) {
 
 func (w *wire) query(s *gateway.Socket, q *request, ss *gateway.Session) {
 	out := make([]presence.Status, len(q.asked))
-	if err := w.srv.gw.Service().Statuses(s.Context(), ss.Key().App, q.asked, w.srv.gw.Now(), out); err != nil {
+	if err := w.srv.gw.Service.Statuses(s.Context(), ss.Key().App, q.asked, w.srv.gw.Now(), out); err != nil {
 		w.unavailable(s, q, fmt.Errorf("query: %w", err))
 		return
 	}
