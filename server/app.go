@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"rollcall/edge/gateway/rtm"
 	"rollcall/edge/leancloud"
 )
 
@@ -19,6 +20,7 @@ type door struct {
 // doors sends each request to the first door whose prefix its path begins with.
 type doors struct {
 	list    []door
+	sockets http.Handler // takes whatever asks for LeanCloud's realtime protocol, on any path
 	metrics *metrics
 }
 
@@ -28,17 +30,23 @@ func (s *Server) mountApp() (*doors, error) {
 	var err error
 	cfg := s.cfg.LeanCloud
 	cfg.Version, cfg.BodyTimeout = Release, s.cfg.HTTP.BodyTimeout
-	s.dialect, err = leancloud.New(cfg, leancloud.Deps{Service: s.presence, Keys: s.ring, Now: s.clock.Now, Log: s.log})
+	s.dialect, err = leancloud.New(cfg, leancloud.Deps{Service: s.presence, Keys: s.ring, Now: s.clock.Now, Log: s.log, Kicker: s.gateway})
 	if err != nil {
 		return nil, err
 	}
-	return &doors{metrics: s.metrics, list: []door{
+	return &doors{metrics: s.metrics, sockets: s.rtm, list: []door{
+		{name: "route", prefix: "/v1/route", handler: http.HandlerFunc(s.rtm.Route)},
+		{name: "rtm", prefix: rtm.Path, handler: s.rtm},
 		{name: "leancloud", handler: s.dialect},
 	}}, nil
 }
 
 // ServeHTTP answers r.
 func (d *doors) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if rtm.Wants(r) {
+		d.sockets.ServeHTTP(w, r)
+		return
+	}
 	for i := range d.list {
 		o := &d.list[i]
 		if !strings.HasPrefix(r.URL.Path, o.prefix) {

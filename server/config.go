@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"rollcall/edge/gateway"
+	"rollcall/edge/gateway/rtm"
 	"rollcall/edge/leancloud"
 	"rollcall/presence"
 	"rollcall/store/embedded"
@@ -34,6 +36,8 @@ type Config struct {
 	Presence  presence.Config
 	Embedded  embedded.Config
 	LeanCloud leancloud.Config `config:"leancloud"`
+	Gateway   gateway.Config
+	RTM       rtm.Config `config:"rtm"`
 
 	// Apps are the tenants, each with its own keys. When none is written here nor in the environment, an app with fresh
 	// keys is made at the first start and kept in the data directory.
@@ -98,6 +102,8 @@ func DefaultConfig() Config {
 		Embedded: embedded.DefaultConfig(),
 
 		LeanCloud: leancloud.DefaultConfig(),
+		Gateway:   gateway.DefaultConfig(),
+		RTM:       rtm.DefaultConfig(),
 	}
 }
 
@@ -115,6 +121,9 @@ func (c *Config) Validate() error {
 	}
 	if c.HTTP.MaxHeader < 4<<10 || c.HTTP.MaxHeader > 1<<20 {
 		errs = append(errs, errors.New("http.max_header is not between 4KiB and 1MiB"))
+	}
+	if c.RTM.TokenLife > c.Gateway.Kicked || c.RTM.SignatureLife > c.Gateway.Kicked {
+		errs = append(errs, errors.New("gateway.kicked is shorter than rtm.token_life or rtm.signature_life; a kick must outlive them"))
 	}
 	if c.HTTP.HeaderTimeout > c.HTTP.BodyTimeout {
 		errs = append(errs, errors.New("http.header_timeout is longer than http.body_timeout, which covers it"))

@@ -102,6 +102,8 @@ func check(l *configload.Loader, cfg *Config) {
 	l.Check("presence", cfg.Presence.Validate())
 	l.Check("embedded", cfg.Embedded.Validate())
 	l.Check("leancloud", cfg.LeanCloud.Validate())
+	l.Check("gateway", cfg.Gateway.Validate())
+	l.Check("rtm", cfg.RTM.Validate())
 	first := map[string]int{}
 	for i := range cfg.Apps {
 		a := &cfg.Apps[i]

@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"time"
 
+	"rollcall/edge/gateway"
+	"rollcall/edge/gateway/rtm"
 	"rollcall/edge/leancloud"
 	"rollcall/internal/credentials"
 	"rollcall/presence"
@@ -36,6 +38,8 @@ type Server struct {
 	metrics  *metrics
 	doors    *doors
 	dialect  *leancloud.Handler
+	gateway  *gateway.Gateway
+	rtm      *rtm.Server
 	rates    *rates
 
 	phase   atomic.Int32
@@ -92,6 +96,9 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	s.presence.StandStill(min(s.store.lastAlive, now), now)
 	s.rates = newRates()
 	s.metrics = newMetrics(s)
+	if err := s.openGateway(); err != nil {
+		return err
+	}
 	if s.doors, err = s.mountApp(); err != nil {
 		return err
 	}
@@ -116,6 +123,7 @@ func (s *Server) Stop(ctx context.Context) {
 	if s.phase.Swap(phaseStopping) == phaseStopping {
 		return
 	}
+	s.drain(ctx)
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.HTTP.StopTimeout)
 	defer cancel()
 	for i := len(s.undo) - 1; i >= 0; i-- {

@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"time"
 
+	"rollcall/edge/gateway"
 	"rollcall/presence"
 )
 
@@ -27,10 +28,11 @@ type Status struct {
 	Changes int64            `json:"changes"`
 	Expired map[string]int64 `json:"expired"`
 
-	Store      StoreStatus `json:"store"`
-	HeapBytes  uint64      `json:"heap_bytes"`
-	Goroutines int         `json:"goroutines"`
-	LogDropped int64       `json:"log_lines_dropped"`
+	Gateway    gateway.Stats `json:"gateway"`
+	Store      StoreStatus   `json:"store"`
+	HeapBytes  uint64        `json:"heap_bytes"`
+	Goroutines int           `json:"goroutines"`
+	LogDropped int64         `json:"log_lines_dropped"`
 }
 
 // AppStatus counts the peers of one app.
@@ -89,6 +91,7 @@ func (s *Server) Status(ctx context.Context) Status {
 		}
 		st.Apps = append(st.Apps, AppStatus{ID: a.ID, Online: c.Online, Known: c.Known, Today: c.Today})
 	}
+	st.Gateway = s.gateway.Stats()
 	total := s.counted()
 	st.Queries, st.IDs, st.Changes = total.Queries, total.IDs, total.Changes
 	for _, c := range expiryCauses {

@@ -14,6 +14,7 @@ type openedStore struct {
 	presence.Store
 	name      string // for people: "on disk"
 	where     string
+	shared    bool                    // other nodes write to it too
 	lastAlive presence.Millis         // when it surely heard renewals for the last time
 	counts    func() map[string]int64 // by names of its own
 	trouble   func() string           // why reports cannot be kept now; empty when they can

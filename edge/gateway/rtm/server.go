@@ -11,6 +11,7 @@ import (
 	"rollcall/edge/gateway"
 	"rollcall/edge/gateway/frame"
 	"rollcall/internal/credentials"
+	"rollcall/presence"
 )
 
 // Config are the settings of a [Server].
@@ -40,21 +41,19 @@ func DefaultConfig() Config {
 // maxQueryIDs is the most that QueryIDs may be: as many as any other door answers.
 const maxQueryIDs = 10_000
 
-// Validate returns what is wrong with c, all of it, or nil. kicked is how long the gateway remembers a kick.
-func (c *Config) Validate(kicked time.Duration) error {
+// Validate returns every setting out of range, joined; each begins with its key.
+func (c *Config) Validate() error {
 	var all []error
-	wrong := func(bad bool, format string, args ...any) {
-		if bad {
-			all = append(all, fmt.Errorf("rtm: "+format, args...))
+	check := func(ok bool, format string, args ...any) {
+		if !ok {
+			all = append(all, fmt.Errorf(format, args...))
 		}
 	}
-	wrong(c.TokenLife < time.Minute || c.TokenLife > kicked, "token life %v is not between a minute and %v, for which kicks are remembered", c.TokenLife, kicked)
-	wrong(c.SignatureLife <= 0 || c.SignatureLife > kicked, "signature life %v is not between 0 and %v, for which kicks are remembered", c.SignatureLife, kicked)
-	wrong(c.QueryIDs < 1 || c.QueryIDs > maxQueryIDs, "query ids %d is not between 1 and %d", c.QueryIDs, maxQueryIDs)
-	wrong(c.RouteTTL < time.Second, "route ttl %v is shorter than a second", c.RouteTTL)
-	if c.PublicURL != "" {
-		wrong(!validPublic(c.PublicURL), "public url %q is not a ws:// or wss:// URL without a query", c.PublicURL)
-	}
+	check(c.TokenLife >= time.Minute && c.TokenLife <= presence.MaxLease, "token_life is %v, not between 1m and %v", c.TokenLife, presence.MaxLease)
+	check(c.SignatureLife >= time.Minute && c.SignatureLife <= presence.MaxLease, "signature_life is %v, not between 1m and %v", c.SignatureLife, presence.MaxLease)
+	check(c.QueryIDs >= 1 && c.QueryIDs <= maxQueryIDs, "query_ids is %d, not between 1 and %d", c.QueryIDs, maxQueryIDs)
+	check(c.RouteTTL >= time.Second && c.RouteTTL <= 7*24*time.Hour, "route_ttl is %v, not between 1s and 7d", c.RouteTTL)
+	check(c.PublicURL == "" || validPublic(c.PublicURL), "public_url is %.80q, not a ws:// or wss:// URL without a query", c.PublicURL)
 	return errors.Join(all...)
 }
 
@@ -71,8 +70,12 @@ type Server struct {
 
 // New returns a server for the apps of ring.
 func New(gw *gateway.Gateway, ring *credentials.Keyring, cfg Config) (*Server, error) {
-	if err := cfg.Validate(gw.Config().Kicked); err != nil {
-		return nil, err
+	err := cfg.Validate()
+	if kicked := gw.Config().Kicked; cfg.TokenLife > kicked || cfg.SignatureLife > kicked {
+		err = errors.Join(err, fmt.Errorf("tokens or signatures live longer than a kick is remembered, %v", kicked))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("rtm settings: %w", err)
 	}
 	s := &Server{cfg: cfg, gw: gw, ring: ring}
 	_, _ = rand.Read(s.random[:]) // never fails
