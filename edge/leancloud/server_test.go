@@ -27,12 +27,18 @@ type testServer struct {
 	*httptest.Server
 	Handler *leancloud.Handler
 	Store   *embedded.Store
+	Service *presence.Service
 	now     atomic.Int64
 }
 
 func start(t testing.TB, cfg leancloud.Config) *testServer {
 	t.Helper()
-	s := build(t, cfg, nil)
+	return startWith(t, cfg, nil)
+}
+
+func startWith(t testing.TB, cfg leancloud.Config, kicker leancloud.Kicker) *testServer {
+	t.Helper()
+	s := build(t, cfg, kicker)
 	s.Server = httptest.NewServer(s.Handler)
 	t.Cleanup(s.Close)
 	return s
@@ -53,8 +59,9 @@ func build(t testing.TB, cfg leancloud.Config, kicker leancloud.Kicker) *testSer
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.Store.Close() })
+	s.Service = presence.NewService(s.Store, presence.DefaultConfig())
 	s.Handler, err = leancloud.New(cfg, leancloud.Deps{
-		Service: presence.NewService(s.Store, presence.DefaultConfig()), Keys: ring, Kicker: kicker,
+		Service: s.Service, Keys: ring, Kicker: kicker,
 		Now: func() presence.Millis { return presence.Millis(s.now.Load()) },
 		Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	})

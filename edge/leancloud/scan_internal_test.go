@@ -1,0 +1,53 @@
+package leancloud
+
+import (
+	"bytes"
+	"testing"
+)
+
+func seedBodies(f *testing.F) {
+	for _, s := range []string{
+		`{"peerIds":["a","b"]}`, `{"peerIds":[]}`, ` { "peerIds" : [ "a" , "汤" ] } `, `{"peerIds":["a",]}`, `{"peerIds":["\u0061"]}`,
+		`{"peerIds":["abcdefgh","ijklmnopq\"",1,-0]}`, `{"peerIds":"a"}`, "{\"peerIds\":[\"\xff\"]}", `{"peerIds":["a"],"peerIds":["b"]}`,
+		`{"peerId":"p","closeCode":"2","tag":"t","reconnect":true}`, `[1]`, `5`, ``, `{"peerIds":["a"]}x`, "{\"peerIds\":[\"a\x1fb\"]}",
+	} {
+		f.Add([]byte(s))
+	}
+}
+
+// FuzzScan: what the hand-written reader accepts, encoding/json reads in the same way.
+func FuzzScan(f *testing.F) {
+	seedBodies(f)
+	h := &Handler{cfg: DefaultConfig()}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		ids, ok := scanIDs(body, nil, h.cfg.MaxIDs)
+		if !ok {
+			return
+		}
+		p, fail := h.parse(body, false)
+		if fail != nil {
+			t.Fatalf("%q was scanned, but: %s", body, fail.text)
+		}
+		slow, fail := listIDs(p["peerIds"], nil, h.cfg.MaxIDs, "peerIds")
+		if fail != nil || len(slow) != len(ids) || len(p) != 1 {
+			t.Fatalf("%q: scanned %q, listed %q, %v", body, ids, slow, fail)
+		}
+		for i := range ids {
+			if !bytes.Equal(ids[i], slow[i]) {
+				t.Fatalf("%q: scanned %q, listed %q", body, ids, slow)
+			}
+		}
+	})
+}
+
+// The plain shapes that SDKs send must be scanned, or the hot path is not hot.
+func TestPlainShapesAreScanned(t *testing.T) {
+	for _, s := range []string{
+		`{"peerIds":["a","b"]}`, `{"peerIds": ["a", "b"]}`, "{\n  \"peerIds\": [\n    \"a\",\n    \"汤姆\"\n  ]\n}\n", `{"peerIds":[]}`,
+		`{"peerIds":["exactly8","and-sixteen-here","longer-than-sixteen-bytes"]}`,
+	} {
+		if _, ok := scanIDs([]byte(s), nil, 10); !ok {
+			t.Errorf("%s is left to encoding/json", s)
+		}
+	}
+}
