@@ -95,3 +95,9 @@ func (p *app) counts(now presence.Millis, rules *presence.Rules) presence.Counts
 	defer p.mu.Unlock()
 	return presence.Counts{Online: p.online, Known: p.known, Today: p.days[day]}
 }
+
+func (a *apps) at(num uint32) *app {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.list[num]
+}

@@ -50,6 +50,7 @@ type group struct {
 	byHash  map[uint64]int32 // latest entry, when there are many
 	state   presence.State
 	packed  []byte
+	used    []*app          // by the entries
 	time    presence.Millis // the latest of the ops
 	added   int64           // bytes of peers not known before
 }
@@ -61,7 +62,7 @@ func (g *group) reset() {
 	clear(g.entries)
 	g.entries, g.time, g.added = g.entries[:0], 0, 0
 	clear(g.byHash)
-	if cap(g.buf) > 1<<20 {
+	if cap(g.buf) > 2*maxGroup {
 		g.buf = nil
 	}
 	g.buf = g.buf[:0]

@@ -70,6 +70,20 @@ func (x *index) hash(app uint32, peer string) uint64 {
 	return maphash.String(x.seed, peer) ^ mix(app)
 }
 
+func (x *index) hashBytes(app uint32, peer []byte) uint64 {
+	return maphash.Bytes(x.seed, peer) ^ mix(app)
+}
+
+// reserve makes the tables wide enough for so many peers.
+func (x *index) reserve(peers int64) {
+	homes := uint32(peers/shards*4/3) + minTable
+	for i := range x.shards {
+		sh := &x.shards[i]
+		sh.view.Store(&view{table: make([]uint64, homes+spill), homes: homes, arena: sh.view.Load().arena})
+		x.account(sh)
+	}
+}
+
 func (x *index) shard(h uint64) *shard { return &x.shards[h%shards] }
 
 func tagOf(h uint64) uint32 { return uint32(h >> 32) }

@@ -17,6 +17,9 @@ import (
 // A record is written once and never changed.
 const longKey = 255
 
+// maxState bounds one packed state, in bytes.
+const maxState = 2 << 20
+
 // recordSize returns how many bytes a record takes.
 func recordSize(app uint32, peer string, packed []byte) int {
 	n := 1 + uvarintLen(uint64(app)) + len(peer) + uvarintLen(uint64(len(packed))) + len(packed)

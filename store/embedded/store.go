@@ -33,6 +33,8 @@ type Store struct {
 	merging sync.Mutex // held while merges run, taken after writer
 	group   group
 
+	snapshots sync.Mutex // one at a time; taken before writer
+
 	queue queue
 	log   *log // nil: memory only
 	stats counters
@@ -41,7 +43,8 @@ type Store struct {
 type listener struct{ fn func([]presence.Key) }
 
 var (
-	_ presence.Store = (*Store)(nil)
+	_ presence.Store   = (*Store)(nil)
+	_ presence.Settler = (*Store)(nil)
 
 	errClosed = fmt.Errorf("%w: the store is closed", presence.ErrUnavailable)
 )

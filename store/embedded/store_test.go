@@ -2,6 +2,7 @@ package embedded_test
 
 import (
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -32,4 +33,34 @@ func TestStoreInMemory(t *testing.T) {
 	storetest.Run(t, func(t testing.TB) storetest.Harness {
 		return storetest.Harness{Store: open(t, embedded.Config{})}
 	})
+}
+
+func TestStoreOnDisk(t *testing.T) {
+	storetest.Run(t, func(t testing.TB) storetest.Harness {
+		return onDisk(t, embedded.Config{Path: t.TempDir(), SegmentSize: 64 << 10})
+	})
+}
+
+func TestStoreOnDiskSyncedInIntervals(t *testing.T) {
+	storetest.Run(t, func(t testing.TB) storetest.Harness {
+		return onDisk(t, embedded.Config{Path: t.TempDir(), Sync: embedded.SyncInterval, SyncEvery: 5 * time.Millisecond})
+	})
+}
+
+// onDisk is a harness whose store comes back from its directory.
+func onDisk(t testing.TB, cfg embedded.Config) storetest.Harness {
+	s := open(t, cfg)
+	again := func(now presence.Millis) presence.Store {
+		t.Helper()
+		if err := s.Close(); err != nil {
+			t.Errorf("close: %v", err)
+		}
+		var err error
+		if s, err = embedded.Open(cfg, now); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { s.Close() })
+		return s
+	}
+	return storetest.Harness{Store: s, Reopen: again}
 }

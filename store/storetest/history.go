@@ -87,6 +87,9 @@ func drawStep(d draw, restarts bool) step {
 	case k == 11:
 		return step{kind: "jump", pass: []time.Duration{8 * 24 * time.Hour, -2 * time.Second}[d(2, "jump")]}
 	}
+	if d(4, "restart") > 0 {
+		return step{kind: "sweep"}
+	}
 	return step{kind: "restart"}
 }
 
@@ -333,7 +336,7 @@ func histories(b *bench) {
 	rapid.Check(b.T, func(t *rapid.T) {
 		p.wipe(t)
 		d := func(n int, what string) int { return rapid.IntRange(0, n-1).Draw(t, what) }
-		for range rapid.IntRange(1, 40).Draw(t, "steps") {
+		for range rapid.IntRange(1, 25).Draw(t, "steps") {
 			s := drawStep(d, p.h.Reopen != nil)
 			if err := p.play(s); err != nil {
 				t.Fatalf("%s: %v", s.kind, err)

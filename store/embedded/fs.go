@@ -1,0 +1,146 @@
+package embedded
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+)
+
+// FS is the file system under a store, so that tests can make every call of it fail.
+type FS interface {
+	// MkdirAll makes a directory and those above it.
+	MkdirAll(dir string) error
+	// Lock takes the lock file name for this process; it fails with an error matching ErrInUse when another has it.
+	Lock(name string) (io.Closer, error)
+	// List returns the names in a directory.
+	List(dir string) ([]string, error)
+	// Create makes an empty file and opens it for writing; what was there is gone.
+	Create(name string) (File, error)
+	// Open opens a regular file for reading and writing; anything else by that name is refused.
+	Open(name string) (File, error)
+	Rename(from, to string) error
+	Remove(name string) error
+	// SyncDir makes the names in a directory durable.
+	SyncDir(dir string) error
+}
+
+// A File is an open file of an [FS].
+type File interface {
+	io.ReaderAt
+	io.WriterAt
+	io.Closer
+	// Sync makes what was written durable.
+	Sync() error
+	// Allocate reserves the first size bytes on disk; they read as zero.
+	Allocate(size int64) error
+	Truncate(size int64) error
+	Size() (int64, error)
+}
+
+// ErrInUse: another process has the directory open.
+var ErrInUse = errors.New("in use by another process")
+
+// OS is the real file system.
+type OS struct{}
+
+const (
+	filePerm = 0o600
+	dirPerm  = 0o700
+)
+
+// MkdirAll implements [FS].
+func (OS) MkdirAll(dir string) error { return os.MkdirAll(dir, dirPerm) }
+
+// Lock implements [FS]. The kernel lets go of the lock when the process ends, however it ends.
+func (OS) Lock(name string) (io.Closer, error) {
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, filePerm)
+	if err != nil {
+		return nil, err
+	}
+	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	if err == nil {
+		return f, nil
+	}
+	f.Close()
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		err = ErrInUse
+	}
+	return nil, &fs.PathError{Op: "lock", Path: name, Err: err}
+}
+
+// List implements [FS].
+func (OS) List(dir string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	names := make([]string, len(entries))
+	for i, e := range entries {
+		names[i] = e.Name()
+	}
+	return names, nil
+}
+
+// Create implements [FS].
+func (OS) Create(name string) (File, error) {
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_TRUNC|syscall.O_NOFOLLOW, filePerm)
+	return osFile{f}, err
+}
+
+// Open implements [FS].
+func (OS) Open(name string) (File, error) {
+	// O_NONBLOCK so that a FIFO by that name does not hang the start.
+	f, err := os.OpenFile(name, os.O_RDWR|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = &fs.PathError{Op: "open", Path: name, Err: fmt.Errorf("not a regular file, but %v", info.Mode().Type())}
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return osFile{f}, nil
+}
+
+// Rename implements [FS].
+func (OS) Rename(from, to string) error { return os.Rename(from, to) }
+
+// Remove implements [FS].
+func (OS) Remove(name string) error { return os.Remove(name) }
+
+// SyncDir implements [FS].
+func (OS) SyncDir(dir string) error {
+	d, err := os.Open(filepath.Clean(dir))
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+type osFile struct{ *os.File }
+
+func (f osFile) Size() (int64, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	return info.Size(), nil
+}
+
+// zeroFill reserves space where the system has no call for it.
+func zeroFill(f File, size int64) error {
+	zeros := make([]byte, 1<<20)
+	for off := int64(0); off < size; off += int64(len(zeros)) {
+		if _, err := f.WriteAt(zeros[:min(size-off, int64(len(zeros)))], off); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,36 @@
+package embedded
+
+import (
+	"io/fs"
+	"syscall"
+)
+
+// Sync implements [File]: the data and the length, not the times of the file.
+func (f osFile) Sync() error {
+	for {
+		err := syscall.Fdatasync(int(f.Fd()))
+		if err == syscall.EINTR {
+			continue
+		}
+		if err != nil {
+			return &fs.PathError{Op: "fdatasync", Path: f.Name(), Err: err}
+		}
+		return nil
+	}
+}
+
+// Allocate implements [File].
+func (f osFile) Allocate(size int64) error {
+	for {
+		err := syscall.Fallocate(int(f.Fd()), 0, 0, size)
+		switch err {
+		case nil:
+			return nil
+		case syscall.EINTR:
+			continue
+		case syscall.EOPNOTSUPP:
+			return zeroFill(f, size)
+		}
+		return &fs.PathError{Op: "fallocate", Path: f.Name(), Err: err}
+	}
+}

@@ -1,0 +1,440 @@
+package embedded
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"rollcall/presence"
+)
+
+// openLog reads what the directory holds and begins a new segment.
+func (s *Store) openLog(now presence.Millis) error {
+	start := time.Now()
+	l, err := lockLog(&s.cfg)
+	if err != nil {
+		return err
+	}
+	s.log = l
+	r := &recovery{s: s, log: l, grace: now.Add(s.cfg.Grace)}
+	err = r.load()
+	if err == nil {
+		err = s.beginLog()
+	}
+	if err != nil {
+		return errors.Join(err, l.lock.Close())
+	}
+	s.stats.loaded = time.Since(start)
+	l.goroutine.Add(2)
+	go s.commit()
+	go s.keep()
+	return nil
+}
+
+func lockLog(cfg *Config) (*log, error) {
+	l := &log{dir: cfg.Path, fs: cfg.FS, stop: make(chan struct{}), wake: make(chan struct{}, 1)}
+	if err := l.fs.MkdirAll(l.dir); err != nil {
+		return nil, err
+	}
+	lock, err := l.fs.Lock(l.path(lockName))
+	if err != nil {
+		return nil, err
+	}
+	l.lock = lock
+	return l, nil
+}
+
+// beginLog begins the segment after the last. A disk that is full does not keep the store from starting: it answers, and
+// takes reports when there is room.
+func (s *Store) beginLog() error {
+	err := s.log.begin(s.log.number+1, s.cfg.SegmentSize)
+	if err != nil && full(err) {
+		s.fail(err, false)
+		return nil
+	}
+	return err
+}
+
+// A recovery reads the files of a store into its index. Damage ends it with an error, unless mend is set: then it is noted, and what
+// can be read is read.
+type recovery struct {
+	s     *Store
+	log   *log
+	grace presence.Millis
+	mend  *Report
+	state presence.State
+	names []string
+	top   uint64 // the greatest revision seen
+}
+
+// damaged notes or returns damage.
+func (r *recovery) damaged(name string, off int64, format string, args ...any) error {
+	return r.damage(&DamageError{File: name, Offset: off, What: fmt.Sprintf(format, args...)})
+}
+
+func (r *recovery) damage(d *DamageError) error {
+	if r.mend == nil {
+		return d
+	}
+	r.mend.Damage = append(r.mend.Damage, d)
+	return nil
+}
+
+// soften notes damage that err is and returns any other error.
+func (r *recovery) soften(err error) error {
+	var d *DamageError
+	if errors.As(err, &d) {
+		return r.damage(d)
+	}
+	return err
+}
+
+func (r *recovery) load() error {
+	l := r.log
+	names, err := l.fs.List(l.dir)
+	if err != nil {
+		return err
+	}
+	r.names = names
+	m, err := r.readManifest()
+	if err != nil {
+		return err
+	}
+	segments := numbered(names, logName)
+	if m == nil {
+		m, err = r.withoutManifest(segments)
+		if err != nil {
+			return err
+		}
+	}
+	r.s.floor.Store(m.Floor)
+	r.s.alive.Store(int64(m.Time))
+	r.s.index.reserve(m.Peers)
+	for i := range m.Sections {
+		if err := r.readSection(m, i); err != nil {
+			return err
+		}
+	}
+	l.snap.number = m.Snapshot
+	l.snap.at = m.Time
+	for _, sec := range m.Sections {
+		l.snap.bytes += sec.Bytes
+	}
+	if err := r.readSegments(m, segments); err != nil {
+		return err
+	}
+	if r.mend != nil {
+		// What was lost may have been greater.
+		r.s.floor.Store(max(r.s.floor.Load(), r.top))
+		return nil
+	}
+	return r.tidy(m)
+}
+
+// tidy removes what an interrupted step left behind.
+func (r *recovery) tidy(m *manifest) error {
+	for _, n := range r.names {
+		if n == spareName || n == spareName+tempSuffix || n == manifestName+tempSuffix {
+			if err := r.log.fs.Remove(r.log.path("%s", n)); err != nil {
+				return err
+			}
+		}
+	}
+	return r.log.sweep(m)
+}
+
+// withoutManifest says what there must be when no snapshot was ever taken: the log from its first segment on.
+func (r *recovery) withoutManifest(segments []uint32) (*manifest, error) {
+	m := &manifest{Segment: 1, Sequence: 1}
+	sections := slices.ContainsFunc(r.names, func(n string) bool { return strings.HasPrefix(n, "snap-") })
+	if len(segments) > 0 && segments[0] == 1 || len(segments) == 0 && !sections {
+		return m, nil
+	}
+	if err := r.damaged(r.log.path(manifestName), 0, "it is missing, and the log does not reach back to its beginning"); err != nil {
+		return nil, err
+	}
+	// Mending: take the latest snapshot there is, and the whole log.
+	for _, n := range r.names {
+		var number, section uint32
+		if parseName(n, sectionName, &number, &section) {
+			m.Snapshot = max(m.Snapshot, number)
+		}
+	}
+	for slices.Contains(r.names, fmt.Sprintf(sectionName, m.Snapshot, len(m.Sections))) {
+		m.Sections = append(m.Sections, sectionInfo{})
+	}
+	m.Segment, m.Sequence = 0, 0
+	return m, nil
+}
+
+func (r *recovery) readManifest() (*manifest, error) {
+	if !slices.Contains(r.names, manifestName) {
+		return nil, nil
+	}
+	name := r.log.path(manifestName)
+	f, err := r.log.fs.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	fr, _, err := openFrames(f, name, kindManifest, 0)
+	if err != nil {
+		return nil, r.soften(err)
+	}
+	text, err := fr.read()
+	if err == nil && fr.off < fr.size {
+		return nil, r.damaged(name, fr.off, "something follows its end")
+	}
+	if errors.Is(err, errBadFrame) || err == io.EOF {
+		return nil, r.damaged(name, headerSize, "its checksum does not match")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", name, err)
+	}
+	m := &manifest{}
+	if err := json.Unmarshal(text, m); err != nil {
+		return nil, r.damaged(name, headerSize, "its checksum matches, but it cannot be read: %v", err)
+	}
+	return m, nil
+}
+
+func (r *recovery) readSection(m *manifest, i int) error {
+	name := r.log.path(sectionName, m.Snapshot, i)
+	if !slices.Contains(r.names, fmt.Sprintf(sectionName, m.Snapshot, i)) {
+		return r.damaged(name, 0, "it is missing")
+	}
+	f, err := r.log.fs.Open(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	fr, h, err := openFrames(f, name, kindSection, uint32(i))
+	if err != nil {
+		return r.soften(err)
+	}
+	want := m.Sections[i]
+	if r.mend == nil && (h.salt != want.Salt || fr.size != want.Bytes) {
+		return r.damaged(name, min(fr.size, want.Bytes), "it has %d bytes and mark %x; the manifest says %d and %x", fr.size, h.salt, want.Bytes, want.Salt)
+	}
+	if err := r.readFrames(fr); err != nil {
+		return err
+	}
+	if fr.off < fr.size {
+		if err := r.skip(fr); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// skip says that what follows is damaged; when mending, it goes on behind it.
+func (r *recovery) skip(fr *frameReader) error {
+	for {
+		if err := r.damaged(fr.name, fr.off, "the checksum of a frame does not match"); err != nil {
+			return err
+		}
+		rest := make([]byte, fr.size-fr.off)
+		if n, err := fr.file.ReadAt(rest, fr.off); n < len(rest) && err != io.EOF {
+			return fmt.Errorf("read %s: %w", fr.name, err)
+		}
+		i := fr.resync(rest, 1)
+		if i < 0 {
+			r.mend.lost(rest)
+			return nil
+		}
+		r.mend.lost(rest[:i])
+		fr.off += int64(i)
+		fr.next = sequenceOf(rest[i:])
+		if err := r.readFrames(fr); err != nil {
+			return err
+		}
+		t, _, err := fr.tail()
+		if err != nil {
+			return fmt.Errorf("read %s: %w", fr.name, err)
+		}
+		if t == tailZero {
+			return nil
+		}
+	}
+}
+
+// readFrames takes frames until one is bad or the file ends; the caller looks at what follows.
+func (r *recovery) readFrames(fr *frameReader) error {
+	for {
+		at := fr.off
+		payload, err := fr.read()
+		switch {
+		case err == io.EOF || errors.Is(err, errBadFrame):
+			return nil
+		case err != nil:
+			return fmt.Errorf("read %s at offset %d: %w", fr.name, at, err)
+		}
+		now, err := decodePayload(payload, r.restore)
+		if err != nil {
+			if err := r.damaged(fr.name, at, "%v", err); err != nil {
+				return err
+			}
+			r.mend.lost(payload)
+			continue
+		}
+		r.s.alive.Store(max(r.s.alive.Load(), int64(now)))
+	}
+}
+
+// restore takes a state when it is newer than what is known.
+func (r *recovery) restore(id presence.AppID, peer, packed []byte) error {
+	s := r.s
+	rev := presence.Rev(packed)
+	r.top = max(r.top, rev)
+	a := s.apps.intern(id)
+	h := s.index.hashBytes(a.num, peer)
+	var was standing
+	_, rec, known := find(s.index.shard(h).view.Load(), tagOf(h), a.num, peer)
+	if known {
+		_, _, old, _ := split(rec)
+		if presence.Rev(old) >= rev {
+			return nil
+		}
+		if err := r.state.Unpack(old); err != nil {
+			return err
+		}
+		was = standing{r.state.Status, r.state.Day}
+	}
+	st := &r.state
+	if err := st.Unpack(packed); err != nil {
+		return err
+	}
+	if st.Forgotten() {
+		s.floor.Store(max(s.floor.Load(), rev))
+		a.count(was, standing{})
+		s.index.remove(h, a.num, string(peer))
+		return nil
+	}
+	for i := range st.Sessions {
+		if ss := &st.Sessions[i]; ss.Node != "" && !ss.Ended && s.nodes.byID[ss.Node] == nil {
+			s.nodes.byID[ss.Node] = &node{until: r.grace}
+		}
+	}
+	a.count(was, standing{st.Status, st.Day})
+	s.index.put(h, a.num, string(peer), packed)
+	return nil
+}
+
+// readSegments replays the log from the manifest's segment on.
+func (r *recovery) readSegments(m *manifest, numbers []uint32) error {
+	l := r.log
+	i, _ := slices.BinarySearch(numbers, m.Segment)
+	numbers = numbers[i:]
+	l.number, l.seq = max(m.Segment, 1)-1, max(m.Sequence, 1)-1
+	numbers, err := r.dropEmpty(numbers)
+	if err != nil {
+		return err
+	}
+	if m.Segment == 0 && len(numbers) > 0 {
+		l.number = numbers[0] - 1
+	}
+	for i, n := range numbers {
+		if n != l.number+1 {
+			if err := r.damaged(l.path(logName, l.number+1), 0, "it is missing, and a later one is there"); err != nil {
+				return err
+			}
+		}
+		if err := r.readSegment(n, i == len(numbers)-1, m.Segment == 0 && i == 0); err != nil {
+			return err
+		}
+		l.number = n
+	}
+	return nil
+}
+
+// dropEmpty leaves out the last segments when nothing was ever written to them: they were begun, and the process ended.
+func (r *recovery) dropEmpty(numbers []uint32) ([]uint32, error) {
+	for len(numbers) > 0 {
+		n := numbers[len(numbers)-1]
+		name := r.log.path(logName, n)
+		f, err := r.log.fs.Open(name)
+		if err != nil {
+			return nil, err
+		}
+		fr, _, err := openFrames(f, name, kindLog, n)
+		if err != nil {
+			f.Close()
+			return numbers, r.soften(err)
+		}
+		_, err = fr.read()
+		empty := err == io.EOF
+		if errors.Is(err, errBadFrame) {
+			var t tail
+			if t, _, err = fr.tail(); err != nil {
+				f.Close()
+				return nil, fmt.Errorf("read %s: %w", name, err)
+			}
+			empty = t == tailZero
+		}
+		f.Close()
+		if !empty {
+			return numbers, nil
+		}
+		if r.mend == nil {
+			if err := r.log.fs.Remove(name); err != nil {
+				return nil, err
+			}
+		}
+		numbers = numbers[:len(numbers)-1]
+	}
+	return numbers, nil
+}
+
+func (r *recovery) readSegment(n uint32, last, anySequence bool) error {
+	l := r.log
+	name := l.path(logName, n)
+	f, err := l.fs.Open(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	fr, h, err := openFrames(f, name, kindLog, n)
+	if err != nil {
+		return r.soften(err)
+	}
+	if h.first != l.seq+1 && !anySequence {
+		if err := r.damaged(name, 16, "it begins with frame %d, and frame %d is due", h.first, l.seq+1); err != nil {
+			return err
+		}
+	}
+	if err := r.readFrames(fr); err != nil {
+		return err
+	}
+	end := fr.off
+	t, _, err := fr.tail()
+	if err != nil {
+		return fmt.Errorf("read %s: %w", name, err)
+	}
+	switch {
+	case t == tailDamage || t == tailTorn && !last:
+		if err := r.skip(fr); err != nil {
+			return err
+		}
+		end = fr.off
+	case t == tailTorn:
+		r.s.stats.tornTails++
+		r.s.stats.tornBytes += tornBytes(fr)
+		r.s.cfg.Logger.Warn("torn tail of the log cut", "file", name, "offset", end)
+	}
+	l.seq = fr.next - 1
+	l.bytes += end
+	if !last || r.mend != nil || end == fr.size {
+		return nil
+	}
+	if err := f.Truncate(end); err != nil {
+		return fmt.Errorf("cut the tail of %s: %w", name, err)
+	}
+	if err := f.Sync(); err != nil {
+		return fmt.Errorf("cut the tail of %s: %w", name, err)
+	}
+	return nil
+}

@@ -1,0 +1,90 @@
+package embedded
+
+import (
+	"sync/atomic"
+	"time"
+
+	"rollcall/presence"
+)
+
+// counters are what a store counts as it goes.
+type counters struct {
+	commits, states, failures, snapshots atomic.Int64
+	syncs, syncTime, syncMax, syncLast   atomic.Int64
+	noSpare                              atomic.Bool
+	readOnly                             atomic.Pointer[string]
+
+	// Of the start.
+	tornTails int
+	tornBytes int64
+	loaded    time.Duration
+}
+
+func (c *counters) sync(took time.Duration) {
+	c.syncs.Add(1)
+	c.syncTime.Add(int64(took))
+	c.syncLast.Store(int64(took))
+	if int64(took) > c.syncMax.Load() {
+		c.syncMax.Store(int64(took)) // one goroutine at a time
+	}
+}
+
+func (c *counters) group(states int) {
+	c.commits.Add(1)
+	c.states.Add(int64(states))
+}
+
+// Stats is what a store tells of itself.
+type Stats struct {
+	Peers     int64 // known
+	Bytes     int64 // that the index takes
+	Deadlines int   // peers whose deadline is near enough to be watched
+
+	Queued  int   // peers that wait to be written
+	Refused int64 // updates refused because too many waited
+	Commits int64 // groups written together
+	States  int64 // states in them
+
+	Syncs    int64
+	SyncTime time.Duration // of all syncs
+	SyncLast time.Duration
+	SyncMax  time.Duration
+
+	Disk          bool            // the store has a path
+	ReadOnly      string          // why nothing can be acknowledged; empty when all is well
+	Failures      int64           // of the disk
+	NoSpare       bool            // there is no room for the next log segment
+	LogBytes      int64           // since the snapshot
+	Segment       uint32          // number of the current one
+	Snapshots     int64           // taken since the start
+	SnapshotBytes int64           // of the last
+	SnapshotTook  time.Duration   // the last
+	SnapshotAt    presence.Millis // greatest time of an update in the last
+	TornTails     int             // cut at the start
+	TornBytes     int64           // cut off
+	Loaded        time.Duration   // how long the start took
+}
+
+// Stats returns what the store tells of itself now.
+func (s *Store) Stats() Stats {
+	c := &s.stats
+	st := Stats{
+		Peers: s.index.peers.Load(), Bytes: s.index.bytes.Load(), Deadlines: s.wheel.len(),
+		Queued: s.queue.depth(), Refused: s.queue.full.Load(), Commits: c.commits.Load(), States: c.states.Load(),
+		Syncs: c.syncs.Load(), SyncTime: time.Duration(c.syncTime.Load()),
+		SyncLast: time.Duration(c.syncLast.Load()), SyncMax: time.Duration(c.syncMax.Load()),
+		Failures: c.failures.Load(), NoSpare: c.noSpare.Load(), Snapshots: c.snapshots.Load(),
+		TornTails: c.tornTails, TornBytes: c.tornBytes, Loaded: c.loaded,
+	}
+	if why := c.readOnly.Load(); why != nil {
+		st.ReadOnly = *why
+	}
+	if l := s.log; l != nil {
+		st.Disk = true
+		s.writer.Lock()
+		st.LogBytes, st.Segment = l.bytes, l.number
+		st.SnapshotBytes, st.SnapshotTook, st.SnapshotAt = l.snap.bytes, l.snap.took, l.snap.at
+		s.writer.Unlock()
+	}
+	return st
+}
