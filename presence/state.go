@@ -270,36 +270,39 @@ func (st *State) Forgotten() bool {
 // prune drops tombstones that are old or too many, slots with nothing to remember, and old delivery ids.
 func (st *State) prune(now Millis, rules *Rules) bool {
 	before := len(st.Sessions) + len(st.Slots) + len(st.Seen)
-	old := now.Add(-rules.Tombstones)
-	dead := 0
-	kept := st.Sessions[:0]
-	for _, s := range st.Sessions {
-		if s.Live(now) || s.end() > old {
-			if !s.Live(now) {
-				dead++
-			}
-			kept = append(kept, s)
+	old, dead := now.Add(-rules.Tombstones), 0
+	st.Sessions = keep(st.Sessions, func(s *Session) bool {
+		switch {
+		case s.Live(now):
+			return true
+		case s.end() > old:
+			dead++
+			return true
 		}
-	}
-	st.Sessions = kept
+		return false
+	})
 	for ; dead > maxTombstones; dead-- {
 		st.dropOldest(now)
 	}
-	slots := st.Slots[:0]
-	for i := range st.Slots {
-		if !st.Slots[i].blank(now, rules) {
-			slots = append(slots, st.Slots[i])
-		}
-	}
-	st.Slots = slots
-	seen := st.Seen[:0]
-	for _, s := range st.Seen {
-		if s.At > now.Add(-rules.Detect) {
-			seen = append(seen, s)
-		}
-	}
-	st.Seen = seen
+	st.Slots = keep(st.Slots, func(s *Slot) bool { return !s.blank(now, rules) })
+	st.Seen = keep(st.Seen, func(s *Seen) bool { return s.At > now.Add(-rules.Detect) })
 	return len(st.Sessions)+len(st.Slots)+len(st.Seen) != before
+}
+
+// keep removes from all, in place, what is not wanted. Mostly everything is, and then nothing moves.
+func keep[T any](all []T, wanted func(*T) bool) []T {
+	n := 0
+	for i := range all {
+		if !wanted(&all[i]) {
+			continue
+		}
+		if n < i {
+			all[n] = all[i]
+		}
+		n++
+	}
+	clear(all[n:])
+	return all[:n]
 }
 
 // dropOldest removes the tombstone that ended first.

@@ -1,0 +1,69 @@
+package main
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+// A small world keeps the bounds of the large one, whatever its seed.
+func TestEveryRowKeepsItsBound(t *testing.T) {
+	for seed := range uint64(3) {
+		w := world{seed: seed, peers: 240, days: 28}
+		for _, r := range rows() {
+			v := w.measure(&r.telling)
+			off, on := share(v.shownOffline, v.online), share(v.shownOnline, v.offline)
+			if v.online == 0 || v.offline == 0 {
+				t.Fatalf("seed %d, %s: online for %v, offline for %v: nothing to judge", seed, r.name, v.online, v.offline)
+			}
+			if !r.shownOffline.holds(off) {
+				t.Errorf("seed %d, %s: online shown offline %.3f %%, want %s", seed, r.name, 100*off, r.shownOffline)
+			}
+			if !r.shownOnline.holds(on) {
+				t.Errorf("seed %d, %s: offline shown online %.3f %%, want %s", seed, r.name, 100*on, r.shownOnline)
+			}
+		}
+	}
+}
+
+func TestRunPrintsOneTable(t *testing.T) {
+	var out, errs strings.Builder
+	if code := run([]string{"-peers", "6", "-days", "2"}, &out, &errs); code > 1 {
+		t.Fatalf("exit code %d: %s", code, errs.String())
+	}
+	for _, r := range rows() {
+		if !strings.Contains(out.String(), "\n"+r.name+" ") {
+			t.Errorf("no row %q in\n%s", r.name, out.String())
+		}
+	}
+	if code := run([]string{"-peers", "none"}, &out, &errs); code != 2 {
+		t.Errorf("exit code %d for a wrong flag, want 2", code)
+	}
+}
+
+func TestJudgeCountsWhatIsShownWrongly(t *testing.T) {
+	at := func(s int) (m span) { return span{epoch.Add(time.Duration(s) * time.Second), 0} }
+	is := truth([]connection{
+		{start: at(0).start, end: at(100).start},
+		{start: at(50).start, end: at(80).start},
+		{start: at(200).start, end: at(300).start},
+	})
+	if len(is) != 2 || is[0].end != at(100).start {
+		t.Fatalf("truth: %v", is)
+	}
+	says := []span{{at(10).start, at(120).start}, {at(250).start, at(400).start}}
+	for _, c := range []struct {
+		from, to          int
+		shownOff, shownOn time.Duration
+	}{
+		{0, 100, 10 * time.Second, 0},
+		{100, 200, 0, 20 * time.Second},
+		{200, 300, 50 * time.Second, 0},
+		{300, 500, 0, 100 * time.Second},
+	} {
+		v := compare(is, says, span{at(c.from).start, at(c.to).start})
+		if v.shownOffline != c.shownOff || v.shownOnline != c.shownOn {
+			t.Errorf("from %d to %d: got %v and %v, want %v and %v", c.from, c.to, v.shownOffline, v.shownOnline, c.shownOff, c.shownOn)
+		}
+	}
+}
