@@ -124,8 +124,12 @@ func (s *Slot) settle(at, now Millis, rules *Rules) {
 		s.Early = s.Early[1:]
 	}
 	for len(s.Extra) > 0 && at > s.Extra[0].At.Add(rules.Detect) {
-		s.Open = max(s.Open-s.Extra[0].N, 0)
-		s.Lost += s.Extra[0].N
+		n := min(s.Extra[0].N, s.Open-1)
+		if n <= 0 {
+			break // somebody is there until the lease says otherwise
+		}
+		s.Open -= n
+		s.Lost = min(s.Lost+n, maxOpen)
 		s.LostAt = s.Extra[0].At.Add(rules.Detect)
 		s.Extra = s.Extra[1:]
 	}
@@ -170,6 +174,14 @@ func (s *Slot) extra(at Millis, n int) {
 		return
 	}
 	s.Extra = append(s.Extra, Extra{at, n})
+}
+
+// owed returns how many logouts are owed.
+func (s *Slot) owed() (n int) {
+	for _, e := range s.Extra {
+		n += e.N
+	}
+	return n
 }
 
 // payExtra forgets that the oldest extra session is owed a logout; it reports false when none is.
@@ -222,7 +234,7 @@ func (s *Slot) on(at Millis) Verdict {
 		return Ignored
 	}
 	s.Open++
-	if s.Open > s.devices() {
+	if s.Open-s.devices() > s.owed() {
 		s.extra(at, 1)
 	}
 	return Taken
@@ -233,7 +245,12 @@ func (s *Slot) off(r *Report, at Millis) Verdict {
 	switch {
 	case s.Open > 1 || s.Open == 1 && r.Cause != CauseReplaced:
 		s.Open--
-		s.payExtra()
+		switch {
+		case s.Open == 0:
+			s.Extra = nil
+		case r.Cause != CauseLogout:
+			s.payExtra() // a dead connection does not log out, so a logout pays for none
+		}
 		return Taken
 	case s.Lost > 0 && s.Open == 0:
 		// What was given up as a lost logout was another device all the time.
