@@ -19,14 +19,20 @@ var (
 	ErrLimit = errors.New("limit reached")
 )
 
-// Config are the settings of a [Hub].
+// Config are the settings of a [Hub]. Start from [DefaultConfig].
 type Config struct {
-	Tick     time.Duration // the least time between two frames to a watcher; default 250 ms
-	Mark     time.Duration // the longest silence on a stream; default 15 s
-	Lag      time.Duration // how far tokens stay behind, longer than a signal of the store may take; default 5 s
-	Buffer   int           // bytes that one batch may take once encoded; default 64 KiB
-	Peers    int           // how many peers one watcher may follow; default 3,000
-	Watchers int           // how many watchers there may be; default 50,000
+	// Tick is the least time between two frames to a watcher: what changes within it comes in one.
+	Tick time.Duration
+	// Mark is the longest silence on a stream. Keep it below what proxies take for dead.
+	Mark time.Duration
+	// Lag is how far resume tokens stay behind, longer than a signal of the store may take.
+	Lag time.Duration
+	// Buffer is how many bytes one frame may take.
+	Buffer int `config:",bytes"`
+	// Peers is how many peers one watcher may follow.
+	Peers int
+	// Watchers is how many watchers there may be on this node.
+	Watchers int
 
 	// Now is the clock by which leases and holds are judged; nil is the wall clock.
 	Now func() presence.Millis `config:"-"`
@@ -40,24 +46,25 @@ func DefaultConfig() Config {
 	}
 }
 
-// Validate returns an error that names the first setting that cannot be.
+// Validate returns every setting that is out of range, joined; each begins with its key.
 func (c *Config) Validate() error {
+	var errs []error
 	for _, f := range []struct {
-		name string
-		ok   bool
+		ok  bool
+		say string
 	}{
-		{"tick", c.Tick > 0 && c.Tick <= 10*time.Second},
-		{"mark", c.Mark >= time.Second},
-		{"lag", c.Lag >= time.Second},
-		{"buffer", c.Buffer >= 4<<10},
-		{"peers", c.Peers > 0},
-		{"watchers", c.Watchers > 0},
+		{c.Tick >= 10*time.Millisecond && c.Tick <= 10*time.Second, "tick is not between 10ms and 10s"},
+		{c.Mark >= time.Second && c.Mark <= time.Hour, "mark is not between 1s and 1h"},
+		{c.Lag >= time.Second && c.Lag <= time.Minute, "lag is not between 1s and 1m"},
+		{c.Buffer >= 4<<10 && c.Buffer <= 16<<20, "buffer is not between 4KiB and 16MiB"},
+		{c.Peers >= 1 && c.Peers <= 100_000, "peers is not between 1 and 100000"},
+		{c.Watchers >= 1, "watchers is less than 1"},
 	} {
 		if !f.ok {
-			return fmt.Errorf("watch.%s is out of range", f.name)
+			errs = append(errs, errors.New(f.say))
 		}
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // A Hub follows the peers that somebody watches. One goroutine reads them; no caller of the store waits for it.

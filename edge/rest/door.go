@@ -12,27 +12,25 @@ import (
 	"rollcall/presence"
 )
 
-// Config are the settings of the door.
+// Config are the settings of the door. Start from [DefaultConfig].
 type Config struct {
-	// Peers is how many ids one query may name; default 10,000.
-	Peers int
-	// Devices is how many ids a query for devices may name, since each is read whole; default 1,000.
-	Devices int
-	// Events is how many reports one call may carry; default 1,000.
-	Events int
-	// Sessions is how many sessions one resync may name; default 100,000.
-	Sessions int
-	// Body is the largest body in bytes; default 1 MiB. A resync may be sixteen times that.
-	Body int
-	// Page is how many peers a page of a list has unless asked otherwise, and at most; default 1,000.
+	// MaxPeers is how many ids one query may name.
+	MaxPeers int
+	// MaxDevices is how many ids a query for devices may name, since each is read whole.
+	MaxDevices int
+	// MaxEvents is how many reports one call may carry.
+	MaxEvents int
+	// MaxSessions is how many sessions one resync may name.
+	MaxSessions int
+	// MaxBody is the largest body. A resync may be sixteen times that.
+	MaxBody int `config:",bytes"`
+	// Page is how many peers a page of a list has at most, and unless asked otherwise.
 	Page int
-	// AppDetail tells since, last seen and cause also to who holds the app key only.
-	AppDetail bool
-	// NodeLease is how long a node lives without a beat when it names no lease; default 30 s.
+	// NodeLease is how long a node lives without a beat when it names no lease.
 	NodeLease time.Duration
-	// DrainGrace is how long the sessions of a drained node may take to come back elsewhere; default 30 s.
+	// DrainGrace is how long the sessions of a drained node may take to come back elsewhere.
 	DrainGrace time.Duration
-	// Hold is how long watchers do not hear of a lost session; default 10 s.
+	// Hold is how long watchers do not hear of a session that was lost, not logged out.
 	Hold time.Duration
 
 	// Now is the clock.
@@ -46,9 +44,33 @@ type Config struct {
 // DefaultConfig returns the defaults of the product.
 func DefaultConfig() Config {
 	return Config{
-		Peers: 10_000, Devices: 1_000, Events: 1_000, Sessions: 100_000, Body: 1 << 20, Page: 1_000,
+		MaxPeers: 10_000, MaxDevices: 1_000, MaxEvents: 1_000, MaxSessions: 100_000, MaxBody: 1 << 20, Page: 1_000,
 		NodeLease: 30 * time.Second, DrainGrace: 30 * time.Second, Hold: 10 * time.Second,
 	}
+}
+
+// Validate returns every setting that is out of range, joined; each begins with its key.
+func (c *Config) Validate() error {
+	var errs []error
+	for _, f := range []struct {
+		ok  bool
+		say string
+	}{
+		{c.MaxPeers >= 1, "max_peers is less than 1"},
+		{c.MaxDevices >= 1, "max_devices is less than 1"},
+		{c.MaxEvents >= 1, "max_events is less than 1"},
+		{c.MaxSessions >= 1, "max_sessions is less than 1"},
+		{c.MaxBody >= 4<<10 && c.MaxBody <= 64<<20, "max_body is not between 4KiB and 64MiB"},
+		{c.Page >= 1 && c.Page <= 100_000, "page is not between 1 and 100000"},
+		{c.NodeLease >= time.Second && c.NodeLease <= maxNodeLease, "node_lease is not between 1s and 1h"},
+		{c.DrainGrace >= 0 && c.DrainGrace <= maxNodeLease, "drain_grace is not between 0 and 1h"},
+		{c.Hold >= 0 && c.Hold <= presence.MaxHold, "hold is not between 0 and 10m"},
+	} {
+		if !f.ok {
+			errs = append(errs, errors.New(f.say))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // A Door answers the native calls.
@@ -95,9 +117,6 @@ func (d *Door) Routes() []native.Route {
 		{Method: http.MethodGet, Path: "/openapi/", Need: native.Anyone, Handler: d.page},
 	}
 }
-
-// detailed reports whether c may see more than the status.
-func (d *Door) detailed(c *native.Caller) bool { return c.Master() || d.cfg.AppDetail }
 
 // refusal puts what the rules and the store say into the words of the API.
 func refusal(err error) error {

@@ -158,14 +158,14 @@ func (d *Door) report(w http.ResponseWriter, r *http.Request, c *native.Caller) 
 	var in struct {
 		Events *[]json.RawMessage `json:"events"`
 	}
-	if err := d.signed(w, r, c, d.cfg.Body, &in); err != nil {
+	if err := d.signed(w, r, c, d.cfg.MaxBody, &in); err != nil {
 		return err
 	}
 	if in.Events == nil {
 		return native.Refuse("invalid", "events is missing: a list of reports")
 	}
-	if len(*in.Events) > d.cfg.Events {
-		return native.Refuse("too_many_events", "one call may carry %d events", d.cfg.Events).WithLimit(d.cfg.Events)
+	if len(*in.Events) > d.cfg.MaxEvents {
+		return native.Refuse("too_many_events", "one call may carry %d events", d.cfg.MaxEvents).WithLimit(d.cfg.MaxEvents)
 	}
 	now := d.cfg.Now()
 	app := presence.AppID(c.App.ID)

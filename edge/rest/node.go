@@ -46,7 +46,7 @@ func (d *Door) beat(w http.ResponseWriter, r *http.Request, c *native.Caller) er
 	var in struct {
 		Lease num `json:"lease"`
 	}
-	if err := d.signed(w, r, c, d.cfg.Body, &in); err != nil {
+	if err := d.signed(w, r, c, d.cfg.MaxBody, &in); err != nil {
 		return err
 	}
 	node, err := pathNode(r, c)
@@ -67,7 +67,7 @@ func (d *Door) beat(w http.ResponseWriter, r *http.Request, c *native.Caller) er
 // drain is the last beat of a node that is going: its sessions have the grace to come back elsewhere.
 func (d *Door) drain(w http.ResponseWriter, r *http.Request, c *native.Caller) error {
 	var in struct{}
-	if err := d.signed(w, r, c, d.cfg.Body, &in); err != nil {
+	if err := d.signed(w, r, c, d.cfg.MaxBody, &in); err != nil {
 		return err
 	}
 	node, err := pathNode(r, c)
@@ -91,7 +91,7 @@ func (d *Door) resync(w http.ResponseWriter, r *http.Request, c *native.Caller) 
 		Sessions *[]json.RawMessage `json:"sessions"`
 		Time     num                `json:"time"`
 	}
-	if err := d.signed(w, r, c, 16*d.cfg.Body, &in); err != nil {
+	if err := d.signed(w, r, c, 16*d.cfg.MaxBody, &in); err != nil {
 		return err
 	}
 	node, err := pathNode(r, c)
@@ -101,8 +101,8 @@ func (d *Door) resync(w http.ResponseWriter, r *http.Request, c *native.Caller) 
 	if in.Sessions == nil {
 		return native.Refuse("invalid", "sessions is missing: the list of all sessions of the node")
 	}
-	if len(*in.Sessions) > d.cfg.Sessions {
-		return native.Refuse("too_many_events", "one resync may name %d sessions", d.cfg.Sessions).WithLimit(d.cfg.Sessions)
+	if len(*in.Sessions) > d.cfg.MaxSessions {
+		return native.Refuse("too_many_events", "one resync may name %d sessions", d.cfg.MaxSessions).WithLimit(d.cfg.MaxSessions)
 	}
 	now := d.cfg.Now()
 	at := presence.Millis(in.Time)

@@ -70,7 +70,7 @@ func parseQuestion(body []byte) (q question, err error) {
 
 // query answers what peers are, in the order in which they were named.
 func (d *Door) query(w http.ResponseWriter, r *http.Request, c *native.Caller) error {
-	body, err := native.ReadBody(w, r, d.cfg.Body)
+	body, err := native.ReadBody(w, r, d.cfg.MaxBody)
 	if err != nil {
 		return err
 	}
@@ -81,7 +81,7 @@ func (d *Door) query(w http.ResponseWriter, r *http.Request, c *native.Caller) e
 	if err != nil {
 		return err
 	}
-	if q.fields != 0 && !d.detailed(c) || q.fields&fieldDevices != 0 && !c.Master() {
+	if q.fields != 0 && !c.Detailed() || q.fields&fieldDevices != 0 && !c.Master() {
 		return native.Refuse("forbidden", "this key may ask for the status only")
 	}
 	if q.since == nil && q.fields == 0 {
@@ -111,7 +111,7 @@ func (d *Door) admit(c *native.Caller, n, limit int, id func(int) string) error 
 
 // statuses answers the plain question, which most are.
 func (d *Door) statuses(w http.ResponseWriter, r *http.Request, c *native.Caller, ids [][]byte) error {
-	if err := d.admit(c, len(ids), d.cfg.Peers, func(i int) string { return string(ids[i]) }); err != nil {
+	if err := d.admit(c, len(ids), d.cfg.MaxPeers, func(i int) string { return string(ids[i]) }); err != nil {
 		return err
 	}
 	out := make([]presence.Status, len(ids))
@@ -139,9 +139,9 @@ func (d *Door) statuses(w http.ResponseWriter, r *http.Request, c *native.Caller
 
 // summaries answers a question with fields or with a token.
 func (d *Door) summaries(w http.ResponseWriter, r *http.Request, c *native.Caller, q *question) error {
-	limit := d.cfg.Peers
+	limit := d.cfg.MaxPeers
 	if q.fields&fieldDevices != 0 {
-		limit = d.cfg.Devices
+		limit = d.cfg.MaxDevices
 	}
 	if err := d.admit(c, len(q.peers), limit, func(i int) string { return q.peers[i] }); err != nil {
 		return err
@@ -265,7 +265,7 @@ func (d *Door) peer(w http.ResponseWriter, r *http.Request, c *native.Caller) er
 		return refusal(err)
 	}
 	var f fields
-	if d.detailed(c) {
+	if c.Detailed() {
 		f = fieldSince | fieldLastSeen | fieldCause
 	}
 	if c.Master() {

@@ -14,18 +14,28 @@ import (
 	"rollcall/watch"
 )
 
-// Config are the settings of the door.
+// Config are the settings of the door. Start from [DefaultConfig].
 type Config struct {
-	// Stall is how long a frame may wait for a reader that takes nothing; default 10 s.
+	// Stall is how long a frame may wait for a reader that takes nothing, before the reader is closed.
 	Stall time.Duration
-	// Body is the largest body of a POST; default 1 MiB.
-	Body int
-	// AppDetail tells since, last seen and cause also to who holds the app key only.
-	AppDetail bool
+	// MaxBody is the largest body that names peers.
+	MaxBody int `config:",bytes"`
 }
 
 // DefaultConfig returns the defaults of the product.
-func DefaultConfig() Config { return Config{Stall: 10 * time.Second, Body: 1 << 20} }
+func DefaultConfig() Config { return Config{Stall: 10 * time.Second, MaxBody: 1 << 20} }
+
+// Validate returns every setting that is out of range, joined; each begins with its key.
+func (c *Config) Validate() error {
+	var errs []error
+	if c.Stall < time.Second || c.Stall > 5*time.Minute {
+		errs = append(errs, errors.New("stall is not between 1s and 5m"))
+	}
+	if c.MaxBody < 4<<10 || c.MaxBody > 64<<20 {
+		errs = append(errs, errors.New("max_body is not between 4KiB and 64MiB"))
+	}
+	return errors.Join(errs...)
+}
 
 // A Door serves streams of a hub.
 type Door struct {
@@ -59,7 +69,7 @@ func (d *Door) get(w http.ResponseWriter, r *http.Request, c *native.Caller) err
 
 // post watches the peers named in the body: {"peers":["a","b"],"since":"token"}.
 func (d *Door) post(w http.ResponseWriter, r *http.Request, c *native.Caller) error {
-	body, err := native.ReadBody(w, r, d.cfg.Body)
+	body, err := native.ReadBody(w, r, d.cfg.MaxBody)
 	if err != nil {
 		return err
 	}
@@ -101,7 +111,7 @@ func (d *Door) stream(w http.ResponseWriter, r *http.Request, c *native.Caller, 
 		return Refusal(err)
 	}
 	s := &stream{Door: d, w: w, rc: http.NewResponseController(w), caller: c, watcher: watcher, detail: watch.Brief}
-	if c.Master() || d.cfg.AppDetail {
+	if c.Detailed() {
 		s.detail = watch.Full
 	}
 	watcher.Close(s.run(r.Context()))

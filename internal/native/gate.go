@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/hex"
+	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -19,35 +21,69 @@ import (
 
 // Limits are the rates that callers are held to, each by key and address.
 type Limits struct {
-	Ask     Rate // calls with the app key
-	AskIDs  Rate // peers named in such calls
-	Serve   Rate // calls with the master or hook key
-	Streams Rate // streams opened
-	Refused Rate // calls with a wrong key, by address
+	// Ask is the rate of calls with the app key.
+	Ask Rate
+	// AskPeers is the rate of peers named in such calls.
+	AskPeers Rate
+	// Serve is the rate of calls with the master key or the hook key.
+	Serve Rate
+	// Streams is the rate of streams opened.
+	Streams Rate
+	// Refused is the rate of calls with a wrong key, by address alone.
+	Refused Rate
 }
 
 // DefaultLimits are generous: a person with a phone never meets them, a script that walks over all ids does.
 func DefaultLimits() Limits {
 	return Limits{
-		Ask:     Rate{PerSecond: 200, Burst: 2000},
-		AskIDs:  Rate{PerSecond: 20_000, Burst: 200_000},
-		Serve:   Rate{PerSecond: 50_000, Burst: 100_000},
-		Streams: Rate{PerSecond: 200, Burst: 4000},
-		Refused: Rate{PerSecond: 10, Burst: 200},
+		Ask:      Rate{PerSecond: 200, Burst: 2000},
+		AskPeers: Rate{PerSecond: 20_000, Burst: 200_000},
+		Serve:    Rate{PerSecond: 50_000, Burst: 100_000},
+		Streams:  Rate{PerSecond: 200, Burst: 4000},
+		Refused:  Rate{PerSecond: 10, Burst: 200},
 	}
 }
 
-// Config are the settings of a [Gate].
+// Config are the settings of a [Gate]. Start from [DefaultConfig].
 type Config struct {
-	Keys   *credentials.Keyring
-	Limits Limits
+	// AppDetail tells since, last seen and cause also to who holds the app key only, which is inside every copy of the app.
+	AppDetail bool
 	// Proxies are the addresses of proxies that are believed when they say whom they speak for.
 	Proxies []netip.Prefix
 	// Origins are the web origins that a browser may call from; "*" is any. Nothing here relies on cookies.
 	Origins []string
+	// Limits are how often callers may call, by key and address.
+	Limits Limits
+
+	// Keys are the apps and their keys.
+	Keys *credentials.Keyring `config:"-"`
 	// Now returns the time in Unix milliseconds.
-	Now func() int64
-	Log *slog.Logger
+	Now func() int64 `config:"-"`
+	// Log hears of what is our fault.
+	Log *slog.Logger `config:"-"`
+}
+
+// DefaultConfig returns the defaults of the product.
+func DefaultConfig() Config { return Config{Origins: []string{"*"}, Limits: DefaultLimits()} }
+
+// Validate returns every setting that is out of range, joined; each begins with its key.
+func (c *Config) Validate() error {
+	var errs []error
+	for _, r := range []struct {
+		key  string
+		rate Rate
+	}{
+		{"ask", c.Limits.Ask},
+		{"ask_peers", c.Limits.AskPeers},
+		{"serve", c.Limits.Serve},
+		{"streams", c.Limits.Streams},
+		{"refused", c.Limits.Refused},
+	} {
+		if r.rate.PerSecond < 0 || r.rate.Burst < 0 {
+			errs = append(errs, fmt.Errorf("limits.%s is negative; 0 a second is no limit", r.key))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // A Gate lets callers through to routes. All doors of the native API share one.
@@ -83,12 +119,15 @@ type Caller struct {
 // Master reports whether c may see everything.
 func (c *Caller) Master() bool { return c.Rights.Has(credentials.Master) }
 
+// Detailed reports whether c may see more than the status of a peer.
+func (c *Caller) Detailed() bool { return c.Master() || c.gate.cfg.AppDetail }
+
 // TakeIDs charges c for naming n peers.
 func (c *Caller) TakeIDs(n int) error {
 	if c.Master() {
 		return nil
 	}
-	return c.gate.take("ids", c, float64(n), c.gate.cfg.Limits.AskIDs)
+	return c.gate.take("ids", c, float64(n), c.gate.cfg.Limits.AskPeers)
 }
 
 func (g *Gate) take(class string, c *Caller, n float64, rate Rate) error {
