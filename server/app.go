@@ -34,8 +34,12 @@ func (s *Server) mountApp() (*doors, error) {
 	if err != nil {
 		return nil, err
 	}
+	api := s.mountNative()
 	return &doors{metrics: s.metrics, sockets: s.rtm, list: []door{
 		{name: "route", prefix: "/v1/route", handler: http.HandlerFunc(s.rtm.Route)},
+		{name: "watch", prefix: "/v1/watch", handler: api, long: true},
+		{name: "rest", prefix: "/v1/", handler: api},
+		{name: "rest", prefix: "/openapi", handler: api},
 		{name: "rtm", prefix: rtm.Path, handler: s.rtm},
 		{name: "leancloud", handler: s.dialect},
 	}}, nil

@@ -11,8 +11,12 @@ import (
 	"rollcall/edge/gateway"
 	"rollcall/edge/gateway/rtm"
 	"rollcall/edge/leancloud"
+	"rollcall/edge/rest"
+	"rollcall/edge/sse"
+	"rollcall/internal/native"
 	"rollcall/presence"
 	"rollcall/store/embedded"
+	"rollcall/watch"
 )
 
 // Config is everything that can be set. Start from [DefaultConfig]; the zero value is not useful.
@@ -38,6 +42,11 @@ type Config struct {
 	LeanCloud leancloud.Config `config:"leancloud"`
 	Gateway   gateway.Config
 	RTM       rtm.Config `config:"rtm"`
+
+	Watch watch.Config
+	REST  rest.Config
+	SSE   sse.Config
+	Gate  native.Config
 
 	// Apps are the tenants, each with its own keys. When none is written here nor in the environment, an app with fresh
 	// keys is made at the first start and kept in the data directory.
@@ -104,6 +113,11 @@ func DefaultConfig() Config {
 		LeanCloud: leancloud.DefaultConfig(),
 		Gateway:   gateway.DefaultConfig(),
 		RTM:       rtm.DefaultConfig(),
+
+		Watch: watch.DefaultConfig(),
+		REST:  rest.DefaultConfig(),
+		SSE:   sse.DefaultConfig(),
+		Gate:  native.DefaultConfig(),
 	}
 }
 

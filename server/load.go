@@ -104,6 +104,10 @@ func check(l *configload.Loader, cfg *Config) {
 	l.Check("leancloud", cfg.LeanCloud.Validate())
 	l.Check("gateway", cfg.Gateway.Validate())
 	l.Check("rtm", cfg.RTM.Validate())
+	l.Check("watch", cfg.Watch.Validate())
+	l.Check("rest", cfg.REST.Validate())
+	l.Check("sse", cfg.SSE.Validate())
+	l.Check("gate", cfg.Gate.Validate())
 	first := map[string]int{}
 	for i := range cfg.Apps {
 		a := &cfg.Apps[i]

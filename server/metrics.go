@@ -31,6 +31,10 @@ var (
 	descTrouble = prometheus.NewDesc("rollcall_store_trouble", "1 while the store cannot keep reports, else 0.", nil, nil)
 	descUp      = prometheus.NewDesc("rollcall_uptime_seconds", "How long this process has run.", nil, nil)
 	descDropped = prometheus.NewDesc("rollcall_log_lines_dropped_total", "Log lines dropped because the log was stuck.", nil, nil)
+	descSize    = prometheus.NewDesc("rollcall_watch", "What the hub holds: watchers, and the peers they follow, each once.", []string{"of"}, nil)
+	descWatch   = prometheus.NewDesc("rollcall_watch_total", "What the hub has done, by what.", []string{"what"}, nil)
+	descClosed  = prometheus.NewDesc("rollcall_watchers_closed_total", "Watchers that ended, by reason.", []string{"reason"}, nil)
+	descNotLet = prometheus.NewDesc("rollcall_native_refused_total", "Native calls that were refused, by code.", []string{"code"}, nil)
 	descBuild   = prometheus.NewDesc("rollcall_build_info", "Always 1; what was built is in the labels.", []string{"release", "revision", "go"}, nil)
 )
 
@@ -70,6 +74,7 @@ func (m *metrics) swept(err error) {
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		descReports, descChanges, descExpired, descQueries, descIDs, descPeers, descStore, descTrouble, descUp, descDropped, descBuild,
+		descSize, descWatch, descClosed, descNotLet,
 	} {
 		ch <- d
 	}
@@ -97,6 +102,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 		count(descExpired, s.presence.Tally().Expired(c), c.String())
 	}
 	m.peers(gauge)
+	m.watch(count, gauge)
 	for name, n := range s.store.counts() {
 		gauge(descStore, float64(n), name)
 	}
@@ -111,6 +117,26 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	}
 	v := BuildVersion()
 	gauge(descBuild, 1, v.Release, v.Revision, v.Go)
+}
+
+// watch gives the counts of the hub and of the gate of the native API.
+func (m *metrics) watch(count func(*prometheus.Desc, int64, ...string), gauge func(*prometheus.Desc, float64, ...string)) {
+	h := m.s.hub.Stats()
+	gauge(descSize, float64(h.Watchers), "watchers")
+	gauge(descSize, float64(h.Peers), "peers")
+	for what, n := range map[string]int64{
+		"signals": h.Signals, "passes": h.Passes, "failures": h.Failures, "changes": h.Changes, "told": h.Told,
+		"batches": h.Batches, "marks": h.Marks, "holds": h.Holds, "hidden": h.Hidden, "resumes": h.Resumes, "resyncs": h.Resyncs,
+		"refused": h.Refused,
+	} {
+		count(descWatch, n, what)
+	}
+	for reason, n := range h.Closed {
+		count(descClosed, n, string(reason))
+	}
+	for code, n := range m.s.gate.Stats().Refused {
+		count(descNotLet, n, code)
+	}
 }
 
 func (m *metrics) peers(gauge func(*prometheus.Desc, float64, ...string)) {

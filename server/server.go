@@ -17,8 +17,11 @@ import (
 	"rollcall/edge/gateway"
 	"rollcall/edge/gateway/rtm"
 	"rollcall/edge/leancloud"
+	"rollcall/edge/rest"
 	"rollcall/internal/credentials"
+	"rollcall/internal/native"
 	"rollcall/presence"
+	"rollcall/watch"
 )
 
 // A Server is one rollcall process: its listeners, its store and its loops.
@@ -37,6 +40,9 @@ type Server struct {
 	made     bool
 	metrics  *metrics
 	doors    *doors
+	gate     *native.Gate
+	hub      *watch.Hub
+	rest     *rest.Door
 	dialect  *leancloud.Handler
 	gateway  *gateway.Gateway
 	rtm      *rtm.Server
@@ -106,6 +112,7 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	s.operator.mount(s.mountOperator())
 	s.app.mount(s.doors)
 	s.onStop(func(ctx context.Context) { s.app.stop(ctx) })
+	s.onStop(func(context.Context) { s.hub.Close(watch.ReasonShutdown) }) // first: streams end only when they are told to
 	if err := s.announce(); err != nil {
 		return err
 	}

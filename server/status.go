@@ -103,8 +103,8 @@ func (s *Server) Status(ctx context.Context) Status {
 
 // counted returns the totals since the start.
 func (s *Server) counted() counted {
-	asked := s.dialect.Stats()
-	c := counted{Changes: s.presence.Tally().Changes(), Queries: asked.Queries, IDs: asked.IDs}
+	asked, rest := s.dialect.Stats(), s.rest.Stats()
+	c := counted{Changes: s.presence.Tally().Changes(), Queries: asked.Queries + rest.Queries, IDs: asked.IDs + rest.IDs}
 	for _, verdicts := range s.presence.Tally().Reports() {
 		for _, n := range verdicts {
 			c.Reports += n

@@ -17,8 +17,8 @@ func ReadBody(w http.ResponseWriter, r *http.Request, max int) ([]byte, error) {
 		return nil, Refuse("unsupported_media", "the body is compressed; send it plain")
 	}
 	if t := r.Header.Get("Content-Type"); t != "" {
-		// text/plain is what a browser sends when it wants no pre-flight.
-		if m, _, err := mime.ParseMediaType(t); err != nil || m != "application/json" && m != "text/plain" {
+		m, _, err := mime.ParseMediaType(t)
+		if err != nil || !plain[m] {
 			return nil, Refuse("unsupported_media", "the body must be application/json")
 		}
 	}
@@ -34,6 +34,10 @@ func ReadBody(w http.ResponseWriter, r *http.Request, max int) ([]byte, error) {
 	}
 	return body, nil
 }
+
+// plain are the types under which JSON comes: its own, what a browser sends when it wants no pre-flight, and what curl
+// says when it is told nothing.
+var plain = map[string]bool{"application/json": true, "text/plain": true, "application/x-www-form-urlencoded": true}
 
 // bodyTimeout is how long a body may take to arrive.
 const bodyTimeout = 10 * time.Second

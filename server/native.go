@@ -1,0 +1,95 @@
+package server
+
+import (
+	"context"
+	"net/http"
+
+	"rollcall/edge/rest"
+	"rollcall/edge/sse"
+	"rollcall/internal/native"
+	"rollcall/presence"
+	"rollcall/watch"
+)
+
+// mountNative starts the hub and mounts the doors of the native API, all behind one gate.
+func (s *Server) mountNative() http.Handler {
+	gate := s.cfg.Gate
+	gate.Keys, gate.Log, gate.Now = s.ring, s.log, func() int64 { return int64(s.clock.Now()) }
+	s.gate = native.NewGate(gate)
+
+	hub := s.cfg.Watch
+	hub.Now = s.clock.Now
+	s.hub = watch.New(s.presence, hub)
+
+	cfg := s.cfg.REST
+	cfg.Now, cfg.Info, cfg.Stats = s.clock.Now, s.info, s.stats
+	s.rest = rest.New(s.presence, s.gate, cfg)
+
+	mux := http.NewServeMux()
+	s.gate.Mux(mux, s.rest.Routes())
+	s.gate.Mux(mux, sse.New(s.hub, s.gate, s.cfg.SSE).Routes())
+	mux.Handle("/", s.gate.NotFound())
+	return mux
+}
+
+// Info is what GET /v1/info tells anybody: what this server allows, and how wrong an answer may be.
+type Info struct {
+	Release string         `json:"release"`
+	Now     int64          `json:"now"`
+	Limits  map[string]int `json:"limits"`
+	// Seconds are the times that a client may have to know.
+	Seconds map[string]float64 `json:"seconds"`
+	// GhostBound is the longest time in seconds that a peer is shown online after its last sign of life, by what held it.
+	GhostBound map[string]float64 `json:"ghost_bound_seconds"`
+}
+
+func (s *Server) info() any {
+	c := &s.cfg
+	sweep := c.Sweep.Seconds()
+	return Info{
+		Release: Release, Now: int64(s.clock.Now()),
+		Limits: map[string]int{
+			"peers_per_query": c.REST.MaxPeers, "peers_per_device_query": c.REST.MaxDevices, "peers_per_watch": c.Watch.Peers,
+			"events_per_batch": c.REST.MaxEvents, "sessions_per_resync": c.REST.MaxSessions, "peers_per_page": c.REST.Page,
+			"body_bytes": c.REST.MaxBody, "json_depth": native.MaxDepth, "peer_id_bytes": presence.MaxPeer,
+			"frame_bytes": c.Watch.Buffer, "watchers": c.Watch.Watchers,
+		},
+		Seconds: map[string]float64{
+			"tick": c.Watch.Tick.Seconds(), "mark": c.Watch.Mark.Seconds(), "stall": c.SSE.Stall.Seconds(),
+			"hold": c.REST.Hold.Seconds(), "lease": c.Presence.Rules.Lease.Seconds(), "hook_lease": c.LeanCloud.HookLease.Seconds(),
+			"node_lease": c.REST.NodeLease.Seconds(), "drain_grace": c.REST.DrainGrace.Seconds(), "sweep": sweep,
+			"offline_memory": c.Presence.Rules.OfflineMemory.Seconds(), "tombstones": c.Presence.Rules.Tombstones.Seconds(),
+			"reorder_window": c.Presence.Rules.Window.Seconds(), "signature_window": native.SignatureWindow.Seconds(),
+			"ticket": native.TicketLife.Seconds(),
+		},
+		GhostBound: map[string]float64{
+			"session": c.Presence.Rules.Lease.Seconds() + sweep, "hook": c.LeanCloud.HookLease.Seconds() + sweep,
+			"node": c.REST.NodeLease.Seconds() + sweep,
+		},
+	}
+}
+
+// AppStats is what GET /v1/stats tells of one app.
+type AppStats struct {
+	Online int64 `json:"online"` // now
+	Known  int64 `json:"known"`  // online, or offline and remembered
+	Today  int64 `json:"today"`  // distinct peers that came online on the present local day
+
+	// Of this node, over the last minute and over all apps.
+	Rates Rates `json:"per_second"`
+	// Watchers are those of this node, and the peers they follow.
+	Watchers int `json:"watchers"`
+	Watched  int `json:"watched"`
+}
+
+func (s *Server) stats(ctx context.Context, app presence.AppID) (any, error) {
+	now := s.clock.Now()
+	c, err := s.store.Counts(ctx, app, now)
+	if err != nil {
+		return nil, err
+	}
+	hub := s.hub.Stats()
+	return AppStats{
+		Online: c.Online, Known: c.Known, Today: c.Today, Rates: s.rates.perSecond(), Watchers: hub.Watchers, Watched: hub.Peers,
+	}, nil
+}
