@@ -1,0 +1,61 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+func startRollcall(ctx context.Context, r *rig) (*target, error) {
+	return r.startRollcall(ctx, "rollcall", "--data")
+}
+
+// startRollcall starts a rollcall with what flags say of its store and fills it. A last flag of --data is given a fresh
+// directory.
+func (r *rig) startRollcall(ctx context.Context, name string, flags ...string) (*target, error) {
+	if _, err := os.Stat(filepath.Join(r.root, "cmd", "rollcall")); errors.Is(err, fs.ErrNotExist) {
+		return nil, &absentError{"there is no cmd/rollcall in this repository yet"}
+	}
+	program, err := r.build(ctx, "rollcall", ".", "./cmd/rollcall")
+	if err != nil {
+		return nil, err
+	}
+	if n := len(flags); n > 0 && flags[n-1] == "--data" {
+		dir, err := os.MkdirTemp(r.dir, name+"-")
+		if err != nil {
+			return nil, err
+		}
+		flags = append(flags, dir)
+	}
+	var admin string
+	c, addr, err := r.onFreePort(ctx, func(addr string) (*child, error) {
+		var err error
+		if admin, err = freeAddr(); err != nil {
+			return nil, err
+		}
+		args := append([]string{"serve", "--listen", addr, "--admin", admin}, flags...)
+		return r.spawn(name, credentials(), program, args...)
+	}, func(string) func(context.Context) error {
+		return answers200("http://" + admin + "/readyz")
+	})
+	if err != nil {
+		return nil, err
+	}
+	t := &target{
+		addr:    addr,
+		procs:   []*child{c},
+		truth:   newTruth(r.o.peers, r.o.seed),
+		wire:    func() wire { return newLeancloudWire(addr) },
+		version: output(ctx, program, "version"),
+	}
+	began := time.Now()
+	if err := fillByHooks(ctx, t); err != nil {
+		return nil, fmt.Errorf("fill %s by hooks: %w", name, r.explain(ctx, t, err))
+	}
+	r.say("filled %s with %d peers by hooks in %v", name, r.o.peers, time.Since(began).Round(10*time.Millisecond))
+	return t, nil
+}
