@@ -1,0 +1,252 @@
+package gateway_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// These tests run LeanCloud's own SDKs from npm under Node against the built binary.
+
+const sdkDir = "../../docs/leancloud-check"
+
+var sdkOnce = sync.OnceValue(func() error {
+	if _, err := os.Stat(filepath.Join(sdkDir, "node_modules")); err == nil {
+		return nil
+	}
+	cmd := exec.Command("npm", "ci", "--no-audit", "--no-fund")
+	cmd.Dir = sdkDir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("npm ci: %w\n%s", err, out)
+	}
+	return nil
+})
+
+// appKeys are the keys of the app under test, as LeanEngine's environment names them.
+var appKeys = []string{
+	"LEANCLOUD_APP_ID=" + appID, "LEANCLOUD_APP_KEY=testAppKey0000000000001",
+	"LEANCLOUD_APP_MASTER_KEY=" + masterKey, "LEANCLOUD_APP_HOOK_KEY=testHookKey000000000001",
+}
+
+// A process is a rollcall binary that runs.
+type process struct {
+	t    *testing.T
+	cmd  *exec.Cmd
+	addr string
+	env  []string
+	data string
+}
+
+var binary = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "rollcall-gateway")
+	if err != nil {
+		return "", err
+	}
+	name := filepath.Join(dir, "rollcall")
+	if out, err := exec.Command("go", "build", "-o", name, "rollcall/cmd/rollcall").CombinedOutput(); err != nil {
+		return "", fmt.Errorf("go build: %w\n%s", err, out)
+	}
+	return name, nil
+})
+
+// startProcess runs rollcall on a port that stays the same over restarts.
+func startProcess(t *testing.T, env ...string) *process {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &process{t: t, addr: l.Addr().String(), env: env, data: t.TempDir()}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	p.start()
+	t.Cleanup(func() { p.end(syscall.SIGKILL) })
+	return p
+}
+
+func (p *process) start() {
+	p.t.Helper()
+	name, err := binary()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.cmd = exec.Command(name, "serve", "--listen", p.addr, "--admin", "127.0.0.1:0", "--data", p.data)
+	p.cmd.Env = append(append(os.Environ(), appKeys...), p.env...)
+	p.cmd.Stderr = os.Stderr
+	if err := p.cmd.Start(); err != nil {
+		p.t.Fatal(err)
+	}
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		resp, err := http.Get("http://" + p.addr + "/v1/route")
+		if err == nil {
+			_ = resp.Body.Close()
+			if resp.StatusCode == http.StatusOK {
+				return
+			}
+		}
+		if time.Now().After(deadline) {
+			p.t.Fatalf("rollcall does not answer on %s: %v", p.addr, err)
+		}
+	}
+}
+
+// end sends sig and waits until the process is gone.
+func (p *process) end(sig syscall.Signal) {
+	if p.cmd == nil {
+		return
+	}
+	_ = p.cmd.Process.Signal(sig)
+	_ = p.cmd.Wait() // a killed process has no good exit
+	p.cmd = nil
+	http.DefaultClient.CloseIdleConnections()
+}
+
+// node runs a script of the checks against p.
+func (p *process) node(ctx context.Context, script string, env []string, args ...string) *exec.Cmd {
+	p.t.Helper()
+	if err := sdkOnce(); err != nil {
+		p.t.Fatal(err)
+	}
+	cmd := exec.CommandContext(ctx, "node", append([]string{script}, args...)...)
+	cmd.Dir = sdkDir
+	cmd.Env = append(append(append(os.Environ(), appKeys...), "ROLLCALL_URL=http://"+p.addr), env...)
+	return cmd
+}
+
+func TestRealSDKsLogInAskAndLogOut(t *testing.T) {
+	for _, tt := range []struct{ name, server, client string }{
+		{"as it comes", "", ""},
+		{"with login signatures required", "ROLLCALL_RTM_SIGNATURES=true", "CHECK_SIGNATURES=required"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p := startProcess(t, tt.server)
+			ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+			defer cancel()
+			out, err := p.node(ctx, "check.js", []string{tt.client}).CombinedOutput()
+			if err != nil || !strings.Contains(string(out), "all 20 checks passed") {
+				t.Errorf("%v\n%s", err, out)
+			}
+		})
+	}
+}
+
+// A stayer is an SDK that is logged in and tells what happens to it.
+type stayer struct {
+	t     *testing.T
+	in    io.Writer
+	lines chan stayed
+}
+
+type stayed struct {
+	Client    string   `json:"client"`
+	Event     string   `json:"event"`
+	Ping      []string `json:"ping"`
+	Failed    string   `json:"failed"`
+	Message   string   `json:"message"`
+	Unhandled string   `json:"unhandled"`
+	Payload   struct {
+		Code   int    `json:"code"`
+		Reason string `json:"reason"`
+	} `json:"payload"`
+}
+
+func (p *process) stay(env []string, ids ...string) *stayer {
+	p.t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	cmd := p.node(ctx, "stay.js", env, ids...)
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	cmd.Stderr = os.Stderr
+	if err := cmd.Start(); err != nil {
+		p.t.Fatal(err)
+	}
+	s := &stayer{t: p.t, in: in, lines: make(chan stayed, 1000)}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for sc := bufio.NewScanner(out); sc.Scan(); {
+			var l stayed
+			if json.Unmarshal(sc.Bytes(), &l) == nil {
+				s.lines <- l
+			}
+		}
+	}()
+	p.t.Cleanup(func() {
+		cancel()
+		<-done
+		_ = cmd.Wait() // killed
+	})
+	for range ids {
+		s.expect("open", func(l stayed) bool { return l.Event == "open" })
+	}
+	return s
+}
+
+// expect reads lines until one is what is wanted.
+func (s *stayer) expect(what string, want func(stayed) bool) stayed {
+	s.t.Helper()
+	deadline := time.After(60 * time.Second)
+	for {
+		select {
+		case l := <-s.lines:
+			if want(l) {
+				return l
+			}
+			if l.Unhandled != "" || l.Failed != "" || l.Event == "reconnecterror" {
+				s.t.Fatalf("waiting for %s came %+v", what, l)
+			}
+		case <-deadline:
+			s.t.Fatalf("a minute went by without: %s", what)
+		}
+	}
+}
+
+func (s *stayer) ping(ids ...string) []string {
+	s.t.Helper()
+	fmt.Fprintln(s.in, "ping "+strings.Join(ids, " "))
+	return s.expect("the answer to a ping", func(l stayed) bool { return l.Ping != nil }).Ping
+}
+
+// Signatures are required, so what lets the clients back in is the token alone: JS sends nothing else.
+func TestRealSDKsComeBackAfterARestart(t *testing.T) {
+	for _, version := range []string{"5", "4"} {
+		for _, tt := range []struct {
+			name string
+			sig  syscall.Signal
+		}{{"killed", syscall.SIGKILL}, {"stopped", syscall.SIGTERM}} {
+			t.Run(version+" "+tt.name, func(t *testing.T) {
+				t.Parallel()
+				p := startProcess(t, "ROLLCALL_RTM_SIGNATURES=true")
+				s := p.stay([]string{"CHECK_SIGNATURES=required", "TAG=Mobile", "SDK_VERSION=" + version}, "tom", "jerry")
+				p.end(tt.sig)
+				s.expect("the SDK notices", func(l stayed) bool { return l.Event == "disconnect" && l.Client == "" })
+				p.start()
+				for range 2 {
+					s.expect("a client is back", func(l stayed) bool { return l.Event == "reconnect" && l.Client != "" })
+				}
+				if got := s.ping("tom", "jerry", "nobody"); strings.Join(got, " ") != "tom jerry" {
+					t.Errorf("online are %v after the restart, want tom and jerry", got)
+				}
+			})
+		}
+	}
+}
