@@ -33,6 +33,7 @@ type Service struct {
 
 	flights flights
 	epoch   uint64
+	distant Distant // nil when the store is here
 }
 
 // A standstill is a time in which no lease runs out: leases are judged as of asOf until it is over.
@@ -40,7 +41,12 @@ type standstill struct{ asOf, until Millis }
 
 // NewService returns a service over store.
 func NewService(store Store, cfg Config) *Service {
-	return &Service{store: store, cfg: cfg, trace: NewTrace(cfg.Trace), tally: NewTally(), epoch: rand.Uint64()}
+	s := &Service{store: store, cfg: cfg, trace: NewTrace(cfg.Trace), tally: NewTally(), epoch: rand.Uint64()}
+	if d, ok := store.(Distant); ok {
+		s.distant = d
+		d.OnReturn(s.StandStill) // for as long as the store lives
+	}
+	return s
 }
 
 // Rules returns the settings of the merge.
@@ -93,6 +99,9 @@ func (s *Service) Report(ctx context.Context, reports []Report, now Millis, out 
 			out[i], e = st.Apply(&reports[i], leases, &s.cfg.Rules)
 			return e
 		})
+		if s.distant != nil {
+			err = s.keepAdmitted(ctx, reports, index, now, out, err)
+		}
 		if err != nil {
 			return fmt.Errorf("apply %d reports: %w", len(keys), err)
 		}
@@ -111,12 +120,16 @@ func (s *Service) Statuses(ctx context.Context, app AppID, peers [][]byte, now M
 
 // Summaries sets out[i] to what is known of keys[i] at now.
 func (s *Service) Summaries(ctx context.Context, keys []Key, now Millis, out []Summary) error {
-	if err := s.store.Summaries(ctx, keys, out); err != nil {
+	age, err := AgeOf(s.store.Summaries(ctx, keys, out))
+	if err != nil {
 		return err
 	}
-	leases := s.Leases(now)
+	leases := s.Leases(now).Add(-age) // leases stand still while the store is out of reach
 	for i := range keys {
 		out[i] = out[i].At(leases, &s.cfg.Rules)
+	}
+	if age > 0 {
+		return &Aged{Age: age}
 	}
 	return nil
 }

@@ -1,0 +1,81 @@
+package presence
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Distant is what a store adds that can be out of reach, or lose what it acknowledged, while this process lives on. A
+// store without it fails together with the process.
+type Distant interface {
+	// Spool keeps reports that the store could not take, durably and on this side, and applies them in order when it can.
+	// out[i] is what reports[i] made of what is known here. It matches [ErrFull] when there is no room and [ErrUnavailable]
+	// when there is no spool.
+	Spool(ctx context.Context, reports []Report, now Millis, out []Outcome) error
+	// Acknowledged tells the store which reports it has taken, so that it can say them again if it finds that they are lost.
+	// It keeps none of the slice.
+	Acknowledged(reports []Report, now Millis)
+	// OnReturn has the store call fn when it can be reached again after an outage, or may have lost words: who holds
+	// sessions says them again. Between asOf and now nothing could be renewed. fn must not block. It returns how to stop.
+	OnReturn(fn func(asOf, now Millis)) (stop func())
+}
+
+// An Aged error says that an answer is complete, and as old as Age: the store is out of reach. Who cannot show the age
+// shows the error; it matches [ErrUnavailable].
+type Aged struct{ Age time.Duration }
+
+func (e *Aged) Error() string {
+	return fmt.Sprintf("the store is out of reach; the answer is %v old", e.Age.Round(time.Millisecond))
+}
+
+// Is makes an Aged error match [ErrUnavailable].
+func (e *Aged) Is(target error) bool { return target == ErrUnavailable }
+
+// AgeOf takes the age out of an error of a query: an answer that is merely old is an answer. It returns err, and 0, when
+// there is none.
+func AgeOf(err error) (age time.Duration, rest error) {
+	var aged *Aged
+	if errors.As(err, &aged) {
+		return aged.Age, nil
+	}
+	return 0, err
+}
+
+// OnReturn has fn called when the store is back after an outage, or may have lost words: who holds sessions says them
+// again. A store that fails together with the process never calls it. It returns how to stop.
+func (s *Service) OnReturn(fn func(now Millis)) (stop func()) {
+	if s.distant == nil {
+		return func() {}
+	}
+	return s.distant.OnReturn(func(_, now Millis) { fn(now) })
+}
+
+// keepAdmitted tells a distant store which of the admitted reports it has taken, or, when it could not be reached, hands
+// them to its spool.
+func (s *Service) keepAdmitted(ctx context.Context, reports []Report, admitted []int, now Millis, out []Outcome, err error) error {
+	if err != nil && !errors.Is(err, ErrUnavailable) {
+		return err
+	}
+	some, outs := reports, out
+	if len(admitted) != len(reports) {
+		some, outs = make([]Report, len(admitted)), make([]Outcome, len(admitted))
+		for k, i := range admitted {
+			some[k] = reports[i]
+		}
+	}
+	if err == nil {
+		s.distant.Acknowledged(some, now)
+		return nil
+	}
+	if spooled := s.distant.Spool(ctx, some, now, outs); spooled != nil {
+		return errors.Join(spooled, err)
+	}
+	if len(admitted) != len(reports) {
+		for k, i := range admitted {
+			out[i] = outs[k]
+		}
+	}
+	return nil
+}

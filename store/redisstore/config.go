@@ -1,0 +1,222 @@
+package redisstore
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"rollcall/presence"
+)
+
+// Config are the settings of a [Store].
+type Config struct {
+	// URL says where Redis is:
+	//
+	//	redis://[user:password@]host[:6379][/db]
+	//	rediss://…                                        over TLS
+	//	redis://host:7000,host:7001,host:7002             a Cluster; one address of a Cluster does, too
+	//	redis+sentinel://[user:password@]host[:26379],…/master[/db]
+	//
+	// Settings of this store may follow as a query, see [Config.SetQuery].
+	URL string
+	// Rules are those of the service above.
+	Rules presence.Rules
+
+	Recipe        presence.AppID // the app whose summary keys are the recipe's own; other apps get keys of their own
+	SummaryPrefix string         // of the recipe's keys; may be empty. Default "onOffStatus:"
+	Prefix        string         // of all other keys. Default "rc:"
+
+	Deadline time.Duration // of one call. Default 250 ms
+	// Stale is how long answers come from the cache while Redis is away; then there are none. Default 30 s.
+	Stale time.Duration
+	// NearCache bounds the cache of this process, in bytes. Default 64 MiB; negative for none.
+	NearCache int
+	// Force starts even when Redis may evict the keys of peers that are online.
+	Force bool
+
+	// Spool is the directory for reports that come while Redis is away; empty for none.
+	Spool string
+	// SpoolBytes bounds it. Default 64 MiB.
+	SpoolBytes int64
+	// Journal is how long acknowledged reports are remembered to be said again after a failover. Default 60 s.
+	Journal time.Duration
+
+	Log *slog.Logger // default: none
+}
+
+// What a Config gets where it says nothing.
+const (
+	DefaultSummaryPrefix = "onOffStatus:"
+	DefaultPrefix        = "rc:"
+	DefaultDeadline      = 250 * time.Millisecond
+	DefaultStale         = 30 * time.Second
+	DefaultNearCache     = 64 << 20
+	DefaultSpoolBytes    = 64 << 20
+	DefaultJournal       = 60 * time.Second
+)
+
+// NewConfig returns a Config with every default. The prefix of the recipe's keys may be empty, so it is set here and not
+// where the store opens.
+func NewConfig(url string) Config {
+	return Config{
+		URL: url, Rules: presence.DefaultRules(), SummaryPrefix: DefaultSummaryPrefix, Prefix: DefaultPrefix,
+		Deadline: DefaultDeadline, Stale: DefaultStale, NearCache: DefaultNearCache,
+		SpoolBytes: DefaultSpoolBytes, Journal: DefaultJournal,
+	}
+}
+
+// IsURL reports whether s is the address of a Redis as [Config.URL] has it.
+func IsURL(s string) bool {
+	scheme, _, ok := strings.Cut(s, "://")
+	return ok && schemes[scheme] != nil
+}
+
+var schemes = map[string]*struct{ tls, sentinel bool }{
+	"redis":           {},
+	"rediss":          {tls: true},
+	"redis+sentinel":  {sentinel: true},
+	"rediss+sentinel": {tls: true, sentinel: true},
+}
+
+// A place is what a URL says.
+type place struct {
+	addrs          []string
+	user, password string
+	tls            bool
+	master         string // of Sentinel; empty for none
+	db             int
+}
+
+// errURL never carries the URL: it may hold a password.
+var errURL = errors.New("not the address of a Redis")
+
+// parse reads the URL and takes its query over into the settings.
+func (c *Config) parse() (place, error) {
+	var p place
+	scheme, rest, _ := strings.Cut(c.URL, "://")
+	kind := schemes[scheme]
+	if kind == nil {
+		return p, fmt.Errorf("%w: it begins with none of redis://, rediss://, redis+sentinel://, rediss+sentinel://", errURL)
+	}
+	rest, query, _ := strings.Cut(rest, "?")
+	hosts, path, _ := strings.Cut(rest, "/")
+	if i := strings.LastIndexByte(hosts, '@'); i >= 0 {
+		user, password, _ := strings.Cut(hosts[:i], ":")
+		var err1, err2 error
+		p.user, err1 = url.PathUnescape(user)
+		p.password, err2 = url.PathUnescape(password)
+		if err1 != nil || err2 != nil {
+			return p, fmt.Errorf("%w: user or password is not percent-encoded rightly", errURL)
+		}
+		hosts = hosts[i+1:]
+	}
+	p.tls = kind.tls
+	port := "6379"
+	if kind.sentinel {
+		port = "26379"
+	}
+	for h := range strings.SplitSeq(hosts, ",") {
+		addr, err := address(h, port)
+		if err != nil {
+			return p, err
+		}
+		p.addrs = append(p.addrs, addr)
+	}
+	if kind.sentinel {
+		if p.master, path, _ = strings.Cut(path, "/"); p.master == "" {
+			return p, fmt.Errorf("%w: redis+sentinel:// needs the name of the master after the addresses, as /mymaster", errURL)
+		}
+	}
+	if path != "" {
+		db, err := strconv.Atoi(path)
+		if err != nil || db < 0 {
+			return p, fmt.Errorf("%w: the database is %.20q, not a number", errURL, path)
+		}
+		p.db = db
+	}
+	return p, c.SetQuery(query)
+}
+
+func address(h, port string) (string, error) {
+	host, given, err := net.SplitHostPort(h)
+	if err != nil {
+		host, given = strings.Trim(h, "[]"), port
+	}
+	n, err := strconv.Atoi(given)
+	if host == "" || strings.ContainsAny(host, " \t\r\n") || err != nil || n < 1 || n > 65535 {
+		return "", fmt.Errorf("%w: %.80q is not host:port", errURL, h)
+	}
+	return net.JoinHostPort(host, given), nil
+}
+
+// SetQuery takes settings in the form of a URL's query: prefix, summary_prefix, near_cache (bytes; 0 for none),
+// deadline, stale, force. An unknown name is an error.
+func (c *Config) SetQuery(query string) error {
+	values, err := url.ParseQuery(query)
+	if err != nil {
+		return fmt.Errorf("%w: its query cannot be read", errURL)
+	}
+	for name, list := range values {
+		v := list[len(list)-1]
+		var err error
+		switch name {
+		case "prefix":
+			c.Prefix = v
+		case "summary_prefix":
+			c.SummaryPrefix = v
+		case "near_cache":
+			if c.NearCache, err = strconv.Atoi(v); c.NearCache == 0 {
+				c.NearCache = -1
+			}
+		case "deadline":
+			c.Deadline, err = time.ParseDuration(v)
+		case "stale":
+			c.Stale, err = time.ParseDuration(v)
+		case "force":
+			c.Force, err = strconv.ParseBool(v)
+		default:
+			return fmt.Errorf("%w: it has no setting %.40q; there are prefix, summary_prefix, near_cache, deadline, stale, force", errURL, name)
+		}
+		if err != nil {
+			return fmt.Errorf("%w: the setting %s is %.40q", errURL, name, v)
+		}
+	}
+	return nil
+}
+
+func (c *Config) defaults() error {
+	if c.Rules == (presence.Rules{}) {
+		c.Rules = presence.DefaultRules()
+	}
+	if c.Prefix == "" {
+		c.Prefix = DefaultPrefix
+	}
+	c.Deadline = orDefault(c.Deadline, DefaultDeadline)
+	c.Stale = orDefault(c.Stale, DefaultStale)
+	c.NearCache = orDefault(c.NearCache, DefaultNearCache)
+	c.SpoolBytes = orDefault(c.SpoolBytes, DefaultSpoolBytes)
+	c.Journal = orDefault(c.Journal, DefaultJournal)
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	switch {
+	case strings.ContainsAny(c.Prefix, "{}"):
+		return errors.New("the prefix of our keys must not hold braces")
+	case c.Deadline < time.Millisecond:
+		return fmt.Errorf("the deadline of a call is %v, less than 1 ms", c.Deadline)
+	}
+	return nil
+}
+
+func orDefault[T comparable](v, def T) T {
+	var zero T
+	if v == zero {
+		return def
+	}
+	return v
+}

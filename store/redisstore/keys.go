@@ -1,0 +1,194 @@
+package redisstore
+
+import (
+	"hash/crc32"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+
+	"rollcall/presence"
+)
+
+// slots is the number of hash slots of a Redis Cluster.
+const slots = 16384
+
+// buckets is how many keys an index is spread over; a peer is always in the same bucket.
+const buckets = 64
+
+// layout knows the name of every key. Foreign ids never choose where a key of ours goes: what could carry a hash tag of
+// its own is put under a tag from a table instead.
+type layout struct {
+	own     string         // prefix of all keys that are ours alone, "rc:"
+	recipe  presence.AppID // the app whose summary keys are the recipe's own
+	summary string         // their prefix, "onOffStatus:"; may be empty
+}
+
+// others is the prefix of the summary keys of every app but the recipe's.
+func (l *layout) others() string { return l.own + "on:" }
+
+// summaryKey appends the summary key of a peer to b: the recipe's own, or "rc:on:<app>:<peer>" for another app. A peer
+// of the recipe's app whose key would look like one of ours goes under no app at all.
+func (l *layout) summaryKey(b []byte, app presence.AppID, peer []byte) []byte {
+	if app == l.recipe && !l.collides(peer) {
+		return append(append(b, l.summary...), peer...)
+	}
+	name := ""
+	if app != l.recipe {
+		name = escape(app)
+	}
+	b = append(append(append(b, l.others()...), name...), ':')
+	return append(b, peer...)
+}
+
+func (l *layout) collides(peer []byte) bool {
+	n := len(l.summary)
+	if n >= len(l.own) {
+		return strings.HasPrefix(l.summary, l.own)
+	}
+	return l.own[:n] == l.summary && strings.HasPrefix(string(peer[:min(len(peer), len(l.own)-n)]), l.own[n:])
+}
+
+// peerOf returns the peer whose summary key is given; ok is false for a key that is none.
+func (l *layout) peerOf(summary string) (key presence.Key, ok bool) {
+	if rest, found := strings.CutPrefix(summary, l.others()); found {
+		name, peer, found := strings.Cut(rest, ":")
+		if !found {
+			return key, false
+		}
+		app := l.recipe
+		if name != "" {
+			if app, ok = unescape(name); !ok {
+				return key, false
+			}
+		}
+		return presence.Key{App: app, Peer: presence.PeerID(peer)}, true
+	}
+	if strings.HasPrefix(summary, l.own) {
+		return key, false
+	}
+	peer, found := strings.CutPrefix(summary, l.summary)
+	return presence.Key{App: l.recipe, Peer: presence.PeerID(peer)}, found
+}
+
+// stateKey returns the key of the packed state that lies in the slot of the summary key: its hash tag is the whole summary
+// key, or, when braces in that would make another tag of it, a tag of the same slot.
+func (l *layout) stateKey(summary string) string {
+	if summary == "" || strings.ContainsAny(summary, "{}") {
+		return l.own + "{" + tagOf(slotOf(summary)) + "}:s:" + summary
+	}
+	return l.own + "{" + summary + "}:s"
+}
+
+// member returns how an index names a peer.
+func (l *layout) member(key presence.Key) string {
+	if key.App == l.recipe {
+		return ":" + string(key.Peer)
+	}
+	return escape(key.App) + ":" + string(key.Peer)
+}
+
+// memberPeer undoes member.
+func (l *layout) memberPeer(member string) (key presence.Key, ok bool) {
+	name, peer, found := strings.Cut(member, ":")
+	if !found {
+		return key, false
+	}
+	app := l.recipe
+	if name != "" {
+		if app, ok = unescape(name); !ok {
+			return key, false
+		}
+	}
+	return presence.Key{App: app, Peer: presence.PeerID(peer)}, true
+}
+
+// bucketOf spreads peers over the keys of an index. It is part of the layout: every node must agree.
+func bucketOf(member string) int { return int(crc32.ChecksumIEEE([]byte(member)) % buckets) }
+
+func (l *layout) leaseIndex(bucket int) string { return l.own + "lease:" + strconv.Itoa(bucket) }
+
+func (l *layout) nodeIndex(node presence.NodeID, bucket int) string {
+	return l.own + "node:" + escape(node) + ":" + strconv.Itoa(bucket)
+}
+
+func (l *layout) nodes() string { return l.own + "nodes" }
+func (l *layout) epoch() string { return l.own + "epoch" }
+
+func (l *layout) reap(node presence.NodeID) string { return l.own + "reap:" + escape(node) }
+
+func (l *layout) probes() string { return l.own + "probe:" }
+
+func (l *layout) probe(slot uint16, node string) string {
+	return l.probes() + "{" + tagOf(slot) + "}:" + node
+}
+
+// noName stands for the empty name; escape makes it of nothing else. Where an app may stand, nothing at all means the
+// recipe's.
+const noName = "%"
+
+// escape makes a name free of what our keys are built from.
+func escape[T ~string](name T) string {
+	if name == "" {
+		return noName
+	}
+	return url.QueryEscape(string(name))
+}
+
+func unescape(name string) (presence.AppID, bool) {
+	if name == noName {
+		return "", true
+	}
+	s, err := url.QueryUnescape(name)
+	return presence.AppID(s), err == nil
+}
+
+// slotOf returns the hash slot of a key as Redis Cluster computes it: CRC16 of the first hash tag that is not empty, or
+// of the whole key.
+func slotOf(key string) uint16 {
+	if i := strings.IndexByte(key, '{'); i >= 0 {
+		if j := strings.IndexByte(key[i+1:], '}'); j > 0 {
+			key = key[i+1 : i+1+j]
+		}
+	}
+	return crc16(key) % slots
+}
+
+var crcTable = func() (t [256]uint16) {
+	for i := range t {
+		c := uint16(i) << 8
+		for range 8 {
+			if c&0x8000 != 0 {
+				c = c<<1 ^ 0x1021
+			} else {
+				c <<= 1
+			}
+		}
+		t[i] = c
+	}
+	return t
+}()
+
+// crc16 is CRC-16/XMODEM, which Redis Cluster uses.
+func crc16(s string) (c uint16) {
+	for i := range len(s) {
+		c = c<<8 ^ crcTable[byte(c>>8)^s[i]]
+	}
+	return c
+}
+
+// tagOf returns a short hash tag of the slot.
+func tagOf(slot uint16) string { return tags()[slot] }
+
+// tags finds a short name for each of the 16,384 slots by trying numbers in base 36.
+var tags = sync.OnceValue(func() *[slots]string {
+	var t [slots]string
+	for n, left := int64(0), slots; left > 0; n++ {
+		name := strconv.FormatInt(n, 36)
+		if s := crc16(name) % slots; t[s] == "" {
+			t[s] = name
+			left--
+		}
+	}
+	return &t
+})

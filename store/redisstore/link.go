@@ -1,0 +1,425 @@
+package redisstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/rueidis"
+)
+
+const (
+	probeEvery   = time.Second
+	probeWithin  = 1500 * time.Millisecond // together: a frozen link is noticed in 2.5 s
+	probeExpiry  = 60                      // seconds
+	topologyEach = time.Second
+	noLink       = 255
+)
+
+// A link is a connection of our own to one primary that tells what is written there. While it is up the cache may
+// believe what it holds of that primary.
+type link struct {
+	number uint8
+	addr   string // of a Cluster's primary; empty when there is only one
+
+	slot    atomic.Uint32 // one that the primary owns, for the probe
+	heard   chan struct{}
+	stop    context.CancelFunc
+	done    chan struct{}
+	heardAt atomic.Int64 // when it last proved to be well, ms of the store's age
+	born    bool         // it stood when the store opened, so that its first identity is no news
+
+	// away is since when calls to this primary fail, in ms; 0 while they do not.
+	away atomic.Int64
+}
+
+// Why a link ended.
+var (
+	errSilent  = errors.New("the link is silent: what was written did not come back")
+	errReplica = errors.New("not a primary any more")
+	errNoTrack = errors.New("tracking is refused")
+)
+
+// prefixes are what a link listens to; none stands for everything. Redis refuses prefixes of which one covers another.
+func (l *layout) prefixes() []string {
+	all := []string{l.summary, l.others(), l.probes()}
+	var list []string
+	for i, p := range all {
+		covered := false
+		for j, q := range all {
+			covered = covered || i != j && strings.HasPrefix(p, q) && (p != q || j < i)
+		}
+		if !covered {
+			list = append(list, p)
+		}
+	}
+	if len(list) == 1 && list[0] == "" {
+		return nil
+	}
+	return list
+}
+
+// run keeps the link up until ctx ends.
+func (s *Store) runLink(ctx context.Context, k *link) {
+	defer close(k.done)
+	wait := 20 * time.Millisecond
+	for ctx.Err() == nil {
+		began := time.Now()
+		err := s.follow(ctx, k)
+		s.linkLost(k, err)
+		if time.Since(began) > 5*time.Second {
+			wait = 20 * time.Millisecond
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(wait):
+		}
+		wait = min(2*wait, time.Second)
+	}
+}
+
+func (s *Store) linkLost(k *link, err error) {
+	was := s.cache.links[k.number].good.Load() != 0
+	s.cache.links[k.number].lost()
+	if !was || s.closed() {
+		return
+	}
+	s.stats.linksLost.Add(1)
+	s.log.Warn("link to redis lost", "addr", k.addr, "err", err)
+	s.signal(nil)
+	s.wakeTopology()
+}
+
+// follow sets one connection up, and returns when it is lost.
+func (s *Store) follow(ctx context.Context, k *link) error {
+	client := rueidis.Client(s.client)
+	if k.addr != "" {
+		if client = s.client.Nodes()[k.addr]; client == nil {
+			return fmt.Errorf("%s is not in the cluster", k.addr)
+		}
+	}
+	conn, release := client.Dedicate()
+	defer release()
+	defer conn.Close() // what it tracked goes with it
+	identity, err := s.identify(ctx, conn)
+	if err != nil {
+		return err
+	}
+	lost := conn.SetOnInvalidations(func(keys []rueidis.RedisMessage) { s.heard(k, keys) })
+	tracked := s.track(ctx, conn)
+	if tracked != nil && !errors.Is(tracked, errNoTrack) {
+		return tracked
+	}
+	s.tracking.Store(tracked == nil)
+	if tracked == nil {
+		if err := s.probe(ctx, k, conn, lost); err != nil {
+			return err
+		}
+		s.cache.links[k.number].confirmed()
+	}
+	s.linkUp(k, identity)
+	tick := time.NewTicker(probeEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case err := <-lost:
+			return fmt.Errorf("the connection ended: %w", orEOF(err))
+		case <-tick.C:
+		}
+		if tracked != nil {
+			s.signal(nil) // nobody tells us: look again, each second
+			if err := s.ping(ctx, conn); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := s.probe(ctx, k, conn, lost); err != nil {
+			return err
+		}
+	}
+}
+
+func orEOF(err error) error {
+	if err == nil {
+		return errors.New("closed")
+	}
+	return err
+}
+
+func (s *Store) ping(ctx context.Context, conn rueidis.DedicatedClient) error {
+	ctx, cancel := context.WithTimeout(ctx, probeWithin)
+	defer cancel()
+	return conn.Do(ctx, conn.B().Ping().Build()).Error()
+}
+
+// identify returns what a primary is: another process, or one that was promoted, is another.
+func (s *Store) identify(ctx context.Context, conn rueidis.DedicatedClient) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	role, err := conn.Do(ctx, conn.B().Role().Build()).ToArray()
+	if err != nil {
+		return "", fmt.Errorf("ask for the role: %w", err)
+	}
+	if name, _ := role[0].ToString(); name != "master" {
+		return "", errReplica
+	}
+	text, err := conn.Do(ctx, conn.B().Info().Section("server").Section("replication").Build()).ToString()
+	if err != nil {
+		return "", fmt.Errorf("ask who it is: %w", err)
+	}
+	return infoField(text, "run_id") + " " + infoField(text, "master_replid"), nil
+}
+
+func infoField(text, field string) string {
+	for line := range strings.Lines(text) {
+		if v, ok := strings.CutPrefix(strings.TrimSpace(line), field+":"); ok {
+			return v
+		}
+	}
+	return ""
+}
+
+// track turns broadcast tracking on for conn.
+func (s *Store) track(ctx context.Context, conn rueidis.DedicatedClient) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	args := []string{"TRACKING", "ON", "BCAST"}
+	for _, p := range s.keys.prefixes() {
+		args = append(args, "PREFIX", p)
+	}
+	err := conn.Do(ctx, conn.B().Arbitrary("CLIENT").Args(args...).Build()).Error()
+	if re, ok := rueidis.IsRedisErr(err); ok && !isAway(err) {
+		if s.tracking.Swap(false) {
+			s.log.Warn("redis refuses to track; there is no near cache", "err", re.Error())
+		}
+		return errNoTrack
+	}
+	return err
+}
+
+// probe writes a key of our own on the link and waits until the link tells of it. What cannot be heard is as good as lost.
+func (s *Store) probe(ctx context.Context, k *link, conn rueidis.DedicatedClient, lost <-chan error) error {
+	ctx, cancel := context.WithTimeout(ctx, probeWithin)
+	defer cancel()
+	select {
+	case <-k.heard:
+	default:
+	}
+	key := s.keys.probe(uint16(k.slot.Load()), s.name)
+	err := conn.Do(ctx, conn.B().Set().Key(key).Value("1").ExSeconds(probeExpiry).Build()).Error()
+	if re, ok := rueidis.IsRedisErr(err); ok {
+		if strings.HasPrefix(re.Error(), "OOM") {
+			k.heardAt.Store(s.millis())
+			return nil // nothing is written there, so there is nothing to hear of but evictions
+		}
+		if _, moved := re.IsMoved(); moved {
+			s.wakeTopology()
+		}
+		if strings.HasPrefix(re.Error(), "READONLY") {
+			return errReplica
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("write the probe: %w", err)
+	}
+	select {
+	case <-k.heard:
+		k.heardAt.Store(s.millis())
+		s.stats.probes.Add(1)
+		return nil
+	case err := <-lost:
+		return fmt.Errorf("the connection ended: %w", orEOF(err))
+	case <-ctx.Done():
+		return errSilent
+	}
+}
+
+// heard takes what a link tells: keys that were written, deleted, evicted or have expired; nil for all of them.
+func (s *Store) heard(k *link, keys []rueidis.RedisMessage) {
+	if keys == nil {
+		links := &s.cache.links[k.number]
+		links.lost()
+		links.confirmed() // what was read before is gone; the link itself is well
+		s.stats.flushes.Add(1)
+		s.signal(nil)
+		s.checkEpoch()
+		return
+	}
+	changed := make([]string, 0, len(keys))
+	for i := range keys {
+		name, err := keys[i].ToString()
+		if err != nil {
+			continue
+		}
+		if strings.HasPrefix(name, s.keys.probes()) {
+			if strings.HasSuffix(name, ":"+s.name) {
+				select {
+				case k.heard <- struct{}{}:
+				default:
+				}
+			}
+			continue
+		}
+		changed = append(changed, name)
+	}
+	s.invalidate(changed)
+}
+
+// A route says which link tells of which slot of a Cluster.
+type route struct {
+	slots [slots]uint8
+	links map[string]*link
+}
+
+// linkOf returns the link that tells of the slot, or nil when there is none now.
+func (s *Store) linkOf(slot uint16) *link {
+	if s.single != nil {
+		return s.single
+	}
+	r := s.route.Load()
+	n := r.slots[slot]
+	if n == noLink {
+		return nil
+	}
+	return s.byNumber[n].Load()
+}
+
+func (s *Store) wakeTopology() {
+	select {
+	case s.topology <- struct{}{}:
+	default:
+	}
+}
+
+// runTopology follows which primaries a Cluster has.
+func (s *Store) runTopology(ctx context.Context) {
+	defer s.wg.Done()
+	tick := time.NewTicker(topologyEach)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.topology:
+		case <-tick.C:
+		}
+		if err := s.followTopology(ctx, false); err != nil && ctx.Err() == nil {
+			s.log.Debug("ask for the slots of the cluster", "err", err)
+		}
+	}
+}
+
+// followTopology reads who owns which slots, starts links to new primaries and ends those to old ones.
+func (s *Store) followTopology(ctx context.Context, opening bool) error {
+	ctx2, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	ranges, err := s.client.Do(ctx2, s.client.B().ClusterSlots().Build()).ToArray()
+	if err != nil {
+		return err
+	}
+	was := s.route.Load()
+	now := &route{links: map[string]*link{}}
+	for i := range now.slots {
+		now.slots[i] = noLink
+	}
+	fresh := false
+	for _, r := range ranges {
+		from, to, addr, ok := slotRange(r)
+		if !ok {
+			continue
+		}
+		k := now.links[addr]
+		if k == nil {
+			if was != nil {
+				k = was.links[addr]
+			}
+			if k == nil {
+				if k = s.newLink(addr, opening); k == nil {
+					continue
+				}
+				fresh = true
+			}
+			now.links[addr] = k
+			k.slot.Store(uint32(from))
+		}
+		for slot := from; slot <= to; slot++ {
+			now.slots[slot] = k.number
+		}
+	}
+	s.route.Store(now)
+	for addr, k := range now.links {
+		if was == nil || was.links[addr] == nil {
+			s.startLink(k)
+		}
+	}
+	if was == nil {
+		return nil
+	}
+	for addr, k := range was.links {
+		if now.links[addr] == nil {
+			k.stop()
+			s.byNumber[k.number].CompareAndSwap(k, nil)
+		}
+	}
+	if fresh {
+		// A slot may have moved to a primary that nobody listened to yet.
+		for _, k := range now.links {
+			l := &s.cache.links[k.number]
+			if up := l.good.Load() != 0; up {
+				l.lost()
+				l.confirmed()
+			}
+		}
+		s.signal(nil)
+	}
+	return nil
+}
+
+func slotRange(r rueidis.RedisMessage) (from, to int, addr string, ok bool) {
+	list, err := r.ToArray()
+	if err != nil || len(list) < 3 {
+		return 0, 0, "", false
+	}
+	node, err := list[2].ToArray()
+	if err != nil || len(node) < 2 {
+		return 0, 0, "", false
+	}
+	host, err1 := node[0].ToString()
+	port, err2 := node[1].AsInt64()
+	a, err3 := list[0].AsInt64()
+	b, err4 := list[1].AsInt64()
+	if errors.Join(err1, err2, err3, err4) != nil || host == "" || a < 0 || b >= slots {
+		return 0, 0, "", false
+	}
+	return int(a), int(b), net.JoinHostPort(host, strconv.FormatInt(port, 10)), true
+}
+
+// newLink makes a link with a number of its own, or returns nil when there are none left.
+func (s *Store) newLink(addr string, born bool) *link {
+	for n := range uint8(noLink) {
+		k := &link{number: n, addr: addr, heard: make(chan struct{}, 1), done: make(chan struct{}), born: born}
+		if s.byNumber[n].CompareAndSwap(nil, k) {
+			k.heardAt.Store(s.millis())
+			return k
+		}
+	}
+	s.log.Warn("more primaries than links; answers of some are not cached", "addr", addr)
+	return nil
+}
+
+func (s *Store) startLink(k *link) {
+	ctx, stop := context.WithCancel(s.ctx)
+	k.stop = stop
+	s.wg.Add(1)
+	go func() {
+		defer s.wg.Done()
+		s.runLink(ctx, k)
+	}()
+}

@@ -1,0 +1,312 @@
+package redisstore
+
+import (
+	"context"
+	_ "embed"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"rollcall/presence"
+)
+
+//go:embed scripts/beat.lua
+var beatText string
+
+//go:embed scripts/dropnode.lua
+var dropNodeText string
+
+//go:embed scripts/claim.lua
+var claimText string
+
+var (
+	beatScript     = newScript(beatText)
+	dropNodeScript = newScript(dropNodeText)
+	claimScript    = newScript(claimText)
+)
+
+const (
+	// nodeLease is the lease of a node that has reported before its first beat.
+	nodeLease = 15 * time.Second
+	// claimFor is how long one survivor keeps the others from the same work.
+	claimFor = 10 // seconds
+)
+
+// A nodeBook is what this process knows of nodes.
+type nodeBook struct {
+	mu   sync.Mutex
+	book map[presence.NodeID]string // as last seen in Redis: "<deadline ms> <drained>"
+}
+
+func nodeValue(deadline presence.Millis, drained bool) string {
+	d := "0"
+	if drained {
+		d = "1"
+	}
+	return strconv.FormatInt(int64(deadline), 10) + " " + d
+}
+
+func parseNode(node presence.NodeID, value string) (presence.LostNode, bool) {
+	at, drained, ok := strings.Cut(value, " ")
+	n, err := strconv.ParseInt(at, 10, 64)
+	return presence.LostNode{Node: node, At: presence.Millis(n), Drained: drained == "1"}, ok && err == nil
+}
+
+// Beat implements [presence.Store].
+func (s *Store) Beat(ctx context.Context, node presence.NodeID, lease time.Duration, drained bool, now presence.Millis) error {
+	ctx, cancel := s.deadline(ctx)
+	defer cancel()
+	value := nodeValue(now.Add(lease), drained)
+	results, err := s.exec(ctx, beatScript, []scriptCall{{[]string{s.keys.nodes()}, []string{string(node), value}}})
+	if err == nil {
+		err = results[0].Error()
+	}
+	if err != nil {
+		s.failed(nil, err)
+		return fmt.Errorf("beat of node %q: %w", node, away(err))
+	}
+	was, _ := results[0].ToString()
+	s.nodes.mu.Lock()
+	_, beaten := s.nodes.book[node]
+	s.nodes.book[node] = value
+	s.nodes.mu.Unlock()
+	if beaten && was == "" {
+		// Somebody took it for dead and ended what hangs on it, or Redis lost it: whoever holds it says it all again.
+		s.log.Warn("node was given up by others", "node", node)
+		s.outage.returned(now, now)
+	}
+	return nil
+}
+
+// knowNode gives a node that reports before it beats a first lease, so that a node that never beats is found lost.
+func (s *Store) knowNode(ctx context.Context, node presence.NodeID, now presence.Millis) error {
+	s.nodes.mu.Lock()
+	_, known := s.nodes.book[node]
+	s.nodes.mu.Unlock()
+	if known {
+		return nil
+	}
+	value := nodeValue(now.Add(nodeLease), false)
+	if err := s.do(ctx, s.client.B().Hsetnx().Key(s.keys.nodes()).Field(string(node)).Value(value).Build()).Error(); err != nil {
+		s.failed(nil, err)
+		return err
+	}
+	s.nodes.mu.Lock()
+	if _, known := s.nodes.book[node]; !known {
+		s.nodes.book[node] = value
+	}
+	s.nodes.mu.Unlock()
+	return nil
+}
+
+// LostNodes implements [presence.Store]. It also keeps the set of nodes that queries do not believe any more.
+func (s *Store) LostNodes(ctx context.Context, now presence.Millis) ([]presence.LostNode, error) {
+	ctx, cancel := s.deadline(ctx)
+	defer cancel()
+	all, err := s.do(ctx, s.client.B().Hgetall().Key(s.keys.nodes()).Build()).AsStrMap()
+	if err != nil {
+		s.failed(nil, err)
+		return nil, fmt.Errorf("ask for the nodes: %w", away(err))
+	}
+	var lost []presence.LostNode
+	s.nodes.mu.Lock()
+	clear(s.nodes.book)
+	for name, value := range all {
+		node := presence.NodeID(name)
+		s.nodes.book[node] = value
+		if l, ok := parseNode(node, value); ok && now >= l.At {
+			lost = append(lost, l)
+		}
+	}
+	s.nodes.mu.Unlock()
+	s.bury(lost)
+	if len(lost) == 0 {
+		return nil, nil
+	}
+	calls := make([]scriptCall, len(lost))
+	for i, l := range lost {
+		calls[i] = scriptCall{[]string{s.keys.reap(l.Node)}, []string{s.name, strconv.Itoa(claimFor)}}
+	}
+	results, err := s.exec(ctx, claimScript, calls)
+	if err != nil {
+		return nil, fmt.Errorf("claim lost nodes: %w", away(err))
+	}
+	mine := lost[:0]
+	for i, l := range lost {
+		n, err := results[i].AsInt64()
+		if err != nil {
+			s.failed(nil, err)
+			return nil, fmt.Errorf("claim lost node %q: %w", l.Node, away(err))
+		}
+		if n == 1 {
+			mine = append(mine, l)
+		}
+	}
+	return mine, nil
+}
+
+// bury makes queries pass over the sessions of lost nodes at once, while a survivor ends them one by one.
+func (s *Store) bury(lost []presence.LostNode) {
+	if len(lost) == 0 {
+		s.dead.Store(nil)
+		return
+	}
+	dead := make(map[presence.NodeID]struct{}, len(lost))
+	for _, l := range lost {
+		dead[l.Node] = struct{}{}
+	}
+	s.dead.Store(&dead)
+}
+
+func (s *Store) deadNodes() map[presence.NodeID]struct{} {
+	if d := s.dead.Load(); d != nil {
+		return *d
+	}
+	return nil
+}
+
+// OnNode implements [presence.Store].
+func (s *Store) OnNode(ctx context.Context, node presence.NodeID, limit int) ([]presence.Key, error) {
+	ctx, cancel := s.deadline(ctx)
+	defer cancel()
+	for {
+		indexes := make([]string, buckets)
+		for b := range indexes {
+			indexes[b] = s.keys.nodeIndex(node, b)
+		}
+		found, err := s.ranges(ctx, indexes, "+inf", limit)
+		if err != nil {
+			return nil, fmt.Errorf("ask who is on node %q: %w", node, err)
+		}
+		if len(found) == 0 {
+			return nil, nil
+		}
+		keys, idle, err := s.sift(ctx, found, func(st *presence.State) bool { return st.On(node) })
+		if err != nil {
+			return nil, fmt.Errorf("ask who is on node %q: %w", node, err)
+		}
+		if len(keys) > 0 {
+			return keys, nil
+		}
+		if err := s.tidy(ctx, idle); err != nil {
+			return nil, fmt.Errorf("tidy the index of node %q: %w", node, err)
+		}
+	}
+}
+
+// DropNode implements [presence.Store].
+func (s *Store) DropNode(ctx context.Context, node presence.NodeID) error {
+	ctx, cancel := s.deadline(ctx)
+	defer cancel()
+	s.nodes.mu.Lock()
+	value := s.nodes.book[node]
+	s.nodes.mu.Unlock()
+	results, err := s.exec(ctx, dropNodeScript, []scriptCall{{[]string{s.keys.nodes()}, []string{string(node), value}}})
+	if err == nil {
+		err = results[0].Error()
+	}
+	if err == nil {
+		err = s.do(ctx, s.client.B().Del().Key(s.keys.reap(node)).Build()).Error()
+	}
+	if err != nil {
+		s.failed(nil, err)
+		return fmt.Errorf("forget node %q: %w", node, away(err))
+	}
+	s.nodes.mu.Lock()
+	delete(s.nodes.book, node)
+	s.nodes.mu.Unlock()
+	if dead := s.deadNodes(); dead != nil {
+		var left []presence.LostNode
+		for n := range dead {
+			if n != node {
+				left = append(left, presence.LostNode{Node: n})
+			}
+		}
+		s.bury(left)
+	}
+	return nil
+}
+
+// A found is an index entry as it was read.
+type found struct {
+	member string
+	claim  claim
+}
+
+// ranges reads up to limit entries with a score of at most highest from the indexes.
+func (s *Store) ranges(ctx context.Context, indexes []string, highest string, limit int) ([]found, error) {
+	cmds := make([]rueidis.Completed, len(indexes))
+	for i, index := range indexes {
+		cmds[i] = s.client.B().Zrangebyscore().Key(index).Min("-inf").Max(highest).Withscores().Limit(0, int64(limit)).Build()
+	}
+	results, err := s.multi(ctx, cmds)
+	if err != nil {
+		return nil, err
+	}
+	var list []found
+	for i := range results {
+		scores, err := results[i].AsZScores()
+		if err != nil && !rueidis.IsRedisNil(err) {
+			s.failed(nil, err)
+			return nil, away(err)
+		}
+		for _, z := range scores {
+			list = append(list, found{z.Member, claim{indexes[i], z.Score}})
+		}
+		if len(list) >= limit {
+			return list[:limit], nil
+		}
+	}
+	return list, nil
+}
+
+// sift reads the states behind index entries, claims those that are wanted for whoever settles them, and returns the
+// rest.
+func (s *Store) sift(ctx context.Context, list []found, wanted func(*presence.State) bool) (keys []presence.Key, idle []found, err error) {
+	states := make([]string, len(list))
+	peers := make([]presence.Key, len(list))
+	for i, f := range list {
+		key, ok := s.keys.memberPeer(f.member)
+		if !ok {
+			return nil, nil, fmt.Errorf("%w: index %s holds %.40q, which is no peer", presence.ErrUnavailable, f.claim.index, f.member)
+		}
+		peers[i] = key
+		states[i] = s.keys.stateKey(string(s.keys.summaryKey(nil, key.App, []byte(key.Peer))))
+	}
+	values, err := s.getAll(ctx, states)
+	if err != nil {
+		return nil, nil, away(err)
+	}
+	var st presence.State
+	for i, v := range values {
+		st = presence.State{}
+		if len(v) > 0 && st.Unpack(v) != nil {
+			s.stats.damaged.Add(1)
+			continue
+		}
+		if !wanted(&st) {
+			idle = append(idle, list[i])
+			continue
+		}
+		s.claims.add(list[i].member, list[i].claim)
+		keys = append(keys, peers[i])
+	}
+	return keys, idle, nil
+}
+
+// tidy settles entries that no state needs as they stand: an update that changes nothing removes or moves them.
+func (s *Store) tidy(ctx context.Context, idle []found) error {
+	if len(idle) == 0 {
+		return nil
+	}
+	keys := make([]presence.Key, len(idle))
+	for i, f := range idle {
+		s.claims.add(f.member, f.claim)
+		keys[i], _ = s.keys.memberPeer(f.member)
+	}
+	return s.update(ctx, keys, 0, func(int, *presence.State) presence.Effect { return presence.Same })
+}

@@ -1,0 +1,722 @@
+package redisstore
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"rollcall/internal/spool"
+	"rollcall/presence"
+)
+
+const (
+	watchEvery   = 50 * time.Millisecond
+	checkEvery   = 5 * time.Second
+	replayBatch  = 256
+	journalLimit = 1 << 18 // reports
+	// stillAfter is the shortest outage after which leases stand still: a shorter one cannot have kept a renewal away for a
+	// third of the shortest lease.
+	stillAfter = 2 * time.Second
+)
+
+// An outage is all that is done while Redis is away and when it comes back.
+type outage struct {
+	spool *spool.Spool // nil when there is none
+	// turn is held for reading while a report goes to the spool, and for writing when the spool is found empty and
+	// reports take the direct road again.
+	turn   sync.RWMutex
+	on     atomic.Bool // reports go to the spool
+	layers atomic.Int64
+
+	mu      sync.Mutex
+	since   int64                   // when the present outage began, ms of the store's age; 0 for none
+	overlay map[presence.Key]*layer // what spooled reports have made of what was known
+	fns     map[int]func(a, n presence.Millis)
+	fnSeq   int
+	journal []journaled
+	start   int  // of the journal; what is before is over
+	lost    bool // words may be lost: say them again
+	wake    chan struct{}
+}
+
+// A layer is the state of a peer as the reports in the spool make it.
+type layer struct {
+	st presence.State
+	n  int // how many of them are in the spool
+}
+
+type journaled struct {
+	at     int64 // ms of the store's age
+	heard  presence.Millis
+	report presence.Report
+}
+
+// A spooled is a record of the spool.
+type spooled struct {
+	Heard  presence.Millis
+	Report presence.Report
+}
+
+func (s *Store) openSpool() error {
+	o := &s.outage
+	o.overlay = map[presence.Key]*layer{}
+	if s.cfg.Spool == "" {
+		return nil
+	}
+	q, err := spool.Open(s.cfg.Spool, s.cfg.SpoolBytes)
+	if err != nil {
+		return err
+	}
+	o.spool = q
+	if n := q.Lost(); n > 0 {
+		s.log.Warn("spool had a torn end", "bytes", n)
+	}
+	o.on.Store(q.Len() > 0)
+	return nil
+}
+
+func (s *Store) closeSpool() {
+	if s.outage.spool != nil {
+		_ = s.outage.spool.Close()
+	}
+}
+
+// spooling reports whether reports must not overtake those in the spool.
+func (o *outage) spooling() bool { return o.on.Load() }
+
+// overlaid reports whether some reports are acknowledged and not in Redis yet.
+func (o *outage) overlaid() bool { return o.layers.Load() > 0 }
+
+// failed takes note of an error of a call to the primary behind k; nil when it is not known which.
+func (s *Store) failed(k *link, err error) {
+	if err == nil || !isAway(err) || s.closed() {
+		return
+	}
+	if k == nil {
+		if k = s.single; k == nil {
+			return
+		}
+	}
+	if !k.away.CompareAndSwap(0, s.millis()) {
+		return
+	}
+	s.stats.outages.Add(1)
+	s.log.Warn("redis is away", "addr", k.addr, "err", err)
+	o := &s.outage
+	o.mu.Lock()
+	if o.since == 0 {
+		o.since = s.millis()
+	}
+	o.mu.Unlock()
+	if o.spool != nil && s.single != nil {
+		o.on.Store(true)
+	}
+	s.wakeWatchman()
+}
+
+func (s *Store) wakeWatchman() {
+	select {
+	case s.outage.wake <- struct{}{}:
+	default:
+	}
+}
+
+// anyAway returns a link whose primary is away, or nil.
+func (s *Store) anyAway() *link {
+	for _, k := range s.links() {
+		if k.away.Load() != 0 {
+			return k
+		}
+	}
+	return nil
+}
+
+// staleness returns how old the oldest of the caches is whose link is lost; ok is false when none is, or when it is too old.
+func (s *Store) staleness() (age time.Duration, ok bool) {
+	now := s.millis()
+	for _, k := range s.links() {
+		if k.away.Load() == 0 && s.cache.links[k.number].good.Load() != 0 {
+			continue
+		}
+		age = max(age, time.Duration(now-k.heardAt.Load())*time.Millisecond, time.Millisecond)
+	}
+	return age, age > 0 && age <= s.cfg.Stale
+}
+
+// Ready returns why this store cannot do all that it should, or nil.
+func (s *Store) Ready() error {
+	if s.closed() {
+		return errClosed
+	}
+	links := s.links()
+	if len(links) == 0 {
+		return fmt.Errorf("%w: the cluster has no primaries", presence.ErrUnavailable)
+	}
+	n := 0
+	for _, k := range links {
+		if k.away.Load() != 0 {
+			n++
+		}
+	}
+	if n > 0 {
+		return fmt.Errorf("%w: %d of %d redis primaries are away", presence.ErrUnavailable, n, len(links))
+	}
+	if why := s.uncovered(); why != nil {
+		return why
+	}
+	if o := &s.outage; o.spooling() && o.spool != nil {
+		return fmt.Errorf("%w: %d reports wait in the spool", presence.ErrUnavailable, o.spool.Len())
+	}
+	if s.tracking.Load() {
+		if err := s.linksDown(); err != nil {
+			return fmt.Errorf("%w: %w", presence.ErrUnavailable, err)
+		}
+	}
+	if p := s.policy.Load(); p != nil {
+		return errors.New(*p)
+	}
+	return nil
+}
+
+// uncovered returns an error when some slots of a Cluster have no primary.
+func (s *Store) uncovered() error {
+	r := s.route.Load()
+	if r == nil {
+		return nil
+	}
+	n := 0
+	for _, l := range r.slots {
+		if l == noLink {
+			n++
+		}
+	}
+	if n == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: %d of %d slots of the cluster have no primary", presence.ErrUnavailable, n, slots)
+}
+
+// Spool implements [presence.Distant].
+func (s *Store) Spool(_ context.Context, reports []presence.Report, now presence.Millis, out []presence.Outcome) error {
+	o := &s.outage
+	if o.spool == nil {
+		return errAway
+	}
+	if s.closed() {
+		return errClosed
+	}
+	records := make([][]byte, len(reports))
+	for i := range reports {
+		b, err := json.Marshal(spooled{now, reports[i]})
+		if err != nil {
+			return fmt.Errorf("spool a report: %w", err)
+		}
+		records[i] = b
+	}
+	o.turn.RLock()
+	defer o.turn.RUnlock()
+	o.on.Store(true)
+	if err := o.spool.Append(records); err != nil {
+		if errors.Is(err, spool.ErrFull) {
+			return fmt.Errorf("spool %d reports: %w: %w", len(reports), presence.ErrFull, err)
+		}
+		return fmt.Errorf("spool %d reports: %w", len(reports), away(err))
+	}
+	s.stats.spooled.Add(int64(len(reports)))
+	o.mu.Lock()
+	for i := range reports {
+		out[i] = s.lay(&reports[i], now)
+	}
+	o.mu.Unlock()
+	keys := make([]presence.Key, len(reports))
+	for i := range reports {
+		keys[i] = reports[i].Key()
+	}
+	s.signal(keys)
+	s.wakeWatchman()
+	return nil
+}
+
+// lay merges a spooled report into the layer of its peer, which begins with what the cache still holds. The caller holds
+// the lock.
+func (s *Store) lay(r *presence.Report, now presence.Millis) presence.Outcome {
+	o := &s.outage
+	key := r.Key()
+	l := o.overlay[key]
+	if l == nil {
+		l = &layer{}
+		if b, how := s.cache.get(s.space(key.App), []byte(key.Peer), nil); how != missing && len(b) > 0 {
+			if l.st.Unpack(b) != nil {
+				l.st = presence.State{}
+			}
+		}
+		o.overlay[key] = l
+		o.layers.Add(1)
+	}
+	l.n++
+	out, _ := l.st.Apply(r, now, &s.rules)
+	return out
+}
+
+// overlaid answers for peers with reports in the spool, and returns the missing ones that it did not answer.
+func (s *Store) overlaid(app presence.AppID, peers [][]byte, now presence.Millis, miss []int, out []presence.Status) []int {
+	o := &s.outage
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	answered := map[int]bool{}
+	for i, p := range peers {
+		l := o.overlay[presence.Key{App: app, Peer: presence.PeerID(p)}]
+		if l == nil {
+			continue
+		}
+		if sum := l.st.Summary(); sum.Status != presence.Unknown {
+			// Leases stand still: what was online when the spool took it over is online.
+			out[i] = sum.Status
+			answered[i] = true
+		}
+	}
+	left := miss[:0]
+	for _, i := range miss {
+		if !answered[i] {
+			left = append(left, i)
+		}
+	}
+	return left
+}
+
+func (s *Store) overlaySummary(key presence.Key) (presence.Summary, bool) {
+	o := &s.outage
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	l := o.overlay[key]
+	if l == nil || l.st.Status == presence.Unknown {
+		return presence.Summary{}, false
+	}
+	return l.st.Summary(), true
+}
+
+// Acknowledged implements [presence.Distant].
+func (s *Store) Acknowledged(reports []presence.Report, now presence.Millis) {
+	o := &s.outage
+	at := s.millis()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for i := range reports {
+		o.journal = append(o.journal, journaled{at, now, reports[i]})
+	}
+	over := at - s.cfg.Journal.Milliseconds()
+	for o.start < len(o.journal) && (o.journal[o.start].at < over || len(o.journal)-o.start > journalLimit) {
+		o.journal[o.start] = journaled{}
+		o.start++
+	}
+	if o.start > 1024 && o.start > len(o.journal)/2 {
+		o.journal = append(o.journal[:0], o.journal[o.start:]...)
+		o.start = 0
+	}
+}
+
+// OnReturn implements [presence.Distant].
+func (s *Store) OnReturn(fn func(asOf, now presence.Millis)) (stop func()) {
+	o := &s.outage
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	n := o.fnSeq
+	o.fnSeq++
+	o.fns[n] = fn
+	return func() {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		delete(o.fns, n)
+	}
+}
+
+// returned tells who holds sessions to say them again.
+func (o *outage) returned(asOf, now presence.Millis) {
+	o.mu.Lock()
+	fns := make([]func(a, n presence.Millis), 0, len(o.fns))
+	for _, fn := range o.fns {
+		fns = append(fns, fn)
+	}
+	o.mu.Unlock()
+	for _, fn := range fns {
+		fn(asOf, now)
+	}
+}
+
+// lostWords notes that what was acknowledged may not stand any more.
+func (s *Store) lostWords(why string) {
+	s.log.Warn("redis is another than before; saying again what it may have lost", "why", why)
+	o := &s.outage
+	o.mu.Lock()
+	o.lost = true
+	o.mu.Unlock()
+	s.wakeWatchman()
+}
+
+// runWatchman asks a primary that is away until it is back, says again what may be lost, and empties the spool.
+func (s *Store) runWatchman() {
+	defer s.wg.Done()
+	tick := time.NewTicker(checkEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-s.ctx.Done():
+			return
+		case <-s.outage.wake:
+		case <-tick.C:
+			s.check()
+		}
+		for s.ctx.Err() == nil && !s.recovered() {
+			select {
+			case <-s.ctx.Done():
+			case <-time.After(watchEvery):
+			}
+		}
+	}
+}
+
+// check looks now and then at what may change without a sign.
+func (s *Store) check() {
+	ctx, cancel := context.WithTimeout(s.ctx, time.Second)
+	defer cancel()
+	if err := s.syncClock(ctx); err != nil {
+		s.failed(nil, err)
+		return
+	}
+	s.checkEpoch()
+	if err := s.checkPolicy(ctx); err != nil {
+		was := s.policy.Swap(ptr(err.Error()))
+		if was == nil {
+			s.log.Error("redis may evict peers that are online", "err", err)
+		}
+	} else {
+		s.policy.Store(nil)
+	}
+}
+
+func ptr[T any](v T) *T { return &v }
+
+// recovered does what is to be done after an outage, as far as it can be done now; it reports whether all is.
+func (s *Store) recovered() bool {
+	for _, k := range s.links() {
+		if k.away.Load() != 0 && s.answers(k) {
+			k.away.Store(0)
+			s.log.Info("redis is back", "addr", k.addr)
+		}
+	}
+	if s.anyAway() != nil || s.uncovered() != nil {
+		return false
+	}
+	o := &s.outage
+	o.mu.Lock()
+	since, lost := o.since, o.lost
+	o.since, o.lost = 0, false
+	o.mu.Unlock()
+	if since != 0 || lost {
+		out := time.Duration(0)
+		if since != 0 {
+			out = time.Duration(s.millis()-since) * time.Millisecond
+		}
+		if now := s.Now(); lost || out >= stillAfter {
+			o.returned(now.Add(-out), now)
+		}
+		s.signal(nil)
+	}
+	if lost && !s.sayAgain() {
+		o.mu.Lock()
+		o.lost = true
+		o.mu.Unlock()
+		return false
+	}
+	return s.drain()
+}
+
+// answers reports whether the primary behind k can be asked, and its link is up so that it is known who it is.
+func (s *Store) answers(k *link) bool {
+	if s.tracking.Load() && s.cache.links[k.number].good.Load() == 0 {
+		return false
+	}
+	ctx, cancel := s.deadline(s.ctx)
+	defer cancel()
+	key := s.keys.probe(uint16(k.slot.Load()), s.name)
+	err := s.do(ctx, s.client.B().Get().Key(key).Build()).Error()
+	return err == nil || rueidis.IsRedisNil(err)
+}
+
+// sayAgain applies the journal once more. Reports are idempotent: a session is named, and a delivery of a hook has an id.
+func (s *Store) sayAgain() bool {
+	o := &s.outage
+	o.mu.Lock()
+	over := s.millis() - s.cfg.Journal.Milliseconds()
+	var list []journaled
+	for _, j := range o.journal[o.start:] {
+		if j.at >= over {
+			list = append(list, j)
+		}
+	}
+	o.mu.Unlock()
+	for len(list) > 0 {
+		n := min(len(list), replayBatch)
+		if err := s.replay(list[:n]); err != nil {
+			s.log.Warn("saying again what redis may have lost is held up", "err", err)
+			return false
+		}
+		s.stats.asserted.Add(int64(n))
+		list = list[n:]
+	}
+	return true
+}
+
+func (s *Store) replay(list []journaled) error {
+	keys := make([]presence.Key, len(list))
+	for i := range list {
+		keys[i] = list[i].report.Key()
+	}
+	return s.update(s.ctx, keys, s.Now(), func(i int, st *presence.State) presence.Effect {
+		_, e := st.Apply(&list[i].report, list[i].heard, &s.rules)
+		return e
+	})
+}
+
+// drain applies what is in the spool, in order, and lets reports take the direct road again when it is empty.
+func (s *Store) drain() bool {
+	o := &s.outage
+	if o.spool == nil {
+		o.on.Store(false)
+		return true
+	}
+	for s.ctx.Err() == nil {
+		records, next, err := o.spool.Peek(replayBatch)
+		if err != nil {
+			s.log.Error("spool cannot be read", "err", err)
+			return false
+		}
+		if len(records) == 0 {
+			o.turn.Lock()
+			empty := o.spool.Len() == 0
+			if empty {
+				o.on.Store(false)
+			}
+			o.turn.Unlock()
+			if empty {
+				return true
+			}
+			continue
+		}
+		list := make([]journaled, 0, len(records))
+		for _, b := range records {
+			var r spooled
+			if err := json.Unmarshal(b, &r); err != nil {
+				s.stats.damaged.Add(1)
+				s.log.Error("record of the spool cannot be read", "err", err)
+				continue
+			}
+			list = append(list, journaled{heard: r.Heard, report: r.Report})
+		}
+		if err := s.replay(list); err != nil {
+			s.log.Debug("spool waits", "err", err)
+			return false
+		}
+		if err := o.spool.Advance(len(records), next); err != nil {
+			s.log.Error("spool cannot be emptied", "err", err)
+			return false
+		}
+		s.stats.replayed.Add(int64(len(list)))
+		s.lift(list)
+	}
+	return false
+}
+
+// lift takes away the layers of reports that Redis holds now.
+func (s *Store) lift(list []journaled) {
+	o := &s.outage
+	reports := make([]presence.Report, len(list))
+	o.mu.Lock()
+	for i := range list {
+		reports[i] = list[i].report
+		key := reports[i].Key()
+		l := o.overlay[key]
+		if l == nil {
+			continue // it was in the spool when the store opened
+		}
+		if l.n--; l.n <= 0 {
+			delete(o.overlay, key)
+			o.layers.Add(-1)
+		}
+	}
+	o.mu.Unlock()
+	s.Acknowledged(reports, s.Now())
+}
+
+// An identity is who Redis is: when it is another, words may be lost.
+type identity struct {
+	mu    sync.Mutex
+	of    map[string]string // by address
+	epoch string
+}
+
+// linkUp notes who answers on a link that has come up.
+func (s *Store) linkUp(k *link, who string) {
+	id := &s.ident
+	id.mu.Lock()
+	was, known := id.of[k.addr]
+	id.of[k.addr] = who
+	id.mu.Unlock()
+	first := k.born && !known
+	if !first && was != who {
+		s.lostWords("primary " + k.addr)
+	}
+	if !first {
+		s.signal(nil)
+		s.wg.Add(1)
+		go func() {
+			defer s.wg.Done()
+			s.checkEpoch()
+			s.wakeWatchman()
+		}()
+	}
+}
+
+func (s *Store) openEpoch(ctx context.Context) error {
+	s.ident.of = map[string]string{}
+	if err := s.syncClock(ctx); err != nil {
+		return fmt.Errorf("ask redis for the time: %w", away(err))
+	}
+	epoch, err := s.readEpoch(ctx)
+	if err != nil {
+		return fmt.Errorf("read the epoch: %w", away(err))
+	}
+	s.ident.epoch = epoch
+	// A process before this one may have removed states whose revisions ran ahead of the clock by a write or a few.
+	s.floor.Store(uint64(s.Now().Add(time.Second)))
+	return nil
+}
+
+// readEpoch returns the word that is lost with everything else, and writes a new one when it is.
+func (s *Store) readEpoch(ctx context.Context) (string, error) {
+	key := s.keys.epoch()
+	v, err := s.do(ctx, s.client.B().Get().Key(key).Build()).ToString()
+	if err == nil || !rueidis.IsRedisNil(err) {
+		return v, err
+	}
+	mine := fmt.Sprintf("%d-%s", s.Now(), s.name)
+	err = s.do(ctx, s.client.B().Set().Key(key).Value(mine).Nx().Build()).Error()
+	if err != nil && !rueidis.IsRedisNil(err) {
+		return "", err
+	}
+	return s.do(ctx, s.client.B().Get().Key(key).Build()).ToString()
+}
+
+func (s *Store) checkEpoch() {
+	ctx, cancel := context.WithTimeout(s.ctx, time.Second)
+	defer cancel()
+	epoch, err := s.readEpoch(ctx)
+	if err != nil {
+		return // asked again soon
+	}
+	s.ident.mu.Lock()
+	was := s.ident.epoch
+	s.ident.epoch = epoch
+	s.ident.mu.Unlock()
+	if was != epoch {
+		s.lostWords("epoch " + epoch)
+	}
+}
+
+// Epoch implements [presence.Shared]: it is another one when Redis is.
+func (s *Store) Epoch() uint64 {
+	id := &s.ident
+	id.mu.Lock()
+	defer id.mu.Unlock()
+	var sum uint64
+	add := func(text string) {
+		h := uint64(14695981039346656037)
+		for i := range len(text) {
+			h = (h ^ uint64(text[i])) * 1099511628211
+		}
+		sum += h // the order of the primaries does not matter
+	}
+	add("epoch " + id.epoch)
+	for _, k := range s.links() {
+		add(id.of[k.addr])
+	}
+	return sum
+}
+
+// horizonLag is longer than any write goes on after it took its time.
+const horizonLag = 10 * time.Second
+
+// Horizon implements [presence.Shared].
+func (s *Store) Horizon(now presence.Millis) uint64 {
+	return uint64(max(min(now, s.Now()).Add(-horizonLag), 0))
+}
+
+// Now returns the time of Redis, which all nodes share: whoever judges leases by it is at one with the others, however
+// its own clock stands. It runs on the monotonic clock between looks at Redis.
+func (s *Store) Now() presence.Millis { return presence.Millis(s.clock.Load() + s.millis()) }
+
+func (s *Store) syncClock(ctx context.Context) error {
+	c := rueidis.Client(s.client)
+	if s.client.Mode() == rueidis.ClientModeCluster {
+		if k := s.linkOfKey(s.keys.nodes()); k != nil {
+			if n := s.client.Nodes()[k.addr]; n != nil {
+				c = n
+			}
+		}
+	}
+	before := s.millis()
+	list, err := c.Do(ctx, c.B().Time().Build()).AsStrSlice()
+	if err != nil {
+		return err
+	}
+	var sec, micro int64
+	if _, err := fmt.Sscan(strings.Join(list, " "), &sec, &micro); err != nil {
+		return fmt.Errorf("read the time of redis: %w", err)
+	}
+	after := s.millis()
+	if offset := sec*1000 + micro/1000 - (before+after)/2; s.clock.Load() == 0 || after-before < 100 {
+		s.clock.Store(offset)
+	}
+	return nil
+}
+
+func (s *Store) linkOfKey(key string) *link {
+	if s.single == nil && s.route.Load() == nil {
+		return nil
+	}
+	return s.linkOf(slotOf(key))
+}
+
+var errPolicy = errors.New("the eviction policy of redis would drop peers that are online")
+
+// checkServer refuses a server on which peers that are online could be evicted.
+func (s *Store) checkServer(ctx context.Context) error {
+	if err := s.client.Do(ctx, s.client.B().Ping().Build()).Error(); err != nil {
+		return fmt.Errorf("ask redis: %w", away(err))
+	}
+	return s.checkPolicy(ctx)
+}
+
+func (s *Store) checkPolicy(ctx context.Context) error {
+	if s.cfg.Force {
+		return nil
+	}
+	for addr, n := range s.client.Nodes() {
+		got, err := n.Do(ctx, n.B().ConfigGet().Parameter("maxmemory-policy").Build()).AsStrMap()
+		if err != nil {
+			s.log.Debug("redis does not tell its eviction policy", "addr", addr, "err", err)
+			continue
+		}
+		if p := got["maxmemory-policy"]; strings.HasPrefix(p, "allkeys-") {
+			return fmt.Errorf("%w: it is %s at %s; set maxmemory-policy to volatile-lru, volatile-ttl or noeviction (or force it)", errPolicy, p, addr)
+		}
+	}
+	return nil
+}

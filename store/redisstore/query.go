@@ -1,0 +1,384 @@
+package redisstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"rollcall/presence"
+)
+
+// Statuses implements [presence.Store]. While Redis is away the error is a [presence.Aged] if everything asked for is
+// in the cache and not too old.
+func (s *Store) Statuses(ctx context.Context, app presence.AppID, peers [][]byte, now presence.Millis, out []presence.Status) error {
+	if s.closed() {
+		return errClosed
+	}
+	space := s.space(app)
+	lu := lookups.Get().(*lookup)
+	defer lookups.Put(lu)
+	s.cachedStatuses(space, peers, fresh, now, lu, out)
+	if s.outage.overlaid() {
+		lu.miss = s.overlaid(app, peers, now, lu.miss, out)
+	}
+	if len(lu.miss) == 0 {
+		return nil
+	}
+	dead := s.deadNodes()
+	err := s.read(ctx, app, space, peers, lu.miss, now, func(i int, state []byte) {
+		out[i] = s.judge(state, now, dead)
+	})
+	if err == nil {
+		return nil
+	}
+	return s.staleStatuses(space, peers, lu, now, out, err)
+}
+
+// cachedStatuses answers what it can from the cache and leaves the rest in lu.miss.
+func (s *Store) cachedStatuses(space uint8, peers [][]byte, least belief, now presence.Millis, lu *lookup, out []presence.Status) {
+	if space == 0 {
+		lu.miss = lu.miss[:0]
+		for i := range peers {
+			lu.miss = append(lu.miss, i)
+		}
+		return
+	}
+	dead := s.deadNodes()
+	rules := &s.rules
+	s.cache.statuses(space, peers, least, lu, func(i int, state []byte) bool {
+		status, noded, ok := peek(state, now, rules)
+		if noded && dead != nil {
+			status = s.judge(state, now, dead)
+		}
+		out[i] = status
+		return ok
+	})
+}
+
+// judge returns what a packed state says at now to a query that knows which nodes are dead.
+func (s *Store) judge(state []byte, now presence.Millis, dead map[presence.NodeID]struct{}) presence.Status {
+	if len(state) == 0 {
+		return presence.Unknown
+	}
+	status, noded := presence.PeekStatus(state, now, &s.rules)
+	if !noded || len(dead) == 0 {
+		return status
+	}
+	var st presence.State
+	if st.Unpack(state) != nil {
+		return status
+	}
+	for i := range st.Sessions {
+		ss := &st.Sessions[i]
+		if _, gone := dead[ss.Node]; ss.Live(now) && (ss.Node == "" || !gone) {
+			return presence.Online
+		}
+	}
+	for i := range st.Slots {
+		if st.Slots[i].Live(now) {
+			return presence.Online
+		}
+	}
+	return presence.Offline
+}
+
+// staleStatuses answers from what was true when the links were lost, or returns err.
+func (s *Store) staleStatuses(space uint8, peers [][]byte, lu *lookup, now presence.Millis, out []presence.Status, err error) error {
+	age, ok := s.staleness()
+	if !ok || space == 0 {
+		return err
+	}
+	still := now.Add(-age) // leases stand still while nobody can renew them
+	ids := make([][]byte, len(lu.miss))
+	index := append([]int(nil), lu.miss...)
+	for k, i := range index {
+		ids[k] = peers[i]
+	}
+	found := make([]presence.Status, len(ids))
+	s.cachedStatuses(space, ids, stale, still, lu, found)
+	if len(lu.miss) > 0 {
+		return err
+	}
+	for k, i := range index {
+		out[i] = found[k]
+	}
+	s.stats.staleAnswers.Add(1)
+	return &presence.Aged{Age: age}
+}
+
+// Summaries implements [presence.Store]. The cache does not answer for a peer whose leases are renewed without a
+// signal: its last sign of life may be newer.
+func (s *Store) Summaries(ctx context.Context, keys []presence.Key, out []presence.Summary) error {
+	if s.closed() {
+		return errClosed
+	}
+	byApp := map[presence.AppID][]int{}
+	for i := range keys {
+		byApp[keys[i].App] = append(byApp[keys[i].App], i)
+	}
+	var late *presence.Aged
+	for app, index := range byApp {
+		err := s.summaries(ctx, app, keys, index, out)
+		if st := (*presence.Aged)(nil); errors.As(err, &st) {
+			late = st
+		} else if err != nil {
+			return err
+		}
+	}
+	if late != nil {
+		return late
+	}
+	return nil
+}
+
+func (s *Store) summaries(ctx context.Context, app presence.AppID, keys []presence.Key, index []int, out []presence.Summary) error {
+	space := s.space(app)
+	ids := make([][]byte, len(index))
+	miss := make([]int, 0, len(index))
+	var buf []byte
+	overlaid := s.outage.overlaid()
+	for k, i := range index {
+		ids[k] = []byte(keys[i].Peer)
+		if overlaid {
+			if sum, ok := s.overlaySummary(keys[i]); ok {
+				out[i] = sum
+				continue
+			}
+		}
+		var b belief
+		if buf, b = s.cache.get(space, ids[k], buf[:0]); b == fresh {
+			if sum := presence.PeekSummary(buf); sum.Status != presence.Online || sum.Noded {
+				out[i] = sum
+				continue
+			}
+		}
+		miss = append(miss, k)
+	}
+	if len(miss) == 0 {
+		return nil
+	}
+	err := s.read(ctx, app, space, ids, miss, 0, func(k int, state []byte) { out[index[k]] = presence.PeekSummary(state) })
+	if err == nil {
+		return nil
+	}
+	age, ok := s.staleness()
+	if !ok {
+		return err
+	}
+	for _, k := range miss {
+		var b belief
+		if buf, b = s.cache.get(space, ids[k], buf[:0]); b == missing {
+			return err
+		}
+		out[index[k]] = presence.PeekSummary(buf)
+	}
+	s.stats.staleAnswers.Add(1)
+	return &presence.Aged{Age: age}
+}
+
+// Load implements [presence.Store]. It never comes from the cache.
+func (s *Store) Load(ctx context.Context, key presence.Key, st *presence.State) error {
+	*st = presence.State{}
+	var bad error
+	err := s.read(ctx, key.App, 0, [][]byte{[]byte(key.Peer)}, []int{0}, 0, func(_ int, state []byte) {
+		if len(state) > 0 {
+			bad = st.Unpack(state)
+		}
+	})
+	if err == nil && bad != nil {
+		err = fmt.Errorf("%w: %w", presence.ErrUnavailable, bad)
+	}
+	return err
+}
+
+const readChunk = 512
+
+// read brings the packed states of the chosen ids and keeps them in the cache. A peer that only the recipe knows comes
+// as the state it stands for, of revision 0. now is 0 when leases are not judged.
+func (s *Store) read(ctx context.Context, app presence.AppID, space uint8, ids [][]byte, chosen []int, now presence.Millis, see func(i int, state []byte)) error {
+	ctx, cancel := s.deadline(ctx)
+	defer cancel()
+	for len(chosen) > 0 {
+		n := min(len(chosen), readChunk)
+		if err := s.readChunk(ctx, app, space, ids, chosen[:n], now, see); err != nil {
+			return fmt.Errorf("read %d peers: %w", n, away(err))
+		}
+		chosen = chosen[n:]
+	}
+	return nil
+}
+
+func (s *Store) readChunk(ctx context.Context, app presence.AppID, space uint8, ids [][]byte, chosen []int, now presence.Millis, see func(i int, state []byte)) error {
+	var scratch [64]read
+	reads := scratch[:0]
+	summaries := make([]string, len(chosen))
+	states := make([]string, len(chosen))
+	var key []byte
+	for k, i := range chosen {
+		key = s.keys.summaryKey(key[:0], app, ids[i])
+		summaries[k] = string(key)
+		states[k] = s.keys.stateKey(summaries[k])
+		r := read{i: i, link: noLink}
+		l := s.single
+		if l == nil {
+			l = s.linkOf(slotOf(summaries[k]))
+		}
+		if l != nil {
+			if l.away.Load() != 0 {
+				s.unmarkAll(space, ids, reads)
+				return errAway
+			}
+			r.link = l.number
+			if space != 0 {
+				if r.epoch = s.cache.links[l.number].good.Load(); r.epoch != 0 {
+					r.token = s.cache.mark(space, ids[i])
+				}
+			}
+		}
+		reads = append(reads, r)
+	}
+	s.stats.reads.Add(int64(len(chosen)))
+	values, err := s.getAll(ctx, states)
+	if err != nil {
+		s.unmarkAll(space, ids, reads)
+		return err
+	}
+	if err := s.readRecipe(ctx, summaries, values, now); err != nil {
+		s.unmarkAll(space, ids, reads)
+		return err
+	}
+	for k := range reads {
+		r := &reads[k]
+		see(r.i, values[k])
+		if r.token != 0 {
+			s.cache.put(space, ids[r.i], values[k], r.token, r.link, r.epoch)
+		}
+	}
+	return nil
+}
+
+func (s *Store) unmarkAll(space uint8, ids [][]byte, reads []read) {
+	for i := range reads {
+		s.cache.unmark(space, ids[reads[i].i], reads[i].token)
+	}
+}
+
+var errAway = fmt.Errorf("%w: redis is away", presence.ErrUnavailable)
+
+// getAll returns the values of keys, nil for those that are not there: one MGET, or one GET a key in a pipeline for
+// each primary of a Cluster.
+func (s *Store) getAll(ctx context.Context, keys []string) ([][]byte, error) {
+	values := make([][]byte, len(keys))
+	if s.single != nil {
+		list, err := s.do(ctx, s.client.B().Mget().Key(keys...).Build()).ToArray()
+		if err != nil {
+			s.failed(s.single, err)
+			return nil, err
+		}
+		for i := range list {
+			if !list[i].IsNil() {
+				values[i], _ = list[i].AsBytes()
+			}
+		}
+		return values, nil
+	}
+	cmds := make([]rueidis.Completed, len(keys))
+	for i, k := range keys {
+		cmds[i] = s.client.B().Get().Key(k).Build()
+	}
+	results, err := s.multi(ctx, cmds)
+	if err != nil {
+		return nil, err
+	}
+	for i := range results {
+		v, err := results[i].AsBytes()
+		if err != nil && !rueidis.IsRedisNil(err) {
+			if re, ok := rueidis.IsRedisErr(err); ok && !isAway(err) && re.Error() != "" && !isRedirect(re) {
+				continue // a key of another type: not ours
+			}
+			s.failed(s.linkOf(slotOf(keys[i])), err)
+			return nil, err
+		}
+		values[i] = v
+	}
+	return values, nil
+}
+
+func isRedirect(re *rueidis.RedisError) bool {
+	_, moved := re.IsMoved()
+	_, ask := re.IsAsk()
+	return moved || ask || re.IsTryAgain()
+}
+
+// readRecipe looks for summaries where there is no state: peers that the recipe, or another foreign writer, has reported.
+func (s *Store) readRecipe(ctx context.Context, summaries []string, values [][]byte, now presence.Millis) error {
+	var ask []string
+	var index []int
+	for k := range values {
+		if values[k] == nil {
+			ask = append(ask, summaries[k])
+			index = append(index, k)
+		}
+	}
+	if len(ask) == 0 {
+		return nil
+	}
+	words, err := s.getAll(ctx, ask)
+	if err != nil {
+		return err
+	}
+	var offline []int
+	for k, w := range words {
+		switch string(w) {
+		case "1":
+			values[index[k]] = s.recipeState(true, 0, now)
+		case "0":
+			offline = append(offline, k)
+		}
+	}
+	if len(offline) == 0 {
+		return nil
+	}
+	cmds := make([]rueidis.Completed, len(offline))
+	for n, k := range offline {
+		cmds[n] = s.client.B().Pttl().Key(ask[k]).Build()
+	}
+	results, err := s.multi(ctx, cmds)
+	if err != nil {
+		return err
+	}
+	for n, k := range offline {
+		left, err := results[n].AsInt64()
+		if err != nil {
+			return err
+		}
+		if left == -2 {
+			continue // it was forgotten meanwhile
+		}
+		if left < 0 {
+			left = s.rules.OfflineMemory.Milliseconds()
+		}
+		values[index[k]] = s.recipeState(false, time.Duration(left)*time.Millisecond, now)
+	}
+	return nil
+}
+
+// recipeState packs what a summary alone stands for: one session that nobody named, or its end. left is how much longer
+// an offline is remembered. The revision is 0, since no state was written yet.
+func (s *Store) recipeState(online bool, left time.Duration, now presence.Millis) []byte {
+	if now == 0 {
+		now = s.Now()
+	}
+	st := presence.State{}
+	if online {
+		st.Status, st.Since, st.Until = presence.Online, now, now.Add(s.rules.Lease)
+		st.Slots = []presence.Slot{{Source: presence.SourceLeanCloud, Open: 1, At: now, Start: now, Until: st.Until}}
+	} else {
+		st.Status, st.Since = presence.Offline, now.Add(left-s.rules.OfflineMemory)
+		st.LastSeen = st.Since
+	}
+	return st.Pack(nil)
+}
