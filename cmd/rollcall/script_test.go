@@ -27,6 +27,8 @@ func TestMain(m *testing.M) {
 //	serve NAME [ARG...]    start a server on free ports, wait until it is ready, write what it prints to NAME.out and NAME.err,
 //	                       and set $NAME_APPS and $NAME_ADMIN
 //	signal NAME SIG CODE   send SIG and check that it ends with CODE within seconds ("killed" when the signal ends it)
+//	kill NAME SIG          send SIG and go on
+//	hang URL               begin a request to URL and never end it
 //	listen NAME            take a port for the time of the script and set $NAME to its address
 //	until COMMAND [ARG...] run COMMAND until it succeeds, for some seconds
 func TestScripts(t *testing.T) {
@@ -39,7 +41,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"serve": serveScript, "signal": signalScript, "listen": listenScript, "until": untilScript,
+			"serve": serveScript, "signal": signalScript, "listen": listenScript, "kill": killScript, "hang": hangScript, "until": untilScript,
 		},
 	})
 }
@@ -71,7 +73,7 @@ func serveScript(ts *testscript.TestScript, neg bool, args []string) {
 	cmd := exec.Command(path, line...)
 	cmd.Dir = ts.MkAbs(".")
 	cmd.Env = []string{"PATH=" + ts.Getenv("PATH"), "HOME=" + ts.Getenv("HOME"), "TMPDIR=" + ts.Getenv("TMPDIR")}
-	for _, v := range []string{"ROLLCALL_CONFIG", "ROLLCALL_DATA", "ROLLCALL_LOG_LEVEL", "LEANCLOUD_APP_ID", "LEANCLOUD_APP_KEY", "LEANCLOUD_APP_MASTER_KEY", "LEANCLOUD_APP_HOOK_KEY"} {
+	for _, v := range []string{"ROLLCALL_CONFIG", "ROLLCALL_DATA", "ROLLCALL_LOG_LEVEL", "LEANCLOUD_APP_ID", "LEANCLOUD_APP_KEY", "LEANCLOUD_APP_MASTER_KEY", "LEANCLOUD_APP_HOOK_KEY", "LEANCLOUD_APP_PORT"} {
 		if value := ts.Getenv(v); value != "" {
 			cmd.Env = append(cmd.Env, v+"="+value)
 		}
@@ -175,6 +177,29 @@ func signalScript(ts *testscript.TestScript, neg bool, args []string) {
 	if got != args[2] {
 		ts.Fatalf("server %s ended with %s, want %s", args[0], got, args[2])
 	}
+}
+
+func killScript(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 || signals[args[1]] == 0 {
+		ts.Fatalf("usage: kill NAME SIG")
+	}
+	s := ts.Value(serversKey{}).(*servers).byName[args[0]]
+	if s == nil {
+		ts.Fatalf("no server %s", args[0])
+	}
+	ts.Check(s.cmd.Process.Signal(signals[args[1]]))
+}
+
+func hangScript(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: hang URL")
+	}
+	c, err := net.Dial("tcp", strings.TrimPrefix(args[0], "http://"))
+	ts.Check(err)
+	ts.Defer(func() { c.Close() })
+	head := "POST /1.1/functions/getOnOffStatus HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\nContent-Type: text/plain\r\n\r\n{"
+	_, err = io.WriteString(c, head)
+	ts.Check(err)
 }
 
 func listenScript(ts *testscript.TestScript, neg bool, args []string) {
