@@ -2,7 +2,11 @@ package server
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io/fs"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"rollcall/presence"
@@ -30,25 +34,19 @@ const storeDir = "state"
 
 // openStore opens the store that the configuration names.
 func (s *Server) openStore(context.Context) error {
-	cfg := s.cfg.Embedded
-	cfg.Rules, cfg.Grace, cfg.Logger = s.cfg.Presence.Rules, s.cfg.Presence.Grace, s.log
-	name := "in memory; a restart forgets it"
-	if s.cfg.Data != "" {
-		cfg.Path = filepath.Join(s.cfg.Data, storeDir)
-		name = "on disk in " + cfg.Path + ", synced before every answer"
-		if cfg.Sync == embedded.SyncInterval {
-			name = "on disk in " + cfg.Path + ", synced every " + cfg.SyncEvery.String() + ": a power loss may take that much"
-		}
-	}
-	cfg.Path, name = "", "in memory until the store on disk is built" // until embedded keeps a path
+	cfg := s.embedded()
 	st, err := embedded.Open(cfg, s.clock.Now())
 	if err != nil {
-		return err
+		return storeError(cfg.Path, err)
+	}
+	stats := st.Stats()
+	if stats.TornTails > 0 {
+		s.log.Info("the torn end of the log was cut", "bytes", stats.TornBytes)
 	}
 	s.store = &openedStore{
-		Store: st, name: name, where: cfg.Path, lastAlive: st.LastAlive(),
-		counts:  func() map[string]int64 { return nil },
-		trouble: func() string { return "" },
+		Store: st, name: nameOf(cfg), where: cfg.Path, lastAlive: st.LastAlive(),
+		counts:  func() map[string]int64 { return countsOf(st.Stats()) },
+		trouble: func() string { return st.Stats().ReadOnly },
 	}
 	s.onStop(func(context.Context) {
 		if err := st.Close(); err != nil {
@@ -56,4 +54,57 @@ func (s *Server) openStore(context.Context) error {
 		}
 	})
 	return nil
+}
+
+// embedded returns the settings of the embedded store, with what other sections decide.
+func (s *Server) embedded() embedded.Config {
+	cfg := s.cfg.Embedded
+	cfg.Rules, cfg.Grace, cfg.Logger = s.cfg.Presence.Rules, s.cfg.Presence.Grace, s.log
+	if s.cfg.Data != "" {
+		cfg.Path = filepath.Join(s.cfg.Data, storeDir)
+	}
+	return cfg
+}
+
+// nameOf says what keeps the state, and what may be lost.
+func nameOf(cfg embedded.Config) string {
+	switch {
+	case cfg.Path == "":
+		return "in memory; a restart forgets it"
+	case cfg.Sync == embedded.SyncInterval:
+		return "on disk in " + cfg.Path + ", synced every " + cfg.SyncEvery.String() + ": a power loss may take that much"
+	}
+	return "on disk in " + cfg.Path + ", synced before every answer"
+}
+
+// storeError says in one line why the store in dir does not open, and what can be done.
+func storeError(dir string, err error) error {
+	var damage *embedded.DamageError
+	switch {
+	case errors.Is(err, embedded.ErrInUse):
+		return hint(fmt.Errorf("data directory %s: another process has it open", filepath.Dir(dir)),
+			"stop that one, or choose another directory with --data")
+	case errors.As(err, &damage):
+		return hint(damage, fmt.Sprintf("nothing was changed; \"rollcall repair --data %s\" says what would be lost, and repairs it when told so", filepath.Dir(dir)))
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
+		return hint(err, "give this user the right to write there, or choose another directory with --data")
+	}
+	return err
+}
+
+// countsOf names the counts of the embedded store for people and metrics.
+func countsOf(st embedded.Stats) map[string]int64 {
+	noSpare := int64(0)
+	if st.NoSpare {
+		noSpare = 1
+	}
+	return map[string]int64{
+		"peers": st.Peers, "index_bytes": st.Bytes, "deadlines": int64(st.Deadlines),
+		"queued": int64(st.Queued), "refused": st.Refused, "commits": st.Commits, "states": st.States,
+		"syncs": st.Syncs, "sync_last_us": st.SyncLast.Microseconds(), "sync_max_us": st.SyncMax.Microseconds(),
+		"sync_total_us": st.SyncTime.Microseconds(),
+		"disk_failures": st.Failures, "no_spare_segment": noSpare, "log_bytes": st.LogBytes,
+		"snapshots": st.Snapshots, "snapshot_bytes": st.SnapshotBytes, "snapshot_ms": st.SnapshotTook.Milliseconds(),
+		"torn_tails": int64(st.TornTails), "torn_bytes": st.TornBytes, "load_ms": st.Loaded.Milliseconds(),
+	}
 }

@@ -27,6 +27,7 @@ type commands struct {
 	Peer    peerCmd    `cmd:"" help:"Tell all that a running server knows of a peer, and why it is shown as it is."`
 	Status  statusCmd  `cmd:"" help:"Tell what a running server is doing: peers, rates, store."`
 	Config  configCmd  `cmd:"" help:"Check a configuration."`
+	Repair  repairCmd  `cmd:"" help:"Look for damaged state, say what is lost, and move it aside so that a server starts again."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }
 
