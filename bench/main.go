@@ -51,8 +51,6 @@ type options struct {
 }
 
 func main() {
-	// The kernel kills a child when the thread that started it ends; this one ends with the driver.
-	runtime.LockOSThread()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr) // 0 done, 1 failed, 2 misused
 	stop()
@@ -60,6 +58,9 @@ func main() {
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	// The kernel kills a child when the thread that started it ends. Nobody else may have this one and end it.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	o, err := parse(args, stderr)
 	if errors.Is(err, flag.ErrHelp) {
 		return 0

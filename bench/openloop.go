@@ -111,7 +111,9 @@ func openLoop(ctx context.Context, l load) (sample, error) {
 
 // pace sends each request when it is due and tells how much later it left by the driver's own fault.
 func (l load) pace(ctx context.Context, start time.Time, first, last int64, free chan *flight) ([]latency, error) {
-	runtime.LockOSThread() // the thread keeps its sharpened sleep to itself; it ends with this goroutine
+	// Unlocked in the end, or the thread would end with this goroutine and take along a child that it started.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	sharpenSleep()
 	step := float64(time.Second) / float64(l.rate)
 	late := make([]latency, 0, int(float64(last)/step)+1)
