@@ -84,7 +84,7 @@ func (o *operator) get(e *env, path string, query url.Values, v any) ([]byte, er
 // refused tells what the server said instead of an answer.
 func refused(base string, status int, body []byte) error {
 	var said struct{ Error string }
-	if json.Unmarshal(body, &said) == nil && said.Error != "" {
+	if status != http.StatusNotFound && json.Unmarshal(body, &said) == nil && said.Error != "" {
 		return fmt.Errorf("%s: %s", base, said.Error)
 	}
 	return &server.Hinted{Err: fmt.Errorf("%s answered %d", base, status), Hint: "name the operator listener, not the one for apps; a server that still starts answers a moment later"}

@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 //	serve NAME [ARG...]    start a server on free ports, wait until it is ready, write what it prints to NAME.out and NAME.err,
 //	                       and set $NAME_APPS and $NAME_ADMIN
 //	signal NAME SIG CODE   send SIG and check that it ends with CODE within seconds ("killed" when the signal ends it)
-//	kill NAME SIG          send SIG and go on
+//	send NAME SIG          send SIG and go on
 //	hang URL               begin a request to URL and never end it
 //	listen NAME            take a port for the time of the script and set $NAME to its address
 //	until COMMAND [ARG...] run COMMAND until it succeeds, for some seconds
@@ -41,7 +41,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"serve": serveScript, "signal": signalScript, "listen": listenScript, "kill": killScript, "hang": hangScript, "until": untilScript,
+			"serve": serveScript, "signal": signalScript, "listen": listenScript, "send": sendScript, "hang": hangScript, "until": untilScript,
 		},
 	})
 }
@@ -179,9 +179,9 @@ func signalScript(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-func killScript(ts *testscript.TestScript, neg bool, args []string) {
+func sendScript(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 || signals[args[1]] == 0 {
-		ts.Fatalf("usage: kill NAME SIG")
+		ts.Fatalf("usage: send NAME SIG")
 	}
 	s := ts.Value(serversKey{}).(*servers).byName[args[0]]
 	if s == nil {
