@@ -39,10 +39,6 @@ func (s *Server) openStore(context.Context) error {
 	if err != nil {
 		return storeError(cfg.Path, err)
 	}
-	stats := st.Stats()
-	if stats.TornTails > 0 {
-		s.log.Info("the torn end of the log was cut", "bytes", stats.TornBytes)
-	}
 	s.store = &openedStore{
 		Store: st, name: nameOf(cfg), where: cfg.Path, lastAlive: st.LastAlive(),
 		counts:  func() map[string]int64 { return countsOf(st.Stats()) },
