@@ -36,6 +36,9 @@ func (c *Config) Validate() error {
 	if ru.Tombstones < ru.Stale {
 		errs = append(errs, fmt.Errorf("tombstones is %v, shorter than stale (%v): a late report could open a session that has ended", ru.Tombstones, ru.Stale))
 	}
+	if ru.OfflineMemory < ru.Tombstones {
+		errs = append(errs, fmt.Errorf("offline_memory is %v, shorter than tombstones (%v): a peer would be forgotten before the ends of its sessions are", ru.OfflineMemory, ru.Tombstones))
+	}
 	if c.Trace < 0 || c.Trace > 1<<24 {
 		errs = append(errs, fmt.Errorf("trace is %d, not between 0 and %d", c.Trace, 1<<24))
 	}

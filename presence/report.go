@@ -135,7 +135,7 @@ type Verdict uint8
 const (
 	// Taken: the report changed the peer's state.
 	Taken Verdict = iota + 1
-	// Late: a newer word about the session is known; the report changed nothing.
+	// Late: a newer word about the session is known; the report changed no session.
 	Late
 	// Double: the same word is known already; the report changed nothing.
 	Double

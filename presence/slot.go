@@ -78,6 +78,14 @@ func (s *Slot) open() bool {
 	return s.Open > 0 || s.Burst.Replaced && s.Burst.Opened && !s.Burst.Ended
 }
 
+// Count returns how many sessions of s are believed open at now.
+func (s *Slot) Count(now Millis) int {
+	if !s.Live(now) {
+		return 0
+	}
+	return max(s.Open, 1)
+}
+
 // end returns when s ended, if it is not live.
 func (s *Slot) end() Millis {
 	if s.open() {

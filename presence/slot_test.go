@@ -16,7 +16,7 @@ const t0 = presence.Millis(1_767_225_600_000)
 //
 //   - -      no tag              +phone      tag phone       +again   an automatic login
 //     -logout -lost -replaced -kicked            the cause      -phone/lost   both
-func hook(t testing.TB, word string, policy presence.Policy) presence.Report {
+func hook(t tb, word string, policy presence.Policy) presence.Report {
 	t.Helper()
 	body, when, _ := strings.Cut(word, "@")
 	r := presence.Report{App: "a", Peer: "tom", Source: presence.SourceLeanCloud, Policy: policy, Kind: presence.KindOnline}
@@ -41,7 +41,7 @@ func hook(t testing.TB, word string, policy presence.Policy) presence.Report {
 }
 
 // play applies hooks and returns what a query right after each would say: 1 online, 0 offline, - unknown.
-func play(t testing.TB, hooks string, policy presence.Policy) (answers string, st presence.State) {
+func play(t tb, hooks string, policy presence.Policy) (answers string, st presence.State) {
 	t.Helper()
 	rules := presence.DefaultRules()
 	for _, word := range strings.Fields(hooks) {
@@ -56,7 +56,7 @@ func play(t testing.TB, hooks string, policy presence.Policy) (answers string, s
 func answer(s presence.Status) string { return [...]string{"-", "0", "1"}[s] }
 
 // repack returns st as a store gives it back.
-func repack(t testing.TB, st *presence.State) presence.State {
+func repack(t tb, st *presence.State) presence.State {
 	t.Helper()
 	var back presence.State
 	if err := back.Unpack(st.Pack(nil)); err != nil {

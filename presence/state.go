@@ -89,14 +89,15 @@ func (st *State) Apply(r *Report, now Millis, rules *Rules) (Outcome, Effect) {
 	} else {
 		v, quiet = st.applySession(r, lease, now)
 	}
+	if v == Late && r.Session != "" {
+		e := st.late(r, rules)
+		return Outcome{Verdict: v, Summary: st.Summary()}, e
+	}
 	if v != Taken && v != Swallowed {
 		return Outcome{Verdict: v, Summary: st.Summary()}, Same
 	}
-	if r.Kind != KindOffline {
-		if day := dayOf(r.At, rules); day > st.Day {
-			st.Day = day
-			quiet = false
-		}
+	if r.Kind != KindOffline && st.seenOn(r.At, rules) {
+		quiet = false
 	}
 	turned := st.conclude(now, r)
 	st.prune(now, rules)
@@ -105,6 +106,32 @@ func (st *State) Apply(r *Report, now Millis, rules *Rules) (Outcome, Effect) {
 		e = Quiet
 	}
 	return Outcome{Verdict: v, Turned: turned, Summary: st.Summary()}, e
+}
+
+// late takes from a report about a run that a newer word has replaced what holds all the same: an end is an end, and the
+// peer was there on that day.
+func (st *State) late(r *Report, rules *Rules) Effect {
+	switch {
+	case r.Kind != KindOffline && st.seenOn(r.At, rules):
+		return Shown
+	case r.Kind != KindOffline || r.At <= st.LastSeen:
+		return Same
+	}
+	st.LastSeen = r.At
+	if st.Status == Online {
+		return Quiet
+	}
+	return Shown
+}
+
+// seenOn notes that the peer was online at at; it reports whether that is a later day than was known.
+func (st *State) seenOn(at Millis, rules *Rules) bool {
+	day := dayOf(at, rules)
+	if day <= st.Day {
+		return false
+	}
+	st.Day = day
+	return true
 }
 
 func (st *State) applySession(r *Report, lease time.Duration, now Millis) (v Verdict, quiet bool) {
@@ -246,7 +273,7 @@ func (st *State) conclude(now Millis, r *Report) bool {
 	case st.Status == Online || st.Status == Unknown && last.at > 0:
 		st.Status, st.Cause, st.Hold, st.Since, st.Until = Offline, last.cause, last.hold, last.at, 0
 		return true
-	case st.Status == Offline && reported.at > st.Since:
+	case st.Status == Offline && reported.later(ending{st.Since, st.Cause, st.Hold}):
 		// It was online in between, unheard of.
 		st.Cause, st.Hold, st.Since = reported.cause, reported.hold, reported.at
 	}

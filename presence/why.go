@@ -1,0 +1,145 @@
+package presence
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// An Explanation is all that is known of one peer, and why it is shown as it is.
+type Explanation struct {
+	Summary  Summary
+	Sessions []Session
+	Slots    []Slot // as the next report will find them
+	Leases   Millis // the time by which leases are judged; not now while they stand still
+	// Held is when watchers hear that the peer is offline; zero when they have heard, or have nothing to wait for.
+	Held    Millis
+	Reports []Traced // the last that this process has heard, the latest first
+	Why     string   // one sentence
+}
+
+// explained is how many of the last reports an explanation shows.
+const explained = 16
+
+// Why explains what is shown of key at now.
+func (s *Service) Why(ctx context.Context, key Key, now Millis) (Explanation, error) {
+	var st State
+	if err := s.store.Load(ctx, key, &st); err != nil {
+		return Explanation{}, fmt.Errorf("read peer %q: %w", key.Peer, err)
+	}
+	leases := s.Leases(now)
+	e := Explanation{
+		Summary: st.Summary().At(leases, s.Rules()), Sessions: slices.Clone(st.Sessions), Slots: slices.Clone(st.Slots),
+		Leases: leases, Reports: s.trace.Last(key, explained),
+	}
+	for i := range e.Slots {
+		e.Slots[i].settle(now, leases, s.Rules())
+	}
+	if held := e.Summary.Since.Add(e.Summary.Hold); e.Summary.Status == Offline && now < held {
+		e.Held = held
+	}
+	e.Why = e.sentence(now)
+	return e, nil
+}
+
+// sentence says why, in plain words.
+func (e *Explanation) sentence(now Millis) string {
+	var why string
+	switch e.Summary.Status {
+	case Online:
+		why = "online because " + e.reason(now)
+	case Offline:
+		why = fmt.Sprintf("offline since %s because %s", clock(e.Summary.Since), offlineReasons[min(e.Summary.Cause, causes-1)])
+	default:
+		return "unknown because nobody has reported it, or not as long as offline is remembered"
+	}
+	if e.Held != 0 {
+		why += fmt.Sprintf("; watchers hear of it in %s", spell(e.Held.Sub(now)))
+	}
+	if e.Leases != now {
+		why += fmt.Sprintf("; leases stand still as of %s", clock(e.Leases))
+	}
+	return why
+}
+
+// reason names the session or slot whose lease runs out last, and how many others there are.
+func (e *Explanation) reason(now Millis) string {
+	var (
+		until  Millis
+		reason string
+		others = -1
+	)
+	consider := func(u Millis, say func() string) {
+		others++
+		if u > until {
+			until, reason = u, say()
+		}
+	}
+	for i := range e.Sessions {
+		if s := &e.Sessions[i]; s.Live(e.Leases) {
+			consider(s.Until, func() string { return s.reason(e.Leases, now) })
+		}
+	}
+	for i := range e.Slots {
+		if s := &e.Slots[i]; s.Live(e.Leases) {
+			consider(s.Until, func() string { return s.reason(e.Leases, now) })
+		}
+	}
+	switch {
+	case others == 1:
+		reason += "; 1 other is open"
+	case others > 1:
+		reason += fmt.Sprintf("; %d others are open", others)
+	}
+	return reason
+}
+
+func (s *Session) reason(leases, now Millis) string {
+	if s.Node != "" {
+		return fmt.Sprintf("session %.40q from %s is open on node %.40q, which beats", s.ID, s.Source, s.Node)
+	}
+	return fmt.Sprintf("session %.40q from %s was last heard of %s ago and its lease runs %s more",
+		s.ID, s.Source, spell(now.Sub(s.At)), spell(s.Until.Sub(leases)))
+}
+
+func (s *Slot) reason(leases, now Millis) string {
+	whose := "hooks without a tag"
+	if s.Tag != "" {
+		whose = fmt.Sprintf("hooks with tag %.40q", s.Tag)
+	}
+	what := "one session is open"
+	if n := s.Count(leases); n > 1 {
+		what = fmt.Sprintf("%d sessions are open", n)
+	}
+	return fmt.Sprintf("by the sum of %s from %s %s; the last hook came %s ago and the lease runs %s more",
+		whose, s.Source, what, spell(now.Sub(s.At)), spell(s.Until.Sub(leases)))
+}
+
+var offlineReasons = [causes]string{
+	CauseUnknown:  "its source told the end, but not why",
+	CauseLogout:   "the last end that was reported is a logout",
+	CauseLost:     "the connection was lost",
+	CauseKicked:   "it was closed by somebody with the right to",
+	CauseReplaced: "a newer login took its place, and ended",
+	CauseExpired:  "its lease ran out and nothing more was heard",
+	CauseNodeLost: "the node that held it was lost",
+	CauseDrained:  "the node that held it was shut down, and it did not come back in time",
+}
+
+// clock writes m for people.
+func clock(m Millis) string { return m.Time().Format("2006-01-02 15:04:05Z") }
+
+// spell writes d for people, in its two greatest units.
+func spell(d time.Duration) string {
+	d = max(d, 0)
+	switch {
+	case d < time.Minute:
+		return fmt.Sprintf("%d s", d/time.Second)
+	case d < time.Hour:
+		return fmt.Sprintf("%d min %d s", d/time.Minute, d%time.Minute/time.Second)
+	case d < 24*time.Hour:
+		return fmt.Sprintf("%d h %d min", d/time.Hour, d%time.Hour/time.Minute)
+	}
+	return fmt.Sprintf("%d d %d h", d/(24*time.Hour), d%(24*time.Hour)/time.Hour)
+}
