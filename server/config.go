@@ -16,6 +16,7 @@ import (
 	"rollcall/internal/native"
 	"rollcall/presence"
 	"rollcall/store/embedded"
+	"rollcall/store/redisstore"
 	"rollcall/watch"
 )
 
@@ -30,6 +31,10 @@ type Config struct {
 	// Data is the directory that holds the keys and, with the embedded store, all state. Empty keeps everything in memory:
 	// a restart forgets it.
 	Data string
+	// Store is the address of a Redis that keeps the state for several nodes, instead of the data directory:
+	// redis://[user:password@]host[:6379][/db], rediss:// for TLS, several host:port with commas for a Cluster, or
+	// redis+sentinel://host[:26379],…/master. Unset, the only REDIS_URL_<name> of LeanEngine's environment is taken.
+	Store Secret `config:",secret"`
 	// Profiling opens /debug/pprof/ on the operator listener.
 	Profiling bool
 	// Sweep is how often leases that have run out are looked for, between 50ms and 1s. A lease ends at most this late.
@@ -124,7 +129,7 @@ func DefaultConfig() Config {
 // Validate returns every mistake in c, joined; each begins with the key of its setting.
 func (c *Config) Validate() error {
 	errs := []error{
-		address("listen", c.Listen), address("admin", c.Admin),
+		address("listen", c.Listen), address("admin", c.Admin), storeURL(c.Store),
 		oneOf("log.format", c.Log.Format, "text", "json"),
 		oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error"),
 		between("sweep", c.Sweep, 50*time.Millisecond, time.Second),
@@ -178,6 +183,16 @@ func (a *App) Validate() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+func storeURL(store Secret) error {
+	if store == "" {
+		return nil
+	}
+	if err := redisstore.CheckURL(store.Reveal()); err != nil {
+		return fmt.Errorf("store is %w", err)
+	}
+	return nil
 }
 
 func address(key, value string) error {

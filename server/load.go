@@ -34,6 +34,7 @@ func Load(src Sources) (cfg Config, warnings configload.Problems, err error) {
 	if port := lookup(src.Environ, "LEANCLOUD_APP_PORT"); port != "" {
 		l.Set("listen", ":"+port, "LEANCLOUD_APP_PORT")
 	}
+	leanRedis(l, src.Environ)
 	fileApps := len(cfg.Apps)
 	cfg.Apps = leanEngine(l, cfg.Apps, src.Environ)
 	l.Env(Prefix, src.Environ, "ROLLCALL_CONFIG")
@@ -85,6 +86,28 @@ func leanEngine(l *configload.Loader, apps []App, environ []string) []App {
 		}
 	}
 	return apps
+}
+
+// leanRedis takes the Redis that LeanEngine has bound to the app, when there is exactly one and nothing else is said.
+func leanRedis(l *configload.Loader, environ []string) {
+	const prefix = "REDIS_URL_"
+	found := map[string]string{}
+	for _, pair := range environ {
+		name, value, _ := strings.Cut(pair, "=")
+		if strings.HasPrefix(name, prefix) && value != "" {
+			found[name] = value
+		}
+	}
+	if lookup(environ, Prefix+"STORE") != "" {
+		return
+	}
+	if len(found) > 1 {
+		l.Warn("store", fmt.Sprintf("%d variables REDIS_URL_… are set and none is taken; name one by --store", len(found)))
+		return
+	}
+	for name, value := range found {
+		l.Set("store", value, name)
+	}
 }
 
 func lookup(environ []string, name string) string {

@@ -91,15 +91,13 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	if err := s.prepare(); err != nil {
 		return err
 	}
-	if err := s.openStore(ctx); err != nil {
+	if err := s.openState(ctx); err != nil {
 		return err
 	}
-	if err := s.openApps(); err != nil {
-		return err
+	s.presence = presence.NewService(s.store.Store, s.cfg.Presence)
+	if now := s.clock.Now(); !s.store.shared { // a store that others kept alive has missed nothing
+		s.presence.StandStill(min(s.store.lastAlive, now), now)
 	}
-	s.presence = presence.NewService(s.store, s.cfg.Presence)
-	now := s.clock.Now()
-	s.presence.StandStill(min(s.store.lastAlive, now), now)
 	s.rates = newRates()
 	s.metrics = newMetrics(s)
 	if err := s.openGateway(); err != nil {

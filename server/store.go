@@ -11,6 +11,7 @@ import (
 
 	"rollcall/presence"
 	"rollcall/store/embedded"
+	"rollcall/store/redisstore"
 )
 
 // An openedStore is a store and what the server shows of it.
@@ -32,8 +33,56 @@ func stepContext() (context.Context, context.CancelFunc) {
 // storeDir is where the embedded store lives below the data directory.
 const storeDir = "state"
 
-// openStore opens the store that the configuration names.
-func (s *Server) openStore(context.Context) error {
+// openState opens the store and the apps.
+func (s *Server) openState(ctx context.Context) error {
+	if s.cfg.Store == "" {
+		// The store first: it keeps a second process out of the data directory.
+		if err := s.openStore(); err != nil {
+			return err
+		}
+		return s.openApps()
+	}
+	if err := s.openApps(); err != nil {
+		return err
+	}
+	return s.openRedis(ctx)
+}
+
+// spoolDir is where reports wait, below the data directory, while Redis is away.
+const spoolDir = "spool"
+
+// openRedis opens the store that several nodes share. The first app is the one whose summary keys are the recipe's.
+func (s *Server) openRedis(ctx context.Context) error {
+	cfg := redisstore.NewConfig(s.cfg.Store.Reveal())
+	cfg.Rules, cfg.Log, cfg.Recipe = s.cfg.Presence.Rules, s.log, presence.AppID(s.apps[0].ID)
+	if s.cfg.Data != "" {
+		cfg.Spool = filepath.Join(s.cfg.Data, spoolDir)
+	}
+	st, err := redisstore.Open(ctx, cfg)
+	if err != nil {
+		return hint(err, "see that Redis runs where --store (or REDIS_URL_…) says and that its maxmemory-policy is not allkeys-…")
+	}
+	s.clock = s.clock.By(st.Now)
+	s.store = &openedStore{
+		Store: st, name: "in Redis at " + st.Where(), where: st.Where(), shared: true, lastAlive: s.clock.Now(),
+		counts: st.Stats,
+		trouble: func() string {
+			if err := st.Ready(); err != nil {
+				return err.Error()
+			}
+			return ""
+		},
+	}
+	s.onStop(func(context.Context) {
+		if err := st.Close(); err != nil {
+			s.log.Error("the store was not closed well", "err", err)
+		}
+	})
+	return nil
+}
+
+// openStore opens the store of this process alone.
+func (s *Server) openStore() error {
 	cfg := s.embedded()
 	st, err := embedded.Open(cfg, s.clock.Now())
 	if err != nil {

@@ -14,6 +14,7 @@ type settings struct {
 	Listen    *string `key:"listen" placeholder:"ADDR" help:"Where apps and IM servers reach it; default :3000 (ROLLCALL_LISTEN)."`
 	Admin     *string `key:"admin" placeholder:"ADDR" help:"Where operators reach health, metrics and status, without a key; default 127.0.0.1:3001 (ROLLCALL_ADMIN)."`
 	Data      *string `key:"data" placeholder:"DIR" help:"Directory of keys and state; default ./rollcall-data; '' keeps all in memory (ROLLCALL_DATA)."`
+	Store     *string `key:"store" placeholder:"URL" help:"Redis that keeps the state for several nodes, such as redis://host:6379; default none (ROLLCALL_STORE)."`
 	Sync      *string `key:"embedded.sync" placeholder:"always|interval" help:"When a report is acknowledged: synced to disk, or written and synced soon; default always (ROLLCALL_EMBEDDED_SYNC)."`
 	Policy    *string `key:"leancloud.policy" placeholder:"sum|last" help:"How LeanCloud's hooks are read: by their sum, or the last one wins; default sum (ROLLCALL_LEANCLOUD_POLICY)."`
 	LogFormat *string `key:"log.format" placeholder:"text|json" help:"How the log is written; default text (ROLLCALL_LOG_FORMAT)."`

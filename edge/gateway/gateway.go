@@ -52,6 +52,7 @@ type Gateway struct {
 	loops    sync.WaitGroup // the loops of the node
 	sockets  sync.WaitGroup // the goroutines of sockets
 	stop     func()         // of the store's signals
+	again    chan struct{}  // the store may have lost what this node has told
 
 	lastBeat atomic.Int64 // since born, of the last beat that the store took
 	ticked   atomic.Int64 // since born, of the wheel's last tick
@@ -91,6 +92,16 @@ func (g *Gateway) Start() error {
 	g.loops.Go(g.reportEndings)
 	if g.poll != nil {
 		g.loops.Go(g.poll.run)
+	}
+	if d, ok := g.store.(presence.Distant); ok {
+		g.again = make(chan struct{}, 1)
+		g.loops.Go(g.assertWhenAsked)
+		d.OnReturn(func(_, _ presence.Millis) {
+			select {
+			case g.again <- struct{}{}:
+			default:
+			}
+		})
 	}
 	if g.Shared {
 		g.loops.Go(g.lookAround)

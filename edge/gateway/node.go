@@ -56,6 +56,19 @@ func (g *Gateway) assertAll() {
 	})
 }
 
+// assertWhenAsked tells the store everything again when it is back from an outage or may have lost words.
+func (g *Gateway) assertWhenAsked() {
+	for {
+		select {
+		case <-g.ctx.Done():
+			return
+		case <-g.again:
+			g.beat(g.Now())
+			g.assertAll()
+		}
+	}
+}
+
 // assert reports sessions as open now. One that ends meanwhile stays ended: its end names the incarnation.
 func (g *Gateway) assert(sessions []*Session) {
 	now := g.Now()

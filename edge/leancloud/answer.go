@@ -4,6 +4,9 @@ import (
 	"encoding/json"
 	"net/http"
 	"strconv"
+	"time"
+
+	"rollcall/internal/httpx"
 )
 
 const contentJSON = "application/json; charset=UTF-8"
@@ -12,10 +15,11 @@ const contentJSON = "application/json; charset=UTF-8"
 type answer struct {
 	status int
 	body   []byte
-	plain  bool   // the content type without charset, as the engine's ping has it
-	allow  string // the methods, of a 405
-	wait   int    // Retry-After in seconds, of a 503
-	hangUp bool   // what is left of the request is not worth reading
+	plain  bool          // the content type without charset, as the engine's ping has it
+	allow  string        // the methods, of a 405
+	wait   int           // Retry-After in seconds, of a 503
+	age    time.Duration // of an answer from what was known before the store went out of reach
+	hangUp bool          // what is left of the request is not worth reading
 }
 
 var (
@@ -42,6 +46,9 @@ func (a *answer) write(w http.ResponseWriter, origin []string) {
 	h["Content-Length"] = []string{strconv.Itoa(len(a.body))}
 	if a.allow != "" {
 		h["Allow"] = []string{a.allow}
+	}
+	if a.age > 0 {
+		h["Rollcall-Stale"] = []string{httpx.Age(a.age)}
 	}
 	if a.wait > 0 {
 		h["Retry-After"] = []string{strconv.Itoa(a.wait)}

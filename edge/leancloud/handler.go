@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"time"
 
 	"rollcall/internal/credentials"
 	"rollcall/internal/httpx"
@@ -69,6 +70,7 @@ type scratch struct {
 	ids         [][]byte
 	statuses    []presence.Status
 	out         []byte
+	age         time.Duration // of the statuses; 0 when they are fresh
 }
 
 // keep bounds what a scratch may hold while it waits: a few large calls must not pin their memory for ever.

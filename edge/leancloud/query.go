@@ -33,18 +33,20 @@ func (h *Handler) onOffStatus(ctx context.Context, c *call, s *scratch) answer {
 		}
 	}
 	s.out = append(bytes.TrimSuffix(out, []byte(",")), "]}"...)
-	return answer{status: http.StatusOK, body: s.out}
+	return answer{status: http.StatusOK, body: s.out, age: s.age}
 }
 
 // statuses asks the service for all ids at once.
 func (h *Handler) statuses(ctx context.Context, app presence.AppID, ids [][]byte, s *scratch) ([]presence.Status, *fault) {
 	h.counters.queries.Add(1)
 	h.counters.ids.Add(int64(len(ids)))
+	s.age = 0
 	s.statuses = slices.Grow(s.statuses[:0], len(ids))[:len(ids)]
 	if len(ids) == 0 {
 		return s.statuses, nil
 	}
-	if err := h.Service.Statuses(ctx, app, ids, h.Now(), s.statuses); err != nil {
+	var err error
+	if s.age, err = presence.AgeOf(h.Service.Statuses(ctx, app, ids, h.Now(), s.statuses)); err != nil {
 		return nil, h.storeFault("ask for statuses", err)
 	}
 	return s.statuses, nil

@@ -129,7 +129,9 @@ func (h *Handler) whoIsOnline(r *http.Request, c *call, name string, s *scratch)
 			online = append(online, string(ids[i]))
 		}
 	}
-	return answerJSON(map[string][]string{"results": online})
+	a := answerJSON(map[string][]string{"results": online})
+	a.age = s.age
+	return a
 }
 
 func (h *Handler) stats(r *http.Request, c *call, _ string, _ *scratch) answer {

@@ -4,7 +4,9 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"time"
 
+	"rollcall/internal/httpx"
 	"rollcall/internal/native"
 	"rollcall/presence"
 	"rollcall/watch"
@@ -115,9 +117,11 @@ func (d *Door) statuses(w http.ResponseWriter, r *http.Request, c *native.Caller
 		return err
 	}
 	out := make([]presence.Status, len(ids))
-	if err := d.service.Statuses(r.Context(), presence.AppID(c.App.ID), ids, d.cfg.Now(), out); err != nil {
+	age, err := presence.AgeOf(d.service.Statuses(r.Context(), presence.AppID(c.App.ID), ids, d.cfg.Now(), out))
+	if err != nil {
 		return refusal(err)
 	}
+	markAge(w, age)
 	size := 16
 	for i := range ids {
 		size += len(ids[i]) + 36
@@ -157,7 +161,9 @@ func (d *Door) summaries(w http.ResponseWriter, r *http.Request, c *native.Calle
 	if q.since != nil {
 		poll, err = watch.Look(r.Context(), d.service, app, keys, *q.since, now)
 	} else {
-		err = d.service.Summaries(r.Context(), keys, now, poll.Summaries)
+		var age time.Duration
+		age, err = presence.AgeOf(d.service.Summaries(r.Context(), keys, now, poll.Summaries))
+		markAge(w, age)
 	}
 	if err != nil {
 		return refusal(err)
@@ -250,6 +256,13 @@ func devices(st *presence.State, leases presence.Millis) []string {
 	return names
 }
 
+// markAge says in the head that an answer is from before the store went out of reach.
+func markAge(w http.ResponseWriter, age time.Duration) {
+	if age > 0 {
+		w.Header().Set("Rollcall-Stale", httpx.Age(age))
+	}
+}
+
 // peer answers what one peer is, with all that the caller may see.
 func (d *Door) peer(w http.ResponseWriter, r *http.Request, c *native.Caller) error {
 	key, err := pathPeer(r, c)
@@ -261,9 +274,11 @@ func (d *Door) peer(w http.ResponseWriter, r *http.Request, c *native.Caller) er
 	}
 	now := d.cfg.Now()
 	var out [1]presence.Summary
-	if err := d.service.Summaries(r.Context(), []presence.Key{key}, now, out[:]); err != nil {
+	age, err := presence.AgeOf(d.service.Summaries(r.Context(), []presence.Key{key}, now, out[:]))
+	if err != nil {
 		return refusal(err)
 	}
+	markAge(w, age)
 	var f fields
 	if c.Detailed() {
 		f = fieldSince | fieldLastSeen | fieldCause

@@ -427,6 +427,12 @@ func (c *cache) evict(s *cacheShard, chances int) bool {
 	return true
 }
 
+// bytes returns how much memory the cache may use.
+func (c *cache) bytes() int64 {
+	s := &c.shards[0]
+	return int64(len(c.shards)) * int64(len(s.ring)+8*len(s.table))
+}
+
 // A read is one id on its way to Redis.
 type read struct {
 	i     int // in the batch

@@ -70,10 +70,11 @@ func NewConfig(url string) Config {
 	}
 }
 
-// IsURL reports whether s is the address of a Redis as [Config.URL] has it.
-func IsURL(s string) bool {
-	scheme, _, ok := strings.Cut(s, "://")
-	return ok && schemes[scheme] != nil
+// CheckURL returns what is wrong with the address of a Redis, or nil. It tells nothing of a password.
+func CheckURL(url string) error {
+	c := NewConfig(url)
+	_, err := c.parse()
+	return err
 }
 
 var schemes = map[string]*struct{ tls, sentinel bool }{
@@ -90,6 +91,15 @@ type place struct {
 	tls            bool
 	master         string // of Sentinel; empty for none
 	db             int
+}
+
+// String tells the place without the password.
+func (p place) String() string {
+	list := strings.Join(p.addrs, ",")
+	if p.master != "" {
+		return "Sentinel " + list + ", master " + p.master
+	}
+	return list
 }
 
 // errURL never carries the URL: it may hold a password.

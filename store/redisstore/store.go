@@ -29,6 +29,7 @@ type Store struct {
 	log    *slog.Logger
 	name   string // of this process among those on the same Redis
 	begun  time.Time
+	where  string
 
 	ctx  context.Context // ends with the store; everything that runs in the background hangs on it
 	end  context.CancelFunc
@@ -91,6 +92,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		topology: make(chan struct{}, 1), ears: map[int]func([]presence.Key){}, calls: make(chan struct{}, 512),
 		cached: cfg.NearCache > 0,
 	}
+	s.where = p.String()
 	s.cache = newCache(max(cfg.NearCache, 0))
 	s.tracking.Store(true)
 	s.spaces.Store(&map[presence.AppID]uint8{})
@@ -206,6 +208,9 @@ func (s *Store) links() []*link {
 	}
 	return list
 }
+
+// Where returns the addresses of the store, for people; there is no password in it.
+func (s *Store) Where() string { return s.where }
 
 // Close ends what runs in the background and closes the connections.
 func (s *Store) Close() error {
