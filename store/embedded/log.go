@@ -40,6 +40,9 @@ type log struct {
 	failure *failure
 	bytes   int64 // in all segments since the snapshot
 	snap    snapshotInfo
+	// sections is the greatest number of a snapshot that was ever begun: none is used twice, because a manifest whose
+	// rename seemed to fail may name it.
+	sections uint32
 
 	spare atomic.Bool // a reserved segment is ready; taken by the committer, made by the keeper
 

@@ -119,7 +119,7 @@ func (r *recovery) load() error {
 			return err
 		}
 	}
-	l.snap.number = m.Snapshot
+	l.sections = max(l.sections, m.Snapshot)
 	l.snap.at = m.Time
 	for _, sec := range m.Sections {
 		l.snap.bytes += sec.Bytes

@@ -103,7 +103,7 @@ func (r *recovery) rewrite() error {
 			l.number = max(l.number, number)
 		}
 		if parseName(n, sectionName, &number, &section) {
-			l.snap.number = max(l.snap.number, number)
+			l.sections = max(l.sections, number)
 		}
 	}
 	aside := ""

@@ -32,10 +32,9 @@ type sectionInfo struct {
 
 // snapshotInfo is what is remembered of the last snapshot.
 type snapshotInfo struct {
-	number uint32
-	bytes  int64
-	took   time.Duration
-	at     presence.Millis
+	bytes int64
+	took  time.Duration
+	at    presence.Millis
 }
 
 func (s *Store) wantsSnapshot() bool {
@@ -50,6 +49,8 @@ func (s *Store) Snapshot() error {
 	if s.log == nil {
 		return nil
 	}
+	s.snapshots.Lock()
+	defer s.snapshots.Unlock()
 	s.writer.Lock()
 	if f := s.log.failure; f != nil {
 		s.writer.Unlock()
@@ -72,22 +73,23 @@ func (s *Store) Snapshot() error {
 
 // snapshotFrom makes all before segment number superfluous. The caller knows that nothing is written meanwhile.
 func (s *Store) snapshotFrom(number uint32) error {
+	s.snapshots.Lock()
+	defer s.snapshots.Unlock()
 	return s.writeSnapshot(number, s.log.seq+1, s.log.bytes-headerSize)
 }
 
+// writeSnapshot is called with snapshots held.
 func (s *Store) writeSnapshot(segment uint32, first uint64, before int64) error {
-	s.snapshots.Lock()
-	defer s.snapshots.Unlock()
 	l := s.log
 	start := time.Now()
 	w := s.newSections(segment, first)
 	m := w.m
-	err := w.writeAll()
-	if err == nil {
-		err = l.writeManifest(m)
-	}
-	if err != nil {
+	if err := w.writeAll(); err != nil {
 		w.abandon()
+		return fmt.Errorf("snapshot %d: %w", m.Snapshot, err)
+	}
+	if err := l.writeManifest(m); err != nil {
+		// It may be in place all the same, so neither its sections nor the old files are touched.
 		return fmt.Errorf("snapshot %d: %w", m.Snapshot, err)
 	}
 	var bytes int64
@@ -95,7 +97,7 @@ func (s *Store) writeSnapshot(segment uint32, first uint64, before int64) error 
 		bytes += sec.Bytes
 	}
 	s.writer.Lock()
-	l.snap = snapshotInfo{m.Snapshot, bytes, time.Since(start), m.Time}
+	l.snap = snapshotInfo{bytes, time.Since(start), m.Time}
 	l.bytes -= before
 	s.writer.Unlock()
 	s.stats.snapshots.Add(1)
@@ -119,8 +121,9 @@ type sectionWriter struct {
 func (s *Store) newSections(segment uint32, first uint64) *sectionWriter {
 	s.writer.Lock()
 	defer s.writer.Unlock()
+	s.log.sections++
 	return &sectionWriter{s: s, used: map[uint32]bool{}, m: &manifest{
-		Snapshot: s.log.snap.number + 1, Segment: segment, Sequence: first,
+		Snapshot: s.log.sections, Segment: segment, Sequence: first,
 		Time: s.LastAlive(), Floor: s.floor.Load(),
 	}}
 }

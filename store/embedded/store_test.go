@@ -4,14 +4,10 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"rollcall/presence"
 	"rollcall/store/embedded"
 	"rollcall/store/storetest"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const start presence.Millis = 1_772_600_767_000
 

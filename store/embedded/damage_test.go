@@ -1,0 +1,548 @@
+package embedded_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"rollcall/presence"
+	"rollcall/store/embedded"
+)
+
+// An image is the files of a store at a moment at which the process might have died.
+type image map[string][]byte
+
+func imageOf(t testing.TB, dir string) image {
+	t.Helper()
+	im := image{}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		b, err := os.ReadFile(filepath.Join(dir, e.Name()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		im[e.Name()] = b
+	}
+	return im
+}
+
+// put writes the image to a fresh directory.
+func (im image) put(t testing.TB, dir string) {
+	t.Helper()
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for name, b := range im {
+		if err := os.WriteFile(filepath.Join(dir, name), b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+const logOne = "log-0000000001.seg"
+
+// A frameEnd is how far the log reached when a report had been acknowledged, and what all peers were then.
+type frameEnd struct {
+	size int
+	are  map[string]presence.Status
+}
+
+func used(b []byte) int { return len(bytes.TrimRight(b, "\x00")) }
+
+var chorus = []string{"tom", "ann", "bob", "eve"}
+
+// smallLog is a store with a few frames in its first segment, as it lies on disk while it is open.
+func smallLog(t testing.TB) (image, []frameEnd) {
+	t.Helper()
+	cfg := quiet(t)
+	cfg.SegmentSize, cfg.FS = 4<<10, &faultFS{noSync: true}
+	s := open(t, cfg)
+	w := newWitness(t, s)
+	var ends []frameEnd
+	note := func() {
+		are := map[string]presence.Status{}
+		for _, p := range chorus {
+			are[p] = status(t, s, start, p)
+		}
+		b, err := os.ReadFile(filepath.Join(cfg.Path, logOne))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ends = append(ends, frameEnd{used(b), are})
+	}
+	note()
+	for _, r := range []struct {
+		kind presence.Kind
+		peer string
+	}{
+		{presence.KindOnline, "tom"},
+		{presence.KindOnline, "ann"},
+		{presence.KindOffline, "tom"},
+		{presence.KindOnline, "bob"},
+		{presence.KindOffline, "ann"},
+		{presence.KindOnline, "eve"},
+	} {
+		if err := w.report(r.kind, r.peer); err != nil {
+			t.Fatal(err)
+		}
+		note()
+	}
+	im := imageOf(t, cfg.Path)
+	delete(im, "lock")
+	delete(im, "spare.seg")
+	delete(im, "spare.seg.tmp")
+	return im, ends
+}
+
+// openImage opens an image; what comes of it is checked by the caller.
+func openImage(t testing.TB, im image, dir string) (*embedded.Store, error) {
+	t.Helper()
+	im.put(t, dir)
+	return embedded.Open(embedded.Config{
+		Path: dir, Logger: discard, SegmentSize: 4 << 10, FS: &faultFS{noSync: true},
+	}, start)
+}
+
+func (e frameEnd) differs(t testing.TB, s *embedded.Store) string {
+	t.Helper()
+	for p, want := range e.are {
+		if got := status(t, s, start, p); got != want {
+			return fmt.Sprintf("%s is %v, want %v", p, got, want)
+		}
+	}
+	return ""
+}
+
+func TestTheTailMayBeCutAtEveryByte(t *testing.T) {
+	im, ends := smallLog(t)
+	whole := im[logOne]
+	dir := filepath.Join(t.TempDir(), "store")
+	for n := 0; n <= ends[len(ends)-1].size; n++ {
+		for _, zeros := range []bool{false, true} {
+			cut := bytes.Clone(whole[:n])
+			if zeros { // what was reserved and never written
+				cut = append(cut, make([]byte, len(whole)-n)...)
+			}
+			s, err := openImage(t, image{logOne: cut}, dir)
+			if n < 36 || n < 40 && !zeros {
+				var d *embedded.DamageError
+				if !errors.As(err, &d) {
+					t.Fatalf("cut at %d, within the header: %v, want damage", n, err)
+				}
+				continue
+			}
+			if err != nil {
+				t.Fatalf("cut at %d (zeros: %t): %v", n, zeros, err)
+			}
+			// Sizes are of what is not zero, so a frame that ends in zeros is whole a little later.
+			whole, torn := ends[0], n > 40
+			for _, e := range ends {
+				if e.size <= n {
+					whole = e
+				}
+			}
+			st := s.Stats()
+			if diff := whole.differs(t, s); diff != "" {
+				if next := nextEnd(ends, whole); next.differs(t, s) != "" {
+					t.Errorf("cut at %d (zeros: %t): %s", n, zeros, diff)
+				}
+			}
+			if st.TornTails > 0 != (st.TornBytes > 0) || st.TornTails > 0 && !torn {
+				t.Errorf("cut at %d: %d torn tails of %d bytes", n, st.TornTails, st.TornBytes)
+			}
+			if st.TornTails == 0 && n > whole.size+8 {
+				t.Errorf("cut at %d, %d bytes into a frame, and no torn tail was counted", n, n-whole.size)
+			}
+			if err := newWitness(t, s).report(presence.KindOnline, "next"); err != nil {
+				t.Errorf("cut at %d: report: %v", n, err)
+			}
+			s.Close()
+		}
+	}
+}
+
+func nextEnd(ends []frameEnd, e frameEnd) frameEnd {
+	for _, n := range ends {
+		if n.size > e.size {
+			return n
+		}
+	}
+	return e
+}
+
+func TestEveryByteMayFlip(t *testing.T) {
+	im, ends := smallLog(t)
+	last, before := ends[len(ends)-1], ends[len(ends)-2]
+	dir := filepath.Join(t.TempDir(), "store")
+	for at := range last.size + 30 {
+		for _, bits := range []byte{0x01, 0x80, 0xff} {
+			bad := bytes.Clone(im[logOne])
+			bad[at] ^= bits
+			s, err := openImage(t, image{logOne: bad}, dir)
+			where := fmt.Sprintf("byte %d flipped by %02x", at, bits)
+			if err != nil {
+				var d *embedded.DamageError
+				if !errors.As(err, &d) || filepath.Base(d.File) != logOne || d.Offset > int64(at) {
+					t.Errorf("%s: %v, want damage of the log at or before it", where, err)
+				}
+				if at >= before.size+8 {
+					t.Errorf("%s: %v; it can only be a torn tail", where, err)
+				}
+				continue
+			}
+			st := s.Stats()
+			switch {
+			case at < before.size:
+				t.Errorf("%s: it opens as if nothing were", where)
+			case st.TornTails != 1:
+				t.Errorf("%s: it opens and counts %d torn tails", where, st.TornTails)
+			case at < last.size && before.differs(t, s) != "":
+				t.Errorf("%s: %s", where, before.differs(t, s))
+			case at >= last.size && last.differs(t, s) != "" && before.differs(t, s) != "":
+				t.Errorf("%s: %s", where, last.differs(t, s))
+			}
+			s.Close()
+		}
+	}
+}
+
+// withSnapshot is a store with manifest, section and two segments with frames in them.
+func withSnapshot(t testing.TB) (image, frameEnd) {
+	t.Helper()
+	cfg := quiet(t)
+	cfg.SegmentSize, cfg.FS = 4<<10, &faultFS{noSync: true}
+	s := open(t, cfg)
+	w := newWitness(t, s)
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(w.report(presence.KindOnline, "tom", "ann"))
+	must(s.Snapshot())
+	must(w.report(presence.KindOnline, "bob"))
+	must(w.report(presence.KindOffline, "ann"))
+	must(s.Close())
+	s2, err := embedded.Open(cfg, start)
+	must(err)
+	w.store = s2
+	must(w.report(presence.KindOnline, "eve"))
+	must(w.report(presence.KindOffline, "tom"))
+	must(s2.Close())
+	im := imageOf(t, cfg.Path)
+	delete(im, "lock")
+	delete(im, "spare.seg")
+	delete(im, "spare.seg.tmp")
+	return im, frameEnd{are: map[string]presence.Status{
+		"tom": presence.Offline, "ann": presence.Offline, "bob": presence.Online, "eve": presence.Online,
+	}}
+}
+
+func TestEveryByteOfSnapshotAndManifestMayFlip(t *testing.T) {
+	im, all := withSnapshot(t)
+	dir := filepath.Join(t.TempDir(), "store")
+	last := "log-0000000003.seg"
+	if s, err := openImage(t, im, dir); err != nil || all.differs(t, s) != "" {
+		t.Fatalf("the sound image: %v", err)
+	} else {
+		s.Close()
+	}
+	for name, whole := range im {
+		if name == last {
+			continue // its last frame may be torn: that is another test
+		}
+		for at := range whole {
+			bad := image{}
+			for n, b := range im {
+				bad[n] = b
+			}
+			bad[name] = bytes.Clone(whole)
+			bad[name][at] ^= 0x10
+			s, err := openImage(t, bad, dir)
+			if err == nil {
+				t.Errorf("%s, byte %d flipped: it opens as if nothing were", name, at)
+				s.Close()
+				continue
+			}
+			var d *embedded.DamageError
+			if !errors.As(err, &d) {
+				t.Errorf("%s, byte %d flipped: %v, want damage", name, at, err)
+			}
+		}
+	}
+}
+
+func TestWhatElseMayHappenToFiles(t *testing.T) {
+	im, all := withSnapshot(t)
+	const (
+		section = "snap-0000000001-0000.sec"
+		two     = "log-0000000002.seg"
+		three   = "log-0000000003.seg"
+	)
+	tests := []struct {
+		name  string
+		spoil func(im image)   // before it is written
+		place func(dir string) // after
+		want  string           // in the error; empty: it opens and lacks nothing
+	}{
+		{"nothing", nil, nil, ""},
+		{"a missing segment", func(im image) { delete(im, two) }, nil, two + " is damaged at offset 0: it is missing"},
+		{"an empty segment", func(im image) { im[two] = nil }, nil, "cut short within its header"},
+		{"a segment of zeros", func(im image) { im[two] = make([]byte, 4096) }, nil, "does not start as our files do"},
+		{"a segment in the place of another", func(im image) { im[three] = im[two] }, nil, "it is log segment 2, and should be log segment 3"},
+		{"a segment twice", func(im image) { im["log-0000000004.seg"] = im[three] }, nil, "it is log segment 3, and should be log segment 4"},
+		{"a missing manifest", func(im image) { delete(im, "manifest") }, nil, "manifest is damaged at offset 0: it is missing"},
+		{"an empty manifest", func(im image) { im["manifest"] = nil }, nil, "manifest is damaged at offset 0"},
+		{"a missing section", func(im image) { delete(im, section) }, nil, section + " is damaged at offset 0: it is missing"},
+		{"an empty section", func(im image) { im[section] = nil }, nil, "cut short within its header"},
+		{"a section cut short", func(im image) { im[section] = im[section][:len(im[section])-3] }, nil, "the manifest says"},
+		{"a section that goes on", func(im image) { im[section] = append(bytes.Clone(im[section]), 0) }, nil, "the manifest says"},
+		{"a manifest that goes on", func(im image) { im["manifest"] = append(bytes.Clone(im["manifest"]), 0) }, nil, "something follows"},
+		{"a torn segment before the last", func(im image) { im[two] = im[two][:len(im[two])-3] }, nil, "the checksum of a frame does not match"},
+		{"a frame cut off before the last segment", func(im image) { im[two] = im[two][:40] }, nil, "it begins with frame 4, and frame 2 is due"},
+		{"a newer log", func(im image) { im[three] = newer(im[three]) }, nil, "has format 2; this program reads up to 1"},
+		{"a newer manifest", func(im image) { im["manifest"] = newer(im["manifest"]) }, nil, "has format 2; this program reads up to 1"},
+		{"another program's file", func(im image) { im[three] = []byte(strings.Repeat("SQLite format 3\x00", 40)) }, nil, "does not start as our files do"},
+		{"leftovers of an interrupted snapshot", func(im image) {
+			im["snap-0000000002-0000.sec"] = im[section][:50]
+			im["manifest.tmp"] = im["manifest"][:20]
+			im["spare.seg"] = make([]byte, 100)
+			im["log-0000000001.seg"] = []byte("was to be removed")
+		}, nil, ""},
+		{"a segment that was begun and never written to", func(im image) {
+			head := bytes.Clone(im[three][:40])
+			head[12] = 4
+			sum(head)
+			im["log-0000000004.seg"] = append(head, make([]byte, 4000)...)
+		}, nil, ""},
+		{"a segment replaced by a symbolic link", nil, func(dir string) {
+			os.WriteFile(dir+".elsewhere", im[three], 0o600)
+			os.Remove(filepath.Join(dir, three))
+			os.Symlink(dir+".elsewhere", filepath.Join(dir, three))
+		}, "too many levels of symbolic links"},
+		{"a segment replaced by a FIFO", nil, func(dir string) {
+			os.Remove(filepath.Join(dir, three))
+			syscall.Mkfifo(filepath.Join(dir, three), 0o600)
+		}, "not a regular file"},
+		{"a lock that is a directory", nil, func(dir string) { os.Mkdir(filepath.Join(dir, "lock"), 0o700) }, "is a directory"},
+		{"files of somebody else", func(im image) { im["keys"] = []byte("secret"); im["log-1.seg"] = nil }, nil, ""},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "store")
+			bad := image{}
+			for n, b := range im {
+				bad[n] = b
+			}
+			if test.spoil != nil {
+				test.spoil(bad)
+			}
+			bad.put(t, dir)
+			if test.place != nil {
+				test.place(dir)
+			}
+			before := imageNames(t, dir)
+			s, err := embedded.Open(embedded.Config{Path: dir, Logger: discard, SegmentSize: 4 << 10}, start)
+			if test.want != "" {
+				if err == nil {
+					s.Close()
+					t.Fatal("it opens as if nothing were")
+				}
+				if !strings.Contains(err.Error(), test.want) {
+					t.Errorf("%v, want %q in it", err, test.want)
+				}
+				if !strings.Contains(err.Error(), dir) {
+					t.Errorf("%v does not name the directory", err)
+				}
+				if after := imageNames(t, dir); after != before {
+					t.Errorf("the files were %s and are %s", before, after)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := all.differs(t, s); diff != "" {
+				t.Error(diff)
+			}
+			s.Close()
+		})
+	}
+}
+
+func imageNames(t testing.TB, dir string) string {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, e := range entries {
+		if e.Name() != "lock" {
+			names = append(names, e.Name())
+		}
+	}
+	return strings.Join(names, " ")
+}
+
+// newer is a file as a later format would begin it.
+func newer(b []byte) []byte {
+	b = bytes.Clone(b)
+	b[9] = 2
+	sum(b)
+	return b
+}
+
+// sum puts the checksum of a header right.
+func sum(b []byte) {
+	c := crc32.Checksum(b[:32], crc32.MakeTable(crc32.Castagnoli))
+	b[32], b[33], b[34], b[35] = byte(c), byte(c>>8), byte(c>>16), byte(c>>24)
+}
+
+func TestASecondProcessIsRefused(t *testing.T) {
+	cfg := quiet(t)
+	s := open(t, cfg)
+	if _, err := embedded.Open(cfg, start); !errors.Is(err, embedded.ErrInUse) {
+		t.Errorf("a second open: %v, want ErrInUse", err)
+	}
+	if _, err := embedded.Repair(cfg); !errors.Is(err, embedded.ErrInUse) {
+		t.Errorf("repair of an open store: %v, want ErrInUse", err)
+	}
+	if err := newWitness(t, s).report(presence.KindOnline, "tom"); err != nil {
+		t.Errorf("the first is harmed: %v", err)
+	}
+	s.Close()
+	s, err := embedded.Open(cfg, start)
+	if err != nil {
+		t.Fatalf("open after close: %v", err)
+	}
+	s.Close()
+}
+
+func TestRepairMovesTheBadPartAside(t *testing.T) {
+	im, ends := smallLog(t)
+	dir := filepath.Join(t.TempDir(), "store")
+	bad := bytes.Clone(im[logOne])
+	at := ends[2].size + 40 // in the frame that says that tom went
+	bad[at] ^= 0x40
+	s, err := openImage(t, image{logOne: bad}, dir)
+	var d *embedded.DamageError
+	if !errors.As(err, &d) {
+		t.Fatalf("open: %v %v, want damage", s, err)
+	}
+	cfg := embedded.Config{Path: dir, Logger: discard, SegmentSize: 4 << 10}
+
+	seen, err := embedded.Inspect(cfg)
+	if err != nil || len(seen.Damage) != 1 || seen.Aside != "" {
+		t.Fatalf("inspect: %+v, %v; want one bad place and nothing moved", seen, err)
+	}
+	if _, err := embedded.Open(cfg, start); !errors.As(err, &d) {
+		t.Fatalf("open after an inspection: %v, want damage still", err)
+	}
+
+	report, err := embedded.Repair(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(report.Damage) != 1 || report.Damage[0].Offset != d.Offset || report.Kept != 4 {
+		t.Errorf("repair found %v and kept %d peers, want %v and 4", report.Damage, report.Kept, d)
+	}
+	if len(report.Peers) != 1 || report.Peers[0] != "tom" {
+		t.Errorf("affected are %q, want tom", report.Peers)
+	}
+	if kept, err := os.ReadFile(filepath.Join(report.Aside, logOne)); err != nil || !bytes.Equal(kept, bad) {
+		t.Errorf("the damaged file was not kept as it was: %v", err)
+	}
+	s, err = embedded.Open(cfg, start)
+	if err != nil {
+		t.Fatalf("open after the repair: %v", err)
+	}
+	want := frameEnd{are: map[string]presence.Status{
+		"tom": presence.Online, // the word that he went is lost
+		"ann": presence.Offline, "bob": presence.Online, "eve": presence.Online,
+	}}
+	if diff := want.differs(t, s); diff != "" {
+		t.Error(diff)
+	}
+	w := newWitness(t, s)
+	w.now += 1000
+	if err := w.report(presence.KindOffline, "tom"); err != nil {
+		t.Error(err)
+	}
+	s.Close()
+
+	report, err = embedded.Repair(cfg)
+	if err != nil || len(report.Damage) != 0 || report.Aside != "" {
+		t.Errorf("repair of a sound store: %+v, %v; want nothing done", report, err)
+	}
+}
+
+func TestRepairOpensEveryDamage(t *testing.T) {
+	im, _ := withSnapshot(t)
+	for name, whole := range im {
+		for at := 0; at < len(whole); at += 7 {
+			dir := filepath.Join(t.TempDir(), "store")
+			bad := image{}
+			for n, b := range im {
+				bad[n] = b
+			}
+			bad[name] = bytes.Clone(whole)
+			bad[name][at] ^= 0x10
+			bad.put(t, dir)
+			cfg := embedded.Config{Path: dir, Logger: discard, SegmentSize: 4 << 10, FS: &faultFS{noSync: true}}
+			report, err := embedded.Repair(cfg)
+			if err != nil {
+				t.Errorf("%s, byte %d flipped: repair: %v", name, at, err)
+				continue
+			}
+			s, err := embedded.Open(cfg, start)
+			if err != nil {
+				t.Errorf("%s, byte %d flipped: open after the repair: %v", name, at, err)
+				continue
+			}
+			if len(report.Damage) == 0 && s.Stats().TornTails == 0 {
+				t.Errorf("%s, byte %d flipped: nothing was found", name, at)
+			}
+			s.Close()
+		}
+	}
+}
+
+func TestRestoredTimeGoesOn(t *testing.T) {
+	cfg := quiet(t)
+	s := open(t, cfg)
+	if got := s.LastAlive(); got != 0 {
+		t.Errorf("an empty store was alive at %d", got)
+	}
+	w := newWitness(t, s)
+	w.now += 5000
+	if err := w.report(presence.KindOnline, "tom"); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.LastAlive(); got != w.now {
+		t.Errorf("alive at %d, want %d", got, w.now)
+	}
+	s.Close()
+	s, err := embedded.Open(cfg, w.now.Add(time.Hour))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if got := s.LastAlive(); got != w.now {
+		t.Errorf("after a restart: alive at %d, want %d", got, w.now)
+	}
+}

@@ -1,0 +1,463 @@
+package embedded_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"rollcall/presence"
+	"rollcall/store/embedded"
+)
+
+var discard = slog.New(slog.NewTextHandler(io.Discard, nil))
+
+// A witness reports peers and remembers what was acknowledged.
+type witness struct {
+	t     testing.TB
+	store *embedded.Store
+	now   presence.Millis
+	acked map[string]presence.Status
+	rules presence.Rules
+}
+
+func newWitness(t testing.TB, s *embedded.Store) *witness {
+	return &witness{t: t, store: s, now: start, acked: map[string]presence.Status{}, rules: presence.DefaultRules()}
+}
+
+func (w *witness) report(kind presence.Kind, peers ...string) error {
+	w.now += 10
+	keys := make([]presence.Key, len(peers))
+	for i, p := range peers {
+		keys[i] = presence.Key{App: "app", Peer: presence.PeerID(p)}
+	}
+	ctx, cancel := context.WithTimeout(w.t.Context(), time.Minute)
+	defer cancel()
+	err := w.store.Update(ctx, keys, w.now, func(i int, st *presence.State) presence.Effect {
+		_, e := st.Apply(&presence.Report{
+			App: "app", Peer: keys[i].Peer, Source: presence.SourceAPI, Session: "s", Kind: kind, At: w.now,
+		}, w.now, &w.rules)
+		return e
+	})
+	for _, p := range peers {
+		switch {
+		case err != nil:
+			// Not acknowledged: either answer is right from now on.
+			delete(w.acked, p)
+		case kind == presence.KindOnline:
+			w.acked[p] = presence.Online
+		default:
+			w.acked[p] = presence.Offline
+		}
+	}
+	if err != nil && !errors.Is(err, presence.ErrUnavailable) && !errors.Is(err, presence.ErrFull) {
+		w.t.Errorf("report: %v matches neither ErrUnavailable nor ErrFull", err)
+	}
+	return err
+}
+
+// check says that all that was acknowledged is there.
+func (w *witness) check(what string) {
+	w.t.Helper()
+	for p, want := range w.acked {
+		if got := status(w.t, w.store, w.now, p); got != want {
+			w.t.Errorf("%s: %s is %v, acknowledged was %v", what, p, got, want)
+		}
+	}
+}
+
+func status(t testing.TB, s *embedded.Store, now presence.Millis, peer string) presence.Status {
+	t.Helper()
+	out := make([]presence.Status, 1)
+	if err := s.Statuses(t.Context(), "app", [][]byte{[]byte(peer)}, now, out); err != nil {
+		t.Fatal(err)
+	}
+	return out[0]
+}
+
+// story is a run in which a store does everything that touches files: it starts, takes reports, fills segments, compacts,
+// and closes.
+func (w *witness) story() {
+	for i := range 6 {
+		w.report(presence.KindOnline, fmt.Sprint("a", i), fmt.Sprint("b", i))
+	}
+	w.report(presence.KindOffline, "a1")
+	w.store.Snapshot() // may fail: that is the point
+	w.report(presence.KindOnline, "c1")
+	w.report(presence.KindOffline, "a2", "a3")
+	var many []string
+	for i := range 60 {
+		many = append(many, fmt.Sprint("many", i))
+	}
+	for range 3 {
+		w.report(presence.KindOnline, many...) // more than a segment
+		w.report(presence.KindOffline, many[:5]...)
+	}
+}
+
+// untilAccepted reports until the store takes it: recovery is automatic.
+func (w *witness) untilAccepted(what string) {
+	w.t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for i := 0; w.report(presence.KindOnline, fmt.Sprint("after", i)) != nil; i++ {
+		if time.Now().After(deadline) {
+			w.t.Fatalf("%s: the store never took a report again: %s", what, w.store.Stats().ReadOnly)
+		}
+	}
+}
+
+// calls counts the calls of a story without faults.
+func calls(t *testing.T) int {
+	fs := &faultFS{noSync: true}
+	cfg := quiet(t)
+	cfg.FS = fs
+	s, err := embedded.Open(cfg, start)
+	if err != nil {
+		t.Fatal(err)
+	}
+	newWitness(t, s).story()
+	s.Close()
+	return fs.calls
+}
+
+func TestEveryCallOfTheDiskMayFailOnce(t *testing.T) {
+	n := calls(t)
+	for _, fault := range []struct {
+		name string
+		err  error
+		half bool
+	}{
+		{"EIO", syscall.EIO, false},
+		{"ENOSPC", syscall.ENOSPC, false},
+		{"half a write, then EIO", syscall.EIO, true},
+	} {
+		t.Run(fault.name, func(t *testing.T) {
+			for at := 1; at <= n+5; at++ {
+				fs := &faultFS{noSync: true, at: at, err: fault.err, half: fault.half}
+				storyWith(t, fs, fmt.Sprintf("call %d", at))
+			}
+		})
+	}
+}
+
+func TestEveryCallOfTheDiskMayFailFromOneOn(t *testing.T) {
+	n := calls(t)
+	for _, err := range []error{syscall.ENOSPC, syscall.EIO} {
+		t.Run(err.Error(), func(t *testing.T) {
+			for at := 1; at <= n+5; at++ {
+				fs := &faultFS{noSync: true, at: at, err: err, onward: true}
+				storyWith(t, fs, fmt.Sprintf("from call %d on", at))
+			}
+		})
+	}
+}
+
+// storyWith runs the story over a faulty disk, heals it, and looks at the disk through sound glasses.
+func storyWith(t *testing.T, fs *faultFS, what string) {
+	t.Helper()
+	cfg := quiet(t)
+	cfg.FS, cfg.Retry = fs, time.Millisecond
+	s, err := embedded.Open(cfg, start)
+	if err != nil {
+		// It may refuse to start, but a sound disk must then do.
+		fs.heal()
+		if s, err = embedded.Open(cfg, start); err != nil {
+			t.Fatalf("%s (%s): open after the fault: %v", what, fs.struck(), err)
+		}
+	}
+	w := newWitness(t, s)
+	w.story()
+	what = fmt.Sprintf("%s (%s)", what, fs.struck())
+	w.check(what + ", while it fails")
+	fs.heal()
+	w.untilAccepted(what)
+	w.check(what + ", when it is mended")
+	if err := s.Close(); err != nil {
+		t.Errorf("%s: close: %v", what, err)
+	}
+	cfg.FS = &faultFS{noSync: true}
+	if w.store, err = embedded.Open(cfg, start); err != nil {
+		t.Fatalf("%s: open again: %v", what, err)
+	}
+	w.check(what + ", after a restart")
+	if n := w.store.Stats().TornTails; n != 0 {
+		t.Errorf("%s: %d torn tails after an orderly end", what, n)
+	}
+	w.store.Close()
+}
+
+// A process that dies at a call is a disk on which nothing happens any more from that call on.
+func TestAProcessMayDieAtEveryCall(t *testing.T) {
+	n := calls(t)
+	for _, half := range []bool{false, true} {
+		t.Run(fmt.Sprintf("the last call took effect: %t", half), func(t *testing.T) {
+			for at := 1; at <= n+5; at++ {
+				fs := &faultFS{noSync: true, at: at, err: syscall.EIO, onward: true, half: half}
+				dies(t, fs, at)
+			}
+		})
+	}
+}
+
+func dies(t *testing.T, fs *faultFS, at int) {
+	t.Helper()
+	cfg := quiet(t)
+	cfg.FS, cfg.Retry = &dyingFS{fs}, time.Hour
+	w := newWitness(t, nil)
+	s, err := embedded.Open(cfg, start)
+	if err == nil {
+		w.store = s
+		w.story()
+		s.Close()
+	}
+	what := fmt.Sprintf("dead at call %d (%s)", at, fs.struck())
+	cfg.FS = &faultFS{noSync: true}
+	if w.store, err = embedded.Open(cfg, start); err != nil {
+		t.Fatalf("%s: open: %v", what, err)
+	}
+	w.check(what)
+	if err := w.report(presence.KindOnline, "next"); err != nil {
+		t.Errorf("%s: report after the restart: %v", what, err)
+	}
+	w.store.Close()
+}
+
+// A dyingFS lets only the first failing call take effect.
+type dyingFS struct{ *faultFS }
+
+func (d *dyingFS) Create(name string) (embedded.File, error) {
+	d.settle()
+	return d.faultFS.Create(name)
+}
+
+func (d *dyingFS) Rename(from, to string) error { d.settle(); return d.faultFS.Rename(from, to) }
+func (d *dyingFS) Remove(name string) error     { d.settle(); return d.faultFS.Remove(name) }
+
+// settle ends the time in which failing calls take effect.
+func (d *dyingFS) settle() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.at != 0 && d.calls >= d.at {
+		d.half = false
+	}
+}
+
+func TestAFailedSyncIsNeverTriedAgainOnTheSameFile(t *testing.T) {
+	cfg := quiet(t)
+	fs := &syncFS{}
+	cfg.FS, cfg.Retry = fs, time.Millisecond
+	s := open(t, cfg)
+	w := newWitness(t, s)
+	if err := w.report(presence.KindOnline, "tom"); err != nil {
+		t.Fatal(err)
+	}
+	fs.broken = filepath.Join(cfg.Path, "log-0000000001.seg")
+	if err := w.report(presence.KindOnline, "ann"); !errors.Is(err, presence.ErrUnavailable) {
+		t.Fatalf("a report whose sync fails: %v, want ErrUnavailable", err)
+	}
+	if got := status(t, s, w.now, "ann"); got != presence.Unknown {
+		t.Errorf("ann is %v, and was never acknowledged", got)
+	}
+	w.untilAccepted("after the sync failed")
+	w.check("after the sync failed")
+	if fs.syncs != 1 {
+		t.Errorf("the segment was synced %d times after it had failed, want 1 in all", fs.syncs)
+	}
+	if st := s.Stats(); st.Snapshots != 1 || st.Segment != 2 || st.ReadOnly != "" {
+		t.Errorf("stats are %+v, want a snapshot, segment 2 and no failure", st)
+	}
+}
+
+// syncFS fails every sync of one file, by its first name or the one it was given.
+type syncFS struct {
+	embedded.OS
+	broken string
+	syncs  int
+}
+
+func (f *syncFS) Open(name string) (embedded.File, error) {
+	file, err := f.OS.Open(name)
+	return &syncFile{file, f, name}, err
+}
+
+func (f *syncFS) Create(name string) (embedded.File, error) {
+	file, err := f.OS.Create(name)
+	return &syncFile{file, f, name}, err
+}
+
+type syncFile struct {
+	embedded.File
+	fs   *syncFS
+	name string
+}
+
+func (f *syncFile) Sync() error {
+	if f.fs.broken != "" && filepath.Base(f.name) == "spare.seg" && f.fs.syncs == 0 {
+		f.fs.syncs++
+		f.name = f.fs.broken
+		return syscall.EIO
+	}
+	if f.name == f.fs.broken && f.name != "" {
+		f.fs.syncs++
+		return syscall.EIO
+	}
+	return f.File.Sync()
+}
+
+func TestLeasesGoOnWhileTheDiskFails(t *testing.T) {
+	cfg := quiet(t)
+	fs := &faultFS{}
+	cfg.FS, cfg.Retry = fs, time.Hour
+	s := open(t, cfg)
+	w := newWitness(t, s)
+	if err := w.report(presence.KindOnline, "tom"); err != nil {
+		t.Fatal(err)
+	}
+	heard := 0
+	defer s.Listen(func(keys []presence.Key) { heard += len(keys) })()
+	fs.mu.Lock()
+	fs.at, fs.onward, fs.err = fs.calls+1, true, syscall.ENOSPC
+	fs.mu.Unlock()
+	if err := w.report(presence.KindOnline, "ann"); !errors.Is(err, presence.ErrFull) {
+		t.Errorf("a report on a full disk: %v, want ErrFull", err)
+	}
+	if s.Stats().ReadOnly == "" {
+		t.Error("the stats do not say that the store is read-only")
+	}
+	service := presence.NewService(s, presence.DefaultConfig())
+	later := w.now.Add(8 * 24 * time.Hour)
+	turned, err := service.Sweep(t.Context(), later)
+	if err != nil || turned != 1 {
+		t.Errorf("the sweep turned %d peers: %v; want 1", turned, err)
+	}
+	if got := status(t, s, later, "tom"); got != presence.Offline {
+		t.Errorf("tom is %v, want offline", got)
+	}
+	if heard != 1 {
+		t.Errorf("%d signals were heard, want 1", heard)
+	}
+	fs.heal()
+}
+
+func TestASlowDiskBoundsTheQueue(t *testing.T) {
+	cfg := quiet(t)
+	block := make(chan struct{})
+	cfg.FS, cfg.MaxQueue = &slowFS{block: block}, 3
+	s := open(t, cfg)
+	w := newWitness(t, s)
+	w.store.Stats()
+	results := make(chan error, 20)
+	for i := range 20 {
+		go func() {
+			key := []presence.Key{{App: "app", Peer: presence.PeerID(fmt.Sprint("p", i))}}
+			results <- s.Update(t.Context(), key, start, func(_ int, st *presence.State) presence.Effect {
+				st.Status, st.Since, st.Until = presence.Online, start, start+1000
+				st.Sessions = []presence.Session{{Source: "api", ID: "s", At: start, Start: start, Until: start + 1000}}
+				return presence.Shown
+			})
+		}()
+	}
+	refused := 0
+	for refused < 5 { // some are refused while the disk stands still
+		if err := <-results; !errors.Is(err, presence.ErrFull) {
+			t.Fatalf("an update came back with %v while the disk stands still", err)
+		}
+		refused++
+	}
+	if got := status(t, s, start, "nobody"); got != presence.Unknown {
+		t.Errorf("nobody is %v", got)
+	}
+	close(block)
+	for range 20 - refused {
+		if err := <-results; err != nil && !errors.Is(err, presence.ErrFull) {
+			t.Errorf("update: %v", err)
+		}
+	}
+}
+
+// slowFS holds up every write of a frame.
+type slowFS struct {
+	embedded.OS
+	block chan struct{}
+}
+
+func (f *slowFS) Create(name string) (embedded.File, error) {
+	file, err := f.OS.Create(name)
+	return &slowFile{file, f}, err
+}
+
+func (f *slowFS) Open(name string) (embedded.File, error) {
+	file, err := f.OS.Open(name)
+	return &slowFile{file, f}, err
+}
+
+type slowFile struct {
+	embedded.File
+	fs *slowFS
+}
+
+func (f *slowFile) WriteAt(b []byte, off int64) (int, error) {
+	if off > 0 {
+		<-f.fs.block
+	}
+	return f.File.WriteAt(b, off)
+}
+
+func TestACallerMayStopWaiting(t *testing.T) {
+	cfg := quiet(t)
+	block := make(chan struct{})
+	cfg.FS = &slowFS{block: block}
+	s := open(t, cfg)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	merges := 0
+	err := s.Update(ctx, []presence.Key{{App: "app", Peer: "tom"}}, start, func(_ int, st *presence.State) presence.Effect {
+		merges++ // a race with the read below, were it called after Update has returned
+		st.Status, st.Since, st.Until = presence.Online, start, start+1000
+		return presence.Shown
+	})
+	if !errors.Is(err, presence.ErrUnavailable) || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("update: %v, want ErrUnavailable and the deadline", err)
+	}
+	if merges > 1 {
+		t.Errorf("merged %d times", merges)
+	}
+	close(block)
+}
+
+func TestMemoryIsBounded(t *testing.T) {
+	empty := open(t, embedded.Config{}).Stats().Bytes
+	s := open(t, embedded.Config{MaxMemory: empty + 64<<10})
+	w := newWitness(t, s)
+	var err error
+	n := 0
+	for ; err == nil && n < 100_000; n++ {
+		err = w.report(presence.KindOnline, fmt.Sprint("peer", n))
+	}
+	if !errors.Is(err, presence.ErrFull) {
+		t.Fatalf("after %d peers: %v, want ErrFull", n, err)
+	}
+	if err := w.report(presence.KindOffline, "peer0"); err != nil {
+		t.Errorf("a report of a known peer: %v", err)
+	}
+	w.check("at the bound")
+}
+
+func TestConfigNamesEveryMistake(t *testing.T) {
+	cfg := embedded.Config{Grace: -1, Sync: 7, SyncEvery: -1, SegmentSize: 1, MaxMemory: -1, MaxQueue: -1, Retry: -1}
+	err := cfg.Validate()
+	if err == nil {
+		t.Fatal("a config of mistakes is valid")
+	}
+	if joined, ok := err.(interface{ Unwrap() []error }); !ok || len(joined.Unwrap()) != 7 {
+		t.Errorf("%v, want seven mistakes", err)
+	}
+	if _, err := embedded.Open(cfg, start); err == nil {
+		t.Error("it opens all the same")
+	}
+}
