@@ -37,6 +37,7 @@ func (s *Server) mountApp() (*doors, error) {
 	api := s.mountNative()
 	return &doors{metrics: s.metrics, sockets: s.rtm, list: []door{
 		{name: "route", prefix: "/v1/route", handler: http.HandlerFunc(s.rtm.Route)},
+		{name: "socket", prefix: "/v1/socket", handler: api, long: true},
 		{name: "watch", prefix: "/v1/watch", handler: api, long: true},
 		{name: "rest", prefix: "/v1/", handler: api},
 		{name: "rest", prefix: "/openapi", handler: api},

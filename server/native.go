@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 
+	socket "rollcall/edge/gateway/native"
 	"rollcall/edge/rest"
 	"rollcall/edge/sse"
 	"rollcall/internal/native"
@@ -28,6 +29,9 @@ func (s *Server) mountNative() http.Handler {
 	mux := http.NewServeMux()
 	s.gate.Mux(mux, s.rest.Routes())
 	s.gate.Mux(mux, sse.New(s.hub, s.gate, s.cfg.SSE).Routes())
+	sockets := socket.New(s.gateway, s.hub, s.gate)
+	s.gate.Mux(mux, sockets.Routes())
+	s.onStop(func(context.Context) { sockets.Close() })
 	mux.Handle("/", s.gate.NotFound())
 	return mux
 }

@@ -60,6 +60,7 @@ type Socket struct {
 	born  time.Duration
 	heard atomic.Int64 // since g.born
 	spoke atomic.Bool  // said something that means something
+	stays atomic.Bool  // needs no session
 
 	mu       sync.Mutex
 	state    socketState
@@ -82,6 +83,13 @@ func (s *Socket) Gateway() *Gateway { return s.g }
 
 // Context ends when the gateway closes.
 func (s *Socket) Context() context.Context { return s.g.ctx }
+
+// Stay lets s live without a session, as a client that only watches does, with the larger limit for its messages. Only the
+// handler's Message may call it.
+func (s *Socket) Stay() {
+	s.stays.Store(true)
+	s.in.Limit = s.g.cfg.MessageLimit
+}
 
 // Sessions returns the sessions that are open on s, the first opened first.
 func (s *Socket) Sessions() []*Session {
@@ -375,7 +383,7 @@ func (s *Socket) check(now time.Duration) time.Duration {
 		return 0
 	}
 	next := heard + cfg.Lease
-	if sessions == 0 {
+	if sessions == 0 && !s.stays.Load() {
 		born, limit, kind := idle, cfg.LoginTime, RefusedNoLogin
 		if !s.spoke.Load() {
 			born, limit, kind = s.born, cfg.FirstWord, RefusedFirstWord

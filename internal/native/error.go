@@ -35,6 +35,7 @@ var Codes = []struct {
 	{"method_not_allowed", 405, "the call exists with another method; see Allow"},
 	{"not_acceptable", 406, "the call answers text/event-stream only"},
 	{"timeout", 408, "the body did not arrive in time"},
+	{"conflict", 409, "another device is present with this tag (sockets only)"},
 	{"too_large", 413, "the body is larger than the limit"},
 	{"too_many_peers", 413, "more peers than one call or one watcher may name"},
 	{"too_many_events", 413, "more events than one call may carry"},

@@ -1,0 +1,52 @@
+package native
+
+import (
+	"context"
+	"net/http"
+	"sync"
+
+	"rollcall/edge/gateway"
+	"rollcall/edge/gateway/frame"
+	api "rollcall/internal/native"
+	"rollcall/watch"
+)
+
+// A Door makes sockets of requests.
+type Door struct {
+	gw   *gateway.Gateway
+	hub  *watch.Hub
+	gate *api.Gate
+
+	ctx     context.Context // ends with the door
+	cancel  context.CancelFunc
+	writers sync.WaitGroup
+}
+
+// New returns a door to the sockets of gw and the watchers of hub.
+func New(gw *gateway.Gateway, hub *watch.Hub, gate *api.Gate) *Door {
+	d := &Door{gw: gw, hub: hub, gate: gate}
+	d.ctx, d.cancel = context.WithCancel(context.Background())
+	return d
+}
+
+// Close ends what tells watchers and waits for it. The sockets are the gateway's to close.
+func (d *Door) Close() {
+	d.cancel()
+	d.writers.Wait()
+}
+
+// Routes returns the calls of the door.
+func (d *Door) Routes() []api.Route {
+	return []api.Route{{Method: http.MethodGet, Path: "/v1/socket", Need: api.Anyone, Inside: true, Stream: true, Handler: d.serve}}
+}
+
+func (d *Door) serve(w http.ResponseWriter, r *http.Request, c *api.Caller) error {
+	if !frame.Asked(r) {
+		return api.Refuse("invalid", "this call is a WebSocket; ask for the upgrade")
+	}
+	if !d.gate.OriginAllowed(r.Header.Get("Origin")) {
+		return api.Refuse("forbidden", "this origin may not connect")
+	}
+	d.gw.Upgrade(w, r, gateway.Upgrade{Handler: &wire{door: d, caller: c}, Text: true})
+	return nil
+}

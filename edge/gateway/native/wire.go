@@ -1,0 +1,344 @@
+package native
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"sync"
+	"time"
+
+	"rollcall/edge/gateway"
+	"rollcall/edge/gateway/frame"
+	api "rollcall/internal/native"
+	"rollcall/presence"
+	"rollcall/watch"
+)
+
+// A wire speaks on one socket.
+type wire struct {
+	door   *Door
+	caller *api.Caller // its app is nil until hello
+
+	mu      sync.Mutex
+	session *gateway.Session
+	watcher *watch.Watcher
+	gone    bool
+}
+
+// A message is what a client says. Which fields count depends on the op.
+type message struct {
+	Op string `json:"op"`
+	ID int64  `json:"id"`
+
+	App    string `json:"app"` // hello
+	Key    string `json:"key"`
+	Ticket string `json:"ticket"`
+
+	Peer     string `json:"peer"` // present
+	Device   string `json:"device"`
+	Tag      string `json:"tag"`
+	Platform string `json:"platform"`
+	Auto     bool   `json:"auto"`
+
+	Peers []string `json:"peers"` // watch, unwatch
+	Since string   `json:"since"` // watch
+}
+
+// patience is how long one message may wait for the store.
+const patience = 5 * time.Second
+
+// Message takes one message of the client.
+func (w *wire) Message(s *gateway.Socket, data []byte) {
+	var m message
+	err := api.Decode(data, &m)
+	if err == nil {
+		ctx, cancel := context.WithTimeout(w.door.ctx, patience)
+		defer cancel()
+		err = w.obey(ctx, s, &m)
+	}
+	if err != nil {
+		w.refuse(s, m.ID, err)
+		if w.caller.App == nil {
+			s.Close(frame.ClosePolicy, "hello was refused")
+		}
+		return
+	}
+	if m.ID != 0 {
+		s.Send(append(strconv.AppendInt([]byte(`{"op":"ok","id":`), m.ID, 10), '}'))
+	}
+}
+
+// obey does what m asks.
+func (w *wire) obey(ctx context.Context, s *gateway.Socket, m *message) error {
+	if w.caller.App == nil {
+		if m.Op != "hello" {
+			return api.Refuse("unauthorized", "say hello first, with an app and its key or a ticket")
+		}
+		return w.hello(s, m)
+	}
+	switch m.Op {
+	case "present":
+		return w.present(ctx, s, m)
+	case "absent":
+		return w.absent(ctx)
+	case "watch":
+		return w.watch(ctx, s, m)
+	case "unwatch":
+		return w.unwatch(m)
+	case "ping":
+		s.Send([]byte(`{"op":"pong"}`))
+		return nil
+	}
+	return api.Refuse("invalid", "there is no op %.32q; there are present, absent, watch, unwatch and ping", m.Op)
+}
+
+func (w *wire) hello(s *gateway.Socket, m *message) error {
+	if err := w.door.gate.Login(w.caller, m.App, m.Key, m.Ticket); err != nil {
+		w.caller.App = nil
+		return err
+	}
+	s.Stay()
+	return nil
+}
+
+// present makes a peer online for as long as the socket lives.
+func (w *wire) present(ctx context.Context, s *gateway.Socket, m *message) error {
+	peer := presence.PeerID(m.Peer)
+	if err := presence.CheckPeer(peer); err != nil {
+		return api.Refuse("invalid", "%v", err)
+	}
+	if len(m.Tag) > gateway.MaxTag || len(m.Device) > presence.MaxName || len(m.Platform) > presence.MaxName {
+		return api.Refuse("invalid", "the tag, the device or the platform is too long")
+	}
+	w.mu.Lock()
+	old := w.session
+	w.mu.Unlock()
+	if old != nil && old.Peer() != peer {
+		return api.Refuse("invalid", "another peer is present on this socket; say absent first")
+	}
+	ss, err := s.Open(ctx, gateway.Login{
+		Key: presence.Key{App: presence.AppID(w.caller.App.ID), Peer: peer}, Tag: m.Tag, Device: m.Device, Platform: m.Platform, Auto: m.Auto,
+	})
+	switch {
+	case errors.Is(err, gateway.ErrConflict):
+		return api.Refuse("conflict", "another device is present with this tag")
+	case errors.Is(err, gateway.ErrFull):
+		return api.Refuse("full", "the peer or the socket has as many sessions as one may have")
+	case errors.Is(err, gateway.ErrGone):
+		return api.Refuse("shutting_down", "this node is going; connect again")
+	case errors.Is(err, presence.ErrInvalid):
+		return api.Refuse("invalid", "%v", err)
+	case err != nil:
+		return api.Refuse("unavailable", "the store did not answer; trying again is safe")
+	}
+	w.mu.Lock()
+	w.session = ss
+	w.mu.Unlock()
+	return nil
+}
+
+// absent logs the peer out.
+func (w *wire) absent(ctx context.Context) error {
+	w.mu.Lock()
+	ss := w.session
+	w.session = nil
+	w.mu.Unlock()
+	if ss == nil {
+		return nil
+	}
+	if err := ss.End(ctx); err != nil {
+		return api.Refuse("unavailable", "the store did not answer; the peer is logged out as soon as it does")
+	}
+	return nil
+}
+
+// watch follows peers: the first time with the token of an earlier watch, later more of them.
+func (w *wire) watch(ctx context.Context, s *gateway.Socket, m *message) error {
+	limit := w.door.hub.Config().Peers
+	if len(m.Peers) > limit {
+		return api.Refuse("too_many_peers", "one watcher may follow %d peers", limit).WithLimit(limit)
+	}
+	peers := make([]presence.PeerID, len(m.Peers))
+	for i, p := range m.Peers {
+		peers[i] = presence.PeerID(p)
+		if err := presence.CheckPeer(peers[i]); err != nil {
+			return api.Refuse("invalid", "peer %d: %v", i, err)
+		}
+	}
+	if err := w.caller.TakeIDs(len(peers)); err != nil {
+		return err
+	}
+	w.mu.Lock()
+	watcher := w.watcher
+	w.mu.Unlock()
+	if watcher != nil {
+		return refusal(watcher.Add(ctx, peers))
+	}
+	watcher, err := w.door.hub.Watch(ctx, presence.AppID(w.caller.App.ID), peers, m.Since)
+	if err != nil {
+		return refusal(err)
+	}
+	w.mu.Lock()
+	if w.gone {
+		w.mu.Unlock()
+		watcher.Close(watch.ReasonGone)
+		return nil
+	}
+	w.watcher = watcher
+	w.mu.Unlock()
+	w.door.writers.Go(func() { w.write(s, watcher) })
+	return nil
+}
+
+func (w *wire) unwatch(m *message) error {
+	w.mu.Lock()
+	watcher := w.watcher
+	w.mu.Unlock()
+	if watcher == nil {
+		return nil
+	}
+	peers := make([]presence.PeerID, len(m.Peers))
+	for i, p := range m.Peers {
+		peers[i] = presence.PeerID(p)
+	}
+	watcher.Remove(peers)
+	return nil
+}
+
+func refusal(err error) error {
+	switch {
+	case errors.Is(err, watch.ErrLimit):
+		return api.Refuse("too_many_peers", "%v", err)
+	case errors.Is(err, watch.ErrClosed):
+		return api.Refuse("shutting_down", "the server is going; connect again")
+	case err != nil:
+		return api.Refuse("unavailable", "the store did not answer; trying again is safe")
+	}
+	return nil
+}
+
+// write tells the client what its watcher is told, one batch at a time: what is not taken yet merges into the latest.
+func (w *wire) write(s *gateway.Socket, watcher *watch.Watcher) {
+	detail := watch.Brief
+	if w.caller.Detailed() {
+		detail = watch.Full
+	}
+	for {
+		if !w.taken(s) {
+			return
+		}
+		b, err := watcher.Next(w.door.ctx)
+		if err != nil {
+			if reason := watcher.Reason(); reason == watch.ReasonShutdown {
+				s.Send([]byte(`{"op":"bye","reason":"shutdown"}`))
+			}
+			return
+		}
+		s.Send(appendBatch(nil, &b, detail))
+	}
+}
+
+// taken waits until the client has read what it was sent; it reports false when the socket is gone. The gateway ends a
+// socket that takes nothing for its stall, so this ends too.
+func (w *wire) taken(s *gateway.Socket) bool {
+	for s.Pending() > 0 {
+		t := time.NewTimer(20 * time.Millisecond)
+		select {
+		case <-t.C:
+		case <-w.door.ctx.Done():
+			t.Stop()
+			return false
+		}
+		w.mu.Lock()
+		gone := w.gone
+		w.mu.Unlock()
+		if gone {
+			return false
+		}
+	}
+	return true
+}
+
+// appendBatch appends b as a message.
+func appendBatch(out []byte, b *watch.Batch, d watch.Detail) []byte {
+	out = append(out, `{"op":"`...)
+	out = append(out, b.Kind.String()...)
+	out = append(out, '"')
+	if b.Kind == watch.Mark {
+		out = append(out, `,"at":`...)
+		out = strconv.AppendInt(out, time.Now().UnixMilli(), 10)
+	} else {
+		out = append(out, `,"peers":[`...)
+		for i, word := range b.Words {
+			if i > 0 {
+				out = append(out, ',')
+			}
+			if b.Kind == watch.Change {
+				out = append(out, word.JSON(d)...)
+			} else {
+				out = word.AppendJSON(out, d)
+			}
+		}
+		out = append(out, ']')
+		if b.More {
+			out = append(out, `,"more":true`...)
+		}
+	}
+	if b.Token != (watch.Token{}) {
+		out = append(out, `,"token":"`...)
+		out, _ = b.Token.AppendText(out)
+		out = append(out, '"')
+	}
+	return append(out, '}')
+}
+
+func (w *wire) refuse(s *gateway.Socket, id int64, err error) {
+	var e *api.Error
+	if !errors.As(err, &e) {
+		e = api.Refuse("internal", "internal error")
+	}
+	out := []byte(`{"op":"error"`)
+	if id != 0 {
+		out = strconv.AppendInt(append(out, `,"id":`...), id, 10)
+	}
+	out = watch.AppendString(append(out, `,"code":`...), e.Code)
+	out = watch.AppendString(append(out, `,"error":`...), e.Text)
+	if e.Retry > 0 {
+		out = strconv.AppendInt(append(out, `,"retry_after":`...), int64((e.Retry+time.Second-1)/time.Second), 10)
+	}
+	s.Send(append(out, '}'))
+}
+
+// Flood refuses a message beyond the rate.
+func (w *wire) Flood(s *gateway.Socket, _ []byte) {
+	w.refuse(s, 0, api.Refuse("rate_limited", "too many messages on this socket"))
+}
+
+// Ended tells the client that its peer is present here no longer.
+func (w *wire) Ended(ss *gateway.Session, cause presence.Cause, reason string) {
+	w.mu.Lock()
+	if w.session == ss {
+		w.session = nil
+	}
+	w.mu.Unlock()
+	out := watch.AppendString([]byte(`{"op":"ended","cause":`), cause.String())
+	out = watch.AppendString(append(out, `,"reason":`...), reason)
+	ss.Socket().Send(append(out, '}'))
+}
+
+// Moving asks the client to connect elsewhere.
+func (w *wire) Moving(s *gateway.Socket) bool {
+	s.Send([]byte(`{"op":"bye","reason":"shutdown"}`))
+	return true
+}
+
+// Gone ends what the socket watched.
+func (w *wire) Gone(*gateway.Socket) {
+	w.mu.Lock()
+	w.gone = true
+	watcher := w.watcher
+	w.mu.Unlock()
+	if watcher != nil {
+		watcher.Close(watch.ReasonGone)
+	}
+}

@@ -1,0 +1,250 @@
+package rest_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"rollcall/edge/gateway"
+	socket "rollcall/edge/gateway/native"
+	"rollcall/edge/rest"
+	"rollcall/edge/sse"
+	"rollcall/internal/credentials"
+	"rollcall/internal/native"
+	"rollcall/presence"
+	"rollcall/store/embedded"
+	"rollcall/watch"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const (
+	appID     = "the-app"
+	appKey    = "app-key-000000000000"
+	masterKey = "master-key-000000000"
+	hookKey   = "rcSecret"
+
+	otherApp, otherKey = "other-app", "other-key-00000000"
+)
+
+// A house is every native door behind one gate on a server, over a store in memory and a clock that tests may move.
+type house struct {
+	testing.TB
+	*httptest.Server
+	service *presence.Service
+	hub     *watch.Hub
+	routes  []native.Route
+	ahead   atomic.Int64 // of the wall clock, in ms
+}
+
+func (h *house) now() presence.Millis {
+	return presence.MillisOf(time.Now()) + presence.Millis(h.ahead.Load())
+}
+
+func open(t testing.TB, change ...func(*native.Config, *watch.Config)) *house {
+	t.Helper()
+	h := &house{TB: t}
+	st, err := embedded.Open(embedded.Config{}, h.now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.service = presence.NewService(st, presence.DefaultConfig())
+	ring, err := credentials.New([]credentials.App{
+		{ID: appID, Key: appKey, MasterKey: masterKey, HookKey: hookKey},
+		{ID: otherApp, Key: otherKey},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg, hub := native.DefaultConfig(), watch.DefaultConfig()
+	for _, f := range change {
+		f(&cfg, &hub)
+	}
+	log := slog.New(slog.NewTextHandler(io.Discard, nil))
+	cfg.Keys, cfg.Log, cfg.Now = ring, log, func() int64 { return int64(h.now()) }
+	gate := native.NewGate(cfg)
+	hub.Now = h.now
+	h.hub = watch.New(h.service, hub)
+	gw, err := gateway.New(gateway.DefaultConfig(), gateway.Deps{Service: h.service, Node: "node-1", Log: log, Now: h.now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := gw.Start(); err != nil {
+		t.Fatal(err)
+	}
+	door := rest.DefaultConfig()
+	door.Now = h.now
+	door.Info = func() any {
+		return map[string]any{"release": "test", "now": 0, "limits": map[string]int{}, "seconds": map[string]int{}, "ghost_bound_seconds": map[string]int{}}
+	}
+	door.Stats = func(ctx context.Context, app presence.AppID) (any, error) {
+		c, err := st.Counts(ctx, app, h.now())
+		return map[string]any{"online": c.Online, "known": c.Known, "today": c.Today}, err
+	}
+	sockets := socket.New(gw, h.hub, gate)
+	h.routes = append(rest.New(h.service, gate, door).Routes(), sse.New(h.hub, gate, sse.DefaultConfig()).Routes()...)
+	h.routes = append(h.routes, sockets.Routes()...)
+	mux := http.NewServeMux()
+	gate.Mux(mux, h.routes)
+	mux.Handle("/", gate.NotFound())
+	h.Server = httptest.NewServer(mux)
+	t.Cleanup(func() {
+		h.hub.Close(watch.ReasonShutdown)
+		if err := gw.Close(); err != nil {
+			t.Error(err)
+		}
+		sockets.Close()
+		h.Server.Close()
+		http.DefaultClient.CloseIdleConnections()
+		if err := st.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return h
+}
+
+// as returns the headers of a caller.
+func as(who string) http.Header {
+	h := http.Header{}
+	set := func(pairs ...string) {
+		for i := 0; i < len(pairs); i += 2 {
+			h.Set(pairs[i], pairs[i+1])
+		}
+	}
+	switch who {
+	case "app":
+		set("X-LC-Id", appID, "X-LC-Key", appKey)
+	case "foreign":
+		set("X-LC-Id", appID, "X-LC-Key", otherKey)
+	case "hook":
+		set("X-LC-Id", appID, "X-LC-Hook-Key", hookKey)
+	case "master":
+		set("X-LC-Id", appID, "Authorization", "Bearer "+masterKey)
+	}
+	return h
+}
+
+// call asks the server and returns the status and the body.
+func (h *house) call(who, method, path, body string) (int, string) {
+	h.Helper()
+	res := h.do(as(who), method, path, body)
+	b, err := io.ReadAll(res.Body)
+	_ = res.Body.Close()
+	if err != nil {
+		h.Fatal(err)
+	}
+	return res.StatusCode, strings.TrimSpace(string(b))
+}
+
+func (h *house) do(head http.Header, method, path, body string) *http.Response {
+	h.Helper()
+	r, err := http.NewRequestWithContext(context.Background(), method, h.URL+path, strings.NewReader(body))
+	if err != nil {
+		h.Fatal(err)
+	}
+	r.Header = head.Clone()
+	if body != "" && r.Header.Get("Content-Type") == "" {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	res, err := http.DefaultClient.Do(r)
+	if err != nil {
+		h.Fatal(err)
+	}
+	return res
+}
+
+// expect asks as who and holds the answer to a status and a body.
+func (h *house) expect(who, method, path, body string, status int, want string) {
+	h.Helper()
+	got, text := h.call(who, method, path, body)
+	if got != status || want != "" && text != want {
+		h.Errorf("%s %s %s as %s: got %d %s, want %d %s", method, path, body, who, got, text, status, want)
+	}
+}
+
+// events reports, as the hook does.
+func (h *house) events(body string) {
+	h.Helper()
+	h.expect("hook", "POST", "/v1/events", body, 200, "")
+}
+
+// A stream is an open event stream.
+type stream struct {
+	testing.TB
+	res  *http.Response
+	scan *bufio.Scanner
+}
+
+type sseEvent struct{ Name, ID, Data string }
+
+func (h *house) stream(head http.Header, path string) *stream {
+	h.Helper()
+	res := h.do(head, "GET", path, "")
+	if res.StatusCode != 200 {
+		b, _ := io.ReadAll(res.Body)
+		_ = res.Body.Close()
+		h.Fatalf("GET %s: %d %s", path, res.StatusCode, b)
+	}
+	s := &stream{h.TB, res, bufio.NewScanner(res.Body)}
+	s.scan.Buffer(nil, 1<<20)
+	h.Cleanup(s.close)
+	return s
+}
+
+func (s *stream) close() { _ = s.res.Body.Close() }
+
+// next returns the next event that has data; the zero event at the end.
+func (s *stream) next() (e sseEvent) {
+	s.Helper()
+	for s.scan.Scan() {
+		name, value, _ := strings.Cut(s.scan.Text(), ": ")
+		switch name {
+		case "event":
+			e.Name = value
+		case "id":
+			e.ID = value
+		case "data":
+			e.Data = value
+		case "":
+			if e.Data != "" {
+				return e
+			}
+			e = sseEvent{}
+		}
+	}
+	return sseEvent{}
+}
+
+// told returns what e says as "name peer=status …".
+func (e sseEvent) told() string {
+	var in struct {
+		Peers []struct{ Peer, Status string }
+	}
+	if json.Unmarshal([]byte(e.Data), &in) != nil {
+		return "not JSON: " + e.Data
+	}
+	s := e.Name
+	for _, p := range in.Peers {
+		s += " " + p.Peer + "=" + p.Status
+	}
+	return s
+}
+
+func (s *stream) expect(want string) sseEvent {
+	s.Helper()
+	e := s.next()
+	if e.told() != want {
+		s.Errorf("told %q, want %q", e.told(), want)
+	}
+	return e
+}

@@ -1,0 +1,292 @@
+package rest_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"rollcall/internal/native"
+	"rollcall/watch"
+)
+
+func TestStream(t *testing.T) {
+	h := open(t)
+	h.events(`{"events":[{"user":"tom","state":"online","session":"1"}]}`)
+	s := h.stream(as("app"), "/v1/watch?peer=tom&peer=ann&peer=tom")
+	for name, want := range map[string]string{
+		"Content-Type": "text/event-stream; charset=utf-8", "Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no",
+	} {
+		if got := s.res.Header.Get(name); got != want {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+	e := s.expect("snapshot tom=online ann=unknown")
+	if strings.Contains(e.Data, "version") || strings.Contains(e.Data, "since") {
+		t.Errorf("the app key sees %s", e.Data)
+	}
+	h.events(`{"events":[{"user":"ann","state":"online","session":"1"}]}`)
+	e = s.expect("change ann=online")
+	if _, ok := watch.ParseToken(e.ID); !ok {
+		t.Errorf("the id %q is no token", e.ID)
+	}
+	full := h.stream(as("master"), "/v1/watch?peer=tom")
+	if e := full.expect("snapshot tom=online"); !strings.Contains(e.Data, `"since":`) || !strings.Contains(e.Data, `"version":`) {
+		t.Errorf("the master sees %s", e.Data)
+	}
+}
+
+func TestStreamResumes(t *testing.T) {
+	h := open(t, func(_ *native.Config, w *watch.Config) { w.Lag = time.Millisecond })
+	h.events(`{"events":[{"user":"tom","state":"online","session":"1"},{"user":"ann","state":"online","session":"1"}]}`)
+	const path = "/v1/watch?peer=tom&peer=ann"
+	s := h.stream(as("app"), path)
+	id := s.expect("snapshot tom=online ann=online").ID
+	// The first seconds' tokens name no horizon yet; a later one does.
+	for i := 0; ; i++ {
+		h.ahead.Add(1000)
+		h.events(fmt.Sprintf(`{"events":[{"user":"tom","state":"offline","session":"1","why":"logout","inc":%d},{"user":"tom","state":"online","session":"1","inc":%d}]}`, i+1, i+2))
+		e := s.next()
+		if k, ok := watch.ParseToken(e.ID); ok && k.Horizon > 0 {
+			id = e.ID
+			break
+		}
+	}
+	s.close()
+	head := as("app")
+	head.Set("Last-Event-ID", id)
+	if e := h.stream(head, path).next(); e.Name != "resume" || strings.Contains(e.Data, "ann") && !strings.Contains(e.Data, "tom") {
+		t.Errorf("with its id: %+v", e)
+	}
+	for name, bad := range map[string]string{"garbage": "x", "huge": strings.Repeat("A", 4000), "cut": id[1:]} {
+		head.Set("Last-Event-ID", bad)
+		if e := h.stream(head, path).next(); e.told() != "snapshot tom=online ann=online" {
+			t.Errorf("with a token that is %s: %+v", name, e)
+		}
+	}
+	head.Set("Last-Event-ID", id)
+	if e := h.stream(head, "/v1/watch?peer=tom").next(); e.told() != "snapshot tom=online" {
+		t.Errorf("with another list: %+v", e)
+	}
+}
+
+func TestStreamByPost(t *testing.T) {
+	h := open(t)
+	res := h.do(as("app"), "POST", "/v1/watch", `{"peers":["tom"]}`)
+	defer func() { _ = res.Body.Close() }()
+	var b [64]byte
+	n, err := res.Body.Read(b[:])
+	if res.StatusCode != 200 || err != nil || !strings.HasPrefix(string(b[:n]), "retry: ") {
+		t.Errorf("%d %q %v", res.StatusCode, b[:n], err)
+	}
+}
+
+func TestStreamRefusals(t *testing.T) {
+	h := open(t, func(_ *native.Config, w *watch.Config) { w.Peers, w.Watchers = 2, 1 })
+	h.expect("app", "GET", "/v1/watch", "", 400, `{"code":"invalid","error":"no peer is named"}`)
+	h.expect("app", "GET", "/v1/watch?peer=", "", 400, "")
+	h.expect("app", "GET", "/v1/watch?peer=a&peer=b&peer=c", "", 413, `{"code":"too_many_peers","error":"one watcher may follow 2 peers","limit":2}`)
+	head := as("app")
+	head.Set("Accept", "application/json")
+	res := h.do(head, "GET", "/v1/watch?peer=a", "")
+	_ = res.Body.Close()
+	if res.StatusCode != 406 {
+		t.Errorf("Accept: application/json: %d", res.StatusCode)
+	}
+	h.stream(as("app"), "/v1/watch?peer=a").expect("snapshot a=unknown")
+	h.expect("app", "GET", "/v1/watch?peer=a", "", 503, `{"code":"too_many_watchers","error":"limit reached: 1 watchers are open"}`)
+}
+
+func TestByeSaysWhy(t *testing.T) {
+	h := open(t)
+	s := h.stream(as("app"), "/v1/watch?peer=tom")
+	s.expect("snapshot tom=unknown")
+	h.hub.Close(watch.ReasonShutdown)
+	if e := s.next(); e.Name != "bye" || e.Data != `{"reason":"shutdown"}` {
+		t.Errorf("the last event is %+v", e)
+	}
+}
+
+func TestTicket(t *testing.T) {
+	h := open(t)
+	buy := func() string {
+		t.Helper()
+		_, body := h.call("app", "POST", "/v1/ticket", "")
+		var out struct{ Ticket string }
+		if err := json.Unmarshal([]byte(body), &out); err != nil || out.Ticket == "" {
+			t.Fatal(body)
+		}
+		return out.Ticket
+	}
+	path := func(ticket string) string { return "/v1/watch?app=" + appID + "&ticket=" + ticket + "&peer=tom" }
+	ticket := buy()
+	s := h.stream(nil, path(ticket))
+	id := s.expect("snapshot tom=unknown").ID
+	s.close()
+	h.expect("nobody", "GET", path(ticket), "", 401, "") // used
+	// A browser connects again to the same address, with its last id.
+	head := http.Header{"Last-Event-Id": {id}}
+	again := h.stream(head, path(ticket))
+	again.close()
+	h.ahead.Store((native.RenewalLife + time.Second).Milliseconds())
+	res := h.do(head, "GET", path(ticket), "")
+	_ = res.Body.Close()
+	if res.StatusCode != 401 {
+		t.Errorf("a renewal of long ago: %d", res.StatusCode)
+	}
+	h.ahead.Store(0)
+	ticket = buy()
+	h.ahead.Store((native.TicketLife + time.Second).Milliseconds())
+	h.expect("nobody", "GET", path(ticket), "", 401, "") // expired
+	h.ahead.Store(0)
+	h.expect("nobody", "GET", strings.Replace(path(ticket), appID, otherApp, 1), "", 401, "")
+	h.expect("nobody", "POST", "/v1/peers/query?app="+appID+"&ticket="+ticket, `{"peers":[]}`, 401, "") // streams only
+	flipped := []byte(ticket)
+	flipped[3] ^= 1
+	h.expect("nobody", "GET", path(string(flipped)), "", 401, "")
+	h.expect("nobody", "GET", "/v1/watch?app="+appID+"&key="+appKey+"&peer=tom", "", 401, "") // never a key in an address
+}
+
+// A client is a socket on the house.
+type client struct {
+	testing.TB
+	*websocket.Conn
+}
+
+func (h *house) dial() *client {
+	h.Helper()
+	c, res, err := websocket.Dial(context.Background(), "ws"+strings.TrimPrefix(h.URL, "http")+"/v1/socket", nil)
+	if err != nil {
+		h.Fatal(err)
+	}
+	if res.Body != nil {
+		_ = res.Body.Close()
+	}
+	h.Cleanup(func() { _ = c.CloseNow() })
+	return &client{h.TB, c}
+}
+
+func (c *client) say(format string, args ...any) {
+	c.Helper()
+	if err := c.Write(context.Background(), websocket.MessageText, fmt.Appendf(nil, format, args...)); err != nil {
+		c.Fatal(err)
+	}
+}
+
+// hear returns the next message as "op peer=status …", with code, cause and id when it has them.
+func (c *client) hear() string {
+	c.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	_, b, err := c.Read(ctx)
+	if err != nil {
+		return "closed"
+	}
+	var in struct {
+		Op, Code, Cause string
+		ID              int64
+		Peers           []struct{ Peer, Status string }
+	}
+	if err := json.Unmarshal(b, &in); err != nil {
+		c.Fatalf("%s: %v", b, err)
+	}
+	s := in.Op
+	for _, p := range in.Peers {
+		s += " " + p.Peer + "=" + p.Status
+	}
+	if in.ID != 0 {
+		s += fmt.Sprint(" ", in.ID)
+	}
+	return strings.TrimSpace(strings.Join([]string{s, in.Code, in.Cause}, " "))
+}
+
+func (c *client) expect(want string) {
+	c.Helper()
+	if got := strings.Join(strings.Fields(c.hear()), " "); got != want {
+		c.Errorf("heard %q, want %q", got, want)
+	}
+}
+
+func TestSocket(t *testing.T) {
+	h := open(t)
+	c := h.dial()
+	c.say(`{"op":"hello","app":%q,"key":%q,"id":1}`, appID, appKey)
+	c.expect("ok 1")
+	c.say(`{"op":"watch","peers":["tom","ann"],"id":2}`)
+	first, second := c.hear(), c.hear() // the answer and the snapshot may cross
+	if got := first + "|" + second; got != "ok 2|snapshot tom=unknown ann=unknown" && got != "snapshot tom=unknown ann=unknown|ok 2" {
+		t.Errorf("heard %q", got)
+	}
+	tom := h.dial()
+	tom.say(`{"op":"hello","app":%q,"key":%q}`, appID, appKey)
+	tom.say(`{"op":"present","peer":"tom","platform":"web","id":3}`)
+	tom.expect("ok 3")
+	c.expect("change tom=online")
+	h.expect("app", "GET", "/v1/peers/tom", "", 200, `{"peer":"tom","status":"online"}`)
+	tom.say(`{"op":"present","peer":"ann"}`)
+	tom.expect("error invalid")
+	tom.say(`{"op":"absent","id":4}`)
+	tom.expect("ok 4")
+	c.expect("change tom=offline")
+	c.say(`{"op":"watch","peers":["bob"]}`)
+	c.expect("snapshot bob=unknown")
+	c.say(`{"op":"unwatch","peers":["ann"],"id":5}`)
+	c.expect("ok 5")
+	tom.say(`{"op":"present","peer":"ann","id":6}`)
+	tom.expect("ok 6")
+	tom.say(`{"op":"absent"}`)
+	tom.say(`{"op":"present","peer":"bob","id":7}`)
+	tom.expect("ok 7")
+	c.expect("change bob=online")
+	c.say(`{"op":"ping"}`)
+	c.expect("pong")
+	c.say(`{"op":"dance","id":8}`)
+	c.expect("error 8 invalid")
+}
+
+func TestSocketRefusesStrangers(t *testing.T) {
+	h := open(t)
+	for name, hello := range map[string]string{
+		"another key": fmt.Sprintf(`{"op":"hello","app":%q,"key":%q}`, appID, otherKey),
+		"the hook's":  fmt.Sprintf(`{"op":"hello","app":%q,"key":%q}`, appID, hookKey),
+		"no hello":    `{"op":"watch","peers":["tom"]}`,
+		"a ticket":    fmt.Sprintf(`{"op":"hello","app":%q,"ticket":"nonsense"}`, appID),
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := h.dial()
+			c.TB = t
+			c.say("%s", hello)
+			c.expect("error unauthorized")
+			c.expect("closed")
+		})
+	}
+	h.expect("app", "GET", "/v1/socket", "", 400, `{"code":"invalid","error":"this call is a WebSocket; ask for the upgrade"}`)
+}
+
+func TestALostSocketIsHeldBackFromWatchers(t *testing.T) {
+	h := open(t)
+	tom := h.dial()
+	tom.say(`{"op":"hello","app":%q,"key":%q}`, appID, appKey)
+	tom.say(`{"op":"present","peer":"tom","device":"phone","id":1}`)
+	tom.expect("ok 1")
+	s := h.stream(as("app"), "/v1/watch?peer=tom&peer=flag")
+	s.expect("snapshot tom=online flag=unknown")
+	_ = tom.CloseNow()
+	for range 200 { // the query knows at once
+		if _, body := h.call("app", "GET", "/v1/peers/tom", ""); strings.Contains(body, "offline") {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	again := h.dial()
+	again.say(`{"op":"hello","app":%q,"key":%q}`, appID, appKey)
+	again.say(`{"op":"present","peer":"tom","device":"phone","id":2}`)
+	again.expect("ok 2")
+	h.events(`{"events":[{"user":"flag","state":"online"}]}`)
+	s.expect("change flag=online")
+}
