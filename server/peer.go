@@ -16,6 +16,7 @@ type Peer struct {
 	LastSeen string    `json:"last_seen,omitempty"`
 	Until    string    `json:"until,omitempty"` // while online: when the last lease runs out; empty while a node beats
 	Cause    string    `json:"cause,omitempty"`
+	Held     string    `json:"held,omitempty"` // when watchers hear that it is offline
 	Why      string    `json:"why"`
 	Sessions []Session `json:"sessions"`
 	Slots    []Slot    `json:"slots"`
@@ -58,9 +59,6 @@ type Heard struct {
 	Turned  bool   `json:"turned"`
 }
 
-// lastReports is how many reports of a peer are shown.
-const lastReports = 20
-
 // Peer returns what is known of peer. app may be empty when there is one app only.
 func (s *Server) Peer(ctx context.Context, app presence.AppID, peer presence.PeerID) (Peer, error) {
 	app, err := s.whichApp(app)
@@ -70,33 +68,30 @@ func (s *Server) Peer(ctx context.Context, app presence.AppID, peer presence.Pee
 	if peer == "" {
 		return Peer{}, fmt.Errorf("%w: no peer is named", presence.ErrInvalid)
 	}
-	key := presence.Key{App: app, Peer: peer}
-	var st presence.State
-	if err := s.store.Load(ctx, key, &st); err != nil {
-		return Peer{}, fmt.Errorf("read peer %q: %w", peer, err)
+	e, err := s.presence.Why(ctx, presence.Key{App: app, Peer: peer}, s.clock.Now())
+	if err != nil {
+		return Peer{}, err
 	}
-	leases := s.presence.Leases(s.clock.Now())
-	sum := st.Summary().At(leases, s.presence.Rules())
 	p := Peer{
-		App: string(app), Peer: string(peer), Status: sum.Status.String(), Since: stamp(sum.Since), LastSeen: stamp(sum.LastSeen),
-		Until: leaseEnd(sum.Until), Sessions: []Session{}, Slots: []Slot{}, Reports: []Heard{},
+		App: string(app), Peer: string(peer), Status: e.Summary.Status.String(),
+		Since: stamp(e.Summary.Since), LastSeen: stamp(e.Summary.LastSeen), Until: leaseEnd(e.Summary.Until), Held: stamp(e.Held),
+		Why: e.Why, Sessions: []Session{}, Slots: []Slot{}, Reports: []Heard{},
 	}
-	if sum.Status == presence.Offline {
-		p.Cause = sum.Cause.String()
+	if e.Summary.Status == presence.Offline {
+		p.Cause = e.Summary.Cause.String()
 	}
-	for i := range st.Sessions {
-		p.Sessions = append(p.Sessions, sessionOf(&st.Sessions[i], leases))
+	for i := range e.Sessions {
+		p.Sessions = append(p.Sessions, sessionOf(&e.Sessions[i], e.Leases))
 	}
-	for i := range st.Slots {
-		o := &st.Slots[i]
+	for i := range e.Slots {
+		o := &e.Slots[i]
 		p.Slots = append(p.Slots, Slot{
-			Source: string(o.Source), Tag: o.Tag, Open: openAt(o, leases), Start: stamp(o.Start), At: stamp(o.At), Until: leaseEnd(o.Until),
+			Source: string(o.Source), Tag: o.Tag, Open: o.Count(e.Leases), Start: stamp(o.Start), At: stamp(o.At), Until: leaseEnd(o.Until),
 		})
 	}
-	for _, t := range s.presence.Trace().Last(key, lastReports) {
+	for _, t := range e.Reports {
 		p.Reports = append(p.Reports, heardOf(t))
 	}
-	p.Why = why(&p)
 	return p, nil
 }
 
@@ -124,13 +119,6 @@ func sessionOf(x *presence.Session, leases presence.Millis) Session {
 		o.Cause = presence.CauseExpired.String()
 	}
 	return o
-}
-
-func openAt(o *presence.Slot, leases presence.Millis) int {
-	if !o.Live(leases) {
-		return 0
-	}
-	return o.Open
 }
 
 func heardOf(t presence.Traced) Heard {

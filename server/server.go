@@ -95,7 +95,8 @@ func (s *Server) Start(ctx context.Context) (err error) {
 		return err
 	}
 	s.presence = presence.NewService(s.store.Store, s.cfg.Presence)
-	if now := s.clock.Now(); !s.store.shared { // a store that others kept alive has missed nothing
+	// A store that others kept alive has missed nothing, and an empty one had nothing to hear.
+	if now := s.clock.Now(); !s.store.shared && s.store.lastAlive > 0 {
 		s.presence.StandStill(min(s.store.lastAlive, now), now)
 	}
 	s.rates = newRates()

@@ -40,7 +40,7 @@ func printPeer(w io.Writer, p *server.Peer) error {
 	if p.Since != "" {
 		fmt.Fprintf(&out, " since %s", p.Since)
 	}
-	fmt.Fprintf(&out, "  (app %s)\n%s\n", visible(p.App), visible(p.Why))
+	fmt.Fprintf(&out, "  (app %s)\n%s is %s\n", visible(p.App), visible(p.Peer), visible(p.Why))
 	if p.LastSeen != "" {
 		fmt.Fprintf(&out, "last seen %s\n", p.LastSeen)
 	}

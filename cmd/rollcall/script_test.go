@@ -197,8 +197,11 @@ func hangScript(ts *testscript.TestScript, neg bool, args []string) {
 	c, err := net.Dial("tcp", strings.TrimPrefix(args[0], "http://"))
 	ts.Check(err)
 	ts.Defer(func() { c.Close() })
-	head := "POST /1.1/functions/getOnOffStatus HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\nContent-Type: text/plain\r\n\r\n{"
+	head := "POST /1.1/functions/getOnOffStatus HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\nContent-Type: text/plain\r\nExpect: 100-continue\r\n\r\n"
 	_, err = io.WriteString(c, head)
+	ts.Check(err)
+	// The server asks for the body when the request is under way.
+	_, err = io.ReadFull(c, make([]byte, len("HTTP/1.1 100")))
 	ts.Check(err)
 }
 
