@@ -64,7 +64,16 @@ func (s *Service) Tally() *Tally { return s.tally }
 // StandStill lets no lease run out until the grace after now is over: leases are judged as of asOf, the last time
 // at which renewals were surely heard. Call it after a start, and when the store is back after an outage.
 func (s *Service) StandStill(asOf, now Millis) {
-	s.still.Store(&standstill{asOf: min(asOf, now), until: now.Add(s.cfg.Grace)})
+	asOf = min(asOf, now)
+	for {
+		old := s.still.Load()
+		if old != nil && now < old.until {
+			asOf = min(asOf, old.asOf) // what could not be renewed before the first outage has not been since
+		}
+		if s.still.CompareAndSwap(old, &standstill{asOf: asOf, until: now.Add(s.cfg.Grace)}) {
+			return
+		}
+	}
 }
 
 // Leases returns the time by which leases are judged at now.
@@ -152,24 +161,39 @@ func (s *Service) Sweep(ctx context.Context, now Millis) (turned int, err error)
 		if err != nil {
 			return turned, fmt.Errorf("ask for what is due: %w", err)
 		}
-		if len(due) == 0 {
-			return turned, nil
-		}
-		outs := make([]Outcome, len(due))
-		err = s.settle(ctx, due, now, func(i int, st *State) (e Effect) {
-			outs[i], e = st.Expire(leases, &s.cfg.Rules)
-			return e
-		})
+		n, more, err := s.conclude(ctx, due, now, func(st *State) (Outcome, Effect) { return st.Expire(leases, &s.cfg.Rules) })
+		turned += n
 		if err != nil {
 			return turned, fmt.Errorf("expire %d peers: %w", len(due), err)
 		}
-		for i := range outs {
-			if outs[i].Turned {
-				turned++
-				s.tally.expired(outs[i])
-			}
+		if !more {
+			return turned, nil
 		}
 	}
+}
+
+// conclude has expire settle keys and returns how many turned. It reports more when something was settled, so that a
+// store that returns the same keys again cannot keep a sweep for ever.
+func (s *Service) conclude(ctx context.Context, keys []Key, now Millis, expire func(*State) (Outcome, Effect)) (turned int, more bool, err error) {
+	if len(keys) == 0 {
+		return 0, false, nil
+	}
+	outs, effects := make([]Outcome, len(keys)), make([]Effect, len(keys))
+	err = s.settle(ctx, keys, now, func(i int, st *State) Effect {
+		outs[i], effects[i] = expire(st)
+		return effects[i]
+	})
+	if err != nil {
+		return 0, false, err
+	}
+	for i := range outs {
+		more = more || effects[i] != Same
+		if outs[i].Turned {
+			turned++
+			s.tally.expired(outs[i])
+		}
+	}
+	return turned, more, nil
 }
 
 // sweepNodes ends the sessions of nodes that stopped beating.
@@ -188,22 +212,15 @@ func (s *Service) sweepNodes(ctx context.Context, now Millis) (turned int, err e
 			if err != nil {
 				return turned, fmt.Errorf("ask for the peers of node %q: %w", l.Node, err)
 			}
-			if len(keys) == 0 {
-				break
-			}
-			outs := make([]Outcome, len(keys))
-			err = s.settle(ctx, keys, now, func(i int, st *State) (e Effect) {
-				outs[i], e = st.EndNode(l.Node, l.At, now, cause, &s.cfg.Rules)
-				return e
+			n, more, err := s.conclude(ctx, keys, now, func(st *State) (Outcome, Effect) {
+				return st.EndNode(l.Node, l.At, now, cause, &s.cfg.Rules)
 			})
+			turned += n
 			if err != nil {
 				return turned, fmt.Errorf("end %d peers of node %q: %w", len(keys), l.Node, err)
 			}
-			for i := range outs {
-				if outs[i].Turned {
-					turned++
-					s.tally.expired(outs[i])
-				}
+			if !more {
+				break
 			}
 		}
 		if err := s.store.DropNode(ctx, l.Node); err != nil {

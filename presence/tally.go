@@ -20,6 +20,9 @@ type sourceTally struct {
 	last     atomic.Int64
 }
 
+// maxSources is how many sources are counted apart; the rest are counted under the empty name.
+const maxSources = 256
+
 // NewTally returns a tally of zeros.
 func NewTally() *Tally { return &Tally{sources: map[Source]*sourceTally{}} }
 
@@ -32,6 +35,9 @@ func (t *Tally) source(s Source) *sourceTally {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if len(t.sources) >= maxSources && t.sources[s] == nil {
+		s = "" // whoever may report may name any source; what is counted must not grow with it
+	}
 	if c = t.sources[s]; c == nil {
 		c = &sourceTally{}
 		t.sources[s] = c
