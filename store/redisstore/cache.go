@@ -307,7 +307,7 @@ func (c *cache) put(space uint8, id, state []byte, token uint64, link uint8, epo
 	binary.LittleEndian.PutUint16(head[6:], uint16(len(state)))
 	binary.LittleEndian.PutUint32(head[8:], epoch)
 	head[12], head[13] = link, space
-	c.write(s, h, head, id, state)
+	c.write(s, h, head, id, state, secondChances)
 }
 
 // drop removes id: what stands, and what a read under way would put.
@@ -346,16 +346,21 @@ func (c *cache) remove(s *cacheShard, i int) {
 
 func recordSize(id, state int) uint64 { return uint64(recordHead+id+state+7) &^ 7 }
 
-func (c *cache) write(s *cacheShard, h uint64, head [recordHead]byte, id, state []byte) {
+// secondChances bounds how many records one write may spare.
+const secondChances = 4
+
+// write puts a record at the head of the ring and moves the tail as far as that takes.
+func (c *cache) write(s *cacheShard, h uint64, head [recordHead]byte, id, state []byte, chances int) {
 	n := recordSize(len(id), len(state))
 	size := uint64(len(s.ring))
 	if n > size/4 {
 		return
 	}
 	for s.used >= len(s.table)*3/4 {
-		c.evict(s, 0)
+		if c.evict(s, chances) {
+			chances--
+		}
 	}
-	chances := 4
 	for {
 		at := s.head % size
 		need := n
@@ -420,10 +425,7 @@ func (c *cache) evict(s *cacheShard, chances int) bool {
 	id, state := append([]byte(nil), id...), append([]byte(nil), s.value(at)...)
 	c.remove(s, i)
 	s.tail += n
-	if size := uint64(len(s.ring)); s.head%size+n <= size {
-		// What it leaves is as large as what it takes, so there is room.
-		c.write(s, h, head, id, state)
-	}
+	c.write(s, h, head, id, state, 0)
 	return true
 }
 

@@ -1,0 +1,95 @@
+package redisstore_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+
+	"rollcall/presence"
+	"rollcall/store/redisstore"
+)
+
+func TestURL(t *testing.T) {
+	tests := []struct{ url, wrong string }{
+		{"redis://localhost", ""},
+		{"redis://localhost:6379/3", ""},
+		{"redis://default:p%40ss@10.0.0.1:7000", ""},
+		{"redis://:pw@h", ""},
+		{"rediss://h:6380", ""},
+		{"redis://[::1]:6379", ""},
+		{"redis://a:1,b:2,c:3", ""},
+		{"redis+sentinel://a:26379,b,c/mymaster/2", ""},
+		{"rediss+sentinel://u:p@a/mymaster", ""},
+		{"redis://h?near_cache=0&deadline=100ms&stale=5s&force=true&prefix=x:&summary_prefix=", ""},
+		{"", "begins with none"},
+		{"http://h", "begins with none"},
+		{"localhost:6379", "begins with none"},
+		{"redis://", "not host:port"},
+		{"redis://h:0", "not host:port"},
+		{"redis://h:99999", "not host:port"},
+		{"redis://a b", "not host:port"},
+		{"redis://a,,b", "not host:port"},
+		{"redis://h/x", "not a number"},
+		{"redis://h/-1", "not a number"},
+		{"redis://u:%zz@h", "percent-encoded"},
+		{"redis+sentinel://h", "needs the name of the master"},
+		{"redis://h?colour=red", "no setting"},
+		{"redis://h?deadline=fast", "deadline"},
+	}
+	for _, tt := range tests {
+		err := redisstore.CheckURL(tt.url)
+		switch {
+		case tt.wrong == "" && err != nil:
+			t.Errorf("%s: %v", tt.url, err)
+		case tt.wrong != "" && (err == nil || !strings.Contains(err.Error(), tt.wrong)):
+			t.Errorf("%s: %v, want something of %q", tt.url, err, tt.wrong)
+		}
+	}
+	err := redisstore.CheckURL("redis://user:hunter2@h:port")
+	if err == nil || strings.Contains(err.Error(), "hunter2") {
+		t.Errorf("an error shows the password: %v", err)
+	}
+}
+
+func FuzzURL(f *testing.F) {
+	for _, s := range []string{"redis://h", "rediss://u:p@h:1/2", "redis+sentinel://a,b/m", "redis://[::1]:1?near_cache=0"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		if err := redisstore.CheckURL(s); err == nil && !strings.Contains(s, "://") {
+			t.Errorf("%q is taken for a Redis", s)
+		}
+	})
+}
+
+func TestOpenRefuses(t *testing.T) {
+	s, url := redisOf(t)
+	t.Run("a policy that evicts peers that are online", func(t *testing.T) {
+		s.Do(t, "CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+		defer s.Do(t, "CONFIG", "SET", "maxmemory-policy", "noeviction")
+		st, err := redisstore.Open(context.Background(), config(url))
+		if err == nil {
+			_ = st.Close()
+			t.Fatal("opened under allkeys-lru")
+		}
+		if !strings.Contains(err.Error(), "allkeys-lru") {
+			t.Errorf("the error does not name the policy: %v", err)
+		}
+		forced := config(url)
+		forced.Force = true
+		open(t, forced)
+	})
+	t.Run("nobody there", func(t *testing.T) {
+		_, err := redisstore.Open(context.Background(), config("redis://127.0.0.1:1"))
+		if !errors.Is(err, presence.ErrUnavailable) {
+			t.Errorf("open: %v, want presence.ErrUnavailable", err)
+		}
+	})
+	t.Run("a wrong password", func(t *testing.T) {
+		_, err := redisstore.Open(context.Background(), config("redis://nobody:hunter2@"+s.Addr))
+		if err == nil || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("open: %v", err)
+		}
+	})
+}

@@ -1,0 +1,222 @@
+package redisstore
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"rollcall/internal/redistest"
+	"rollcall/presence"
+)
+
+// A word is what a foreign writer has said of one peer, and when Redis had taken it.
+type word struct {
+	mu     sync.Mutex
+	seq    int // odd while a write is under way
+	online bool
+	acked  time.Time
+}
+
+// A torture is a cache whose link is killed again and again while somebody else writes.
+type torture struct {
+	store  *Store
+	server *redistest.Server
+	words  []word
+	reads  atomic.Int64
+	stale  atomic.Int64
+	kills  atomic.Int64
+	batch  int // ids in one question
+}
+
+// settled is how long after a write its signal must have come, on this machine under load, through a proxy that delays.
+const settled = 500 * time.Millisecond
+
+func newTorture(t *testing.T, peers int) *torture {
+	server := redistest.Run(t)
+	proxy := redistest.RunProxy(t, server.Addr)
+	proxy.Delay(time.Millisecond) // so that answers and signals, on two connections, overtake each other
+	cfg := NewConfig("redis://" + proxy.Addr)
+	cfg.Deadline = 5 * time.Second
+	s, err := Open(context.Background(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	return &torture{store: s, server: server, words: make([]word, peers), batch: 20}
+}
+
+func peerOf(i int) string { return fmt.Sprint("peer-", i) }
+
+// write lets a foreign writer say two words about each peer in turn, so close to one another that the read which the first
+// brings about is under way when the second comes, and then leave the peer alone.
+func (w *torture) write(ctx context.Context, t *testing.T) {
+	conn, err := redistest.Dial(w.server.Addr)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	defer conn.Close()
+	for ctx.Err() == nil {
+		i := rand.IntN(len(w.words))
+		d := &w.words[i]
+		d.mu.Lock()
+		if time.Since(d.acked) < 3*settled/2 {
+			d.mu.Unlock()
+			time.Sleep(100 * time.Microsecond)
+			continue
+		}
+		d.seq++
+		d.mu.Unlock()
+		online := !d.online
+		for k := range 2 {
+			value := "0"
+			if online == (k == 1) {
+				value = "1"
+			}
+			if _, err := conn.Do("SET", DefaultSummaryPrefix+peerOf(i), value); err != nil {
+				t.Error(err)
+				return
+			}
+			if k == 0 {
+				time.Sleep(time.Duration(rand.IntN(5000)) * time.Microsecond)
+			}
+		}
+		d.mu.Lock()
+		d.seq++
+		d.online, d.acked = online, time.Now()
+		d.mu.Unlock()
+	}
+}
+
+// read asks for a batch of peers at a time and counts answers that are not what was last said, long ago.
+func (w *torture) read(ctx context.Context, t *testing.T) {
+	type seen struct {
+		seq    int
+		online bool
+		old    bool
+	}
+	ids, index, before, out := make([][]byte, w.batch), make([]int, w.batch), make([]seen, w.batch), make([]presence.Status, w.batch)
+	for ctx.Err() == nil {
+		now := time.Now()
+		for k := range ids {
+			index[k] = rand.IntN(len(w.words))
+			ids[k] = []byte(peerOf(index[k]))
+			d := &w.words[index[k]]
+			d.mu.Lock()
+			before[k] = seen{d.seq, d.online, d.seq%2 == 0 && d.seq > 0 && now.Sub(d.acked) > settled}
+			d.mu.Unlock()
+		}
+		if _, err := presence.AgeOf(w.store.Statuses(ctx, "", ids, w.store.Now(), out)); err != nil {
+			continue // the data connections are killed, too
+		}
+		for k := range ids {
+			if !before[k].old {
+				continue
+			}
+			d := &w.words[index[k]]
+			d.mu.Lock()
+			same := d.seq == before[k].seq
+			d.mu.Unlock()
+			if !same {
+				continue
+			}
+			w.reads.Add(1)
+			if (out[k] == presence.Online) != before[k].online {
+				w.stale.Add(1)
+			}
+		}
+	}
+}
+
+// kill ends the connection that listens, every 0.7 s.
+func (w *torture) kill(ctx context.Context, t *testing.T) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(700 * time.Millisecond):
+		}
+		list, _ := w.server.Do(t, "CLIENT", "LIST").(string)
+		for line := range strings.Lines(list) {
+			fields := map[string]string{}
+			for f := range strings.FieldsSeq(line) {
+				name, value, _ := strings.Cut(f, "=")
+				fields[name] = value
+			}
+			if strings.Contains(fields["flags"], "B") {
+				if n, _ := w.server.Do(t, "CLIENT", "KILL", "ID", fields["id"]).(int64); n == 1 {
+					w.kills.Add(1)
+				}
+			}
+		}
+	}
+}
+
+// run goes on for d, or until enough reports true.
+func (w *torture) run(t *testing.T, d time.Duration, enough func() bool) {
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	defer cancel()
+	var wg sync.WaitGroup
+	wg.Go(func() { w.write(ctx, t) })
+	wg.Go(func() { w.kill(ctx, t) })
+	for range 3 {
+		wg.Go(func() { w.read(ctx, t) })
+	}
+	for ctx.Err() == nil && !enough() {
+		select {
+		case <-ctx.Done():
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	cancel()
+	wg.Wait()
+	lost := w.store.stats.linksLost.Load()
+	t.Logf("%d reads that could have been stale, %d were; the link was killed %d times and lost %d times; %d hits, %d misses",
+		w.reads.Load(), w.stale.Load(), w.kills.Load(), lost, w.store.cache.hits.Load(), w.store.cache.misses.Load())
+	if w.kills.Load() == 0 || lost == 0 {
+		t.Error("the link was never killed: the fault did not take hold")
+	}
+}
+
+// nearCacheIsNeverStale is the promise; a run without one of the two guards shows that the test would see it broken.
+func nearCacheIsNeverStale(t *testing.T, d time.Duration, batch int, least int64) {
+	w := newTorture(t, 300)
+	w.batch = batch
+	w.run(t, d, func() bool { return false })
+	if w.stale.Load() != 0 {
+		t.Errorf("%d of %d answers were stale", w.stale.Load(), w.reads.Load())
+	}
+	if w.reads.Load() < least {
+		t.Errorf("only %d reads, want %d", w.reads.Load(), least)
+	}
+	if hits := w.store.cache.hits.Load(); hits < w.reads.Load()/2 {
+		t.Errorf("%d hits: the cache was hardly used", hits)
+	}
+}
+
+func TestNearCacheIsNeverStale(t *testing.T) {
+	nearCacheIsNeverStale(t, 4*time.Second, 20, 5_000)
+}
+
+func TestNearCacheNeedsItsMarker(t *testing.T) {
+	w := newTorture(t, 300)
+	w.store.cache.noMarker = true
+	w.run(t, 30*time.Second, func() bool { return w.stale.Load() > 0 && w.kills.Load() > 0 })
+	if w.stale.Load() == 0 {
+		t.Error("without the marker no answer was stale: the torture is too mild")
+	}
+}
+
+func TestNearCacheNeedsItsEpoch(t *testing.T) {
+	w := newTorture(t, 300)
+	w.store.cache.noEpoch = true
+	w.run(t, 30*time.Second, func() bool { return w.stale.Load() > 0 && w.kills.Load() > 0 })
+	if w.stale.Load() == 0 {
+		t.Error("without the epoch no answer was stale: the torture is too mild")
+	}
+}
