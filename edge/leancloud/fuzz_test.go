@@ -61,9 +61,13 @@ func FuzzHook(f *testing.F) {
 }
 
 func (s *testServer) record(path string, h http.Header, body []byte) *httptest.ResponseRecorder {
+	w := httptest.NewRecorder()
+	s.Handler.ServeHTTP(w, s.request(path, h, body))
+	return w
+}
+
+func (s *testServer) request(path string, h http.Header, body []byte) *http.Request {
 	r := httptest.NewRequest(http.MethodPost, path, bytes.NewReader(body))
 	r.Header = h
-	w := httptest.NewRecorder()
-	s.Handler.ServeHTTP(w, r)
-	return w
+	return r
 }

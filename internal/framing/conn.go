@@ -18,7 +18,7 @@ func (l Listener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return NewConn(c, nil), nil
+	return NewConn(c, nil, false), nil
 }
 
 // ConnState tells a [Conn] what its server has made of it. It is for http.Server.ConnState.
@@ -57,9 +57,10 @@ type Conn struct {
 	err   error  // the end, once ready is empty
 }
 
-// NewConn guards c. first are bytes that were read from c already.
-func NewConn(c net.Conn, first []byte) *Conn {
+// NewConn guards c. first are bytes that were read from c already; begun says that requests before them were answered.
+func NewConn(c net.Conn, first []byte, begun bool) *Conn {
 	g := &Conn{Conn: c}
+	g.f.begun = begun
 	if len(first) > 0 {
 		g.judge(slices.Clone(first))
 	}

@@ -1,0 +1,165 @@
+package leancloud
+
+import (
+	"bytes"
+	"context"
+	"crypto/subtle"
+	"net/http"
+	"strconv"
+	"unsafe"
+
+	"rollcall/internal/credentials"
+	"rollcall/internal/fastlane"
+	"rollcall/presence"
+)
+
+// The fields of a request that the lane reads, in the order of laneFields.
+const (
+	fieldID = iota
+	fieldKey
+	fieldSign
+	fieldHookKey
+	fieldType
+	fieldOrigin
+)
+
+var laneFields = []string{"X-LC-Id", "X-LC-Key", "X-LC-Sign", "X-LC-Hook-Key", "Content-Type", "Origin"}
+
+// laneForeign are credentials of other families; who sends them takes the long way.
+var laneForeign = []string{
+	"X-AVOSCloud-Application-Id", "X-Uluru-Application-Id", "X-AVOSCloud-Application-Key", "X-Uluru-Application-Key",
+	"X-AVOSCloud-Master-Key", "X-Uluru-Master-Key", "X-AVOSCloud-Request-Sign",
+}
+
+type laneTarget struct {
+	target string
+	name   string
+	typed  bool
+}
+
+var laneTargets = []laneTarget{
+	{"POST /1.1/functions/getOnOffStatus", "getOnOffStatus", false},
+	{"POST /1.1/call/getOnOffStatus", "getOnOffStatus", true},
+	{"POST /1.1/functions/_clientOnline", "_clientOnline", false},
+	{"POST /1.1/functions/_clientOffline", "_clientOffline", false},
+	{"POST /1/functions/getOnOffStatus", "getOnOffStatus", false},
+	{"POST /1/call/getOnOffStatus", "getOnOffStatus", true},
+}
+
+// maxLaneBody is the largest body that the lane takes: some thousand ids.
+const maxLaneBody = 64 << 10
+
+// Lane returns the routes of the fast lane: questions and hooks in the shape that SDKs send them. They end in the same code as
+// ServeHTTP, and a fuzz test holds the answers together.
+func (h *Handler) Lane() fastlane.Routes {
+	r := fastlane.Routes{
+		Fields: laneFields, Foreign: laneForeign, MaxBody: min(maxLaneBody, h.cfg.MaxBody), Answer: h.laneAnswer,
+	}
+	for _, t := range laneTargets {
+		r.Targets = append(r.Targets, t.target)
+	}
+	return r
+}
+
+// A caller is who was let in last on a connection, and what he showed.
+type caller struct {
+	shown  []byte
+	app    presence.AppID
+	rights credentials.Rights
+}
+
+func (h *Handler) laneAnswer(r *fastlane.Request, out []byte) (_ []byte, last, ok bool) {
+	if !laneType(r.Fields[fieldType]) {
+		return out, false, false
+	}
+	target := &laneTargets[r.Target]
+	app, rights := h.letIn(r)
+	if target.name != "getOnOffStatus" && rights.Has(credentials.Client) && !rights.Has(credentials.Hook) {
+		return out, false, false // the refusal names the client's address, which may be in fields that the lane skips
+	}
+	var a answer
+	s := h.scratch.Get().(*scratch)
+	if !rights.Has(credentials.Client) {
+		a = errUnauthorized.answer()
+	} else {
+		c := call{
+			name: target.name, typed: target.typed, app: app, rights: rights,
+			body: bytes.TrimPrefix(r.Body, []byte("\xef\xbb\xbf")),
+		}
+		a = h.call(context.Background(), &c, s)
+	}
+	h.counters.answered(a.status)
+	out = a.append(out, r.Fields[fieldOrigin], r.Date)
+	h.release(s)
+	return out, a.hangUp, true
+}
+
+// letIn checks the credentials of r. Who shows the same as before on this connection is known; both are compared in constant
+// time.
+func (h *Handler) letIn(r *fastlane.Request) (presence.AppID, credentials.Rights) {
+	known, _ := (*r.Conn).(*caller)
+	if known == nil {
+		known = &caller{}
+		*r.Conn = known
+	}
+	var room [256]byte
+	shown := room[:0]
+	for _, f := range r.Fields[fieldID : fieldHookKey+1] {
+		shown = append(append(shown, f...), '\n') // which no field can hold
+	}
+	if known.rights != credentials.None && subtle.ConstantTimeCompare(shown, known.shown) == 1 {
+		return known.app, known.rights
+	}
+	app, rights := h.Keys.Check(credentials.Presented{
+		ID: text(r.Fields[fieldID]), Key: text(r.Fields[fieldKey]), Sign: text(r.Fields[fieldSign]), HookKey: text(r.Fields[fieldHookKey]),
+	})
+	if rights == credentials.None {
+		return "", rights
+	}
+	known.shown, known.app, known.rights = append(known.shown[:0], shown...), presence.AppID(app.ID), rights
+	return known.app, rights
+}
+
+// text returns b as a string that is good as long as b is.
+func text(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
+
+// laneType reports whether a content type is plainly JSON in UTF-8.
+func laneType(b []byte) bool {
+	switch string(b) {
+	case "", "application/json", "application/json;charset=UTF-8", "application/json; charset=utf-8", "application/json;charset=utf-8", "application/json; charset=UTF-8":
+		return true
+	}
+	return false
+}
+
+// append appends a as net/http writes what [answer.write] sets: fields in the order of their names, then the date.
+func (a *answer) append(b, origin, date []byte) []byte {
+	b = append(b, "HTTP/1.1 "...)
+	if a.status == http.StatusOK {
+		b = append(b, "200 OK\r\nAccess-Control-Allow-Origin: "...)
+	} else {
+		b = strconv.AppendInt(b, int64(a.status), 10)
+		b = append(append(b, ' '), http.StatusText(a.status)...)
+		b = append(b, "\r\nAccess-Control-Allow-Origin: "...)
+	}
+	if len(origin) > 0 {
+		b = append(b, origin...)
+	} else {
+		b = append(b, '*')
+	}
+	if a.hangUp {
+		b = append(b, "\r\nConnection: close"...)
+	}
+	b = append(b, "\r\nContent-Length: "...)
+	b = strconv.AppendInt(b, int64(len(a.body)), 10)
+	b = append(b, "\r\nContent-Type: "+contentJSON...)
+	if a.wait > 0 {
+		b = append(b, "\r\nRetry-After: "...)
+		b = strconv.AppendInt(b, int64(a.wait), 10)
+	}
+	if len(origin) > 0 {
+		b = append(b, "\r\nVary: Origin"...)
+	}
+	b = append(append(b, "\r\nDate: "...), date...)
+	return append(append(b, "\r\n\r\n"...), a.body...)
+}

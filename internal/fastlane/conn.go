@@ -1,0 +1,177 @@
+package fastlane
+
+import (
+	"bytes"
+	"net"
+	"sync/atomic"
+	"time"
+)
+
+// The states of a connection. It is idle while nothing of a request has been read.
+const (
+	idle uint32 = iota
+	busy
+	ended
+)
+
+// What a connection waits for; each has its deadline.
+type wait uint8
+
+const (
+	forFirst wait = iota // the first request, until the end of its head
+	forNext
+	forHead
+	forBody
+)
+
+const (
+	firstBuffer = 4 << 10 // holds a head and some hundred ids
+	keepBuffer  = 16 << 10
+)
+
+// A conn is a connection in the lane.
+type conn struct {
+	net.Conn
+	lane  *Listener
+	table *table
+	state atomic.Uint32
+
+	buf     []byte // read and not answered
+	out     []byte
+	request Request
+	memory  any
+	begun   bool // a request has been answered
+
+	now        time.Time // of the last read or write
+	waits      wait
+	readUntil  time.Time // the read deadline that is set
+	writeUntil time.Time // the write deadline that is set
+}
+
+// serve answers until the connection ends or is handed over.
+func (c *conn) serve() {
+	c.now = time.Now()
+	c.buf = make([]byte, 0, firstBuffer)
+	c.request = Request{Fields: make([][]byte, len(c.table.routes.Fields)), Conn: &c.memory}
+	c.setReadDeadline(forFirst, c.lane.cfg.HeaderTimeout)
+	for {
+		size, body, v := c.table.head(c.buf, &c.request)
+		switch {
+		case len(c.buf) > 0 && v == other:
+			c.handOver()
+			return
+		case v == plain && len(c.buf)-size >= body:
+			if !c.answer(size, body) {
+				return
+			}
+		case v == plain:
+			c.grow(size + body)
+			if c.waits != forBody {
+				c.setReadDeadline(forBody, c.lane.cfg.BodyTimeout)
+			}
+			if !c.fill() {
+				return
+			}
+		default:
+			c.grow(len(c.buf) + 1)
+			if len(c.buf) > 0 && c.waits == forNext {
+				c.setReadDeadline(forHead, c.lane.cfg.HeaderTimeout)
+			}
+			if !c.fill() {
+				return
+			}
+		}
+	}
+}
+
+// answer answers the request at the start of the buffer. It returns false when the connection is no longer ours.
+func (c *conn) answer(size, body int) bool {
+	start := c.now
+	c.request.Body = c.buf[size : size+body]
+	c.request.Date = date(c.now)
+	out, last, ok := c.table.routes.Answer(&c.request, c.out[:0])
+	if !ok {
+		c.handOver()
+		return false
+	}
+	c.out, c.begun = out, true
+	c.lane.taken.Add(1)
+	c.now = time.Now()
+	if t := c.lane.cfg.WriteTimeout; t > 0 && c.writeUntil.Sub(c.now) < t {
+		c.writeUntil = c.now.Add(2 * t)
+		_ = c.SetWriteDeadline(c.writeUntil)
+	}
+	_, err := c.Write(out)
+	if heard := c.table.routes.Answered; heard != nil {
+		heard(c.now.Sub(start))
+	}
+	if err != nil || last {
+		c.end()
+		return false
+	}
+	rest := c.buf[size+body:]
+	if bytes.HasPrefix(rest, []byte("\r\n")) {
+		rest = rest[2:] // some clients send an empty line behind a body
+	}
+	c.buf = c.buf[:copy(c.buf, rest)]
+	return len(c.buf) > 0 || c.rest()
+}
+
+// rest makes the connection idle. It returns false when the server is going.
+func (c *conn) rest() bool {
+	if cap(c.buf) > keepBuffer {
+		c.buf = make([]byte, 0, firstBuffer)
+	}
+	if cap(c.out) > keepBuffer {
+		c.out = nil
+	}
+	// Setting a deadline costs more than reading a head, so it is moved only when it has come near by a twelfth.
+	if t := c.lane.cfg.IdleTimeout; c.waits != forNext || t > 0 && c.readUntil.Sub(c.now) < t-t/12 {
+		c.setReadDeadline(forNext, t)
+	}
+	c.state.Store(idle)
+	if c.lane.closing.Load() {
+		c.end()
+		return false
+	}
+	return true
+}
+
+// fill reads once. It returns false when the connection is no longer ours.
+func (c *conn) fill() bool {
+	n, _ := c.Read(c.buf[len(c.buf):cap(c.buf)])
+	c.now = time.Now()
+	switch {
+	case n > 0:
+		c.buf = c.buf[:len(c.buf)+n]
+		return c.state.Load() == busy || c.state.CompareAndSwap(idle, busy) // else Shutdown has closed it
+	case c.waits == forBody:
+		c.handOver() // net/http tells the client that its body did not come
+		return false
+	}
+	c.end()
+	return false
+}
+
+func (c *conn) grow(need int) {
+	if cap(c.buf) < need {
+		grown := make([]byte, len(c.buf), max(need, 2*cap(c.buf)))
+		copy(grown, c.buf)
+		c.buf = grown
+	}
+}
+
+func (c *conn) setReadDeadline(w wait, d time.Duration) {
+	c.waits, c.readUntil = w, time.Time{}
+	if d > 0 {
+		c.readUntil = c.now.Add(d)
+	}
+	_ = c.SetReadDeadline(c.readUntil)
+}
+
+func (c *conn) end() { _ = c.Close() }
+
+func (c *conn) handOver() {
+	_ = c.SetDeadline(time.Time{})
+	c.lane.handOver(c.Conn, c.buf, c.begun)
+}
