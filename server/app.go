@@ -46,6 +46,13 @@ func (s *Server) mountApp() (*doors, error) {
 	}}, nil
 }
 
+// openLane has the plain questions and hooks of the dialect answered before net/http sees them.
+func (s *Server) openLane() {
+	routes := s.dialect.Lane()
+	routes.Answered = func(took time.Duration) { s.metrics.answered("leancloud", took) }
+	s.app.net.Open(routes)
+}
+
 // ServeHTTP answers r.
 func (d *doors) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if rtm.Wants(r) {

@@ -10,13 +10,16 @@ import (
 	"net/http"
 	"sync/atomic"
 	"syscall"
+	"time"
 
+	"rollcall/internal/fastlane"
 	"rollcall/internal/framing"
 )
 
-// A listener is a bound port and the HTTP server on it. Until a handler is mounted it answers 503 "starting".
+// A listener is a bound port, the HTTP server on it, and the fast lane in front of that. Until a handler is mounted it answers
+// 503 "starting".
 type listener struct {
-	net     net.Listener
+	net     *fastlane.Listener
 	http    *http.Server
 	handler atomic.Pointer[http.Handler]
 	done    chan struct{}
@@ -28,7 +31,11 @@ func bind(setting, address string, limits HTTP, log *slog.Logger) (*listener, er
 	if err != nil {
 		return nil, bindError(setting, address, err)
 	}
-	l := &listener{net: n, done: make(chan struct{})}
+	l := &listener{done: make(chan struct{})}
+	l.net = fastlane.Listen(n, fastlane.Config{
+		HeaderTimeout: limits.HeaderTimeout, BodyTimeout: limits.BodyTimeout,
+		IdleTimeout: limits.IdleTimeout, WriteTimeout: writeTimeout,
+	})
 	l.http = &http.Server{
 		Handler:           l,
 		ReadHeaderTimeout: limits.HeaderTimeout,
@@ -40,6 +47,9 @@ func bind(setting, address string, limits HTTP, log *slog.Logger) (*listener, er
 	}
 	return l, nil
 }
+
+// writeTimeout is how long a client may take to read the answer of the fast lane.
+const writeTimeout = 10 * time.Second
 
 // bindError says in one line what stands in the way of a port.
 func bindError(setting, address string, err error) error {
@@ -61,7 +71,7 @@ func bindError(setting, address string, err error) error {
 func (l *listener) serve() {
 	go func() {
 		defer close(l.done)
-		_ = l.http.Serve(framing.Listener{Listener: l.net}) // ends with ErrServerClosed; accept errors are retried and logged by net/http
+		_ = l.http.Serve(l.net) // ends with ErrServerClosed
 	}()
 }
 
@@ -88,7 +98,8 @@ func starting(w http.ResponseWriter, _ *http.Request) {
 
 // stop lets requests under way end until ctx is done, then cuts them.
 func (l *listener) stop(ctx context.Context) {
-	if l.http.Shutdown(ctx) != nil {
+	err := l.net.Shutdown(ctx)
+	if l.http.Shutdown(ctx) != nil || err != nil {
 		_ = l.http.Close()
 	}
 	<-l.done

@@ -110,6 +110,7 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	s.startLoops()
 	s.operator.mount(s.mountOperator())
 	s.app.mount(s.doors)
+	s.openLane()
 	s.onStop(func(ctx context.Context) { s.app.stop(ctx) })
 	s.onStop(func(context.Context) { s.hub.Close(watch.ReasonShutdown) }) // first: streams end only when they are told to
 	if err := s.announce(); err != nil {

@@ -113,7 +113,8 @@ func (h *Handler) function(w http.ResponseWriter, r *http.Request, name string, 
 		return notFound("No function name or class name: " + r.URL.Path).answer()
 	}
 	c.name, c.typed = name, typed
-	return h.call(r.Context(), &c, s)
+	// Who stops listening once he has told us something has told it all the same.
+	return h.call(context.WithoutCancel(r.Context()), &c, s)
 }
 
 // A call is an authenticated request, free of the way it came.

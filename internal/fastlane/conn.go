@@ -1,16 +1,17 @@
 package fastlane
 
 import (
-	"bytes"
+	"io"
 	"net"
 	"sync/atomic"
 	"time"
 )
 
-// The states of a connection. It is idle while nothing of a request has been read.
+// The states of a connection. It is idle while nothing of its next request has been read. A new one is busy, since its first
+// request may be on the way; that of one that never speaks ends with the time for a head.
 const (
-	idle uint32 = iota
-	busy
+	busy uint32 = iota
+	idle
 	ended
 )
 
@@ -41,6 +42,7 @@ type conn struct {
 	request Request
 	memory  any
 	begun   bool // a request has been answered
+	blanks  int  // empty lines skipped since
 
 	now        time.Time // of the last read or write
 	waits      wait
@@ -55,9 +57,10 @@ func (c *conn) serve() {
 	c.request = Request{Fields: make([][]byte, len(c.table.routes.Fields)), Conn: &c.memory}
 	c.setReadDeadline(forFirst, c.lane.cfg.HeaderTimeout)
 	for {
+		partial := c.skipBlanks()
 		size, body, v := c.table.head(c.buf, &c.request)
 		switch {
-		case len(c.buf) > 0 && v == other:
+		case len(c.buf) > 0 && v == other && !partial:
 			c.handOver()
 			return
 		case v == plain && len(c.buf)-size >= body:
@@ -70,6 +73,10 @@ func (c *conn) serve() {
 				c.setReadDeadline(forBody, c.lane.cfg.BodyTimeout)
 			}
 			if !c.fill() {
+				return
+			}
+		case c.begun && len(c.buf) == 0 && c.state.Load() == busy: // nothing but empty lines came
+			if !c.rest() {
 				return
 			}
 		default:
@@ -109,12 +116,30 @@ func (c *conn) answer(size, body int) bool {
 		c.end()
 		return false
 	}
-	rest := c.buf[size+body:]
-	if bytes.HasPrefix(rest, []byte("\r\n")) {
-		rest = rest[2:] // some clients send an empty line behind a body
-	}
-	c.buf = c.buf[:copy(c.buf, rest)]
+	c.drop(size + body)
+	c.blanks = 0
 	return len(c.buf) > 0 || c.rest()
+}
+
+// drop takes n bytes from the start of the buffer.
+func (c *conn) drop(n int) { c.buf = c.buf[:copy(c.buf, c.buf[n:])] }
+
+// maxBlanks is how many empty lines behind a body are skipped, as net/http does: some clients send one.
+const maxBlanks = 2
+
+// skipBlanks drops empty lines in front of a later request. It reports whether the start of another may be there.
+func (c *conn) skipBlanks() (partial bool) {
+	for c.begun && c.blanks < maxBlanks && len(c.buf) > 0 && c.buf[0] == '\r' {
+		if len(c.buf) == 1 {
+			return true
+		}
+		if c.buf[1] != '\n' {
+			return false
+		}
+		c.drop(2)
+		c.blanks++
+	}
+	return false
 }
 
 // rest makes the connection idle. It returns false when the server is going.
@@ -139,14 +164,14 @@ func (c *conn) rest() bool {
 
 // fill reads once. It returns false when the connection is no longer ours.
 func (c *conn) fill() bool {
-	n, _ := c.Read(c.buf[len(c.buf):cap(c.buf)])
+	n, err := c.Read(c.buf[len(c.buf):cap(c.buf)])
 	c.now = time.Now()
 	switch {
 	case n > 0:
 		c.buf = c.buf[:len(c.buf)+n]
 		return c.state.Load() == busy || c.state.CompareAndSwap(idle, busy) // else Shutdown has closed it
-	case c.waits == forBody:
-		c.handOver() // net/http tells the client that its body did not come
+	case c.waits == forBody, len(c.buf) > 0 && err == io.EOF:
+		c.handOver() // net/http tells the client that the rest did not come
 		return false
 	}
 	c.end()
