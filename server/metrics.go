@@ -26,6 +26,7 @@ var (
 	descExpired = prometheus.NewDesc("rollcall_expired_total", "Peers that turned offline because nothing more was heard, by cause.", []string{"cause"}, nil)
 	descQueries = prometheus.NewDesc("rollcall_queries_total", "Presence queries answered.", nil, nil)
 	descIDs     = prometheus.NewDesc("rollcall_query_ids_total", "Peer ids asked for in presence queries.", nil, nil)
+	descDialect = prometheus.NewDesc("rollcall_leancloud_total", "What the LeanCloud dialect has answered, by its own names.", []string{"count"}, nil)
 	descPeers   = prometheus.NewDesc("rollcall_peers", "Peers of an app: online now, known, and seen online today.", []string{"app", "state"}, nil)
 	descStore   = prometheus.NewDesc("rollcall_store", "Counts of the store, by its own names.", []string{"count"}, nil)
 	descTrouble = prometheus.NewDesc("rollcall_store_trouble", "1 while the store cannot keep reports, else 0.", nil, nil)
@@ -73,7 +74,7 @@ func (m *metrics) swept(err error) {
 // Describe names what Collect gives.
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		descReports, descChanges, descExpired, descQueries, descIDs, descPeers, descStore, descTrouble, descUp, descDropped, descBuild,
+		descReports, descChanges, descExpired, descQueries, descIDs, descDialect, descPeers, descStore, descTrouble, descUp, descDropped, descBuild,
 		descSize, descWatch, descClosed, descNotLet,
 	} {
 		ch <- d
@@ -100,6 +101,9 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	count(descIDs, total.IDs)
 	for _, c := range expiryCauses {
 		count(descExpired, s.presence.Tally().Expired(c), c.String())
+	}
+	for name, n := range s.roomCounts()["leancloud"] {
+		count(descDialect, n, name)
 	}
 	m.peers(gauge)
 	m.watch(count, gauge)

@@ -28,11 +28,13 @@ type Status struct {
 	Changes int64            `json:"changes"`
 	Expired map[string]int64 `json:"expired"`
 
-	Gateway    gateway.Stats `json:"gateway"`
-	Store      StoreStatus   `json:"store"`
-	HeapBytes  uint64        `json:"heap_bytes"`
-	Goroutines int           `json:"goroutines"`
-	LogDropped int64         `json:"log_lines_dropped"`
+	Gateway gateway.Stats `json:"gateway"`
+	Store   StoreStatus   `json:"store"`
+	// Rooms are the counts of the rooms behind the doors, by their own names.
+	Rooms      map[string]map[string]int64 `json:"rooms"`
+	HeapBytes  uint64                      `json:"heap_bytes"`
+	Goroutines int                         `json:"goroutines"`
+	LogDropped int64                       `json:"log_lines_dropped"`
 }
 
 // AppStatus counts the peers of one app.
@@ -77,8 +79,8 @@ func (s *Server) Status(ctx context.Context) Status {
 		Version: BuildVersion(), Phase: phaseNames[s.phase.Load()], Trouble: s.store.trouble(), PID: pid(),
 		Uptime: s.clock.Up().Round(time.Millisecond).Seconds(), Listen: s.Listen(), Admin: s.Admin(),
 		Rates: s.rates.perSecond(), Expired: map[string]int64{}, Sources: []SourceStatus{},
-		Store:     StoreStatus{Name: s.store.name, Where: s.store.where, Counts: s.store.counts()},
-		HeapBytes: mem.HeapInuse, Goroutines: runtime.NumGoroutine(),
+		Store: StoreStatus{Name: s.store.name, Where: s.store.where, Counts: s.store.counts()},
+		Rooms: s.roomCounts(), HeapBytes: mem.HeapInuse, Goroutines: runtime.NumGoroutine(),
 	}
 	if s.sink != nil {
 		st.LogDropped = s.sink.Dropped()

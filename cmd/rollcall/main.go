@@ -11,7 +11,11 @@ import (
 func main() {
 	// A pipe that nobody reads ends the program quietly, as it does for other tools.
 	signal.Ignore(syscall.SIGPIPE)
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ends := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) { // nohup ignores it
+		ends = append(ends, syscall.SIGHUP) // the terminal went away
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), ends...)
 	// The first signal asks; after it, a second one ends the program at once.
 	context.AfterFunc(ctx, stop)
 	code := run(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr)

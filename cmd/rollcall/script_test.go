@@ -151,7 +151,7 @@ func (t *tee) field(name string) string {
 	return ""
 }
 
-var signals = map[string]syscall.Signal{"INT": syscall.SIGINT, "TERM": syscall.SIGTERM, "KILL": syscall.SIGKILL, "STOP": syscall.SIGSTOP, "CONT": syscall.SIGCONT}
+var signals = map[string]syscall.Signal{"INT": syscall.SIGINT, "TERM": syscall.SIGTERM, "HUP": syscall.SIGHUP, "KILL": syscall.SIGKILL, "STOP": syscall.SIGSTOP, "CONT": syscall.SIGCONT}
 
 func signalScript(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 3 || signals[args[1]] == 0 {

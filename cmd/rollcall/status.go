@@ -64,12 +64,22 @@ func printStatus(w io.Writer, s *server.Status) error {
 			fmt.Fprintf(t, "%s\t%d\n", strings.ReplaceAll(name, "_", " "), s.Store.Counts[name])
 		}
 	}
+	printRooms(t, s.Rooms)
 	fmt.Fprintf(t, "\nheap\t%d MiB\ngoroutines\t%d\nlog lines dropped\t%d\n", s.HeapBytes>>20, s.Goroutines, s.LogDropped)
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	_, err := io.WriteString(w, out.String())
+	_, err := io.WriteString(w, trimmed(out.String()))
 	return err
+}
+
+// trimmed drops the blanks that columns leave at the ends of lines.
+func trimmed(text string) string {
+	var out strings.Builder
+	for line := range strings.Lines(text) {
+		out.WriteString(strings.TrimRight(line, " \n") + "\n")
+	}
+	return out.String()
 }
 
 // counts writes m as "taken 3, double 1".
@@ -79,4 +89,21 @@ func counts(m map[string]int64) string {
 		parts = append(parts, fmt.Sprintf("%s %d", name, m[name]))
 	}
 	return strings.Join(parts, ", ")
+}
+
+// printRooms writes what the rooms have counted and leaves out what never happened.
+func printRooms(w io.Writer, rooms map[string]map[string]int64) {
+	for _, room := range slices.Sorted(maps.Keys(rooms)) {
+		fmt.Fprintf(w, "\n%s\t\n", room)
+		none := true
+		for _, name := range slices.Sorted(maps.Keys(rooms[room])) {
+			if n := rooms[room][name]; n != 0 {
+				fmt.Fprintf(w, "%s\t%d\n", strings.ReplaceAll(name, "_", " "), n)
+				none = false
+			}
+		}
+		if none {
+			fmt.Fprintf(w, "nothing yet\t\n")
+		}
+	}
 }
