@@ -113,7 +113,7 @@ func (r *recovery) load() error {
 	}
 	r.s.floor.Store(m.Floor)
 	r.s.alive.Store(int64(m.Time))
-	r.s.index.reserve(m.Peers)
+	r.s.index.reserve(min(m.Peers, m.bytes()/leastEntry))
 	for i := range m.Sections {
 		if err := r.readSection(m, i); err != nil {
 			return err
@@ -121,9 +121,7 @@ func (r *recovery) load() error {
 	}
 	l.sections = max(l.sections, m.Snapshot)
 	l.snap.at = m.Time
-	for _, sec := range m.Sections {
-		l.snap.bytes += sec.Bytes
-	}
+	l.snap.bytes = m.bytes()
 	if err := r.readSegments(m, segments); err != nil {
 		return err
 	}
@@ -196,7 +194,11 @@ func (r *recovery) readManifest() (*manifest, error) {
 		return nil, fmt.Errorf("read %s: %w", name, err)
 	}
 	m := &manifest{}
-	if err := json.Unmarshal(text, m); err != nil {
+	err = json.Unmarshal(text, m)
+	if err == nil {
+		err = m.validate()
+	}
+	if err != nil {
 		return nil, r.damaged(name, headerSize, "its checksum matches, but it cannot be read: %v", err)
 	}
 	return m, nil

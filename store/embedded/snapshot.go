@@ -24,6 +24,25 @@ type manifest struct {
 	Sections []sectionInfo   `json:"sections"`
 }
 
+// validate refuses what no manifest of ours says.
+func (m *manifest) validate() error {
+	if m.Snapshot == 0 || m.Segment == 0 || m.Sequence == 0 || m.Peers < 0 || m.Time < 0 || m.Peers > 1<<36 {
+		return errors.New("a number is out of range")
+	}
+	return nil
+}
+
+// leastEntry is how few bytes of a section a peer can take, so that a wrong count reserves no more than there is.
+const leastEntry = 24
+
+func (m *manifest) bytes() int64 {
+	var n int64
+	for _, s := range m.Sections {
+		n += s.Bytes
+	}
+	return n
+}
+
 type sectionInfo struct {
 	Salt   uint64 `json:"salt"`
 	Frames uint64 `json:"frames"`
@@ -92,12 +111,8 @@ func (s *Store) writeSnapshot(segment uint32, first uint64, before int64) error 
 		// It may be in place all the same, so neither its sections nor the old files are touched.
 		return fmt.Errorf("snapshot %d: %w", m.Snapshot, err)
 	}
-	var bytes int64
-	for _, sec := range m.Sections {
-		bytes += sec.Bytes
-	}
 	s.writer.Lock()
-	l.snap = snapshotInfo{bytes, time.Since(start), m.Time}
+	l.snap = snapshotInfo{m.bytes(), time.Since(start), m.Time}
 	l.bytes -= before
 	s.writer.Unlock()
 	s.stats.snapshots.Add(1)

@@ -1,0 +1,85 @@
+//go:build faults && linux
+
+package embedded_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"rollcall/presence"
+	"rollcall/store/embedded"
+)
+
+// A real disk that is full, filled and freed while reports come: a tmpfs of a few MiB, so it needs root.
+func TestFaultAFullDisk(t *testing.T) {
+	dir := t.TempDir()
+	if err := syscall.Mount("rollcall-test", dir, "tmpfs", 0, "size=4m"); err != nil {
+		t.Fatalf("mount a tmpfs: %v (this test needs root)", err)
+	}
+	defer syscall.Unmount(dir, 0)
+	cfg := embedded.Config{Path: filepath.Join(dir, "store"), SegmentSize: 256 << 10, Logger: discard, Retry: 10 * time.Millisecond}
+	s, err := embedded.Open(cfg, start)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newWitness(t, s)
+	n := 0
+	report := func() error { n++; return w.report(presence.KindOnline, fmt.Sprint("peer", n%3000)) }
+	for round := range 5 {
+		for range 200 {
+			if err := report(); err != nil {
+				t.Fatalf("round %d: report with room on the disk: %v", round, err)
+			}
+		}
+		ballast := fill(t, filepath.Join(dir, "ballast"))
+		refused := 0
+		for range 20_000 {
+			if err := report(); err != nil {
+				if !errors.Is(err, presence.ErrFull) && !errors.Is(err, presence.ErrUnavailable) {
+					t.Fatalf("a report on a full disk: %v", err)
+				}
+				if refused++; refused > 20 {
+					break
+				}
+			}
+		}
+		if refused == 0 {
+			t.Fatalf("round %d: nothing was refused on a full disk of 4 MiB", round)
+		}
+		w.check("while the disk is full")
+		if err := os.Remove(ballast); err != nil {
+			t.Fatal(err)
+		}
+		w.untilAccepted("when space returns")
+		w.check("when space returns")
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	if w.store, err = embedded.Open(cfg, start); err != nil {
+		t.Fatal(err)
+	}
+	w.check("after a restart")
+	w.store.Close()
+}
+
+// fill takes all the room there is.
+func fill(t *testing.T, name string) string {
+	t.Helper()
+	f, err := os.Create(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for size := 1 << 20; size > 0; {
+		if _, err := f.Write(make([]byte, size)); err != nil {
+			size /= 2
+		}
+	}
+	return name
+}

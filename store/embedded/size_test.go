@@ -1,0 +1,135 @@
+//go:build big
+
+package embedded_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"rollcall/presence"
+	"rollcall/store/embedded"
+)
+
+// TestSize measures what DESIGN.md tells. PEERS is how many are known, 5,000,000 unless it says otherwise.
+//
+//	go test -tags big -run TestSize -v -count 1 ./store/embedded
+func TestSize(t *testing.T) {
+	n := 5_000_000
+	if v, err := strconv.Atoi(os.Getenv("PEERS")); err == nil {
+		n = v
+	}
+	debug.SetGCPercent(25)
+	cfg := embedded.Config{Path: t.TempDir()}
+	s, err := embedded.Open(cfg, start)
+	if err != nil {
+		t.Fatal(err)
+	}
+	base := rss(t)
+	began := time.Now()
+	populate(t, s, n)
+	t.Logf("%d peers reported in %v", n, time.Since(began).Round(time.Millisecond))
+	t.Logf("grown: %.1f bytes of RSS a peer, %.1f of them the index; %d MiB in all", float64(rss(t))/float64(n), float64(s.Stats().Bytes)/float64(n), rss(t)>>20)
+	t.Logf("before any: %d MiB", base>>20)
+	latencies(t, s, n, "idle", func() {})
+	stop, done := make(chan struct{}), make(chan struct{})
+	latencies(t, s, n, "while the garbage collector runs all the time", func() {
+		go func() {
+			defer close(done)
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					runtime.GC()
+				}
+			}
+		}()
+	})
+	close(stop)
+	<-done
+	gc := time.Now()
+	runtime.GC()
+	t.Logf("one collection takes %v", time.Since(gc).Round(time.Microsecond))
+	latencies(t, s, n, "during a snapshot", func() { go s.Snapshot() })
+	began = time.Now()
+	if err := s.Snapshot(); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("snapshot of %.1f bytes a peer in %v", float64(s.Stats().SnapshotBytes)/float64(n), time.Since(began).Round(time.Millisecond))
+	s.Close()
+	s = nil
+	debug.FreeOSMemory()
+	t.Logf("after close: %d MiB", rss(t)>>20)
+	began = time.Now()
+	s, err = embedded.Open(cfg, start)
+	if err != nil {
+		t.Fatal(err)
+	}
+	took := time.Since(began)
+	t.Logf("start in %v, %.2f s per million; %.1f bytes of RSS a peer", took.Round(time.Millisecond), took.Seconds()/float64(n)*1e6, float64(rss(t))/float64(n))
+	began = time.Now()
+	if _, err := s.Due(t.Context(), start+1_000_000, 1); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("the first sweep looks at all in %v", time.Since(began).Round(time.Millisecond))
+	if got, err := s.Counts(t.Context(), hook(0, presence.KindOnline, start).App, start); err != nil || got.Known != int64(n) || got.Online != int64(n/2) {
+		t.Errorf("counts are %+v, %v", got, err)
+	}
+	if got := float64(rss(t)) / float64(n); got > 100 {
+		t.Errorf("%.1f bytes of RSS a peer, want at most 100", got)
+	}
+	s.Close()
+}
+
+// latencies asks for 20 ids again and again for two seconds and tells the percentiles.
+func latencies(t *testing.T, s *embedded.Store, n int, what string, meanwhile func()) {
+	t.Helper()
+	rng := rand.New(rand.NewPCG(1, 1))
+	ids, out := make([][]byte, 20), make([]presence.Status, 20)
+	for i := range ids {
+		ids[i] = make([]byte, 0, 32)
+	}
+	app := hook(0, presence.KindOnline, start).App
+	var took []time.Duration
+	meanwhile()
+	for end := time.Now().Add(2 * time.Second); time.Now().Before(end); {
+		for i := range ids {
+			ids[i] = fmt.Appendf(ids[i][:0], "user-%010d", rng.IntN(n*21/20))
+		}
+		began := time.Now()
+		if err := s.Statuses(t.Context(), app, ids, start, out); err != nil {
+			t.Fatal(err)
+		}
+		took = append(took, time.Since(began))
+	}
+	slices.Sort(took)
+	at := func(q float64) time.Duration { return took[int(q*float64(len(took)-1))] }
+	t.Logf("20 ids, %s: p50 %v, p99 %v, p99.9 %v, max %v (%d queries)", what, at(0.5), at(0.99), at(0.999), at(1), len(took))
+}
+
+func rss(t *testing.T) int64 {
+	t.Helper()
+	b, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(b)) {
+		if v, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+			kb, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(v), " kB"), 10, 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return kb << 10
+		}
+	}
+	t.Fatal("no VmRSS in /proc/self/status")
+	return 0
+}
