@@ -21,11 +21,11 @@ func (h *Handler) hook(ctx context.Context, c *call, kind presence.Kind) answer 
 		return f.answer()
 	}
 	h.counters.hooks.Add(1)
-	p, fail := h.parse(c.body, c.form)
+	fields, fail := h.hookFields(c)
 	if fail != nil {
 		return fail.answer()
 	}
-	r, fail := h.report(c.app, kind, p)
+	r, fail := h.report(c.app, kind, &fields)
 	if fail != nil {
 		return fail.answer()
 	}
@@ -49,21 +49,46 @@ var (
 	answerEmptyResult = []byte(`{"result":{}}`)
 )
 
+// hookFields are the parameters of a hook that mean something here, as JSON; nil when absent.
+type hookFields struct{ peerID, tag, closeCode, reconnect json.RawMessage }
+
+func (h *Handler) hookFields(c *call) (f hookFields, fail *fault) {
+	if !c.form && scanFlat(c.body, f.set) {
+		return f, nil
+	}
+	h.counters.unusual.Add(1)
+	p, fail := h.parse(c.body, c.form)
+	return hookFields{p["peerId"], p["tag"], p["closeCode"], p["reconnect"]}, fail
+}
+
+func (f *hookFields) set(name, value []byte) {
+	switch string(name) {
+	case "peerId":
+		f.peerID = value
+	case "tag":
+		f.tag = value
+	case "closeCode":
+		f.closeCode = value
+	case "reconnect":
+		f.reconnect = value
+	}
+}
+
 // report makes a report of the parameters of a hook. The peer id is judged strictly; what else the hook says is taken where it makes
 // sense and left where it does not, since the sender neither repeats nor corrects.
-func (h *Handler) report(app presence.AppID, kind presence.Kind, p params) (presence.Report, *fault) {
+func (h *Handler) report(app presence.AppID, kind presence.Kind, f *hookFields) (presence.Report, *fault) {
 	r := presence.Report{
 		App: app, Source: presence.SourceLeanCloud, Kind: kind, At: h.Now(),
-		Tag: cut(p.text("tag"), presence.MaxName), Policy: h.cfg.Policy, Lease: h.cfg.HookLease,
+		Tag: cut(textOf(f.tag), presence.MaxName), Policy: h.cfg.Policy, Lease: h.cfg.HookLease,
 	}
-	id := p["peerId"]
+	id := f.peerID
 	switch {
 	case len(id) == 0 || string(id) == "null":
 		return r, bad("The parameter peerId is missing.")
 	case id[0] != '"':
 		return r, bad("The parameter peerId is not a string.")
 	}
-	r.Peer = presence.PeerID(p.text("peerId"))
+	r.Peer = presence.PeerID(textOf(f.peerID))
 	switch {
 	case r.Peer == "":
 		return r, bad("The parameter peerId is empty.")
@@ -71,9 +96,9 @@ func (h *Handler) report(app presence.AppID, kind presence.Kind, p params) (pres
 		return r, bad("The parameter peerId is too long.")
 	}
 	if kind == presence.KindOnline {
-		r.Reconnect = number(p["reconnect"]) == "1"
+		r.Reconnect = number(f.reconnect) == "1"
 	} else {
-		r.Cause = causeOf(p["closeCode"])
+		r.Cause = causeOf(f.closeCode)
 		if r.Cause == presence.CauseLost {
 			r.Hold = h.cfg.Hold
 		}
@@ -103,8 +128,7 @@ func causeOf(raw json.RawMessage) presence.Cause {
 func number(raw json.RawMessage) string {
 	s := string(raw)
 	if strings.HasPrefix(s, `"`) {
-		_ = json.Unmarshal(raw, &s)
-		s = strings.TrimSpace(s)
+		s = strings.TrimSpace(textOf(raw))
 	}
 	switch s {
 	case "null":

@@ -200,3 +200,36 @@ func FuzzLanes(f *testing.F) {
 		}
 	})
 }
+
+// A question in the lane leaves nothing for the garbage collector.
+func TestAllocationsOfAQuestion(t *testing.T) {
+	srv := build(t, leancloud.DefaultConfig(), nil)
+	routes := srv.Handler.Lane()
+	var memory any
+	r := &fastlane.Request{
+		Fields: [][]byte{[]byte(appID), []byte(appKey), nil, nil, []byte("application/json"), nil},
+		Body:   []byte(list(100)), Conn: &memory, Date: []byte("x"),
+	}
+	out := make([]byte, 0, 4096)
+	var ok bool
+	n := testing.AllocsPerRun(1000, func() {
+		out, _, ok = routes.Answer(r, out[:0])
+	})
+	if !ok || !strings.HasPrefix(string(out), "HTTP/1.1 200 OK\r\n") {
+		t.Fatalf("%.100s", out)
+	}
+	if n > 2 { // the pool of scratch space is emptied now and then
+		t.Errorf("%v allocations for a question of 100 ids", n)
+	}
+	w, body := &discard{h: http.Header{}}, []byte(list(100))
+	q := srv.request(query, asClient(), nil)
+	q.ContentLength = int64(len(body))
+	reader := strings.NewReader(string(body))
+	q.Body = io.NopCloser(reader)
+	if n := testing.AllocsPerRun(1000, func() {
+		reader.Reset(string(body))
+		srv.Handler.ServeHTTP(w, q)
+	}); n > 12 {
+		t.Errorf("%v allocations behind net/http", n)
+	}
+}

@@ -12,10 +12,17 @@ import (
 type params map[string]json.RawMessage
 
 // text returns the parameter called name when it is a string, else "".
-func (p params) text(name string) (s string) {
-	if raw := p[name]; len(raw) > 0 && raw[0] == '"' {
-		_ = json.Unmarshal(raw, &s)
+func (p params) text(name string) string { return textOf(p[name]) }
+
+// textOf returns the string that raw holds, and "" for a value of another kind.
+func textOf(raw json.RawMessage) (s string) {
+	switch {
+	case len(raw) == 0 || raw[0] != '"':
+		return ""
+	case bytes.IndexByte(raw, '\\') < 0: // raw is valid, so there is nothing to decode
+		return string(raw[1 : len(raw)-1])
 	}
+	_ = json.Unmarshal(raw, &s)
 	return s
 }
 

@@ -108,3 +108,65 @@ func stringEnd(body []byte, i int) (end int, ascii bool) {
 		i++
 	}
 }
+
+// scanFlat reads the plain shape of a hook: an object of strings without escapes, integers and the three words, in valid UTF-8. It
+// calls field with every name and value in order. For anything else it returns false and encoding/json has the word.
+func scanFlat(body []byte, field func(name, value []byte)) bool {
+	i := skip(body, 0)
+	if i >= len(body) || body[i] != '{' {
+		return false
+	}
+	ascii := true
+	for i = skip(body, i+1); ; i = skip(body, i+1) {
+		if i >= len(body) || body[i] != '"' {
+			return false
+		}
+		end, plain := stringEnd(body, i+1)
+		if end < 0 {
+			return false
+		}
+		ascii = ascii && plain
+		name := body[i+1 : end]
+		if i = skip(body, end+1); i >= len(body) || body[i] != ':' {
+			return false
+		}
+		i = skip(body, i+1)
+		after, plain := scalarEnd(body, i)
+		if after < 0 {
+			return false
+		}
+		ascii = ascii && plain
+		field(name, body[i:after])
+		if i = skip(body, after); i >= len(body) {
+			return false
+		}
+		if body[i] == '}' {
+			return skip(body, i+1) == len(body) && (ascii || utf8.Valid(body))
+		}
+		if body[i] != ',' {
+			return false
+		}
+	}
+}
+
+// scalarEnd returns where the plain value that starts at i ends; -1 for any other.
+func scalarEnd(body []byte, i int) (after int, ascii bool) {
+	if i < len(body) && body[i] == '"' {
+		end, ascii := stringEnd(body, i+1)
+		if end < 0 {
+			return -1, ascii
+		}
+		return end + 1, ascii
+	}
+	after = i
+	for after < len(body) && (body[after] == '-' || body[after] >= '0' && body[after] <= '9' || body[after] >= 'a' && body[after] <= 'z') {
+		after++
+	}
+	switch word := body[i:after]; {
+	case string(word) == "true", string(word) == "false", string(word) == "null", string(word) == "0":
+		return after, true
+	case integer(word) && word[0] != '0' && (word[0] != '-' || word[1] != '0'):
+		return after, true
+	}
+	return -1, true
+}

@@ -40,6 +40,40 @@ func FuzzScan(f *testing.F) {
 	})
 }
 
+// FuzzScanFlat: what the hand-written reader of hooks accepts, encoding/json reads in the same way.
+func FuzzScanFlat(f *testing.F) {
+	seedBodies(f)
+	h := &Handler{cfg: DefaultConfig()}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		var fields hookFields
+		if !scanFlat(body, fields.set) {
+			return
+		}
+		p, fail := h.parse(body, false)
+		if fail != nil {
+			t.Fatalf("%q was scanned, but: %s", body, fail.text)
+		}
+		for name, got := range map[string][]byte{
+			"peerId": fields.peerID, "tag": fields.tag, "closeCode": fields.closeCode, "reconnect": fields.reconnect,
+		} {
+			if !bytes.Equal(got, p[name]) {
+				t.Fatalf("%q: %s is %q, and %q by encoding/json", body, name, got, p[name])
+			}
+		}
+	})
+}
+
+func TestPlainHooksAreScanned(t *testing.T) {
+	for _, s := range []string{
+		`{"peerId":"p","sourceIP":"10.1.2.3","tag":"default","reconnect":0}`,
+		`{ "peerId": "汤姆", "closeCode": 2, "closeMsg": "lost", "errorCode": -4107, "x": null }`, `{"peerId":"p"}`,
+	} {
+		if !scanFlat([]byte(s), new(hookFields).set) {
+			t.Errorf("%s is left to encoding/json", s)
+		}
+	}
+}
+
 // The plain shapes that SDKs send must be scanned, or the hot path is not hot.
 func TestPlainShapesAreScanned(t *testing.T) {
 	for _, s := range []string{
