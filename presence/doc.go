@@ -6,10 +6,15 @@
 //
 // # Rules
 //
-// A peer is [Online] while at least one of its sessions is live. Reports may come late, twice or swapped: a session
-// is ordered by (incarnation, time, offline before online), the greater wins, and the rest changes nothing; within
-// one named incarnation an offline is final. A session is live while its lease runs. Hooks that name neither a
-// session nor a time are summed up per slot, see [Slot].
+// A peer is [Online] while at least one of its sessions is live. Reports may come late, twice or swapped: a session is
+// ordered by (incarnation, time, offline before online at a tie), the greater wins, and within one named incarnation an
+// offline is final; any order, repetition and split of the same reports ends in the same state (decision 1). A session is
+// live while its lease runs, or while the node that holds it beats; an offline peer is forgotten after a week. Hooks
+// that name neither a session nor a time are summed up per [Slot] (decision 2).
+//
+// What follows from time alone is a conclusion, drawn by [State.Expire]; [Summary.At] and [PeekStatus] know it before the
+// sweep has come by. A newer report may overturn it. Since, Start and Device are for display: they may depend on the order of
+// arrival, the status never does.
 //
 // # Units and errors
 //

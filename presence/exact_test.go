@@ -143,7 +143,6 @@ func TestTaggedSlotIsExactInEveryOrder(t *testing.T) {
 type stay struct {
 	start, end presence.Millis
 	cause      presence.Cause
-	again      bool
 }
 
 // drawStays draws what one device does. A connection that died may be told as ended long after the next began.

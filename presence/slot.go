@@ -86,14 +86,6 @@ func (s *Slot) Count(now Millis) int {
 	return max(s.Open, 1)
 }
 
-// end returns when s ended, if it is not live.
-func (s *Slot) end() Millis {
-	if s.open() {
-		return s.Until
-	}
-	return s.At
-}
-
 // ending returns when and why s ended, if it is not live; r is the report just counted, or nil.
 func (s *Slot) ending(r *Report) ending {
 	switch {

@@ -80,6 +80,8 @@ func TestSlotSum(t *testing.T) {
 		{"the off of a given-up session proves another device", "+@0 +@100 -@1000 -@1001 +@2000 +@2001 -@9000", "1100111"},
 		{"each cause ends", "+@0 -logout@1 +@20 -lost@21 +@40 -kicked@41", "101010"},
 		{"replaced without a tag takes nobody offline", "+@0 -replaced@1 +@2 -@3", "1110"},
+		{"a logout does not pay for a dead connection", "+@0 +@30 -logout@40 +@50 -@640", "11110"},
+		{"any other end does", "+@0 +@30 -lost@40 +@50 -@640", "11111"},
 		{"the lease ends it", "+@0 -@604801 +@604802", "100"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
