@@ -34,6 +34,7 @@ type Config struct {
 	// Store is the address of a Redis that keeps the state for several nodes, instead of the data directory:
 	// redis://[user:password@]host[:6379][/db], rediss:// for TLS, several host:port with commas for a Cluster, or
 	// redis+sentinel://host[:26379],…/master. Unset, the only REDIS_URL_<name> of LeanEngine's environment is taken.
+	// A REDIS_URL_<name> may be written in place of the address.
 	Store Secret `config:",secret"`
 	// Profiling opens /debug/pprof/ on the operator listener.
 	Profiling bool

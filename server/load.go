@@ -41,6 +41,7 @@ func Load(src Sources) (cfg Config, warnings configload.Problems, err error) {
 	for _, f := range src.Flags {
 		l.Set(f.Key, f.Value, f.Name)
 	}
+	namedRedis(l, &cfg, src.Environ)
 	check(l, &cfg)
 	if fileApps > 0 {
 		warnOpenFile(l, src.File, cfg.Apps[:fileApps])
@@ -88,13 +89,15 @@ func leanEngine(l *configload.Loader, apps []App, environ []string) []App {
 	return apps
 }
 
+// leanRedisPrefix begins the variable of each Redis that LeanEngine has bound to the app.
+const leanRedisPrefix = "REDIS_URL_"
+
 // leanRedis takes the Redis that LeanEngine has bound to the app, when there is exactly one and nothing else is said.
 func leanRedis(l *configload.Loader, environ []string) {
-	const prefix = "REDIS_URL_"
 	found := map[string]string{}
 	for _, pair := range environ {
 		name, value, _ := strings.Cut(pair, "=")
-		if strings.HasPrefix(name, prefix) && value != "" {
+		if strings.HasPrefix(name, leanRedisPrefix) && value != "" {
 			found[name] = value
 		}
 	}
@@ -107,6 +110,19 @@ func leanRedis(l *configload.Loader, environ []string) {
 	}
 	for name, value := range found {
 		l.Set("store", value, name)
+	}
+}
+
+// namedRedis takes the Redis of the variable that the store names instead of an address, so that no password has to be
+// written on a command line.
+func namedRedis(l *configload.Loader, cfg *Config, environ []string) {
+	name := cfg.Store.Reveal()
+	if !strings.HasPrefix(name, leanRedisPrefix) {
+		return
+	}
+	cfg.Store = Secret(lookup(environ, name))
+	if cfg.Store == "" {
+		l.Problem("store", fmt.Sprintf("the variable %.60s is not set", name))
 	}
 }
 

@@ -48,10 +48,9 @@ type Server struct {
 	rtm      *rtm.Server
 	rates    *rates
 
-	phase   atomic.Int32
-	loops   sync.WaitGroup
-	endLoop context.CancelFunc
-	undo    []func(context.Context)
+	phase atomic.Int32
+	loops sync.WaitGroup
+	undo  []func(context.Context)
 }
 
 // The phases of a server's life.

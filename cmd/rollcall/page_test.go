@@ -42,7 +42,8 @@ does the same before it listens.
 
 LeanEngine's variables are understood: ` + "`LEANCLOUD_APP_ID`" + ` names an app (the one of that id in the file, else one more) and
 ` + "`LEANCLOUD_APP_KEY`, `LEANCLOUD_APP_MASTER_KEY`, `LEANCLOUD_APP_HOOK_KEY`, `LEANCLOUD_APP_ANDX_KEY`" + ` give its keys;
-` + "`LEANCLOUD_APP_PORT`" + ` is the port of ` + "`listen`" + `.
+` + "`LEANCLOUD_APP_PORT`" + ` is the port of ` + "`listen`" + `;
+` + "`REDIS_URL_<name>`" + ` is the address of a Redis: the only one is taken, of several name one (` + "`--store REDIS_URL_<name>`" + `).
 `
 )
 
