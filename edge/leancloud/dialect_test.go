@@ -8,6 +8,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -501,6 +503,32 @@ func TestStoreAwayIs503(t *testing.T) {
 	}
 	if got := srv.Handler.Stats().Unavailable; got != 5 {
 		t.Errorf("%d counted, want 5", got)
+	}
+}
+
+// A body that stops on the way is refused, and so is one that is cut off; nobody waits for ever.
+func TestBodiesThatDoNotCome(t *testing.T) {
+	cfg := leancloud.DefaultConfig()
+	cfg.BodyTimeout = 20 * time.Millisecond
+	for _, withLane := range []bool{false, true} {
+		srv := serveRaw(t, cfg, withLane)
+		text := post(query, "Host: a\r\nContent-Type: text/plain\r\n", strings.Repeat(" ", 100))
+		c, err := net.Dial("tcp", srv.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if _, err := io.WriteString(c, text[:len(text)-1]); err != nil {
+			t.Fatal(err)
+		}
+		if !withLane { // the lane's own patience comes on top, see the tests of fastlane
+			if got, _ := io.ReadAll(c); !strings.HasPrefix(string(got), "HTTP/1.1 408 ") || !strings.Contains(string(got), "Connection: close") {
+				t.Errorf("got %q", got)
+			}
+		}
+		if got := srv.talk(t, text[:len(text)-1], 0); !strings.HasPrefix(got, "HTTP/1.1 400 ") {
+			t.Errorf("lane %v: got %q", withLane, got)
+		}
 	}
 }
 

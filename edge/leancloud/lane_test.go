@@ -218,7 +218,7 @@ func TestAllocationsOfAQuestion(t *testing.T) {
 	if !ok || !strings.HasPrefix(string(out), "HTTP/1.1 200 OK\r\n") {
 		t.Fatalf("%.100s", out)
 	}
-	if n > 2 { // the pool of scratch space is emptied now and then
+	if n > 6 { // none as a rule; under the race detector the pool of scratch space drops one in four
 		t.Errorf("%v allocations for a question of 100 ids", n)
 	}
 	w, body := &discard{h: http.Header{}}, []byte(list(100))
@@ -229,7 +229,7 @@ func TestAllocationsOfAQuestion(t *testing.T) {
 	if n := testing.AllocsPerRun(1000, func() {
 		reader.Reset(string(body))
 		srv.Handler.ServeHTTP(w, q)
-	}); n > 12 {
+	}); n > 18 {
 		t.Errorf("%v allocations behind net/http", n)
 	}
 }
