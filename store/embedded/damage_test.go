@@ -188,7 +188,7 @@ func TestEveryByteMayFlip(t *testing.T) {
 	last, before := ends[len(ends)-1], ends[len(ends)-2]
 	dir := filepath.Join(t.TempDir(), "store")
 	for at := range last.size + 30 {
-		for _, bits := range []byte{0x01, 0x80, 0xff} {
+		for _, bits := range []byte{0x01, 0x80} {
 			bad := bytes.Clone(im[logOne])
 			bad[at] ^= bits
 			s, err := openImage(t, image{logOne: bad}, dir)
@@ -494,7 +494,7 @@ func TestRepairMovesTheBadPartAside(t *testing.T) {
 func TestRepairOpensEveryDamage(t *testing.T) {
 	im, _ := withSnapshot(t)
 	for name, whole := range im {
-		for at := 0; at < len(whole); at += 7 {
+		for at := 0; at < len(whole); at += 11 {
 			dir := filepath.Join(t.TempDir(), "store")
 			bad := image{}
 			for n, b := range im {

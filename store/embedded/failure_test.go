@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -197,7 +198,7 @@ func TestAProcessMayDieAtEveryCall(t *testing.T) {
 	for _, half := range []bool{false, true} {
 		t.Run(fmt.Sprintf("the last call took effect: %t", half), func(t *testing.T) {
 			for at := 1; at <= n+5; at++ {
-				fs := &faultFS{noSync: true, at: at, err: syscall.EIO, onward: true, half: half}
+				fs := &faultFS{noSync: true, at: at, err: syscall.EIO, onward: true, half: half, dies: true}
 				dies(t, fs, at)
 			}
 		})
@@ -207,7 +208,7 @@ func TestAProcessMayDieAtEveryCall(t *testing.T) {
 func dies(t *testing.T, fs *faultFS, at int) {
 	t.Helper()
 	cfg := quiet(t)
-	cfg.FS, cfg.Retry = &dyingFS{fs}, time.Hour
+	cfg.FS, cfg.Retry = fs, time.Hour
 	w := newWitness(t, nil)
 	s, err := embedded.Open(cfg, start)
 	if err == nil {
@@ -227,26 +228,6 @@ func dies(t *testing.T, fs *faultFS, at int) {
 	w.store.Close()
 }
 
-// A dyingFS lets only the first failing call take effect.
-type dyingFS struct{ *faultFS }
-
-func (d *dyingFS) Create(name string) (embedded.File, error) {
-	d.settle()
-	return d.faultFS.Create(name)
-}
-
-func (d *dyingFS) Rename(from, to string) error { d.settle(); return d.faultFS.Rename(from, to) }
-func (d *dyingFS) Remove(name string) error     { d.settle(); return d.faultFS.Remove(name) }
-
-// settle ends the time in which failing calls take effect.
-func (d *dyingFS) settle() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.at != 0 && d.calls >= d.at {
-		d.half = false
-	}
-}
-
 func TestAFailedSyncIsNeverTriedAgainOnTheSameFile(t *testing.T) {
 	cfg := quiet(t)
 	fs := &syncFS{}
@@ -256,7 +237,7 @@ func TestAFailedSyncIsNeverTriedAgainOnTheSameFile(t *testing.T) {
 	if err := w.report(presence.KindOnline, "tom"); err != nil {
 		t.Fatal(err)
 	}
-	fs.broken = filepath.Join(cfg.Path, "log-0000000001.seg")
+	fs.fail(logOne)
 	if err := w.report(presence.KindOnline, "ann"); !errors.Is(err, presence.ErrUnavailable) {
 		t.Fatalf("a report whose sync fails: %v, want ErrUnavailable", err)
 	}
@@ -265,44 +246,83 @@ func TestAFailedSyncIsNeverTriedAgainOnTheSameFile(t *testing.T) {
 	}
 	w.untilAccepted("after the sync failed")
 	w.check("after the sync failed")
-	if fs.syncs != 1 {
-		t.Errorf("the segment was synced %d times after it had failed, want 1 in all", fs.syncs)
+	if n := fs.failed(); n != 1 {
+		t.Errorf("the segment was synced %d times from its failure on, want once", n)
 	}
 	if st := s.Stats(); st.Snapshots != 1 || st.Segment != 2 || st.ReadOnly != "" {
 		t.Errorf("stats are %+v, want a snapshot, segment 2 and no failure", st)
 	}
 }
 
-// syncFS fails every sync of one file, by its first name or the one it was given.
+// syncFS fails every sync of the file that has a name when it is told to.
 type syncFS struct {
 	embedded.OS
-	broken string
+	mu     sync.Mutex
+	names  map[*syncFile]string
+	broken *syncFile
 	syncs  int
+}
+
+func (f *syncFS) fail(name string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for file, n := range f.names {
+		if filepath.Base(n) == name {
+			f.broken = file
+		}
+	}
+}
+
+func (f *syncFS) failed() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.syncs
+}
+
+func (f *syncFS) file(name string, file embedded.File, err error) (embedded.File, error) {
+	if err != nil {
+		return nil, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.names == nil {
+		f.names = map[*syncFile]string{}
+	}
+	sf := &syncFile{file, f}
+	f.names[sf] = name
+	return sf, nil
 }
 
 func (f *syncFS) Open(name string) (embedded.File, error) {
 	file, err := f.OS.Open(name)
-	return &syncFile{file, f, name}, err
+	return f.file(name, file, err)
 }
 
 func (f *syncFS) Create(name string) (embedded.File, error) {
 	file, err := f.OS.Create(name)
-	return &syncFile{file, f, name}, err
+	return f.file(name, file, err)
+}
+
+func (f *syncFS) Rename(from, to string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for file, n := range f.names {
+		if n == from {
+			f.names[file] = to
+		}
+	}
+	return f.OS.Rename(from, to)
 }
 
 type syncFile struct {
 	embedded.File
-	fs   *syncFS
-	name string
+	fs *syncFS
 }
 
 func (f *syncFile) Sync() error {
-	if f.fs.broken != "" && filepath.Base(f.name) == "spare.seg" && f.fs.syncs == 0 {
-		f.fs.syncs++
-		f.name = f.fs.broken
-		return syscall.EIO
-	}
-	if f.name == f.fs.broken && f.name != "" {
+	f.fs.mu.Lock()
+	defer f.fs.mu.Unlock()
+	if f.fs.broken == f {
 		f.fs.syncs++
 		return syscall.EIO
 	}
@@ -318,8 +338,12 @@ func TestLeasesGoOnWhileTheDiskFails(t *testing.T) {
 	if err := w.report(presence.KindOnline, "tom"); err != nil {
 		t.Fatal(err)
 	}
-	heard := 0
-	defer s.Listen(func(keys []presence.Key) { heard += len(keys) })()
+	heard := make(chan presence.Key, 10)
+	defer s.Listen(func(keys []presence.Key) {
+		for _, k := range keys {
+			heard <- k
+		}
+	})()
 	fs.mu.Lock()
 	fs.at, fs.onward, fs.err = fs.calls+1, true, syscall.ENOSPC
 	fs.mu.Unlock()
@@ -338,8 +362,8 @@ func TestLeasesGoOnWhileTheDiskFails(t *testing.T) {
 	if got := status(t, s, later, "tom"); got != presence.Offline {
 		t.Errorf("tom is %v, want offline", got)
 	}
-	if heard != 1 {
-		t.Errorf("%d signals were heard, want 1", heard)
+	if k := <-heard; k.Peer != "tom" {
+		t.Errorf("a signal about %s was heard, want tom", k.Peer)
 	}
 	fs.heal()
 }

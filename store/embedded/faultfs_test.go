@@ -22,21 +22,28 @@ type faultFS struct {
 	err    error
 	// half lets a failing write write half of its bytes, and any other failing call take effect.
 	half bool
+	dies bool   // only the first failing call takes effect
 	hit  string // what failed first
 }
 
-// step counts a call and says whether it fails.
-func (f *faultFS) step(what string) bool {
+// step counts a call and says whether it fails, and whether it takes effect all the same.
+func (f *faultFS) step(what string) (fails, half bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.calls++
 	if f.at == 0 || f.calls != f.at && !(f.onward && f.calls > f.at) {
-		return false
+		return false, false
 	}
 	if f.hit == "" {
 		f.hit = what
 	}
-	return true
+	return true, f.half && !(f.dies && f.calls > f.at)
+}
+
+// fails is step for calls that have no effect to speak of.
+func (f *faultFS) fails(what string) bool {
+	fails, _ := f.step(what)
+	return fails
 }
 
 func (f *faultFS) heal() {
@@ -53,10 +60,11 @@ func (f *faultFS) struck() string {
 
 // do runs a call that may fail.
 func (f *faultFS) do(what string, call func() error) error {
-	if !f.step(what) {
+	fails, half := f.step(what)
+	switch {
+	case !fails:
 		return call()
-	}
-	if f.half {
+	case half:
 		return errors.Join(f.err, call())
 	}
 	return f.err
@@ -67,28 +75,28 @@ func (f *faultFS) MkdirAll(dir string) error {
 }
 
 func (f *faultFS) Lock(name string) (io.Closer, error) {
-	if f.step("lock") {
+	if f.fails("lock") {
 		return nil, f.err
 	}
 	return f.OS.Lock(name)
 }
 
 func (f *faultFS) List(dir string) ([]string, error) {
-	if f.step("list") {
+	if f.fails("list") {
 		return nil, f.err
 	}
 	return f.OS.List(dir)
 }
 
 func (f *faultFS) Create(name string) (embedded.File, error) {
-	if f.step("create") {
+	if f.fails("create") {
 		return nil, f.err
 	}
 	return f.file(f.OS.Create(name))
 }
 
 func (f *faultFS) Open(name string) (embedded.File, error) {
-	if f.step("open") {
+	if f.fails("open") {
 		return nil, f.err
 	}
 	return f.file(f.OS.Open(name))
@@ -124,17 +132,18 @@ type faultFile struct {
 }
 
 func (f *faultFile) ReadAt(b []byte, off int64) (int, error) {
-	if f.fs.step("read") {
+	if f.fs.fails("read") {
 		return 0, f.fs.err
 	}
 	return f.File.ReadAt(b, off)
 }
 
 func (f *faultFile) WriteAt(b []byte, off int64) (int, error) {
-	if !f.fs.step("write") {
+	fails, half := f.fs.step("write")
+	switch {
+	case !fails:
 		return f.File.WriteAt(b, off)
-	}
-	if f.fs.half {
+	case half:
 		n, _ := f.File.WriteAt(b[:len(b)/2], off)
 		return n, f.fs.err
 	}
@@ -159,14 +168,14 @@ func (f *faultFile) Truncate(size int64) error {
 }
 
 func (f *faultFile) Size() (int64, error) {
-	if f.fs.step("stat") {
+	if f.fs.fails("stat") {
 		return 0, f.fs.err
 	}
 	return f.File.Size()
 }
 
 func (f *faultFile) Close() error {
-	f.fs.step("close")
+	f.fs.fails("close")
 	return f.File.Close()
 }
 
