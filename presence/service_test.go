@@ -224,13 +224,13 @@ func TestWhy(t *testing.T) {
 			"hooks",
 			[]presence.Report{hook(t, "+@0", 0), hook(t, "+@1", 0)},
 			t0 + 3_601_000,
-			"online because by the sum of hooks without a tag from leancloud one session is open; the last hook came 1 h 0 min ago and the lease runs 6 d 23 h more",
+			"online because by hooks without a tag from leancloud one session is open; the last hook came 1 h 0 min ago and the lease runs 6 d 23 h more",
 		},
 		{
 			"hooks with a tag",
 			[]presence.Report{hook(t, "+phone@0", 0), hook(t, "+phone@1", 0)},
 			t0 + 2000,
-			`online because by the sum of hooks with tag "phone" from leancloud 2 sessions are open; the last hook came 1 s ago and the lease runs 6 d 23 h more`,
+			`online because by hooks with tag "phone" from leancloud 2 sessions are open; the last hook came 1 s ago and the lease runs 6 d 23 h more`,
 		},
 		{
 			"a logout",

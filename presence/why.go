@@ -112,7 +112,7 @@ func (s *Slot) reason(leases, now Millis) string {
 	if n := s.Count(leases); n > 1 {
 		what = fmt.Sprintf("%d sessions are open", n)
 	}
-	return fmt.Sprintf("by the sum of %s from %s %s; the last hook came %s ago and the lease runs %s more",
+	return fmt.Sprintf("by %s from %s %s; the last hook came %s ago and the lease runs %s more",
 		whose, s.Source, what, spell(now.Sub(s.At)), spell(s.Until.Sub(leases)))
 }
 
