@@ -59,6 +59,7 @@ func (c *Client) present(ctx context.Context, p *Presence, b *backoff) error {
 	// When ctx ends the logout goes out before the socket does.
 	stop := context.AfterFunc(ctx, func() {
 		_ = ws.write([]byte(`{"op":"absent","id":3}`))
+		ws.leaving.Store(true)
 		_ = ws.conn.SetReadDeadline(time.Now().Add(2 * time.Second))
 	})
 	defer stop()

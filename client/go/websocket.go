@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"net/url"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -23,6 +24,8 @@ type websocket struct {
 	conn net.Conn
 	r    *bufio.Reader
 	mu   sync.Mutex // one frame at a time
+
+	leaving atomic.Bool // the server has little time left to answer
 }
 
 const (
@@ -153,6 +156,9 @@ func (ws *websocket) read() ([]byte, error) {
 
 func (ws *websocket) next(have int) (fin bool, op byte, payload []byte, err error) {
 	var head [8]byte
+	if !ws.leaving.Load() {
+		_ = ws.conn.SetReadDeadline(time.Now().Add(silence)) // the server pings every 15 s
+	}
 	if _, err = io.ReadFull(ws.r, head[:2]); err != nil {
 		return false, 0, nil, err
 	}

@@ -1,0 +1,354 @@
+package conformance_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"rollcall/server"
+)
+
+const (
+	appID     = "conformance"
+	appKey    = "app-key-of-conformance"
+	masterKey = "master-key-of-conformance"
+	wrongKey  = "no-key-of-conformance"
+
+	patience = 30 * time.Second // far beyond any wait of a client; only a broken one meets it
+)
+
+type step struct {
+	Say    json.RawMessage
+	Hear   map[string]any
+	Server string
+	Peer   string
+	State  string
+}
+
+type playCase struct {
+	Name  string
+	Key   string
+	Steps []step
+}
+
+func TestClients(t *testing.T) {
+	var cases []playCase
+	b, err := os.ReadFile("cases.json")
+	if err == nil {
+		err = json.Unmarshal(b, &cases)
+	}
+	if err != nil || len(cases) == 0 {
+		t.Fatal(err, len(cases))
+	}
+	goDriver := filepath.Join(t.TempDir(), "driver")
+	if out, err := exec.Command("go", "build", "-o", goDriver, "./driver").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	for name, argv := range map[string][]string{"go": {goDriver}, "js": {"node", "../js/driver.mjs"}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for _, c := range cases {
+				t.Run(c.Name, func(t *testing.T) { play(t, c, argv) })
+			}
+		})
+	}
+}
+
+func play(t *testing.T, c playCase, argv []string) {
+	s := open(t)
+	d := drive(t, argv, s.proxy.url(), c.Key)
+	for i, st := range c.Steps {
+		switch {
+		case st.Say != nil:
+			d.say(st.Say)
+		case st.Hear != nil:
+			if got := d.hear(); !reflect.DeepEqual(got, st.Hear) {
+				t.Fatalf("step %d: heard %v, want %v", i, got, st.Hear)
+			}
+		default:
+			s.do(t, st)
+		}
+	}
+	d.quit()
+}
+
+// A stage is a server behind a proxy.
+type stage struct {
+	proxy *proxy
+	srv   *server.Server
+	count int
+	watch *bufio.Scanner
+}
+
+func open(t *testing.T) *stage {
+	t.Helper()
+	s := &stage{proxy: newProxy(t)}
+	s.start(t)
+	t.Cleanup(func() { s.srv.Stop(context.Background()) })
+	return s
+}
+
+func (s *stage) start(t *testing.T) {
+	t.Helper()
+	cfg := server.DefaultConfig()
+	cfg.Listen, cfg.Admin, cfg.Data = "127.0.0.1:0", "127.0.0.1:0", ""
+	cfg.Apps = []server.App{{ID: appID, AppKey: appKey, MasterKey: masterKey}}
+	srv, err := server.New(cfg, slog.New(slog.NewTextHandler(io.Discard, nil)), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := srv.Start(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	s.srv = srv
+	s.proxy.to(srv.Listen())
+}
+
+func (s *stage) do(t *testing.T, st step) {
+	t.Helper()
+	switch st.Server {
+	case "report":
+		s.count++
+		event := map[string]any{"peer": st.Peer, "state": st.State, "session": "1", "why": "logout", "time": time.Now().UnixMilli() + int64(s.count)}
+		b, _ := json.Marshal(map[string]any{"events": []any{event}})
+		_ = s.call(t, "POST", "/v1/events", string(b)).Body.Close()
+	case "cut":
+		s.proxy.cut()
+	case "heal":
+		s.proxy.heal()
+	case "restart":
+		s.srv.Stop(context.Background())
+		s.start(t)
+	case "wait": // until the clock has moved, which versions are made of
+		for start := time.Now().UnixMilli(); time.Now().UnixMilli() < start+20; {
+			time.Sleep(time.Millisecond)
+		}
+	case "watch":
+		res := s.call(t, "GET", "/v1/watch?peer=flag&peer="+st.Peer, "")
+		t.Cleanup(func() { _ = res.Body.Close() })
+		s.watch = bufio.NewScanner(res.Body)
+		s.told(t, "snapshot", st.Peer)
+	case "told": // nothing but a flag that is raised now
+		s.do(t, step{Server: "report", Peer: "flag", State: "online"})
+		if got := s.told(t, "change", "flag"); strings.Contains(got, strings.Split(st.Peer, "=")[0]) {
+			t.Fatalf("the watcher was told %s", got)
+		}
+	default:
+		t.Fatalf("there is no step %q", st.Server)
+	}
+}
+
+// told returns the data of the watcher's next event, which must be called name and speak of peer.
+func (s *stage) told(t *testing.T, name, peer string) string {
+	t.Helper()
+	event := ""
+	for s.watch.Scan() {
+		line := s.watch.Text()
+		if v, ok := strings.CutPrefix(line, "event: "); ok {
+			event = v
+		}
+		if data, ok := strings.CutPrefix(line, "data: "); ok && event != "mark" {
+			if event != name || !strings.Contains(data, `"`+peer+`"`) {
+				t.Fatalf("the watcher was told %s %s, want a %s about %s", event, data, name, peer)
+			}
+			return data
+		}
+	}
+	t.Fatal("the watcher's stream ended")
+	return ""
+}
+
+func (s *stage) call(t *testing.T, method, path, body string) *http.Response {
+	t.Helper()
+	r, err := http.NewRequest(method, "http://"+s.srv.Listen()+path, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("X-LC-Id", appID)
+	r.Header.Set("Authorization", "Bearer "+masterKey)
+	r.Header.Set("Content-Type", "application/json")
+	res, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if res.StatusCode != 200 {
+		b, _ := io.ReadAll(res.Body)
+		t.Fatalf("%s: %d %s", path, res.StatusCode, b)
+	}
+	return res
+}
+
+// A driven is a client library at work.
+type driven struct {
+	testing.TB
+	cmd   *exec.Cmd
+	in    io.WriteCloser
+	lines chan map[string]any
+}
+
+func drive(t *testing.T, argv []string, url, key string) *driven {
+	t.Helper()
+	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd.Env = append(os.Environ(), "ROLLCALL_URL="+url, "ROLLCALL_APP="+appID)
+	switch key {
+	case "":
+		cmd.Env = append(cmd.Env, "ROLLCALL_KEY="+appKey)
+	case "wrong":
+		cmd.Env = append(cmd.Env, "ROLLCALL_KEY="+wrongKey)
+	case "master":
+		cmd.Env = append(cmd.Env, "ROLLCALL_MASTER_KEY="+masterKey)
+	default:
+		t.Fatalf("there is no key %q", key)
+	}
+	cmd.Stderr = os.Stderr
+	d := &driven{TB: t, cmd: cmd, lines: make(chan map[string]any, 100)}
+	var err error
+	if d.in, err = cmd.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		defer close(d.lines)
+		for scan := bufio.NewScanner(out); scan.Scan(); {
+			var v map[string]any
+			if err := json.Unmarshal(scan.Bytes(), &v); err != nil {
+				v = map[string]any{"not JSON": scan.Text()}
+			}
+			d.lines <- v
+		}
+	}()
+	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	return d
+}
+
+func (d *driven) say(line json.RawMessage) {
+	d.Helper()
+	if _, err := fmt.Fprintf(d.in, "%s\n", strings.ReplaceAll(string(line), "\n", " ")); err != nil {
+		d.Fatal(err)
+	}
+}
+
+func (d *driven) hear() map[string]any {
+	d.Helper()
+	select {
+	case v, ok := <-d.lines:
+		if !ok {
+			d.Fatal("the driver ended")
+		}
+		return v
+	case <-time.After(patience):
+		d.Fatal("the driver says nothing")
+	}
+	return nil
+}
+
+// quit ends the driver; it must have had nothing more to say.
+func (d *driven) quit() {
+	d.Helper()
+	_ = d.in.Close()
+	for v := range d.lines {
+		if v["ended"] == nil && v["present"] == nil {
+			d.Errorf("the driver also said %v", v)
+		}
+	}
+}
+
+// A proxy stands between the clients and the server.
+type proxy struct {
+	net  net.Listener
+	mu   sync.Mutex
+	dest string
+	down bool
+	all  map[net.Conn]struct{}
+}
+
+func newProxy(t *testing.T) *proxy {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &proxy{net: l, all: map[net.Conn]struct{}{}}
+	t.Cleanup(func() { _ = l.Close(); p.cut() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go p.serve(c)
+		}
+	}()
+	return p
+}
+
+func (p *proxy) url() string { return "http://" + p.net.Addr().String() }
+
+func (p *proxy) to(dest string) {
+	p.mu.Lock()
+	p.dest = dest
+	p.mu.Unlock()
+}
+
+func (p *proxy) serve(c net.Conn) {
+	p.mu.Lock()
+	dest, down := p.dest, p.down
+	p.mu.Unlock()
+	defer func() { _ = c.Close() }()
+	if down {
+		return
+	}
+	up, err := net.Dial("tcp", dest)
+	if err != nil {
+		return
+	}
+	defer func() { _ = up.Close() }()
+	p.mu.Lock()
+	if p.down {
+		p.mu.Unlock()
+		return
+	}
+	p.all[c], p.all[up] = struct{}{}, struct{}{}
+	p.mu.Unlock()
+	go func() { _, _ = io.Copy(up, c); _ = up.Close(); _ = c.Close() }()
+	_, _ = io.Copy(c, up)
+	p.mu.Lock()
+	delete(p.all, c)
+	delete(p.all, up)
+	p.mu.Unlock()
+}
+
+// cut breaks every connection and lets none through until heal.
+func (p *proxy) cut() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.down = true
+	for c := range p.all {
+		_ = c.Close()
+	}
+}
+
+func (p *proxy) heal() {
+	p.mu.Lock()
+	p.down = false
+	p.mu.Unlock()
+}
