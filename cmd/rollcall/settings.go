@@ -1,7 +1,9 @@
 package main
 
 import (
+	"maps"
 	"reflect"
+	"slices"
 	"strings"
 
 	"rollcall/server"
@@ -13,7 +15,7 @@ type settings struct {
 
 	Listen    *string `key:"listen" placeholder:"ADDR" help:"Where apps and IM servers reach it; default :3000 (ROLLCALL_LISTEN)."`
 	Admin     *string `key:"admin" placeholder:"ADDR" help:"Where operators reach health, metrics and status, without a key; default 127.0.0.1:3001 (ROLLCALL_ADMIN)."`
-	Data      *string `key:"data" placeholder:"DIR" help:"Directory of keys and state; default ./rollcall-data; '' keeps all in memory (ROLLCALL_DATA)."`
+	Data      *string `key:"data" placeholder:"DIR" help:"Directory of keys and state; default ./rollcall-data; empty keeps all in memory (ROLLCALL_DATA)."`
 	Store     *string `key:"store" placeholder:"URL" help:"Redis that keeps the state for several nodes, such as redis://host:6379; default none (ROLLCALL_STORE)."`
 	Sync      *string `key:"embedded.sync" placeholder:"always|interval" help:"When a report is acknowledged: synced to disk, or written and synced soon; default always (ROLLCALL_EMBEDDED_SYNC)."`
 	Policy    *string `key:"leancloud.policy" placeholder:"sum|last" help:"How LeanCloud's hooks are read: by their sum, or the last one wins; default sum (ROLLCALL_LEANCLOUD_POLICY)."`
@@ -30,8 +32,8 @@ func (s *settings) sources(environ []string) server.Sources {
 	if src.File == "" {
 		src.File = variable(environ, "ROLLCALL_CONFIG")
 	}
-	for key, value := range s.Set {
-		src.Flags = append(src.Flags, server.Flag{Key: key, Value: value, Name: "--set"})
+	for _, key := range slices.Sorted(maps.Keys(s.Set)) {
+		src.Flags = append(src.Flags, server.Flag{Key: key, Value: s.Set[key], Name: "--set"})
 	}
 	v := reflect.ValueOf(s).Elem()
 	for i := range v.NumField() {

@@ -1,0 +1,99 @@
+package server
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// quiet returns a server on free ports, in memory.
+func quiet(t *testing.T) *Server {
+	t.Helper()
+	cfg := DefaultConfig()
+	cfg.Listen, cfg.Admin, cfg.Data = "127.0.0.1:0", "127.0.0.1:0", ""
+	s, err := New(cfg, slog.New(slog.DiscardHandler), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Stop(context.Background()) })
+	return s
+}
+
+func get(t *testing.T, address, path string) (int, http.Header, string) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+address+path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Close = true
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, resp.Header, string(b)
+}
+
+func TestBeforeTheStoreIsOpenEverybodyHearsStarting(t *testing.T) {
+	s := quiet(t)
+	s.app.serve()
+	s.operator.serve()
+	s.onStop(func(ctx context.Context) { s.operator.stop(ctx) })
+	s.operator.mount(s.health())
+	status, h, body := get(t, s.Listen(), "/1.1/functions/getOnOffStatus")
+	if status != http.StatusServiceUnavailable || body != `{"code":503,"error":"starting"}`+"\n" || h.Get("Retry-After") == "" || h.Get("Access-Control-Allow-Origin") != "*" {
+		t.Errorf("apps: %d %s %v", status, body, h)
+	}
+	if status, _, body := get(t, s.Admin(), "/livez"); status != http.StatusOK {
+		t.Errorf("/livez: %d %s", status, body)
+	}
+	if status, _, body := get(t, s.Admin(), "/readyz"); status != http.StatusServiceUnavailable || !strings.Contains(body, "starting") {
+		t.Errorf("/readyz: %d %s", status, body)
+	}
+}
+
+func TestAStoreInTroubleIsNotReady(t *testing.T) {
+	s := quiet(t)
+	if err := s.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s.store.trouble = func() string { return "the disk is full" }
+	if status, _, body := get(t, s.Admin(), "/readyz"); status != http.StatusServiceUnavailable || !strings.Contains(body, "the disk is full") {
+		t.Errorf("/readyz: %d %s", status, body)
+	}
+	if status, _, body := get(t, s.Admin(), "/livez"); status != http.StatusOK {
+		t.Errorf("/livez: %d %s", status, body)
+	}
+	if _, _, body := get(t, s.Admin(), "/metrics"); !strings.Contains(body, "rollcall_store_trouble 1") {
+		t.Error("the metrics do not tell")
+	}
+	if _, _, body := get(t, s.Admin(), "/status"); !strings.Contains(body, `"trouble": "the disk is full"`) {
+		t.Errorf("the status does not tell: %s", body)
+	}
+}
+
+func TestHTTPsOwnLogIsSorted(t *testing.T) {
+	var out strings.Builder
+	l := newHTTPLog(slog.New(slog.NewTextHandler(&out, nil)))
+	l.Print("http: panic serving 127.0.0.1:1: boom")
+	l.Print("http: Accept error: too many open files; retrying in 5ms")
+	l.Print("http: Accept error: too many open files; retrying in 10ms")
+	l.Print("http: TLS handshake error") // for those who look closely
+	want := []string{"a request made the program panic", "connections cannot be accepted"}
+	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+	if len(lines) != len(want) {
+		t.Fatalf("got %d lines, want %d:\n%s", len(lines), len(want), out.String())
+	}
+	for i, w := range want {
+		if !strings.Contains(lines[i], w) {
+			t.Errorf("line %d: got %s, want %q", i, lines[i], w)
+		}
+	}
+}
