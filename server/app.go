@@ -49,7 +49,8 @@ func (s *Server) mountApp() (*doors, error) {
 // openLane has the plain questions and hooks of the dialect answered before net/http sees them.
 func (s *Server) openLane() {
 	routes := s.dialect.Lane()
-	routes.Answered = func(took time.Duration) { s.metrics.answered("leancloud", took) }
+	latency := s.metrics.latency.WithLabelValues("leancloud")
+	routes.Answered = func(took time.Duration) { latency.Observe(took.Seconds()) }
 	s.app.net.Open(routes)
 }
 

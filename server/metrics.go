@@ -27,6 +27,7 @@ var (
 	descQueries = prometheus.NewDesc("rollcall_queries_total", "Presence queries answered.", nil, nil)
 	descIDs     = prometheus.NewDesc("rollcall_query_ids_total", "Peer ids asked for in presence queries.", nil, nil)
 	descDialect = prometheus.NewDesc("rollcall_leancloud_total", "What the LeanCloud dialect has answered, by its own names.", []string{"count"}, nil)
+	descLane    = prometheus.NewDesc("rollcall_lane_total", "Requests answered in the fast lane of the app listener, and connections handed over to net/http.", []string{"what"}, nil)
 	descPeers   = prometheus.NewDesc("rollcall_peers", "Peers of an app: online now, known, and seen online today.", []string{"app", "state"}, nil)
 	descStore   = prometheus.NewDesc("rollcall_store", "Counts of the store, by its own names.", []string{"count"}, nil)
 	descTrouble = prometheus.NewDesc("rollcall_store_trouble", "1 while the store cannot keep reports, else 0.", nil, nil)
@@ -74,7 +75,7 @@ func (m *metrics) swept(err error) {
 // Describe names what Collect gives.
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		descReports, descChanges, descExpired, descQueries, descIDs, descDialect, descPeers, descStore, descTrouble, descUp, descDropped, descBuild,
+		descReports, descChanges, descExpired, descQueries, descIDs, descDialect, descLane, descPeers, descStore, descTrouble, descUp, descDropped, descBuild,
 		descSize, descWatch, descClosed, descNotLet,
 	} {
 		ch <- d
@@ -105,6 +106,9 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	for name, n := range s.roomCounts()["leancloud"] {
 		count(descDialect, n, name)
 	}
+	answered, handed := s.app.net.Stats()
+	count(descLane, answered, "answered")
+	count(descLane, handed, "handed over")
 	m.peers(gauge)
 	m.watch(count, gauge)
 	for name, n := range s.store.counts() {
