@@ -3,6 +3,7 @@ package redistest
 import (
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -140,4 +141,18 @@ func infoField(text, field string) string {
 		}
 	}
 	return ""
+}
+
+// CPU returns how much processor time the server has used.
+func (s *Server) CPU(t testing.TB) time.Duration {
+	t.Helper()
+	var sum time.Duration
+	for _, f := range []string{"used_cpu_user", "used_cpu_sys"} {
+		v, err := strconv.ParseFloat(s.Info(t, "cpu", f), 64)
+		if err != nil {
+			t.Fatalf("read %s: %v", f, err)
+		}
+		sum += time.Duration(v * float64(time.Second))
+	}
+	return sum
 }

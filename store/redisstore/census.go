@@ -244,12 +244,13 @@ type AuditReport struct {
 func (s *Store) Audit(ctx context.Context, now presence.Millis) (AuditReport, error) {
 	var r AuditReport
 	var batch []presence.Key
+	var wrong []bool // the summary says otherwise than the state
 	var failed error
 	flush := func() {
 		if len(batch) > 0 && failed == nil {
-			failed = s.mend(ctx, batch, now, &r)
+			failed = s.mend(ctx, batch, wrong, now, &r)
 		}
-		batch = batch[:0]
+		batch, wrong = batch[:0], wrong[:0]
 	}
 	err := s.walk(ctx, func(key presence.Key, state []byte, summary string) {
 		r.Peers++
@@ -268,6 +269,7 @@ func (s *Store) Audit(ctx context.Context, now presence.Millis) (AuditReport, er
 			s.stats.foreign.Add(1)
 		}
 		batch = append(batch, key)
+		wrong = append(wrong, presence.Rev(state) != 0 && (word == presence.Online) != (summary == "1"))
 		if len(batch) == 256 {
 			flush()
 		}
@@ -285,7 +287,7 @@ func (s *Store) Audit(ctx context.Context, now presence.Millis) (AuditReport, er
 
 // mend writes the index entries that are missing for the peers, adopts those that have no state, and restores
 // summaries that say otherwise than the state.
-func (s *Store) mend(ctx context.Context, keys []presence.Key, now presence.Millis, r *AuditReport) error {
+func (s *Store) mend(ctx context.Context, keys []presence.Key, wrong []bool, now presence.Millis, r *AuditReport) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	var entries []entry
@@ -299,7 +301,7 @@ func (s *Store) mend(ctx context.Context, keys []presence.Key, now presence.Mill
 				members = append(members, s.keys.member(keys[i]))
 			}
 		}
-		if adopt {
+		if adopt || wrong[i] && !st.Forgotten() {
 			return presence.Shown
 		}
 		return presence.Same

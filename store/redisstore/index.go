@@ -20,6 +20,9 @@ func (s *Store) Due(ctx context.Context, now presence.Millis, limit int) ([]pres
 	if s.closed() {
 		return nil, errClosed
 	}
+	if s.outage.open.Load() {
+		return nil, errAway
+	}
 	ctx, cancel := s.deadline(ctx)
 	defer cancel()
 	indexes := make([]string, buckets)

@@ -25,10 +25,12 @@ const (
 // believe what it holds of that primary.
 type link struct {
 	number uint8
-	addr   string // of a Cluster's primary; empty when there is only one
+	addr   string      // of a Cluster's primary; empty when there is only one
+	up     atomic.Bool // said so; only the loss of what was up is news
 
 	slot    atomic.Uint32 // one that the primary owns, for the probe
 	heard   chan struct{}
+	flush   chan struct{} // all keys may have gone
 	stop    context.CancelFunc
 	done    chan struct{}
 	heardAt atomic.Int64 // when it last proved to be well, ms of the store's age
@@ -70,8 +72,7 @@ func (s *Store) runLink(ctx context.Context, k *link) {
 	wait := 20 * time.Millisecond
 	for ctx.Err() == nil {
 		began := time.Now()
-		err := s.follow(ctx, k)
-		s.linkLost(k, err)
+		_ = s.follow(ctx, k)
 		if time.Since(began) > 5*time.Second {
 			wait = 20 * time.Millisecond
 		}
@@ -84,9 +85,8 @@ func (s *Store) runLink(ctx context.Context, k *link) {
 }
 
 func (s *Store) linkLost(k *link, err error) {
-	was := s.cache.links[k.number].good.Load() != 0
 	s.cache.links[k.number].lost()
-	if !was || s.closed() {
+	if !k.up.Swap(false) || s.closed() {
 		return
 	}
 	s.stats.linksLost.Add(1)
@@ -96,7 +96,7 @@ func (s *Store) linkLost(k *link, err error) {
 }
 
 // follow sets one connection up, and returns when it is lost.
-func (s *Store) follow(ctx context.Context, k *link) error {
+func (s *Store) follow(ctx context.Context, k *link) (err error) {
 	client := rueidis.Client(s.client)
 	if k.addr != "" {
 		if client = s.client.Nodes()[k.addr]; client == nil {
@@ -105,7 +105,8 @@ func (s *Store) follow(ctx context.Context, k *link) error {
 	}
 	conn, release := client.Dedicate()
 	defer release()
-	defer conn.Close() // what it tracked goes with it
+	defer conn.Close()                    // what it tracked goes with it
+	defer func() { s.linkLost(k, err) }() // first: closing a frozen connection takes its time
 	identity, err := s.identify(ctx, conn)
 	if err != nil {
 		return err
@@ -122,6 +123,7 @@ func (s *Store) follow(ctx context.Context, k *link) error {
 		}
 		s.cache.links[k.number].confirmed()
 	}
+	k.up.Store(true)
 	s.linkUp(k, identity)
 	tick := time.NewTicker(probeEvery)
 	defer tick.Stop()
@@ -131,6 +133,16 @@ func (s *Store) follow(ctx context.Context, k *link) error {
 			return ctx.Err()
 		case err := <-lost:
 			return fmt.Errorf("the connection ended: %w", orEOF(err))
+		case <-k.flush:
+			// Emptied, or lost: a probe that comes back tells which.
+			if err := s.probe(ctx, k, conn, lost); err != nil {
+				return err
+			}
+			s.cache.links[k.number].confirmed()
+			s.stats.flushes.Add(1)
+			s.signal(nil)
+			s.checkEpoch()
+			continue
 		case <-tick.C:
 		}
 		if tracked != nil {
@@ -142,6 +154,9 @@ func (s *Store) follow(ctx context.Context, k *link) error {
 		}
 		if err := s.probe(ctx, k, conn, lost); err != nil {
 			return err
+		}
+		if l := &s.cache.links[k.number]; l.good.Load() == 0 {
+			l.confirmed() // the connection before this one was late to say that it ended
 		}
 	}
 }
@@ -244,12 +259,12 @@ func (s *Store) probe(ctx context.Context, k *link, conn rueidis.DedicatedClient
 // heard takes what a link tells: keys that were written, deleted, evicted or have expired; nil for all of them.
 func (s *Store) heard(k *link, keys []rueidis.RedisMessage) {
 	if keys == nil {
-		links := &s.cache.links[k.number]
-		links.lost()
-		links.confirmed() // what was read before is gone; the link itself is well
-		s.stats.flushes.Add(1)
-		s.signal(nil)
-		s.checkEpoch()
+		// The client says the same when the connection ends.
+		s.cache.links[k.number].lost()
+		select {
+		case k.flush <- struct{}{}:
+		default:
+		}
 		return
 	}
 	changed := make([]string, 0, len(keys))
@@ -404,7 +419,7 @@ func slotRange(r rueidis.RedisMessage) (from, to int, addr string, ok bool) {
 // newLink makes a link with a number of its own, or returns nil when there are none left.
 func (s *Store) newLink(addr string, born bool) *link {
 	for n := range uint8(noLink) {
-		k := &link{number: n, addr: addr, heard: make(chan struct{}, 1), done: make(chan struct{}), born: born}
+		k := &link{number: n, addr: addr, heard: make(chan struct{}, 1), flush: make(chan struct{}, 1), done: make(chan struct{}), born: born}
 		if s.byNumber[n].CompareAndSwap(nil, k) {
 			k.heardAt.Store(s.millis())
 			return k

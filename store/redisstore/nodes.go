@@ -105,6 +105,9 @@ func (s *Store) knowNode(ctx context.Context, node presence.NodeID, now presence
 
 // LostNodes implements [presence.Store]. It also keeps the set of nodes that queries do not believe any more.
 func (s *Store) LostNodes(ctx context.Context, now presence.Millis) ([]presence.LostNode, error) {
+	if s.outage.open.Load() {
+		return nil, errAway
+	}
 	ctx, cancel := s.deadline(ctx)
 	defer cancel()
 	all, err := s.do(ctx, s.client.B().Hgetall().Key(s.keys.nodes()).Build()).AsStrMap()

@@ -34,6 +34,9 @@ type outage struct {
 	turn   sync.RWMutex
 	on     atomic.Bool // reports go to the spool
 	layers atomic.Int64
+	// open from the first failed call until everybody is told of the return: in between, what has run out in Redis is not
+	// believed, for nobody could renew it.
+	open atomic.Bool
 
 	mu      sync.Mutex
 	since   int64                   // when the present outage began, ms of the store's age; 0 for none
@@ -110,6 +113,7 @@ func (s *Store) failed(k *link, err error) {
 	s.stats.outages.Add(1)
 	s.log.Warn("redis is away", "addr", k.addr, "err", err)
 	o := &s.outage
+	o.open.Store(true)
 	o.mu.Lock()
 	if o.since == 0 {
 		o.since = s.millis()
@@ -353,10 +357,12 @@ func (o *outage) returned(asOf, now presence.Millis) {
 // lostWords notes that what was acknowledged may not stand any more.
 func (s *Store) lostWords(why string) {
 	s.log.Warn("redis is another than before; saying again what it may have lost", "why", why)
+	s.raiseFloor()
 	o := &s.outage
 	o.mu.Lock()
 	o.lost = true
 	o.mu.Unlock()
+	o.open.Store(true)
 	s.wakeWatchman()
 }
 
@@ -428,6 +434,11 @@ func (s *Store) recovered() bool {
 			o.returned(now.Add(-out), now)
 		}
 		s.signal(nil)
+	}
+	o.open.Store(false)
+	if s.anyAway() != nil {
+		o.open.Store(true) // it went away again meanwhile
+		return false
 	}
 	if lost && !s.sayAgain() {
 		o.mu.Lock()
@@ -594,9 +605,19 @@ func (s *Store) openEpoch(ctx context.Context) error {
 		return fmt.Errorf("read the epoch: %w", away(err))
 	}
 	s.ident.epoch = epoch
-	// A process before this one may have removed states whose revisions ran ahead of the clock by a write or a few.
-	s.floor.Store(uint64(s.Now().Add(time.Second)))
+	s.raiseFloor()
 	return nil
+}
+
+// raiseFloor puts the revisions of peers without a state above those that may have been given out for states that are
+// gone: these may run ahead of the clock by a write or a few.
+func (s *Store) raiseFloor() {
+	for {
+		was := s.floor.Load()
+		if s.floor.CompareAndSwap(was, max(was, uint64(s.Now()))+1000) {
+			return
+		}
+	}
 }
 
 // readEpoch returns the word that is lost with everything else, and writes a new one when it is.

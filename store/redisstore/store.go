@@ -63,6 +63,15 @@ type Store struct {
 	floor  atomic.Uint64          // the greatest revision of a state that was removed
 	policy atomic.Pointer[string] // what is wrong with the eviction policy, if anything
 	stats  stats
+
+	// Only tests set it, to let another writer in between two steps of an update.
+	onPause func(stage string)
+}
+
+func (s *Store) pause(stage string) {
+	if s.onPause != nil {
+		s.onPause(stage)
+	}
 }
 
 type stats struct {

@@ -169,6 +169,7 @@ func (s *Store) attempt(ctx context.Context, pending []*job, now presence.Millis
 	if err := s.indexFirst(ctx, writes, now); err != nil {
 		return nil, err
 	}
+	s.pause("before the state")
 	again, err := s.compareAndSet(ctx, writes, now)
 	if err != nil {
 		return nil, err
@@ -183,6 +184,7 @@ func (s *Store) attempt(ctx context.Context, pending []*job, now presence.Millis
 			done = append(done, j)
 		}
 	}
+	s.pause("before the settling")
 	return again, s.settle(ctx, done)
 }
 

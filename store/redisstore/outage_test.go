@@ -1,0 +1,330 @@
+package redisstore_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"rollcall/internal/redistest"
+	"rollcall/presence"
+	"rollcall/store/redisstore"
+)
+
+// An absence is a Redis that goes away and comes back with all it had.
+type absence struct {
+	leave func(s *redistest.Server)
+	back  func(t *testing.T, s *redistest.Server)
+}
+
+var absences = map[string]absence{
+	"killed": {
+		func(s *redistest.Server) { s.Kill() },
+		func(t *testing.T, s *redistest.Server) {
+			if err := s.Start(); err != nil {
+				t.Fatal(err)
+			}
+		},
+	},
+	"frozen": {
+		func(s *redistest.Server) { s.Freeze() },
+		func(_ *testing.T, s *redistest.Server) { s.Thaw() },
+	},
+}
+
+// durable makes a server keep what it acknowledged over a kill.
+var durable = []string{"--appendonly", "yes", "--appendfsync", "always"}
+
+// outage plays one absence with sessions, queries and hooks running on two nodes.
+func outage(t *testing.T, a absence, away, stale time.Duration) {
+	server := redistest.Run(t, durable...)
+	cfg := config("redis://" + server.Addr)
+	cfg.Deadline, cfg.Stale = 250*time.Millisecond, stale
+	cfg.Spool, cfg.Log = t.TempDir(), logger(t)
+	here := startNode(t, cfg, "here")
+	cfg.Spool = t.TempDir()
+	there := startNode(t, cfg, "there")
+
+	sockets, hooked := numbered("socket", 150), numbered("hooked", 150)
+	for i := range sockets {
+		if err := here.report(here.socket(presence.KindOnline, sockets[i]), here.hook(presence.KindOnline, hooked[i])); err != nil {
+			t.Fatal(err)
+		}
+	}
+	known := append(append([]string(nil), sockets...), hooked...)
+	here.see(2*time.Second, presence.Online, known...)
+	there.see(2*time.Second, presence.Online, known...)
+	time.Sleep(100 * time.Millisecond) // the signals of our own writes are to come yet
+	here.warm(known...)
+	there.warm(known...)
+
+	steady := known[:len(known)-1] // the last one leaves while redis is away
+	leaver := known[len(known)-1]
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	var w [2]witness
+	for i, n := range []*node{here, there} {
+		wg.Go(func() { w[i].watch(ctx, n, steady) })
+	}
+	a.leave(server)
+	left := time.Now()
+	gone := func() bool { return here.st.Ready() != nil }
+
+	// Reports are taken, count at once on this node, and turn the readiness.
+	var slowest time.Duration
+	late := numbered("late", 60)
+	for i, p := range late {
+		begun := time.Now()
+		if err := here.report(here.hook(presence.KindOnline, p)); err != nil {
+			t.Fatalf("a hook while redis is away: %v", err)
+		}
+		if i%2 == 1 {
+			if err := here.report(here.hook(presence.KindOffline, p)); err != nil {
+				t.Fatalf("a hook while redis is away: %v", err)
+			}
+		}
+		slowest = max(slowest, time.Since(begun))
+		want := presence.Online
+		if i%2 == 1 {
+			want = presence.Offline
+		}
+		if got, _, err := here.ask(p); err != nil || got[0] != want {
+			t.Fatalf("%s is %v right after its hook (%v), want %v", p, got[0], err, want)
+		}
+	}
+	if !gone() {
+		t.Error("the node calls itself ready while redis is away")
+	}
+	time.Sleep(away - time.Since(left))
+	if away > stale+time.Second {
+		if got, _, err := here.ask(known...); !errors.Is(err, presence.ErrUnavailable) {
+			t.Errorf("a query after %v is answered %v…, %v; want presence.ErrUnavailable", away, got[0], err)
+		}
+	}
+	if err := there.report(there.hook(presence.KindOffline, leaver)); err != nil {
+		t.Errorf("a hook on the other node: %v", err)
+	}
+	a.back(t, server)
+	back := time.Now()
+	var on, off []string
+	for i, p := range late {
+		if i%2 == 1 {
+			off = append(off, p)
+		} else {
+			on = append(on, p)
+		}
+	}
+	there.see(5*time.Second, presence.Online, on...)
+	there.see(5*time.Second, presence.Offline, off...)
+	here.see(5*time.Second, presence.Offline, leaver)
+	visible := time.Since(back)
+	if visible > 5*time.Second {
+		t.Errorf("what was spooled was visible everywhere %v after the return", visible)
+	}
+	here.see(5*time.Second, presence.Online, sockets...)
+	there.see(5*time.Second, presence.Online, steady...)
+	here.ready(5 * time.Second)
+	cancel()
+	wg.Wait()
+	for i := range w {
+		t.Log(&w[i])
+		if made := w[i].offline.Load(); made > 0 {
+			t.Errorf("witness %d was told %d made-up words", i, made)
+		}
+		if w[i].aged.Load() == 0 {
+			t.Errorf("witness %d never got a flagged answer: the fault did not take hold", i)
+		}
+		if oldest := time.Duration(w[i].oldest.Load()); oldest > stale {
+			t.Errorf("witness %d got an answer that was %v old, more than %v", i, oldest, stale)
+		}
+		if slow := time.Duration(w[i].slowest.Load()); slow > cfg.Deadline+300*time.Millisecond {
+			t.Errorf("witness %d waited %v", i, slow)
+		}
+	}
+	if slowest > 2*(cfg.Deadline+300*time.Millisecond) {
+		t.Errorf("two hooks took %v", slowest)
+	}
+	if here.turned.Load()+there.turned.Load() != 0 {
+		t.Errorf("%d peers were ended by the outage", here.turned.Load()+there.turned.Load())
+	}
+	if here.st.Stats()["spool_replayed"] == 0 {
+		t.Error("nothing went through the spool: the fault did not take hold")
+	}
+	t.Logf("hooks while away: slowest two %v; visible everywhere %v after the return", slowest.Round(time.Millisecond), visible.Round(time.Millisecond))
+}
+
+func TestOutageTakesNobodyOffline(t *testing.T) {
+	for name, a := range absences {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			outage(t, a, 6*time.Second, 4*time.Second)
+		})
+	}
+}
+
+func TestSpoolIsBounded(t *testing.T) {
+	server := redistest.Run(t, durable...)
+	cfg := config("redis://" + server.Addr)
+	cfg.Deadline, cfg.Spool, cfg.SpoolBytes = 250*time.Millisecond, t.TempDir(), 20_000
+	n := startNode(t, cfg, "n")
+	server.Kill()
+	taken := 0
+	for ; ; taken++ {
+		err := n.report(n.hook(presence.KindOnline, numbered("p", taken+1)[taken]))
+		if errors.Is(err, presence.ErrFull) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if taken < 10 {
+		t.Errorf("a spool of 20,000 bytes took %d hooks", taken)
+	}
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	n.ready(5 * time.Second)
+	n.see(time.Second, presence.Online, numbered("p", taken)...)
+	if err := n.report(n.hook(presence.KindOnline, "after")); err != nil {
+		t.Errorf("a hook after the return: %v", err)
+	}
+}
+
+// TestSpoolOutlivesTheProcess: what was acknowledged into the spool is delivered by the next process on the directory.
+func TestSpoolOutlivesTheProcess(t *testing.T) {
+	server := redistest.Run(t, durable...)
+	cfg := config("redis://" + server.Addr)
+	cfg.Deadline, cfg.Spool = 250*time.Millisecond, t.TempDir()
+	n := startNode(t, cfg, "n")
+	server.Kill()
+	if err := n.report(n.hook(presence.KindOnline, "tom")); err != nil {
+		t.Fatal(err)
+	}
+	n.kill()
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	startNode(t, cfg, "n again").see(5*time.Second, presence.Online, "tom")
+}
+
+// TestEmptyRestart: Redis comes back with nothing. What the node has just acknowledged is there again, with a new epoch;
+// what it does not hold is unknown, not offline.
+func TestEmptyRestart(t *testing.T) {
+	server := redistest.Run(t)
+	cfg := config("redis://" + server.Addr)
+	cfg.Deadline, cfg.Spool = 250*time.Millisecond, t.TempDir()
+	n := startNode(t, cfg, "n")
+	other := startNode(t, cfg2(cfg, t), "other")
+	mine, gone := numbered("mine", 200), numbered("gone", 5)
+	for _, p := range mine {
+		if err := n.report(n.hook(presence.KindOnline, p)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// Nobody remembers these but Redis.
+	st, err := redisstore.Open(context.Background(), cfg2(cfg, t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	third := &node{t: t, st: st, svc: presence.NewService(st, presence.DefaultConfig())}
+	for _, p := range gone {
+		if err := third.report(third.hook(presence.KindOnline, p)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n.see(2*time.Second, presence.Online, gone...)
+	_ = st.Close()
+	before, beforeRev := n.st.Epoch(), revOf(t, n, mine[0])
+
+	server.Kill()
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if v, _ := server.Try("EXISTS", "onOffStatus:"+gone[0]); v != int64(0) {
+		t.Fatal("redis came back with what it had: the fault did not take hold")
+	}
+	took := other.see(5*time.Second, presence.Online, mine...)
+	t.Logf("said again within %v of the return", took.Round(time.Millisecond))
+	n.see(5*time.Second, presence.Unknown, gone...)
+	if n.st.Epoch() == before {
+		t.Error("the epoch is the same")
+	}
+	if after := revOf(t, n, mine[0]); after <= beforeRev {
+		t.Errorf("revision %d follows %d", after, beforeRev)
+	}
+}
+
+func cfg2(cfg redisstore.Config, t testing.TB) redisstore.Config {
+	cfg.Spool = t.TempDir()
+	return cfg
+}
+
+func revOf(t testing.TB, n *node, peer string) uint64 {
+	t.Helper()
+	out := make([]presence.Summary, 1)
+	if err := n.svc.Summaries(context.Background(), []presence.Key{{App: "app", Peer: presence.PeerID(peer)}}, n.st.Now(), out); err != nil {
+		t.Fatal(err)
+	}
+	return out[0].Rev
+}
+
+// TestFlush: somebody empties a Redis that goes on running.
+func TestFlush(t *testing.T) {
+	server := redistest.Run(t)
+	cfg := config("redis://" + server.Addr)
+	n := startNode(t, cfg, "n")
+	if err := n.report(n.hook(presence.KindOnline, "tom")); err != nil {
+		t.Fatal(err)
+	}
+	n.see(time.Second, presence.Online, "tom")
+	server.Do(t, "FLUSHALL")
+	n.see(5*time.Second, presence.Online, "tom")
+	if n.st.Stats()["said_again"] == 0 {
+		t.Error("nothing was said again: the fault did not take hold")
+	}
+}
+
+// TestFrozenLink: the connections stay open and say nothing. The cache is not believed for longer than three seconds.
+func TestFrozenLink(t *testing.T) {
+	server := redistest.Run(t)
+	for name, dirs := range map[string][]int{
+		"both ways": nil, "it writes and hears nothing": {redistest.ToClient}, "it hears and writes nothing": {redistest.ToServer},
+	} {
+		t.Run(name, func(t *testing.T) {
+			proxy := redistest.RunProxy(t, server.Addr)
+			cfg := config("redis://" + proxy.Addr)
+			cfg.Deadline = 250 * time.Millisecond
+			st := open(t, cfg)
+			peer := [][]byte{[]byte("tom " + name)}
+			out := make([]presence.Status, 1)
+			server.Do(t, "SET", "onOffStatus:tom "+name, "1")
+			if err := st.Statuses(t.Context(), "app", peer, st.Now(), out); err != nil || out[0] != presence.Online {
+				t.Fatalf("%v, %v", out[0], err)
+			}
+			proxy.Freeze(dirs...)
+			begun := time.Now()
+			server.Do(t, "SET", "onOffStatus:tom "+name, "0")
+			for {
+				age, err := presence.AgeOf(st.Statuses(t.Context(), "app", peer, st.Now(), out))
+				if err != nil || age > 0 {
+					break
+				}
+				if time.Since(begun) > 3*time.Second {
+					t.Fatal("after three seconds the cache is still believed")
+				}
+				time.Sleep(10 * time.Millisecond)
+			}
+			t.Logf("noticed after %v", time.Since(begun).Round(time.Millisecond))
+			proxy.Thaw()
+			for begun := time.Now(); out[0] != presence.Offline; {
+				_, _ = presence.AgeOf(st.Statuses(t.Context(), "app", peer, st.Now(), out))
+				if time.Since(begun) > 5*time.Second {
+					t.Fatalf("five seconds after the thaw it is %v", out[0])
+				}
+				time.Sleep(10 * time.Millisecond)
+			}
+		})
+	}
+}

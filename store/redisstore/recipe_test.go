@@ -1,0 +1,182 @@
+package redisstore_test
+
+import (
+	"context"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"rollcall/internal/redistest"
+	"rollcall/presence"
+)
+
+// TestRecipeIsTakenOver: a Redis that the recipe has filled answers from the first query on, and what rollcall adopts
+// keeps its word.
+func TestRecipeIsTakenOver(t *testing.T) {
+	s, url := redisOf(t)
+	s.Do(t, "SET", "onOffStatus:tom", "1")
+	s.Do(t, "SET", "onOffStatus:ann", "0", "EX", "604800")
+	s.Do(t, "SET", "onOffStatus:bob", "0", "EX", "3600")
+	s.Do(t, "SET", "onOffStatus:odd", "maybe")
+	s.Do(t, "LPUSH", "onOffStatus:list", "1")
+	n := startNode(t, config(url), "n")
+	is := func(peer string, want presence.Status) {
+		t.Helper()
+		got, _, err := n.ask(peer)
+		if err != nil || got[0] != want {
+			t.Errorf("%s is %v, %v; want %v", peer, got[0], err, want)
+		}
+	}
+	is("tom", presence.Online)
+	is("ann", presence.Offline)
+	is("bob", presence.Offline)
+	is("odd", presence.Unknown)
+	is("list", presence.Unknown)
+	is("nobody", presence.Unknown)
+
+	out := make([]presence.Summary, 1)
+	if err := n.svc.Summaries(context.Background(), []presence.Key{{App: "app", Peer: "bob"}}, n.st.Now(), out); err != nil {
+		t.Fatal(err)
+	}
+	since := n.st.Now().Sub(out[0].Since)
+	if want := 7*24*time.Hour - time.Hour; since < want-time.Minute || since > want+time.Minute {
+		t.Errorf("bob has been offline for %v, want %v as the expiry of his key tells", since, want)
+	}
+
+	// The recipe goes on writing.
+	s.Do(t, "SET", "onOffStatus:tom", "0", "EX", "604800")
+	n.see(time.Second, presence.Offline, "tom")
+	s.Do(t, "SET", "onOffStatus:tom", "1")
+	n.see(time.Second, presence.Online, "tom")
+	s.Do(t, "DEL", "onOffStatus:ann")
+	n.see(time.Second, presence.Unknown, "ann")
+
+	// The session that the recipe knew of ends by the logout that comes to us.
+	if err := n.report(n.hook(presence.KindOffline, "tom")); err != nil {
+		t.Fatal(err)
+	}
+	is("tom", presence.Offline)
+	if got := s.Do(t, "GET", "onOffStatus:tom"); got != "0" {
+		t.Errorf("the recipe's key holds %v, want 0", got)
+	}
+	if ttl, _ := s.Do(t, "TTL", "onOffStatus:tom").(int64); ttl < 604700 || ttl > 604800 {
+		t.Errorf("the recipe's key expires in %d s, want 604800", ttl)
+	}
+	if err := n.report(n.hook(presence.KindOnline, "bob")); err != nil {
+		t.Fatal(err)
+	}
+	if ttl := s.Do(t, "TTL", "onOffStatus:bob"); ttl != int64(-1) {
+		t.Errorf("the key of a peer that is online expires in %v s", ttl)
+	}
+}
+
+// TestAuditAdopts: peers that only the recipe knows get a lease, lost index entries come back, and foreign words on peers
+// that we know are put right.
+func TestAuditAdopts(t *testing.T) {
+	s, url := redisOf(t)
+	n := startNode(t, config(url), "n")
+	for _, p := range []string{"tom", "ann", "bob"} {
+		if err := n.report(n.hook(presence.KindOnline, p)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.Do(t, "SET", "onOffStatus:ghost", "1")
+	s.Do(t, "SET", "onOffStatus:ann", "0")
+	keys, _ := s.Do(t, "KEYS", "rc:lease:*").([]any)
+	for _, k := range keys {
+		s.Do(t, "ZREM", k.(string), ":bob")
+	}
+	r, err := n.st.Audit(t.Context(), n.st.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Peers != 4 || r.Adopted != 1 || r.Unindexed != 1 || r.Foreign != 1 {
+		t.Errorf("the audit says %+v, want 4 peers, 1 adopted, 1 unindexed, 1 foreign", r)
+	}
+	if got := s.Do(t, "GET", "onOffStatus:ann"); got != "1" {
+		t.Errorf("the summary of ann is %v after the audit, want 1", got)
+	}
+	due, err := n.st.Due(t.Context(), n.st.Now().Add(8*24*time.Hour), 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(due) != 4 {
+		t.Errorf("in eight days %d peers are due, want 4: %v", len(due), due)
+	}
+	if r, err = n.st.Audit(t.Context(), n.st.Now()); err != nil || r.Adopted+r.Unindexed+r.Foreign != 0 {
+		t.Errorf("a second audit says %+v, %v; want nothing to mend", r, err)
+	}
+}
+
+// TestNodeFunctionReadsBeside: a function of the recipe, in Node with ioredis, reads by MGET what rollcall writes.
+func TestNodeFunctionReadsBeside(t *testing.T) {
+	dir := filepath.Join("testdata", "ioredis")
+	if out, err := exec.Command("npm", "ci", "--prefix", dir, "--no-audit", "--no-fund").CombinedOutput(); err != nil {
+		t.Fatalf("npm ci: %v\n%s", err, out)
+	}
+	s, url := redisOf(t)
+	n := startNode(t, config(url), "n")
+	for _, p := range []string{"tom", "ann", "a b", "x{y}z", "中文"} {
+		if err := n.report(n.hook(presence.KindOnline, p)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := n.report(n.hook(presence.KindOffline, "ann")); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command("node", filepath.Join(dir, "function.js"), s.Addr, "tom", "ann", "nobody", "a b", "x{y}z", "中文").CombinedOutput()
+	if err != nil {
+		t.Fatalf("node: %v\n%s", err, out)
+	}
+	if got, want := strings.TrimSpace(string(out)), `["1","0",null,"1","1","1"]`; got != want {
+		t.Errorf("the function answers %s, want %s", got, want)
+	}
+}
+
+// TestMemoryAtItsLimit: volatile-lru with memory at its limit evicts offline peers, and no one who is online.
+func TestMemoryAtItsLimit(t *testing.T) {
+	server := redistest.Run(t, "--maxmemory-policy", "volatile-lru")
+	n := startNode(t, config("redis://"+server.Addr), "n")
+	online := numbered("online", 2000)
+	batch := func(kind presence.Kind, peers []string) {
+		t.Helper()
+		for len(peers) > 0 {
+			k := min(500, len(peers))
+			reports := make([]presence.Report, k)
+			for i, p := range peers[:k] {
+				reports[i] = n.hook(kind, p)
+			}
+			if err := n.report(reports...); err != nil {
+				t.Fatal(err)
+			}
+			peers = peers[k:]
+		}
+	}
+	batch(presence.KindOnline, online)
+	used, err := strconv.Atoi(server.Info(t, "memory", "used_memory"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	server.Do(t, "CONFIG", "SET", "maxmemory", strconv.Itoa(used+4_500_000))
+	for i := range 24 {
+		away := numbered("away"+strings.Repeat("x", 40)+string(rune('a'+i)), 1000)
+		batch(presence.KindOnline, away)
+		batch(presence.KindOffline, away)
+	}
+	if got := server.Info(t, "stats", "evicted_keys"); got == "0" {
+		t.Fatal("nothing was evicted: the memory was not at its limit")
+	}
+	missing := 0
+	for _, p := range online {
+		if server.Do(t, "GET", "onOffStatus:"+p) != "1" {
+			missing++
+		}
+	}
+	if missing > 0 {
+		t.Errorf("%d of %d peers that are online were evicted", missing, len(online))
+	}
+	n.see(2*time.Second, presence.Online, online...)
+}
