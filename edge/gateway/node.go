@@ -176,6 +176,9 @@ func (g *Gateway) Close() error {
 	}
 	g.loops.Wait()
 	g.sockets.Wait()
+	if g.poll != nil {
+		err = errors.Join(err, g.poll.release())
+	}
 	return err
 }
 

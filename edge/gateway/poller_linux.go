@@ -3,7 +3,7 @@ package gateway
 import (
 	"errors"
 	"fmt"
-	"os"
+	"net"
 	"sync"
 	"syscall"
 
@@ -12,35 +12,36 @@ import (
 	"rollcall/presence"
 )
 
-// A poller waits for many sockets at once. Its own descriptor is watched by the runtime's poller, so that waiting costs
-// a parked goroutine and not a thread.
+// A poller waits for many sockets at once, in one system call on a thread of its own. (The runtime's poller could watch its
+// descriptor and save the thread; but then two waiters look into one set at the same time, and kernels have had races there.)
 type poller struct {
 	g     *Gateway
-	file  *os.File
-	raw   syscall.RawConn
+	epoll int
+	wake  int           // an eventfd, for closing
 	turns chan struct{} // bounds how many sockets are read at a time
 
 	mu      sync.RWMutex
 	sockets []*Socket // by descriptor
+	closed  bool
 }
 
 // readers is how many sockets may be worked on at a time. A reader waits for nothing but the store.
 const readers = 512
 
 func newPoller(g *Gateway) (*poller, error) {
-	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("epoll_create1: %w", err)
 	}
-	if err := unix.SetNonblock(fd, true); err != nil {
-		return nil, errors.Join(fmt.Errorf("set nonblocking: %w", err), unix.Close(fd))
-	}
-	file := os.NewFile(uintptr(fd), "epoll")
-	raw, err := file.SyscallConn()
+	wake, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
 	if err != nil {
-		return nil, errors.Join(err, file.Close())
+		return nil, errors.Join(fmt.Errorf("eventfd: %w", err), unix.Close(epoll))
 	}
-	return &poller{g: g, file: file, raw: raw, turns: make(chan struct{}, readers)}, nil
+	ev := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(wake)}
+	if err := unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, wake, &ev); err != nil {
+		return nil, errors.Join(fmt.Errorf("epoll_ctl: %w", err), unix.Close(wake), unix.Close(epoll))
+	}
+	return &poller{g: g, epoll: epoll, wake: wake, turns: make(chan struct{}, readers)}, nil
 }
 
 // rawOf returns the descriptor of a plain TCP connection, for asking the kernel without waiting.
@@ -59,20 +60,18 @@ func (p *poller) add(s *Socket) error {
 	err := s.raw.Control(func(fd uintptr) {
 		s.fd = int32(fd)
 		p.mu.Lock()
+		defer p.mu.Unlock()
+		if p.closed {
+			failed = net.ErrClosed
+			return
+		}
 		for len(p.sockets) <= int(fd) {
 			p.sockets = append(p.sockets, nil)
 		}
 		p.sockets[fd] = s
-		p.mu.Unlock()
 		ev := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLET&0xffffffff, Fd: int32(fd)}
-		failed = p.control(unix.EPOLL_CTL_ADD, int(fd), &ev)
+		failed = unix.EpollCtl(p.epoll, unix.EPOLL_CTL_ADD, int(fd), &ev)
 	})
-	return errors.Join(err, failed)
-}
-
-func (p *poller) control(op, fd int, ev *unix.EpollEvent) error {
-	var failed error
-	err := p.raw.Control(func(epfd uintptr) { failed = unix.EpollCtl(int(epfd), op, fd, ev) })
 	return errors.Join(err, failed)
 }
 
@@ -85,31 +84,27 @@ func (p *poller) remove(s *Socket) {
 	p.mu.Unlock()
 }
 
-// run wakes the readers until the gateway closes.
+// run wakes the readers until the poller is closed.
 func (p *poller) run() {
 	events := make([]unix.EpollEvent, 256)
 	ready := make([]*Socket, 0, len(events))
 	for {
-		var n int
-		err := p.raw.Read(func(fd uintptr) bool {
-			for {
-				var err error
-				n, err = unix.EpollWait(int(fd), events, 0)
-				if !errors.Is(err, unix.EINTR) {
-					return n > 0 || err != nil
-				}
-			}
-		})
-		if err != nil {
-			return // closed
+		n, err := unix.EpollWait(p.epoll, events, -1)
+		if err != nil && !errors.Is(err, unix.EINTR) {
+			p.g.Log.Error("sockets cannot be waited for", "err", err)
+			return
 		}
 		p.mu.RLock()
+		closed := p.closed
 		for i := range max(n, 0) {
 			if fd := int(events[i].Fd); fd < len(p.sockets) && p.sockets[fd] != nil {
 				ready = append(ready, p.sockets[fd])
 			}
 		}
 		p.mu.RUnlock()
+		if closed {
+			return
+		}
 		for i, s := range ready {
 			ready[i] = nil
 			if s.reads.Add(1) > 1 {
@@ -125,7 +120,18 @@ func (p *poller) run() {
 	}
 }
 
-func (p *poller) close() error { return p.file.Close() }
+// close has run return. The descriptors are released by release, once it has.
+func (p *poller) close() error {
+	p.mu.Lock()
+	p.closed = true
+	p.mu.Unlock()
+	if _, err := unix.Write(p.wake, []byte{1, 0, 0, 0, 0, 0, 0, 0}); err != nil {
+		return fmt.Errorf("wake the poller: %w", err)
+	}
+	return nil
+}
+
+func (p *poller) release() error { return errors.Join(unix.Close(p.wake), unix.Close(p.epoll)) }
 
 // readable reads what has come. There is one reader at a time; a wake-up during its work has it look again.
 func (s *Socket) readable() {

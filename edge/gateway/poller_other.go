@@ -17,5 +17,6 @@ func (p *poller) add(*Socket) error                 { return errors.ErrUnsupport
 func (p *poller) remove(*Socket)                    {}
 func (p *poller) run()                              {}
 func (p *poller) close() error                      { return nil }
+func (p *poller) release() error                    { return nil }
 
 func writeNow(syscall.RawConn, []byte) (int, error) { return 0, errors.ErrUnsupported }

@@ -49,7 +49,7 @@ type process struct {
 	data string
 }
 
-var binary = sync.OnceValues(func() (string, error) {
+var built = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "rollcall-gateway")
 	if err != nil {
 		return "", err
@@ -79,12 +79,13 @@ func startProcess(t *testing.T, env ...string) *process {
 
 func (p *process) start() {
 	p.t.Helper()
-	name, err := binary()
+	name, err := built()
 	if err != nil {
 		p.t.Fatal(err)
 	}
 	p.cmd = exec.Command(name, "serve", "--listen", p.addr, "--admin", "127.0.0.1:0", "--data", p.data)
 	p.cmd.Env = append(append(os.Environ(), appKeys...), p.env...)
+	p.cmd.Env = append(p.cmd.Env, "ROLLCALL_LOG_LEVEL=warn")
 	p.cmd.Stderr = os.Stderr
 	if err := p.cmd.Start(); err != nil {
 		p.t.Fatal(err)
@@ -175,7 +176,6 @@ func (p *process) stay(env []string, ids ...string) *stayer {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	cmd.Stderr = os.Stderr
 	if err := cmd.Start(); err != nil {
 		p.t.Fatal(err)
 	}

@@ -37,16 +37,18 @@ func (g *Gateway) Upgrade(w http.ResponseWriter, r *http.Request, u Upgrade) {
 	case !g.addresses.take(address, g.mono(), g.cfg.ConnectRate):
 		w.Header().Set("Retry-After", "10")
 		g.refuse(w, RefusedRate, http.StatusTooManyRequests, "too many connections from this address")
-	case g.count.sockets.Load() >= int64(g.cfg.MaxSockets):
+	case g.count.sockets.Add(1) > int64(g.cfg.MaxSockets):
+		g.count.sockets.Add(-1)
 		w.Header().Set("Retry-After", "10")
 		g.refuse(w, RefusedFull, http.StatusServiceUnavailable, "this node holds as many connections as it may")
 	default:
 		conn, early, err := frame.Accept(w, r, u.Subprotocol)
 		if err != nil {
+			g.count.sockets.Add(-1)
 			g.Log.Debug("a handshake broke off", "err", err)
 			return
 		}
-		g.Serve(conn, early, address, foreign, u)
+		g.serve(conn, early, address, foreign, u)
 	}
 }
 
@@ -57,6 +59,11 @@ func (g *Gateway) refuse(w http.ResponseWriter, kind Refusal, status int, text s
 
 // Serve takes over a connection whose handshake is done, with the bytes that were read beyond it.
 func (g *Gateway) Serve(conn net.Conn, early []byte, address netip.Addr, foreign bool, u Upgrade) {
+	g.count.sockets.Add(1)
+	g.serve(conn, early, address, foreign, u)
+}
+
+func (g *Gateway) serve(conn net.Conn, early []byte, address netip.Addr, foreign bool, u Upgrade) {
 	if guard, ok := conn.(interface{ Detach() (net.Conn, []byte) }); ok {
 		var left []byte
 		conn, left = guard.Detach()
@@ -71,7 +78,6 @@ func (g *Gateway) Serve(conn net.Conn, early []byte, address netip.Addr, foreign
 	s.in.Limit = g.cfg.EarlyLimit
 	s.heard.Store(int64(now))
 	g.count.accepted.Add(1)
-	g.count.sockets.Add(1)
 	g.live.mu.Lock()
 	g.live.set[s] = struct{}{}
 	g.live.mu.Unlock()

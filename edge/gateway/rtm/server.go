@@ -104,9 +104,18 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "none of the subprotocols of this server is offered", http.StatusBadRequest)
 		return
 	}
-	s.gw.Upgrade(w, r, gateway.Upgrade{
+	s.gw.Upgrade(w, r, s.upgrade(f, name))
+}
+
+// Upgrade returns how the gateway serves a connection of subprotocol, which must be one that is spoken.
+func (s *Server) Upgrade(subprotocol string) gateway.Upgrade {
+	return s.upgrade(subprotocols[subprotocol], subprotocol)
+}
+
+func (s *Server) upgrade(f format, name string) gateway.Upgrade {
+	return gateway.Upgrade{
 		Handler: &wire{srv: s, format: f}, Subprotocol: name, Text: f != formatProto, TellForeign: true, TooBig: closeTooLong,
-	})
+	}
 }
 
 // The close codes of this wire that are not RFC 6455's.

@@ -1,0 +1,442 @@
+package gateway_test
+
+import (
+	"context"
+	"encoding/binary"
+	"io"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"rollcall/edge/gateway"
+	"rollcall/presence"
+	"rollcall/store/embedded"
+)
+
+// plain is the smallest wire: a message "in PEER [TAG DEVICE]" logs in, "out" logs out, and what the server says comes back
+// as text.
+type plain struct{}
+
+func (plain) Message(s *gateway.Socket, data []byte) {
+	words := strings.Fields(string(data))
+	switch words[0] {
+	case "in":
+		l := gateway.Login{Key: presence.Key{App: appID, Peer: presence.PeerID(words[1])}}
+		if len(words) > 3 {
+			l.Tag, l.Device = words[2], words[3]
+		}
+		if _, err := s.Open(s.Context(), l); err != nil {
+			s.Send([]byte(err.Error()))
+			return
+		}
+		s.Send([]byte("welcome"))
+	case "out":
+		for _, ss := range s.Sessions() {
+			_ = ss.End(s.Context())
+		}
+		s.Send([]byte("bye"))
+	}
+}
+func (plain) Flood(s *gateway.Socket, _ []byte) { s.Send([]byte("slower")) }
+func (plain) Ended(ss *gateway.Session, c presence.Cause, reason string) {
+	ss.Socket().Send([]byte("ended " + c.String() + " " + reason))
+}
+func (plain) Moving(*gateway.Socket) bool { return false }
+func (plain) Gone(*gateway.Socket)        {}
+
+// bubble is a gateway in a bubble of fake time, over pipes.
+type bubble struct {
+	t     *testing.T
+	store presence.Store
+	svc   *presence.Service
+	gw    *gateway.Gateway
+}
+
+func bubbleNow() presence.Millis { return presence.MillisOf(time.Now()) }
+
+func newBubble(t *testing.T, node presence.NodeID, store presence.Store) *bubble {
+	t.Helper()
+	b := &bubble{t: t, store: store}
+	b.svc = presence.NewService(store, presence.DefaultConfig())
+	cfg := gateway.DefaultConfig()
+	cfg.OneGoroutine = true
+	gw, err := gateway.New(cfg, gateway.Deps{Service: b.svc, Node: node})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := gw.Start(); err != nil {
+		t.Fatal(err)
+	}
+	b.gw = gw
+	return b
+}
+
+// inBubble runs fn with one node.
+func inBubble(t *testing.T, fn func(*bubble)) {
+	synctest.Test(t, func(t *testing.T) {
+		store, err := embedded.Open(embedded.Config{}, bubbleNow())
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := newBubble(t, "node-1", store)
+		fn(b)
+		if err := b.gw.Close(); err != nil {
+			t.Error(err)
+		}
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func (b *bubble) sweep() {
+	b.t.Helper()
+	if _, err := b.svc.Sweep(context.Background(), bubbleNow()); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+func (b *bubble) summary(peer string) presence.Summary {
+	b.t.Helper()
+	out := make([]presence.Summary, 1)
+	key := presence.Key{App: appID, Peer: presence.PeerID(peer)}
+	if err := b.svc.Summaries(context.Background(), []presence.Key{key}, bubbleNow(), out); err != nil {
+		b.t.Fatal(err)
+	}
+	return out[0]
+}
+
+// A pipe is the client's end. It answers pings while it is alive and keeps what it hears.
+type pipe struct {
+	conn  net.Conn
+	mute  atomic.Bool
+	mu    sync.Mutex
+	heard []string
+	close int // the close code that came
+}
+
+func (b *bubble) connect() *pipe {
+	client, server := net.Pipe()
+	p := &pipe{conn: client}
+	go p.run()
+	b.gw.Serve(server, nil, netip.Addr{}, false, gateway.Upgrade{Handler: plain{}, Text: true})
+	return p
+}
+
+func (p *pipe) run() {
+	for {
+		head := make([]byte, 2)
+		if _, err := io.ReadFull(p.conn, head); err != nil {
+			return
+		}
+		payload := make([]byte, head[1])
+		if _, err := io.ReadFull(p.conn, payload); err != nil {
+			return
+		}
+		switch head[0] & 0x0f {
+		case 9:
+			if !p.mute.Load() {
+				p.frame(10, payload)
+			}
+		case 8:
+			p.mu.Lock()
+			if len(payload) >= 2 {
+				p.close = int(binary.BigEndian.Uint16(payload))
+			}
+			p.mu.Unlock()
+			p.frame(8, payload)
+		default:
+			p.mu.Lock()
+			p.heard = append(p.heard, string(payload))
+			p.mu.Unlock()
+		}
+	}
+}
+
+func (p *pipe) frame(op byte, payload []byte) {
+	b := []byte{0x80 | op, 0x80 | byte(len(payload)), 0, 0, 0, 0}
+	_, _ = p.conn.Write(append(b, payload...)) // the other end may be gone
+}
+
+func (p *pipe) say(text string) {
+	p.frame(1, []byte(text))
+	synctest.Wait()
+}
+
+func (p *pipe) last() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.heard) == 0 {
+		return ""
+	}
+	return p.heard[len(p.heard)-1]
+}
+
+func (p *pipe) closedWith() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.close
+}
+
+// pass lets d go by, with the sweeps of a server.
+func (b *bubble) pass(d time.Duration) {
+	for end := time.Now().Add(d); time.Now().Before(end); {
+		time.Sleep(min(500*time.Millisecond, time.Until(end)))
+		synctest.Wait()
+		b.sweep()
+	}
+}
+
+func TestASilentClientIsOfflineAtItsLeaseAndNotBefore(t *testing.T) {
+	inBubble(t, func(b *bubble) {
+		p := b.connect()
+		p.say("in tom")
+		b.pass(time.Minute)
+		p.mute.Store(true)
+		silent := bubbleNow()
+		b.pass(29 * time.Second) // the last pong came up to 15 s before
+		if got := b.summary("tom").Status; got != presence.Online {
+			t.Fatalf("tom is %v before his lease", got)
+		}
+		b.pass(18 * time.Second)
+		got := b.summary("tom")
+		if got.Status != presence.Offline || got.Cause != presence.CauseExpired {
+			t.Fatalf("tom is %v (%v) 47 s after his last word, want offline, expired", got.Status, got.Cause)
+		}
+		if got.LastSeen > silent || got.LastSeen < silent.Add(-16*time.Second) {
+			t.Errorf("last seen %v after he fell silent, want at most 16 s before", got.LastSeen.Sub(silent))
+		}
+		if got.Hold != 10*time.Second {
+			t.Errorf("watchers hear after %v, want 10 s", got.Hold)
+		}
+		if p.closedWith() != 4107 || b.gw.Stats().Refused["silence"] != 1 {
+			t.Errorf("closed with %d, counted %d", p.closedWith(), b.gw.Stats().Refused["silence"])
+		}
+	})
+}
+
+func TestTheLeaseIsExact(t *testing.T) {
+	inBubble(t, func(b *bubble) {
+		p := b.connect()
+		p.mute.Store(true)
+		p.say("in tom")
+		b.pass(44*time.Second + 900*time.Millisecond)
+		if got := b.summary("tom").Status; got != presence.Online {
+			t.Errorf("tom is %v 100 ms before his lease ends", got)
+		}
+		b.pass(1200 * time.Millisecond)
+		if got := b.summary("tom").Status; got != presence.Offline {
+			t.Errorf("tom is %v 1.1 s after his lease ended", got)
+		}
+	})
+}
+
+func TestAClientThatAnswersPingsStays(t *testing.T) {
+	inBubble(t, func(b *bubble) {
+		p := b.connect()
+		p.say("in tom")
+		since := b.summary("tom").Since
+		b.pass(20 * time.Minute)
+		if got := b.summary("tom"); got.Status != presence.Online || got.Since != since {
+			t.Errorf("tom is %v since %v after 20 minutes, want online since %v", got.Status, got.Since, since)
+		}
+		if n := b.gw.Stats().Pings; n < 75 || n > 81 {
+			t.Errorf("%d pings in 20 minutes, want one in 15 s", n)
+		}
+	})
+}
+
+func TestABrokenConnectionIsOfflineAtOnceAndHeldForWatchers(t *testing.T) {
+	inBubble(t, func(b *bubble) {
+		p := b.connect()
+		p.say("in tom")
+		_ = p.conn.Close()
+		synctest.Wait()
+		if got := b.summary("tom"); got.Status != presence.Offline || got.Cause != presence.CauseLost || got.Hold != 10*time.Second {
+			t.Errorf("tom is %v (%v), held %v; want offline, lost, 10 s", got.Status, got.Cause, got.Hold)
+		}
+	})
+}
+
+func TestALogoutIsOfflineAtOnceForAll(t *testing.T) {
+	inBubble(t, func(b *bubble) {
+		p := b.connect()
+		p.say("in tom")
+		p.say("out")
+		if got := b.summary("tom"); got.Status != presence.Offline || got.Cause != presence.CauseLogout || got.Hold != 0 {
+			t.Errorf("tom is %v (%v), held %v; want offline, logout, not held", got.Status, got.Cause, got.Hold)
+		}
+		if p.last() != "bye" {
+			t.Errorf("he heard %q", p.last())
+		}
+	})
+}
+
+func TestASocketMustSaySomethingAndLogIn(t *testing.T) {
+	inBubble(t, func(b *bubble) {
+		mute, chatty, late := b.connect(), b.connect(), b.connect()
+		chatty.frame(9, nil)
+		late.say("hello")
+		b.pass(14 * time.Second)
+		if mute.closedWith() != 0 {
+			t.Error("closed before 15 s")
+		}
+		b.pass(3 * time.Second)
+		if mute.closedWith() != 4108 {
+			t.Errorf("a client that says nothing is closed with %d after 17 s, want 4108", mute.closedWith())
+		}
+		b.pass(9 * time.Minute)
+		if chatty.closedWith() != 0 || late.closedWith() != 0 {
+			t.Error("a client that has yet to log in is closed within ten minutes")
+		}
+		late.say("in tom")
+		b.pass(time.Minute)
+		if chatty.closedWith() != 4108 || late.closedWith() != 0 {
+			t.Errorf("after ten minutes: without a login closed with %d, want 4108; with one %d, want open", chatty.closedWith(), late.closedWith())
+		}
+		st := b.gw.Stats()
+		if st.Refused["first_word"] != 1 || st.Refused["no_login"] != 1 {
+			t.Errorf("counted %v", st.Refused)
+		}
+	})
+}
+
+func TestADrainedNodeChangesNothingForThoseWhoComeBack(t *testing.T) {
+	inBubble(t, func(b *bubble) {
+		tom, jerry := b.connect(), b.connect()
+		tom.say("in tom Mobile d1")
+		jerry.say("in jerry")
+		b.pass(time.Minute)
+		before := b.summary("tom")
+		next := newBubble(t, "node-2", b.store)
+		if err := b.gw.Drain(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		if tom.closedWith() != 1001 {
+			t.Errorf("closed with %d, want 1001", tom.closedWith())
+		}
+		b.pass(20 * time.Second)
+		back := next.connect()
+		back.say("in tom Mobile d1")
+		b.pass(5 * time.Second)
+		if got := b.summary("jerry").Status; got != presence.Online {
+			t.Errorf("jerry is %v within the grace", got)
+		}
+		b.pass(time.Minute)
+		if got := b.summary("tom"); got.Status != presence.Online || got.Since != before.Since {
+			t.Errorf("tom is %v since %v, want online since %v: he came back", got.Status, got.Since, before.Since)
+		}
+		if got := b.summary("jerry"); got.Status != presence.Offline || got.Cause != presence.CauseDrained {
+			t.Errorf("jerry is %v (%v), want offline, drained: he did not come back", got.Status, got.Cause)
+		}
+		if err := next.gw.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// breakable is a real store whose beats or writes fail while it is told to.
+type breakable struct {
+	presence.Store
+	beats, writes atomic.Bool
+}
+
+func (s *breakable) Beat(ctx context.Context, n presence.NodeID, l time.Duration, d bool, now presence.Millis) error {
+	if s.beats.Load() {
+		return presence.ErrUnavailable
+	}
+	return s.Store.Beat(ctx, n, l, d, now)
+}
+
+func (s *breakable) Update(ctx context.Context, k []presence.Key, now presence.Millis, m presence.Merge) error {
+	if s.writes.Load() {
+		return presence.ErrUnavailable
+	}
+	return s.Store.Update(ctx, k, now, m)
+}
+
+func inBrokenBubble(t *testing.T, fn func(*bubble, *breakable)) {
+	inBubble(t, func(b *bubble) {
+		s := &breakable{Store: b.store}
+		n := newBubble(t, "node-2", s)
+		fn(n, s)
+		if err := n.gw.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestANodeThatDoesNotBeatIsDeadAndComesBack(t *testing.T) {
+	inBrokenBubble(t, func(b *bubble, s *breakable) {
+		p := b.connect()
+		p.say("in tom")
+		b.pass(7 * time.Second)
+		s.beats.Store(true)
+		b.pass(9 * time.Second)
+		if got := b.summary("tom").Status; got != presence.Online {
+			t.Errorf("tom is %v before his node's lease ended", got)
+		}
+		b.pass(10 * time.Second)
+		if got := b.summary("tom"); got.Status != presence.Offline || got.Cause != presence.CauseNodeLost {
+			t.Errorf("tom is %v (%v), want offline, node lost", got.Status, got.Cause)
+		}
+		s.beats.Store(false)
+		b.pass(6 * time.Second)
+		if got := b.summary("tom").Status; got != presence.Online {
+			t.Errorf("tom is %v after his node beats again, want online: his socket was here all the time", got)
+		}
+		if st := b.gw.Stats(); st.BeatsFailed == 0 || st.Asserted != 1 {
+			t.Errorf("counted %+v", st)
+		}
+	})
+}
+
+func TestTheEndOfASessionWaitsForTheStore(t *testing.T) {
+	inBrokenBubble(t, func(b *bubble, s *breakable) {
+		tom, jerry := b.connect(), b.connect()
+		tom.say("in tom")
+		jerry.say("in jerry")
+		s.writes.Store(true)
+		_ = tom.conn.Close()
+		jerry.say("out")
+		late := b.connect()
+		late.say("in spike")
+		if !strings.Contains(late.last(), "unavailable") {
+			t.Errorf("a login while the store is away hears %q", late.last())
+		}
+		time.Sleep(3 * time.Second)
+		if got := b.summary("tom").Status; got != presence.Online {
+			t.Fatalf("tom is %v while nothing can be written", got)
+		}
+		s.writes.Store(false)
+		b.pass(3 * time.Second)
+		for _, who := range []string{"tom", "jerry"} {
+			if got := b.summary(who).Status; got != presence.Offline {
+				t.Errorf("%s is %v when the store is back", who, got)
+			}
+		}
+		if got := b.summary("spike").Status; got == presence.Online {
+			t.Error("spike, whose login failed, is online")
+		}
+		if b.gw.Stats().ReportsFailed == 0 {
+			t.Error("the failures are not counted")
+		}
+	})
+}
+
+func TestPingsOffMeansALongLease(t *testing.T) {
+	cfg := gateway.DefaultConfig()
+	cfg.Ping = 0
+	if err := cfg.Validate(); err == nil || !strings.Contains(err.Error(), "200s") && !strings.Contains(err.Error(), "3m20s") {
+		t.Errorf("a lease of 45 s without pings: %v", err)
+	}
+	cfg.Lease = 400 * time.Second
+	if err := cfg.Validate(); err != nil {
+		t.Error(err)
+	}
+}
