@@ -149,7 +149,7 @@ func (s *Store) mergeKey(g *group, o *op, i int, key presence.Key) error {
 		return fmt.Errorf("%w: the state of %q takes %d bytes, more than %d", presence.ErrFull, key.Peer, len(g.packed), maxState)
 	}
 	if was == (standing{}) && prior == nil && !e.gone {
-		g.added += int64(recordSize(a.num, string(key.Peer), g.packed)) + 12
+		g.added += int64(recordSize(a.num, string(key.Peer), state{b: g.packed})) + 12
 		if s.cfg.MaxMemory > 0 && s.index.bytes.Load()+g.added > s.cfg.MaxMemory {
 			return fmt.Errorf("%w: the index takes %d bytes, its bound is %d", presence.ErrFull, s.index.bytes.Load(), s.cfg.MaxMemory)
 		}

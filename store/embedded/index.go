@@ -26,6 +26,7 @@ type index struct {
 
 	// Of the writer.
 	retired []retired
+	scratch []byte
 	bytes   atomic.Int64
 	peers   atomic.Int64
 }
@@ -118,8 +119,8 @@ func (x *index) get(b []byte, app uint32, peer string) []byte {
 // getAt is get for callers inside an epoch, and for the writer.
 func (x *index) getAt(b []byte, h uint64, app uint32, peer string) []byte {
 	if _, rec, ok := find(x.shard(h).view.Load(), tagOf(h), app, peer); ok {
-		_, _, packed, _ := split(rec)
-		b = append(b, packed...)
+		_, _, st, _ := split(rec)
+		b = st.expand(b)
 	}
 	return b
 }
@@ -134,9 +135,11 @@ func (x *index) put(h uint64, app uint32, peer string, packed []byte) {
 		v = x.rebuild(sh)
 		pos, _, _ = find(v, tag, app, peer)
 	}
-	n := recordSize(app, peer, packed)
+	var st state
+	st, x.scratch = squeeze(x.scratch, packed)
+	n := recordSize(app, peer, st)
 	ref, b := v.arena.alloc(n)
-	putRecord(b, app, peer, packed)
+	putRecord(b, app, peer, st)
 	was := atomic.LoadUint64(&v.table[pos])
 	atomic.StoreUint64(&v.table[pos], uint64(tag)<<32|uint64(ref))
 	sh.liveBytes += n
@@ -248,6 +251,8 @@ func (x *index) scan(n int, from uint32, some int, fn func(tag, app uint32, peer
 	slot := x.epochs.enter(n % readers)
 	defer x.epochs.leave(slot)
 	v := x.shards[n].view.Load()
+	var room [256]byte
+	packed := room[:0]
 	for pos := home(from, v.homes); pos < len(v.table); pos++ {
 		w := atomic.LoadUint64(&v.table[pos])
 		if w == 0 {
@@ -261,7 +266,8 @@ func (x *index) scan(n int, from uint32, some int, fn func(tag, app uint32, peer
 		if tag < from || uint32(w) == refDead {
 			continue
 		}
-		app, peer, packed, _ := split(v.arena.at(uint32(w)))
+		app, peer, st, _ := split(v.arena.at(uint32(w)))
+		packed = st.expand(packed[:0])
 		fn(tag, app, peer, packed)
 		some--
 	}
@@ -315,15 +321,15 @@ func (x *index) some(bt *batch, app uint32, peers [][]byte, now presence.Millis,
 		if rec == nil {
 			continue
 		}
-		a, peer, packed, _ := split(rec)
+		a, peer, st, _ := split(rec)
 		if a != app || string(peer) != string(p) {
 			_, rec, ok := find(bt.view[i], tagOf(bt.hash[i]), app, p)
 			if !ok {
 				continue
 			}
-			_, _, packed, _ = split(rec)
+			_, _, st, _ = split(rec)
 		}
-		out[i], _ = presence.PeekStatus(packed, now, rules)
+		out[i], _ = st.peek(now, rules)
 	}
 }
 
@@ -355,8 +361,8 @@ func (x *index) withTag(n int, tag uint32, fn func(app uint32, peer, packed []by
 			return
 		}
 		if uint32(w>>32) == tag && uint32(w) != refDead {
-			app, peer, packed, _ := split(v.arena.at(uint32(w)))
-			fn(app, peer, packed)
+			app, peer, st, _ := split(v.arena.at(uint32(w)))
+			fn(app, peer, st.expand(nil))
 		}
 	}
 }

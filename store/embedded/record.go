@@ -2,6 +2,7 @@ package embedded
 
 import (
 	"encoding/binary"
+	"time"
 
 	"rollcall/presence"
 )
@@ -11,8 +12,8 @@ import (
 //	1 byte: length of the peer id, or 255 when it follows as a uvarint
 //	uvarint: number of the app
 //	the peer id
-//	uvarint: length of the packed state
-//	the packed state
+//	uvarint: twice the length of the state, plus 1 when it is squeezed
+//	the state
 //
 // A record is written once and never changed.
 const longKey = 255
@@ -20,16 +21,16 @@ const longKey = 255
 // maxState bounds one packed state, in bytes.
 const maxState = 2 << 20
 
-// recordSize returns how many bytes a record takes.
-func recordSize(app uint32, peer string, packed []byte) int {
-	n := 1 + uvarintLen(uint64(app)) + len(peer) + uvarintLen(uint64(len(packed))) + len(packed)
+// recordSize returns how many bytes the record of a state takes.
+func recordSize(app uint32, peer string, s state) int {
+	n := 1 + uvarintLen(uint64(app)) + len(peer) + uvarintLen(s.mark()) + len(s.b)
 	if len(peer) >= longKey {
 		n += uvarintLen(uint64(len(peer)))
 	}
 	return n
 }
 
-func putRecord(b []byte, app uint32, peer string, packed []byte) {
+func putRecord(b []byte, app uint32, peer string, s state) {
 	b = b[:0]
 	if len(peer) >= longKey {
 		b = append(b, longKey)
@@ -39,12 +40,12 @@ func putRecord(b []byte, app uint32, peer string, packed []byte) {
 	}
 	b = binary.AppendUvarint(b, uint64(app))
 	b = append(b, peer...)
-	b = binary.AppendUvarint(b, uint64(len(packed)))
-	_ = append(b, packed...)
+	b = binary.AppendUvarint(b, s.mark())
+	_ = append(b, s.b...)
 }
 
 // split returns the parts of the record that b starts with, and its size.
-func split(b []byte) (app uint32, peer, packed []byte, size int) {
+func split(b []byte) (app uint32, peer []byte, s state, size int) {
 	n, at := uint64(b[0]), 1
 	if n == longKey {
 		l, w := binary.Uvarint(b[at:])
@@ -64,8 +65,8 @@ func split(b []byte) (app uint32, peer, packed []byte, size int) {
 		v, w := binary.Uvarint(b[at-1:])
 		l, at = v, at-1+w
 	}
-	packed = b[at : at+int(l)]
-	return uint32(a), peer, packed, at + int(l)
+	s = state{b[at : at+int(l>>1)], l&1 != 0}
+	return uint32(a), peer, s, at + int(l>>1)
 }
 
 func uvarintLen(v uint64) int {
@@ -76,8 +77,150 @@ func uvarintLen(v uint64) int {
 	return n
 }
 
-// storedStatus is the status as last written, whatever the time.
-func storedStatus(packed []byte, rules *presence.Rules) presence.Status {
-	s, _ := presence.PeekStatus(packed, 0, rules)
-	return s
+// A state is a packed state as the index keeps it: squeezed, when its head has the usual shape. Half of the bytes of a usual
+// state are times that differ little from one another.
+//
+//	0  status (bits 0-1), noded (bit 2), cause (bits 3-6), until is a week after since (bit 7)
+//	1  since, 5 bytes big endian, from 2020 on
+//	6  varints: revision less since; until or last seen less since, but for bit 7; uvarint hold; varint day less the day of since
+//	   the rest as package presence packs it
+type state struct {
+	b        []byte
+	squeezed bool
+}
+
+const (
+	squeezeHead = 6
+	squeezeWeek = 1 << 7
+	era         = 1_577_836_800_000 // 2020-01-01
+	week        = presence.Millis(7 * 24 * time.Hour / time.Millisecond)
+	dayLength   = presence.Millis(24 * time.Hour / time.Millisecond)
+
+	// What is known of the packed form, see package presence. squeeze checks that it comes back the same, so a new form would
+	// cost memory, never truth.
+	packedHead   = 22
+	packedFormat = 1 << 4
+)
+
+func (s state) mark() uint64 {
+	m := uint64(len(s.b)) << 1
+	if s.squeezed {
+		m |= 1
+	}
+	return m
+}
+
+// squeeze returns the form of packed to keep; scratch is used for it.
+func squeeze(scratch, packed []byte) (s state, used []byte) {
+	b, ok := appendSqueezed(scratch[:0], packed)
+	if ok {
+		n := len(b)
+		b = state{b, true}.expand(b)
+		ok = string(b[n:]) == string(packed)
+		b = b[:n]
+	}
+	if !ok {
+		return state{packed, false}, b
+	}
+	return state{b, true}, b
+}
+
+func appendSqueezed(b, packed []byte) ([]byte, bool) {
+	if len(packed) < packedHead || packed[8]&^7 != packedFormat || packed[9] > 15 {
+		return b, false
+	}
+	since := presence.Millis(get48(packed[16:]))
+	if since < era || since >= era+1<<40 {
+		return b, false
+	}
+	head := packed[8]&7 | packed[9]<<3
+	other := presence.Millis(get48(packed[10:]))
+	if other == since+week {
+		head |= squeezeWeek
+	}
+	hold, n := binary.Uvarint(packed[packedHead:])
+	if n <= 0 {
+		return b, false
+	}
+	rest := packed[packedHead+n:]
+	day, n := binary.Uvarint(rest)
+	if n <= 0 {
+		return b, false
+	}
+	rest = rest[n:]
+	e := uint64(since - era)
+	b = append(b, head, byte(e>>32), byte(e>>24), byte(e>>16), byte(e>>8), byte(e))
+	b = binary.AppendVarint(b, int64(binary.BigEndian.Uint64(packed))-int64(since))
+	if head&squeezeWeek == 0 {
+		b = binary.AppendVarint(b, int64(other-since))
+	}
+	b = binary.AppendUvarint(b, hold)
+	b = binary.AppendVarint(b, int64(day)-int64(since/dayLength))
+	return append(b, rest...), true
+}
+
+// expand appends the packed form of s to b.
+func (s state) expand(b []byte) []byte {
+	if !s.squeezed {
+		return append(b, s.b...)
+	}
+	head, since, r := s.b[0], s.since(), s.b[squeezeHead:]
+	rev, n := binary.Varint(r)
+	r = r[n:]
+	other := since + week
+	if head&squeezeWeek == 0 {
+		v, n := binary.Varint(r)
+		other, r = since+presence.Millis(v), r[n:]
+	}
+	hold, n := binary.Uvarint(r)
+	r = r[n:]
+	day, n := binary.Varint(r)
+	r = r[n:]
+	b = binary.BigEndian.AppendUint64(b, uint64(rev+int64(since)))
+	b = append(b, packedFormat|head&7, head>>3&15)
+	b = append48(append48(b, other), since)
+	b = binary.AppendUvarint(b, hold)
+	b = binary.AppendUvarint(b, uint64(day+int64(since/dayLength)))
+	return append(b, r...)
+}
+
+func (s state) since() presence.Millis {
+	b := s.b
+	return era + presence.Millis(b[1])<<32 + presence.Millis(b[2])<<24 + presence.Millis(b[3])<<16 + presence.Millis(b[4])<<8 + presence.Millis(b[5])
+}
+
+// peek is presence.PeekStatus.
+func (s state) peek(now presence.Millis, rules *presence.Rules) (presence.Status, bool) {
+	if !s.squeezed {
+		return presence.PeekStatus(s.b, now, rules)
+	}
+	since := s.since()
+	switch presence.Status(s.b[0] & 3) {
+	case presence.Online:
+		until := since + week
+		if s.b[0]&squeezeWeek == 0 {
+			_, n := binary.Varint(s.b[squeezeHead:])
+			v, _ := binary.Varint(s.b[squeezeHead+n:])
+			until = since + presence.Millis(v)
+		}
+		if now < until {
+			return presence.Online, s.b[0]&4 != 0
+		}
+		if now < until.Add(rules.OfflineMemory) {
+			return presence.Offline, false
+		}
+	case presence.Offline:
+		if now < since.Add(rules.OfflineMemory) {
+			return presence.Offline, false
+		}
+	}
+	return presence.Unknown, false
+}
+
+func get48(b []byte) uint64 {
+	return uint64(b[0])<<40 | uint64(b[1])<<32 | uint64(b[2])<<24 | uint64(b[3])<<16 | uint64(b[4])<<8 | uint64(b[5])
+}
+
+func append48(b []byte, m presence.Millis) []byte {
+	return append(b, byte(m>>40), byte(m>>32), byte(m>>24), byte(m>>16), byte(m>>8), byte(m))
 }

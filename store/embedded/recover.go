@@ -67,6 +67,7 @@ type recovery struct {
 	grace presence.Millis
 	mend  *Report
 	state presence.State
+	old   []byte
 	names []string
 	top   uint64 // the greatest revision seen
 }
@@ -298,10 +299,11 @@ func (r *recovery) restore(id presence.AppID, peer, packed []byte) error {
 	_, rec, known := find(s.index.shard(h).view.Load(), tagOf(h), a.num, peer)
 	if known {
 		_, _, old, _ := split(rec)
-		if presence.Rev(old) >= rev {
+		r.old = old.expand(r.old[:0])
+		if presence.Rev(r.old) >= rev {
 			return nil
 		}
-		if err := r.state.Unpack(old); err != nil {
+		if err := r.state.Unpack(r.old); err != nil {
 			return err
 		}
 		was = standing{r.state.Status, r.state.Day}
