@@ -32,9 +32,11 @@ func bind(setting, address string, limits HTTP, log *slog.Logger) (*listener, er
 		return nil, bindError(setting, address, err)
 	}
 	l := &listener{done: make(chan struct{})}
+	httpLog := newHTTPLog(log)
 	l.net = fastlane.Listen(n, fastlane.Config{
 		HeaderTimeout: limits.HeaderTimeout, BodyTimeout: limits.BodyTimeout,
 		IdleTimeout: limits.IdleTimeout, WriteTimeout: writeTimeout,
+		AcceptFailed: func(err error) { httpLog.Print("http: Accept error: ", err) },
 	})
 	l.http = &http.Server{
 		Handler:           l,
@@ -42,7 +44,7 @@ func bind(setting, address string, limits HTTP, log *slog.Logger) (*listener, er
 		ReadTimeout:       limits.BodyTimeout,
 		IdleTimeout:       limits.IdleTimeout,
 		MaxHeaderBytes:    limits.MaxHeader,
-		ErrorLog:          newHTTPLog(log),
+		ErrorLog:          httpLog,
 		ConnState:         framing.ConnState,
 	}
 	return l, nil

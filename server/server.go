@@ -86,7 +86,7 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	s.app.serve()
 	s.operator.serve()
 	s.onStop(func(ctx context.Context) { s.operator.stop(ctx) })
-	s.operator.mount(s.health())
+	s.operator.mount(onlyLocal(s.Admin(), s.health()))
 	if err := s.prepare(); err != nil {
 		return err
 	}
@@ -107,7 +107,7 @@ func (s *Server) Start(ctx context.Context) (err error) {
 		return err
 	}
 	s.startLoops()
-	s.operator.mount(s.mountOperator())
+	s.operator.mount(onlyLocal(s.Admin(), s.mountOperator()))
 	s.app.mount(s.doors)
 	s.openLane()
 	s.onStop(func(ctx context.Context) { s.app.stop(ctx) })

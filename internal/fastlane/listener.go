@@ -17,6 +17,9 @@ type Config struct {
 	BodyTimeout   time.Duration // for a body, before net/http has the word
 	IdleTimeout   time.Duration // between requests; kept to a twelfth
 	WriteTimeout  time.Duration // for an answer to be taken; kept to a factor of two
+
+	// AcceptFailed hears of each error of Accept that is waited out; nil: nobody does.
+	AcceptFailed func(error)
 }
 
 // A Listener accepts connections, answers plain requests on them, and yields the rest.
@@ -71,6 +74,9 @@ func (l *Listener) accept() {
 			l.err = err
 			close(l.done)
 			return
+		}
+		if l.cfg.AcceptFailed != nil {
+			l.cfg.AcceptFailed(err)
 		}
 		pause = min(max(2*pause, 5*time.Millisecond), time.Second)
 		time.Sleep(pause)

@@ -1,0 +1,36 @@
+package server
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"testing"
+)
+
+func TestPagesOfTheWebDoNotReachALoopbackListener(t *testing.T) {
+	ok := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
+	tests := []struct {
+		bound, host string
+		want        int
+	}{
+		{"127.0.0.1:3001", "127.0.0.1:3001", http.StatusOK},
+		{"127.0.0.1:3001", "localhost:9999", http.StatusOK},
+		{"127.0.0.1:3001", "localhost", http.StatusOK},
+		{"[::1]:3001", "[::1]:3001", http.StatusOK},
+		{"[::1]:3001", "[::1]", http.StatusOK},
+		{"127.0.0.1:3001", "evil.example:3001", http.StatusForbidden},
+		{"127.0.0.1:3001", "localhost.evil.example", http.StatusForbidden},
+		{"127.0.0.1:3001", "127.0.0.1.evil.example", http.StatusForbidden},
+		{"127.0.0.1:3001", "", http.StatusForbidden},
+		{"10.0.0.5:3001", "rollcall.internal:3001", http.StatusOK},
+		{"[::]:3001", "rollcall.internal:3001", http.StatusOK},
+	}
+	for _, tt := range tests {
+		r := httptest.NewRequest(http.MethodGet, "/status", nil)
+		r.Host = tt.host
+		w := httptest.NewRecorder()
+		onlyLocal(tt.bound, ok).ServeHTTP(w, r)
+		if w.Code != tt.want {
+			t.Errorf("bound to %s, asked as %q: got %d, want %d", tt.bound, tt.host, w.Code, tt.want)
+		}
+	}
+}
