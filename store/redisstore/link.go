@@ -35,6 +35,7 @@ type link struct {
 	done    chan struct{}
 	heardAt atomic.Int64 // when it last proved to be well, ms of the store's age
 	born    bool         // it stood when the store opened, so that its first identity is no news
+	strayed int          // probes in a row whose slot had moved away
 
 	// away is since when calls to this primary fail, in ms; 0 while they do not.
 	away atomic.Int64
@@ -234,8 +235,10 @@ func (s *Store) probe(ctx context.Context, k *link, conn rueidis.DedicatedClient
 			k.heardAt.Store(s.millis())
 			return nil // nothing is written there, so there is nothing to hear of but evictions
 		}
-		if _, moved := re.IsMoved(); moved {
+		if _, moved := re.IsMoved(); moved && k.strayed < 2 {
+			k.strayed++ // the slot has gone to another primary; the next look at the slots finds one that is here
 			s.wakeTopology()
+			return nil
 		}
 		if strings.HasPrefix(re.Error(), "READONLY") {
 			return errReplica
@@ -246,6 +249,7 @@ func (s *Store) probe(ctx context.Context, k *link, conn rueidis.DedicatedClient
 	}
 	select {
 	case <-k.heard:
+		k.strayed = 0
 		k.heardAt.Store(s.millis())
 		s.stats.probes.Add(1)
 		return nil

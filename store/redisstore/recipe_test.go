@@ -160,7 +160,7 @@ func TestMemoryAtItsLimit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server.Do(t, "CONFIG", "SET", "maxmemory", strconv.Itoa(used+4_500_000))
+	server.Do(t, "CONFIG", "SET", "maxmemory", strconv.Itoa(used+8_000_000))
 	for i := range 24 {
 		away := numbered("away"+strings.Repeat("x", 40)+string(rune('a'+i)), 1000)
 		batch(presence.KindOnline, away)

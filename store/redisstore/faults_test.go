@@ -1,0 +1,314 @@
+//go:build faults
+
+package redisstore_test
+
+import (
+	"context"
+	"fmt"
+	"os/exec"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"rollcall/internal/redistest"
+	"rollcall/presence"
+	"rollcall/store/redisstore"
+)
+
+func TestFaultOutageOfAMinute(t *testing.T) {
+	for name, a := range absences {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			outage(t, a, time.Minute, redisstore.DefaultStale)
+		})
+	}
+}
+
+// A load reports on many peers through one node and remembers what was acknowledged last of each.
+type load struct {
+	n       *node
+	acked   []atomic.Int64 // the kind of the last report that was acknowledged
+	reports atomic.Int64
+	failed  atomic.Int64
+}
+
+// run reports until ctx ends: each peer is one worker's, so that the order of its words is known.
+func (l *load) run(ctx context.Context, workers int) {
+	var wg sync.WaitGroup
+	for w := range workers {
+		wg.Go(func() {
+			for i := w; ctx.Err() == nil; i += workers {
+				p := i % len(l.acked)
+				if p%workers != w {
+					continue
+				}
+				kind := presence.KindOnline
+				if presence.Kind(l.acked[p].Load()) == presence.KindOnline {
+					kind = presence.KindOffline
+				}
+				r := presence.Report{
+					App: "app", Peer: presence.PeerID(fmt.Sprint("load", p)), Source: presence.SourceAPI, Session: "s", Kind: kind,
+					At: l.n.st.Now(), Lease: time.Hour,
+				}
+				if err := l.n.report(r); err != nil {
+					l.failed.Add(1)
+					continue
+				}
+				l.reports.Add(1)
+				l.acked[p].Store(int64(kind))
+				time.Sleep(time.Millisecond)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// missing returns how many acknowledged words other does not see.
+func (l *load) missing(other *node) int {
+	peers := make([]string, len(l.acked))
+	for i := range peers {
+		peers[i] = fmt.Sprint("load", i)
+	}
+	got, age, err := other.ask(peers...)
+	if err != nil || age > 0 {
+		return len(peers)
+	}
+	n := 0
+	for i, st := range got {
+		switch presence.Kind(l.acked[i].Load()) {
+		case presence.KindOnline:
+			if st != presence.Online {
+				n++
+			}
+		case presence.KindOffline:
+			if st != presence.Offline {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// settled waits until other sees all that was acknowledged.
+func (l *load) settled(t *testing.T, other *node, within time.Duration) {
+	t.Helper()
+	begun := time.Now()
+	for l.missing(other) > 0 {
+		if time.Since(begun) > within {
+			t.Fatalf("%v after the load %d of %d acknowledged words are missing", within, l.missing(other), len(l.acked))
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	t.Logf("%d reports acknowledged, %d refused; none missing %v after the load", l.reports.Load(), l.failed.Load(),
+		time.Since(begun).Round(time.Millisecond))
+}
+
+func pair(t *testing.T, url string) (here, there *node) {
+	cfg := config(url)
+	cfg.Deadline, cfg.Log = 250*time.Millisecond, logger(t)
+	cfg.Spool = t.TempDir()
+	here = startNode(t, cfg, "here")
+	cfg.Spool = t.TempDir()
+	return here, startNode(t, cfg, "there")
+}
+
+// under runs the load while fault does its work, and sees that nothing that was acknowledged is missing afterwards.
+func under(t *testing.T, url string, fault func(here, there *node)) {
+	here, there := pair(t, url)
+	steady := numbered("steady", 100)
+	for _, p := range steady {
+		if err := here.report(here.hook(presence.KindOnline, p)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	there.see(2*time.Second, presence.Online, steady...)
+	l := &load{n: here, acked: make([]atomic.Int64, 400)}
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	var w witness
+	wg.Go(func() { l.run(ctx, 8) })
+	wg.Go(func() { w.watch(ctx, there, steady) })
+	time.Sleep(time.Second)
+	fault(here, there)
+	time.Sleep(2 * time.Second)
+	cancel()
+	wg.Wait()
+	here.ready(20 * time.Second)
+	there.ready(20 * time.Second)
+	l.settled(t, there, 5*time.Second)
+	t.Log(&w)
+	if w.offline.Load() > 0 {
+		t.Errorf("the witness was told %d made-up words", w.offline.Load())
+	}
+	if l.reports.Load() < 1000 {
+		t.Errorf("only %d reports: there was no load", l.reports.Load())
+	}
+	t.Logf("here %v", here.st.Stats())
+}
+
+func TestFaultSentinelFailover(t *testing.T) {
+	for name, a := range map[string]func(*redistest.Server){
+		"the primary is killed": func(s *redistest.Server) { s.Kill() },
+		"the primary freezes":   func(s *redistest.Server) { s.Freeze() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := redistest.RunSentinels(t, 2)
+			under(t, sentinelURL(s), func(here, _ *node) {
+				old, err := s.Primary()
+				if err != nil {
+					t.Fatal(err)
+				}
+				a(old)
+				begun := time.Now()
+				for {
+					p, err := s.Primary()
+					if err == nil && p != old {
+						break
+					}
+					if time.Since(begun) > 30*time.Second {
+						t.Fatal("there was no failover: the fault did not take hold")
+					}
+					time.Sleep(50 * time.Millisecond)
+				}
+				t.Logf("failover after %v", time.Since(begun).Round(time.Millisecond))
+				here.ready(20 * time.Second)
+				t.Logf("ready again %v after the fault", time.Since(begun).Round(time.Millisecond))
+				old.Thaw()
+			})
+		})
+	}
+}
+
+func TestFaultClusterPrimaryKilled(t *testing.T) {
+	c := redistest.RunCluster(t, 3, true)
+	under(t, clusterURL(c), func(here, there *node) {
+		before := here.st.Epoch()
+		c.Servers[1].Kill()
+		begun := time.Now()
+		for len(c.Primaries()) < 3 {
+			if time.Since(begun) > 30*time.Second {
+				t.Fatal("no replica was promoted: the fault did not take hold")
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+		t.Logf("promoted after %v", time.Since(begun).Round(time.Millisecond))
+		here.ready(20 * time.Second)
+		t.Logf("ready again %v after the fault", time.Since(begun).Round(time.Millisecond))
+		if here.st.Epoch() == before {
+			t.Error("the epoch is the same after a promotion")
+		}
+	})
+}
+
+// TestFaultReshard moves 500 slots while reports and queries run: nobody notices.
+func TestFaultReshard(t *testing.T) {
+	c := redistest.RunCluster(t, 3, true)
+	under(t, clusterURL(c), func(here, there *node) {
+		from := fmt.Sprint(c.Servers[0].Do(t, "CLUSTER", "MYID"))
+		to := fmt.Sprint(c.Servers[1].Do(t, "CLUSTER", "MYID"))
+		out, err := exec.Command("redis-cli", "--cluster", "reshard", c.Servers[0].Addr, "--cluster-from", from, "--cluster-to", to,
+			"--cluster-slots", "500", "--cluster-yes").CombinedOutput()
+		if err != nil {
+			t.Fatalf("reshard: %v\n%s", err, out)
+		}
+		if n := strings.Count(string(out), "Moving slot"); n < 500 {
+			t.Fatalf("%d slots were moved: the fault did not take hold", n)
+		}
+		for _, n := range []*node{here, there} {
+			st := n.st.Stats()
+			if st["outages"] != 0 || st["spooled"] != 0 || st["stale_answers"] != 0 {
+				t.Errorf("the move was noticed: %v", st)
+			}
+		}
+	})
+}
+
+// TestFaultClusterWithoutReplica: the ids of a lost primary are refused, others are answered as before.
+func TestFaultClusterSlotsLost(t *testing.T) {
+	c := redistest.RunCluster(t, 3, false)
+	cfg := config(clusterURL(c))
+	cfg.Deadline, cfg.NearCache, cfg.Log = 250*time.Millisecond, -1, logger(t)
+	st := open(t, cfg)
+	n := &node{t: t, name: "n", st: st, svc: presence.NewService(st, presence.DefaultConfig())}
+	peers := numbered("p", 60)
+	for _, p := range peers {
+		if err := n.report(n.hook(presence.KindOnline, p)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.Servers[2].Kill()
+	lost, kept := 0, 0
+	for begun := time.Now(); time.Since(begun) < 8*time.Second; {
+		lost, kept = 0, 0
+		for _, p := range peers {
+			got, _, err := n.ask(p)
+			switch {
+			case err != nil:
+				lost++
+			case got[0] == presence.Online:
+				kept++
+			default:
+				t.Fatalf("%s is %v: a made-up word", p, got[0])
+			}
+		}
+	}
+	t.Logf("%d ids refused, %d answered", lost, kept)
+	if lost == 0 || kept == 0 || lost+kept != len(peers) {
+		t.Errorf("%d ids refused and %d answered of %d", lost, kept, len(peers))
+	}
+	if st.Ready() == nil {
+		t.Error("the node calls itself ready with a third of the slots lost")
+	}
+}
+
+// TestFaultSmallOnes plays what breaks for a moment, one after the other, under load.
+func TestFaultSmallOnes(t *testing.T) {
+	server := redistest.Run(t, durable...)
+	proxy := redistest.RunProxy(t, server.Addr)
+	during := func(d, every time.Duration, fault func()) {
+		for begun := time.Now(); time.Since(begun) < d; time.Sleep(every) {
+			fault()
+		}
+	}
+	faults := []struct {
+		name string
+		play func()
+		took func() bool
+	}{
+		{"scripts are flushed all the time", func() { during(3*time.Second, 5*time.Millisecond, func() { server.Do(t, "SCRIPT", "FLUSH") }) }, nil},
+		{"connections are killed every 100 ms", func() {
+			during(3*time.Second, 100*time.Millisecond, func() { server.Do(t, "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes") })
+		}, nil},
+		{"connections are cut every 100 ms", func() { during(3*time.Second, 100*time.Millisecond, func() { proxy.Cut() }) }, func() bool { return proxy.Cuts() > 0 }},
+		{"redis pauses for 200 ms at a time", func() {
+			during(3*time.Second, 500*time.Millisecond, func() { server.Do(t, "CLIENT", "PAUSE", "200", "ALL") })
+		}, nil},
+		{"redis is frozen for two seconds", func() { server.Freeze(); time.Sleep(2 * time.Second); server.Thaw() }, nil},
+		{"bytes come one at a time", func() { proxy.Slice(1); time.Sleep(3 * time.Second); proxy.Slice(0) }, nil},
+		{"every chunk takes 50 ms", func() { proxy.Delay(50 * time.Millisecond); time.Sleep(3 * time.Second); proxy.Delay(0) }, nil},
+		{"the network is a black hole for five seconds", func() { proxy.Freeze(); time.Sleep(5 * time.Second); proxy.Cut(); proxy.Thaw() }, nil},
+		{"memory is full", func() {
+			server.Do(t, "CONFIG", "SET", "maxmemory", "1mb")
+			time.Sleep(3 * time.Second)
+			server.Do(t, "CONFIG", "SET", "maxmemory", "0")
+		}, nil},
+		{"it is a replica for three seconds", func() {
+			server.Do(t, "REPLICAOF", "127.0.0.1", "1")
+			time.Sleep(3 * time.Second)
+			server.Do(t, "REPLICAOF", "NO", "ONE")
+		}, nil},
+	}
+	for _, f := range faults {
+		t.Run(f.name, func(t *testing.T) {
+			server.Do(t, "FLUSHALL")
+			under(t, "redis://"+proxy.Addr, func(_, _ *node) {
+				f.play()
+				if f.took != nil && !f.took() {
+					t.Error("the fault did not take hold")
+				}
+			})
+		})
+	}
+}
