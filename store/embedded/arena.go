@@ -16,6 +16,7 @@ const (
 // A reference is an offset in units. Only the writer calls alloc and release; at may be called by readers that
 // hold an epoch and found the reference in a table.
 type arena struct {
+	slabs  *slabs
 	chunks atomic.Pointer[[][]byte]
 	large  atomic.Pointer[[]*largePage]
 
@@ -30,8 +31,8 @@ type arena struct {
 
 type largePage [256]atomic.Pointer[[]byte]
 
-func newArena() *arena {
-	a := &arena{next: 1} // reference 0 is no reference
+func newArena(slabs *slabs) *arena {
+	a := &arena{slabs: slabs, next: 1} // reference 0 is no reference
 	a.chunks.Store(&[][]byte{})
 	a.large.Store(&[]*largePage{})
 	return a
@@ -100,7 +101,7 @@ func (a *arena) grow(room int) {
 	}
 	chunks := make([][]byte, len(old)+1)
 	copy(chunks, old)
-	chunks[len(old)] = newChunk()
+	chunks[len(old)] = a.slabs.chunk()
 	a.chunks.Store(&chunks)
 	a.next = max(1, uint32(len(old))*chunkUnits)
 }
@@ -149,5 +150,3 @@ func getRef(b []byte) uint32 {
 func putRef(b []byte, ref uint32) {
 	b[0], b[1], b[2], b[3] = byte(ref), byte(ref>>8), byte(ref>>16), byte(ref>>24)
 }
-
-func newChunk() []byte { return make([]byte, chunkSize) }

@@ -208,8 +208,8 @@ func (s *Store) Update(ctx context.Context, keys []presence.Key, now presence.Mi
 	return s.update(ctx, keys, now, merge, false)
 }
 
-// Settle is Update for what follows from time alone: it is visible at once, but not synced, and goes on in memory while the
-// disk fails, because any later sweep would conclude the same.
+// Settle is Update for what follows from time alone. While the disk fails it goes on in memory, because any later sweep would
+// conclude the same.
 func (s *Store) Settle(ctx context.Context, keys []presence.Key, now presence.Millis, merge presence.Merge) error {
 	return s.update(ctx, keys, now, merge, true)
 }

@@ -21,6 +21,7 @@ const (
 // table is built anew in between. See [index.scan].
 type index struct {
 	seed   maphash.Seed
+	slabs  *slabs
 	epochs epochs
 	shards [shards]shard
 
@@ -47,6 +48,7 @@ type view struct {
 	arena *arena
 }
 
+// retired is the memory of a record, or, when ref is 0, of a whole arena.
 type retired struct {
 	epoch uint64
 	arena *arena
@@ -56,9 +58,10 @@ type retired struct {
 
 func newIndex() *index {
 	x := &index{seed: maphash.MakeSeed()}
+	x.slabs = newSlabs(x)
 	for i := range x.shards {
 		sh := &x.shards[i]
-		sh.view.Store(&view{table: make([]uint64, minTable+spill), homes: minTable, arena: newArena()})
+		sh.view.Store(&view{table: make([]uint64, minTable+spill), homes: minTable, arena: newArena(x.slabs)})
 		x.account(sh)
 	}
 	return x
@@ -184,7 +187,11 @@ func (x *index) reclaim() {
 	n := 0
 	for n < len(x.retired) && x.retired[n].epoch < oldest {
 		r := &x.retired[n]
-		r.arena.release(r.ref, int(r.size))
+		if r.ref == 0 {
+			r.arena.slabs.release(*r.arena.chunks.Load())
+		} else {
+			r.arena.release(r.ref, int(r.size))
+		}
 		n++
 	}
 	x.retired = x.retired[:copy(x.retired, x.retired[n:])]
@@ -196,13 +203,16 @@ func (x *index) rebuild(sh *shard) *view {
 	homes := uint32(max(minTable, (sh.live+1)*4/3))
 	a := old.arena
 	if waste := a.bytes() - sh.liveBytes; waste > chunkSize && waste > sh.liveBytes/4 {
-		a = newArena()
+		a = newArena(x.slabs)
 	}
 	for {
 		v := &view{table: make([]uint64, int(homes)+spill), homes: homes, arena: a}
 		if fill(v, old) {
 			sh.view.Store(v)
 			sh.dead = 0
+			if a != old.arena {
+				x.retired = append(x.retired, retired{epoch: x.epochs.now.Load(), arena: old.arena})
+			}
 			return v
 		}
 		homes += homes/4 + 1
