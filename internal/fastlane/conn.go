@@ -1,8 +1,10 @@
 package fastlane
 
 import (
+	"errors"
 	"io"
 	"net"
+	"os"
 	"sync/atomic"
 	"time"
 )
@@ -91,6 +93,11 @@ func (c *conn) serve() {
 	}
 }
 
+// late is a connection whose time for a body is over: whoever gets it must not wait for the rest a second time.
+type late struct{ net.Conn }
+
+func (late) Read([]byte) (int, error) { return 0, os.ErrDeadlineExceeded }
+
 // answer answers the request at the start of the buffer. It returns false when the connection is no longer ours.
 func (c *conn) answer(size, body int) bool {
 	start := c.now
@@ -171,6 +178,9 @@ func (c *conn) fill() bool {
 		c.buf = c.buf[:len(c.buf)+n]
 		return c.state.Load() == busy || c.state.CompareAndSwap(idle, busy) // else Shutdown has closed it
 	case c.waits == forBody, len(c.buf) > 0 && err == io.EOF:
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			c.Conn = late{c.Conn}
+		}
 		c.handOver() // net/http tells the client that the rest did not come
 		return false
 	}

@@ -14,7 +14,7 @@ import (
 // Config are the deadlines of the lane; zero means none.
 type Config struct {
 	HeaderTimeout time.Duration // for a head, from its first byte, and for the first byte of a new connection
-	BodyTimeout   time.Duration // for a body, before net/http has the word
+	BodyTimeout   time.Duration // for a body; then net/http refuses the request
 	IdleTimeout   time.Duration // between requests; kept to a twelfth
 	WriteTimeout  time.Duration // for an answer to be taken; kept to a factor of two
 
