@@ -364,6 +364,9 @@ func TestAKickOutlivesTokensAndSignatures(t *testing.T) {
 	}
 	later := again.clock.Load()
 	again.dial("lc.protobuf2.3").login("Tom", message{sT: later, sN: "n", sS: rtm.Sign(masterKey, appID, "Tom", later, "n")})
+	if err := again.gw.Kick(context.Background(), appID, presence.PeerID(strings.Repeat("k", presence.MaxPeer+1)), ""); err != nil {
+		t.Errorf("a kick of an id that nobody can have: %v", err)
+	}
 	if err := again.gw.Kick(context.Background(), appID, "nobody", ""); err != nil {
 		t.Errorf("kicking a peer that nobody knows: %v", err)
 	}
