@@ -52,16 +52,22 @@ func fillByHooks(ctx context.Context, t *target) error {
 
 // verify asks a server about every peer that its store should know.
 func verify(ctx context.Context, t *target, lanes int) error {
+	return verifyFrom(ctx, t, lanes, 0)
+}
+
+// verifyFrom asks a server about as many peers as its store should know, the first of which is from.
+func verifyFrom(ctx context.Context, t *target, lanes, from int) error {
 	return t.eachLane(ctx, lanes, func(c *conn, lane int) error {
 		w := t.wire()
 		const batch = 500
 		for first := lane * batch; first < len(t.truth.state); first += lanes * batch {
 			end := min(first+batch, len(t.truth.state))
-			peers := make([]int, end-first)
+			peers, states := make([]int, end-first), make([]byte, end-first)
 			for i := range peers {
-				peers[i] = first + i
+				peers[i] = from + first + i
+				states[i] = t.truth.of(peers[i])
 			}
-			if _, err := c.Write(w.query(peers, t.truth.state[first:end])); err != nil {
+			if _, err := c.Write(w.query(peers, states)); err != nil {
 				return err
 			}
 			answer, err := w.read(c)

@@ -22,6 +22,7 @@ type rig struct {
 	log      io.Writer
 	children []*child // in the order of their start
 	redis    *store   // shared by the servers of the recipe; nil until one of them needs it
+	nodes    *store   // shared by the rollcall nodes on Redis, likewise
 	skipped  []string // remarks on servers that cannot run yet
 }
 

@@ -17,6 +17,16 @@ func startRollcall(ctx context.Context, r *rig) (*target, error) {
 // startRollcall starts a rollcall with what flags say of its store and fills it. A last flag of --data is given a fresh
 // directory.
 func (r *rig) startRollcall(ctx context.Context, name string, flags ...string) (*target, error) {
+	t, err := r.launchRollcall(ctx, name, flags...)
+	if err != nil {
+		return nil, err
+	}
+	t.truth = newTruth(r.o.peers, r.o.seed)
+	return t, r.fillRollcall(ctx, name, t)
+}
+
+// launchRollcall starts a rollcall and leaves it as empty as its store is.
+func (r *rig) launchRollcall(ctx context.Context, name string, flags ...string) (*target, error) {
 	if _, err := os.Stat(filepath.Join(r.root, "cmd", "rollcall")); errors.Is(err, fs.ErrNotExist) {
 		return nil, &absentError{"there is no cmd/rollcall in this repository yet"}
 	}
@@ -45,17 +55,19 @@ func (r *rig) startRollcall(ctx context.Context, name string, flags ...string) (
 	if err != nil {
 		return nil, err
 	}
-	t := &target{
+	return &target{
 		addr:    addr,
 		procs:   []*child{c},
-		truth:   newTruth(r.o.peers, r.o.seed),
 		wire:    func() wire { return newLeancloudWire(addr) },
 		version: output(ctx, program, "version"),
-	}
+	}, nil
+}
+
+func (r *rig) fillRollcall(ctx context.Context, name string, t *target) error {
 	began := time.Now()
 	if err := fillByHooks(ctx, t); err != nil {
-		return nil, fmt.Errorf("fill %s by hooks: %w", name, r.explain(ctx, t, err))
+		return fmt.Errorf("fill %s by hooks: %w", name, r.explain(ctx, t, err))
 	}
 	r.say("filled %s with %d peers by hooks in %v", name, r.o.peers, time.Since(began).Round(10*time.Millisecond))
-	return t, nil
+	return nil
 }

@@ -24,6 +24,9 @@ var servers = []server{
 	{"go-recipe", "the recipe in plain Go: net/http, encoding/json, go-redis, Redis", startGoRecipe},
 	{"redis-mget", "bare MGET and SET over RESP, no HTTP", startRedisMGET},
 	{"rollcall", "rollcall serve, embedded store, synced before the answer", startRollcall},
+	{"rollcall-redis", "rollcall serve on Redis, all peers in its near cache", startRollcallWarm},
+	{"rollcall-redis-cold", "the same with a near cache that holds next to nothing", startRollcallCold},
+	{"rollcall-redis-nocache", "the same without a near cache", startRollcallUncached},
 }
 
 // A target is a running server, filled and ready to be driven.
