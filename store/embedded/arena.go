@@ -3,11 +3,12 @@ package embedded
 import "sync/atomic"
 
 const (
-	unit       = 4       // records start at multiples of this
+	unit       = 2       // records start at multiples of this
 	chunkSize  = 1 << 16 // bytes
 	chunkUnits = chunkSize / unit
 	maxSmall   = 1024 // longer records live apart
 
+	refSize  = 4         // bytes: no free block is smaller
 	refDead  = 1<<32 - 1 // a removed table entry
 	refLarge = 1 << 31   // a record that lives apart
 )
@@ -93,7 +94,7 @@ func (a *arena) split(class int) (uint32, []byte) {
 // grow adds a chunk; what is left of the last one, room units, is kept for short records.
 func (a *arena) grow(room int) {
 	old := *a.chunks.Load()
-	if len(old) > 0 && room < chunkUnits {
+	if len(old) > 0 && room < chunkUnits && room*unit >= refSize {
 		if room > maxSmall/unit {
 			room = maxSmall / unit
 		}

@@ -80,7 +80,7 @@ func (x *index) hashBytes(app uint32, peer []byte) uint64 {
 
 // reserve makes the tables wide enough for so many peers.
 func (x *index) reserve(peers int64) {
-	homes := uint32(peers/shards*4/3) + minTable
+	homes := uint32(peers/shards*5/4) + minTable
 	for i := range x.shards {
 		sh := &x.shards[i]
 		sh.view.Store(&view{table: make([]uint64, homes+spill), homes: homes, arena: sh.view.Load().arena})
@@ -200,7 +200,7 @@ func (x *index) reclaim() {
 // rebuild gives a shard a table that fits and, when much of its arena is free, a new arena too.
 func (x *index) rebuild(sh *shard) *view {
 	old := sh.view.Load()
-	homes := uint32(max(minTable, (sh.live+1)*4/3))
+	homes := uint32(max(minTable, (sh.live+1)*5/4))
 	a := old.arena
 	if waste := a.bytes() - sh.liveBytes; waste > chunkSize && waste > sh.liveBytes/4 {
 		a = newArena(x.slabs)
