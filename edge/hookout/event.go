@@ -1,0 +1,99 @@
+package hookout
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"rollcall/presence"
+)
+
+// An Event is one login or its end.
+type Event struct {
+	Seq       uint64         `json:"seq"`
+	App       string         `json:"app"`
+	Peer      string         `json:"peer"`
+	Online    bool           `json:"online,omitempty"`
+	Tag       string         `json:"tag,omitempty"`
+	Reconnect bool           `json:"reconnect,omitempty"` // an automatic login
+	Cause     presence.Cause `json:"cause,omitempty"`     // of the end
+	Reason    string         `json:"reason,omitempty"`
+	ErrorCode int            `json:"code,omitempty"` // why the connection was lost
+	Address   string         `json:"address,omitempty"`
+	At        int64          `json:"at"` // Unix milliseconds
+}
+
+// hook is the name of the function that hears of e.
+func (e *Event) hook() string {
+	if e.Online {
+		return "_clientOnline"
+	}
+	return "_clientOffline"
+}
+
+type onlineBody struct {
+	PeerID    string `json:"peerId"`
+	SourceIP  string `json:"sourceIP,omitempty"`
+	Tag       string `json:"tag,omitempty"`
+	Reconnect int    `json:"reconnect"`
+}
+
+type offlineBody struct {
+	PeerID    string `json:"peerId"`
+	CloseCode int    `json:"closeCode"`
+	CloseMsg  string `json:"closeMsg"`
+	SourceIP  string `json:"sourceIP,omitempty"`
+	Tag       string `json:"tag,omitempty"`
+	ErrorCode int    `json:"errorCode,omitempty"`
+	ErrorMsg  string `json:"errorMsg,omitempty"`
+}
+
+// errorNames are the reasons for a lost connection that the hooks know.
+var errorNames = map[int]string{
+	4107: "READ_TIMEOUT", 4108: "LOGIN_TIMEOUT", 4109: "FRAME_TOO_LONG", 4114: "UNPARSEABLE_RAW_MSG", 4200: "INTERNAL_ERROR",
+}
+
+// body returns the parameters as LeanCloud writes them.
+func (e *Event) body() ([]byte, error) {
+	var v any
+	if e.Online {
+		b := onlineBody{PeerID: e.Peer, SourceIP: e.Address, Tag: e.Tag}
+		if e.Reconnect {
+			b.Reconnect = 1
+		}
+		v = b
+	} else {
+		b := offlineBody{PeerID: e.Peer, SourceIP: e.Address, Tag: e.Tag}
+		b.CloseCode, b.CloseMsg = closeOf(e.Cause)
+		if e.Reason != "" {
+			b.CloseMsg = e.Reason
+		}
+		if b.CloseCode == closeLost {
+			b.SourceIP = "" // nobody closed it
+			if name, ok := errorNames[e.ErrorCode]; ok {
+				b.ErrorCode, b.ErrorMsg = e.ErrorCode, name
+			}
+		}
+		v = b
+	}
+	out, err := json.Marshal(v)
+	if err != nil {
+		return nil, fmt.Errorf("write the body of %s: %w", e.hook(), err)
+	}
+	return out, nil
+}
+
+const closeLost = 2
+
+// closeOf returns LeanCloud's close code and text for a cause.
+func closeOf(c presence.Cause) (code int, text string) {
+	switch c {
+	case presence.CauseLogout:
+		return 1, "LOGOUT"
+	case presence.CauseReplaced:
+		return 3, "SESSION_CONFLICT"
+	case presence.CauseKicked:
+		return 4, "KICKED_BY_APP"
+	default:
+		return closeLost, "CONNECTION_LOST"
+	}
+}

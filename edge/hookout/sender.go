@@ -1,0 +1,325 @@
+package hookout
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Keys are what a call shows of an app.
+type Keys struct{ ID, Key, HookKey string }
+
+// A Sender delivers events. It is made by [Open].
+type Sender struct {
+	cfg    Config
+	base   string
+	keys   func(app string) (Keys, bool)
+	log    *slog.Logger
+	client *http.Client
+
+	mu        sync.Mutex
+	seq       uint64
+	queues    map[peer][]*Event // of each peer, the first is being delivered
+	waiting   int
+	fresh     []Event  // not in the journal yet
+	delivered []uint64 // not struck out yet
+	unsafe    []*Event // heads that may be sent once the journal has them
+	ready     []*Event // heads that the journal has
+
+	wake    chan struct{}
+	start   chan struct{}
+	turns   chan struct{}
+	ctx     context.Context
+	cancel  context.CancelFunc
+	workers sync.WaitGroup
+	writer  sync.WaitGroup
+	journal *journal
+	count   counters
+}
+
+type peer struct{ app, id string }
+
+type counters struct{ delivered, failed, refused, dropped, expired atomic.Int64 }
+
+// Stats are the counts of a sender.
+type Stats struct {
+	Waiting   int64 `json:"waiting"`
+	Delivered int64 `json:"delivered"`
+	Failed    int64 `json:"failed"`  // calls that failed; each is made again
+	Refused   int64 `json:"refused"` // answered 4xx and not made again
+	Dropped   int64 `json:"dropped"` // because the queue was full
+	Expired   int64 `json:"expired"` // given up
+}
+
+// Open starts a sender, with what the journal holds of an earlier run.
+func Open(cfg Config, keys func(app string) (Keys, bool), log *slog.Logger) (*Sender, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, fmt.Errorf("hook settings: %w", err)
+	}
+	u, err := url.Parse(cfg.URL)
+	if err != nil || cfg.URL == "" {
+		return nil, errors.New("hook settings: no url")
+	}
+	if strings.Trim(u.Path, "/") == "" {
+		u.Path = "/1.1/functions"
+	}
+	s := &Sender{
+		cfg: cfg, base: strings.TrimSuffix(u.String(), "/"), keys: keys, log: log, queues: map[peer][]*Event{},
+		wake: make(chan struct{}, 1), start: make(chan struct{}, 1), turns: make(chan struct{}, cfg.Parallel),
+		client: &http.Client{
+			Timeout:       cfg.Timeout,
+			Transport:     &http.Transport{MaxIdleConnsPerHost: cfg.Parallel, IdleConnTimeout: time.Minute},
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+	}
+	var waiting []Event
+	if s.journal, waiting, err = openJournal(cfg.Journal); err != nil {
+		return nil, err
+	}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	for i := range waiting {
+		s.seq = max(s.seq, waiting[i].Seq)
+		s.enqueue(&waiting[i])
+	}
+	s.writer.Go(s.write)
+	s.writer.Go(s.dispatch)
+	s.poke()
+	return s, nil
+}
+
+// Add takes an event for delivery. It never waits.
+func (s *Sender) Add(e Event) {
+	s.mu.Lock()
+	if s.waiting >= s.cfg.MaxQueue {
+		s.mu.Unlock()
+		if s.count.dropped.Add(1) == 1 {
+			s.log.Warn("hooks are dropped: the queue is full", "waiting", s.cfg.MaxQueue)
+		}
+		return
+	}
+	s.seq++
+	e.Seq = s.seq
+	s.fresh = append(s.fresh, e)
+	s.enqueue(&e)
+	s.mu.Unlock()
+	s.poke()
+}
+
+func (s *Sender) poke() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// enqueue puts e behind the other events of its peer. The first of a peer is sent once the journal has it.
+func (s *Sender) enqueue(e *Event) {
+	p := peer{e.App, e.Peer}
+	s.queues[p] = append(s.queues[p], e)
+	s.waiting++
+	if len(s.queues[p]) == 1 {
+		s.unsafe = append(s.unsafe, e)
+	}
+}
+
+// write keeps the journal and lets go what is in it, until the sender closes.
+func (s *Sender) write() {
+	for {
+		select {
+		case <-s.ctx.Done():
+			return
+		case <-s.wake:
+		}
+		s.mu.Lock()
+		fresh, delivered, heads := s.fresh, s.delivered, s.unsafe
+		s.fresh, s.delivered, s.unsafe = nil, nil, nil
+		s.mu.Unlock()
+		s.keep(fresh, delivered)
+		s.mu.Lock()
+		s.ready = append(s.ready, heads...)
+		s.mu.Unlock()
+		select {
+		case s.start <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// dispatch starts the deliveries of what the journal has, as many at a time as may be under way.
+func (s *Sender) dispatch() {
+	for {
+		select {
+		case <-s.ctx.Done():
+			return
+		case <-s.start:
+		}
+		s.mu.Lock()
+		ready := s.ready
+		s.ready = nil
+		s.mu.Unlock()
+		for _, e := range ready {
+			select {
+			case <-s.ctx.Done():
+				return
+			case s.turns <- struct{}{}:
+			}
+			s.workers.Go(func() { s.deliver(e) })
+		}
+	}
+}
+
+// keep writes the journal. Without it the hooks are delivered all the same.
+func (s *Sender) keep(fresh []Event, delivered []uint64) {
+	err := s.journal.write(fresh, delivered)
+	if err == nil && s.journal.file != nil && s.journal.dead > compactAt {
+		s.mu.Lock()
+		var all []Event
+		for _, q := range s.queues {
+			for _, e := range q {
+				all = append(all, *e)
+			}
+		}
+		s.fresh, s.delivered = nil, nil // all holds what they would change
+		s.mu.Unlock()
+		err = s.journal.rewrite(all)
+	}
+	if err != nil {
+		s.log.Error("the journal of hooks cannot be written; a restart may lose or repeat some", "err", err)
+	}
+}
+
+// deliver sends e until it is over, and hands the turn to the next event of its peer.
+func (s *Sender) deliver(e *Event) {
+	held := true
+	for wait := 500 * time.Millisecond; ; wait = min(2*wait, time.Minute) {
+		if s.attempt(e) {
+			break
+		}
+		// A peer whose hook fails keeps its order, not its place among those that may be under way.
+		<-s.turns
+		held = false
+		t := time.NewTimer(wait)
+		select {
+		case <-s.ctx.Done():
+			t.Stop()
+			return
+		case <-t.C:
+		}
+		select {
+		case <-s.ctx.Done():
+			return
+		case s.turns <- struct{}{}:
+			held = true
+		}
+	}
+	if held {
+		<-s.turns
+	}
+	s.next(e)
+}
+
+// next strikes e out and has its successor sent.
+func (s *Sender) next(e *Event) {
+	p := peer{e.App, e.Peer}
+	s.mu.Lock()
+	s.delivered = append(s.delivered, e.Seq)
+	s.waiting--
+	if q := s.queues[p][1:]; len(q) == 0 {
+		delete(s.queues, p)
+	} else {
+		s.queues[p] = q
+		s.unsafe = append(s.unsafe, q[0])
+	}
+	s.mu.Unlock()
+	s.poke()
+}
+
+// attempt makes one call and reports whether e is over with.
+func (s *Sender) attempt(e *Event) bool {
+	if time.Since(time.UnixMilli(e.At)) > s.cfg.GiveUp {
+		s.count.expired.Add(1)
+		return true
+	}
+	status, err := s.call(e)
+	switch {
+	case s.ctx.Err() != nil:
+		return false
+	case err == nil && status/100 == 2:
+		s.count.delivered.Add(1)
+		return true
+	case err == nil && status/100 == 4 && status != http.StatusRequestTimeout && status != http.StatusTooManyRequests:
+		if s.count.refused.Add(1) == 1 {
+			s.log.Warn("a hook was refused by the app", "hook", e.hook(), "status", status)
+		}
+		return true
+	}
+	if s.count.failed.Add(1) == 1 {
+		s.log.Warn("a hook did not get through; trying again", "hook", e.hook(), "status", status, "err", err)
+	}
+	return false
+}
+
+func (s *Sender) call(e *Event) (status int, err error) {
+	keys, ok := s.keys(e.App)
+	if !ok {
+		return http.StatusNotFound, nil // an app that is no longer configured
+	}
+	body, err := e.body()
+	if err != nil {
+		return 0, err
+	}
+	req, err := http.NewRequestWithContext(s.ctx, http.MethodPost, s.base+"/"+e.hook(), bytes.NewReader(body))
+	if err != nil {
+		return 0, fmt.Errorf("make the call: %w", err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("X-LC-Id", keys.ID)
+	req.Header.Set("X-LC-Key", keys.Key)
+	req.Header.Set("X-LC-Hook-Key", keys.HookKey)
+	resp, err := s.client.Do(req)
+	if err != nil {
+		return 0, fmt.Errorf("call: %w", err)
+	}
+	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 64<<10)) // so that the connection can be used again
+	_ = resp.Body.Close()
+	return resp.StatusCode, nil
+}
+
+// Stats returns the counts since the start.
+func (s *Sender) Stats() Stats {
+	s.mu.Lock()
+	waiting := s.waiting
+	s.mu.Unlock()
+	c := &s.count
+	return Stats{
+		Waiting: int64(waiting), Delivered: c.delivered.Load(), Failed: c.failed.Load(), Refused: c.refused.Load(),
+		Dropped: c.dropped.Load(), Expired: c.expired.Load(),
+	}
+}
+
+// Close lets what waits be delivered until ctx ends, and keeps the rest in the journal.
+func (s *Sender) Close(ctx context.Context) error {
+	for ctx.Err() == nil && s.Stats().Waiting > 0 && s.Stats().Failed == 0 {
+		t := time.NewTimer(5 * time.Millisecond)
+		select {
+		case <-ctx.Done():
+		case <-t.C:
+		}
+		t.Stop()
+	}
+	s.cancel()
+	s.writer.Wait()
+	s.workers.Wait()
+	err := s.journal.write(s.fresh, s.delivered)
+	s.client.CloseIdleConnections()
+	return errors.Join(err, s.journal.close())
+}
