@@ -10,6 +10,7 @@ import (
 
 	"rollcall/edge/gateway"
 	"rollcall/edge/gateway/rtm"
+	"rollcall/edge/hookout"
 	"rollcall/edge/leancloud"
 	"rollcall/edge/rest"
 	"rollcall/edge/sse"
@@ -47,7 +48,8 @@ type Config struct {
 	Embedded  embedded.Config
 	LeanCloud leancloud.Config `config:"leancloud"`
 	Gateway   gateway.Config
-	RTM       rtm.Config `config:"rtm"`
+	RTM       rtm.Config     `config:"rtm"`
+	Hooks     hookout.Config `config:"hooks"`
 
 	Watch watch.Config
 	REST  rest.Config
@@ -119,6 +121,7 @@ func DefaultConfig() Config {
 		LeanCloud: leancloud.DefaultConfig(),
 		Gateway:   gateway.DefaultConfig(),
 		RTM:       rtm.DefaultConfig(),
+		Hooks:     hookout.DefaultConfig(),
 
 		Watch: watch.DefaultConfig(),
 		REST:  rest.DefaultConfig(),

@@ -6,12 +6,14 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"rollcall/edge/gateway"
 	"rollcall/edge/gateway/rtm"
+	"rollcall/edge/hookout"
 	"rollcall/internal/httpx"
 	"rollcall/presence"
 )
@@ -27,14 +29,21 @@ func nodeID(now presence.Millis) presence.NodeID {
 
 // openGateway begins to hold sockets.
 func (s *Server) openGateway() error {
+	if err := s.openHooks(); err != nil {
+		return err
+	}
 	trusted := s.cfg.LeanCloud.TrustedProxies
-	gw, err := gateway.New(s.cfg.Gateway, gateway.Deps{
+	deps := gateway.Deps{
 		Service: s.presence, Node: nodeID(s.clock.Now()), Now: s.clock.Now, Log: s.log, Shared: s.store.shared,
 		Address: func(r *http.Request) netip.Addr {
 			a, _ := netip.ParseAddr(httpx.ClientAddr(r, trusted))
 			return a
 		},
-	})
+	}
+	if s.hooks != nil {
+		deps.Events = func(e gateway.Event) { s.hooks.Add(hookOf(&e)) }
+	}
+	gw, err := gateway.New(s.cfg.Gateway, deps)
 	if err != nil {
 		return err
 	}
@@ -47,7 +56,52 @@ func (s *Server) openGateway() error {
 	}
 	s.gateway, s.rtm = gw, dialect
 	s.metrics.registry.MustRegister(gatewayMetrics{gw})
+	if s.hooks != nil {
+		s.metrics.registry.MustRegister(hookMetrics{s.hooks})
+	}
 	return nil
+}
+
+// hooksFile keeps the hooks that wait, in the data directory.
+const hooksFile = "hooks.journal"
+
+// openHooks starts what calls the app's own hooks.
+func (s *Server) openHooks() error {
+	cfg := s.cfg.Hooks
+	if cfg.URL == "" {
+		return nil
+	}
+	if s.cfg.Data != "" {
+		cfg.Journal = filepath.Join(s.cfg.Data, hooksFile)
+	}
+	sender, err := hookout.Open(cfg, func(app string) (hookout.Keys, bool) {
+		a := s.ring.Lookup(app)
+		if a == nil {
+			return hookout.Keys{}, false
+		}
+		return hookout.Keys{ID: a.ID, Key: a.Key, HookKey: a.HookKey}, true
+	}, s.log)
+	if err != nil {
+		return err
+	}
+	s.hooks = sender
+	s.onStop(func(ctx context.Context) {
+		if err := sender.Close(ctx); err != nil {
+			s.log.Error("the journal of hooks was not closed well", "err", err)
+		}
+	})
+	return nil
+}
+
+func hookOf(e *gateway.Event) hookout.Event {
+	h := hookout.Event{
+		App: string(e.Key.App), Peer: string(e.Key.Peer), Online: e.Online, Tag: e.Tag, Reconnect: e.Auto, Cause: e.Cause,
+		Reason: e.Reason, ErrorCode: e.Code, At: int64(e.At),
+	}
+	if e.Address.IsValid() {
+		h.Address = e.Address.String()
+	}
+	return h
 }
 
 // drainTime bounds how long sockets take to be sent away: a stop is over within ten seconds.
@@ -95,5 +149,30 @@ func (m gatewayMetrics) Collect(ch chan<- prometheus.Metric) {
 	}
 	for kind, n := range st.Refused {
 		ch <- prometheus.MustNewConstMetric(descRefused, prometheus.CounterValue, float64(n), kind)
+	}
+}
+
+// hookMetrics show the counts of the hooks that are called.
+type hookMetrics struct{ sender *hookout.Sender }
+
+var (
+	descHooksWaiting = prometheus.NewDesc("rollcall_hooks_waiting", "Hooks of the app that wait to be called.", nil, nil)
+	descHooks        = prometheus.NewDesc("rollcall_hooks_total", "What became of the calls of the app's hooks.", []string{"result"}, nil)
+)
+
+// Describe names what Collect gives.
+func (m hookMetrics) Describe(ch chan<- *prometheus.Desc) {
+	ch <- descHooksWaiting
+	ch <- descHooks
+}
+
+// Collect reads the counts.
+func (m hookMetrics) Collect(ch chan<- prometheus.Metric) {
+	st := m.sender.Stats()
+	ch <- prometheus.MustNewConstMetric(descHooksWaiting, prometheus.GaugeValue, float64(st.Waiting))
+	for result, n := range map[string]int64{
+		"delivered": st.Delivered, "failed": st.Failed, "refused": st.Refused, "dropped": st.Dropped, "expired": st.Expired,
+	} {
+		ch <- prometheus.MustNewConstMetric(descHooks, prometheus.CounterValue, float64(n), result)
 	}
 }

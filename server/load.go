@@ -143,6 +143,7 @@ func check(l *configload.Loader, cfg *Config) {
 	l.Check("leancloud", cfg.LeanCloud.Validate())
 	l.Check("gateway", cfg.Gateway.Validate())
 	l.Check("rtm", cfg.RTM.Validate())
+	l.Check("hooks", cfg.Hooks.Validate())
 	l.Check("watch", cfg.Watch.Validate())
 	l.Check("rest", cfg.REST.Validate())
 	l.Check("sse", cfg.SSE.Validate())

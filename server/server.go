@@ -16,6 +16,7 @@ import (
 
 	"rollcall/edge/gateway"
 	"rollcall/edge/gateway/rtm"
+	"rollcall/edge/hookout"
 	"rollcall/edge/leancloud"
 	"rollcall/edge/rest"
 	"rollcall/internal/credentials"
@@ -46,6 +47,7 @@ type Server struct {
 	dialect  *leancloud.Handler
 	gateway  *gateway.Gateway
 	rtm      *rtm.Server
+	hooks    *hookout.Sender // nil: nobody is called
 	rates    *rates
 
 	phase atomic.Int32

@@ -1,0 +1,112 @@
+package gateway_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+)
+
+// The hooks that npm's leanengine hears from the binary while SDKs come and go.
+func TestTheHooksOfALeanEngineAppAreCalled(t *testing.T) {
+	port := freePort(t)
+	p := startProcess(t, "ROLLCALL_HOOKS_URL=http://"+port)
+	heard := startEngine(t, p, port)
+	tom := p.stay([]string{"TAG=Mobile"}, "tom")
+	expectHook(t, heard, `online {"peerId":"tom","reconnect":0,"sourceIP":"127.0.0.1","tag":"Mobile"}`)
+	p.stay([]string{"TAG=Mobile"}, "tom")
+	both := []string{next(t, heard), next(t, heard)}
+	for _, want := range []string{
+		`offline {"closeCode":3,"closeMsg":"SESSION_CONFLICT","peerId":"tom","sourceIP":"127.0.0.1","tag":"Mobile"}`,
+		`online {"peerId":"tom","reconnect":0,"sourceIP":"127.0.0.1","tag":"Mobile"}`,
+	} {
+		if both[0] != want && both[1] != want {
+			t.Errorf("the engine hears %q after a conflict, want %s among them", both, want)
+		}
+	}
+	tom.expect("the conflict", func(l stayed) bool { return l.Event == "conflict" })
+	jerry := p.stay(nil, "jerry")
+	expectHook(t, heard, `online {"peerId":"jerry","reconnect":0,"sourceIP":"127.0.0.1"}`)
+	fmt.Fprintln(jerry.in, "close")
+	expectHook(t, heard, `offline {"closeCode":1,"closeMsg":"LOGOUT","peerId":"jerry","sourceIP":"127.0.0.1"}`)
+}
+
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// startEngine runs the LeanEngine app and returns what it hears.
+func startEngine(t *testing.T, p *process, addr string) <-chan string {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	_, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := p.node(ctx, "engine.js", nil, port)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	heard := make(chan string, 100)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for sc := bufio.NewScanner(out); sc.Scan(); {
+			var l struct {
+				Hook   string
+				Params map[string]any
+			}
+			if json.Unmarshal(sc.Bytes(), &l) != nil {
+				continue // what the engine says of itself
+			}
+			b, err := json.Marshal(l.Params)
+			if err == nil {
+				heard <- l.Hook + " " + string(b)
+			}
+		}
+	}()
+	t.Cleanup(func() { endNode(cmd, cancel, done) })
+	if got := next(t, heard); !strings.HasPrefix(got, "ready") {
+		t.Fatalf("the engine says %s", got)
+	}
+	return heard
+}
+
+func endNode(cmd *exec.Cmd, cancel func(), done <-chan struct{}) {
+	cancel()
+	<-done
+	_ = cmd.Wait() // killed
+}
+
+func next(t *testing.T, heard <-chan string) string {
+	t.Helper()
+	select {
+	case h := <-heard:
+		return h
+	case <-time.After(30 * time.Second):
+		t.Fatal("the engine hears nothing for 30 s")
+		return ""
+	}
+}
+
+func expectHook(t *testing.T, heard <-chan string, want string) {
+	t.Helper()
+	if got := next(t, heard); got != want {
+		t.Errorf("the engine hears %s\nwant             %s", got, want)
+	}
+}
