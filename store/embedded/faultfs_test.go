@@ -46,6 +46,13 @@ func (f *faultFS) fails(what string) bool {
 	return fails
 }
 
+// die has every call fail from now on.
+func (f *faultFS) die() {
+	f.mu.Lock()
+	f.at, f.onward = f.calls+1, true
+	f.mu.Unlock()
+}
+
 func (f *faultFS) heal() {
 	f.mu.Lock()
 	f.at = 0

@@ -1,6 +1,7 @@
 package embedded_test
 
 import (
+	"syscall"
 	"testing"
 	"time"
 
@@ -43,20 +44,40 @@ func TestStoreOnDiskSyncedInIntervals(t *testing.T) {
 	})
 }
 
-// onDisk is a harness whose store comes back from its directory.
+// onDisk is a harness whose store comes back from its directory. Killed is a store whose disk takes nothing any more, not even
+// what it would do to end in order.
 func onDisk(t testing.TB, cfg embedded.Config) storetest.Harness {
-	s := open(t, cfg)
+	fs := &faultFS{err: syscall.EIO}
+	cfg.FS, cfg.Logger = fs, discard
+	s, err := embedded.Open(cfg, start)
+	if err != nil {
+		t.Fatal(err)
+	}
 	again := func(now presence.Millis) presence.Store {
 		t.Helper()
-		if err := s.Close(); err != nil {
-			t.Errorf("close: %v", err)
-		}
 		var err error
 		if s, err = embedded.Open(cfg, now); err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() { s.Close() })
 		return s
 	}
-	return storetest.Harness{Store: s, Reopen: again}
+	return storetest.Harness{
+		Store: s,
+		Reopen: func(now presence.Millis) presence.Store {
+			t.Helper()
+			if err := s.Close(); err != nil {
+				t.Errorf("close: %v", err)
+			}
+			return again(now)
+		},
+		Kill: func(now presence.Millis) presence.Store {
+			t.Helper()
+			fs.die()
+			if err := s.Close(); err == nil {
+				t.Error("a store without a disk closed as if nothing were")
+			}
+			fs.heal()
+			return again(now)
+		},
+	}
 }
