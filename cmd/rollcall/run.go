@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -69,11 +70,7 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	if err != nil { // only a programmer can cause it
 		panic(err)
 	}
-	line := args
-	if len(line) == 0 {
-		line = []string{"--help"}
-	}
-	k, err := p.Parse(line)
+	k, err := p.Parse(plainly(args))
 	switch {
 	case errors.Is(err, syscall.EPIPE): // while help was written
 		return exitFailed
@@ -81,6 +78,19 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		return misuse(stderr, err)
 	}
 	return codeOf(stderr, k.Run(&env{ctx, environ, stdout, stderr}))
+}
+
+// plainly returns args as this program's own words: "help serve" and "--version" are what other programs call them.
+func plainly(args []string) []string {
+	switch {
+	case len(args) == 0:
+		return []string{"--help"}
+	case args[0] == "help":
+		return append(slices.Clone(args[1:]), "--help")
+	case args[0] == "--version":
+		return append([]string{"version"}, args[1:]...)
+	}
+	return args
 }
 
 // misuse says what is wrong with the command line, and where help is.

@@ -126,6 +126,7 @@ func absolute(file string) string {
 
 // baseURL returns how a client on this machine reaches address.
 func baseURL(address string) string {
+	address = strings.TrimSuffix(strings.TrimPrefix(address, "http://"), "/") // as the server prints it
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		return "http://" + address
