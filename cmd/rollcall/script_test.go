@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"rollcall/internal/redistest"
 )
 
 func TestMain(m *testing.M) {
@@ -30,6 +32,7 @@ func TestMain(m *testing.M) {
 //	send NAME SIG          send SIG and go on
 //	hang URL               begin a request to URL and never end it
 //	listen NAME            take a port for the time of the script and set $NAME to its address
+//	redis ACTION           start a Redis at $REDIS, kill it, freeze it or thaw it
 //	until COMMAND [ARG...] run COMMAND until it succeeds, for some seconds
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -37,11 +40,13 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		RequireExplicitExec: true,
 		Setup: func(e *testscript.Env) error {
+			e.Values[redisKey{}] = new(*redistest.Server)
 			e.Values[serversKey{}] = &servers{byName: map[string]*served{}}
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"serve": serveScript, "signal": signalScript, "listen": listenScript, "send": sendScript, "hang": hangScript, "until": untilScript,
+			"redis": redisScript,
 		},
 	})
 }

@@ -10,6 +10,7 @@ import (
 
 	"rollcall/internal/credentials"
 	"rollcall/internal/fastlane"
+	"rollcall/internal/httpx"
 	"rollcall/presence"
 )
 
@@ -156,6 +157,9 @@ func (a *answer) append(b, origin, date []byte) []byte {
 	if a.wait > 0 {
 		b = append(b, "\r\nRetry-After: "...)
 		b = strconv.AppendInt(b, int64(a.wait), 10)
+	}
+	if a.age > 0 {
+		b = append(append(b, "\r\nRollcall-Stale: "...), httpx.Age(a.age)...)
 	}
 	if len(origin) > 0 {
 		b = append(b, "\r\nVary: Origin"...)

@@ -32,7 +32,7 @@ var (
 )
 
 func TestMain(m *testing.M) {
-	_ = flag.Set("rapid.checks", "25") // every step of a history is some round trips here
+	_ = flag.Set("rapid.checks", "12") // every step of a history is some round trips here
 	code := m.Run()
 	for _, c := range closers.list {
 		c()
