@@ -56,7 +56,7 @@ type Config struct {
 	// SyncEvery is the period of SyncInterval, and so what a power loss may take. Default 100ms.
 	SyncEvery time.Duration
 	// SegmentSize is the size of a log segment in bytes, reserved on disk before it is needed, and the least size of the
-	// log at which it is compacted. Default 64 MiB; there is one spare.
+	// log at which it is compacted. Default 64 MiB, but no more than a 32nd of the disk; there is one spare.
 	SegmentSize int64 `config:",bytes"`
 	// MaxMemory bounds the bytes of the index. A peer that does not fit is refused with presence.ErrFull; reports of
 	// known peers go on. Default: no bound.
@@ -115,6 +115,20 @@ func (c Config) withDefaults() Config {
 		c.Logger = slog.Default()
 	}
 	return c
+}
+
+// fit makes segments small on a small disk: two of them, a snapshot and the one that is written meanwhile must have room, or
+// the store would take no report although the disk is nearly empty.
+func (c *Config) fit() {
+	d, ok := c.FS.(interface {
+		DiskSize(dir string) (int64, error)
+	})
+	if !ok {
+		return
+	}
+	if size, err := d.DiskSize(c.Path); err == nil && size > 0 {
+		c.SegmentSize = min(c.SegmentSize, max(size/32, 16*minSegment))
+	}
 }
 
 func setDefault[T comparable](v *T, d T) {

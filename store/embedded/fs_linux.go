@@ -34,3 +34,12 @@ func (f osFile) Allocate(size int64) error {
 		return &fs.PathError{Op: "fallocate", Path: f.Name(), Err: err}
 	}
 }
+
+// DiskSize returns the size of the file system that holds dir.
+func (OS) DiskSize(dir string) (int64, error) {
+	var st syscall.Statfs_t
+	if err := syscall.Statfs(dir, &st); err != nil {
+		return 0, &fs.PathError{Op: "statfs", Path: dir, Err: err}
+	}
+	return int64(st.Blocks) * int64(st.Bsize), nil
+}

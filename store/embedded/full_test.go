@@ -68,6 +68,44 @@ func TestFaultAFullDisk(t *testing.T) {
 	w.store.Close()
 }
 
+// The defaults are for disks of any size: on one of 8 MiB the store works, compacts, and comes back when it was full.
+func TestFaultASmallDiskWithDefaults(t *testing.T) {
+	dir := t.TempDir()
+	if err := syscall.Mount("rollcall-test", dir, "tmpfs", 0, "size=8m"); err != nil {
+		t.Fatalf("mount a tmpfs: %v (this test needs root)", err)
+	}
+	defer syscall.Unmount(dir, 0)
+	s, err := embedded.Open(embedded.Config{Path: filepath.Join(dir, "store"), Logger: discard, Retry: 10 * time.Millisecond}, start)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newWitness(t, s)
+	ballast := ""
+	for i := range 100_000 { // more than the disk holds, were it not compacted
+		switch err := w.report(presence.KindOnline, fmt.Sprint("peer", i%300)); {
+		case err == nil:
+		case i > 50_000 && ballast != "" && errors.Is(err, presence.ErrFull):
+			if err := os.Remove(ballast); err != nil {
+				t.Fatal(err)
+			}
+			w.untilAccepted("when space returns")
+			ballast = ""
+		default:
+			t.Fatalf("report %d: %v", i, err)
+		}
+		if i == 50_000 {
+			ballast = fill(t, filepath.Join(dir, "ballast"))
+		}
+	}
+	if ballast != "" {
+		t.Error("nothing was refused on a full disk")
+	}
+	w.check("at the end")
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 // fill takes all the room there is.
 func fill(t *testing.T, name string) string {
 	t.Helper()

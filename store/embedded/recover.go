@@ -45,6 +45,7 @@ func lockLog(cfg *Config) (*log, error) {
 		return nil, err
 	}
 	l.lock = lock
+	cfg.fit()
 	return l, nil
 }
 
