@@ -14,6 +14,7 @@ import (
 
 	"rollcall/internal/fastlane"
 	"rollcall/internal/framing"
+	"rollcall/internal/httpx"
 )
 
 // A listener is a bound port, the HTTP server on it, and the fast lane in front of that. Until a handler is mounted it answers
@@ -45,6 +46,7 @@ func bind(setting, address string, limits HTTP, log *slog.Logger) (*listener, er
 		IdleTimeout:       limits.IdleTimeout,
 		MaxHeaderBytes:    limits.MaxHeader,
 		ErrorLog:          httpLog,
+		ConnContext:       httpx.WithConn,
 		ConnState:         framing.ConnState,
 	}
 	return l, nil

@@ -20,6 +20,7 @@ import (
 	"rollcall/edge/rest"
 	"rollcall/edge/sse"
 	"rollcall/internal/credentials"
+	"rollcall/internal/httpx"
 	"rollcall/internal/native"
 	"rollcall/presence"
 	"rollcall/store/embedded"
@@ -97,7 +98,9 @@ func open(t testing.TB, change ...func(*native.Config, *watch.Config)) *house {
 	mux := http.NewServeMux()
 	gate.Mux(mux, h.routes)
 	mux.Handle("/", gate.NotFound())
-	h.Server = httptest.NewServer(mux)
+	h.Server = httptest.NewUnstartedServer(mux)
+	h.Config.ConnContext = httpx.WithConn
+	h.Start()
 	t.Cleanup(func() {
 		h.hub.Close(watch.ReasonShutdown)
 		if err := gw.Close(); err != nil {

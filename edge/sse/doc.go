@@ -6,6 +6,7 @@
 //
 // # Units and limits
 //
-// A reader that has not taken a frame 10 s after it was written is closed; it goes on with its last id. Frames are at most
-// the hub's buffer. Headers tell proxies to buffer and transform nothing.
+// While more than 32 KiB are on their way to a reader nothing more is written: what changes meanwhile is merged. A reader that
+// takes nothing for 10 s is told bye and closed; it goes on with its last id. Frames are at most the hub's buffer. Headers tell
+// proxies to buffer and transform nothing.
 package sse

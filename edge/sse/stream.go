@@ -110,7 +110,7 @@ func (d *Door) stream(w http.ResponseWriter, r *http.Request, c *native.Caller, 
 	if err != nil {
 		return Refusal(err)
 	}
-	s := &stream{Door: d, w: w, rc: http.NewResponseController(w), caller: c, watcher: watcher, detail: watch.Brief}
+	s := &stream{Door: d, w: w, queue: queueOf(r), rc: http.NewResponseController(w), caller: c, watcher: watcher, detail: watch.Brief}
 	if c.Detailed() {
 		s.detail = watch.Full
 	}
@@ -158,6 +158,7 @@ type stream struct {
 	caller  *native.Caller
 	watcher *watch.Watcher
 	detail  watch.Detail
+	queue   queue
 
 	buf       []byte
 	renewal   string
@@ -172,11 +173,19 @@ func (s *stream) run(ctx context.Context) watch.Reason {
 	h.Set("Content-Type", "text/event-stream; charset=utf-8")
 	h.Set("Cache-Control", "no-store, no-transform")
 	h.Set("X-Accel-Buffering", "no") // nginx
+	h.Set("Connection", "close")     // a stream is the last thing on its connection
 	s.w.WriteHeader(http.StatusOK)
 	// Readers wait for different times before they connect again, so that a restart does not bring all back at once.
 	s.buf = strconv.AppendInt(append(s.buf[:0], "retry: "...), 1000+rand.Int64N(4000), 10)
 	s.buf = append(s.buf, "\n\n"...)
 	for {
+		if !s.taken(ctx) {
+			if ctx.Err() != nil {
+				return watch.ReasonGone
+			}
+			s.bye(watch.ReasonSlow)
+			return watch.ReasonSlow
+		}
 		b, err := s.watcher.Next(ctx)
 		switch {
 		case errors.Is(err, watch.ErrClosed):
@@ -193,6 +202,38 @@ func (s *stream) run(ctx context.Context) watch.Reason {
 			return watch.ReasonGone
 		}
 	}
+}
+
+const (
+	backlog  = 32 << 10              // bytes under way beyond which nothing more is written
+	lookback = 50 * time.Millisecond // how often a backlog is looked at again
+)
+
+// taken waits until the reader has taken most of what is under way, so that what changes meanwhile merges instead of
+// queueing, and so that there is room for a last word. It reports false when the reader takes nothing for the stall.
+func (s *stream) taken(ctx context.Context) bool {
+	n := s.queue.length()
+	if n <= backlog {
+		return true
+	}
+	t := time.NewTicker(lookback)
+	defer t.Stop()
+	for moved := time.Now(); time.Since(moved) < s.cfg.Stall; {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-t.C:
+		}
+		now := s.queue.length()
+		if now <= backlog {
+			return true
+		}
+		if now < n {
+			moved = time.Now()
+		}
+		n = now
+	}
+	return false
 }
 
 // frame appends b as an event.

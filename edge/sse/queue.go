@@ -1,0 +1,43 @@
+package sse
+
+import (
+	"net"
+	"net/http"
+
+	"rollcall/internal/httpx"
+)
+
+// kernelBuffer is how much the kernel may hold for a stream. Left alone it grows to megabytes, and a reader that stopped
+// would be noticed only when they are full. Linux doubles it.
+const kernelBuffer = 64 << 10
+
+// A queue is what the kernel holds for one reader that has not taken it yet.
+type queue struct {
+	tcp *net.TCPConn // nil: cannot be asked
+}
+
+// queueOf returns the queue below r. A connection that carries other streams too cannot be asked about one of them.
+func queueOf(r *http.Request) queue {
+	tcp, ok := socketBelow(httpx.Conn(r.Context()))
+	if !ok || r.ProtoMajor != 1 {
+		return queue{}
+	}
+	_ = tcp.SetWriteBuffer(kernelBuffer) // without it the reader is only noticed later
+	return queue{tcp}
+}
+
+// socketBelow returns the socket under what guards or encrypts it.
+func socketBelow(c net.Conn) (tcp *net.TCPConn, ok bool) {
+	for {
+		switch t := c.(type) {
+		case *net.TCPConn:
+			return t, true
+		case interface{ NetConn() net.Conn }: // TLS
+			c = t.NetConn()
+		case interface{ Unwrap() net.Conn }:
+			c = t.Unwrap()
+		default:
+			return nil, false
+		}
+	}
+}
