@@ -20,7 +20,12 @@ import (
 	"rollcall/store/embedded"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m,
+		// Starts the servers of all tests, for as long as the process lives.
+		goleak.IgnoreTopFunction("rollcall/internal/redistest.init.OnceValue[...].func2"),
+		goleak.IgnoreAnyFunction("rollcall/internal/redistest.init.func1.1"))
+}
 
 const (
 	appID     = "rollcallTestAppId000001"
@@ -45,6 +50,7 @@ type settings struct {
 	clock   presence.Millis
 	node    presence.NodeID
 	shared  bool
+	wall    bool // the real wall clock
 	events  func(gateway.Event)
 }
 
@@ -82,6 +88,9 @@ func newWorld(t testing.TB, s settings) *world {
 	deps := gateway.Deps{
 		Service: w.svc, Node: "node-1", Shared: s.shared, Events: s.events,
 		Now: func() presence.Millis { return presence.Millis(w.clock.Add(1)) },
+	}
+	if s.wall {
+		deps.Now = func() presence.Millis { return presence.MillisOf(time.Now()) }
 	}
 	if s.node != "" {
 		deps.Node = s.node

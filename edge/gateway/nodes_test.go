@@ -1,0 +1,182 @@
+package gateway_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"rollcall/edge/gateway"
+	"rollcall/internal/redistest"
+	"rollcall/presence"
+	"rollcall/store/redisstore"
+)
+
+// twoNodes are two gateways that share a real Redis.
+func twoNodes(t *testing.T) (a, b *world) {
+	t.Helper()
+	redis := redistest.Run(t)
+	node := func(name presence.NodeID) *world {
+		cfg := redisstore.NewConfig("redis://" + redis.Addr)
+		cfg.Recipe = appID
+		store, err := redisstore.Open(context.Background(), cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := newWorld(t, settings{store: store, node: name, shared: true, wall: true, gateway: func(c *gateway.Config) {
+			c.MaxSessions, c.MessageRate = 10_000, 1e6
+		}})
+		t.Cleanup(func() { // before the world's own
+			w.close()
+			if err := store.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+		return w
+	}
+	return node("node-a"), node("node-b")
+}
+
+func (w *world) online(peer string) bool {
+	w.t.Helper()
+	out := make([]presence.Status, 1)
+	if err := w.svc.Statuses(context.Background(), appID, [][]byte{[]byte(peer)}, presence.MillisOf(time.Now()), out); err != nil {
+		w.t.Fatal(err)
+	}
+	return out[0] == presence.Online
+}
+
+func TestAPeerOnTwoNodesIsOnlineUntilTheLastSessionEnds(t *testing.T) {
+	a, b := twoNodes(t)
+	ca, cb := a.dial("lc.protobuf2.3"), b.dial("lc.protobuf2.3")
+	ca.login("Tom", message{sDevice: "a"})
+	cb.login("Tom", message{sDevice: "b"})
+	if x := ca.ask(message{fCmd: 0, fOp: opClose, fI: 2}); x.number(fOp) != opClosed {
+		t.Fatalf("the close was answered by %v", x)
+	}
+	if !a.online("Tom") || !b.online("Tom") {
+		t.Error("Tom is offline while his session on the other node is open")
+	}
+	if x := cb.ask(message{fCmd: 0, fOp: opClose, fI: 2}); x.number(fOp) != opClosed {
+		t.Fatalf("the close was answered by %v", x)
+	}
+	if b.online("Tom") {
+		t.Error("Tom is online after his last session ended, on the node where it did")
+	}
+	a.until("the other node sees it too", func() bool { return !a.online("Tom") })
+}
+
+func TestAKickReachesTheSocketOnTheOtherNode(t *testing.T) {
+	a, b := twoNodes(t)
+	c := b.dial("lc.protobuf2.3")
+	st := c.login("Tom", nil)
+	if err := a.gw.Kick(context.Background(), appID, "Tom", "because"); err != nil {
+		t.Fatal(err)
+	}
+	m := parse(t, c.receive())
+	if s := m.sub(fSession); s.number(sCode) != 4115 || s.text(sReason) != "because" {
+		t.Errorf("the client hears %v", m)
+	}
+	if x := b.dial("lc.protobuf2.3").ask(open("Tom", 1, message{sR: 1, sSt: st})); x.code() != 4112 {
+		t.Errorf("its token was answered by %v", x)
+	}
+}
+
+func TestADeviceMovesFromOneNodeToTheOther(t *testing.T) {
+	a, b := twoNodes(t)
+	old := a.dial("lc.protobuf2.3")
+	st := old.login("Tom", message{sTag: "Mobile", sDevice: "d"})
+	b.dial("lc.protobuf2.3").login("Tom", message{sR: 1, sSt: st})
+	a.until("the first node lets go of it", func() bool { return a.gw.Stats().Sessions == 0 })
+	_ = old.conn.CloseNow()
+	a.until("the old socket is gone", func() bool { return a.gw.Stats().Sockets == 0 && a.gw.Told() })
+	if !b.online("Tom") || b.gw.Stats().Sessions != 1 {
+		t.Error("the end of the old socket ended the session on the new one")
+	}
+}
+
+func TestOneTagOnTwoNodesAtTheSameInstantLeavesExactlyOne(t *testing.T) {
+	a, b := twoNodes(t)
+	nodes := [2]*client{a.dial("lc.protobuf2.3"), b.dial("lc.protobuf2.3")}
+	heard := make(chan message, 100)
+	for _, c := range nodes {
+		go func() {
+			for {
+				m, err := c.tryReceive()
+				if err != nil {
+					return
+				}
+				heard <- parse(t, m)
+			}
+		}()
+	}
+	const rounds = 1000
+	logins := [2]chan []byte{make(chan []byte), make(chan []byte)}
+	for i, c := range nodes {
+		defer close(logins[i])
+		go func() {
+			for m := range logins[i] {
+				c.send(m)
+			}
+		}()
+	}
+	atOnce := 0
+	for n := range rounds {
+		peer := fmt.Sprintf("peer-%d", n)
+		for i := range nodes {
+			logins[i] <- build(open(peer, 1, message{sTag: "Mobile", sDevice: fmt.Sprint("device-", i)}))
+		}
+		opened, lost := 0, 0
+		for opened+lost < 3 && (opened < 1 || lost < 1 || opened+lost < 2) {
+			m := next1(t, heard)
+			if m.text(fPeer) != peer {
+				continue // a late word about an earlier round would be a second loser; the state below tells
+			}
+			switch {
+			case m.number(fOp) == opOpened:
+				opened++
+			case m.code() == 4111, m.number(fOp) == opClosed && m.sub(fSession).number(sCode) == 4111:
+				lost++
+			default:
+				t.Fatalf("round %d: %v", n, m)
+			}
+		}
+		if opened == 1 {
+			atOnce++
+		}
+		if lost != 1 {
+			t.Fatalf("round %d: %d opened, %d lost, want one that lost", n, opened, lost)
+		}
+		if got := liveSessions(t, a, peer); got != 1 {
+			t.Fatalf("round %d: %d sessions are left in the store", n, got)
+		}
+	}
+	a.until("each peer has one socket", func() bool { return a.gw.Stats().Sessions+b.gw.Stats().Sessions == rounds })
+	t.Logf("of %d rounds %d were decided before the loser's login was answered", rounds, atOnce)
+}
+
+func next1(t *testing.T, heard <-chan message) message {
+	t.Helper()
+	select {
+	case m := <-heard:
+		return m
+	case <-time.After(10 * time.Second):
+		t.Fatal("nobody hears anything for 10 s")
+		return nil
+	}
+}
+
+func liveSessions(t *testing.T, w *world, peer string) int {
+	t.Helper()
+	var st presence.State
+	if err := w.svc.Store().Load(context.Background(), presence.Key{App: appID, Peer: presence.PeerID(peer)}, &st); err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for i := range st.Sessions {
+		if st.Sessions[i].Live(presence.MillisOf(time.Now())) {
+			n++
+		}
+	}
+	return n
+}
