@@ -22,6 +22,9 @@ const (
 	keyLength = 24
 )
 
+// errNoKeysYet: fresh keys could not be kept. There are none to save.
+var errNoKeysYet = errors.New("keep the fresh keys")
+
 // makeApp returns an app with fresh keys.
 func makeApp() App {
 	return App{
@@ -52,11 +55,17 @@ func keysIn(dir string) (app App, made bool, err error) {
 		return makeApp(), true, nil
 	}
 	name := filepath.Join(dir, KeysFile)
+	if st, err := os.Stat(name); err == nil && !st.Mode().IsRegular() { // reading a pipe would wait for ever
+		return App{}, false, fmt.Errorf("%s is not a file", name)
+	}
 	b, err := os.ReadFile(name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		app = makeApp()
-		return app, true, writeKeys(name, app)
+		if err := writeKeys(name, app); err != nil {
+			return App{}, false, fmt.Errorf("%w: %w", errNoKeysYet, err)
+		}
+		return app, true, nil
 	case err != nil:
 		return App{}, false, err
 	}

@@ -114,9 +114,7 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	s.openLane()
 	s.onStop(func(ctx context.Context) { s.app.stop(ctx) })
 	s.onStop(func(context.Context) { s.hub.Close(watch.ReasonShutdown) }) // first: streams end only when they are told to
-	if err := s.announce(); err != nil {
-		return err
-	}
+	s.announce()
 	s.phase.Store(phaseReady)
 	s.log.Info("ready", "listen", s.Listen(), "admin", s.Admin(), "store", s.store.name, "took", s.clock.Up().Round(time.Millisecond))
 	return nil
@@ -173,6 +171,9 @@ func (s *Server) openApps() error {
 	if len(s.apps) == 0 {
 		app, made, err := keysIn(s.cfg.Data)
 		if err != nil {
+			if errors.Is(err, errNoKeysYet) {
+				return fmt.Errorf("keys of the app: %w", err)
+			}
 			return hint(fmt.Errorf("keys of the app: %w", err), "the keys cannot be guessed again: put the file right, or move it away to have a new app made")
 		}
 		s.apps, s.made = []App{app}, made
@@ -210,20 +211,22 @@ type Running struct {
 // RunningFile is its name in the data directory. It is there while the server is; after a crash it is left behind.
 const RunningFile = "running.json"
 
-func (s *Server) announce() error {
+// announce writes it. A disk that is full or read-only must not keep a server away that can still answer.
+func (s *Server) announce() {
 	if s.cfg.Data == "" {
-		return nil
-	}
-	b, err := json.Marshal(Running{PID: os.Getpid(), Listen: s.Listen(), Admin: s.Admin()})
-	if err != nil {
-		return err
+		return
 	}
 	name := filepath.Join(s.cfg.Data, RunningFile)
-	if err := writeWhole(name, append(b, '\n')); err != nil {
-		return fmt.Errorf("write %s: %w", name, err)
+	b, err := json.Marshal(Running{PID: os.Getpid(), Listen: s.Listen(), Admin: s.Admin()})
+	if err == nil {
+		err = writeWhole(name, append(b, '\n'))
+	}
+	if err != nil {
+		_ = os.Remove(name) // that of an earlier server would lead astray
+		s.log.Warn("other commands will not find this server by its data directory", "err", err)
+		return
 	}
 	s.onStop(func(context.Context) { _ = os.Remove(name) })
-	return nil
 }
 
 // Listen returns the address of the app listener.

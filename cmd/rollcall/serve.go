@@ -51,10 +51,12 @@ func (c *serveCmd) Run(e *env) error {
 	if err := srv.Start(e.ctx); err != nil {
 		return err
 	}
-	welcome(e.stdout, srv)
+	out := server.NewSink(e.stdout) // a terminal that takes nothing must not keep us from stopping
+	defer out.Close(500 * time.Millisecond)
+	welcome(out, srv)
 	<-e.ctx.Done()
 	srv.Stop(context.WithoutCancel(e.ctx))
-	fmt.Fprintln(e.stdout, "rollcall: stopped")
+	fmt.Fprintln(out, "rollcall: stopped")
 	return nil
 }
 
