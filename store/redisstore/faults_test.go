@@ -3,8 +3,10 @@
 package redisstore_test
 
 import (
+	"bufio"
 	"context"
 	"fmt"
+	"os"
 	"os/exec"
 	"strings"
 	"sync"
@@ -24,6 +26,114 @@ func TestFaultOutageOfAMinute(t *testing.T) {
 			outage(t, a, time.Minute, redisstore.DefaultStale)
 		})
 	}
+}
+
+// TestFaultNodeKilled: a process with 5,000 sockets is killed. Two survivors race; all sessions end once, none early, all
+// within 17 seconds of its last beat.
+func TestFaultNodeKilled(t *testing.T) {
+	server := redistest.Run(t)
+	url := "redis://" + server.Addr
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), doomedURL+"="+url)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	kill := sync.OnceFunc(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	defer kill()
+	if line, err := bufio.NewReader(out).ReadString('\n'); line != "ready\n" {
+		t.Fatalf("the node said %q, %v", line, err)
+	}
+	here, there := startNode(t, config(url), "here"), startNode(t, config(url), "there")
+	peers := numbered("socket", doomedSockets)
+	here.see(2*time.Second, presence.Online, peers...)
+	there.see(2*time.Second, presence.Online, peers...)
+	kill()
+	value, _ := server.Do(t, "HGET", "rc:nodes", "doomed").(string)
+	var deadline presence.Millis
+	if _, err := fmt.Sscan(value, &deadline); err != nil {
+		t.Fatalf("the beat of the node reads %q", value)
+	}
+	first, last := presence.Millis(0), presence.Millis(0)
+	for last == 0 {
+		gone := 0
+		for _, n := range []*node{here, there} {
+			at := n.st.Now()
+			got, _, err := n.ask(peers...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, st := range got {
+				if st == presence.Offline {
+					gone++
+				}
+			}
+			if gone > 0 && first == 0 {
+				first = at
+			}
+		}
+		if gone == 2*len(peers) {
+			last = here.st.Now()
+		}
+		if here.st.Now() > deadline.Add(10*time.Second) {
+			t.Fatalf("ten seconds after the lease %d of %d are gone", gone, 2*len(peers))
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	beat := deadline.Add(-15 * time.Second)
+	t.Logf("after the last beat the first session ended after %v and the last after %v", first.Sub(beat), last.Sub(beat))
+	if first < deadline {
+		t.Errorf("a session ended %v early", deadline.Sub(first))
+	}
+	if last.Sub(beat) > 17*time.Second {
+		t.Errorf("the last session ended %v after the last beat", last.Sub(beat))
+	}
+	for begun := time.Now(); here.turned.Load()+there.turned.Load() < doomedSockets && time.Since(begun) < 5*time.Second; {
+		time.Sleep(10 * time.Millisecond)
+	}
+	time.Sleep(time.Second)
+	if n := here.turned.Load() + there.turned.Load(); n != doomedSockets {
+		t.Errorf("%d sessions were ended, want %d once each", n, doomedSockets)
+	}
+}
+
+// TestFaultNodeCutOff: one node cannot reach Redis for longer than its lease. The others end its sockets, for they cannot
+// know better; when it is back it says them again at once.
+func TestFaultNodeCutOff(t *testing.T) {
+	server := redistest.Run(t)
+	proxy := redistest.RunProxy(t, server.Addr)
+	cfg := config("redis://" + proxy.Addr)
+	cfg.Deadline, cfg.Spool = 250*time.Millisecond, t.TempDir()
+	cut := startNode(t, cfg, "cut")
+	well := startNode(t, config("redis://"+server.Addr), "well")
+	peers := numbered("socket", 300)
+	say := func() error {
+		var reports []presence.Report
+		for _, p := range peers {
+			reports = append(reports, cut.socket(presence.KindOnline, p))
+		}
+		return cut.report(reports...)
+	}
+	if err := say(); err != nil {
+		t.Fatal(err)
+	}
+	// What a gateway does when the store is back.
+	cut.svc.OnReturn(func(presence.Millis) { go func() { _ = say() }() })
+	well.see(2*time.Second, presence.Online, peers...)
+	proxy.Freeze()
+	well.see(25*time.Second, presence.Offline, peers...)
+	proxy.Cut()
+	proxy.Thaw()
+	took := well.see(5*time.Second, presence.Online, peers...)
+	t.Logf("back %v after the cut was healed", took.Round(time.Millisecond))
+	time.Sleep(2 * time.Second)
+	well.see(time.Second, presence.Online, peers...)
 }
 
 // A load reports on many peers through one node and remembers what was acknowledged last of each.

@@ -201,3 +201,37 @@ func (w *witness) String() string {
 		w.aged.Load(), time.Duration(w.oldest.Load()).Round(time.Millisecond), w.refused.Load(), w.offline.Load(),
 		time.Duration(w.slowest.Load()).Round(time.Millisecond))
 }
+
+// doomedURL has this test binary be a node that holds sockets until it is killed.
+const doomedURL = "ROLLCALL_TEST_DOOMED_NODE"
+
+const doomedSockets = 5000
+
+func doomed(url string) {
+	ctx := context.Background()
+	st, err := redisstore.Open(ctx, config(url))
+	if err != nil {
+		panic(err)
+	}
+	n := &node{name: "doomed", st: st, svc: presence.NewService(st, presence.DefaultConfig())}
+	beat := func() {
+		if err := st.Beat(ctx, n.name, 15*time.Second, false, st.Now()); err != nil {
+			panic(err)
+		}
+	}
+	beat()
+	peers := numbered("socket", doomedSockets)
+	for i := 0; i < len(peers); i += 500 {
+		var reports []presence.Report
+		for _, p := range peers[i : i+500] {
+			reports = append(reports, n.socket(presence.KindOnline, p))
+		}
+		if err := n.report(reports...); err != nil {
+			panic(err)
+		}
+	}
+	fmt.Println("ready")
+	for range time.Tick(5 * time.Second) {
+		beat()
+	}
+}
