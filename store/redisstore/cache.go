@@ -176,11 +176,9 @@ func (s *cacheShard) touch(i int, w uint64) {
 
 // A lookup is the working memory of one batch.
 type lookup struct {
-	hash  []uint64
-	word  []int
-	miss  []int
-	reads []read
-	keys  []byte
+	hash []uint64
+	word []int
+	miss []int
 }
 
 var lookups = sync.Pool{New: func() any { return new(lookup) }}

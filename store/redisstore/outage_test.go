@@ -66,6 +66,7 @@ func outage(t *testing.T, a absence, away, stale time.Duration) {
 	var w [2]witness
 	for i, n := range []*node{here, there} {
 		wg.Go(func() { w[i].watch(ctx, n, steady) })
+		wg.Go(func() { w[i].follow(ctx, n, steady) })
 	}
 	a.leave(server)
 	left := time.Now()
@@ -129,6 +130,9 @@ func outage(t *testing.T, a absence, away, stale time.Duration) {
 	wg.Wait()
 	for i := range w {
 		t.Log(&w[i])
+		if w[i].words.Load() < int64(len(steady)) {
+			t.Errorf("watcher %d was told %d words", i, w[i].words.Load())
+		}
 		if made := w[i].offline.Load(); made > 0 {
 			t.Errorf("witness %d was told %d made-up words", i, made)
 		}

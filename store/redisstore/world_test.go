@@ -11,6 +11,7 @@ import (
 
 	"rollcall/presence"
 	"rollcall/store/redisstore"
+	"rollcall/watch"
 )
 
 // A node is one rollcall process as far as the store is concerned: the rules over it, with a sweep and a beat.
@@ -163,6 +164,7 @@ type witness struct {
 	asked, fresh, aged, refused atomic.Int64
 	offline                     atomic.Int64 // made-up words
 	slowest                     atomic.Int64 // ns
+	words                       atomic.Int64 // told to a watcher
 	oldest                      atomic.Int64 // ns, the greatest age told
 }
 
@@ -193,6 +195,35 @@ func (w *witness) watch(ctx context.Context, n *node, peers []string) {
 			}
 		}
 		time.Sleep(2 * time.Millisecond)
+	}
+}
+
+// follow watches the peers through a hub of the node, and counts every word that is not online.
+func (w *witness) follow(ctx context.Context, n *node, peers []string) {
+	cfg := watch.DefaultConfig()
+	cfg.Now = n.st.Now
+	hub := watch.New(n.svc, cfg)
+	defer hub.Close(watch.ReasonShutdown)
+	ids := make([]presence.PeerID, len(peers))
+	for i, p := range peers {
+		ids[i] = presence.PeerID(p)
+	}
+	watcher, err := hub.Watch(ctx, "app", ids, "")
+	if err != nil {
+		n.t.Errorf("watch: %v", err)
+		return
+	}
+	for {
+		batch, err := watcher.Next(ctx)
+		if err != nil {
+			return
+		}
+		for _, word := range batch.Words {
+			w.words.Add(1)
+			if word.Status != presence.Online {
+				w.offline.Add(1)
+			}
+		}
 	}
 }
 
