@@ -29,13 +29,22 @@ type raw struct {
 
 func (w *world) raw(t *testing.T, extra string) *raw {
 	t.Helper()
-	conn, err := net.Dial("tcp", strings.TrimPrefix(w.server.URL, "http://"))
+	r, err := dialRaw(t, strings.TrimPrefix(w.server.URL, "http://"), extra, 20*time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return r
+}
+
+// dialRaw does the handshake by hand, within limit.
+func dialRaw(t *testing.T, addr, extra string, limit time.Duration) (*raw, error) {
+	conn, err := net.DialTimeout("tcp", addr, limit)
+	if err != nil {
+		return nil, err
+	}
 	t.Cleanup(func() { _ = conn.Close() })
-	if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
-		t.Fatal(err)
+	if err := conn.SetDeadline(time.Now().Add(limit)); err != nil {
+		return nil, err
 	}
 	var key [16]byte
 	_, _ = rand.Read(key[:])
@@ -44,12 +53,12 @@ func (w *world) raw(t *testing.T, extra string) *raw {
 	r := bufio.NewReader(conn)
 	resp, err := http.ReadResponse(r, nil)
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	if resp.StatusCode != http.StatusSwitchingProtocols {
-		t.Fatalf("the handshake was answered %s", resp.Status)
+		return nil, fmt.Errorf("the handshake was answered %s", resp.Status)
 	}
-	return &raw{t, conn, r, resp.Header}
+	return &raw{t, conn, r, resp.Header}, nil
 }
 
 // masked is a client's frame with a mask of zeros.

@@ -549,3 +549,33 @@ func TestRoute(t *testing.T) {
 		})
 	}
 }
+
+func TestANodeThatStopsAsksItsClientsToMove(t *testing.T) {
+	w := newWorld(t, settings{gateway: func(c *gateway.Config) { c.GoAway = true }})
+	c := w.dial("lc.protobuf2.3")
+	c.login("Tom", nil)
+	idle := w.dial("lc.protobuf2.3") // nobody on it: there is no id to name
+	drained := make(chan error, 1)
+	go func() {
+		drained <- w.gw.Drain(context.Background())
+		w.done = true
+	}()
+	if m := parse(t, c.receive()); m.number(fCmd) != 21 || m.text(fPeer) != "Tom" || m.has(fI) {
+		t.Errorf("the client hears %v, want goaway with its id", m)
+	}
+	_ = c.conn.CloseNow()
+	if got := idle.closeCode(); got != 1001 {
+		t.Errorf("the other is closed with %d, want 1001", got)
+	}
+	if err := <-drained; err != nil {
+		t.Error(err)
+	}
+	w.server.Close()
+	http.DefaultClient.CloseIdleConnections()
+	if w.status("Tom") != presence.Online {
+		t.Error("Tom is offline though his grace runs")
+	}
+	if _, err := w.tryDial("lc.protobuf2.3", nil); err == nil {
+		t.Error("a node that is gone lets somebody in")
+	}
+}

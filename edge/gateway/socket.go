@@ -121,15 +121,9 @@ func (s *Socket) close(code int, reason string, cause presence.Cause) {
 	}
 	s.lost = int32(code)
 	s.mu.Unlock()
-	s.write(frame.AppendClose(nil, code, reason))
-	s.mu.Lock()
-	if s.state != socketOpen {
-		s.mu.Unlock()
+	if !s.put(frame.AppendClose(nil, code, reason), true) {
 		return
 	}
-	s.state = socketClosing
-	s.idle = s.g.mono() + closeWait
-	s.mu.Unlock()
 	s.endSessions(cause, s.g.Now())
 	s.g.wheel.add(s, s.g.mono()+closeWait)
 }
@@ -169,32 +163,39 @@ func (s *Socket) endSessions(cause presence.Cause, at presence.Millis) {
 	}
 }
 
-// write hands b to the kernel, or keeps what it does not take for the flusher.
-func (s *Socket) write(b []byte) {
+func (s *Socket) write(b []byte) { s.put(b, false) }
+
+// put hands b to the kernel, or keeps what it does not take for the flusher. Nothing follows the last; it reports whether
+// that was still to be said.
+func (s *Socket) put(b []byte, last bool) bool {
 	s.mu.Lock()
 	if s.state != socketOpen {
 		s.mu.Unlock()
-		return
+		return false
 	}
 	if s.raw != nil && !s.flushing {
 		n, err := writeNow(s.raw, b)
 		if err != nil {
 			s.mu.Unlock()
 			s.end(presence.CauseLost, s.g.Now())
-			return
+			return false
 		}
 		b = b[n:]
 	}
+	if last {
+		s.state = socketClosing
+		s.idle = s.g.mono() + closeWait
+	}
 	if len(b) == 0 {
 		s.mu.Unlock()
-		return
+		return true
 	}
 	if len(s.out)+int(s.flight)+len(b) > s.g.cfg.OutLimit {
 		s.lost = frame.ClosePolicy
 		s.mu.Unlock()
 		s.g.Refuse(RefusedSlow)
 		s.end(presence.CauseLost, s.g.Now())
-		return
+		return false
 	}
 	s.out = append(s.out, b...)
 	if !s.flushing {
@@ -202,6 +203,7 @@ func (s *Socket) write(b []byte) {
 		s.g.sockets.Go(s.flush)
 	}
 	s.mu.Unlock()
+	return true
 }
 
 // flushChunk is what must get through within a stall.
