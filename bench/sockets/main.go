@@ -3,7 +3,7 @@
 // and the plainest coder/websocket server one after the other, in one run:
 //
 //	go run ./sockets                18,000 sockets, about 6 minutes
-//	go run ./sockets -n 2000 -idle 5s
+//	go run ./sockets -quick         everything once in some seconds: for CI, not for figures
 //
 // The load comes from processes of its own, each from another loopback address, because a process may hold 20,000 descriptors
 // here and an address 28,000 ports.
@@ -35,11 +35,16 @@ const (
 var (
 	sockets = flag.Int("n", 18000, "sockets")
 	idle    = flag.Duration("idle", 45*time.Second, "how long heartbeats are measured")
+	settle  = flag.Duration("settle", 20*time.Second, "how long what the logins left behind may take to be swept up")
+	quick   = flag.Bool("quick", false, "200 sockets and no waiting: proves that nothing rots")
 	load    = flag.String("load", "", "internal: be a load process of ADDRESS,COUNT,LOOPBACK")
 )
 
 func main() {
 	flag.Parse()
+	if *quick {
+		*sockets, *idle, *settle = 200, time.Second, 0
+	}
 	err := errors.ErrUnsupported
 	if *load != "" {
 		err = beLoad(*load)
@@ -168,7 +173,7 @@ func one(dir, name string, env []string) (f figure, err error) {
 	}
 	f.loginsPerSecond = float64(*sockets) / time.Since(began).Seconds()
 	f.loginCPU = (s.cpu() - cpu) / time.Duration(*sockets)
-	time.Sleep(20 * time.Second) // until what the logins left behind is swept up
+	time.Sleep(*settle)
 	cpu, began = s.cpu(), time.Now()
 	time.Sleep(*idle)
 	f.heartbeats = 100 * (s.cpu() - cpu).Seconds() / time.Since(began).Seconds() / float64(*sockets) * 10_000
