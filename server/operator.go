@@ -25,6 +25,7 @@ func (s *Server) mountOperator() http.Handler {
 	mux.Handle("GET /metrics", s.metrics.handler())
 	mux.HandleFunc("GET /status", s.serveStatus)
 	mux.HandleFunc("GET /peer", s.servePeer)
+	mux.HandleFunc("GET /watch", s.serveWatch)
 	if s.cfg.Profiling {
 		mux.HandleFunc("/debug/pprof/", pprof.Index)
 		mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)

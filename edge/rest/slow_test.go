@@ -24,18 +24,17 @@ func TestStoppedWatchers(t *testing.T) { stopped(t, 60, 200_000) }
 
 // stopped plays watchers that stop reading under at least so many changes, and until the last of them is closed.
 func stopped(t *testing.T, watchers, changes int) {
-	const peers = 300
-	h := open(t, func(cfg *native.Config, w *watch.Config) {
+	const peers = 100
+	h := open(t, func(cfg *native.Config, _ *watch.Config) {
 		cfg.Limits = native.Limits{} // it is not they who are tried
-		w.Tick = 100 * time.Millisecond
 	})
 	ids := make([]presence.PeerID, peers)
 	var query strings.Builder
 	for i := range ids {
-		ids[i] = presence.PeerID(fmt.Sprintf("a-peer-with-a-name-%04d", i))
+		ids[i] = presence.PeerID(fmt.Sprintf("a-peer-with-quite-a-long-name-so-that-frames-are-long-%04d", i))
 		fmt.Fprintf(&query, "&peer=%s", ids[i])
 	}
-	unloaded := h.latencies(t, ids[0], 50)
+	unloaded := h.latencies(t, ids[0], 10)
 	warm := make(chan struct{})
 	close(warm)
 	h.change(ids[1:], 100_000, warm) // what this process remembers of reports is full now
@@ -55,7 +54,7 @@ func stopped(t *testing.T, watchers, changes int) {
 	var wg sync.WaitGroup
 	wg.Go(func() { h.change(ids[1:], changes, done) })
 	var loaded time.Duration
-	wg.Go(func() { loaded = h.latencies(t, ids[0], 100) })
+	wg.Go(func() { loaded = h.latencies(t, ids[0], 40) })
 	var peak uint64
 	for h.hub.Stats().Closed[watch.ReasonSlow] < int64(watchers) {
 		peak = max(peak, measure())

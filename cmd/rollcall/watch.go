@@ -1,0 +1,119 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"time"
+
+	"rollcall/server"
+)
+
+type watchCmd struct {
+	operator
+	App string   `placeholder:"ID" help:"App of the peers; needed when the server has several."`
+	IDs []string `arg:"" name:"id" help:"The peers; after -- when one begins with a dash."`
+}
+
+// Help is the long help of the command.
+func (watchCmd) Help() string {
+	return "Prints what each peer is, then every change as it comes, one line each, until it is interrupted. It connects again when the server was away."
+}
+
+// errAway: the server is not there, or went; it may come back.
+var errAway = errors.New("the server went away")
+
+// quietest is how long a stream may say nothing: the server marks every 15 s.
+const quietest = 45 * time.Second
+
+// Run follows the peers until it is interrupted.
+func (c *watchCmd) Run(e *env) error {
+	told := map[string]server.Watched{}
+	for once := false; ; once = true {
+		err := c.follow(e, told)
+		switch {
+		case e.ctx.Err() != nil:
+			return nil
+		case !once && len(told) == 0 || !errors.Is(err, errAway):
+			return err
+		}
+		fmt.Fprintf(e.stderr, "rollcall: %v; trying again\n", errAway)
+		wait := time.NewTimer(time.Second)
+		select {
+		case <-e.ctx.Done():
+			wait.Stop()
+			return nil
+		case <-wait.C:
+		}
+	}
+}
+
+// follow reads one stream and prints what differs from what was told.
+func (c *watchCmd) follow(e *env, told map[string]server.Watched) error {
+	base := baseURL(c.address(e.environ))
+	q := url.Values{"id": c.IDs}
+	if c.App != "" {
+		q.Set("app", c.App)
+	}
+	ctx, cancel := context.WithCancel(e.ctx)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/watch?"+q.Encode(), nil)
+	if err != nil {
+		return fmt.Errorf("%q is not an address", c.address(e.environ))
+	}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	resp, err := client.Do(r)
+	if err != nil {
+		var u *url.Error
+		if errors.As(err, &u) {
+			err = u.Err
+		}
+		return &server.Hinted{
+			Err:  fmt.Errorf("%w: no server answers at %s: %w", errAway, base, err),
+			Hint: "is it running? Name its operator listener with --admin, or its data directory with --data",
+		}
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if resp.StatusCode != http.StatusOK {
+		b, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<16))
+		return refused(base, resp.StatusCode, b)
+	}
+	silent := time.AfterFunc(quietest, cancel)
+	defer silent.Stop()
+	for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
+		silent.Reset(quietest)
+		var p server.Watched
+		if err := json.Unmarshal(lines.Bytes(), &p); err != nil {
+			return fmt.Errorf("%s does not answer as a rollcall server does", base)
+		}
+		if p.Peer == "" || told[p.Peer] == p {
+			continue
+		}
+		told[p.Peer] = p
+		if err := c.print(e, &p, lines.Bytes()); err != nil {
+			return err
+		}
+	}
+	return errAway
+}
+
+func (c *watchCmd) print(e *env, p *server.Watched, line []byte) error {
+	if c.JSON {
+		_, err := fmt.Fprintf(e.stdout, "%s\n", line)
+		return err
+	}
+	text := fmt.Sprintf("%s  %s  %s", time.Now().UTC().Format("15:04:05"), visible(p.Peer), p.Status)
+	if p.Since != "" {
+		text += " since " + p.Since
+	}
+	if p.Cause != "" {
+		text += " (" + p.Cause + ")"
+	}
+	_, err := fmt.Fprintln(e.stdout, text)
+	return err
+}

@@ -1,0 +1,72 @@
+package server
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"time"
+
+	"rollcall/presence"
+	"rollcall/watch"
+)
+
+// Watched is one line of GET /watch: what a peer is now. A line without a peer says that nothing happened.
+type Watched struct {
+	Peer     string `json:"peer,omitempty"`
+	Status   string `json:"status,omitempty"`
+	Since    string `json:"since,omitempty"`
+	LastSeen string `json:"last_seen,omitempty"`
+	Cause    string `json:"cause,omitempty"`
+}
+
+// serveWatch tells what becomes of ?id=…&id=… of ?app=, a line of JSON for each word, until the client goes.
+func (s *Server) serveWatch(w http.ResponseWriter, r *http.Request) {
+	q := r.URL.Query()
+	app, err := s.whichApp(presence.AppID(q.Get("app")))
+	if err != nil {
+		writeJSON(w, http.StatusBadRequest, map[string]any{"code": 400, "error": err.Error()})
+		return
+	}
+	peers := make([]presence.PeerID, 0, len(q["id"]))
+	for _, id := range q["id"] {
+		peers = append(peers, presence.PeerID(id))
+	}
+	watcher, err := s.hub.Watch(r.Context(), app, peers, "")
+	switch {
+	case errors.Is(err, watch.ErrLimit):
+		writeJSON(w, http.StatusBadRequest, map[string]any{"code": 400, "error": err.Error()})
+		return
+	case err != nil:
+		writeJSON(w, http.StatusServiceUnavailable, map[string]any{"code": 503, "error": "the store did not answer; ask again"})
+		return
+	}
+	defer watcher.Close(watch.ReasonGone)
+	rc := http.NewResponseController(w)
+	_ = rc.SetReadDeadline(time.Time{})
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	enc := json.NewEncoder(w)
+	for {
+		b, err := watcher.Next(r.Context())
+		if err != nil {
+			return
+		}
+		_ = rc.SetWriteDeadline(time.Now().Add(s.cfg.SSE.Stall))
+		if b.Kind == watch.Mark {
+			_ = enc.Encode(Watched{})
+		}
+		for _, word := range b.Words {
+			_ = enc.Encode(watchedOf(word))
+		}
+		if rc.Flush() != nil {
+			return
+		}
+	}
+}
+
+func watchedOf(w *watch.Word) Watched {
+	o := Watched{Peer: string(w.Peer), Status: w.Status.String(), Since: stamp(w.Since), LastSeen: stamp(w.LastSeen)}
+	if w.Status == presence.Offline {
+		o.Cause = w.Cause.String()
+	}
+	return o
+}
