@@ -136,6 +136,54 @@ func TestFaultNodeCutOff(t *testing.T) {
 	well.see(time.Second, presence.Online, peers...)
 }
 
+// TestFaultSlowToLoad: Redis is killed and comes back loading for seconds.
+func TestFaultSlowToLoad(t *testing.T) {
+	outage(t, absence{
+		func(s *redistest.Server) { s.Kill() },
+		func(t *testing.T, s *redistest.Server) {
+			started := make(chan error, 1)
+			go func() {
+				started <- s.Start("--key-load-delay", "1000", "--loading-process-events-interval-bytes", "1024")
+			}()
+			loading := 0
+			for {
+				select {
+				case err := <-started:
+					if err != nil {
+						t.Fatal(err)
+					}
+					if loading == 0 {
+						t.Fatal("it never was loading: the fault did not take hold")
+					}
+					return
+				case <-time.After(5 * time.Millisecond):
+					if _, err := s.Try("PING"); err != nil && strings.Contains(err.Error(), "LOADING") {
+						loading++
+					}
+				}
+			}
+		},
+	}, 3*time.Second, 10*time.Second)
+}
+
+// TestFaultPolicyChangedLater: somebody sets an eviction policy under which peers that are online would go.
+func TestFaultPolicyChangedLater(t *testing.T) {
+	server := redistest.Run(t)
+	n := startNode(t, config("redis://"+server.Addr), "n")
+	n.ready(time.Second)
+	server.Do(t, "CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+	for begun := time.Now(); n.st.Ready() == nil; time.Sleep(20 * time.Millisecond) {
+		if time.Since(begun) > 10*time.Second {
+			t.Fatal("ten seconds later the node calls itself ready")
+		}
+	}
+	if !strings.Contains(n.st.Ready().Error(), "allkeys-lru") {
+		t.Errorf("it does not say why: %v", n.st.Ready())
+	}
+	server.Do(t, "CONFIG", "SET", "maxmemory-policy", "volatile-lru")
+	n.ready(10 * time.Second)
+}
+
 // A load reports on many peers through one node and remembers what was acknowledged last of each.
 type load struct {
 	n       *node
@@ -365,6 +413,44 @@ func TestFaultClusterSlotsLost(t *testing.T) {
 		}
 	}
 	t.Logf("%d ids refused, %d answered", lost, kept)
+	defer func() {
+		// With full coverage asked for, the rest of the cluster refuses, too; no word is made up, and it ends with its cause.
+		whole := func(want string) {
+			for _, s := range c.Servers[:2] {
+				s.Do(t, "CONFIG", "SET", "cluster-require-full-coverage", want)
+				_, _ = s.Try("CLUSTER", "DELSLOTS", "16383") // it looks at its state when a slot changes
+			}
+		}
+		whole("yes")
+		for begun := time.Now(); ; time.Sleep(20 * time.Millisecond) {
+			if _, err := c.Servers[0].Try("GET", "x"); err != nil && strings.Contains(err.Error(), "CLUSTERDOWN") {
+				break
+			}
+			if time.Since(begun) > 10*time.Second {
+				t.Fatal("the cluster does not go down: the fault did not take hold")
+			}
+		}
+		for _, p := range peers {
+			if got, _, err := n.ask(p); err == nil && got[0] != presence.Online {
+				t.Errorf("%s is %v while the cluster is down: a made-up word", p, got[0])
+			}
+		}
+		whole("no")
+		for begun := time.Now(); ; time.Sleep(20 * time.Millisecond) {
+			again := 0
+			for _, p := range peers {
+				if got, _, err := n.ask(p); err == nil && got[0] == presence.Online {
+					again++
+				}
+			}
+			if again == kept {
+				break
+			}
+			if time.Since(begun) > 10*time.Second {
+				t.Fatalf("ten seconds after the cluster is up %d of %d are answered", again, kept)
+			}
+		}
+	}()
 	if lost == 0 || kept == 0 || lost+kept != len(peers) {
 		t.Errorf("%d ids refused and %d answered of %d", lost, kept, len(peers))
 	}
