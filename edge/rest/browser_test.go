@@ -1,0 +1,121 @@
+package rest_test
+
+import (
+	"bufio"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"rollcall/internal/native"
+	"rollcall/watch"
+)
+
+const browserDir = "testdata/browser"
+
+type pageLine struct{ By, Event, Peer, Status, Failed string }
+
+// A page of another origin watches with the browser's own EventSource and a ticket, and with our client and a key. When
+// every connection is cut the EventSource comes back by itself, with a spent ticket and the renewal in its last id.
+func TestAPageInABrowserWatches(t *testing.T) {
+	if _, err := os.Stat(filepath.Join(browserDir, "node_modules")); err != nil {
+		cmd := exec.Command("npm", "ci", "--no-audit", "--no-fund")
+		cmd.Dir = browserDir
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("npm ci: %v\n%s", err, out)
+		}
+	}
+	h := open(t, func(_ *native.Config, w *watch.Config) { w.Tick = 20 * time.Millisecond })
+	mux := http.NewServeMux()
+	mux.HandleFunc("/rollcall.js", func(w http.ResponseWriter, r *http.Request) {
+		http.ServeFile(w, r, "../../client/js/rollcall.js")
+	})
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		http.ServeFile(w, r, filepath.Join(browserDir, "page.html"))
+	})
+	pages := httptest.NewServer(mux)
+	t.Cleanup(pages.Close)
+	h.events(`{"events":[{"peer":"tom","state":"online","session":"1"}]}`)
+	_, body := h.call("app", "POST", "/v1/ticket", "")
+	var sold struct{ Ticket string }
+	if err := json.Unmarshal([]byte(body), &sold); err != nil {
+		t.Fatal(err)
+	}
+	q := url.Values{"server": {h.URL}, "app": {appID}, "key": {appKey}, "ticket": {sold.Ticket}}
+	said := openPage(t, pages.URL+"/?"+q.Encode())
+	expect := func(want pageLine) {
+		t.Helper()
+		for end := time.After(60 * time.Second); ; {
+			select {
+			case got := <-said:
+				if got.Failed != "" {
+					t.Fatal(got.Failed)
+				}
+				if got == want {
+					return
+				}
+			case <-end:
+				t.Fatalf("the page does not say %+v", want)
+			}
+		}
+	}
+	expect(pageLine{By: "EventSource", Event: "snapshot", Peer: "tom", Status: "online"})
+	expect(pageLine{By: "client", Peer: "bob", Status: "online"})
+	h.events(`{"events":[{"peer":"ann","state":"online","session":"1"}]}`)
+	expect(pageLine{By: "EventSource", Event: "change", Peer: "ann", Status: "online"})
+	h.CloseClientConnections()
+	h.events(`{"events":[{"peer":"tom","state":"offline","session":"1","why":"logout"}]}`)
+	for { // a snapshot or a resume, as old as the last token was
+		got := <-said
+		if got.By == "EventSource" && got.Peer == "tom" && got.Status == "offline" && (got.Event == "resume" || got.Event == "snapshot") {
+			break
+		}
+		if got.Failed != "" {
+			t.Fatal(got.Failed)
+		}
+	}
+	h.events(`{"events":[{"peer":"tom","state":"online","session":"2"}]}`)
+	expect(pageLine{By: "EventSource", Event: "change", Peer: "tom", Status: "online"})
+}
+
+// openPage opens a page in Chromium and returns what it logs.
+func openPage(t *testing.T, address string) <-chan pageLine {
+	t.Helper()
+	cmd := exec.Command("node", "browser.js", address)
+	cmd.Dir = browserDir
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	said := make(chan pageLine, 1000)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for sc := bufio.NewScanner(out); sc.Scan(); {
+			var l pageLine
+			if json.Unmarshal(sc.Bytes(), &l) == nil && l != (pageLine{}) {
+				said <- l
+			}
+		}
+	}()
+	t.Cleanup(func() {
+		_ = in.Close() // the script closes the browser and ends
+		<-done
+		if err := cmd.Wait(); err != nil {
+			t.Error(err)
+		}
+	})
+	return said
+}
