@@ -94,7 +94,7 @@ func shardOf(h uint64) int      { return int(h >> 58) }
 func wordTag(h uint64) uint32   { return uint32(h) & 0x7fffffff }
 func tagOfWord(w uint64) uint32 { return uint32(w >> 33) }
 
-// at returns the offset in the ring that a word points to.
+// offset returns where in the ring the record of a word begins.
 func offset(w uint64) uint64 { return uint64(uint32(w)-1) * 8 }
 
 // find returns the index in the table of the record of id, or -1. The caller holds a lock of s.
@@ -197,9 +197,7 @@ func (c *cache) statuses(space uint8, ids [][]byte, least belief, lu *lookup, se
 	for t := touched; t != 0; t &= t - 1 {
 		c.shards[bits.TrailingZeros64(t)].mu.RLock()
 	}
-	for i, id := range ids {
-		h := lu.hash[i]
-		_ = id
+	for _, h := range lu.hash {
 		lu.word = append(lu.word, c.shards[shardOf(h)].candidate(h))
 	}
 	for i, id := range ids {

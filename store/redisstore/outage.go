@@ -81,7 +81,10 @@ func (s *Store) openSpool() error {
 	if n := q.Lost(); n > 0 {
 		s.log.Warn("spool had a torn end", "bytes", n)
 	}
-	o.on.Store(q.Len() > 0)
+	if q.Len() > 0 {
+		o.on.Store(true)
+		s.wakeWatchman()
+	}
 	return nil
 }
 

@@ -205,14 +205,22 @@ func TestSpoolOutlivesTheProcess(t *testing.T) {
 	cfg.Deadline, cfg.Spool = 250*time.Millisecond, t.TempDir()
 	n := startNode(t, cfg, "n")
 	server.Kill()
-	if err := n.report(n.hook(presence.KindOnline, "tom")); err != nil {
+	tooOld := n.hook(presence.KindOnline, "ann")
+	tooOld.At = tooOld.At.Add(-48 * time.Hour)
+	out := make([]presence.Outcome, 2)
+	if err := n.svc.Report(t.Context(), []presence.Report{tooOld, n.hook(presence.KindOnline, "tom")}, n.st.Now(), out); err != nil {
 		t.Fatal(err)
+	}
+	if out[0].Verdict != presence.Stale || out[1].Verdict != presence.Taken || out[1].Summary.Status != presence.Online {
+		t.Errorf("the outcomes are %v and %v (%v), want stale and taken (online)", out[0].Verdict, out[1].Verdict, out[1].Summary.Status)
 	}
 	n.kill()
 	if err := server.Start(); err != nil {
 		t.Fatal(err)
 	}
-	startNode(t, cfg, "n again").see(5*time.Second, presence.Online, "tom")
+	again := startNode(t, cfg, "n again")
+	again.see(5*time.Second, presence.Online, "tom")
+	again.see(time.Second, presence.Unknown, "ann")
 }
 
 // TestEmptyRestart: Redis comes back with nothing. What the node has just acknowledged is there again, with a new epoch;
