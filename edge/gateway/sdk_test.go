@@ -8,6 +8,9 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -141,6 +144,35 @@ func TestRealSDKsLogInAskAndLogOut(t *testing.T) {
 				t.Errorf("%v\n%s", err, out)
 			}
 		})
+	}
+}
+
+// The proxy stands for a custom domain: it passes the request on under another host, and says by which one it came.
+func TestRealSDKsThroughAProxy(t *testing.T) {
+	p := startProcess(t)
+	target := &url.URL{Scheme: "http", Host: p.addr}
+	proxy := httptest.NewServer(&httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+		r.SetURL(target)
+		r.SetXForwarded()
+	}})
+	t.Cleanup(proxy.Close)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	out, err := p.node(ctx, "check.js", []string{"ROLLCALL_URL=" + proxy.URL}).CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "all 20 checks passed") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	resp, err := http.Get(proxy.URL + "/v1/route")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var route struct{ Server string }
+	if err := json.NewDecoder(resp.Body).Decode(&route); err != nil {
+		t.Fatal(err)
+	}
+	if want := "ws" + strings.TrimPrefix(proxy.URL, "http") + "/rtm"; route.Server != want {
+		t.Errorf("the route leads to %s, past the proxy at %s", route.Server, want)
 	}
 }
 
