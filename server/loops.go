@@ -10,9 +10,13 @@ func (s *Server) startLoops() {
 	ctx, cancel := context.WithCancel(context.Background())
 	s.loops.Go(func() { s.every(ctx, s.cfg.Sweep, s.sweep()) })
 	s.loops.Go(func() { s.every(ctx, time.Second, func(context.Context) { s.rates.sample(s.counted()) }) })
+	s.loops.Go(func() { s.every(ctx, historySample, s.remember()) })
 	s.onStop(func(context.Context) {
 		cancel()
 		s.loops.Wait()
+		if err := s.history.save(); err != nil {
+			s.log.Warn("the days' counts cannot be written", "err", err)
+		}
 	})
 }
 

@@ -79,6 +79,8 @@ type AppStats struct {
 	Known  int64 `json:"known"`  // online, or offline and remembered
 	Today  int64 `json:"today"`  // distinct peers that came online on the present local day
 
+	// Days are the last thirty, the oldest first, today's last; as this node has sampled them.
+	Days []Day `json:"days"`
 	// Of this node, over the last minute and over all apps.
 	Rates Rates `json:"per_second"`
 	// Watchers are those of this node, and the peers they follow.
@@ -94,6 +96,6 @@ func (s *Server) stats(ctx context.Context, app presence.AppID) (any, error) {
 	}
 	hub := s.hub.Stats()
 	return AppStats{
-		Online: c.Online, Known: c.Known, Today: c.Today, Rates: s.rates.perSecond(), Watchers: hub.Watchers, Watched: hub.Peers,
+		Online: c.Online, Known: c.Known, Today: c.Today, Days: s.history.days(app), Rates: s.rates.perSecond(), Watchers: hub.Watchers, Watched: hub.Peers,
 	}, nil
 }

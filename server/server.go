@@ -44,6 +44,7 @@ type Server struct {
 	gate     *native.Gate
 	hub      *watch.Hub
 	rest     *rest.Door
+	history  *history
 	dialect  *leancloud.Handler
 	gateway  *gateway.Gateway
 	rtm      *rtm.Server
@@ -101,6 +102,9 @@ func (s *Server) Start(ctx context.Context) (err error) {
 		s.presence.StandStill(min(s.store.lastAlive, now), now)
 	}
 	s.rates = newRates()
+	if s.history, err = openHistory(s.cfg.Data); err != nil {
+		s.log.Warn("the days' counts cannot be read; they start anew", "err", err)
+	}
 	s.metrics = newMetrics(s)
 	if err := s.openGateway(); err != nil {
 		return err
