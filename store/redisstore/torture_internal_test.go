@@ -34,7 +34,8 @@ type torture struct {
 	batch  int          // ids in one question
 }
 
-// settled is how long after a write its signal must have come, on this machine under load, through a proxy that delays.
+// settled is how long after a write its signal must have come, on a busy machine, through a proxy that delays. It is less
+// than the time between two kills, for each of them empties the cache and would hide what was wrong in it.
 const settled = 500 * time.Millisecond
 
 func newTorture(t *testing.T, peers int) *torture {
