@@ -21,7 +21,7 @@ func TestCacheAgreesWithAMap(t *testing.T) {
 			return fmt.Sprint("peer", n) + strings.Repeat("x", n%50)
 		}
 		hits := 0
-		for step := range 200_000 {
+		for step := range 60_000 {
 			p := id()
 			switch rng.IntN(5) {
 			case 0, 1:
