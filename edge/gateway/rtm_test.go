@@ -556,10 +556,7 @@ func TestANodeThatStopsAsksItsClientsToMove(t *testing.T) {
 	c.login("Tom", nil)
 	idle := w.dial("lc.protobuf2.3") // nobody on it: there is no id to name
 	drained := make(chan error, 1)
-	go func() {
-		drained <- w.gw.Drain(context.Background())
-		w.done = true
-	}()
+	go func() { drained <- w.gw.Drain(context.Background()) }()
 	if m := parse(t, c.receive()); m.number(fCmd) != 21 || m.text(fPeer) != "Tom" || m.has(fI) {
 		t.Errorf("the client hears %v, want goaway with its id", m)
 	}
@@ -570,6 +567,7 @@ func TestANodeThatStopsAsksItsClientsToMove(t *testing.T) {
 	if err := <-drained; err != nil {
 		t.Error(err)
 	}
+	w.done = true
 	w.server.Close()
 	http.DefaultClient.CloseIdleConnections()
 	if w.status("Tom") != presence.Online {
