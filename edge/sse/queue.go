@@ -23,6 +23,9 @@ func queueOf(r *http.Request) queue {
 		return queue{}
 	}
 	_ = tcp.SetWriteBuffer(kernelBuffer) // without it the reader is only noticed later
+	if !canAsk {
+		return queue{}
+	}
 	return queue{tcp}
 }
 

@@ -2,6 +2,8 @@ package sse
 
 import "golang.org/x/sys/unix"
 
+const canAsk = true
+
 // length returns how many bytes the reader's side has not acknowledged; 0 when nobody can tell.
 func (q queue) length() int {
 	if q.tcp == nil {

@@ -2,5 +2,7 @@
 
 package sse
 
-// length returns 0: here nobody can tell how much waits, and a reader that stopped is noticed by the write deadline.
+// Here nobody can tell how much waits, and a reader that stopped is noticed by the write deadline.
+const canAsk = false
+
 func (q queue) length() int { return 0 }

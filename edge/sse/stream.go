@@ -159,6 +159,8 @@ type stream struct {
 	watcher *watch.Watcher
 	detail  watch.Detail
 	queue   queue
+	unasked int  // bytes that may be on their way: what was when the kernel was asked, and what was written since
+	timed   bool // a write deadline is set
 
 	buf       []byte
 	renewal   string
@@ -212,7 +214,11 @@ const (
 // taken waits until the reader has taken most of what is under way, so that what changes meanwhile merges instead of
 // queueing, and so that there is room for a last word. It reports false when the reader takes nothing for the stall.
 func (s *stream) taken(ctx context.Context) bool {
+	if s.unasked <= backlog {
+		return true // not more than that was written since it was known
+	}
 	n := s.queue.length()
+	s.unasked = n
 	if n <= backlog {
 		return true
 	}
@@ -225,6 +231,7 @@ func (s *stream) taken(ctx context.Context) bool {
 		case <-t.C:
 		}
 		now := s.queue.length()
+		s.unasked = now
 		if now <= backlog {
 			return true
 		}
@@ -283,13 +290,22 @@ func (s *stream) renew() string {
 
 const keepBuffer = 4 << 10
 
-// flush writes what is in the buffer. The reader has the stall time to take it.
+// flush writes what is in the buffer. What is known to fit into the kernel needs no deadline; for the rest the reader has the
+// stall time.
 func (s *stream) flush() error {
-	_ = s.rc.SetWriteDeadline(time.Now().Add(s.cfg.Stall))
+	switch fits := s.queue.tcp != nil && len(s.buf) <= backlog; {
+	case !fits:
+		_ = s.rc.SetWriteDeadline(time.Now().Add(s.cfg.Stall))
+		s.timed = true
+	case s.timed:
+		_ = s.rc.SetWriteDeadline(time.Time{}) // it would fail a later write that has room
+		s.timed = false
+	}
 	_, err := s.w.Write(s.buf)
 	if err == nil {
 		err = s.rc.Flush()
 	}
+	s.unasked += len(s.buf)
 	s.buf = s.buf[:0]
 	if cap(s.buf) > keepBuffer {
 		s.buf = nil // a snapshot is long and comes once

@@ -88,3 +88,15 @@ func (s *limiterShard) forget(now int64) {
 		delete(s.paid, k)
 	}
 }
+
+// Callers returns how many callers are remembered.
+func (l *Limiter) Callers() int {
+	n := 0
+	for i := range l.shards {
+		s := &l.shards[i]
+		s.mu.Lock()
+		n += len(s.paid)
+		s.mu.Unlock()
+	}
+	return n
+}

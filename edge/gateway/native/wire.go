@@ -223,6 +223,7 @@ func (w *wire) write(s *gateway.Socket, watcher *watch.Watcher) {
 	if w.caller.Detailed() {
 		detail = watch.Full
 	}
+	var buf []byte
 	for {
 		if !w.taken(s) {
 			return
@@ -234,9 +235,16 @@ func (w *wire) write(s *gateway.Socket, watcher *watch.Watcher) {
 			}
 			return
 		}
-		s.Send(appendBatch(nil, &b, detail))
+		buf = appendBatch(buf[:0], &b, detail)
+		s.Send(buf) // copies it
+		if cap(buf) > keepBuffer {
+			buf = nil
+		}
 	}
 }
+
+// keepBuffer is the largest buffer that a quiet socket keeps.
+const keepBuffer = 4 << 10
 
 // taken waits until the client has read what it was sent; it reports false when the socket is gone. The gateway ends a
 // socket that takes nothing for its stall, so this ends too.
