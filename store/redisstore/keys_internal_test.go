@@ -121,3 +121,22 @@ func TestPrefixesDoNotCoverOneAnother(t *testing.T) {
 		}
 	}
 }
+
+func TestPeerKeysAreTheKeys(t *testing.T) {
+	ids := make([][]byte, len(nastyIDs))
+	chosen := make([]int, len(nastyIDs))
+	for i, id := range nastyIDs {
+		ids[i], chosen[i] = []byte(id), len(nastyIDs)-1-i
+	}
+	for name, l := range layouts() {
+		for _, app := range []presence.AppID{"app", "other", ""} {
+			summaries, states := l.peerKeys(app, ids, chosen)
+			for k, i := range chosen {
+				want := string(l.summaryKey(nil, app, ids[i]))
+				if summaries[k] != want || states[k] != l.stateKey(want) {
+					t.Errorf("%s: the keys of %q are %q and %q", name, cutID(nastyIDs[i]), cutID(summaries[k]), cutID(states[k]))
+				}
+			}
+		}
+	}
+}

@@ -214,13 +214,8 @@ func (s *Store) read(ctx context.Context, app presence.AppID, space uint8, ids [
 func (s *Store) readChunk(ctx context.Context, app presence.AppID, space uint8, ids [][]byte, chosen []int, now presence.Millis, see func(i int, state []byte)) error {
 	var scratch [64]read
 	reads := scratch[:0]
-	summaries := make([]string, len(chosen))
-	states := make([]string, len(chosen))
-	var key []byte
+	summaries, states := s.keys.peerKeys(app, ids, chosen)
 	for k, i := range chosen {
-		key = s.keys.summaryKey(key[:0], app, ids[i])
-		summaries[k] = string(key)
-		states[k] = s.keys.stateKey(summaries[k])
 		r := read{i: i, link: noLink}
 		l := s.single
 		if l == nil {
