@@ -161,10 +161,10 @@ func TestNodesAgree(t *testing.T) {
 		if err := here.report(here.hook(kind, "tom")); err != nil {
 			t.Fatal(err)
 		}
+		begun := time.Now()
 		if got, _, err := here.ask("tom"); err != nil || got[0] != want {
 			t.Fatalf("the node that acknowledged says %v, %v; want %v", got[0], err, want)
 		}
-		begun := time.Now()
 		for {
 			got, _, err := there.ask("tom")
 			if err != nil {
