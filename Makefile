@@ -39,11 +39,12 @@ bench: setup ## rollcall beside its rivals, in one run
 	bench/setup.sh
 	cd bench && go run .
 	cd bench && go run ./sockets
+	cd bench && go run ./fanout
 
 bench-once: setup ## every benchmark once, so that none rots
 	go test -run '^$$' -bench . -benchtime 1x -timeout 15m ./...
 	bench/setup.sh
-	cd bench && go vet ./... && go test ./... && go run . -quick && go run ./sockets -quick
+	cd bench && go vet ./... && go test ./... && go run . -quick && go run ./sockets -quick && go run ./fanout -quick
 
 cluster: setup ## two nodes and a Redis on this machine, to try them out
 	deploy/cluster.sh
