@@ -142,7 +142,7 @@ func (r *rig) explain(ctx context.Context, t *target, err error) error {
 // build compiles a program of this repository into the run's directory. dir is the module that it belongs to.
 func (r *rig) build(ctx context.Context, name, dir, pkg string) (string, error) {
 	out := filepath.Join(r.dir, name)
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", out, pkg)
+	cmd := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", out, pkg)
 	cmd.Dir = filepath.Join(r.root, dir)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
 	if b, err := cmd.CombinedOutput(); err != nil {

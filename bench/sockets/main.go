@@ -75,7 +75,7 @@ func measure() error {
 	}
 	defer os.RemoveAll(dir)
 	for out, pkg := range map[string]string{"rollcall": "./cmd/rollcall", "coder": "./bench/sockets/coder"} {
-		cmd := exec.Command("go", "build", "-o", filepath.Join(dir, out), pkg)
+		cmd := exec.Command("go", "build", "-buildvcs=false", "-o", filepath.Join(dir, out), pkg)
 		cmd.Dir = ".."
 		if out == "coder" {
 			cmd.Dir, cmd.Args[len(cmd.Args)-1] = ".", "./sockets/coder"

@@ -54,7 +54,7 @@ func TestClients(t *testing.T) {
 		t.Fatal(err, len(cases))
 	}
 	goDriver := filepath.Join(t.TempDir(), "driver")
-	if out, err := exec.Command("go", "build", "-o", goDriver, "./driver").CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", "build", "-buildvcs=false", "-o", goDriver, "./driver").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	for name, argv := range map[string][]string{"go": {goDriver}, "js": {"node", "../js/driver.mjs"}} {

@@ -7,11 +7,12 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
+
+	"rollcall/internal/npmtest"
 )
 
 const browserDir = "testdata/browser"
@@ -19,16 +20,8 @@ const browserDir = "testdata/browser"
 // A page in Chromium loads the SDK from another origin than rollcall's, logs in and shows two friends, who turn green and
 // grey as they come and go.
 func TestAPageInABrowserShowsFriendsComeAndGo(t *testing.T) {
-	if err := sdkOnce(); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(filepath.Join(browserDir, "node_modules")); err != nil {
-		cmd := exec.Command("npm", "ci", "--no-audit", "--no-fund")
-		cmd.Dir = browserDir
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("npm ci: %v\n%s", err, out)
-		}
-	}
+	npmtest.Install(t, sdkDir)
+	npmtest.Install(t, browserDir)
 	p := startProcess(t)
 	mux := http.NewServeMux()
 	mux.HandleFunc("/sdk.js", func(w http.ResponseWriter, r *http.Request) {

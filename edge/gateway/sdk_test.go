@@ -19,23 +19,13 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"rollcall/internal/npmtest"
 )
 
 // These tests run LeanCloud's own SDKs from npm under Node against the built binary.
 
 const sdkDir = "../../docs/leancloud-check"
-
-var sdkOnce = sync.OnceValue(func() error {
-	if _, err := os.Stat(filepath.Join(sdkDir, "node_modules")); err == nil {
-		return nil
-	}
-	cmd := exec.Command("npm", "ci", "--no-audit", "--no-fund")
-	cmd.Dir = sdkDir
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("npm ci: %w\n%s", err, out)
-	}
-	return nil
-})
 
 // appKeys are the keys of the app under test, as LeanEngine's environment names them.
 var appKeys = []string{
@@ -58,7 +48,7 @@ var built = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	name := filepath.Join(dir, "rollcall")
-	if out, err := exec.Command("go", "build", "-o", name, "rollcall/cmd/rollcall").CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", "build", "-buildvcs=false", "-o", name, "rollcall/cmd/rollcall").CombinedOutput(); err != nil {
 		return "", fmt.Errorf("go build: %w\n%s", err, out)
 	}
 	return name, nil
@@ -121,9 +111,7 @@ func (p *process) end(sig syscall.Signal) {
 // node runs a script of the checks against p.
 func (p *process) node(ctx context.Context, script string, env []string, args ...string) *exec.Cmd {
 	p.t.Helper()
-	if err := sdkOnce(); err != nil {
-		p.t.Fatal(err)
-	}
+	npmtest.Install(p.t, sdkDir)
 	cmd := exec.CommandContext(ctx, "node", append([]string{script}, args...)...)
 	cmd.Dir = sdkDir
 	cmd.Env = append(append(append(os.Environ(), appKeys...), "ROLLCALL_URL=http://"+p.addr), env...)

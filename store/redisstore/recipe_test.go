@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"rollcall/internal/npmtest"
 	"rollcall/internal/redistest"
 	"rollcall/presence"
 )
@@ -114,9 +115,7 @@ func TestAuditAdopts(t *testing.T) {
 // TestNodeFunctionReadsBeside: a function of the recipe, in Node with ioredis, reads by MGET what rollcall writes.
 func TestNodeFunctionReadsBeside(t *testing.T) {
 	dir := filepath.Join("testdata", "ioredis")
-	if out, err := exec.Command("npm", "ci", "--prefix", dir, "--no-audit", "--no-fund").CombinedOutput(); err != nil {
-		t.Fatalf("npm ci: %v\n%s", err, out)
-	}
+	npmtest.Install(t, dir)
 	s, url := redisOf(t)
 	n := startNode(t, config(url), "n")
 	for _, p := range []string{"tom", "ann", "a b", "x{y}z", "中文"} {

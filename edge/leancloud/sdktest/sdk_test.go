@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"rollcall/internal/npmtest"
 )
 
 const (
@@ -23,22 +25,11 @@ const (
 	hookKey   = "testHookKey00000000001"
 )
 
-// install fetches the pinned SDK when it is not there.
-func install(t *testing.T) {
-	t.Helper()
-	if _, err := os.Stat("node_modules/leancloud-storage/package.json"); err == nil {
-		return
-	}
-	if out, err := exec.Command("npm", "ci", "--no-audit", "--no-fund").CombinedOutput(); err != nil {
-		t.Fatalf("npm ci: %v\n%s", err, out)
-	}
-}
-
 // serve builds the binary, starts it and returns the URL it listens on.
 func serve(t *testing.T) string {
 	t.Helper()
 	binary := filepath.Join(t.TempDir(), "rollcall")
-	if out, err := exec.Command("go", "build", "-o", binary, "rollcall/cmd/rollcall").CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", "build", "-buildvcs=false", "-o", binary, "rollcall/cmd/rollcall").CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
 	data := t.TempDir()
@@ -89,7 +80,7 @@ func hook(t *testing.T, server, name, peer string) {
 
 // An app that uses the JavaScript SDK works after changing nothing but its server's address.
 func TestJavaScriptSDK(t *testing.T) {
-	install(t)
+	npmtest.Install(t, ".")
 	server := serve(t)
 	hook(t, server, "_clientOnline", "Tom")
 	hook(t, server, "_clientOnline", "汤姆")
