@@ -109,18 +109,18 @@ func closedLoop(ctx context.Context, l load) (sample, error) {
 	}
 	defer closeAll()
 
-	var phase atomic.Int32
+	var phase, answering atomic.Int32
 	var workers sync.WaitGroup
 	latencies := make([][]latency, len(conns))
 	for lane, c := range conns {
 		workers.Go(func() {
 			var err error
-			if latencies[lane], err = l.caller(c, lane).loop(&phase, l.room()); err != nil {
+			if latencies[lane], err = l.caller(c, lane).loop(&phase, &answering, l.room()); err != nil {
 				fail(err)
 			}
 		})
 	}
-	s, err := l.watch(ctx, &phase)
+	s, err := l.watch(ctx, &phase, func() bool { return answering.Load() > 0 })
 	phase.Store(over)
 	workers.Wait() // each takes the answer that it still waits for, so that the truth stays the truth
 	if cause := context.Cause(ctx); cause != nil {
@@ -138,7 +138,8 @@ func closedLoop(ctx context.Context, l load) (sample, error) {
 // room is how many latencies a connection has space for before its list must grow.
 func (l load) room() int { return 1024 + int(l.length.Seconds()*4096) }
 
-func (c *caller) loop(phase *atomic.Int32, room int) ([]latency, error) {
+// loop counts itself into answering with its first answer inside the window.
+func (c *caller) loop(phase, answering *atomic.Int32, room int) ([]latency, error) {
 	lat := make([]latency, 0, room)
 	for {
 		now := phase.Load()
@@ -155,12 +156,20 @@ func (c *caller) loop(phase *atomic.Int32, room int) ([]latency, error) {
 		}
 		if phase.Load() == counting { // answered inside the window
 			lat = append(lat, toLatency(time.Since(sent)))
+			if len(lat) == 1 {
+				answering.Add(1)
+			}
 		}
 	}
 }
 
-// watch opens the window after the warm-up, closes it, and reads the meters at both moments.
-func (l load) watch(ctx context.Context, phase *atomic.Int32) (sample, error) {
+// patience is how much longer than asked a window stays open for its first answer. A short window on a busy machine may
+// need it; the figures know how long it really was.
+const patience = 5 * time.Second
+
+// watch opens the window after the warm-up, closes it when its time is over and something was answered, and reads the
+// meters at both moments.
+func (l load) watch(ctx context.Context, phase *atomic.Int32, answered func() bool) (sample, error) {
 	if err := pause(ctx, l.warm); err != nil {
 		return sample{}, err
 	}
@@ -172,6 +181,11 @@ func (l load) watch(ctx context.Context, phase *atomic.Int32) (sample, error) {
 	phase.Store(counting)
 	if err := pause(ctx, l.length); err != nil {
 		return sample{}, err
+	}
+	for waited := time.Duration(0); !answered() && waited < patience; waited += time.Millisecond {
+		if err := pause(ctx, time.Millisecond); err != nil {
+			return sample{}, err
+		}
 	}
 	phase.Store(over)
 	length := time.Since(began)

@@ -108,10 +108,10 @@ func TestEveryWorkAgainstAnHonestServer(t *testing.T) {
 
 func TestALieFailsTheRun(t *testing.T) {
 	for _, w := range works {
+		if w.ids == 0 {
+			continue // the answer to a hook says nothing
+		}
 		t.Run(w.name, func(t *testing.T) {
-			if w.ids == 0 {
-				t.Skip("the answer to a hook says nothing")
-			}
 			_, tg := serve(t, 1000)
 			// Half of all peers turn behind the driver's back.
 			for p := 0; p < 1000; p += 2 {

@@ -41,7 +41,7 @@ func TestParse(t *testing.T) {
 
 func TestAStoppedRunFailsAndLeavesNothing(t *testing.T) {
 	if err := checkHost(); err != nil {
-		t.Skip(err)
+		t.Fatal(err)
 	}
 	dir := t.TempDir()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -57,7 +57,7 @@ func TestAStoppedRunFailsAndLeavesNothing(t *testing.T) {
 
 func TestTheWholeRoad(t *testing.T) {
 	if err := checkHost(); err != nil {
-		t.Skip(err)
+		t.Fatal(err)
 	}
 	dir := t.TempDir()
 	file := filepath.Join(dir, "out.json")

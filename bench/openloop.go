@@ -86,7 +86,7 @@ func openLoop(ctx context.Context, l load) (sample, error) {
 		}
 		pacer <- late
 	}()
-	s, err := l.watch(ctx, &phase)
+	s, err := l.watch(ctx, &phase, func() bool { return answered.Load() > 0 })
 	late := <-pacer
 	for range l.conns { // all home: every request has its answer
 		select {
