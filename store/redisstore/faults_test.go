@@ -387,7 +387,7 @@ func TestFaultReshard(t *testing.T) {
 func TestFaultClusterSlotsLost(t *testing.T) {
 	c := redistest.RunCluster(t, 3, false)
 	cfg := config(clusterURL(c))
-	cfg.Deadline, cfg.NearCache, cfg.Log = 250*time.Millisecond, -1, logger(t)
+	cfg.Deadline, cfg.NearCache, cfg.Log, cfg.Spool = 250*time.Millisecond, -1, logger(t), t.TempDir()
 	st := open(t, cfg)
 	n := &node{t: t, name: "n", st: st, svc: presence.NewService(st, presence.DefaultConfig())}
 	peers := numbered("p", 60)
@@ -413,6 +413,27 @@ func TestFaultClusterSlotsLost(t *testing.T) {
 		}
 	}
 	t.Logf("%d ids refused, %d answered", lost, kept)
+	// Reports that need nothing of the lost primary take the direct road: another process sees them.
+	fresh := numbered("fresh", 60)
+	for _, p := range fresh {
+		if err := n.report(n.hook(presence.KindOnline, p)); err != nil {
+			t.Errorf("a hook with a third of the slots lost: %v", err)
+		}
+	}
+	other := cfg
+	other.Spool = ""
+	second := open(t, other)
+	seen := 0
+	for _, p := range fresh {
+		out := make([]presence.Status, 1)
+		if err := second.Statuses(t.Context(), "app", [][]byte{[]byte(p)}, second.Now(), out); err == nil && out[0] == presence.Online {
+			seen++
+		}
+	}
+	t.Logf("%d of %d hooks with a third of the slots lost are seen by another process", seen, len(fresh))
+	if seen < len(fresh)/4 || seen == len(fresh) {
+		t.Errorf("%d of %d hooks went the direct road", seen, len(fresh))
+	}
 	defer func() {
 		// With full coverage asked for, the rest of the cluster refuses, too; no word is made up, and it ends with its cause.
 		whole := func(want string) {

@@ -46,6 +46,7 @@ type outage struct {
 	journal []journaled
 	start   int  // of the journal; what is before is over
 	lost    bool // words may be lost: say them again
+	carried bool // the spool holds what an earlier process left; nobody knows of whom
 	wake    chan struct{}
 }
 
@@ -83,6 +84,7 @@ func (s *Store) openSpool() error {
 	}
 	if q.Len() > 0 {
 		o.on.Store(true)
+		o.carried = true
 		s.wakeWatchman()
 	}
 	return nil
@@ -96,6 +98,22 @@ func (s *Store) closeSpool() {
 
 // spooling reports whether reports must not overtake those in the spool.
 func (o *outage) spooling() bool { return o.on.Load() }
+
+// waits reports whether a report on one of the keys is in the spool, or may be. In a Cluster others need not queue behind
+// those on the slots of a lost primary.
+func (o *outage) waits(keys []presence.Key) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.carried {
+		return true
+	}
+	for _, k := range keys {
+		if o.overlay[k] != nil {
+			return true
+		}
+	}
+	return false
+}
 
 // overlaid reports whether some reports are acknowledged and not in Redis yet.
 func (o *outage) overlaid() bool { return o.layers.Load() > 0 }
@@ -517,6 +535,9 @@ func (s *Store) drain() bool {
 			empty := o.spool.Len() == 0
 			if empty {
 				o.on.Store(false)
+				o.mu.Lock()
+				o.carried = false
+				o.mu.Unlock()
 			}
 			o.turn.Unlock()
 			if empty {

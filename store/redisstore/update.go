@@ -62,7 +62,7 @@ func (s *Store) Update(ctx context.Context, keys []presence.Key, now presence.Mi
 	if s.closed() {
 		return errClosed
 	}
-	if s.outage.spooling() {
+	if s.outage.spooling() && (s.single != nil || s.outage.waits(keys)) {
 		return errAway
 	}
 	return s.update(ctx, keys, now, merge)
