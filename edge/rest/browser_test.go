@@ -69,6 +69,7 @@ func TestAPageInABrowserWatches(t *testing.T) {
 	h.events(`{"events":[{"peer":"ann","state":"online","session":"1"}]}`)
 	expect(pageLine{By: "EventSource", Event: "change", Peer: "ann", Status: "online"})
 	h.CloseClientConnections()
+	http.DefaultClient.CloseIdleConnections() // ours were cut as well
 	h.events(`{"events":[{"peer":"tom","state":"offline","session":"1","why":"logout"}]}`)
 	for { // a snapshot or a resume, as old as the last token was
 		got := <-said

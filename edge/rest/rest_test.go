@@ -19,7 +19,8 @@ import (
 
 func TestQuery(t *testing.T) {
 	h := open(t)
-	h.events(`{"events":[{"user":"tom","state":"online","session":"1"},{"peer":"ann","state":"online","session":"1"},{"user":"ann","state":"offline","session":"1","why":"logout","time":"` + fmt.Sprint(h.now()+5) + `"}]}`)
+	at := int64(h.now())
+	h.events(fmt.Sprintf(`{"events":[{"user":"tom","state":"online","session":"1"},{"peer":"ann","state":"online","session":"1","time":%d},{"user":"ann","state":"offline","session":"1","why":"logout","time":"%d"}]}`, at-10, at-5))
 	tests := []struct {
 		name, who, body string
 		status          int
