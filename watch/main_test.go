@@ -16,7 +16,10 @@ import (
 	"rollcall/watch"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	// The thread that Redis servers are children of lives as long as the process.
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("rollcall/internal/redistest.init.func1.1"))
+}
 
 const app presence.AppID = "app"
 

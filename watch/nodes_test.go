@@ -1,0 +1,86 @@
+package watch_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"rollcall/internal/redistest"
+	"rollcall/presence"
+	"rollcall/store/redisstore"
+	"rollcall/watch"
+)
+
+// Two nodes over one Redis: what one of them hears, the watchers of the other are told, and a token of one goes on at the
+// other.
+func TestTwoNodesOnRedis(t *testing.T) {
+	r := redistest.Run(t)
+	ctx := context.Background()
+	var services [2]*presence.Service
+	var hubs [2]*watch.Hub
+	for i := range hubs {
+		cfg := redisstore.NewConfig("redis://" + r.Addr)
+		cfg.Recipe = app
+		st, err := redisstore.Open(ctx, cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		services[i] = presence.NewService(st, presence.DefaultConfig())
+		hub := watch.DefaultConfig()
+		hub.Now = st.Now
+		hubs[i] = watch.New(services[i], hub)
+		t.Cleanup(func() {
+			hubs[i].Close(watch.ReasonShutdown)
+			if err := st.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	report := func(node int, kind presence.Kind, peer string) {
+		t.Helper()
+		now := hubs[node].Config().Now()
+		r := presence.Report{App: app, Peer: presence.PeerID(peer), Source: presence.SourceAPI, Session: "1", Kind: kind, At: now, Incarnation: now, Cause: presence.CauseLogout}
+		if err := services[node].Report(ctx, []presence.Report{r}, now, make([]presence.Outcome, 1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	told := func(w *watch.Watcher) (s string, token watch.Token) {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+		defer cancel()
+		b, err := w.Next(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s = b.Kind.String()
+		for _, word := range b.Words {
+			s += fmt.Sprintf(" %s=%v", word.Peer, word.Status)
+		}
+		return s, b.Token
+	}
+	report(0, on, "tom")
+	w, err := hubs[1].Watch(ctx, app, []presence.PeerID{"tom", "ann"}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close(watch.ReasonGone)
+	if got, _ := told(w); got != "snapshot tom=online ann=unknown" {
+		t.Errorf("told %q", got)
+	}
+	report(0, on, "ann")
+	got, token := told(w)
+	if got != "change ann=online" {
+		t.Errorf("told %q", got)
+	}
+	report(1, off, "tom")
+	again, err := hubs[0].Watch(ctx, app, []presence.PeerID{"tom", "ann"}, token.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close(watch.ReasonGone)
+	got, _ = told(again)
+	if got != "resume tom=offline ann=online" { // ann again: the horizon lags
+		t.Errorf("at the other node: told %q", got)
+	}
+}
