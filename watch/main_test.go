@@ -18,7 +18,9 @@ import (
 
 func TestMain(m *testing.M) {
 	// The thread that Redis servers are children of lives as long as the process.
-	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("rollcall/internal/redistest.init.func1.1"))
+	goleak.VerifyTestMain(m,
+		goleak.IgnoreTopFunction("rollcall/internal/redistest.init.OnceValue[...].func2"),
+		goleak.IgnoreAnyFunction("rollcall/internal/redistest.init.func1.1"))
 }
 
 const app presence.AppID = "app"
