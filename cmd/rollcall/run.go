@@ -50,12 +50,22 @@ type exit int
 var errMisused = errors.New("misused")
 
 // run does what args say and returns the exit code.
-func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) (code int) {
+func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
+	k, code := parse(args, stdout, stderr)
+	if k == nil {
+		return code
+	}
+	return codeOf(stderr, k.Run(&env{ctx, environ, stdout, stderr}))
+}
+
+// parse returns the command that args name. Where there is none to run, because help was asked for or args are wrong, it has
+// written that, and returns nil and the exit code.
+func parse(args []string, stdout, stderr io.Writer) (k *kong.Context, code int) {
 	defer func() {
 		switch r := recover().(type) {
 		case nil:
 		case exit:
-			code = int(r)
+			k, code = nil, int(r)
 			if len(args) == 0 {
 				code = exitMisused // help was not asked for
 			}
@@ -71,14 +81,14 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	if err != nil { // only a programmer can cause it
 		panic(err)
 	}
-	k, err := p.Parse(plainly(args))
+	k, err = p.Parse(plainly(args))
 	switch {
 	case errors.Is(err, syscall.EPIPE): // while help was written
-		return exitFailed
+		return nil, exitFailed
 	case err != nil:
-		return misuse(stderr, err)
+		return nil, misuse(stderr, err)
 	}
-	return codeOf(stderr, k.Run(&env{ctx, environ, stdout, stderr}))
+	return k, exitDone
 }
 
 // plainly returns args as this program's own words: "help serve" and "--version" are what other programs call them.

@@ -1,0 +1,184 @@
+package rollcall_test
+
+import (
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// files returns the text of every file of the tree, those of other modules too, whose name ends in one of endings; all when
+// none is given. What npm installed and what was built is not the tree's.
+func files(t *testing.T, endings ...string) map[string]string {
+	t.Helper()
+	found := map[string]string{}
+	err := filepath.WalkDir(".", func(p string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			switch d.Name() {
+			case ".git", "node_modules", "rollcall-data", "bin":
+				return filepath.SkipDir
+			}
+			return nil
+		}
+		ends := func(e string) bool { return strings.HasSuffix(p, e) }
+		if p == "rollcall" || d.Name() == ".git" || !d.Type().IsRegular() || len(endings) > 0 && !slices.ContainsFunc(endings, ends) {
+			return nil
+		}
+		b, err := os.ReadFile(p)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // a test beside this one has removed it
+		}
+		found[filepath.ToSlash(p)] = string(b)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(found) == 0 {
+		t.Fatalf("no file ends in %q; the walk is wrong", endings)
+	}
+	return found
+}
+
+// refuse reports every line of text that matches pattern.
+func refuse(t *testing.T, name, text string, pattern *regexp.Regexp, why string) {
+	t.Helper()
+	for i, line := range strings.Split(text, "\n") {
+		if m := pattern.FindString(line); m != "" {
+			t.Errorf("%s:%d: %q: %s", name, i+1, m, why)
+		}
+	}
+}
+
+// A test that skips itself looks like one that passed.
+func TestNoTestSkipsItself(t *testing.T) {
+	skip := regexp.MustCompile(`\b(t|b|f|tb)\.Skip(f|Now)?\(|\btesting\.Short\(`)
+	for name, text := range files(t, ".go") {
+		refuse(t, name, text, skip, "a test says what it needs and fails without it; the Makefile's setup installs it")
+	}
+}
+
+// What names a folder of one machine works on that machine only.
+func TestNothingNamesAFolderOfOneMachine(t *testing.T) {
+	own := regexp.MustCompile(`(^|[^A-Za-z0-9_.~/>}-])/(home|root|Users|work)/[a-z]`)
+	for name, text := range files(t) {
+		refuse(t, name, text, own, "a path of one machine")
+	}
+}
+
+func TestLinksLeadSomewhere(t *testing.T) {
+	link := regexp.MustCompile(`\]\(([^()\s]+)\)`)
+	checked := 0
+	for name, text := range files(t, ".md") {
+		for _, m := range link.FindAllStringSubmatch(text, -1) {
+			target, fragment, _ := strings.Cut(m[1], "#")
+			if strings.Contains(target, ":") {
+				continue // elsewhere
+			}
+			to := name
+			if target != "" {
+				to = filepath.Join(filepath.Dir(name), filepath.FromSlash(target))
+			}
+			if _, err := os.Stat(to); err != nil {
+				t.Errorf("%s links to %s, which does not exist", name, m[1])
+				continue
+			}
+			if fragment != "" && strings.HasSuffix(to, ".md") && !hasHeading(t, to, fragment) {
+				t.Errorf("%s links to %s, and there is no such heading", name, m[1])
+			}
+			checked++
+		}
+	}
+	if checked < 5 {
+		t.Errorf("found %d links; the search is wrong", checked)
+	}
+}
+
+// hasHeading reports whether a heading of the file has the fragment for its anchor, as GitHub makes them.
+func hasHeading(t *testing.T, file, fragment string) bool {
+	t.Helper()
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dropped := regexp.MustCompile(`[^\p{L}\p{N} _-]`)
+	for line := range strings.Lines(string(b)) {
+		heading, ok := strings.CutPrefix(strings.TrimLeft(line, "#"), " ")
+		if ok && strings.HasPrefix(line, "#") &&
+			strings.ReplaceAll(dropped.ReplaceAllString(strings.ToLower(strings.TrimSpace(heading)), ""), " ", "-") == fragment {
+			return true
+		}
+	}
+	return false
+}
+
+// A decision names its question, what else could have been done, the choice, its price, and how we would notice that it was
+// wrong: each in a heading or in bold at the start of a line.
+func TestDecisionsAreWhole(t *testing.T) {
+	parts := map[string]*regexp.Regexp{
+		"title and question":     regexp.MustCompile(`^# .+\n+(## Question|\*\*Question|[^#*\s])`),
+		"options":                regexp.MustCompile(`(?m)^(## |\*\*)Options`),
+		"choice":                 regexp.MustCompile(`(?m)^(## |\*\*)Choice`),
+		"cost":                   regexp.MustCompile(`(?m)^(## |\*\*)(Cost|What it costs)`),
+		"how we would notice it": regexp.MustCompile(`(?mi)^(## |\*\*).*we would notice`),
+	}
+	names, err := filepath.Glob("docs/decisions/*.md")
+	if err != nil || len(names) == 0 {
+		t.Fatalf("no decisions: %v", err)
+	}
+	for _, name := range names {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for part, pattern := range parts {
+			if !pattern.Match(b) {
+				t.Errorf("%s lacks its %s", name, part)
+			}
+		}
+	}
+}
+
+// A fuzz target starts from what it has found before.
+func TestFuzzTargetsHaveACorpus(t *testing.T) {
+	target := regexp.MustCompile(`(?m)^func (Fuzz\w+)`)
+	for name, text := range files(t, "_test.go") {
+		for _, m := range target.FindAllStringSubmatch(text, -1) {
+			dir := filepath.Join(filepath.Dir(name), "testdata", "fuzz", m[1])
+			if entries, err := os.ReadDir(dir); err != nil || len(entries) == 0 {
+				t.Errorf("%s has no corpus in %s: copy some of what it finds from $(go env GOCACHE)/fuzz", m[1], dir)
+			}
+		}
+	}
+}
+
+// npm writes the address of the registry that it was told to use into a lock file, unless an .npmrc beside it forbids that.
+func TestLockFilesNameNoRegistry(t *testing.T) {
+	for name, text := range files(t, "package-lock.json") {
+		var lock struct {
+			Packages map[string]struct {
+				Resolved  string `json:"resolved"`
+				Integrity string `json:"integrity"`
+			} `json:"packages"`
+		}
+		if err := json.Unmarshal([]byte(text), &lock); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		for p, l := range lock.Packages {
+			if l.Resolved != "" || p != "" && l.Integrity == "" {
+				t.Errorf("%s: %s is resolved to %q with the checksum %q; want no address, and a checksum", name, p, l.Resolved, l.Integrity)
+			}
+		}
+		if rc, _ := os.ReadFile(filepath.Join(filepath.Dir(name), ".npmrc")); !strings.Contains(string(rc), "omit-lockfile-registry-resolved=true") {
+			t.Errorf("%s has no .npmrc beside it with omit-lockfile-registry-resolved=true", name)
+		}
+	}
+}
