@@ -550,6 +550,29 @@ func TestRoute(t *testing.T) {
 	}
 }
 
+func TestAPageMayAskForTheRoute(t *testing.T) {
+	w := newWorld(t, settings{})
+	for method, want := range map[string]int{http.MethodGet: 200, http.MethodOptions: 200, http.MethodPost: 405} {
+		req, err := http.NewRequest(method, w.server.URL+"/v1/route", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Origin", "https://app.example")
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		h := resp.Header
+		if resp.StatusCode != want || h.Get("Access-Control-Allow-Origin") != "https://app.example" || h.Get("Vary") != "Origin" {
+			t.Errorf("%s: %d, allow-origin %q, vary %q", method, resp.StatusCode, h.Get("Access-Control-Allow-Origin"), h.Get("Vary"))
+		}
+		if method == http.MethodOptions && (!strings.Contains(h.Get("Access-Control-Allow-Methods"), "GET") || !strings.Contains(h.Get("Access-Control-Allow-Headers"), "X-LC-Id")) {
+			t.Errorf("the preflight allows %q with %q", h.Get("Access-Control-Allow-Methods"), h.Get("Access-Control-Allow-Headers"))
+		}
+	}
+}
+
 func TestANodeThatStopsAsksItsClientsToMove(t *testing.T) {
 	w := newWorld(t, settings{gateway: func(c *gateway.Config) { c.GoAway = true }})
 	c := w.dial("lc.protobuf2.3")

@@ -13,10 +13,21 @@ import (
 func (s *Server) Route(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Access-Control-Allow-Origin", "*")
+	if origin := r.Header.Get("Origin"); origin != "" {
+		h.Set("Access-Control-Allow-Origin", origin) // as the dialect answers: what protects is the key, not the origin
+		h.Set("Vary", "Origin")
+	}
+	if r.Method == http.MethodOptions {
+		h.Set("Access-Control-Allow-Methods", "GET, HEAD, OPTIONS")
+		h.Set("Access-Control-Allow-Headers", "Content-Type, X-LC-Id, X-LC-Key, X-LC-Prod, X-LC-Session, X-LC-Sign, X-LC-UA, X-Requested-With")
+		h.Set("Access-Control-Max-Age", "86400")
+		h.Set("Allow", "GET, HEAD, OPTIONS")
+		return
+	}
 	h.Set("Cache-Control", "no-store") // the answer may depend on the headers of a proxy
 	h.Set("Content-Type", "application/json; charset=utf-8")
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		h.Set("Allow", "GET, HEAD")
+		h.Set("Allow", "GET, HEAD, OPTIONS")
 		w.WriteHeader(http.StatusMethodNotAllowed)
 		_, _ = w.Write([]byte(`{"code":1,"error":"Only GET is allowed here."}`))
 		return
