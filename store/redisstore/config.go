@@ -113,8 +113,13 @@ func (c *Config) parse() (place, error) {
 	if kind == nil {
 		return p, fmt.Errorf("%w: it begins with none of redis://, rediss://, redis+sentinel://, rediss+sentinel://", errURL)
 	}
+	hosts, _, _ := strings.Cut(rest, "/")
+	hosts, _, _ = strings.Cut(hosts, "?")
+	if strings.Contains(rest[len(hosts):], "@") { // what we would take for a host, a database or a setting may be half a password
+		return p, fmt.Errorf("%w: user or password is not percent-encoded rightly (/ is %%2F, ? is %%3F, @ is %%40)", errURL)
+	}
 	rest, query, _ := strings.Cut(rest, "?")
-	hosts, path, _ := strings.Cut(rest, "/")
+	_, path, _ := strings.Cut(rest, "/")
 	if i := strings.LastIndexByte(hosts, '@'); i >= 0 {
 		user, password, _ := strings.Cut(hosts[:i], ":")
 		var err1, err2 error
@@ -158,8 +163,13 @@ func address(h, port string) (string, error) {
 		host, given = strings.Trim(h, "[]"), port
 	}
 	n, err := strconv.Atoi(given)
-	if host == "" || strings.ContainsAny(host, " \t\r\n") || err != nil || n < 1 || n > 65535 {
-		return "", fmt.Errorf("%w: %.80q is not host:port", errURL, h)
+	switch {
+	case host == "":
+		return "", fmt.Errorf("%w: an address has no host", errURL)
+	case strings.ContainsAny(host, " \t\r\n"):
+		return "", fmt.Errorf("%w: %.80q is not a host", errURL, host)
+	case err != nil || n < 1 || n > 65535: // it is not shown: :password is a likely slip
+		return "", fmt.Errorf("%w: the port of host %.80q is not a number from 1 to 65535", errURL, host)
 	}
 	return net.JoinHostPort(host, given), nil
 }

@@ -25,11 +25,11 @@ func TestURL(t *testing.T) {
 		{"", "begins with none"},
 		{"http://h", "begins with none"},
 		{"localhost:6379", "begins with none"},
-		{"redis://", "not host:port"},
-		{"redis://h:0", "not host:port"},
-		{"redis://h:99999", "not host:port"},
-		{"redis://a b", "not host:port"},
-		{"redis://a,,b", "not host:port"},
+		{"redis://", "no host"},
+		{"redis://h:0", "the port of host \"h\" is not"},
+		{"redis://h:99999", "the port of host \"h\" is not"},
+		{"redis://a b", "not a host"},
+		{"redis://a,,b", "no host"},
 		{"redis://h/x", "not a number"},
 		{"redis://h/-1", "not a number"},
 		{"redis://u:%zz@h", "percent-encoded"},
@@ -46,9 +46,14 @@ func TestURL(t *testing.T) {
 			t.Errorf("%s: %v, want something of %q", tt.url, err, tt.wrong)
 		}
 	}
-	err := redisstore.CheckURL("redis://user:hunter2@h:port")
-	if err == nil || strings.Contains(err.Error(), "hunter2") {
-		t.Errorf("an error shows the password: %v", err)
+	for _, url := range []string{
+		"redis://user:hunter2@h:port", "redis://user:hunter2/x@h", "redis://user:hunter2?x@h", "redis://user:a@b/hunter2@h",
+		"redis://user:hun%ter2@h", "redis://:hunter2", "redis://h:hunter2", "redis:/user:hunter2@h", "redis://u:p@h?hunter2@h",
+	} {
+		err := redisstore.CheckURL(url)
+		if err == nil || strings.Contains(err.Error(), "hun") {
+			t.Errorf("%s: an error shows the password: %v", url, err)
+		}
 	}
 }
 
