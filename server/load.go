@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"slices"
@@ -24,12 +25,12 @@ type Sources struct {
 type Flag struct{ Key, Value, Name string }
 
 // Load returns the configuration that src describes. The error is [configload.Problems] with every mistake, and the
-// warnings are what is allowed but worth a look.
-func Load(src Sources) (cfg Config, warnings configload.Problems, err error) {
+// warnings are what is allowed but worth a look. ctx ends the wait for a file that is a pipe.
+func Load(ctx context.Context, src Sources) (cfg Config, warnings configload.Problems, err error) {
 	cfg = DefaultConfig()
 	l := configload.New(&cfg)
 	if src.File != "" {
-		l.File(src.File)
+		l.File(ctx, src.File)
 	}
 	if port := lookup(src.Environ, "LEANCLOUD_APP_PORT"); port != "" {
 		l.Set("listen", ":"+port, "LEANCLOUD_APP_PORT")
@@ -158,8 +159,8 @@ func check(l *configload.Loader, cfg *Config) {
 			continue
 		}
 		first[a.ID] = i
-		if a.AppKey == "" && a.MasterKey == "" && a.HookKey == "" {
-			l.Warn(section, "the app has no key, so every door of it is shut")
+		if a.AppKey == "" && a.MasterKey == "" && a.HookKey == "" && a.AndroidKey == "" {
+			l.Problem(section, "the app has no key, so nobody could ever ask or report; give it an app_key, a master_key or a hook_key")
 		}
 	}
 }

@@ -149,6 +149,10 @@ func (s *Server) prepare() error {
 	if dir == "" {
 		return nil
 	}
+	if to, broken := brokenLink(dir); broken {
+		return hint(fmt.Errorf("data directory %s: it is a symbolic link to %s, which leads nowhere", dir, to),
+			"make the directory that it leads to, remove the link, or choose another with --data DIR")
+	}
 	err := os.MkdirAll(dir, 0o700)
 	if err == nil {
 		err = syscall.Access(dir, 0x7) // read, write and search
@@ -158,6 +162,16 @@ func (s *Server) prepare() error {
 			"choose another with --data DIR, or give this user the right to write there")
 	}
 	return nil
+}
+
+// brokenLink reports whether dir is a symbolic link to nothing or back to itself, of which the system says only that it exists.
+func brokenLink(dir string) (to string, broken bool) {
+	to, err := os.Readlink(filepath.Clean(dir))
+	if err != nil {
+		return "", false
+	}
+	_, err = os.Stat(dir)
+	return to, errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ELOOP)
 }
 
 // cause returns the innermost text of a file error, whose path the reader knows already.

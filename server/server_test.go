@@ -221,7 +221,7 @@ func TestWhatStandsLaterCounts(t *testing.T) {
 	if err := os.WriteFile(file, []byte("listen: :1\nadmin: 127.0.0.1:2\ndata: file\nsweep: 100ms\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cfg, warnings, err := server.Load(server.Sources{
+	cfg, warnings, err := server.Load(t.Context(), server.Sources{
 		File:    file,
 		Environ: []string{"LEANCLOUD_APP_PORT=4", "ROLLCALL_ADMIN=127.0.0.1:5", "ROLLCALL_DATA=variable", "LEANCLOUD_APP_ID=x", "LEANCLOUD_APP_HOOK_KEY=" + hookKey},
 		Flags:   []server.Flag{{Key: "data", Value: "flag", Name: "--data"}},
@@ -242,7 +242,7 @@ func TestVariablesOverrideTheAppOfTheSameID(t *testing.T) {
 	if err := os.WriteFile(file, []byte("apps:\n- {id: a, app_key: aaaaaaaaaaaaaaaa}\n- {id: b, app_key: bbbbbbbbbbbbbbbb}\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cfg, _, err := server.Load(server.Sources{File: file, Environ: []string{"LEANCLOUD_APP_ID=b", "LEANCLOUD_APP_KEY=cccccccccccccccc"}})
+	cfg, _, err := server.Load(t.Context(), server.Sources{File: file, Environ: []string{"LEANCLOUD_APP_ID=b", "LEANCLOUD_APP_KEY=cccccccccccccccc"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -252,7 +252,7 @@ func TestVariablesOverrideTheAppOfTheSameID(t *testing.T) {
 }
 
 func TestTheDefaultsAreValid(t *testing.T) {
-	if _, warnings, err := server.Load(server.Sources{}); err != nil || len(warnings) != 0 {
+	if _, warnings, err := server.Load(t.Context(), server.Sources{}); err != nil || len(warnings) != 0 {
 		t.Error(err, warnings)
 	}
 }
@@ -265,7 +265,7 @@ func TestEveryRoomNamesItsKeys(t *testing.T) {
 		if value == "" || k.Path == "presence.day_offset" {
 			continue
 		}
-		_, _, err := server.Load(server.Sources{Flags: []server.Flag{{Key: k.Path, Value: value, Name: "--it"}}})
+		_, _, err := server.Load(t.Context(), server.Sources{Flags: []server.Flag{{Key: k.Path, Value: value, Name: "--it"}}})
 		var problems configload.Problems
 		if !errors.As(err, &problems) {
 			t.Errorf("%s may be %s", k.Path, value)

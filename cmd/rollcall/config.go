@@ -35,7 +35,7 @@ func (c *configCheckCmd) Run(e *env) error {
 		c.Config = c.File
 	}
 	src := c.sources(e.environ)
-	_, warnings, err := server.Load(src)
+	_, warnings, err := server.Load(e.ctx, src)
 	var mistakes configload.Problems
 	if err != nil && !errors.As(err, &mistakes) {
 		return err

@@ -16,8 +16,17 @@ type peerCmd struct {
 	ID  string `arg:"" help:"The peer; after -- when it begins with a dash."`
 }
 
+// noID says that the id of a peer is empty: a script's variable was, most likely.
+func noID(e *env) error {
+	fmt.Fprintln(e.stderr, "rollcall: the id of a peer is empty")
+	return errMisused
+}
+
 // Run asks a running server for the peer and prints what it knows.
 func (c *peerCmd) Run(e *env) error {
+	if c.ID == "" {
+		return noID(e)
+	}
 	q := url.Values{"id": {c.ID}}
 	if c.App != "" {
 		q.Set("app", c.App)

@@ -23,7 +23,7 @@ stood in the damaged part, what is kept may be older than it should be: they are
 // Run looks for damage and, when told so, repairs it. Damage that was only found is exit code 1.
 func (c *repairCmd) Run(e *env) error {
 	s := settings{Data: c.Data}
-	cfg, _, err := server.Load(s.sources(e.environ))
+	cfg, _, err := server.Load(e.ctx, s.sources(e.environ))
 	if err != nil {
 		return err
 	}

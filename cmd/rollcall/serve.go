@@ -30,7 +30,7 @@ const gcPercent = 25
 
 // Run serves until the context of e ends.
 func (c *serveCmd) Run(e *env) error {
-	cfg, warnings, err := server.Load(c.sources(e.environ))
+	cfg, warnings, err := server.Load(e.ctx, c.sources(e.environ))
 	if err != nil {
 		return err
 	}

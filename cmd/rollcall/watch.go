@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
 	"rollcall/server"
@@ -33,6 +34,9 @@ const quietest = 45 * time.Second
 
 // Run follows the peers until it is interrupted.
 func (c *watchCmd) Run(e *env) error {
+	if slices.Contains(c.IDs, "") {
+		return noID(e)
+	}
 	told := map[string]server.Watched{}
 	for once := false; ; once = true {
 		err := c.follow(e, told)

@@ -2,6 +2,7 @@ package configload
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
+	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -19,9 +22,10 @@ import (
 // MaxFile is the largest file that is read, in bytes.
 const MaxFile = 1 << 20
 
-// File takes the settings of the YAML file called name.
-func (l *Loader) File(name string) {
-	b, err := read(name)
+// File takes the settings of the YAML file called name. It may be a pipe, such as a shell makes of <(…); ctx ends the wait
+// for whoever writes into it.
+func (l *Loader) File(ctx context.Context, name string) {
+	b, err := read(ctx, name)
 	if err != nil {
 		l.add(place{where: name}, "", reason(err))
 		return
@@ -29,22 +33,38 @@ func (l *Loader) File(name string) {
 	l.YAML(name, b)
 }
 
-var errTooLarge = fmt.Errorf("the file is larger than %d MiB; is it the right one?", MaxFile>>20)
+var (
+	errTooLarge    = fmt.Errorf("the file is larger than %d MiB; is it the right one?", MaxFile>>20)
+	errNobodyWrote = errors.New("this is a pipe, and nobody writes settings into it")
+)
 
-func read(name string) ([]byte, error) {
-	f, err := os.Open(name)
+func read(ctx context.Context, name string) ([]byte, error) {
+	// O_NONBLOCK: the opening of a pipe would wait for a writer, and no signal would end it.
+	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	if st, err := f.Stat(); err == nil && st.IsDir() {
+	st, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if st.IsDir() {
 		return nil, errors.New("this is a directory, not a file")
 	}
+	defer context.AfterFunc(ctx, func() { _ = f.SetReadDeadline(time.Unix(1, 0)) })() // a regular file never waits and takes none
 	b, err := io.ReadAll(io.LimitReader(f, MaxFile+1))
-	if err == nil && len(b) > MaxFile {
-		err = errTooLarge
+	switch {
+	case ctx.Err() != nil:
+		return nil, context.Cause(ctx)
+	case err != nil:
+		return nil, err
+	case len(b) > MaxFile:
+		return nil, errTooLarge
+	case len(b) == 0 && st.Mode()&fs.ModeNamedPipe != 0:
+		return nil, errNobodyWrote
 	}
-	return b, err
+	return b, nil
 }
 
 // reason says why a file cannot be read, without repeating its name.
@@ -56,6 +76,8 @@ func reason(err error) string {
 		return "this user may not read the file"
 	case errors.Is(err, syscall.ELOOP):
 		return "the file is a symbolic link that leads back to itself"
+	case errors.Is(err, context.Canceled):
+		return "stopped while the settings were read"
 	}
 	var p *fs.PathError
 	if errors.As(err, &p) {
@@ -83,6 +105,12 @@ func (l *Loader) YAML(name string, b []byte) {
 				at.where = name + ":" + m[1]
 			}
 		}
+		if at.line == 0 {
+			if line, column, what := stray(b); what != "" {
+				at = place{fmt.Sprintf("%s:%d:%d", name, line, column), line, column}
+				text = what
+			}
+		}
 		l.add(at, "", "not YAML: "+text)
 		return
 	}
@@ -100,6 +128,30 @@ func (l *Loader) YAML(name string, b []byte) {
 		known[path] = k
 	}
 	f.mapping(root, "", known)
+}
+
+// stray finds the first byte that no YAML may hold, which the parser refuses without saying where. A text that is not in
+// UTF-8 on purpose (it begins with the mark of UTF-16) is none of its business.
+func stray(b []byte) (line, column int, what string) {
+	if bytes.HasPrefix(b, []byte{0xff, 0xfe}) || bytes.HasPrefix(b, []byte{0xfe, 0xff}) {
+		return 0, 0, ""
+	}
+	line, column = 1, 1
+	for len(b) > 0 {
+		r, n := utf8.DecodeRune(b)
+		switch {
+		case r == utf8.RuneError && n == 1:
+			return line, column, fmt.Sprintf("the byte %#02x is not UTF-8", b[0])
+		case r < ' ' && r != '\t' && r != '\n' && r != '\r', r >= 0x7f && r < 0xa0 && r != 0x85:
+			return line, column, fmt.Sprintf("the control character %U; is this a text file?", r)
+		}
+		column++
+		if r == '\n' {
+			line, column = line+1, 1
+		}
+		b = b[n:]
+	}
+	return 0, 0, ""
 }
 
 // A file is one YAML file while it is read.

@@ -131,6 +131,9 @@ func TestMistakesAreNamedWithTheirPlace(t *testing.T) {
 		{"no value", "max:", "c:1:5: max: has no value; leave the line out to take the default"},
 		{"a list at the top", "- a\n- b", "c:1:1: wants keys with values, found a list"},
 		{"two documents", "max: 1\n---\nmax: 2", `c: the file holds a second document (a line "---"); only one is read`},
+		{"a NUL", "max: 1\nlisten: a\x00b", "c:2:10: not YAML: the control character U+0000; is this a text file?"},
+		{"a stray control byte", "# ü\x1b[1m", "c:1:4: not YAML: the control character U+001B; is this a text file?"},
+		{"a byte that is no UTF-8", "max: 1\n\nlisten: \xff", "c:3:9: not YAML: the byte 0xff is not UTF-8"},
 		{"not YAML", "max: 1\n\tlisten: x", "c:2: not YAML: found a tab character that violates indentation"},
 		{"a merge key", "a: &a {max: 1}\n<<: *a", "c:1:1: unknown key \"a\"\nc:2:1: unknown key \"<<\""},
 		{"all at once, in order", "max: x\nnope: 1\nhttp:\n  idle_timeout: 3", "c:1:6: max: \"x\" is not a whole number\nc:2:1: unknown key \"nope\"\nc:4:17: http.idle_timeout: \"3\" has no unit; did you mean 3s?"},
@@ -169,7 +172,7 @@ func TestFilesThatCannotBeRead(t *testing.T) {
 	} {
 		s := defaults()
 		l := configload.New(&s)
-		l.File(name)
+		l.File(t.Context(), name)
 		if err := l.Err(); err == nil || err.Error() != name+": "+want {
 			t.Errorf("got %v, want %s: %s", err, name, want)
 		}
