@@ -45,7 +45,7 @@ func main() {
 	if *quick {
 		*sockets, *idle, *settle = 200, time.Second, 0
 	}
-	err := errors.ErrUnsupported
+	var err error
 	if *load != "" {
 		err = beLoad(*load)
 	} else {
