@@ -41,7 +41,7 @@ export interface Tally {
   stale: number;
   ignored: number;
   full: number;
-  errors?: { index: number; error: string }[];
+  errors?: { index: number; code: string; error: string }[];
 }
 
 export interface Options {

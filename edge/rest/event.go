@@ -71,6 +71,8 @@ func (d *Door) reportOf(app presence.AppID, e *event, now presence.Millis) (pres
 		r.Kind = presence.KindOffline
 	case "touch":
 		r.Kind = presence.KindTouch
+	case "":
+		return r, fmt.Errorf("%w: the state is missing: online, offline or touch", presence.ErrInvalid)
 	default:
 		return r, fmt.Errorf("%w: the state %.32q is none of online, offline and touch", presence.ErrInvalid, e.State)
 	}
@@ -121,18 +123,19 @@ type tally struct {
 	Errors   []problem `json:"errors,omitempty"`
 }
 
-// A problem says why an event was ignored; only the first few are told.
+// A problem says why an event was not understood; only the first few are told. Its code is one of the refusals'.
 type problem struct {
 	Index int    `json:"index"`
+	Code  string `json:"code"`
 	Error string `json:"error"`
 }
 
-const maxProblems = 3
+const maxProblems = 10
 
 func (t *tally) ignore(i int, err error) {
 	t.Ignored++
 	if len(t.Errors) < maxProblems {
-		t.Errors = append(t.Errors, problem{i, fmt.Sprintf("%.160s", err.Error())})
+		t.Errors = append(t.Errors, problem{i, "invalid", fmt.Sprintf("%.160s", err.Error())})
 	}
 }
 
@@ -176,7 +179,7 @@ func (d *Door) report(w http.ResponseWriter, r *http.Request, c *native.Caller) 
 		var e event
 		err := json.Unmarshal(raw, &e)
 		if err != nil {
-			t.ignore(i, fmt.Errorf("a field has the wrong type"))
+			t.ignore(i, fmt.Errorf("%w: a field has the wrong type", presence.ErrInvalid))
 			continue
 		}
 		rep, err := d.reportOf(app, &e, now)

@@ -177,10 +177,11 @@ func TestEvents(t *testing.T) {
 		{"an online", `{"user":"tom","state":"online","session":"1","time":` + at(-1000) + `}`, `{"accepted":1,"double":0,"late":0,"stale":0,"ignored":0,"full":0}`},
 		{"it is overtaken", `{"user":"tom","state":"offline","session":"1","time":` + at(-2000) + `}`, `{"accepted":0,"double":0,"late":1,"stale":0,"ignored":0,"full":0}`},
 		{"too old", `{"user":"tom","state":"offline","session":"1","time":` + at(-25*3600*1000) + `}`, `{"accepted":0,"double":0,"late":0,"stale":1,"ignored":0,"full":0}`},
-		{"a custom state", `{"user":"tom","state":"custom"}`, `{"accepted":0,"double":0,"late":0,"stale":0,"ignored":1,"full":0,"errors":[{"index":0,"error":"invalid: the state \"custom\" is none of online, offline and touch"}]}`},
-		{"one bad among good", `{"user":"a","state":"online"},{"user":7},{"user":"b","state":"online"}`, `{"accepted":2,"double":0,"late":0,"stale":0,"ignored":1,"full":0,"errors":[{"index":1,"error":"a field has the wrong type"}]}`},
+		{"a custom state", `{"user":"tom","state":"custom"}`, `{"accepted":0,"double":0,"late":0,"stale":0,"ignored":1,"full":0,"errors":[{"index":0,"code":"invalid","error":"invalid: the state \"custom\" is none of online, offline and touch"}]}`},
+		{"one bad among good", `{"user":"a","state":"online"},{"user":7},{"user":"b","state":"online"}`, `{"accepted":2,"double":0,"late":0,"stale":0,"ignored":1,"full":0,"errors":[{"index":1,"code":"invalid","error":"invalid: a field has the wrong type"}]}`},
 		{"numbers as strings", `{"user":"c","state":"online","session":"1","time":"` + at(0) + `","ttl":"60","inc":"` + at(-5) + `"}`, `{"accepted":1,"double":0,"late":0,"stale":0,"ignored":0,"full":0}`},
-		{"user and peer that differ", `{"user":"a","peer":"b","state":"online"}`, `{"accepted":0,"double":0,"late":0,"stale":0,"ignored":1,"full":0,"errors":[{"index":0,"error":"invalid: user and peer differ"}]}`},
+		{"user and peer that differ", `{"user":"a","peer":"b","state":"online"}`, `{"accepted":0,"double":0,"late":0,"stale":0,"ignored":1,"full":0,"errors":[{"index":0,"code":"invalid","error":"invalid: user and peer differ"}]}`},
+		{"a misspelt field", `{"user":"a","status":"online"}`, `{"accepted":0,"double":0,"late":0,"stale":0,"ignored":1,"full":0,"errors":[{"index":0,"code":"invalid","error":"invalid: the state is missing: online, offline or touch"}]}`},
 		{"none", ``, `{"accepted":0,"double":0,"late":0,"stale":0,"ignored":0,"full":0}`},
 	}
 	for _, tt := range tests {
@@ -190,6 +191,21 @@ func TestEvents(t *testing.T) {
 		})
 	}
 	h.TB = t
+	// Of many that are not understood the first ten are told.
+	var told struct {
+		Ignored int
+		Errors  []struct {
+			Index int
+			Code  string
+		}
+	}
+	_, body := h.call("hook", "POST", "/v1/events", `{"events":[`+strings.Repeat(`{"user":"d","state":"online"},{},`, 11)+`{}]}`)
+	if err := json.Unmarshal([]byte(body), &told); err != nil {
+		t.Fatal(err)
+	}
+	if told.Ignored != 12 || len(told.Errors) != 10 || told.Errors[9].Index != 19 || told.Errors[9].Code != "invalid" {
+		t.Errorf("got %s", body)
+	}
 	h.expect("hook", "POST", "/v1/events", `{}`, 400, "")
 	h.expect("hook", "POST", "/v1/events", `{"events":[`+strings.Repeat(`{},`, 1000)+`{}]}`, 413, `{"code":"too_many_events","error":"one call may carry 1000 events","limit":1000}`)
 }
