@@ -270,13 +270,13 @@ func (s *Store) ranges(ctx context.Context, indexes []string, highest string, li
 // sift reads the states behind index entries, claims those that are wanted for whoever settles them, and returns the
 // rest.
 func (s *Store) sift(ctx context.Context, list []found, wanted func(*presence.State) bool) (keys []presence.Key, idle []found, err error) {
+	if list, err = s.peersOnly(ctx, list); err != nil || len(list) == 0 {
+		return nil, nil, err
+	}
 	states := make([]string, len(list))
 	peers := make([]presence.Key, len(list))
 	for i, f := range list {
-		key, ok := s.keys.memberPeer(f.member)
-		if !ok {
-			return nil, nil, fmt.Errorf("%w: index %s holds %.40q, which is no peer", presence.ErrUnavailable, f.claim.index, f.member)
-		}
+		key, _ := s.keys.memberPeer(f.member)
 		peers[i] = key
 		states[i] = s.keys.stateKey(string(s.keys.summaryKey(nil, key.App, []byte(key.Peer))))
 	}
@@ -287,11 +287,8 @@ func (s *Store) sift(ctx context.Context, list []found, wanted func(*presence.St
 	var st presence.State
 	for i, v := range values {
 		st = presence.State{}
-		if len(v) > 0 && st.Unpack(v) != nil {
-			s.stats.damaged.Add(1)
-			continue
-		}
-		if !wanted(&st) {
+		damaged := len(v) > 0 && st.Unpack(v) != nil
+		if damaged || !wanted(&st) { // the update that tidies also takes away what is damaged
 			idle = append(idle, list[i])
 			continue
 		}
@@ -299,6 +296,35 @@ func (s *Store) sift(ctx context.Context, list []found, wanted func(*presence.St
 		keys = append(keys, peers[i])
 	}
 	return keys, idle, nil
+}
+
+// peersOnly removes from the indexes what names no peer, so that it does not stand in the way of those who are due.
+func (s *Store) peersOnly(ctx context.Context, list []found) ([]found, error) {
+	var calls []scriptCall
+	peers := list[:0]
+	for _, f := range list {
+		if _, ok := s.keys.memberPeer(f.member); ok {
+			peers = append(peers, f)
+			continue
+		}
+		s.stats.damaged.Add(1)
+		s.log.Error("index in redis names no peer", "index", f.claim.index, "member", fmt.Sprintf("%.40q", f.member))
+		calls = append(calls, scriptCall{keys: []string{f.claim.index}, args: []string{f.member, formatScore(f.claim.score), ""}})
+	}
+	if len(calls) == 0 {
+		return peers, nil
+	}
+	results, err := s.exec(ctx, settleScript, calls)
+	if err != nil {
+		return nil, err
+	}
+	for i := range results {
+		if err := results[i].Error(); err != nil {
+			s.failed(nil, err)
+			return nil, away(err)
+		}
+	}
+	return peers, nil
 }
 
 // tidy settles entries that no state needs as they stand: an update that changes nothing removes or moves them.

@@ -35,6 +35,9 @@ type job struct {
 	stateAt string
 
 	was     []byte // the packed state that was merged into; nil for none
+	stands  bool   // was came from the compare and set, so that its first bytes are those to compare with
+	damaged bool   // was is no state
+	floor   uint64 // the revision that a damaged one begins with
 	next    []byte // what is to be written; empty removes it
 	effect  presence.Effect
 	st      presence.State
@@ -190,17 +193,10 @@ func (s *Store) attempt(ctx context.Context, pending []*job, now presence.Millis
 
 // merge makes the new state of j and finds what its indexes need.
 func (s *Store) merge(j *job, now presence.Millis, merge presence.Merge) error {
-	j.st = presence.State{}
-	if len(j.was) > 0 {
-		if err := j.st.Unpack(j.was); err != nil {
-			s.stats.damaged.Add(1)
-			s.log.Error("state in redis cannot be read", "peer", j.key.Peer, "err", err)
-			return fmt.Errorf("%w: the state of a peer: %w", presence.ErrUnavailable, err)
-		}
-	}
+	s.unpack(j, now)
 	j.before = j.before[:0]
 	rev := j.st.Rev
-	if rev != 0 { // else only the recipe knows the peer, and nothing is indexed
+	if rev != 0 && !j.damaged { // else only the recipe knows the peer, and nothing is indexed
 		j.before = s.entries(j)
 	}
 	if err := j.mergeAll(merge); err != nil {
@@ -208,15 +204,15 @@ func (s *Store) merge(j *job, now presence.Millis, merge presence.Merge) error {
 	}
 	j.claimed = append(j.claimed, s.claims.take(j.member)...)
 	if j.effect == presence.Same {
-		j.st = presence.State{}
-		if len(j.was) > 0 {
-			_ = j.st.Unpack(j.was) // it could be unpacked before
-		}
-		if j.st.Rev == 0 || !s.fenceNeeded(j) {
+		j.reset()
+		if !j.damaged && (j.st.Rev == 0 || !s.fenceNeeded(j)) {
 			j.needed = s.entries(j)
 			return nil
 		}
 		j.effect = presence.Quiet
+	}
+	if j.damaged {
+		j.effect = presence.Shown
 	}
 	if rev == 0 {
 		rev = s.floor.Load()
@@ -237,10 +233,41 @@ func (s *Store) merge(j *job, now presence.Millis, merge presence.Merge) error {
 	return nil
 }
 
+// unpack makes the state of j from what was read. One bad value must not hold up the reports of all others, so bytes that
+// are no state count for none: the peer begins anew, under a later revision, and is unknown until it is heard of.
+func (s *Store) unpack(j *job, now presence.Millis) {
+	j.damaged = len(j.was) > 0 && j.st.Unpack(j.was) != nil
+	if !j.damaged {
+		j.reset()
+		return
+	}
+	s.stats.damaged.Add(1)
+	s.log.Error("state in redis cannot be read; the peer begins anew", "peer", fmt.Sprintf("%.80q", j.key.Peer), "bytes", len(j.was))
+	j.floor = s.floor.Load()
+	if r := presence.Rev(j.was); r < uint64(now.Add(24*time.Hour)) { // else it is no revision either
+		j.floor = max(j.floor, r)
+	}
+	j.reset()
+}
+
+// reset makes the state of j what it was before anything was merged into it.
+func (j *job) reset() {
+	j.st = presence.State{}
+	switch {
+	case j.damaged:
+		j.st.Rev = j.floor
+	case len(j.was) > 0:
+		_ = j.st.Unpack(j.was) // it could be unpacked before
+	}
+}
+
 // mergeAll merges all that the batch says of the peer, in order. What a merge that says Same did to the state does not count.
 func (j *job) mergeAll(merge presence.Merge) error {
 	j.effect = presence.Same
 	kept := j.was
+	if j.damaged {
+		kept = j.st.Pack(nil)
+	}
 	for _, i := range j.index {
 		e := merge(i, &j.st)
 		j.effect = max(j.effect, e)
@@ -425,7 +452,7 @@ func (s *Store) compareAndSet(ctx context.Context, writes []*job, now presence.M
 			s.wrote(j)
 			continue
 		}
-		j.was = append([]byte(nil), stands...)
+		j.was, j.stands = append([]byte(nil), stands...), true
 		again = append(again, j)
 	}
 	return again, nil
@@ -433,7 +460,7 @@ func (s *Store) compareAndSet(ctx context.Context, writes []*job, now presence.M
 
 // wrote keeps the books of a state that was written.
 func (s *Store) wrote(j *job) {
-	if presence.Rev(j.was) == 0 && len(j.was) > 0 {
+	if presence.Rev(j.was) == 0 && len(j.was) > 0 && !j.damaged {
 		s.stats.adopted.Add(1)
 	}
 	if len(j.next) > 0 {
@@ -450,8 +477,8 @@ func (s *Store) wrote(j *job) {
 
 func (s *Store) casCall(j *job, now presence.Millis) scriptCall {
 	rev := ""
-	if presence.Rev(j.was) != 0 {
-		rev = string(j.was[:8])
+	if presence.Rev(j.was) != 0 || j.stands || j.damaged {
+		rev = string(j.was[:min(8, len(j.was))])
 	}
 	stateFor, summary, summaryFor := "0", "", "0"
 	switch j.st.Status {

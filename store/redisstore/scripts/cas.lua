@@ -9,7 +9,10 @@
 -- ARGV[5] seconds until the summary is forgotten; "0" for never
 --
 -- Returns 1 when written, else the state that stands ("" for none).
-local now = redis.call('GET', KEYS[1])
+local now = redis.pcall('GET', KEYS[1])
+if type(now) == 'table' then -- a key of another type is no state, and is written over
+  now = false
+end
 if (now and string.sub(now, 1, 8) or '') ~= ARGV[1] then
   return now or ''
 end
