@@ -82,6 +82,8 @@ func TestSlotSum(t *testing.T) {
 		{"replaced without a tag takes nobody offline", "+@0 -replaced@1 +@2 -@3", "1110"},
 		{"a logout does not pay for a dead connection", "+@0 +@30 -logout@40 +@50 -@640", "11110"},
 		{"any other end does", "+@0 +@30 -lost@40 +@50 -@640", "11111"},
+		{"time alone never gives up the last session", "+@0 +@30 -logout@40 -replaced@700 -@720", "11110"},
+		{"nor the last of three", "+@0 +@30 +@31 -logout@40 -logout@41 -replaced@700 -@720", "1111110"},
 		{"the lease ends it", "+@0 -@604801 +@604802", "100"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
