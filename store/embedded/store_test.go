@@ -27,7 +27,7 @@ func open(t testing.TB, cfg embedded.Config) *embedded.Store {
 }
 
 func TestStoreInMemory(t *testing.T) {
-	storetest.Run(t, func(t testing.TB) storetest.Harness {
+	storetest.RunVolatile(t, func(t testing.TB) storetest.Harness {
 		return storetest.Harness{Store: open(t, embedded.Config{})}
 	})
 }

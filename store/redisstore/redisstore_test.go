@@ -97,7 +97,15 @@ func open(t testing.TB, cfg redisstore.Config) *redisstore.Store {
 func harness(t testing.TB, cfg redisstore.Config) storetest.Harness {
 	s := open(t, cfg)
 	return storetest.Harness{
-		Store: s, Now: s.Now(),
+		Store: s, Now: s.Now(), Shared: true,
+		Reopen: func(presence.Millis) presence.Store {
+			t.Helper()
+			if err := s.Close(); err != nil {
+				t.Errorf("close: %v", err)
+			}
+			s = open(t, cfg)
+			return s
+		},
 		Kill: func(presence.Millis) presence.Store { return open(t, cfg) },
 	}
 }

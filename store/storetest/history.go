@@ -449,19 +449,9 @@ func anyOrder(b *bench) {
 	})
 }
 
-func restart(b *bench) {
-	if b.Reopen == nil {
-		return // nothing to come back to
-	}
-	b.restarts(b.Reopen)
-}
+func restart(b *bench) { b.restarts(b.Reopen) }
 
-func kill(b *bench) {
-	if b.Kill == nil {
-		return
-	}
-	b.restarts(b.Kill)
-}
+func kill(b *bench) { b.restarts(b.Kill) }
 
 func (b *bench) restarts(again func(presence.Millis) presence.Store) {
 	peers := names("p", 300)

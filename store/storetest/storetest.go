@@ -3,6 +3,7 @@ package storetest
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -17,26 +18,52 @@ type Harness struct {
 	Rules presence.Rules
 	// Now is where time starts; zero is an hour of 2026. A store whose backing has a clock of its own gives that clock's.
 	Now presence.Millis
-	// Reopen closes Store and opens it again on what it left; nil for a store that keeps nothing.
+	// Reopen closes Store and opens it again on what it left. Every store of Run has it; one of RunVolatile has none.
 	Reopen func(now presence.Millis) presence.Store
-	// Kill is Reopen without a chance to say goodbye; nil when a test cannot do that.
+	// Kill is Reopen without a chance to say goodbye. Every store of Run has it; one of RunVolatile has none.
 	Kill func(now presence.Millis) presence.Store
+	// Shared: other processes write to what is behind the store, so the leases of nodes run on while Store is closed.
+	Shared bool
 }
 
 // Run tests the store that open makes. open is called once a test.
 func Run(t *testing.T, open func(t testing.TB) Harness) {
 	t.Helper()
-	for _, law := range laws {
-		t.Run(law.name, func(t *testing.T) {
-			law.test(newBench(t, open(t)))
-		})
+	run(t, append(slices.Clone(laws), lasting...), func(t *testing.T) Harness {
+		h := open(t)
+		if h.Reopen == nil || h.Kill == nil {
+			t.Fatal("the harness cannot end the store and open it again, so that what it keeps goes untested; a store that keeps nothing is for RunVolatile")
+		}
+		return h
+	})
+}
+
+// RunVolatile tests a store that keeps nothing when it is closed.
+func RunVolatile(t *testing.T, open func(t testing.TB) Harness) {
+	t.Helper()
+	run(t, laws, func(t *testing.T) Harness {
+		h := open(t)
+		if h.Reopen != nil || h.Kill != nil {
+			t.Fatal("the store can be opened again; it is for Run")
+		}
+		return h
+	})
+}
+
+func run(t *testing.T, laws []law, open func(t *testing.T) Harness) {
+	t.Helper()
+	for _, l := range laws {
+		t.Run(l.name, func(t *testing.T) { l.test(newBench(t, open(t))) })
 	}
 }
 
-var laws = []struct {
+type law struct {
 	name string
 	test func(b *bench)
-}{
+}
+
+// The laws of every store.
+var laws = []law{
 	{"a peer nobody has reported is unknown", unknown},
 	{"a batch is answered in order", batchInOrder},
 	{"a batch of ten thousand is one call", bigBatch},
@@ -76,6 +103,10 @@ var laws = []struct {
 	{"a merge that refuses changes nothing", mergeRefuses},
 	{"any order of reports ends in the same state", anyOrder},
 	{"histories agree with the model", histories},
+}
+
+// The laws of a store that is there again after its end.
+var lasting = []law{
 	{"a restart loses nothing", restart},
 	{"a kill loses nothing acknowledged", kill},
 	{"restored nodes have the grace", restoredNodes},
