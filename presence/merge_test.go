@@ -353,3 +353,31 @@ func TestStateIsBounded(t *testing.T) {
 		t.Errorf("%d slots and %d deliveries are remembered", len(st.Slots), len(st.Seen))
 	}
 }
+
+// A source that names the session but not the time sends its delivery again: it is the same word, not a newer one.
+func TestASessionCountsAnIDOnceWhenItsTimeIsThatOfReceipt(t *testing.T) {
+	rules := presence.DefaultRules()
+	const t0 = presence.Millis(1_700_000_000_000)
+	tell := func(at presence.Millis, kind presence.Kind, session presence.SessionID, id string) presence.Report {
+		return presence.Report{App: "a", Peer: "tom", Source: "api", Session: session, Kind: kind, At: t0 + at, ID: id, Received: true}
+	}
+	var st presence.State
+	for i, step := range []struct {
+		report presence.Report
+		want   presence.Verdict
+		status presence.Status
+	}{
+		{tell(0, presence.KindOnline, "1", "x"), presence.Taken, presence.Online},
+		{tell(1, presence.KindOnline, "2", "x"), presence.Taken, presence.Online}, // one delivery, two sessions
+		{tell(2, presence.KindOffline, "1", "y"), presence.Taken, presence.Online},
+		{tell(3, presence.KindOffline, "2", "y"), presence.Taken, presence.Offline},
+		{tell(4, presence.KindOnline, "1", "x"), presence.Double, presence.Offline},
+		{tell(5, presence.KindOffline, "2", "y"), presence.Double, presence.Offline},
+		{tell(6, presence.KindOnline, "1", "z"), presence.Taken, presence.Online},
+	} {
+		o, _ := st.Apply(&step.report, step.report.At, &rules)
+		if o.Verdict != step.want || o.Summary.Status != step.status {
+			t.Errorf("step %d: %v and %v, want %v and %v", i, o.Verdict, o.Summary.Status, step.want, step.status)
+		}
+	}
+}

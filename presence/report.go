@@ -31,9 +31,12 @@ type Report struct {
 	Hold   time.Duration
 	Policy Policy
 
-	// ID names the delivery: a slot counts one ID once. Empty: every delivery counts. Sessions do not need it, their merge is
-	// idempotent.
+	// ID names the delivery: a slot counts one ID once. Empty: every delivery counts. Sessions whose source tells the time do
+	// not need it, their merge is idempotent.
 	ID string
+	// Received says that At is the time of receipt. Told again, such a report would look like news, so a session, too, counts
+	// one ID once.
+	Received bool
 }
 
 // Key returns the peer that the report is about.

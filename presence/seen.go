@@ -3,7 +3,7 @@ package presence
 // maxSeen is how many deliveries are remembered, the latest.
 const maxSeen = 64
 
-// Seen remembers one delivery by a hash of its id, so that a slot counts it once.
+// Seen remembers one delivery by a hash of its id, so that it counts once.
 type Seen struct {
 	Hash uint64 // 48 bits of FNV-1a: it is stored, so it must be the same in every process
 	At   Millis
@@ -11,16 +11,24 @@ type Seen struct {
 
 const hashMask = 1<<48 - 1
 
-// seenHash returns the hash of the delivery of r, 0 when it has no id.
+// seenHash returns the hash of the delivery of r, 0 when nothing needs to be remembered of it. One delivery may speak of
+// several sessions.
 func seenHash(r *Report) uint64 {
-	if r.ID == "" {
+	if r.ID == "" || r.Session != "" && !r.Received {
 		return 0
 	}
 	h := uint64(14695981039346656037)
-	for _, s := range [...]string{string(r.Source), "\x00", r.ID} {
+	mix := func(s string) {
 		for i := range len(s) {
 			h = (h ^ uint64(s[i])) * 1099511628211
 		}
+	}
+	mix(string(r.Source))
+	mix("\x00")
+	mix(r.ID)
+	if r.Session != "" {
+		mix("\x00" + r.Kind.String() + "\x00")
+		mix(string(r.Session))
 	}
 	return max((h>>48^h)&hashMask, 1)
 }

@@ -34,7 +34,7 @@ type State struct {
 	// Each is kept in order, so that the order in which reports came leaves no trace.
 	Sessions []Session // by (source, id)
 	Slots    []Slot    // by (source, tag)
-	Seen     []Seen    // deliveries that slots have counted, by (time, hash)
+	Seen     []Seen    // deliveries that have been counted, by (time, hash)
 }
 
 // Effect is what a merge did to a state, and so what a store must do with it.
@@ -135,6 +135,10 @@ func (st *State) seenOn(at Millis, rules *Rules) bool {
 }
 
 func (st *State) applySession(r *Report, lease time.Duration, now Millis) (v Verdict, quiet bool) {
+	hash := seenHash(r)
+	if hash != 0 && st.saw(hash) {
+		return Double, false
+	}
 	n := sessionOf(r, r.At, lease)
 	i, found := slices.BinarySearchFunc(st.Sessions, &n, func(s Session, n *Session) int {
 		return cmp.Or(strings.Compare(string(s.Source), string(n.Source)), strings.Compare(string(s.ID), string(n.ID)))
@@ -143,12 +147,18 @@ func (st *State) applySession(r *Report, lease time.Duration, now Millis) (v Ver
 		s := &st.Sessions[i]
 		was, node := s.Live(now), s.Node
 		v = s.merge(&n)
+		if hash != 0 && v == Taken {
+			st.see(hash, r.At)
+		}
 		return v, was && s.Live(now) && s.Node == node
 	}
 	if !n.Ended && st.open(now) >= maxLive {
 		return Full, false
 	}
 	st.Sessions = slices.Insert(st.Sessions, i, n)
+	if hash != 0 {
+		st.see(hash, r.At)
+	}
 	return Taken, false
 }
 

@@ -99,7 +99,7 @@ func (d *Door) reportOf(app presence.AppID, e *event, now presence.Millis) (pres
 		r.Tag = e.Platform
 	}
 	if r.At == 0 {
-		r.At = now
+		r.At, r.Received = now, true
 	}
 	if e.Node != "" && r.Session != "" {
 		r.Node = nodeID(app, e.Node)

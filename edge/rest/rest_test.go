@@ -218,6 +218,14 @@ func TestAnEventCountsOnceByItsID(t *testing.T) {
 	h.expect("hook", "POST", "/v1/events", on, 200, `{"accepted":0,"double":1,"late":0,"stale":0,"ignored":0,"full":0}`)
 	h.events(`{"events":[{"user":"tom","state":"offline","id":"delivery-2","why":"logout"}]}`)
 	h.expect("app", "GET", "/v1/peers/tom", "", 200, `{"peer":"tom","status":"offline"}`)
+	// With a session but no time a login that is sent again after the logout would be the newest word.
+	on = `{"events":[{"user":"jo","state":"online","session":"1","id":"delivery-3"}]}`
+	h.events(on)
+	h.ahead.Add(10)
+	h.events(`{"events":[{"user":"jo","state":"offline","session":"1","id":"delivery-4","why":"logout"}]}`)
+	h.ahead.Add(10)
+	h.expect("hook", "POST", "/v1/events", on, 200, `{"accepted":0,"double":1,"late":0,"stale":0,"ignored":0,"full":0}`)
+	h.expect("app", "GET", "/v1/peers/jo", "", 200, `{"peer":"jo","status":"offline"}`)
 }
 
 func TestNodes(t *testing.T) {
