@@ -54,6 +54,14 @@ type outage struct {
 type layer struct {
 	st presence.State
 	n  int // how many of them are in the spool
+	// blind when nothing was known of the peer: its reports can tell that it is online, and not that it is offline, for it
+	// may have other sessions.
+	blind bool
+}
+
+// answers reports whether the layer tells what the peer is.
+func (l *layer) answers() bool {
+	return l.st.Status == presence.Online || l.st.Status == presence.Offline && !l.blind
 }
 
 type journaled struct {
@@ -229,7 +237,7 @@ func (s *Store) uncovered() error {
 }
 
 // Spool implements [presence.Distant].
-func (s *Store) Spool(_ context.Context, reports []presence.Report, now presence.Millis, out []presence.Outcome) error {
+func (s *Store) Spool(ctx context.Context, reports []presence.Report, now presence.Millis, out []presence.Outcome) error {
 	o := &s.outage
 	if o.spool == nil {
 		return errAway
@@ -245,6 +253,7 @@ func (s *Store) Spool(_ context.Context, reports []presence.Report, now presence
 		}
 		records[i] = b
 	}
+	s.acquaint(ctx, reports)
 	o.turn.RLock()
 	defer o.turn.RUnlock()
 	o.on.Store(true)
@@ -269,6 +278,21 @@ func (s *Store) Spool(_ context.Context, reports []presence.Report, now presence
 	return nil
 }
 
+// acquaint has the cache hold the peers of reports that Redis does not take while it can be read, such as when its
+// memory is full, so that their layers are not blind.
+func (s *Store) acquaint(ctx context.Context, reports []presence.Report) {
+	if s.anyAway() != nil {
+		return
+	}
+	byApp := map[presence.AppID][][]byte{}
+	for i := range reports {
+		byApp[reports[i].App] = append(byApp[reports[i].App], []byte(reports[i].Peer))
+	}
+	for app, peers := range byApp {
+		_ = s.Statuses(ctx, app, peers, s.Now(), make([]presence.Status, len(peers))) // without it they stay blind
+	}
+}
+
 // lay merges a spooled report into the layer of its peer, which begins with what the cache still holds. The caller holds
 // the lock.
 func (s *Store) lay(r *presence.Report, now presence.Millis) presence.Outcome {
@@ -277,10 +301,10 @@ func (s *Store) lay(r *presence.Report, now presence.Millis) presence.Outcome {
 	l := o.overlay[key]
 	if l == nil {
 		l = &layer{}
-		if b, how := s.cache.get(s.space(key.App), []byte(key.Peer), nil); how != missing && len(b) > 0 {
-			if l.st.Unpack(b) != nil {
-				l.st = presence.State{}
-			}
+		b, how := s.cache.get(s.space(key.App), []byte(key.Peer), nil)
+		l.blind = how == missing
+		if len(b) > 0 && l.st.Unpack(b) != nil {
+			l.st, l.blind = presence.State{}, true
 		}
 		o.overlay[key] = l
 		o.layers.Add(1)
@@ -290,41 +314,63 @@ func (s *Store) lay(r *presence.Report, now presence.Millis) presence.Outcome {
 	return out
 }
 
-// overlaid answers for peers with reports in the spool, and returns the missing ones that it did not answer.
-func (s *Store) overlaid(app presence.AppID, peers [][]byte, now presence.Millis, miss []int, out []presence.Status) []int {
+// overlaid answers for peers with reports in the spool, and returns the missing ones that it did not answer. age is that of
+// the oldest answer, 0 when their primaries can be heard.
+func (s *Store) overlaid(app presence.AppID, peers [][]byte, miss []int, out []presence.Status) (left []int, age time.Duration) {
 	o := &s.outage
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	answered := map[int]bool{}
 	for i, p := range peers {
-		l := o.overlay[presence.Key{App: app, Peer: presence.PeerID(p)}]
-		if l == nil {
+		key := presence.Key{App: app, Peer: presence.PeerID(p)}
+		l := o.overlay[key]
+		if l == nil || !l.answers() {
 			continue
 		}
-		if sum := l.st.Summary(); sum.Status != presence.Unknown {
-			// Leases stand still: what was online when the spool took it over is online.
-			out[i] = sum.Status
-			answered[i] = true
+		old := s.unheard(key)
+		if old > s.cfg.Stale {
+			continue // others may have heard of it since
 		}
+		// Leases stand still: what was online when the spool took it over is online.
+		out[i] = l.st.Summary().Status
+		answered[i] = true
+		age = max(age, old)
 	}
-	left := miss[:0]
+	left = miss[:0]
 	for _, i := range miss {
 		if !answered[i] {
 			left = append(left, i)
 		}
 	}
-	return left
+	return left, age
 }
 
-func (s *Store) overlaySummary(key presence.Key) (presence.Summary, bool) {
+// unheard returns for how long the primary of key has told nothing; 0 while it can be heard. The caller holds the lock.
+func (s *Store) unheard(key presence.Key) time.Duration {
+	k := s.single
+	if k == nil {
+		k = s.linkOf(slotOf(string(s.keys.summaryKey(nil, key.App, []byte(key.Peer)))))
+	}
+	heardAt := s.outage.since
+	if k != nil {
+		if k.away.Load() == 0 && (!s.tracking.Load() || s.cache.links[k.number].good.Load() != 0) {
+			return 0
+		}
+		heardAt = k.heardAt.Load()
+	}
+	return max(time.Duration(s.millis()-heardAt)*time.Millisecond, time.Millisecond)
+}
+
+func (s *Store) overlaySummary(key presence.Key) (sum presence.Summary, age time.Duration, ok bool) {
 	o := &s.outage
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	l := o.overlay[key]
-	if l == nil || l.st.Status == presence.Unknown {
-		return presence.Summary{}, false
+	if l == nil || !l.answers() {
+		return sum, 0, false
 	}
-	return l.st.Summary(), true
+	age = s.unheard(key)
+	return l.st.Summary(), age, age <= s.cfg.Stale
 }
 
 // Acknowledged implements [presence.Distant].

@@ -56,7 +56,8 @@ func outage(t *testing.T, a absence, away, stale time.Duration) {
 	here.see(2*time.Second, presence.Online, known...)
 	there.see(2*time.Second, presence.Online, known...)
 	time.Sleep(100 * time.Millisecond) // the signals of our own writes are to come yet
-	here.warm(known...)
+	late := numbered("late", 60)
+	here.warm(append(late, known...)...) // that nobody has heard of the late ones is known here, too
 	there.warm(known...)
 
 	steady := known[:len(known)-1] // the last one leaves while redis is away
@@ -79,7 +80,6 @@ func outage(t *testing.T, a absence, away, stale time.Duration) {
 
 	// Reports are taken, count at once on this node, and turn the readiness.
 	var slowest time.Duration
-	late := numbered("late", 60)
 	for i, p := range late {
 		begun := time.Now()
 		if err := here.report(here.hook(presence.KindOnline, p)); err != nil {
@@ -102,7 +102,22 @@ func outage(t *testing.T, a absence, away, stale time.Duration) {
 	if !gone() {
 		t.Error("the node calls itself ready while redis is away")
 	}
+	// Of who is not in the cache only a login tells what he is now: he may be online on another device.
+	for p, kind := range map[string]presence.Kind{"blind out": presence.KindOffline, "blind in": presence.KindOnline} {
+		if err := here.report(here.hook(kind, p)); err != nil {
+			t.Fatalf("a hook while redis is away: %v", err)
+		}
+		got, age, err := here.ask(p)
+		if known := kind == presence.KindOnline; known != (err == nil) || known && (got[0] != presence.Online || age == 0) {
+			t.Errorf("%s is %v, %v old, right after its hook: %v", p, got[0], age, err)
+		}
+	}
 	time.Sleep(away - time.Since(left))
+	if away > stale+time.Second {
+		if got, _, err := here.ask(late[0]); !errors.Is(err, presence.ErrUnavailable) {
+			t.Errorf("a query for who came in the outage is answered %v, %v after %v; want presence.ErrUnavailable", got[0], err, away)
+		}
+	}
 	if away > stale+time.Second {
 		if got, _, err := here.ask(known...); !errors.Is(err, presence.ErrUnavailable) {
 			t.Errorf("a query after %v is answered %v…, %v; want presence.ErrUnavailable", away, got[0], err)

@@ -21,20 +21,30 @@ func (s *Store) Statuses(ctx context.Context, app presence.AppID, peers [][]byte
 	lu := lookups.Get().(*lookup)
 	defer lookups.Put(lu)
 	s.cachedStatuses(space, peers, fresh, now, lu, out)
+	var age time.Duration
 	if s.outage.overlaid() {
-		lu.miss = s.overlaid(app, peers, now, lu.miss, out)
+		lu.miss, age = s.overlaid(app, peers, lu.miss, out)
 	}
 	if len(lu.miss) == 0 {
-		return nil
+		return s.aged(age)
 	}
 	dead := s.deadNodes()
 	err := s.read(ctx, app, space, peers, lu.miss, now, func(i int, state []byte) {
 		out[i] = s.judge(state, now, dead)
 	})
 	if err == nil {
-		return nil
+		return s.aged(age)
 	}
 	return s.staleStatuses(space, peers, lu, now, out, err)
+}
+
+// aged returns the error that goes with answers of that age, nil for 0.
+func (s *Store) aged(age time.Duration) error {
+	if age == 0 {
+		return nil
+	}
+	s.stats.staleAnswers.Add(1)
+	return &presence.Aged{Age: age}
 }
 
 // cachedStatuses answers what it can from the cache and leaves the rest in lu.miss.
@@ -105,8 +115,7 @@ func (s *Store) staleStatuses(space uint8, peers [][]byte, lu *lookup, now prese
 	for k, i := range index {
 		out[i] = found[k]
 	}
-	s.stats.staleAnswers.Add(1)
-	return &presence.Aged{Age: age}
+	return s.aged(age)
 }
 
 // Summaries implements [presence.Store]. The cache does not answer for a peer whose leases are renewed without a
@@ -139,12 +148,14 @@ func (s *Store) summaries(ctx context.Context, app presence.AppID, keys []presen
 	ids := make([][]byte, len(index))
 	miss := make([]int, 0, len(index))
 	var buf []byte
+	var old time.Duration
 	overlaid := s.outage.overlaid()
 	for k, i := range index {
 		ids[k] = []byte(keys[i].Peer)
 		if overlaid {
-			if sum, ok := s.overlaySummary(keys[i]); ok {
+			if sum, age, ok := s.overlaySummary(keys[i]); ok {
 				out[i] = sum
+				old = max(old, age)
 				continue
 			}
 		}
@@ -158,11 +169,11 @@ func (s *Store) summaries(ctx context.Context, app presence.AppID, keys []presen
 		miss = append(miss, k)
 	}
 	if len(miss) == 0 {
-		return nil
+		return s.aged(old)
 	}
 	err := s.read(ctx, app, space, ids, miss, 0, func(k int, state []byte) { out[index[k]] = presence.PeekSummary(state) })
 	if err == nil {
-		return nil
+		return s.aged(old)
 	}
 	age, ok := s.staleness()
 	if !ok {
@@ -175,8 +186,7 @@ func (s *Store) summaries(ctx context.Context, app presence.AppID, keys []presen
 		}
 		out[index[k]] = presence.PeekSummary(buf)
 	}
-	s.stats.staleAnswers.Add(1)
-	return &presence.Aged{Age: age}
+	return s.aged(age)
 }
 
 // Load implements [presence.Store]. It never comes from the cache.
