@@ -3,6 +3,7 @@ package embedded
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"sync"
 	"sync/atomic"
 
@@ -299,6 +300,25 @@ func (q *queue) push(o *op) error {
 		}
 	}
 	return nil
+}
+
+// gather lets callers that are about to run queue what they bring: a sync costs the same for one op as for many. Callers are
+// looked for, not waited for, so that one alone loses nothing.
+func (q *queue) gather() {
+	for before, n := 0, q.waiting(); n > before && before < gatherEnough; n = q.waiting() {
+		before = n
+		runtime.Gosched()
+	}
+}
+
+// gatherEnough is how many ops make the sync's share of each small.
+const gatherEnough = 64
+
+// waiting returns how many ops wait.
+func (q *queue) waiting() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.ops)
 }
 
 // take swaps what waits against the empty slice it is given.

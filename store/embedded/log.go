@@ -226,6 +226,7 @@ func (s *Store) commit() {
 	for {
 		select {
 		case <-s.queue.kick:
+			s.queue.gather()
 		case <-s.log.stop:
 			for {
 				if batch = s.queue.take(batch); len(batch) == 0 {
