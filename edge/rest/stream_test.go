@@ -269,6 +269,19 @@ func TestSocketRefusesStrangers(t *testing.T) {
 	h.expect("app", "GET", "/v1/socket", "", 400, `{"code":"invalid","error":"this call is a WebSocket; ask for the upgrade"}`)
 }
 
+func TestSocketBeyondTheWatchersOfANode(t *testing.T) {
+	h := open(t, func(_ *native.Config, w *watch.Config) { w.Peers, w.Watchers = 2, 1 })
+	first, second := h.dial(), h.dial()
+	first.say(`{"op":"hello","app":%q,"key":%q}`, appID, appKey)
+	first.say(`{"op":"watch","peers":["tom"]}`)
+	first.expect("snapshot tom=unknown")
+	second.say(`{"op":"hello","app":%q,"key":%q}`, appID, appKey)
+	second.say(`{"op":"watch","peers":["tom"]}`)
+	second.expect("error too_many_watchers")
+	first.say(`{"op":"watch","peers":["ann","bob"]}`)
+	first.expect("error too_many_peers")
+}
+
 func TestALostSocketIsHeldBackFromWatchers(t *testing.T) {
 	h := open(t)
 	tom := h.dial()

@@ -175,6 +175,9 @@ func (w *wire) watch(ctx context.Context, s *gateway.Socket, m *message) error {
 		return refusal(watcher.Add(ctx, peers))
 	}
 	watcher, err := w.door.hub.Watch(ctx, presence.AppID(w.caller.App.ID), peers, m.Since)
+	if errors.Is(err, watch.ErrLimit) {
+		return api.Refuse("too_many_watchers", "%v", err).WithRetry(5 * time.Second) // the peers are few enough
+	}
 	if err != nil {
 		return refusal(err)
 	}
