@@ -38,6 +38,7 @@ const (
 	kindLog fileKind = iota + 1
 	kindSection
 	kindManifest
+	kindDrained
 )
 
 func (k fileKind) String() string {
@@ -48,6 +49,8 @@ func (k fileKind) String() string {
 		return "snapshot section"
 	case kindManifest:
 		return "manifest"
+	case kindDrained:
+		return "list of drained nodes"
 	}
 	return fmt.Sprintf("file of kind %d", byte(k))
 }

@@ -17,6 +17,7 @@ import (
 const (
 	lockName     = "lock"
 	manifestName = "manifest"
+	drainedName  = "drained"
 	spareName    = "spare.seg"
 	tempSuffix   = ".tmp"
 	logName      = "log-%010d.seg"

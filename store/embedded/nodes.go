@@ -2,6 +2,8 @@ package embedded
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -12,6 +14,8 @@ import (
 type nodes struct {
 	mu   sync.Mutex
 	byID map[presence.NodeID]*node
+
+	unkept bool // the list of drained nodes on disk is not the one in memory
 }
 
 type node struct {
@@ -31,11 +35,11 @@ type position struct {
 
 // Beat says that a node lives for another lease from now.
 func (s *Store) Beat(_ context.Context, id presence.NodeID, lease time.Duration, drained bool, now presence.Millis) error {
+	s.nodes.mu.Lock()
+	defer s.nodes.mu.Unlock()
 	if s.closed.Load() {
 		return errClosed
 	}
-	s.nodes.mu.Lock()
-	defer s.nodes.mu.Unlock()
 	n := s.nodes.byID[id]
 	if n == nil {
 		n = &node{}
@@ -45,7 +49,31 @@ func (s *Store) Beat(_ context.Context, id presence.NodeID, lease time.Duration,
 	if drained {
 		n.until = now.Add(lease)
 	}
+	if n.drained == drained && (!drained || !s.nodes.unkept) {
+		return nil
+	}
 	n.drained = drained
+	return s.keepDrained()
+}
+
+// keepDrained writes down which nodes are drained, so that after a restart what hangs on them ends with the right cause.
+// nodes.mu is held.
+func (s *Store) keepDrained() error {
+	if s.log == nil {
+		return nil
+	}
+	list := []presence.NodeID{}
+	for id, n := range s.nodes.byID {
+		if n.drained {
+			list = append(list, id)
+		}
+	}
+	slices.Sort(list)
+	s.nodes.unkept = true
+	if err := s.log.replace(drainedName, kindDrained, list); err != nil {
+		return unavailable(fmt.Errorf("keep which nodes are drained: %w", err))
+	}
+	s.nodes.unkept = false
 	return nil
 }
 
@@ -120,11 +148,15 @@ func (s *Store) OnNode(ctx context.Context, id presence.NodeID, limit int) ([]pr
 
 // DropNode forgets a node.
 func (s *Store) DropNode(_ context.Context, id presence.NodeID) error {
+	s.nodes.mu.Lock()
+	defer s.nodes.mu.Unlock()
 	if s.closed.Load() {
 		return errClosed
 	}
-	s.nodes.mu.Lock()
+	n := s.nodes.byID[id]
 	delete(s.nodes.byID, id)
-	s.nodes.mu.Unlock()
+	if n != nil && n.drained {
+		_ = s.keepDrained() // a node too many on the list says nothing of sessions that are not there
+	}
 	return nil
 }

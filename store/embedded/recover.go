@@ -63,14 +63,15 @@ func (s *Store) beginLog() error {
 // A recovery reads the files of a store into its index. Damage ends it with an error, unless mend is set: then it is noted, and what
 // can be read is read.
 type recovery struct {
-	s     *Store
-	log   *log
-	grace presence.Millis
-	mend  *Report
-	state presence.State
-	old   []byte
-	names []string
-	top   uint64 // the greatest revision seen
+	s       *Store
+	log     *log
+	grace   presence.Millis
+	mend    *Report
+	state   presence.State
+	old     []byte
+	names   []string
+	drained map[presence.NodeID]bool // before the end
+	top     uint64                   // the greatest revision seen
 }
 
 // damaged notes or returns damage.
@@ -102,6 +103,9 @@ func (r *recovery) load() error {
 		return err
 	}
 	r.names = names
+	if err := r.readDrained(); err != nil {
+		return err
+	}
 	m, err := r.readManifest()
 	if err != nil {
 		return err
@@ -138,7 +142,7 @@ func (r *recovery) load() error {
 // tidy removes what an interrupted step left behind.
 func (r *recovery) tidy(m *manifest) error {
 	for _, n := range r.names {
-		if n == spareName || n == spareName+tempSuffix || n == manifestName+tempSuffix {
+		if n == spareName || n == spareName+tempSuffix || n == manifestName+tempSuffix || n == drainedName+tempSuffix {
 			if err := r.log.fs.Remove(r.log.path("%s", n)); err != nil {
 				return err
 			}
@@ -172,38 +176,59 @@ func (r *recovery) withoutManifest(segments []uint32) (*manifest, error) {
 }
 
 func (r *recovery) readManifest() (*manifest, error) {
-	if !slices.Contains(r.names, manifestName) {
-		return nil, nil
-	}
-	name := r.log.path(manifestName)
-	f, err := r.log.fs.Open(name)
-	if err != nil {
+	m := &manifest{}
+	found, err := r.readWhole(manifestName, kindManifest, m)
+	if err != nil || !found {
 		return nil, err
 	}
-	defer f.Close()
-	fr, _, err := openFrames(f, name, kindManifest, 0)
+	if err := m.validate(); err != nil {
+		return nil, r.damaged(r.log.path(manifestName), headerSize, "its checksum matches, but it cannot be read: %v", err)
+	}
+	return m, nil
+}
+
+// readDrained reads which nodes were drained before the end.
+func (r *recovery) readDrained() error {
+	var list []presence.NodeID
+	if _, err := r.readWhole(drainedName, kindDrained, &list); err != nil {
+		return err
+	}
+	r.drained = map[presence.NodeID]bool{}
+	for _, id := range list {
+		r.drained[id] = true
+	}
+	return nil
+}
+
+// readWhole reads into v what replace wrote. Nothing is found in a file that is not there, or is damaged while mending.
+func (r *recovery) readWhole(base string, kind fileKind, v any) (found bool, err error) {
+	if !slices.Contains(r.names, base) {
+		return false, nil
+	}
+	name := r.log.path("%s", base)
+	f, err := r.log.fs.Open(name)
 	if err != nil {
-		return nil, r.soften(err)
+		return false, err
+	}
+	defer f.Close()
+	fr, _, err := openFrames(f, name, kind, 0)
+	if err != nil {
+		return false, r.soften(err)
 	}
 	text, err := fr.read()
 	if err == nil && fr.off < fr.size {
-		return nil, r.damaged(name, fr.off, "something follows its end")
+		return false, r.damaged(name, fr.off, "something follows its end")
 	}
 	if errors.Is(err, errBadFrame) || err == io.EOF {
-		return nil, r.damaged(name, headerSize, "its checksum does not match")
+		return false, r.damaged(name, headerSize, "its checksum does not match")
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", name, err)
+		return false, fmt.Errorf("read %s: %w", name, err)
 	}
-	m := &manifest{}
-	err = json.Unmarshal(text, m)
-	if err == nil {
-		err = m.validate()
+	if err := json.Unmarshal(text, v); err != nil {
+		return false, r.damaged(name, headerSize, "its checksum matches, but it cannot be read: %v", err)
 	}
-	if err != nil {
-		return nil, r.damaged(name, headerSize, "its checksum matches, but it cannot be read: %v", err)
-	}
-	return m, nil
+	return true, nil
 }
 
 func (r *recovery) readSection(m *manifest, i int) error {
@@ -321,7 +346,7 @@ func (r *recovery) restore(id presence.AppID, peer, packed []byte) error {
 	}
 	for i := range st.Sessions {
 		if ss := &st.Sessions[i]; ss.Node != "" && !ss.Ended && s.nodes.byID[ss.Node] == nil {
-			s.nodes.byID[ss.Node] = &node{until: r.grace}
+			s.nodes.byID[ss.Node] = &node{until: r.grace, drained: r.drained[ss.Node]}
 		}
 	}
 	a.count(was, standing{st.Status, st.Day})

@@ -142,7 +142,7 @@ func (r *recovery) rewrite() error {
 // ours reports whether a file is part of the store.
 func ours(name string) bool {
 	var a, b uint32
-	return name == manifestName || parseName(name, logName, &a) || parseName(name, sectionName, &a, &b)
+	return name == manifestName || name == drainedName || parseName(name, logName, &a) || parseName(name, sectionName, &a, &b)
 }
 
 func sequenceOf(frame []byte) uint64 { return binary.LittleEndian.Uint64(frame[8:]) }

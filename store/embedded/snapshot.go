@@ -240,14 +240,19 @@ func (l *log) writeManifest(m *manifest) error {
 	if err := l.fs.SyncDir(l.dir); err != nil {
 		return err
 	}
-	text, err := json.Marshal(m)
+	return l.replace(manifestName, kindManifest, m)
+}
+
+// replace makes v the content of the file called name, so that after a crash it is there whole or not at all.
+func (l *log) replace(name string, kind fileKind, v any) error {
+	text, err := json.Marshal(v)
 	if err != nil {
 		return err
 	}
-	h := header{kind: kindManifest, first: 1, salt: rand.Uint64()}
+	h := header{kind: kind, first: 1, salt: rand.Uint64()}
 	frame := append(make([]byte, frameHead), text...)
 	sealFrame(frame, h.salt, 1)
-	temp := l.path(manifestName + tempSuffix)
+	temp := l.path("%s", name+tempSuffix)
 	f, err := l.fs.Create(temp)
 	if err != nil {
 		return err
@@ -259,7 +264,7 @@ func (l *log) writeManifest(m *manifest) error {
 	if err = errors.Join(err, f.Close()); err != nil {
 		return err
 	}
-	if err := l.fs.Rename(temp, l.path(manifestName)); err != nil {
+	if err := l.fs.Rename(temp, l.path("%s", name)); err != nil {
 		return err
 	}
 	return l.fs.SyncDir(l.dir)

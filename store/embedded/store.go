@@ -266,6 +266,8 @@ func (s *Store) Close() error {
 		return nil
 	}
 	s.queue.close()
+	s.nodes.mu.Lock() // whoever writes the list of drained nodes comes out first
+	defer s.nodes.mu.Unlock()
 	if s.log == nil {
 		s.writer.Lock() // whoever is in an update comes out first
 		defer s.writer.Unlock()

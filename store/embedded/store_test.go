@@ -73,7 +73,8 @@ func onDisk(t testing.TB, cfg embedded.Config) storetest.Harness {
 		Kill: func(now presence.Millis) presence.Store {
 			t.Helper()
 			fs.die()
-			if err := s.Close(); err == nil {
+			// A sync in the background may have met the dead disk first; then closing has nothing to add.
+			if err := s.Close(); err == nil && cfg.Sync == embedded.SyncAlways {
 				t.Error("a store without a disk closed as if nothing were")
 			}
 			fs.heal()

@@ -151,3 +151,30 @@ func restoredNodes(b *bench) {
 		b.Errorf("on n1 are %v, want tom", keys)
 	}
 }
+
+func drainedOverRestart(b *bench) { b.staysDrained(b.Reopen) }
+
+func drainedOverKill(b *bench) { b.staysDrained(b.Kill) }
+
+func (b *bench) staysDrained(again func(presence.Millis) presence.Store) {
+	for _, n := range []presence.NodeID{"n1", "n2", "n3"} {
+		b.must(b.Store.Beat(b.ctx, n, 15*time.Second, false, b.now))
+		b.onNode(n, "on "+string(n))
+	}
+	b.must(b.Store.Beat(b.ctx, "n1", 30*time.Second, true, b.now))
+	b.must(b.Store.Beat(b.ctx, "n2", 30*time.Second, true, b.now))
+	b.must(b.Store.DropNode(b.ctx, "n2")) // its end was told; what comes under its name is another
+	b.pass(5 * time.Second)
+	b.Store = again(b.now)
+	if lost := b.lost(); len(lost) != 0 {
+		b.Errorf("%v are lost early", lost)
+	}
+	b.pass(10 * time.Minute)
+	lost := b.lost()
+	if !lost["n1"].Drained || lost["n2"].Drained || lost["n3"].Drained {
+		b.Errorf("lost are %v, want only n1 drained", lost)
+	}
+	if _, ok := lost["n3"]; !ok {
+		b.Errorf("lost are %v, want n3 too", lost)
+	}
+}

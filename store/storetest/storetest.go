@@ -110,6 +110,8 @@ var lasting = []law{
 	{"a restart loses nothing", restart},
 	{"a kill loses nothing acknowledged", kill},
 	{"restored nodes have the grace", restoredNodes},
+	{"a drained node stays drained over a restart", drainedOverRestart},
+	{"a drained node stays drained over a kill", drainedOverKill},
 }
 
 // A bench is a store with the time at which the test stands and the short forms that make tests readable.
