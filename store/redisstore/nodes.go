@@ -64,6 +64,7 @@ func (s *Store) Beat(ctx context.Context, node presence.NodeID, lease time.Durat
 	results, err := s.exec(ctx, beatScript, []scriptCall{{[]string{s.keys.nodes()}, []string{string(node), value}}})
 	if err == nil {
 		err = results[0].Error()
+		s.beatTold(err)
 	}
 	if err != nil {
 		s.failed(nil, err)

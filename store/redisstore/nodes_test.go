@@ -182,3 +182,43 @@ func TestNodesAgree(t *testing.T) {
 	slices.Sort(took)
 	t.Logf("from acknowledged here to visible there: median %v, p99.9 %v, worst of %d %v", took[rounds/2], took[rounds*999/1000], rounds, took[rounds-1])
 }
+
+// TestRefusedBeatLosesNobody: while the memory of Redis is full it takes no beats, and nobody is lost for that.
+func TestRefusedBeatLosesNobody(t *testing.T) {
+	server, url := redisOf(t)
+	st := open(t, config(url))
+	svc := presence.NewService(st, presence.DefaultConfig())
+	ctx, now := t.Context(), st.Now()
+	tom := presence.Report{App: "app", Peer: "tom", Source: presence.SourceGateway, Session: "s", Node: "n", Kind: presence.KindOnline, At: now}
+	if err := st.Beat(ctx, "n", 15*time.Second, false, now); err != nil {
+		t.Fatal(err)
+	}
+	if err := svc.Report(ctx, []presence.Report{tom}, now, make([]presence.Outcome, 1)); err != nil {
+		t.Fatal(err)
+	}
+	server.Do(t, "CONFIG", "SET", "maxmemory", "1mb")
+	defer server.Do(t, "CONFIG", "SET", "maxmemory", "0")
+	if err := st.Beat(ctx, "n", 15*time.Second, false, now); err == nil {
+		t.Fatal("the beat is taken: the fault did not take hold")
+	}
+	later := now.Add(20 * time.Second)
+	if _, err := svc.Sweep(ctx, later); err == nil {
+		t.Error("a sweep went on while beats are refused")
+	}
+	got := make([]presence.Status, 1)
+	if err := svc.Statuses(ctx, "app", [][]byte{[]byte("tom")}, later, got); err != nil || got[0] != presence.Online {
+		t.Errorf("tom is %v (error %v), want online", got[0], err)
+	}
+	if st.Ready() == nil {
+		t.Error("the store calls itself ready")
+	}
+	server.Do(t, "CONFIG", "SET", "maxmemory", "0")
+	if err := st.Beat(ctx, "n", 15*time.Second, false, later); err != nil {
+		t.Fatal(err)
+	}
+	for begun := time.Now(); st.Ready() != nil; time.Sleep(5 * time.Millisecond) {
+		if time.Since(begun) > 5*time.Second {
+			t.Fatalf("the store does not get ready: %v", st.Ready())
+		}
+	}
+}

@@ -37,6 +37,9 @@ type outage struct {
 	// open from the first failed call until everybody is told of the return: in between, what has run out in Redis is not
 	// believed, for nobody could renew it.
 	open atomic.Bool
+	// refused while Redis, that answers, does not take the beat of a node, as when its memory is full: those of the others
+	// are not taken either, and nobody is to be found lost.
+	refused atomic.Bool
 
 	mu      sync.Mutex
 	since   int64                   // when the present outage began, ms of the store's age; 0 for none
@@ -154,6 +157,28 @@ func (s *Store) failed(k *link, err error) {
 	s.wakeWatchman()
 }
 
+// beatTold takes note of what Redis said to a beat.
+func (s *Store) beatTold(err error) {
+	o := &s.outage
+	if err == nil {
+		if o.refused.Swap(false) {
+			s.wakeWatchman()
+		}
+		return
+	}
+	if _, told := rueidis.IsRedisErr(err); !told || isAway(err) || s.closed() {
+		return
+	}
+	o.open.Store(true)
+	o.mu.Lock()
+	if o.since == 0 {
+		o.since = s.millis()
+	}
+	o.mu.Unlock()
+	o.refused.Store(true)
+	s.wakeWatchman()
+}
+
 func (s *Store) wakeWatchman() {
 	select {
 	case s.outage.wake <- struct{}{}:
@@ -206,6 +231,9 @@ func (s *Store) Ready() error {
 	}
 	if o := &s.outage; o.spooling() && o.spool != nil {
 		return fmt.Errorf("%w: %d reports wait in the spool", presence.ErrUnavailable, o.spool.Len())
+	}
+	if s.outage.refused.Load() {
+		return fmt.Errorf("%w: redis does not take the beat of a node", presence.ErrUnavailable)
 	}
 	if s.tracking.Load() {
 		if err := s.linksDown(); err != nil {
@@ -488,6 +516,10 @@ func (s *Store) recovered() bool {
 		return false
 	}
 	o := &s.outage
+	if o.refused.Load() {
+		s.drain() // there may be room for some
+		return false
+	}
 	o.mu.Lock()
 	since, lost := o.since, o.lost
 	o.since, o.lost = 0, false
