@@ -46,6 +46,7 @@ type Gateway struct {
 	count     counters
 
 	draining atomic.Bool
+	beating  sync.Mutex // no beat comes after the last
 	closing  atomic.Bool
 	ctx      context.Context // ends when the gateway closes
 	cancel   context.CancelFunc

@@ -102,10 +102,10 @@ func (g *Gateway) kick(ctx context.Context, key presence.Key) (at presence.Milli
 
 // ended takes ss, which is marked as over, off its socket and tells its client and the events.
 func (g *Gateway) ended(ss *Session, cause presence.Cause, reason string) {
-	if !ss.socket.detach(ss) {
-		return
+	g.detach(ss)
+	if !ss.open {
+		return // its Open finds out
 	}
-	g.count.sessions.Add(-1)
 	if cause == presence.CauseKicked {
 		g.count.kicked.Add(1)
 	} else {

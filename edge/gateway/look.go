@@ -115,8 +115,8 @@ func (g *Gateway) compare(ctx context.Context, ss *Session, o *presence.Session)
 		return // we are newer; our report is on its way
 	case o.Incarnation > ss.Start() && !o.Ended && o.Node != g.Node:
 		// The device has come back on another node: what we hold is its dead connection.
-		if g.takeOver(ss) && ss.socket.detach(ss) {
-			g.count.sessions.Add(-1)
+		if g.takeOver(ss) {
+			g.detach(ss)
 			g.count.replaced.Add(1)
 		}
 	case o.Ended && (o.Cause == presence.CauseKicked || o.Cause == presence.CauseReplaced):

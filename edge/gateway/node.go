@@ -32,7 +32,14 @@ func (g *Gateway) beats() {
 func (g *Gateway) beat(now presence.Millis) {
 	ctx, cancel := context.WithTimeout(g.ctx, g.cfg.Beat)
 	defer cancel()
-	if err := g.store.Beat(ctx, g.Node, g.cfg.NodeLease, false, now); err != nil {
+	g.beating.Lock()
+	if g.draining.Load() {
+		g.beating.Unlock()
+		return // the last beat has been or is about to be; another would take the grace away
+	}
+	err := g.store.Beat(ctx, g.Node, g.cfg.NodeLease, false, now)
+	g.beating.Unlock()
+	if err != nil {
 		g.count.beatsFailed.Add(1)
 		g.Log.Warn("the store did not take the beat of this node", "node", g.Node, "err", err)
 		return
@@ -104,7 +111,9 @@ func (g *Gateway) Drain(ctx context.Context) error {
 	if g.draining.Swap(true) {
 		return nil
 	}
+	g.beating.Lock()
 	err := g.store.Beat(ctx, g.Node, g.cfg.Grace, true, g.Now())
+	g.beating.Unlock()
 	if err != nil {
 		err = fmt.Errorf("take the node's last beat: %w", err)
 	}

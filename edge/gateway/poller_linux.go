@@ -58,9 +58,9 @@ func (p *poller) rawOf(conn any) (syscall.RawConn, bool) {
 func (p *poller) add(s *Socket) error {
 	var failed error
 	err := s.raw.Control(func(fd uintptr) {
-		s.fd = int32(fd)
 		p.mu.Lock()
 		defer p.mu.Unlock()
+		s.fd = int32(fd)
 		if p.closed {
 			failed = net.ErrClosed
 			return
@@ -72,13 +72,20 @@ func (p *poller) add(s *Socket) error {
 		ev := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLET&0xffffffff, Fd: int32(fd)}
 		failed = unix.EpollCtl(p.epoll, unix.EPOLL_CTL_ADD, int(fd), &ev)
 	})
+	s.mu.Lock()
+	gone := s.state == socketGone
+	s.mu.Unlock()
+	if gone {
+		p.remove(s) // its end came before there was something to remove
+	}
 	return errors.Join(err, failed)
 }
 
 // remove forgets s; it comes before the descriptor is closed, and so before another socket may get its number.
 func (p *poller) remove(s *Socket) {
 	p.mu.Lock()
-	if int(s.fd) < len(p.sockets) && p.sockets[s.fd] == s {
+	// A socket may end before it was added.
+	if s.fd >= 0 && int(s.fd) < len(p.sockets) && p.sockets[s.fd] == s {
 		p.sockets[s.fd] = nil
 	}
 	p.mu.Unlock()

@@ -423,6 +423,9 @@ func TestCommandsWithoutAPeerMeanTheFirstOpened(t *testing.T) {
 	if a := c.ask(query(4, "Tom")); a.code() != 4105 {
 		t.Errorf("with two left and the first gone it means %v, want 4105", a)
 	}
+	if n := w.gw.Stats().Refused["no_session"]; n != 1 {
+		t.Errorf("a command without a session is counted %d times, want once", n)
+	}
 	if a := c.ask(message{fCmd: 0, fOp: opClose, fPeer: "Jerry", fI: 5}); a.number(fOp) != opClosed {
 		t.Errorf("the close was answered by %v", a)
 	}

@@ -24,7 +24,7 @@ type Session struct {
 	// guarded by the shard of key
 	next *Session
 	over bool // replaced, kicked, lost or closed; whoever sets it says so to the store
-	open bool // Open has returned it
+	open bool // Open has returned it; whoever sets over then tells the events
 }
 
 // Key returns whose session it is.
@@ -202,23 +202,32 @@ func (g *Gateway) report(ctx context.Context, ss *Session, out []*Session) error
 
 // putOut takes o, which has lost its place to ss, off its socket and tells its client unless it is the same device.
 func (g *Gateway) putOut(o, ss *Session) {
-	detached := o.socket.detach(o)
 	g.count.replaced.Add(1)
-	if !detached {
-		return // it was still opening: its Open finds out
+	g.detach(o)
+	if !o.open {
+		return // its Open finds out
 	}
-	g.count.sessions.Add(-1)
 	g.tell(Event{Key: o.key, Session: o.id, Tag: o.Tag(), Cause: presence.CauseReplaced, Reason: "SESSION_CONFLICT", Code: 0, Address: ss.socket.remote, At: g.Now()})
 	if o.socket != ss.socket && conflicts(o.id, ss.id) {
 		o.socket.handler.Ended(o, presence.CauseReplaced, "")
 	}
 }
 
-// overtake moves the incarnation of ss past the one that the store has.
+// overtake moves the incarnation of ss past the one that the store has. It fails with [ErrConflict] when ss has lost its
+// place by now.
 func (g *Gateway) overtake(ctx context.Context, ss *Session) error {
 	var st presence.State
 	if err := g.store.Load(ctx, ss.key, &st); err != nil {
 		return fmt.Errorf("read the session: %w", err)
+	}
+	sh := g.registry.shard(ss.key)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if ss.over {
+		// Whoever ended it has told, or will tell, the store so of the incarnation it had. Under a later one it would be
+		// online again, and nobody would end it.
+		g.Refuse(RefusedConflict)
+		return ErrConflict
 	}
 	for i := range st.Sessions {
 		if o := &st.Sessions[i]; o.Source == presence.SourceGateway && o.ID == ss.id {
@@ -275,14 +284,20 @@ func (s *Socket) detach(ss *Session) bool {
 	return false
 }
 
+// detach takes ss off its socket, unless the end of the socket did so first, which counts it then.
+func (g *Gateway) detach(ss *Session) {
+	if ss.socket.detach(ss) {
+		g.count.sessions.Add(-1)
+	}
+}
+
 // End ends ss because its user logged out. When it returns nil everybody sees it.
 func (ss *Session) End(ctx context.Context) error {
 	g := ss.socket.g
 	if !g.takeOver(ss) {
 		return nil // it has ended otherwise
 	}
-	ss.socket.detach(ss)
-	g.count.sessions.Add(-1)
+	g.detach(ss)
 	now := g.Now()
 	g.tell(Event{Key: ss.key, Session: ss.id, Tag: ss.Tag(), Cause: presence.CauseLogout, Address: ss.socket.remote, At: now})
 	r := g.offline(ss, presence.CauseLogout, now)

@@ -27,12 +27,14 @@ const (
 	RefusedConflict                   // a login that lost against another device
 	RefusedUnavailable                // a login that the store did not take
 	RefusedCommand                    // a command that this server does not serve
+	RefusedNoSession                  // a command before the login
 	refusals
 )
 
 var refusalNames = [refusals]string{
 	"handshake", "origin", "rate", "full", "draining", "frame", "type", "size", "message", "controls", "messages", "silence",
 	"first_word", "login", "no_login", "slow", "sessions", "conflict", "unavailable", "command",
+	"no_session",
 }
 
 func (r Refusal) String() string {

@@ -52,6 +52,7 @@ type settings struct {
 	shared  bool
 	wall    bool // the real wall clock
 	events  func(gateway.Event)
+	service func(gateway.Service) gateway.Service // stands between the gateway and the rules
 }
 
 // newStore returns a store in memory that ends with the test.
@@ -91,6 +92,9 @@ func newWorld(t testing.TB, s settings) *world {
 	}
 	if s.wall {
 		deps.Now = func() presence.Millis { return presence.MillisOf(time.Now()) }
+	}
+	if s.service != nil {
+		deps.Service = s.service(w.svc)
 	}
 	if s.node != "" {
 		deps.Node = s.node

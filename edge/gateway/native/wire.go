@@ -59,6 +59,7 @@ func (w *wire) Message(s *gateway.Socket, data []byte) {
 	if err != nil {
 		w.refuse(s, m.ID, err)
 		if w.caller.App == nil {
+			s.Gateway().Refuse(gateway.RefusedLogin)
 			s.Close(frame.ClosePolicy, "hello was refused")
 		}
 		return

@@ -127,6 +127,7 @@ func (w *wire) session(s *gateway.Socket, q *request) {
 	}
 	ss := w.meant(s, q)
 	if ss == nil {
+		s.Gateway().Refuse(gateway.RefusedNoSession)
 		w.fail(s, q, q.peerID, codeSession, "")
 		return
 	}

@@ -1,0 +1,112 @@
+package gateway_test
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"rollcall/edge/gateway"
+	"rollcall/presence"
+)
+
+// slowLogin lets the first login wait on its way to the store, as one does whose packet is late.
+type slowLogin struct {
+	gateway.Service
+	held    atomic.Bool
+	entered chan struct{}
+	release chan struct{}
+}
+
+func (s *slowLogin) Report(ctx context.Context, reports []presence.Report, now presence.Millis, out []presence.Outcome) error {
+	for i := range reports {
+		if reports[i].Kind == presence.KindOnline && reports[i].Source == presence.SourceGateway && !s.held.Swap(true) {
+			close(s.entered)
+			<-s.release
+		}
+	}
+	return s.Service.Report(ctx, reports, now, out)
+}
+
+// A login that is overtaken while it waits for the store must not bring its session back behind the back of whoever ended
+// it: nobody would ever end it again.
+func TestALoginThatLostItsPlaceWhileItOpenedLeavesNothing(t *testing.T) {
+	tests := []struct {
+		name          string
+		first, second message // no second: the peer is kicked
+	}{
+		{"the same device on another socket", message{sTag: "Mobile", sDevice: "a"}, message{sTag: "Mobile", sDevice: "a"}},
+		{"the same device without a tag", message{sDevice: "a"}, message{sDevice: "a"}},
+		{"another device with the tag", message{sTag: "Mobile", sDevice: "a"}, message{sTag: "Mobile", sDevice: "b"}},
+		{"a kick", message{sTag: "Mobile", sDevice: "a"}, nil},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			slow := &slowLogin{entered: make(chan struct{}), release: make(chan struct{})}
+			w := newWorld(t, settings{service: func(s gateway.Service) gateway.Service {
+				slow.Service = s
+				return slow
+			}})
+			a, b := w.dial("lc.protobuf2.3"), w.dial("lc.protobuf2.3")
+			a.send(build(open("Tom", 1, tt.first)))
+			<-slow.entered
+			if tt.second != nil {
+				b.login("Tom", tt.second)
+			} else if err := w.gw.Kick(context.Background(), appID, "Tom", ""); err != nil {
+				t.Fatal(err)
+			}
+			close(slow.release)
+			if m := parse(t, a.receive()); m.number(fCmd) != 7 || m.code() != 4111 {
+				t.Errorf("the login that lost its place was answered by %v", m)
+			}
+			if tt.second != nil {
+				if q := b.ask(query(9, "Tom")); q.number(fOp) != opResult {
+					t.Errorf("the login that took the place does not stay: %v", q)
+				}
+				b.ask(message{fCmd: 0, fOp: 4, fPeer: "Tom", fI: 10})
+			}
+			if got := w.status("Tom"); got == presence.Online {
+				t.Error("Tom is online and nobody is there")
+			}
+			if n := w.gw.Stats().Sessions; n != 0 {
+				t.Errorf("%d sessions are counted, want none", n)
+			}
+		})
+	}
+}
+
+// A kick, a logout and the end of the socket that come together end a session once: in the counts, and for those who are
+// told of logins, who would otherwise believe in it for ever.
+func TestASessionThatEndsInSeveralWaysEndsOnce(t *testing.T) {
+	var began, ended atomic.Int64
+	w := newWorld(t, settings{events: func(e gateway.Event) {
+		if e.Online {
+			began.Add(1)
+		} else {
+			ended.Add(1)
+		}
+	}})
+	const rounds = 100
+	for range rounds {
+		c := w.dial("lc.protobuf2.3")
+		c.login("Tom", nil)
+		c.send(build(message{fCmd: 0, fOp: opClose, fPeer: "Tom", fI: 2}))
+		var both sync.WaitGroup
+		both.Go(func() {
+			if err := w.gw.Kick(context.Background(), appID, "Tom", ""); err != nil {
+				t.Error(err)
+			}
+		})
+		both.Go(func() { w.gw.CloseSockets(1001, "") })
+		both.Wait()
+		_ = c.conn.CloseNow()
+	}
+	w.until("all sockets are gone", func() bool { return w.gw.Stats().Sockets == 0 })
+	w.until("every session has ended once", func() bool { return ended.Load() == rounds && w.gw.Stats().Sessions == 0 })
+	if began.Load() != rounds {
+		t.Errorf("%d logins are told of, want %d", began.Load(), rounds)
+	}
+	if w.status("Tom") == presence.Online {
+		t.Error("Tom is online")
+	}
+}
