@@ -22,6 +22,7 @@ type metrics struct {
 
 var (
 	descReports = prometheus.NewDesc("rollcall_reports_total", "Reports heard, by source and by what became of them.", []string{"source", "verdict"}, nil)
+	descLast    = prometheus.NewDesc("rollcall_last_report_age_seconds", "How long ago the last report of a source was heard by this process.", []string{"source"}, nil)
 	descChanges = prometheus.NewDesc("rollcall_changes_total", "Times that a peer's status turned.", nil, nil)
 	descExpired = prometheus.NewDesc("rollcall_expired_total", "Peers that turned offline because nothing more was heard, by cause.", []string{"cause"}, nil)
 	descQueries = prometheus.NewDesc("rollcall_queries_total", "Presence queries answered.", nil, nil)
@@ -75,7 +76,7 @@ func (m *metrics) swept(err error) {
 // Describe names what Collect gives.
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		descReports, descChanges, descExpired, descQueries, descIDs, descDialect, descLane, descPeers, descStore, descTrouble, descUp, descDropped, descBuild,
+		descReports, descLast, descChanges, descExpired, descQueries, descIDs, descDialect, descLane, descPeers, descStore, descTrouble, descUp, descDropped, descBuild,
 		descSize, descWatch, descClosed, descNotLet,
 	} {
 		ch <- d
@@ -94,6 +95,12 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	for source, verdicts := range s.presence.Tally().Reports() {
 		for v, n := range verdicts {
 			count(descReports, n, string(source), v.String())
+		}
+	}
+	now := s.clock.Now()
+	for source, at := range s.presence.Tally().Last() {
+		if at > 0 {
+			gauge(descLast, max(now.Sub(at), 0).Seconds(), string(source))
 		}
 	}
 	total := s.counted()

@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -179,6 +181,11 @@ func TestNoLabelOfAMetricHoldsAPeer(t *testing.T) {
 	_, body := ask(t, "GET", "http://"+s.Admin()+"/metrics", "")
 	if !strings.Contains(body, `rollcall_reports_total{source="leancloud",verdict="taken"} 1`) {
 		t.Errorf("the report is not counted:\n%s", body)
+	}
+	if age := regexp.MustCompile(`rollcall_last_report_age_seconds\{source="leancloud"\} (\S+)`).FindStringSubmatch(body); age == nil {
+		t.Error("nobody can see when the source was last heard")
+	} else if v, err := strconv.ParseFloat(age[1], 64); err != nil || v < 0 || v > 60 {
+		t.Errorf("the last report is %s s old", age[1])
 	}
 	for _, no := range []string{"somebody-we-know", appKey, masterKey, hookKey} {
 		if strings.Contains(body, no) {
