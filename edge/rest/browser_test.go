@@ -6,13 +6,13 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
 
 	"rollcall/internal/native"
+	"rollcall/internal/npmtest"
 	"rollcall/watch"
 )
 
@@ -23,13 +23,7 @@ type pageLine struct{ By, Event, Peer, Status, Failed string }
 // A page of another origin watches with the browser's own EventSource and a ticket, and with our client and a key. When
 // every connection is cut the EventSource comes back by itself, with a spent ticket and the renewal in its last id.
 func TestAPageInABrowserWatches(t *testing.T) {
-	if _, err := os.Stat(filepath.Join(browserDir, "node_modules")); err != nil {
-		cmd := exec.Command("npm", "ci", "--no-audit", "--no-fund")
-		cmd.Dir = browserDir
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("npm ci: %v\n%s", err, out)
-		}
-	}
+	npmtest.Install(t, browserDir)
 	h := open(t, func(_ *native.Config, w *watch.Config) { w.Tick = 20 * time.Millisecond })
 	mux := http.NewServeMux()
 	mux.HandleFunc("/rollcall.js", func(w http.ResponseWriter, r *http.Request) {
