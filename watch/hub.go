@@ -201,6 +201,7 @@ func (h *Hub) prod() {
 // once. The caller must close the watcher.
 func (h *Hub) Watch(ctx context.Context, app presence.AppID, peers []presence.PeerID, token string) (*Watcher, error) {
 	w := &Watcher{hub: h, app: app, wake: make(chan struct{}, 1), list: appFingerprint(app)}
+	w.turn.Lock()
 	h.mu.Lock()
 	switch {
 	case h.closed:

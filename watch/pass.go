@@ -165,7 +165,7 @@ func (h *Hub) debt(version uint64, raw, seen presence.Summary) uint64 {
 	return version
 }
 
-// tell queues the words of changed with their watchers and then wakes each watcher once.
+// tell queues the words of changed with their watchers and then tells or wakes each watcher once.
 func (h *Hub) tell(changed []*entry) {
 	if len(changed) == 0 {
 		return
@@ -180,9 +180,7 @@ func (h *Hub) tell(changed []*entry) {
 		}
 	}
 	h.mu.RUnlock()
-	for _, w := range woken {
-		w.prod()
-	}
+	rouse(woken)
 }
 
 // A shoreline is what tokens may name: every write up to horizon has been queued with whoever watches its peer.

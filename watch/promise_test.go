@@ -16,7 +16,8 @@ import (
 )
 
 // A checker reads one stream and holds it to the promise of a watch: the snapshot is complete and comes first, versions
-// rise, a version has one meaning, and nothing is told of peers that were not asked for.
+// rise, a version has one meaning, no word is false by more than the bound, and nothing is told of peers that were not asked
+// for.
 type checker struct {
 	name    string
 	ledger  *ledger
@@ -27,16 +28,83 @@ type checker struct {
 	words   int
 }
 
-// A ledger is what all streams agree on: the meaning of each version of each peer.
+// A ledger is what all streams are held to: one meaning of each version of each peer, and what was true when.
 type ledger struct {
 	testing.TB
+	*presence.Service
+	tick    presence.Millis
 	mu      sync.Mutex
 	meaning map[string]presence.Status
+	history map[presence.PeerID][]truth
+	late    map[presence.Status]presence.Millis // how late a word was at most
+}
+
+// A truth is what a peer is from a moment on until the next truth; its lease may end meanwhile.
+type truth struct {
+	at  presence.Millis
+	sum presence.Summary
+}
+
+const (
+	longestHold = 9_000 // ms; of all that the play reports
+	sweepEvery  = 500
+)
+
+// write reports r and keeps what is true then.
+func (l *ledger) write(r presence.Report, at presence.Millis) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	ctx := context.Background()
+	if err := l.Report(ctx, []presence.Report{r}, at, make([]presence.Outcome, 1)); err != nil {
+		l.Error(err)
+	}
+	var sum [1]presence.Summary
+	if err := l.Summaries(ctx, []presence.Key{{App: app, Peer: r.Peer}}, at, sum[:]); err != nil {
+		l.Error(err)
+	}
+	l.history[r.Peer] = append(l.history[r.Peer], truth{at, sum[0]})
+}
+
+// bound returns how long a word with status may be told after it was last true: for a tick, and an online also while its
+// loss is not swept or is held.
+func (l *ledger) bound(status presence.Status) presence.Millis {
+	if status == presence.Online {
+		return l.tick + sweepEvery + longestHold
+	}
+	return l.tick
+}
+
+// lateness returns how long ago at status was last true of peer; false says that it never was. The caller holds mu.
+func (l *ledger) lateness(peer presence.PeerID, status presence.Status, at presence.Millis) (presence.Millis, bool) {
+	rules := l.Rules()
+	all := l.history[peer]
+	end := at // of the truth that is looked at
+	for i := len(all) - 1; i >= 0; i-- {
+		t := all[i]
+		switch {
+		case t.sum.At(end, rules).Status == status: // up to the end
+			return at - end, true
+		case t.sum.Status == status && t.sum.Until > t.at && t.sum.Until <= end: // until its lease was over
+			return at - t.sum.Until, true
+		}
+		end = t.at
+	}
+	return at - end, status == presence.Unknown
+}
+
+// hold tries w, told at, for how long it has not been true. The caller holds mu.
+func (l *ledger) hold(name string, w *watch.Word, at presence.Millis) {
+	late, ever := l.lateness(w.Peer, w.Status, at)
+	if !ever || late > l.bound(w.Status) {
+		l.Errorf("%s: %s is told %v, which was last true %d ms ago (ever: %v)", name, w.Peer, w.Status, late, ever)
+	}
+	l.late[w.Status] = max(l.late[w.Status], late)
 }
 
 func (l *ledger) enter(name string, w *watch.Word) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.hold(name, w, now())
 	if w.Version == 0 {
 		return // nobody has reported the peer
 	}
@@ -98,7 +166,10 @@ func promise(t *testing.T, watchers, peers, changes int) {
 	for i := range ids {
 		ids[i] = presence.PeerID(fmt.Sprintf("peer-%04d", i))
 	}
-	l := &ledger{TB: t, meaning: map[string]presence.Status{}}
+	l := &ledger{
+		TB: t, Service: s, tick: presence.Millis(cfg.Tick.Milliseconds()), meaning: map[string]presence.Status{},
+		history: map[presence.PeerID][]truth{}, late: map[presence.Status]presence.Millis{},
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	quiet := make(chan struct{}) // closed when no more is written
 	var readers, writers sync.WaitGroup
@@ -118,7 +189,7 @@ func promise(t *testing.T, watchers, peers, changes int) {
 		writers.Go(func() {
 			for range changes / 4 {
 				time.Sleep(time.Duration(1+rand.IntN(20)) * time.Millisecond)
-				write(t, s, ids[rand.IntN(peers)], w)
+				l.play(ids[rand.IntN(peers)], w)
 			}
 		})
 	}
@@ -126,7 +197,7 @@ func promise(t *testing.T, watchers, peers, changes int) {
 	go func() {
 		defer close(sweeping)
 		for ctx.Err() == nil {
-			time.Sleep(500 * time.Millisecond)
+			time.Sleep(sweepEvery * time.Millisecond)
 			if _, err := s.Sweep(context.Background(), now()); err != nil {
 				t.Error(err)
 			}
@@ -147,7 +218,8 @@ func promise(t *testing.T, watchers, peers, changes int) {
 	if sum.Resumes == 0 || sum.Holds == 0 || sum.Hidden == 0 || sum.Changes == 0 {
 		t.Errorf("the play left something out: %+v", sum)
 	}
-	t.Logf("%d changes, %d words to %d watchers", changes, words, watchers)
+	t.Logf("%d changes, %d words to %d watchers, at most %d ms late when offline, %d ms when online", changes, words, watchers,
+		l.late[presence.Offline], l.late[presence.Online])
 	for _, h := range hubs {
 		h.Close(watch.ReasonShutdown)
 	}
@@ -156,7 +228,8 @@ func promise(t *testing.T, watchers, peers, changes int) {
 	}
 }
 
-func write(t testing.TB, s *presence.Service, peer presence.PeerID, writer int) {
+// play has writer change peer.
+func (l *ledger) play(peer presence.PeerID, writer int) {
 	at := now()
 	r := presence.Report{
 		App: app, Peer: peer, Source: presence.SourceAPI, Session: presence.SessionID(fmt.Sprint(writer)), Kind: presence.KindOnline,
@@ -166,11 +239,9 @@ func write(t testing.TB, s *presence.Service, peer presence.PeerID, writer int) 
 	case 0:
 		r.Kind, r.Cause = presence.KindOffline, presence.CauseLogout
 	case 1:
-		r.Kind, r.Cause, r.Hold = presence.KindOffline, presence.CauseLost, time.Duration(rand.IntN(10))*time.Second
+		r.Kind, r.Cause, r.Hold = presence.KindOffline, presence.CauseLost, time.Duration(rand.IntN(longestHold/1000+1))*time.Second
 	}
-	if err := s.Report(context.Background(), []presence.Report{r}, at, make([]presence.Outcome, 1)); err != nil {
-		t.Error(err)
-	}
+	l.write(r, at)
 }
 
 // reader is how a watcher behaves.

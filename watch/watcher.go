@@ -31,14 +31,15 @@ type Kind uint8
 
 // The kinds of batch.
 const (
-	Snapshot Kind = iota + 1 // words about peers that are newly watched
-	Resume                   // words that may be newer than the token
-	Change                   // words that differ from the last
-	Mark                     // nothing happened
+	Stuck    Kind = iota // nothing is told: the watcher's teller has no room or is not done
+	Snapshot             // words about peers that are newly watched
+	Resume               // words that may be newer than the token
+	Change               // words that differ from the last
+	Mark                 // nothing happened
 )
 
 func (k Kind) String() string {
-	return [...]string{"none", "snapshot", "resume", "change", "mark"}[min(k, Mark)]
+	return [...]string{"stuck", "snapshot", "resume", "change", "mark"}[min(k, Mark)]
 }
 
 // A Batch is what a watcher is told in one frame.
@@ -70,9 +71,14 @@ type Watcher struct {
 	closed  bool
 	reason  Reason
 
-	// Of the goroutine that calls Next.
-	words []*Word
-	timer *time.Timer
+	// turn is held by the goroutine that calls Next except while it waits there; meanwhile the hub may take it, to tell
+	// what is queued without waking anybody. It comes before the hub's lock. The rest is of whoever holds it.
+	turn   sync.Mutex
+	teller Teller
+	stuck  bool      // the teller has no room or is not done: Next must return
+	told   time.Time // when the hub last told something itself
+	words  []*Word
+	timer  *time.Timer
 }
 
 type slot struct {
@@ -328,7 +334,7 @@ func (w *Watcher) prod() {
 }
 
 // Next waits for something to tell and returns it: as many words as fit the buffer once encoded, the latest of each
-// peer. After a silence of the mark it returns a mark.
+// peer. After a silence of the mark it returns a mark. What a teller was told meanwhile it does not return.
 func (w *Watcher) Next(ctx context.Context) (Batch, error) {
 	if w.timer == nil {
 		w.timer = time.NewTimer(w.hub.cfg.Mark)
@@ -337,15 +343,31 @@ func (w *Watcher) Next(ctx context.Context) (Batch, error) {
 	}
 	defer w.timer.Stop()
 	for {
+		if w.stuck {
+			w.stuck = false
+			return Batch{}, nil
+		}
 		b, ok, err := w.take()
 		if ok || err != nil {
 			return b, err
 		}
+		w.turn.Unlock()
+		silent := false
 		select {
 		case <-w.wake:
 		case <-ctx.Done():
-			return Batch{}, ctx.Err()
+			err = ctx.Err()
 		case <-w.timer.C:
+			silent = true
+		}
+		w.turn.Lock()
+		switch {
+		case err != nil:
+			return Batch{}, err
+		case !silent || w.stuck:
+		case time.Since(w.told) < w.hub.cfg.Mark:
+			w.timer.Reset(w.hub.cfg.Mark - time.Since(w.told))
+		default:
 			return w.mark()
 		}
 	}

@@ -186,14 +186,11 @@ func readNow(raw syscall.RawConn, b []byte) (n int, again bool, err error) {
 
 // writeNow writes what the kernel takes without waiting.
 func writeNow(raw syscall.RawConn, b []byte) (n int, err error) {
-	outer := raw.Write(func(fd uintptr) bool {
-		for {
-			n, err = unix.Write(int(fd), b)
-			if !errors.Is(err, unix.EINTR) {
-				return true
-			}
-		}
-	})
+	o := offers.Get().(*offer)
+	defer offers.Put(o)
+	o.b, o.n, o.err = b, 0, nil
+	outer := raw.Write(o.try)
+	n, err, o.b = o.n, o.err, nil
 	if outer != nil {
 		return 0, outer
 	}
@@ -201,4 +198,28 @@ func writeNow(raw syscall.RawConn, b []byte) (n int, err error) {
 		return 0, nil
 	}
 	return max(n, 0), err
+}
+
+// An offer is bytes for a socket to take without waiting. It is used again, because a closure made for every write is
+// garbage.
+type offer struct {
+	b   []byte
+	n   int
+	err error
+	try func(fd uintptr) bool
+}
+
+var offers = sync.Pool{New: func() any {
+	o := &offer{}
+	o.try = o.once
+	return o
+}}
+
+func (o *offer) once(fd uintptr) bool {
+	for {
+		o.n, o.err = unix.Write(int(fd), o.b)
+		if !errors.Is(o.err, unix.EINTR) {
+			return true
+		}
+	}
 }

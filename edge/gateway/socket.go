@@ -107,8 +107,19 @@ func (s *Socket) Pending() int {
 
 // Send sends one message. What the client does not read waits, up to the limit; beyond it the socket is ended.
 func (s *Socket) Send(message []byte) {
-	s.write(frame.Append(make([]byte, 0, len(message)+10), s.op, message))
+	b := frames.Get().(*[]byte)
+	*b = frame.Append((*b)[:0], s.op, message)
+	s.write(*b) // keeps nothing of it
+	if cap(*b) <= keptFrame {
+		frames.Put(b)
+	}
 }
+
+// frames are the buffers in which messages are framed; no socket needs one of its own.
+var frames = sync.Pool{New: func() any { return new([]byte) }}
+
+// keptFrame is the largest buffer that is used again.
+const keptFrame = 16 << 10
 
 // Close ends the sessions of s as lost and closes it with a code.
 func (s *Socket) Close(code int, reason string) { s.close(code, reason, presence.CauseLost) }

@@ -1,9 +1,11 @@
 package rest_test
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -303,4 +305,44 @@ func TestALostSocketIsHeldBackFromWatchers(t *testing.T) {
 	again.expect("ok 2")
 	h.events(`{"events":[{"user":"flag","state":"online"}]}`)
 	s.expect("change flag=online")
+}
+
+// A stream is whole whoever writes it, the server or the hub, in chunks or without.
+func TestStreamOverOldHTTP(t *testing.T) {
+	for _, version := range []string{"1.0", "1.1"} {
+		t.Run(version, func(t *testing.T) {
+			h := open(t)
+			c, err := net.Dial("tcp", strings.TrimPrefix(h.URL, "http://"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = c.Close() }()
+			if _, err := fmt.Fprintf(c, "GET /v1/watch?peer=tom HTTP/%s\r\nHost: x\r\nX-LC-Id: %s\r\nX-LC-Key: %s\r\n\r\n", version, appID, appKey); err != nil {
+				t.Fatal(err)
+			}
+			res, err := http.ReadResponse(bufio.NewReader(c), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if chunked := len(res.TransferEncoding) > 0; chunked != (version == "1.1") {
+				t.Errorf("chunked: %v", chunked)
+			}
+			s := &stream{h.TB, res, bufio.NewScanner(res.Body)}
+			s.expect("snapshot tom=unknown")
+			for i := range 5 {
+				h.events(fmt.Sprintf(`{"events":[{"user":"tom","state":"online","session":"%d"}]}`, i))
+				s.expect("change tom=online")
+				h.ahead.Add(5) // at one time an online wins
+				h.events(fmt.Sprintf(`{"events":[{"user":"tom","state":"offline","why":"logout","session":"%d"}]}`, i))
+				s.expect("change tom=offline")
+			}
+			h.hub.Close(watch.ReasonShutdown)
+			if e := s.next(); e.Name != "bye" {
+				t.Errorf("the last event is %+v", e)
+			}
+			if e := s.next(); e.Name != "" || s.scan.Err() != nil {
+				t.Errorf("behind the last: %+v, %v", e, s.scan.Err())
+			}
+		})
+	}
 }

@@ -3,6 +3,7 @@ package sse
 import (
 	"net"
 	"net/http"
+	"syscall"
 
 	"rollcall/internal/httpx"
 )
@@ -13,12 +14,14 @@ const kernelBuffer = 64 << 10
 
 // A queue is what the kernel holds for one reader that has not taken it yet.
 type queue struct {
-	tcp *net.TCPConn // nil: cannot be asked
+	tcp   *net.TCPConn    // nil: cannot be asked
+	raw   syscall.RawConn // of tcp
+	plain bool            // what is written to tcp is what the reader gets
 }
 
 // queueOf returns the queue below r. A connection that carries other streams too cannot be asked about one of them.
 func queueOf(r *http.Request) queue {
-	tcp, ok := socketBelow(httpx.Conn(r.Context()))
+	tcp, plain, ok := socketBelow(httpx.Conn(r.Context()))
 	if !ok || r.ProtoMajor != 1 {
 		return queue{}
 	}
@@ -26,21 +29,26 @@ func queueOf(r *http.Request) queue {
 	if !canAsk {
 		return queue{}
 	}
-	return queue{tcp}
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		return queue{}
+	}
+	return queue{tcp, raw, plain}
 }
 
-// socketBelow returns the socket under what guards or encrypts it.
-func socketBelow(c net.Conn) (tcp *net.TCPConn, ok bool) {
+// socketBelow returns the socket under what guards or encrypts it; plain says that nothing encrypts.
+func socketBelow(c net.Conn) (tcp *net.TCPConn, plain, ok bool) {
+	plain = true
 	for {
 		switch t := c.(type) {
 		case *net.TCPConn:
-			return t, true
+			return t, plain, true
 		case interface{ NetConn() net.Conn }: // TLS
-			c = t.NetConn()
+			c, plain = t.NetConn(), false
 		case interface{ Unwrap() net.Conn }:
 			c = t.Unwrap()
 		default:
-			return nil, false
+			return nil, false, false
 		}
 	}
 }

@@ -111,6 +111,7 @@ func (d *Door) stream(w http.ResponseWriter, r *http.Request, c *native.Caller, 
 		return Refusal(err)
 	}
 	s := &stream{Door: d, w: w, queue: queueOf(r), rc: http.NewResponseController(w), caller: c, watcher: watcher, detail: watch.Brief}
+	s.chunked = r.ProtoAtLeast(1, 1)
 	if c.Detailed() {
 		s.detail = watch.Full
 	}
@@ -161,6 +162,11 @@ type stream struct {
 	queue   queue
 	unasked int  // bytes that may be on their way: what was when the kernel was asked, and what was written since
 	timed   bool // a write deadline is set
+	chunked bool // the server writes this answer in chunks, as every answer of HTTP/1.1 without a length
+
+	offer offer
+	left  []byte // what the kernel did not take of a frame that the hub told; part of buf
+	fault error  // of writing such a frame
 
 	buf       []byte
 	renewal   string
@@ -180,7 +186,13 @@ func (s *stream) run(ctx context.Context) watch.Reason {
 	// Readers wait for different times before they connect again, so that a restart does not bring all back at once.
 	s.buf = strconv.AppendInt(append(s.buf[:0], "retry: "...), 1000+rand.Int64N(4000), 10)
 	s.buf = append(s.buf, "\n\n"...)
+	if s.queue.plain {
+		s.watcher.Offer((*teller)(s))
+	}
 	for {
+		if err := s.finish(); err != nil {
+			return reasonOf(err)
+		}
 		if !s.taken(ctx) {
 			if ctx.Err() != nil {
 				return watch.ReasonGone
@@ -195,20 +207,28 @@ func (s *stream) run(ctx context.Context) watch.Reason {
 			return s.watcher.Reason()
 		case err != nil:
 			return watch.ReasonGone
+		case b.Kind == watch.Stuck:
+			continue
 		}
 		s.frame(&b)
 		if err := s.flush(); err != nil {
-			if errors.Is(err, os.ErrDeadlineExceeded) {
-				return watch.ReasonSlow
-			}
-			return watch.ReasonGone
+			return reasonOf(err)
 		}
 	}
 }
 
+// reasonOf says why a stream ends whose write failed with err.
+func reasonOf(err error) watch.Reason {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return watch.ReasonSlow
+	}
+	return watch.ReasonGone
+}
+
 const (
 	backlog  = 32 << 10              // bytes under way beyond which nothing more is written
-	lookback = 50 * time.Millisecond // how often a backlog is looked at again
+	lookback = 50 * time.Millisecond // how soon a backlog is looked at again
+	lookRare = 8 * lookback          // how often at least, when it does not move
 )
 
 // taken waits until the reader has taken most of what is under way, so that what changes meanwhile merges instead of
@@ -222,7 +242,8 @@ func (s *stream) taken(ctx context.Context) bool {
 	if n <= backlog {
 		return true
 	}
-	t := time.NewTicker(lookback)
+	wait := lookback
+	t := time.NewTimer(wait)
 	defer t.Stop()
 	for moved := time.Now(); time.Since(moved) < s.cfg.Stall; {
 		select {
@@ -236,9 +257,11 @@ func (s *stream) taken(ctx context.Context) bool {
 			return true
 		}
 		if now < n {
-			moved = time.Now()
+			moved, wait = time.Now(), lookback
 		}
 		n = now
+		wait = min(wait*2, lookRare) // a thousand that stopped must not cost what a thousand that read do
+		t.Reset(wait)
 	}
 	return false
 }
@@ -306,10 +329,7 @@ func (s *stream) flush() error {
 		err = s.rc.Flush()
 	}
 	s.unasked += len(s.buf)
-	s.buf = s.buf[:0]
-	if cap(s.buf) > keepBuffer {
-		s.buf = nil // a snapshot is long and comes once
-	}
+	s.emptied()
 	return err
 }
 

@@ -227,7 +227,8 @@ func (w *wire) write(s *gateway.Socket, watcher *watch.Watcher) {
 	if w.caller.Detailed() {
 		detail = watch.Full
 	}
-	var buf []byte
+	t := &teller{socket: s, detail: detail}
+	watcher.Offer(t)
 	for {
 		if !w.taken(s) {
 			return
@@ -239,22 +240,41 @@ func (w *wire) write(s *gateway.Socket, watcher *watch.Watcher) {
 			}
 			return
 		}
-		buf = appendBatch(buf[:0], &b, detail)
-		s.Send(buf) // copies it
-		if cap(buf) > keepBuffer {
-			buf = nil
+		if b.Kind != watch.Stuck {
+			t.Tell(&b)
 		}
 	}
+}
+
+// A teller is a socket to the hub; what it sends never waits.
+type teller struct {
+	socket *gateway.Socket
+	detail watch.Detail
+	buf    []byte
 }
 
 // keepBuffer is the largest buffer that a quiet socket keeps.
 const keepBuffer = 4 << 10
 
+// Ready implements [watch.Teller].
+func (t *teller) Ready() bool { return t.socket.Pending() == 0 }
+
+// Tell implements [watch.Teller].
+func (t *teller) Tell(b *watch.Batch) bool {
+	t.buf = appendBatch(t.buf[:0], b, t.detail)
+	t.socket.Send(t.buf) // copies it
+	if cap(t.buf) > keepBuffer {
+		t.buf = nil
+	}
+	return true
+}
+
 // taken waits until the client has read what it was sent; it reports false when the socket is gone. The gateway ends a
 // socket that takes nothing for its stall, so this ends too.
 func (w *wire) taken(s *gateway.Socket) bool {
-	for s.Pending() > 0 {
-		t := time.NewTimer(20 * time.Millisecond)
+	const soon, rare = 20 * time.Millisecond, 320 * time.Millisecond
+	for wait := soon; s.Pending() > 0; wait = min(wait*2, rare) {
+		t := time.NewTimer(wait)
 		select {
 		case <-t.C:
 		case <-w.door.ctx.Done():

@@ -1,0 +1,123 @@
+package watch_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"rollcall/presence"
+	"rollcall/watch"
+)
+
+// A tongue is a teller whose room the test decides.
+type tongue struct {
+	full, half bool // it is not ready; it leaves something to do
+	told       []string
+}
+
+func (t *tongue) Ready() bool { return !t.full }
+
+func (t *tongue) Tell(b *watch.Batch) bool {
+	t.told = append(t.told, fmt.Sprint(b.Kind, " ", len(b.Words), " ", b.Words[0].Status))
+	return !t.half
+}
+
+// While its goroutine waits the teller is told; one that is full, or is left with something, wakes the goroutine, and nothing
+// is told twice or lost.
+func TestTheHubTellsATeller(t *testing.T) {
+	bubble(t, func(t *testing.T, h *house) {
+		w := h.watch("", "tom")
+		h.expect(w, time.Second, "snapshot tom=unknown")
+		voice := &tongue{}
+		w.Offer(voice)
+		ctx, cancel := context.WithCancel(t.Context())
+		got := make(chan watch.Batch, 10)
+		go func() {
+			defer close(got)
+			for {
+				b, err := w.Next(ctx)
+				if err != nil {
+					return
+				}
+				b.Words = append([]*watch.Word(nil), b.Words...)
+				got <- b
+			}
+		}()
+		step := func(kind presence.Kind, told, woken string) {
+			t.Helper()
+			voice.told = nil
+			if kind != 0 {
+				h.tell(kind, "tom", "1", logout)
+			}
+			time.Sleep(time.Second)
+			synctest.Wait()
+			if s := fmt.Sprint(voice.told); s != told {
+				t.Errorf("the teller was told %s, want %s", s, told)
+			}
+			s := ""
+			for len(got) > 0 {
+				b := <-got
+				s += fmt.Sprint(b.Kind, " ", len(b.Words), ";")
+			}
+			if s != woken {
+				t.Errorf("the goroutine was told %q, want %q", s, woken)
+			}
+		}
+		synctest.Wait() // it waits now
+		step(on, "[change 1 online]", "")
+		step(off, "[change 1 offline]", "")
+		voice.full = true
+		step(on, "[]", "stuck 0;change 1;") // this goroutine does not wait for room
+		voice.full, voice.half = false, true
+		step(off, "[change 1 offline]", "stuck 0;")
+		voice.half = false
+		step(on, "[change 1 online]", "")
+		// Silence is counted from what the hub told.
+		silence := h.hub.Config().Mark
+		time.Sleep(silence - 2*time.Second)
+		step(off, "[change 1 offline]", "")
+		time.Sleep(silence - 3*time.Second)
+		step(0, "[]", "")
+		time.Sleep(2 * time.Second)
+		step(0, "[]", "mark 0;")
+		cancel()
+		for range got {
+			t.Error("something was told after the end")
+		}
+	})
+}
+
+// Many watchers are told by several goroutines, each of them once.
+func TestTheHubTellsManyTellers(t *testing.T) {
+	bubble(t, func(t *testing.T, h *house) {
+		const n = 2000
+		voices := make([]tongue, n)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{}, n)
+		for i := range voices {
+			w := h.watch("", "tom")
+			h.expect(w, time.Second, "snapshot tom=unknown")
+			w.Offer(&voices[i])
+			go func() {
+				if b, err := w.Next(ctx); err == nil {
+					t.Errorf("watcher %d was woken with a %v", i, b.Kind)
+				}
+				done <- struct{}{}
+			}()
+		}
+		synctest.Wait()
+		h.tell(on, "tom", "1")
+		time.Sleep(time.Second)
+		cancel()
+		for range voices {
+			<-done
+		}
+		for i := range voices {
+			if s := fmt.Sprint(voices[i].told); s != "[change 1 online]" {
+				t.Fatalf("watcher %d was told %s", i, s)
+			}
+		}
+	})
+}
