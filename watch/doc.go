@@ -11,6 +11,10 @@
 // holds one mark per peer, never a message per change, so it is bounded however slow it reads; what it takes is
 // always the latest. A change is put into JSON once, whoever many read it.
 //
+// A watcher belongs to a goroutine of its door, which waits in [Watcher.Next]. While it waits, and when the door has offered a
+// [Teller], the hub tells what is queued itself: waking a goroutine costs about as much as the write. A teller never waits; what
+// it has no room for is left to the goroutine.
+//
 // # Hold
 //
 // A peer whose session was lost, not logged out, is told offline only when its hold is over. When it is back by then

@@ -4,6 +4,9 @@
 // happens. Every event that leaves nothing queued has an id, the token with which a reader goes on after a break. Before the
 // server closes a stream that still takes bytes it says why in an event called bye.
 //
+// Over plain HTTP/1 the hub writes to the socket itself while a stream waits; HTTP/2 and TLS streams are written by their own
+// goroutines.
+//
 // # Units and limits
 //
 // While more than 32 KiB are on their way to a reader nothing more is written: what changes meanwhile is merged. A reader that
