@@ -255,8 +255,6 @@ func (g *Gate) identify(r *http.Request, rt *Route, c *Caller) {
 	switch {
 	case rt.Need == Reporter && rt.Raw && r.Header.Get(SignatureHeader) != "" && app.HookKey != "":
 		c.App, c.Rights, c.Signed = app, credentials.Hook, true
-	case rt.Need == Reporter && (equalSecret(app.HookKey, p.Bearer) || equalSecret(app.HookKey, p.HookKey)):
-		c.App, c.Rights = app, credentials.Hook
 	case rt.Ticket:
 		c.App, c.Ticket = app, true
 		// A browser that connects again sends the spent ticket of its address and, in a header, the renewal.
@@ -269,6 +267,9 @@ func (g *Gate) identify(r *http.Request, rt *Route, c *Caller) {
 	}
 	if c.Rights == credentials.None {
 		c.App = nil
+		if equalSecret(app.HookKey, p.Bearer) || equalSecret(app.HookKey, p.HookKey) {
+			c.App, c.Rights = app, credentials.Hook // to be told that the key is right, but not for this call
+		}
 	}
 }
 
