@@ -204,6 +204,16 @@ func (w *world) dialJSON(how string) *client {
 	return &client{w.t, conn, "lc.json.3"}
 }
 
+// Read as U+FFFD, all broken ids would be one peer.
+func TestAnIDWithHalfACharacterIsNoID(t *testing.T) {
+	w := newWorld(t, settings{})
+	c := w.dial("lc.json.1")
+	c.send([]byte(`{"cmd":"session","op":"open","appId":"` + appID + `","peerId":"\ud800","i":1}`))
+	if got := c.closeCode(); got != 4114 {
+		t.Errorf("closed with %d, want 4114", got)
+	}
+}
+
 func TestJSONThatNestsWithoutEndIsClosed(t *testing.T) {
 	w := newWorld(t, settings{})
 	c := w.dial("lc.json.3")

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -68,6 +69,9 @@ func decodeJSON(b []byte, ids int) (request, error) {
 		if name == p.Op {
 			q.op = n
 		}
+	}
+	if p.PeerID != nil && strings.ContainsRune(*p.PeerID, utf8.RuneError) && !bytes.ContainsRune(b, utf8.RuneError) {
+		return q, fmt.Errorf("%w: a peer id with half a character, which would be read as another id", errUnparseable)
 	}
 	if p.PeerID != nil {
 		q.peer, q.peerID = true, *p.PeerID
