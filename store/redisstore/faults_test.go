@@ -489,40 +489,49 @@ func TestFaultSmallOnes(t *testing.T) {
 			fault()
 		}
 	}
+	counted := func(name string) func(*node) bool {
+		return func(here *node) bool { return here.st.Stats()[name] > 0 }
+	}
+	var paused time.Duration
 	faults := []struct {
 		name string
 		play func()
-		took func() bool
+		took func(here *node) bool // nil where nothing counts it
 	}{
-		{"scripts are flushed all the time", func() { during(3*time.Second, 5*time.Millisecond, func() { server.Do(t, "SCRIPT", "FLUSH") }) }, nil},
+		{"scripts are flushed all the time", func() { during(3*time.Second, 5*time.Millisecond, func() { server.Do(t, "SCRIPT", "FLUSH") }) }, counted("scripts_reloaded")},
 		{"connections are killed every 100 ms", func() {
 			during(3*time.Second, 100*time.Millisecond, func() { server.Do(t, "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes") })
-		}, nil},
-		{"connections are cut every 100 ms", func() { during(3*time.Second, 100*time.Millisecond, func() { proxy.Cut() }) }, func() bool { return proxy.Cuts() > 0 }},
+		}, counted("links_lost")},
+		{"connections are cut every 100 ms", func() { during(3*time.Second, 100*time.Millisecond, func() { proxy.Cut() }) }, counted("links_lost")},
 		{"redis pauses for 200 ms at a time", func() {
-			during(3*time.Second, 500*time.Millisecond, func() { server.Do(t, "CLIENT", "PAUSE", "200", "ALL") })
-		}, nil},
-		{"redis is frozen for two seconds", func() { server.Freeze(); time.Sleep(2 * time.Second); server.Thaw() }, nil},
+			during(3*time.Second, 500*time.Millisecond, func() {
+				server.Do(t, "CLIENT", "PAUSE", "200", "ALL")
+				begun := time.Now()
+				server.Do(t, "GET", "any")
+				paused = max(paused, time.Since(begun))
+			})
+		}, func(*node) bool { return paused > 150*time.Millisecond }},
+		{"redis is frozen for two seconds", func() { server.Freeze(); time.Sleep(2 * time.Second); server.Thaw() }, counted("outages")},
 		{"bytes come one at a time", func() { proxy.Slice(1); time.Sleep(3 * time.Second); proxy.Slice(0) }, nil},
 		{"every chunk takes 50 ms", func() { proxy.Delay(50 * time.Millisecond); time.Sleep(3 * time.Second); proxy.Delay(0) }, nil},
-		{"the network is a black hole for five seconds", func() { proxy.Freeze(); time.Sleep(5 * time.Second); proxy.Cut(); proxy.Thaw() }, nil},
+		{"the network is a black hole for five seconds", func() { proxy.Freeze(); time.Sleep(5 * time.Second); proxy.Cut(); proxy.Thaw() }, counted("outages")},
 		{"memory is full", func() {
 			server.Do(t, "CONFIG", "SET", "maxmemory", "1mb")
 			time.Sleep(3 * time.Second)
 			server.Do(t, "CONFIG", "SET", "maxmemory", "0")
-		}, nil},
+		}, counted("spooled")},
 		{"it is a replica for three seconds", func() {
 			server.Do(t, "REPLICAOF", "127.0.0.1", "1")
 			time.Sleep(3 * time.Second)
 			server.Do(t, "REPLICAOF", "NO", "ONE")
-		}, nil},
+		}, counted("outages")},
 	}
 	for _, f := range faults {
 		t.Run(f.name, func(t *testing.T) {
 			server.Do(t, "FLUSHALL")
-			under(t, "redis://"+proxy.Addr, func(_, _ *node) {
+			under(t, "redis://"+proxy.Addr, func(here, _ *node) {
 				f.play()
-				if f.took != nil && !f.took() {
+				if f.took != nil && !f.took(here) {
 					t.Error("the fault did not take hold")
 				}
 			})
