@@ -66,7 +66,15 @@ func startProcess(t *testing.T, env ...string) *process {
 		t.Fatal(err)
 	}
 	p.start()
-	t.Cleanup(func() { p.end(syscall.SIGKILL) })
+	t.Cleanup(func() {
+		if t.Failed() && p.cmd != nil { // its stacks say what it was doing
+			_ = p.cmd.Process.Signal(syscall.SIGQUIT)
+			_ = p.cmd.Process.Signal(syscall.SIGCONT)
+			p.end(syscall.SIGQUIT)
+			return
+		}
+		p.end(syscall.SIGKILL)
+	})
 	return p
 }
 
