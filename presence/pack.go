@@ -11,15 +11,16 @@ import (
 // that the usual state of a hook-fed peer takes some 35 bytes.
 //
 //	0  rev, 8 bytes big endian (a store compares them)
-//	8  1 byte: format (high 4 bits), noded (bit 2), status (bits 0-1)
+//	8  1 byte: format (high 4 bits), days (bit 3), noded (bit 2), status (bits 0-1)
 //	9  1 byte: cause
 //	10 until when online, last seen when not: 6 bytes big endian
 //	16 since: 6 bytes big endian
-//	22 hold (ms), day, last seen when online, sessions, slots, seen
+//	22 hold (ms), day, last seen when online, sessions, slots, seen; days, if bit 3 is set
 const (
 	packFormat = 1
 	packHead   = 22
 	packNoded  = 1 << 2
+	packDays   = 1 << 3
 )
 
 // ErrCorrupt: bytes that are not a packed state.
@@ -32,6 +33,9 @@ func (st *State) Pack(b []byte) []byte {
 	flags := byte(packFormat<<4) | byte(st.Status)
 	if sum.Noded {
 		flags |= packNoded
+	}
+	if len(st.Days) > 0 {
+		flags |= packDays
 	}
 	b = append(b, flags, byte(st.Cause))
 	if st.Status == Online {
@@ -58,6 +62,9 @@ func (st *State) Pack(b []byte) []byte {
 	for _, s := range st.Seen {
 		b = append48(b, Millis(s.Hash))
 		b = appendMillis(b, s.At, base)
+	}
+	if len(st.Days) > 0 {
+		b = st.packDaysTo(b)
 	}
 	return b
 }
@@ -104,7 +111,7 @@ func (st *State) Unpack(b []byte) error {
 	}
 	*st = State{
 		Rev: binary.BigEndian.Uint64(b), Status: Status(b[8] & 3), Cause: Cause(b[9]), Since: millis48(b[16:]),
-		Sessions: st.Sessions[:0], Slots: st.Slots[:0], Seen: st.Seen[:0],
+		Sessions: st.Sessions[:0], Slots: st.Slots[:0], Seen: st.Seen[:0], Days: st.Days[:0],
 	}
 	if st.Status > Online || st.Cause >= causes {
 		return fmt.Errorf("%w: status %d, cause %d", ErrCorrupt, st.Status, st.Cause)
@@ -128,6 +135,9 @@ func (st *State) Unpack(b []byte) error {
 	}
 	for n := r.count(minSeen); n > 0 && !r.bad; n-- {
 		st.Seen = append(st.Seen, Seen{Hash: r.hash(), At: r.millis()})
+	}
+	if b[8]&packDays != 0 {
+		r.days(st)
 	}
 	if r.bad || len(r.b) > 0 {
 		return fmt.Errorf("%w: cut short or overlong (%d bytes)", ErrCorrupt, len(b))

@@ -32,8 +32,11 @@ func checkState(t tb, st *presence.State, at presence.Millis, rules *presence.Ru
 	if status != told.Status || noded != (told.Status == presence.Online && told.Noded) {
 		t.Fatalf("peek %v noded %v, summary %+v", status, noded, told)
 	}
-	deadline := st.Deadline(rules)
+	deadline, days := st.Deadline(rules), fmt.Sprint(st.OnlineTime(at, rules))
 	o, _ := back.Expire(at, rules)
+	if after := fmt.Sprint(back.OnlineTime(at, rules)); after != days {
+		t.Fatalf("online time at %d: %s, after a sweep %s", at, days, after)
+	}
 	if due := deadline != 0 && at >= deadline; o.Turned != due {
 		t.Fatalf("deadline %d, at %d: turned %v", deadline, at, o.Turned)
 	}
@@ -85,7 +88,7 @@ func scriptReports(script []byte) []presence.Report {
 func FuzzReports(f *testing.F) {
 	f.Add(bytes.Repeat([]byte{1, 200, 0, 0, 0, 0, 0, 0, 1, 250, 1, 9, 16, 0, 0, 200}, 4), uint64(1000))
 	f.Add(bytes.Repeat([]byte{9, 90, 0, 3, 2, 1, 17, 4, 3, 250, 1, 9, 33, 0, 17, 4, 1, 1, 2, 0, 65, 34, 34, 9}, 3), uint64(700_000_000))
-	rules := presence.DefaultRules()
+	rules := timed()
 	f.Fuzz(func(t *testing.T, script []byte, later uint64) {
 		var (
 			st  presence.State
@@ -116,7 +119,7 @@ func FuzzReports(f *testing.F) {
 
 // FuzzUnpack reads any bytes: no panic, and what is read can be used, kept and read again.
 func FuzzUnpack(f *testing.F) {
-	rules := presence.DefaultRules()
+	rules := timed()
 	for _, hooks := range []string{"+@0", "+@0 -@5", "-@0", "+@0 +@100 -@1000 -@1001", "+phone@0 +phone/again@1 -phone/replaced@2", "+@0 +@1 +@2"} {
 		_, st := play(f, hooks, presence.PolicySum)
 		f.Add(st.Pack(nil))
@@ -125,6 +128,8 @@ func FuzzUnpack(f *testing.F) {
 	r.Node, r.Device, r.Hold = "n1", "ios", time.Second
 	var st presence.State
 	st.Apply(&r, r.At, &rules)
+	f.Add(st.Pack(nil))
+	st.EndNode("n1", t0.Add(40*time.Hour), t0.Add(41*time.Hour), presence.CauseNodeLost, &rules)
 	f.Add(st.Pack(nil))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var st presence.State

@@ -106,7 +106,12 @@ type Rules struct {
 	Relearn       time.Duration // a number of devices not reached for this long is lowered
 	OfflineMemory time.Duration // how long offline is remembered; then the peer is unknown
 	Tombstones    time.Duration // how long an ended session is remembered
-	DayOffset     time.Duration // local midnight minus UTC midnight, for "peers seen today"
+	DayOffset     time.Duration // local midnight minus UTC midnight, for "peers seen today" and online time
+
+	// OnlineTime keeps how long each peer was online on each of the last 30 local days. It costs some 8 bytes per peer and 4
+	// more per day with any, so at most 128, in the store; nothing when off. It is forgotten together with the peer, so
+	// with a presence.offline_memory of 7d who has been away for a week has no days left; 30d keeps them for everybody.
+	OnlineTime bool
 }
 
 // DefaultRules returns the defaults of the product.

@@ -247,3 +247,12 @@ func (s *Service) Erase(ctx context.Context, keys []Key, now Millis) error {
 	}
 	return nil
 }
+
+// OnlineTime returns how long key was online on each of the last [OnlineDays] local days, see [State.OnlineTime].
+func (s *Service) OnlineTime(ctx context.Context, key Key, now Millis) ([]Day, error) {
+	var st State
+	if err := s.store.Load(ctx, key, &st); err != nil {
+		return nil, fmt.Errorf("read peer %q: %w", key.Peer, err)
+	}
+	return st.OnlineTime(s.Leases(now), s.Rules()), nil
+}

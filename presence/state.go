@@ -31,6 +31,11 @@ type State struct {
 	Hold time.Duration
 	Day  int32 // the last local day with an online report, in days since 1970
 
+	// Days is how long it was online on the last days, in order, up to Counted; both only with [Rules].OnlineTime. The time
+	// online that has not ended is not in it, see [State.OnlineTime].
+	Days    []Day
+	Counted Millis
+
 	// Each is kept in order, so that the order in which reports came leaves no trace.
 	Sessions []Session // by (source, id)
 	Slots    []Slot    // by (source, tag)
@@ -99,7 +104,9 @@ func (st *State) Apply(r *Report, now Millis, rules *Rules) (Outcome, Effect) {
 	if r.Kind != KindOffline && st.seenOn(r.At, rules) {
 		quiet = false
 	}
+	was, since := st.Status, st.Since
 	turned := st.conclude(now, r)
+	st.countOnline(was, since, rules)
 	st.prune(now, rules)
 	e := Shown
 	if quiet && !turned {
@@ -183,10 +190,11 @@ func (st *State) open(now Millis) int {
 func (st *State) Expire(now Millis, rules *Rules) (Outcome, Effect) {
 	turned := false
 	if st.Status == Online {
-		until, hold := st.Until, st.Hold
+		since, until, hold := st.Since, st.Until, st.Hold
 		if turned = st.conclude(now, nil); turned {
 			// As Summary.At has told it since the lease ran out.
 			st.Cause, st.Since, st.Hold = CauseExpired, until, hold
+			st.countOnline(Online, since, rules)
 		}
 	}
 	turned = st.forget(now, rules) || turned
@@ -214,7 +222,9 @@ func (st *State) EndNode(node NodeID, at, now Millis, cause Cause, rules *Rules)
 	if !hit {
 		return Outcome{Verdict: Double, Summary: st.Summary()}, Same
 	}
+	was, since := st.Status, st.Since
 	turned := st.conclude(now, nil)
+	st.countOnline(was, since, rules)
 	return Outcome{Verdict: Taken, Turned: turned, Summary: st.Summary()}, Shown
 }
 

@@ -16,6 +16,7 @@ type Explanation struct {
 	// Held is when watchers hear that the peer is offline; zero when they have heard, or have nothing to wait for.
 	Held    Millis
 	Reports []Traced // the last that this process has heard, the latest first
+	Days    []Day    // see [State.OnlineTime]
 	Why     string   // one sentence
 }
 
@@ -32,6 +33,7 @@ func (s *Service) Why(ctx context.Context, key Key, now Millis) (Explanation, er
 	e := Explanation{
 		Summary: st.Summary().At(leases, s.Rules()), Sessions: slices.Clone(st.Sessions), Slots: slices.Clone(st.Slots),
 		Leases: leases, Reports: s.trace.Last(key, explained),
+		Days: st.OnlineTime(leases, s.Rules()),
 	}
 	for i := range e.Slots {
 		e.Slots[i].settle(now, leases, s.Rules())

@@ -3,24 +3,33 @@ package server
 import (
 	"context"
 	"fmt"
+	"slices"
+	"time"
 
 	"rollcall/presence"
 )
 
 // Peer is all that is known of one peer, and why it is shown as it is.
 type Peer struct {
-	App      string    `json:"app"`
-	Peer     string    `json:"peer"`
-	Status   string    `json:"status"`
-	Since    string    `json:"since,omitempty"`
-	LastSeen string    `json:"last_seen,omitempty"`
-	Until    string    `json:"until,omitempty"` // while online: when the last lease runs out; empty while a node beats
-	Cause    string    `json:"cause,omitempty"`
-	Held     string    `json:"held,omitempty"` // when watchers hear that it is offline
-	Why      string    `json:"why"`
-	Sessions []Session `json:"sessions"`
-	Slots    []Slot    `json:"slots"`
-	Reports  []Heard   `json:"reports"`
+	App      string      `json:"app"`
+	Peer     string      `json:"peer"`
+	Status   string      `json:"status"`
+	Since    string      `json:"since,omitempty"`
+	LastSeen string      `json:"last_seen,omitempty"`
+	Until    string      `json:"until,omitempty"` // while online: when the last lease runs out; empty while a node beats
+	Cause    string      `json:"cause,omitempty"`
+	Held     string      `json:"held,omitempty"` // when watchers hear that it is offline
+	Why      string      `json:"why"`
+	Sessions []Session   `json:"sessions"`
+	Slots    []Slot      `json:"slots"`
+	Reports  []Heard     `json:"reports"`
+	Days     []OnlineDay `json:"days,omitempty"` // when online time is kept; the latest first
+}
+
+// OnlineDay is how long a peer was online on one local day.
+type OnlineDay struct {
+	Day    string `json:"day"`
+	Online string `json:"online"`
 }
 
 // Session is one session of a peer.
@@ -91,6 +100,9 @@ func (s *Server) Peer(ctx context.Context, app presence.AppID, peer presence.Pee
 	}
 	for _, t := range e.Reports {
 		p.Reports = append(p.Reports, heardOf(t))
+	}
+	for _, d := range slices.Backward(e.Days) {
+		p.Days = append(p.Days, OnlineDay{Day: d.Date(), Online: d.Online.Round(time.Second).String()})
 	}
 	return p, nil
 }

@@ -43,6 +43,9 @@ func (c *peerCmd) Run(e *env) error {
 	return printPeer(e.stdout, &p)
 }
 
+// shownDays is how many days of online time are printed; --json has all.
+const shownDays = 7
+
 func printPeer(w io.Writer, p *server.Peer) error {
 	var out strings.Builder
 	fmt.Fprintf(&out, "%s  %s", visible(p.Peer), p.Status)
@@ -68,6 +71,12 @@ func printPeer(w io.Writer, p *server.Peer) error {
 				state = "ended, " + s.Cause
 			}
 			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", visible(s.ID), visible(s.Source), dash(visible(s.Node)), dash(visible(s.Device)), state, s.At, dash(s.Until))
+		}
+	}
+	if len(p.Days) > 0 {
+		fmt.Fprintf(t, "\nday\tonline\n")
+		for _, d := range p.Days[:min(len(p.Days), shownDays)] {
+			fmt.Fprintf(t, "%s\t%s\n", d.Day, d.Online)
 		}
 	}
 	if len(p.Reports) > 0 {

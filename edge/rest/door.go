@@ -106,6 +106,7 @@ func (d *Door) Routes() []native.Route {
 		{Method: http.MethodGet, Path: "/v1/peers/{id}", Need: native.Asker, Handler: d.peer},
 		{Method: http.MethodDelete, Path: "/v1/peers/{id}", Need: native.Master, Handler: d.erase},
 		{Method: http.MethodGet, Path: "/v1/peers/{id}/why", Need: native.Master, Handler: d.why},
+		{Method: http.MethodGet, Path: "/v1/peers/{id}/online-time", Need: native.Master, Handler: d.onlineTime},
 		{Method: http.MethodPost, Path: "/v1/events", Need: native.Reporter, Raw: true, Handler: d.report},
 		{Method: http.MethodPost, Path: "/v1/nodes/{node}/beat", Need: native.Reporter, Raw: true, Handler: d.beat},
 		{Method: http.MethodPost, Path: "/v1/nodes/{node}/drain", Need: native.Reporter, Raw: true, Handler: d.drain},

@@ -54,12 +54,25 @@ func (h *house) now() presence.Millis {
 
 func open(t testing.TB, change ...func(*native.Config, *watch.Config)) *house {
 	t.Helper()
+	return openOver(t, presence.DefaultConfig(), change...)
+}
+
+// openTimed returns a house that keeps online time.
+func openTimed(t testing.TB) *house {
+	t.Helper()
+	cfg := presence.DefaultConfig()
+	cfg.Rules.OnlineTime = true
+	return openOver(t, cfg)
+}
+
+func openOver(t testing.TB, rules presence.Config, change ...func(*native.Config, *watch.Config)) *house {
+	t.Helper()
 	h := &house{TB: t}
 	st, err := embedded.Open(embedded.Config{}, h.now())
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.service = presence.NewService(st, presence.DefaultConfig())
+	h.service = presence.NewService(st, rules)
 	ring, err := credentials.New([]credentials.App{
 		{ID: appID, Key: appKey, MasterKey: masterKey, HookKey: hookKey},
 		{ID: otherApp, Key: otherKey},

@@ -12,23 +12,24 @@ import (
 // rights says for every call what each caller gets: nobody, a key of another app, the app key, the hook key, the master
 // key. A call without a row fails. 0 stands for anything but a refusal.
 var rights = map[string][5]int{
-	"POST /v1/peers/query":          {401, 401, 0, 403, 0},
-	"GET /v1/peers":                 {401, 401, 403, 403, 0},
-	"GET /v1/peers/{id}":            {401, 401, 0, 403, 0},
-	"DELETE /v1/peers/{id}":         {401, 401, 403, 403, 0},
-	"GET /v1/peers/{id}/why":        {401, 401, 403, 403, 0},
-	"POST /v1/events":               {401, 401, 403, 0, 0},
-	"POST /v1/nodes/{node}/beat":    {401, 401, 403, 0, 0},
-	"POST /v1/nodes/{node}/drain":   {401, 401, 403, 0, 0},
-	"PUT /v1/nodes/{node}/sessions": {401, 401, 403, 0, 0},
-	"POST /v1/ticket":               {401, 401, 0, 403, 0},
-	"GET /v1/watch":                 {401, 401, 0, 403, 0},
-	"POST /v1/watch":                {401, 401, 0, 403, 0},
-	"GET /v1/stats":                 {401, 401, 403, 403, 0},
-	"GET /v1/info":                  {0, 0, 0, 0, 0},
-	"GET /v1/socket":                {0, 0, 0, 0, 0}, // who it is it says inside
-	"GET /openapi.yaml":             {0, 0, 0, 0, 0},
-	"GET /openapi/":                 {0, 0, 0, 0, 0},
+	"POST /v1/peers/query":           {401, 401, 0, 403, 0},
+	"GET /v1/peers":                  {401, 401, 403, 403, 0},
+	"GET /v1/peers/{id}":             {401, 401, 0, 403, 0},
+	"DELETE /v1/peers/{id}":          {401, 401, 403, 403, 0},
+	"GET /v1/peers/{id}/why":         {401, 401, 403, 403, 0},
+	"GET /v1/peers/{id}/online-time": {401, 401, 403, 403, 0},
+	"POST /v1/events":                {401, 401, 403, 0, 0},
+	"POST /v1/nodes/{node}/beat":     {401, 401, 403, 0, 0},
+	"POST /v1/nodes/{node}/drain":    {401, 401, 403, 0, 0},
+	"PUT /v1/nodes/{node}/sessions":  {401, 401, 403, 0, 0},
+	"POST /v1/ticket":                {401, 401, 0, 403, 0},
+	"GET /v1/watch":                  {401, 401, 0, 403, 0},
+	"POST /v1/watch":                 {401, 401, 0, 403, 0},
+	"GET /v1/stats":                  {401, 401, 403, 403, 0},
+	"GET /v1/info":                   {0, 0, 0, 0, 0},
+	"GET /v1/socket":                 {0, 0, 0, 0, 0}, // who it is it says inside
+	"GET /openapi.yaml":              {0, 0, 0, 0, 0},
+	"GET /openapi/":                  {0, 0, 0, 0, 0},
 }
 
 func TestWhoMayCallWhat(t *testing.T) {

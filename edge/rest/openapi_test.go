@@ -48,7 +48,7 @@ func TestEveryCallIsDescribed(t *testing.T) {
 }
 
 func TestAnswersAreAsDescribed(t *testing.T) {
-	h, doc := open(t), description(t)
+	h, doc := openTimed(t), description(t)
 	h.events(`{"events":[{"user":"tom","state":"online","session":"1","platform":"ios"},{"user":"ann","state":"online"},{"user":"ann","state":"offline","why":"logout"}]}`)
 	calls := []struct{ who, method, template, path, body string }{
 		{"app", "POST", "/v1/peers/query", "/v1/peers/query", `{"peers":["tom","zed"]}`},
@@ -60,6 +60,7 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 		{"master", "GET", "/v1/peers/{id}", "/v1/peers/ann", ``},
 		{"master", "GET", "/v1/peers/{id}/why", "/v1/peers/tom/why", ``},
 		{"master", "GET", "/v1/peers/{id}/why", "/v1/peers/zed/why", ``},
+		{"master", "GET", "/v1/peers/{id}/online-time", "/v1/peers/tom/online-time", ``},
 		{"hook", "POST", "/v1/events", "/v1/events", `{"events":[{"user":"tom","state":"touch","session":"1"},{"user":"x"}]}`},
 		{"hook", "POST", "/v1/nodes/{node}/beat", "/v1/nodes/gw/beat", `{"lease":30}`},
 		{"hook", "PUT", "/v1/nodes/{node}/sessions", "/v1/nodes/gw/sessions", `{"sessions":[]}`},

@@ -15,6 +15,8 @@ func FuzzSqueeze(f *testing.F) {
 	f.Add(st.Pack(nil), int64(1_772_600_767_000))
 	st = presence.State{Rev: 7, Status: presence.Offline, Cause: presence.CauseExpired, Since: 1_772_600_767_000, LastSeen: 1_772_600_700_000, Hold: time.Second}
 	f.Add(st.Pack(nil), int64(1_772_600_767_000))
+	st.Days, st.Counted = []presence.Day{{Day: 20515, Online: time.Hour}}, 1_772_600_767_000
+	f.Add(st.Pack(nil), int64(1_772_600_767_000))
 	f.Add(make([]byte, 30), int64(0))
 	f.Add([]byte{}, int64(0))
 	f.Fuzz(func(t *testing.T, packed []byte, now int64) {
@@ -36,6 +38,33 @@ func FuzzSqueeze(f *testing.F) {
 			t.Fatalf("the record of %x comes back as %d %q %x", packed, app, peer, back.b)
 		}
 	})
+}
+
+// A state with online time is kept as it is, at the cost that docs/api.md states.
+func TestDaysAreNotSqueezed(t *testing.T) {
+	rules := presence.DefaultRules()
+	var st presence.State
+	at := presence.Millis(1_772_600_767_000)
+	for i := range 3 {
+		r := presence.Report{App: "a", Peer: "p", Source: presence.SourceLeanCloud, Kind: presence.Kind(1 + i%2), At: at}
+		st.Apply(&r, at, &rules)
+		st.Rev = presence.NextRev(st.Rev, at)
+		usual, _ := squeeze(nil, st.Pack(nil))
+		timed := st
+		timed.Days, timed.Counted = []presence.Day{{Day: 20515, Online: time.Hour}}, at
+		packed := timed.Pack(nil)
+		s, _ := squeeze(nil, packed)
+		if s.squeezed || !bytes.Equal(s.expand(nil), packed) {
+			t.Errorf("%x comes back as %x", packed, s.expand(nil))
+		}
+		if got := len(st.Pack(nil)) - len(usual.b); got > 17 {
+			t.Errorf("not squeezed it takes %d bytes more, want at most 17", got)
+		}
+		if status, _ := s.peek(at, &rules); status != st.Status {
+			t.Errorf("it is %v, want %v", status, st.Status)
+		}
+		at += 3_600_000
+	}
 }
 
 // The states that hooks leave take about half.
