@@ -69,10 +69,10 @@ func stopped(t *testing.T, watchers, changes int) {
 	grown := int64(peak) - int64(before)
 	t.Logf("%d stopped watchers closed after %v, memory grew by %d KiB, p99 of another %v before and %v beside them",
 		watchers, took.Round(time.Millisecond), grown>>10, unloaded, loaded)
-	if took > 15*time.Second {
+	if took > 20*time.Second { // 10 s, the ticks of a thousand, and a machine that has other work
 		t.Errorf("the last of them was closed after %v", took)
 	}
-	if limit := int64(watchers) * 80 << 10; grown > max(limit, 8<<20) {
+	if limit := int64(watchers) * (80 << 20) / 1000; grown > max(limit, 8<<20) {
 		t.Errorf("memory grew by %d KiB, limit %d", grown>>10, limit>>10)
 	}
 	// What each can still read ends with the reason.
