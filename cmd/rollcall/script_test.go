@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"os/signal"
 	"strconv"
 	"strings"
 	"sync"
@@ -35,6 +36,11 @@ func TestMain(m *testing.M) {
 //	redis ACTION           start a Redis at $REDIS, kill it, freeze it or thaw it
 //	until COMMAND [ARG...] run COMMAND until it succeeds, for some seconds
 func TestScripts(t *testing.T) {
+	// Who runs the tests under nohup has SIGHUP ignored, and so would the servers started here. A signal that is caught is
+	// as usual again in a child.
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	t.Cleanup(func() { signal.Stop(hangups) })
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireUniqueNames:  true,
