@@ -125,8 +125,9 @@ func TestHold(t *testing.T) {
 			h.tell(off, "tom", "1", lost(10*time.Second))
 			time.Sleep(2 * time.Second)
 			h.tell(on, "tom", "2")
+			time.Sleep(time.Second) // a watcher looked at for nothing is looked at again a little later
 			h.tell(off, "tom", "2", logout)
-		}, []string{"2s change tom=offline"}},
+		}, []string{"3s change tom=offline"}},
 		{"every loss has its own hold", func(h *house) {
 			h.tell(off, "tom", "1", lost(10*time.Second))
 			time.Sleep(9 * time.Second)
