@@ -9,6 +9,9 @@ GOVULNCHECK = go run golang.org/x/vuln/cmd/govulncheck@v1.9.0
 # Nothing but a binary for others needs to know its revision, and git does not tell it in a clone of somebody else's.
 test test-faults truth lint fuzz bench bench-once: export GOFLAGS += -buildvcs=false
 
+# What test and test-faults look at.
+PKGS ?= ./...
+
 all: test lint
 
 build: ## the binary, in ./rollcall
@@ -18,11 +21,11 @@ setup: ## what the tests need, by apt, when it is missing
 	@.ci/setup
 
 test: setup ## every test, under the race detector; nothing skips itself
-	go test -race -shuffle=on -timeout 15m ./...
+	go test -race -shuffle=on -timeout 15m $(PKGS)
 	go run ./presence/truth
 
 test-faults: setup ## the long ones: killed and frozen stores, failovers, full disks
-	go test -tags faults -run Fault -timeout 20m ./...
+	go test -tags faults -run Fault -timeout 20m $(PKGS)
 
 truth: ## how often presence is wrong, told by a simulation
 	go run ./presence/truth
