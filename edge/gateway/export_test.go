@@ -23,6 +23,12 @@ func (g *Gateway) MoveSockets() {
 	}
 }
 
+// NotePause looks at the clock as a tick of the wheel does and reports whether the process was ever found to have stood still.
+func (g *Gateway) NotePause() bool {
+	g.notePause()
+	return g.resumed.Load() > 0
+}
+
 // Told reports whether the store has heard of every end.
 func (g *Gateway) Told() bool { return g.endings.told() }
 

@@ -56,7 +56,7 @@ type Gateway struct {
 	again    chan struct{}  // the store may have lost what this node has told
 
 	lastBeat atomic.Int64 // since born, of the last beat that the store took
-	ticked   atomic.Int64 // since born, of the wheel's last tick
+	ticked   atomic.Int64 // since born, of the wheel's last tick, or of the start
 	resumed  atomic.Int64 // since born, when the process went on after a pause
 }
 
@@ -88,6 +88,7 @@ func (g *Gateway) Start() error {
 		g.poll = p
 	}
 	g.beat(g.Now())
+	g.ticked.Store(int64(g.mono())) // a pause before the first tick is one too
 	g.loops.Go(g.beats)
 	g.loops.Go(g.turnWheel)
 	g.loops.Go(g.reportEndings)

@@ -220,6 +220,24 @@ func TestASilentClientIsOfflineAtItsLeaseAndNotBefore(t *testing.T) {
 	})
 }
 
+// The first sockets may come, and the process be stopped, before the wheel has turned once.
+func TestAPauseOfTheProcessIsNoticedBeforeTheFirstTickOfTheWheel(t *testing.T) {
+	for _, tt := range []struct {
+		pause time.Duration
+		want  bool
+	}{{2 * time.Second, false}, {20 * time.Second, true}} {
+		inBubble(t, func(b *bubble) {
+			if err := b.gw.Close(); err != nil { // so that no tick comes in time
+				t.Fatal(err)
+			}
+			time.Sleep(tt.pause)
+			if got := b.gw.NotePause(); got != tt.want {
+				t.Errorf("a first tick %v after the start: a pause is %v, want %v", tt.pause, got, tt.want)
+			}
+		})
+	}
+}
+
 func TestTheLeaseIsExact(t *testing.T) {
 	inBubble(t, func(b *bubble) {
 		p := b.connect()

@@ -98,7 +98,7 @@ const longTick = 5 * time.Second
 func (g *Gateway) notePause() {
 	now := g.mono()
 	last := time.Duration(g.ticked.Swap(int64(now)))
-	if last > 0 && now-last > longTick {
+	if now-last > longTick {
 		g.resumed.Store(int64(now))
 		g.Log.Warn("the process stood still; sockets get one ping's time to answer", "still", now-last)
 	}
