@@ -337,9 +337,11 @@ func (s *Store) runTopology(ctx context.Context) {
 
 // followTopology reads who owns which slots, starts links to new primaries and ends those to old ones.
 func (s *Store) followTopology(ctx context.Context, opening bool) error {
-	ctx2, cancel := context.WithTimeout(ctx, 2*time.Second)
-	defer cancel()
-	ranges, err := s.client.Do(ctx2, s.client.B().ClusterSlots().Build()).ToArray()
+	var ranges []rueidis.RedisMessage
+	err := s.anyNode(ctx, func(ctx context.Context, n rueidis.Client) (err error) {
+		ranges, err = n.Do(ctx, n.B().ClusterSlots().Build()).ToArray()
+		return err
+	})
 	if err != nil {
 		return err
 	}

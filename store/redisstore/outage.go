@@ -821,10 +821,27 @@ var errPolicy = errors.New("the eviction policy of redis would drop peers that a
 
 // checkServer refuses a server on which peers that are online could be evicted.
 func (s *Store) checkServer(ctx context.Context) error {
-	if err := s.client.Do(ctx, s.client.B().Ping().Build()).Error(); err != nil {
+	err := s.anyNode(ctx, func(ctx context.Context, n rueidis.Client) error {
+		return n.Do(ctx, n.B().Ping().Build()).Error()
+	})
+	if err != nil {
 		return fmt.Errorf("ask redis: %w", away(err))
 	}
 	return s.checkPolicy(ctx)
+}
+
+// anyNode asks the nodes in turn until one answers: a Cluster that has lost a primary goes on with the rest.
+func (s *Store) anyNode(ctx context.Context, ask func(context.Context, rueidis.Client) error) error {
+	err := errors.New("no node of redis is known")
+	for _, n := range s.client.Nodes() {
+		turn, cancel := context.WithTimeout(ctx, time.Second)
+		err = ask(turn, n)
+		cancel()
+		if err == nil {
+			return nil
+		}
+	}
+	return err
 }
 
 func (s *Store) checkPolicy(ctx context.Context) error {
