@@ -299,6 +299,31 @@ func TestNodes(t *testing.T) {
 	}
 }
 
+// A node that wakes tells its sessions again while somebody who found it lost is still ending them: what it tells after its
+// lease stays, and what it told before does not.
+func TestNodeThatWakesIsSpared(t *testing.T) {
+	rules := presence.DefaultRules()
+	const lost = t0 + 15_000
+	on := sessionReport(t, "on@1")
+	on.Node = "n1"
+	var st presence.State
+	apply(t, &st, on, t0+1000, &rules)
+	again := on
+	again.At = lost + 5000
+	apply(t, &st, again, lost+5000, &rules)
+	if o, e := st.EndNode("n1", lost, lost+5001, presence.CauseNodeLost, &rules); o.Turned || e != presence.Same || !st.On("n1") {
+		t.Errorf("ended behind its back: %+v", o)
+	}
+	// It never beat again: the word alone carries it for a lease.
+	bound := (lost + 5000).Add(presence.NodeLease)
+	if o, _ := st.EndNode("n1", lost, bound-1, presence.CauseNodeLost, &rules); o.Turned {
+		t.Error("ended a millisecond early")
+	}
+	if o, _ := st.EndNode("n1", lost, bound, presence.CauseNodeLost, &rules); !o.Turned || st.Status != presence.Offline {
+		t.Errorf("not ended a lease after its last word: %+v", o)
+	}
+}
+
 // Rule 4.9: a peer nobody has reported is unknown, and that is no error.
 func TestUnknown(t *testing.T) {
 	rules := presence.DefaultRules()

@@ -207,7 +207,8 @@ func (s *Service) sweepNodes(ctx context.Context, now Millis) (turned int, err e
 		if l.Drained {
 			cause = CauseDrained
 		}
-		for {
+		spared := false
+		for !spared {
 			keys, err := s.store.OnNode(ctx, l.Node, sweepBatch)
 			if err != nil {
 				return turned, fmt.Errorf("ask for the peers of node %q: %w", l.Node, err)
@@ -219,11 +220,15 @@ func (s *Service) sweepNodes(ctx context.Context, now Millis) (turned int, err e
 			if err != nil {
 				return turned, fmt.Errorf("end %d peers of node %q: %w", len(keys), l.Node, err)
 			}
-			if !more {
+			if len(keys) == 0 {
 				break
 			}
+			spared = !more
 		}
-		if err := s.store.DropNode(ctx, l.Node); err != nil {
+		if spared {
+			continue // it has spoken since, and either beats again or is found lost again
+		}
+		if err := s.store.DropNode(ctx, l.Node, l.At); err != nil {
 			return turned, fmt.Errorf("forget node %q: %w", l.Node, err)
 		}
 	}

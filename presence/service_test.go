@@ -172,6 +172,30 @@ func TestServiceEndsNodes(t *testing.T) {
 	}
 }
 
+// A node that tells a session after its lease and never beats again keeps it for a lease, and is not forgotten before.
+func TestServiceSparesWhatALostNodeTells(t *testing.T) {
+	s, ctx := open(t, nil), context.Background()
+	if err := s.Store().Beat(ctx, "n1", 15*time.Second, false, t0); err != nil {
+		t.Fatal(err)
+	}
+	on := sessionReport(t, "on@0")
+	on.Node = "n1"
+	report(t, s, t0, on)
+	on.At = t0 + 20_000
+	report(t, s, t0+20_000, on)
+	for _, sweep := range []struct {
+		at   presence.Millis
+		want int
+	}{{20_001, 0}, {34_999, 0}, {35_000, 1}, {40_000, 0}} {
+		if n, err := s.Sweep(ctx, t0+sweep.at); n != sweep.want || err != nil {
+			t.Errorf("at %d: %d turned, %v; want %d", sweep.at, n, err, sweep.want)
+		}
+	}
+	if lost, err := s.Store().LostNodes(ctx, t0+60_000); len(lost) != 0 || err != nil {
+		t.Errorf("the node is not forgotten: %v, %v", lost, err)
+	}
+}
+
 // Rule 4.8: while leases stand still nothing runs out, and a second outage within the grace does not shorten the first.
 func TestServiceStandsStill(t *testing.T) {
 	s := open(t, nil)

@@ -46,8 +46,9 @@ type Store interface {
 	LostNodes(ctx context.Context, now Millis) ([]LostNode, error)
 	// OnNode returns up to limit peers that have a session on node; none are left when it returns none.
 	OnNode(ctx context.Context, node NodeID, limit int) ([]Key, error)
-	// DropNode forgets node. A node that was never heard of is no error.
-	DropNode(ctx context.Context, node NodeID) error
+	// DropNode forgets node if its lease ends at at or before: it stays when it has beaten since it was found lost. A node
+	// that was never heard of is no error.
+	DropNode(ctx context.Context, node NodeID, at Millis) error
 
 	// Listen has the store call fn with the peers whose answers have changed, soon after they have; nil stands for all
 	// peers, when the store may have missed some. A signal says "look again", never what is there. fn must not block and must
@@ -63,6 +64,9 @@ type Store interface {
 type Settler interface {
 	Settle(ctx context.Context, keys []Key, now Millis, merge Merge) error
 }
+
+// NodeLease is how long a node lives by a report alone, without a beat.
+const NodeLease = 15 * time.Second
 
 // A LostNode is a node that has not beaten for its lease.
 type LostNode struct {

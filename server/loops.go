@@ -34,11 +34,21 @@ func (s *Server) every(ctx context.Context, period time.Duration, fn func(contex
 	}
 }
 
+// longPause is a time between two sweeps in which the process must have stood still.
+const longPause = 5 * time.Second
+
 // sweep returns what ends leases that have run out. It says once that it fails and once that it works again.
 func (s *Server) sweep() func(context.Context) {
-	failing := false
+	failing, last := false, s.clock.Now()
 	return func(ctx context.Context) {
-		_, err := s.presence.Sweep(ctx, s.clock.Now())
+		now := s.clock.Now()
+		if now >= last.Add(longPause) && !s.store.shared {
+			// Nobody but this process hears renewals, and it was deaf.
+			s.log.Warn("this process stood still; leases that ran out meanwhile may be renewed", "from", last, "to", now)
+			s.presence.StandStill(last, now)
+		}
+		_, err := s.presence.Sweep(ctx, now)
+		last = s.clock.Now()
 		switch {
 		case ctx.Err() != nil:
 		case err != nil && !failing:

@@ -146,16 +146,19 @@ func (s *Store) OnNode(ctx context.Context, id presence.NodeID, limit int) ([]pr
 	return keys, nil
 }
 
-// DropNode forgets a node.
-func (s *Store) DropNode(_ context.Context, id presence.NodeID) error {
+// DropNode forgets a node, unless it has beaten for a lease beyond at.
+func (s *Store) DropNode(_ context.Context, id presence.NodeID, at presence.Millis) error {
 	s.nodes.mu.Lock()
 	defer s.nodes.mu.Unlock()
 	if s.closed.Load() {
 		return errClosed
 	}
 	n := s.nodes.byID[id]
+	if n == nil || n.until > at {
+		return nil
+	}
 	delete(s.nodes.byID, id)
-	if n != nil && n.drained {
+	if n.drained {
 		_ = s.keepDrained() // a node too many on the list says nothing of sessions that are not there
 	}
 	return nil

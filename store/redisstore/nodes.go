@@ -30,8 +30,6 @@ var (
 )
 
 const (
-	// nodeLease is the lease of a node that has reported before its first beat.
-	nodeLease = 15 * time.Second
 	// claimFor is how long one survivor keeps the others from the same work.
 	claimFor = 10 // seconds
 )
@@ -39,7 +37,7 @@ const (
 // A nodeBook is what this process knows of nodes.
 type nodeBook struct {
 	mu   sync.Mutex
-	book map[presence.NodeID]string // as last seen in Redis: "<deadline ms> <drained>"
+	book map[presence.NodeID]struct{} // in Redis when last looked
 }
 
 func nodeValue(deadline presence.Millis, drained bool) string {
@@ -73,7 +71,7 @@ func (s *Store) Beat(ctx context.Context, node presence.NodeID, lease time.Durat
 	was, _ := results[0].ToString()
 	s.nodes.mu.Lock()
 	_, beaten := s.nodes.book[node]
-	s.nodes.book[node] = value
+	s.nodes.book[node] = struct{}{}
 	s.nodes.mu.Unlock()
 	if beaten && was == "" {
 		// Somebody took it for dead and ended what hangs on it, or Redis lost it: whoever holds it says it all again.
@@ -91,14 +89,14 @@ func (s *Store) knowNode(ctx context.Context, node presence.NodeID, now presence
 	if known {
 		return nil
 	}
-	value := nodeValue(now.Add(nodeLease), false)
+	value := nodeValue(now.Add(presence.NodeLease), false)
 	if err := s.do(ctx, s.client.B().Hsetnx().Key(s.keys.nodes()).Field(string(node)).Value(value).Build()).Error(); err != nil {
 		s.failed(nil, err)
 		return err
 	}
 	s.nodes.mu.Lock()
 	if _, known := s.nodes.book[node]; !known {
-		s.nodes.book[node] = value
+		s.nodes.book[node] = struct{}{}
 	}
 	s.nodes.mu.Unlock()
 	return nil
@@ -121,7 +119,7 @@ func (s *Store) LostNodes(ctx context.Context, now presence.Millis) ([]presence.
 	clear(s.nodes.book)
 	for name, value := range all {
 		node := presence.NodeID(name)
-		s.nodes.book[node] = value
+		s.nodes.book[node] = struct{}{}
 		if l, ok := parseNode(node, value); ok && now >= l.At {
 			lost = append(lost, l)
 		}
@@ -203,15 +201,14 @@ func (s *Store) OnNode(ctx context.Context, node presence.NodeID, limit int) ([]
 }
 
 // DropNode implements [presence.Store].
-func (s *Store) DropNode(ctx context.Context, node presence.NodeID) error {
+func (s *Store) DropNode(ctx context.Context, node presence.NodeID, at presence.Millis) error {
 	ctx, cancel := s.deadline(ctx)
 	defer cancel()
-	s.nodes.mu.Lock()
-	value := s.nodes.book[node]
-	s.nodes.mu.Unlock()
-	results, err := s.exec(ctx, dropNodeScript, []scriptCall{{[]string{s.keys.nodes()}, []string{string(node), value}}})
+	args := []string{string(node), strconv.FormatInt(int64(at), 10)}
+	results, err := s.exec(ctx, dropNodeScript, []scriptCall{{[]string{s.keys.nodes()}, args}})
+	var stays int64
 	if err == nil {
-		err = results[0].Error()
+		stays, err = results[0].AsInt64()
 	}
 	if err == nil {
 		err = s.do(ctx, s.client.B().Del().Key(s.keys.reap(node)).Build()).Error()
@@ -220,9 +217,11 @@ func (s *Store) DropNode(ctx context.Context, node presence.NodeID) error {
 		s.failed(nil, err)
 		return fmt.Errorf("forget node %q: %w", node, away(err))
 	}
-	s.nodes.mu.Lock()
-	delete(s.nodes.book, node)
-	s.nodes.mu.Unlock()
+	if stays == 0 {
+		s.nodes.mu.Lock()
+		delete(s.nodes.book, node)
+		s.nodes.mu.Unlock()
+	}
 	if dead := s.deadNodes(); dead != nil {
 		var left []presence.LostNode
 		for n := range dead {

@@ -107,7 +107,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	s.spaces.Store(&map[presence.AppID]uint8{})
 	s.outage.wake, s.outage.fns = make(chan struct{}, 1), map[int]func(a, n presence.Millis){}
 	s.claims.of = map[string][]claim{}
-	s.nodes.book = map[presence.NodeID]string{}
+	s.nodes.book = map[presence.NodeID]struct{}{}
 	for i := range s.locks {
 		s.locks[i] = make(chan struct{}, 1)
 	}

@@ -215,7 +215,7 @@ func closed(b *bench) {
 	check("lost nodes", err)
 	_, err = b.Store.OnNode(b.ctx, "n", 1)
 	check("on node", err)
-	check("drop node", b.Store.DropNode(b.ctx, "n"))
+	check("drop node", b.Store.DropNode(b.ctx, "n", b.now))
 }
 
 func contextOver(b *bench) {

@@ -47,13 +47,18 @@ func nodeBeats(b *bench) {
 	if _, ok := lost["n2"]; !ok || len(lost) != 1 {
 		b.Errorf("lost are %v, want n2", lost)
 	}
-	b.must(b.Store.DropNode(b.ctx, "n2"))
-	b.must(b.Store.DropNode(b.ctx, "n2"))
+	for _, n := range []presence.NodeID{"n1", "n2", "n2", "nobody"} {
+		b.must(b.Store.DropNode(b.ctx, n, lost["n2"].At)) // n1 has beaten since, and stays
+	}
 	if lost := b.lost(); len(lost) != 0 {
 		b.Errorf("%v are lost after they were dropped", lost)
 	}
 	b.is(presence.Online, "tom")
 	b.dueAre()
+	b.pass(lease)
+	if _, ok := b.lost()["n1"]; !ok {
+		b.Error("n1 was forgotten though it had beaten since, and is never found lost")
+	}
 }
 
 func nodeEnds(b *bench) {
@@ -97,7 +102,7 @@ func nodeEnds(b *bench) {
 			return e
 		}))
 	}
-	b.must(b.Store.DropNode(b.ctx, "n1"))
+	b.must(b.Store.DropNode(b.ctx, "n1", lost.At))
 	if len(ended) != len(peers)-1 {
 		b.Errorf("%d peers were on the node, want %d", len(ended), len(peers)-1)
 	}
@@ -163,7 +168,7 @@ func (b *bench) staysDrained(again func(presence.Millis) presence.Store) {
 	}
 	b.must(b.Store.Beat(b.ctx, "n1", 30*time.Second, true, b.now))
 	b.must(b.Store.Beat(b.ctx, "n2", 30*time.Second, true, b.now))
-	b.must(b.Store.DropNode(b.ctx, "n2")) // its end was told; what comes under its name is another
+	b.must(b.Store.DropNode(b.ctx, "n2", b.now.Add(30*time.Second))) // its end was told; what comes under its name is another
 	b.pass(5 * time.Second)
 	b.Store = again(b.now)
 	if lost := b.lost(); len(lost) != 0 {
