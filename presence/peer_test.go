@@ -32,3 +32,20 @@ func TestHooksMayNameLongPeers(t *testing.T) {
 		}
 	}
 }
+
+// A control character is none of an id's characters, but the recipe would have stored it too.
+func TestPeersHaveNoControlCharacters(t *testing.T) {
+	for c := range rune(0x100) {
+		id := presence.PeerID("a" + string(c) + "b")
+		control := c < 0x20 || c == 0x7f
+		if err := presence.CheckPeer(id); (err != nil) != control || err != nil && !errors.Is(err, presence.ErrInvalid) {
+			t.Errorf("%U: %v", c, err)
+		}
+		for source, valid := range map[presence.Source]bool{presence.SourceAPI: !control, presence.SourceGateway: !control, presence.SourceLeanCloud: true} {
+			r := presence.Report{App: "a", Peer: id, Source: source, Kind: presence.KindOnline, At: 1}
+			if err := r.Validate(); (err == nil) != valid {
+				t.Errorf("%U from %s: %v", c, source, err)
+			}
+		}
+	}
+}

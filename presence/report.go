@@ -44,11 +44,11 @@ func (r *Report) Key() Key { return Key{r.App, r.Peer} }
 
 // Validate returns an error matching [ErrInvalid] that names what is wrong with r, or nil.
 func (r *Report) Validate() error {
-	most := MaxPeer
+	err := CheckPeer(r.Peer)
 	if r.Source == SourceLeanCloud {
-		most = MaxHookPeer
+		err = checkPeer(r.Peer, MaxHookPeer)
 	}
-	if err := checkPeer(r.Peer, most); err != nil {
+	if err != nil {
 		return err
 	}
 	for _, f := range []struct{ name, value string }{

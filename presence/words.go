@@ -32,7 +32,7 @@ const (
 const MaxPeer = 256
 
 // MaxHookPeer is the longest peer id that a hook of the LeanCloud dialect may name, in bytes: the recipe stores whatever it
-// is sent, and apps have used ids of a thousand characters.
+// is sent, control characters too, and apps have used ids of a thousand characters.
 const MaxHookPeer = 4096
 
 // MaxName is the longest session id, tag, source, node id and device name, in bytes.
@@ -179,9 +179,21 @@ func (m Millis) Add(d time.Duration) Millis { return m + Millis(d/time.Milliseco
 // Sub returns the time from n to m.
 func (m Millis) Sub(n Millis) time.Duration { return time.Duration(m-n) * time.Millisecond }
 
-// CheckPeer returns an error matching [ErrInvalid] when id cannot be reported: it must be 1 to [MaxPeer] bytes of UTF-8.
-func CheckPeer(id PeerID) error { return checkPeer(id, MaxPeer) }
+// CheckPeer returns an error matching [ErrInvalid] when id cannot be reported: it must be 1 to [MaxPeer] bytes of UTF-8
+// without a control character (U+0000 to U+001F, U+007F), which a log, a terminal or a header would take for something else.
+func CheckPeer(id PeerID) error {
+	if err := checkPeer(id, MaxPeer); err != nil {
+		return err
+	}
+	for i := range len(id) {
+		if c := id[i]; c < ' ' || c == 0x7f {
+			return fmt.Errorf("%w: the peer id holds the control character U+%04X", ErrInvalid, c)
+		}
+	}
+	return nil
+}
 
+// checkPeer is what holds for every source, also the hooks of the LeanCloud dialect.
 func checkPeer(id PeerID, most int) error {
 	switch {
 	case id == "":

@@ -20,7 +20,7 @@ func kickKey(k presence.Key) presence.Key { return presence.Key{App: k.App + kic
 // Kick ends every session of a peer on every node, and makes what it logged in with void: tokens and signatures from
 // before now. A peer that nobody knows is no error, nor is one under whose id nobody can be present.
 func (g *Gateway) Kick(ctx context.Context, app presence.AppID, peer presence.PeerID, reason string) error {
-	if len(peer) > presence.MaxPeer {
+	if presence.CheckPeer(peer) != nil {
 		return nil
 	}
 	key := presence.Key{App: app, Peer: peer}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -120,6 +121,41 @@ func TestWhatCannotBeDecodedIsClosedWith4114(t *testing.T) {
 	if got := c.closeCode(); got != 4114 {
 		t.Errorf("no base64: closed with %d", got)
 	}
+}
+
+// 4103 is what a malformed client id gets; nothing of such a login may stay behind to be reported.
+func TestPeerIDsHaveNoControlCharacters(t *testing.T) {
+	w := newWorld(t, settings{})
+	for _, peer := range []string{"\x00", "a\x00b", "a\n", "\x1f", "tom\x7f"} {
+		for _, proto := range []string{"lc.protobuf2.3", "lc.json.3"} {
+			c := w.dial(proto)
+			if proto == "lc.json.3" {
+				c.raw(websocket.MessageText, fmt.Appendf(nil, `{"cmd":"session","op":"open","appId":%q,"peerId":%s,"i":1}`, appID, quoted(t, peer)))
+				if b := c.receive(); !bytes.Contains(b, []byte(`"code":4103`)) {
+					t.Errorf("%q in JSON was answered by %s", peer, b)
+				}
+				continue
+			}
+			if a := c.ask(open(peer, 1, nil)); a.code() != 4103 {
+				t.Errorf("%q was answered by %v, want 4103", peer, a)
+			}
+		}
+	}
+	if st := w.gw.Stats(); st.Opened != 0 || st.ReportsFailed != 0 || st.Refused["login"] != 10 {
+		t.Errorf("the counts are %+v", st)
+	}
+	if err := w.gw.Kick(t.Context(), appID, "a\x00b", ""); err != nil {
+		t.Errorf("a kick of what nobody can be: %v", err)
+	}
+}
+
+func quoted(t *testing.T, text string) []byte {
+	t.Helper()
+	b, err := json.Marshal(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
 }
 
 func TestPeerIDsOfAnyLanguageWork(t *testing.T) {

@@ -159,12 +159,9 @@ func (w *wire) watch(ctx context.Context, s *gateway.Socket, m *message) error {
 	if len(m.Peers) > limit {
 		return api.Refuse("too_many_peers", "one watcher may follow %d peers", limit).WithLimit(limit)
 	}
-	peers := make([]presence.PeerID, len(m.Peers))
-	for i, p := range m.Peers {
-		peers[i] = presence.PeerID(p)
-		if err := presence.CheckPeer(peers[i]); err != nil {
-			return api.Refuse("invalid", "peer %d: %v", i, err)
-		}
+	peers, err := peersOf(m.Peers)
+	if err != nil {
+		return err
 	}
 	if err := w.caller.TakeIDs(len(peers)); err != nil {
 		return err
@@ -175,7 +172,7 @@ func (w *wire) watch(ctx context.Context, s *gateway.Socket, m *message) error {
 	if watcher != nil {
 		return refusal(watcher.Add(ctx, peers))
 	}
-	watcher, err := w.door.hub.Watch(ctx, presence.AppID(w.caller.App.ID), peers, m.Since)
+	watcher, err = w.door.hub.Watch(ctx, presence.AppID(w.caller.App.ID), peers, m.Since)
 	if errors.Is(err, watch.ErrLimit) {
 		return api.Refuse("too_many_watchers", "%v", err).WithRetry(5 * time.Second) // the peers are few enough
 	}
@@ -195,18 +192,29 @@ func (w *wire) watch(ctx context.Context, s *gateway.Socket, m *message) error {
 }
 
 func (w *wire) unwatch(m *message) error {
+	peers, err := peersOf(m.Peers)
+	if err != nil {
+		return err
+	}
 	w.mu.Lock()
 	watcher := w.watcher
 	w.mu.Unlock()
-	if watcher == nil {
-		return nil
+	if watcher != nil {
+		watcher.Remove(peers)
 	}
-	peers := make([]presence.PeerID, len(m.Peers))
-	for i, p := range m.Peers {
-		peers[i] = presence.PeerID(p)
-	}
-	watcher.Remove(peers)
 	return nil
+}
+
+// peersOf returns the peers called ids, or why one of them is none.
+func peersOf(ids []string) ([]presence.PeerID, error) {
+	peers := make([]presence.PeerID, len(ids))
+	for i, id := range ids {
+		peers[i] = presence.PeerID(id)
+		if err := presence.CheckPeer(peers[i]); err != nil {
+			return nil, api.Refuse("invalid", "peer %d: %v", i, err)
+		}
+	}
+	return peers, nil
 }
 
 func refusal(err error) error {

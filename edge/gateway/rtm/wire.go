@@ -180,7 +180,7 @@ func (w *wire) open(s *gateway.Socket, q *request) {
 	if !q.peer && w.srv.cfg.Anonymous {
 		q.peerID = anonymous()
 	}
-	if q.peerID == "" || utf8.RuneCountInString(q.peerID) > maxPeer || len(q.tag) > gateway.MaxTag {
+	if presence.CheckPeer(presence.PeerID(q.peerID)) != nil || utf8.RuneCountInString(q.peerID) > maxPeer || len(q.tag) > gateway.MaxTag {
 		w.denied(s, q, codeLogin, "")
 		return
 	}
