@@ -16,7 +16,8 @@ const (
 	// SyncAlways acknowledges a report when it is on stable storage: kill -9 and power loss lose nothing.
 	SyncAlways SyncMode = iota
 	// SyncInterval acknowledges a report when it is written and syncs every SyncEvery: kill -9 loses nothing, power
-	// loss up to that time.
+	// loss up to that time. A start under it takes a hole that is no more than 5 s and that time older than the end of the
+	// log for what a loss of power left, and cuts the log there.
 	SyncInterval
 )
 

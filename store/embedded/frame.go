@@ -179,6 +179,14 @@ func endPayload(b []byte, now presence.Millis, used []*app) []byte {
 
 var errPayload = errors.New("its checksum matches, but its content is none")
 
+// timeOf returns when the frame with this payload was written; zero when it is none.
+func timeOf(payload []byte) presence.Millis {
+	if len(payload) < payloadHead {
+		return 0
+	}
+	return presence.Millis(binary.LittleEndian.Uint64(payload))
+}
+
 // decodePayload calls fn for the entries of a payload; their slices are part of it.
 func decodePayload(b []byte, fn func(app presence.AppID, peer, packed []byte) error) (presence.Millis, error) {
 	if len(b) < payloadHead {

@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -440,7 +441,10 @@ func (r *recovery) readSegment(n uint32, last, anySequence bool) error {
 		return err
 	}
 	end := fr.off
-	t, _, err := fr.tail()
+	t, at, err := fr.tail()
+	if err == nil && t == tailDamage && last && r.mend == nil {
+		t, err = r.unsynced(fr, at)
+	}
 	if err != nil {
 		return fmt.Errorf("read %s: %w", name, err)
 	}
@@ -467,4 +471,32 @@ func (r *recovery) readSegment(n uint32, last, anySequence bool) error {
 		return fmt.Errorf("cut the tail of %s: %w", name, err)
 	}
 	return nil
+}
+
+// slowSync is how much longer than its period a sync may take, and still explain a hole.
+const slowSync = 5 * time.Second
+
+// unsynced tells a hole that a loss of power left with [SyncInterval] from damage: it is among the last frames, which were
+// written after the last sync and reached the disk in any order. What follows it, from at on, is torn then.
+func (r *recovery) unsynced(fr *frameReader, at int64) (tail, error) {
+	if r.s.cfg.Sync != SyncInterval {
+		return tailDamage, nil
+	}
+	rest := make([]byte, fr.size-at)
+	if n, err := fr.file.ReadAt(rest, at); n < len(rest) && err != io.EOF {
+		return 0, err
+	}
+	var first, last presence.Millis
+	for i := 0; i >= 0; i = fr.resync(rest, i+1) {
+		n := frameHead + int(binary.LittleEndian.Uint32(rest[i:]))
+		last = max(last, timeOf(rest[i+frameHead:i+n]))
+		if first == 0 {
+			first = last
+		}
+		i += n - 1
+	}
+	if last.Sub(first) > r.s.cfg.SyncEvery+slowSync {
+		return tailDamage, nil
+	}
+	return tailTorn, nil
 }
