@@ -144,6 +144,7 @@ func (m gatewayMetrics) Collect(ch chan<- prometheus.Metric) {
 	for name, n := range map[string]int64{
 		"accepted": st.Accepted, "opened": st.Opened, "messages": st.Messages, "pings": st.Pings, "kicked": st.Kicked,
 		"replaced": st.Replaced, "asserted": st.Asserted, "beats_failed": st.BeatsFailed, "reports_failed": st.ReportsFailed,
+		"reports_dropped": st.ReportsDropped,
 	} {
 		ch <- prometheus.MustNewConstMetric(descGateway, prometheus.CounterValue, float64(n), name)
 	}

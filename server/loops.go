@@ -34,7 +34,10 @@ func (s *Server) every(ctx context.Context, period time.Duration, fn func(contex
 	}
 }
 
-// longPause is a time between two sweeps in which the process must have stood still.
+// longPause is a time between two sweeps, which are at most a second apart, in which the process must have stood still. It is
+// the longest that the gateway lets pass unnoticed too; but the gateway knows its lease and notices shorter pauses when that
+// is short. Here the leases are the sources' own, and a pause that is noticed for nothing keeps whoever is gone for the grace:
+// a source should not cut its leases closer than five seconds to its renewals.
 const longPause = 5 * time.Second
 
 // sweep returns what ends leases that have run out. It says once that it fails and once that it works again.

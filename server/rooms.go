@@ -13,6 +13,7 @@ func (s *Server) roomCounts() map[string]map[string]int64 {
 			"sockets": sockets.Sockets, "sessions": sockets.Sessions, "accepted": sockets.Accepted, "opened": sockets.Opened,
 			"messages": sockets.Messages, "pings": sockets.Pings, "kicked": sockets.Kicked, "replaced": sockets.Replaced,
 			"asserted": sockets.Asserted, "beats_failed": sockets.BeatsFailed, "reports_failed": sockets.ReportsFailed,
+			"reports_dropped": sockets.ReportsDropped,
 		},
 		"watch": {
 			"watchers": int64(hub.Watchers), "peers": int64(hub.Peers), "signals": hub.Signals, "passes": hub.Passes,

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"errors"
 	"sync"
 	"time"
 
@@ -66,11 +67,10 @@ func (g *Gateway) reportEndings() {
 	}
 }
 
-// reportBatch repeats batch until the store takes it; it reports false when the gateway closed before.
+// reportBatch repeats batch until the store has taken it; it reports false when the gateway closed before.
 func (g *Gateway) reportBatch(batch []presence.Report) bool {
-	out := make([]presence.Outcome, len(batch))
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
-		err := g.Service.Report(g.ctx, batch, g.Now(), out)
+		err := g.tellEnds(batch)
 		if err == nil {
 			return true
 		}
@@ -84,4 +84,24 @@ func (g *Gateway) reportBatch(batch []presence.Report) bool {
 		case <-t.C:
 		}
 	}
+}
+
+// tellEnds tells the store of batch once. A report that the rules refuse will be refused for ever, and one of them refuses
+// the whole batch: the others are told without it. Whatever failed half-way may be told again.
+func (g *Gateway) tellEnds(batch []presence.Report) error {
+	err := g.Service.Report(g.ctx, batch, g.Now(), make([]presence.Outcome, len(batch)))
+	if !errors.Is(err, presence.ErrInvalid) {
+		return err
+	}
+	if len(batch) == 1 {
+		g.count.reportsDropped.Add(1)
+		g.Log.Error("the end of a session was not valid and is dropped", "peer", batch[0].Peer, "session", batch[0].Session, "err", err)
+		return nil
+	}
+	for i := range batch {
+		if err := g.tellEnds(batch[i : i+1]); err != nil {
+			return err
+		}
+	}
+	return nil
 }

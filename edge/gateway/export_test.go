@@ -29,6 +29,9 @@ func (g *Gateway) NotePause() bool {
 	return g.resumed.Load() > 0
 }
 
+// AddEnding has the store told of r as of the end of a session.
+func (g *Gateway) AddEnding(r presence.Report) { g.endings.add(r) }
+
 // Told reports whether the store has heard of every end.
 func (g *Gateway) Told() bool { return g.endings.told() }
 

@@ -18,6 +18,8 @@ var (
 	ErrConflict = errors.New("another device is logged in with this tag")
 	// ErrFull: the socket or the peer has as many sessions as one may have.
 	ErrFull = errors.New("too many sessions")
+	// ErrKicked: the peer was kicked after what it logs in with was made.
+	ErrKicked = errors.New("the peer was kicked meanwhile")
 	// ErrGone: the socket or the gateway is closed.
 	ErrGone = errors.New("the socket is gone")
 )

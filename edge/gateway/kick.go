@@ -87,6 +87,25 @@ func (g *Gateway) Kicked(ctx context.Context, key presence.Key) (presence.Millis
 	return at, err
 }
 
+// standsAfterKicks fails with [ErrKicked] and ends ss, which the store has taken, when its peer was kicked after made. The
+// wire has asked before, but a kick may have come in between: it is remembered first and then looks for sessions, and a
+// login is placed first and then asks, so one of the two sees the other.
+func (g *Gateway) standsAfterKicks(ctx context.Context, ss *Session, made presence.Millis) error {
+	kicked, err := g.Kicked(ctx, ss.key)
+	if err != nil {
+		g.drop(ss)
+		g.Refuse(RefusedUnavailable)
+		return err
+	}
+	if made > kicked {
+		return nil
+	}
+	if g.takeOver(ss) {
+		g.endings.add(g.offline(ss, presence.CauseKicked, g.Now()))
+	}
+	return ErrKicked
+}
+
 func (g *Gateway) kick(ctx context.Context, key presence.Key) (at presence.Millis, reason string, err error) {
 	var st presence.State
 	if err := g.store.Load(ctx, kickKey(key), &st); err != nil {

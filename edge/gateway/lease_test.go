@@ -59,12 +59,15 @@ type bubble struct {
 
 func bubbleNow() presence.Millis { return presence.MillisOf(time.Now()) }
 
-func newBubble(t *testing.T, node presence.NodeID, store presence.Store) *bubble {
+func newBubble(t *testing.T, node presence.NodeID, store presence.Store, set ...func(*gateway.Config)) *bubble {
 	t.Helper()
 	b := &bubble{t: t, store: store}
 	b.svc = presence.NewService(store, presence.DefaultConfig())
 	cfg := gateway.DefaultConfig()
 	cfg.OneGoroutine = true
+	for _, fn := range set {
+		fn(&cfg)
+	}
 	gw, err := gateway.New(cfg, gateway.Deps{Service: b.svc, Node: node})
 	if err != nil {
 		t.Fatal(err)
@@ -223,16 +226,26 @@ func TestASilentClientIsOfflineAtItsLeaseAndNotBefore(t *testing.T) {
 // The first sockets may come, and the process be stopped, before the wheel has turned once.
 func TestAPauseOfTheProcessIsNoticedBeforeTheFirstTickOfTheWheel(t *testing.T) {
 	for _, tt := range []struct {
-		pause time.Duration
-		want  bool
-	}{{2 * time.Second, false}, {20 * time.Second, true}} {
+		lease, ping time.Duration
+		pause       time.Duration
+		want        bool
+	}{
+		{45 * time.Second, 15 * time.Second, 5 * time.Second, false},
+		{45 * time.Second, 15 * time.Second, 20 * time.Second, true},
+		{10 * time.Second, 5 * time.Second, 4500 * time.Millisecond, true},
+		{4 * time.Second, time.Second, 2 * time.Second, false}, // a tick that is a second late is no pause, however short the lease
+		{4 * time.Second, time.Second, 2500 * time.Millisecond, true},
+		{2 * time.Second, time.Second, 2 * time.Second, false},
+		{2 * time.Second, time.Second, 2500 * time.Millisecond, true},
+	} {
 		inBubble(t, func(b *bubble) {
-			if err := b.gw.Close(); err != nil { // so that no tick comes in time
+			n := newBubble(t, "node-2", b.store, func(c *gateway.Config) { c.Lease, c.Ping = tt.lease, tt.ping })
+			if err := n.gw.Close(); err != nil { // so that no tick comes in time
 				t.Fatal(err)
 			}
 			time.Sleep(tt.pause)
-			if got := b.gw.NotePause(); got != tt.want {
-				t.Errorf("a first tick %v after the start: a pause is %v, want %v", tt.pause, got, tt.want)
+			if got := n.gw.NotePause(); got != tt.want {
+				t.Errorf("a lease of %v, a first tick %v after the start: a pause is %v, want %v", tt.lease, tt.pause, got, tt.want)
 			}
 		})
 	}
@@ -443,6 +456,62 @@ func TestTheEndOfASessionWaitsForTheStore(t *testing.T) {
 		}
 		if b.gw.Stats().ReportsFailed == 0 {
 			t.Error("the failures are not counted")
+		}
+	})
+}
+
+// One end that the rules refuse refuses its whole batch, every time: it is dropped, and the others are told.
+func TestAnEndThatIsNotValidKeepsNoOtherBack(t *testing.T) {
+	inBrokenBubble(t, func(b *bubble, s *breakable) {
+		peers := []string{"tom", "jerry", "spike"}
+		pipes := make([]*pipe, len(peers))
+		for i, peer := range peers {
+			pipes[i] = b.connect()
+			pipes[i].say("in " + peer)
+		}
+		s.writes.Store(true) // so that they wait and come in one batch
+		for _, p := range pipes {
+			_ = p.conn.Close()
+			synctest.Wait()
+			b.gw.AddEnding(presence.Report{})
+		}
+		b.pass(time.Second)
+		s.writes.Store(false)
+		b.pass(3 * time.Second)
+		for _, peer := range peers {
+			if got := b.summary(peer).Status; got != presence.Offline {
+				t.Errorf("%s is %v", peer, got)
+			}
+		}
+		if st := b.gw.Stats(); st.ReportsDropped != int64(len(peers)) || !b.gw.Told() {
+			t.Errorf("%d reports are dropped, want %d; all told: %v", st.ReportsDropped, len(peers), b.gw.Told())
+		}
+	})
+}
+
+// A client that sends a little too much now and then is refused in words for as long as it likes; only one that does not
+// stop is closed.
+func TestAClientThatFloodsALittleForDaysIsNotClosed(t *testing.T) {
+	inBubble(t, func(b *bubble) {
+		p := b.connect()
+		p.say("in tom")
+		time.Sleep(time.Minute)
+		flood := func(messages int) {
+			for range messages {
+				p.frame(1, []byte("hello"))
+			}
+			synctest.Wait()
+		}
+		for range 100 {
+			flood(150)
+			time.Sleep(30 * time.Minute)
+		}
+		if n := b.gw.Stats().Refused["messages"]; n != 5000 || p.closedWith() != 0 {
+			t.Errorf("%d messages are refused, want 5000; closed with %d, want open", n, p.closedWith())
+		}
+		flood(1000)
+		if p.closedWith() != 1008 {
+			t.Errorf("after a thousand messages at once closed with %d, want 1008", p.closedWith())
 		}
 	})
 }

@@ -91,14 +91,23 @@ func (g *Gateway) assert(sessions []*Session) {
 	g.count.asserted.Add(int64(len(sessions)))
 }
 
-// longTick is how late a tick of the wheel shows that the whole process stood still.
-const longTick = 5 * time.Second
+// longTick returns how long after the last a tick of the wheel shows that the whole process stood still, and not only waited
+// for its turn.
+//
+// A client that is there is heard once in a ping, looked at to the tick, and is lost when the rest of its lease passes
+// unheard: a pause longer than that rest must be noticed. What is noticed for nothing keeps the dead a while longer, so a
+// lease that leaves little is not cut finer than a tick that is a whole second late, which a busy machine does not come to;
+// and no pause under five seconds matters to the usual leases. (The sweep of package server has the same five seconds, for
+// leases that it does not choose.)
+func (c *Config) longTick() time.Duration {
+	return min(max(c.Lease-c.Ping-wheelTick, 2*wheelTick), 5*time.Second)
+}
 
 // notePause notices that the process, not the clients, has been silent.
 func (g *Gateway) notePause() {
 	now := g.mono()
 	last := time.Duration(g.ticked.Swap(int64(now)))
-	if now-last > longTick {
+	if now-last > g.cfg.longTick() {
 		g.resumed.Store(int64(now))
 		g.Log.Warn("the process stood still; sockets get one ping's time to answer", "still", now-last)
 	}
@@ -171,7 +180,7 @@ func (g *Gateway) Close() error {
 		s.end(presence.CauseLost, g.Now())
 	}
 	for batch := g.endings.next(); len(batch) > 0; batch = g.endings.next() {
-		if err := g.Service.Report(g.ctx, batch, g.Now(), make([]presence.Outcome, len(batch))); err != nil {
+		if err := g.tellEnds(batch); err != nil {
 			break
 		}
 	}

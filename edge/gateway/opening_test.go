@@ -5,8 +5,10 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"rollcall/edge/gateway"
+	"rollcall/edge/gateway/rtm"
 	"rollcall/presence"
 )
 
@@ -71,6 +73,69 @@ func TestALoginThatLostItsPlaceWhileItOpenedLeavesNothing(t *testing.T) {
 			if n := w.gw.Stats().Sessions; n != 0 {
 				t.Errorf("%d sessions are counted, want none", n)
 			}
+		})
+	}
+}
+
+// kickBetween kicks Tom right after a login has read that nobody has kicked him.
+type kickBetween struct {
+	presence.Store
+	once sync.Once
+	kick func()
+}
+
+func (s *kickBetween) Load(ctx context.Context, key presence.Key, st *presence.State) error {
+	err := s.Store.Load(ctx, key, st)
+	if key.App != appID {
+		s.once.Do(s.kick)
+	}
+	return err
+}
+
+// A kick that comes between the check of a login and its place in the registry finds no session to end, and the login
+// finds no kick: it asks again.
+func TestAKickBesideALoginThatIsAdmittedEndsIt(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		login func(now presence.Millis, st string) message
+		code  int64
+	}{
+		{"by token", func(_ presence.Millis, st string) message { return message{sR: 1, sSt: st} }, 4112},
+		{"by signature", func(now presence.Millis, _ string) message {
+			return message{sT: int64(now), sN: "n", sS: rtm.Sign(masterKey, appID, "Tom", int64(now), "n")}
+		}, 4102},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			store := newStore(t)
+			first := newWorld(t, settings{store: store})
+			st := first.dial("lc.protobuf2.3").login("Tom", nil)
+			first.close()
+			between := &kickBetween{Store: store}
+			var online atomic.Int64
+			w := newWorld(t, settings{
+				store: between, node: "node-2", clock: presence.Millis(first.clock.Load()).Add(time.Second),
+				rtm: func(c *rtm.Config) { c.Signatures = true },
+				events: func(e gateway.Event) {
+					if e.Online {
+						online.Add(1)
+					}
+				},
+			})
+			between.kick = func() {
+				if err := w.gw.Kick(context.Background(), appID, "Tom", "because"); err != nil {
+					t.Error(err)
+				}
+			}
+			now := presence.Millis(w.clock.Load())
+			if a := w.dial("lc.protobuf2.3").ask(open("Tom", 1, tt.login(now, st))); a.code() != tt.code {
+				t.Errorf("the login was answered by %v, want code %d", a, tt.code)
+			}
+			w.until("Tom is offline", func() bool { return w.status("Tom") == presence.Offline && w.gw.Told() })
+			if st := w.gw.Stats(); st.Sessions != 0 || online.Load() != 0 || st.Refused["login"] != 1 {
+				t.Errorf("%d sessions are open, %d logins told of, counted %v", st.Sessions, online.Load(), st.Refused)
+			}
+			later := int64(w.clock.Load())
+			w.dial("lc.protobuf2.3").login("Tom", message{sT: later, sN: "l", sS: rtm.Sign(masterKey, appID, "Tom", later, "l")})
 		})
 	}
 }

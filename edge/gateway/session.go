@@ -56,6 +56,9 @@ type Login struct {
 	Auto     bool   // not by hand: it yields to another device with its tag
 	// Session is the id that a token remembers; empty makes it from Tag and Device.
 	Session presence.SessionID
+	// Made is when the token or signature was made that lets the peer in: a kick since then voids it. Zero: nothing that a
+	// kick could void.
+	Made presence.Millis
 }
 
 // SessionID names a session by tag and device. The tag is part of it, after a dot, so that every node finds in the state
@@ -101,7 +104,7 @@ const MaxTag = 200
 //
 // The same device, or the same peer on the same socket, takes its older session's place without a word. A login by hand
 // pushes another device with the same tag out; an automatic one fails with [ErrConflict] instead, and so does one by hand
-// that was itself pushed out while it opened.
+// that was itself pushed out while it opened. One by a token or signature from before a kick fails with [ErrKicked].
 func (s *Socket) Open(ctx context.Context, l Login) (*Session, error) {
 	if s.g.draining.Load() {
 		return nil, ErrGone
@@ -127,6 +130,11 @@ func (s *Socket) Open(ctx context.Context, l Login) (*Session, error) {
 	if err := s.g.report(ctx, ss, out); err != nil {
 		s.g.drop(ss)
 		return nil, err
+	}
+	if l.Made > 0 {
+		if err := s.g.standsAfterKicks(ctx, ss, l.Made); err != nil {
+			return nil, err
+		}
 	}
 	if tagged {
 		if err := s.g.contend(ctx, ss); err != nil {

@@ -53,7 +53,7 @@ type Socket struct {
 	tooBig   int32
 	messages rate
 	controls rate
-	floods   int32
+	floods   rate // messages beyond the rate
 
 	reads atomic.Int32 // wake-ups that the present reader has not seen yet
 	fd    int32
@@ -354,7 +354,9 @@ func (s *Socket) message(data []byte) {
 	rate := s.g.cfg.MessageRate
 	if !s.messages.take(s.g.mono(), time.Second/time.Duration(rate), 2*rate) {
 		s.g.Refuse(RefusedMessages)
-		if s.floods++; int(s.floods) > 10*rate {
+		// Ten seconds' messages may be refused in a row, and a tenth of the rate for ever: a client that sends a little too
+		// much now and then is refused in words, one that does not stop is closed.
+		if !s.floods.take(s.g.mono(), 10*time.Second/time.Duration(rate), 10*rate) {
 			s.Close(frame.ClosePolicy, "too many messages")
 			return
 		}

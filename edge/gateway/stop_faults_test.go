@@ -11,12 +11,18 @@ import (
 
 // A process that is stopped for longer than the lease of its sockets takes nobody for gone who was there all the time.
 func TestFaultStoppedForLongerThanTheLease(t *testing.T) {
+	for _, stop := range []time.Duration{4 * time.Second, 20 * time.Second} {
+		t.Run(stop.String(), func(t *testing.T) { stopped(t, stop) })
+	}
+}
+
+func stopped(t *testing.T, stop time.Duration) {
 	p := startProcess(t, "ROLLCALL_GATEWAY_PING=1s", "ROLLCALL_GATEWAY_LEASE=4s")
 	s := p.stay(nil, "tom", "jerry")
 	if err := p.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(20 * time.Second)
+	time.Sleep(stop)
 	if err := p.cmd.Process.Signal(syscall.SIGCONT); err != nil {
 		t.Fatal(err)
 	}

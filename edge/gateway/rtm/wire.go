@@ -209,6 +209,8 @@ func (w *wire) open(s *gateway.Socket, q *request) {
 		})
 	case errors.Is(err, gateway.ErrConflict):
 		w.fail(s, q, q.peerID, codeConflict, "")
+	case errors.Is(err, gateway.ErrKicked):
+		w.denied(s, q, voided(q), "")
 	case errors.Is(err, gateway.ErrFull):
 		w.fail(s, q, q.peerID, codeQuota, "too many sessions")
 	case errors.Is(err, gateway.ErrGone):
@@ -230,20 +232,29 @@ func (w *wire) admit(ctx context.Context, q *request, app *credentials.App, l *g
 		return code{}, err
 	}
 	if q.st == "" {
-		if !w.srv.signed(q, app.MasterKey, now) || signedAt(q.t) <= kicked {
-			return codeSignature, nil
+		l.Made = signedAt(q.t)
+		if !w.srv.signed(q, app.MasterKey, now) || l.Made <= kicked {
+			return voided(q), nil
 		}
 		return code{}, nil
 	}
 	t, err := openToken(q.st, w.srv.tokenKey(app.MasterKey), app.ID, q.peerID, now)
 	if err != nil || t.issued <= kicked {
-		return codeToken, nil //nolint:nilerr // why a token is none is nothing that its bearer may learn
+		return voided(q), nil //nolint:nilerr // why a token is none is nothing that its bearer may learn
 	}
-	l.Session = t.session
+	l.Session, l.Made = t.session, t.issued
 	if l.Platform == "" {
 		l.Platform = t.platform
 	}
 	return code{}, nil
+}
+
+// voided is the code for a login whose token or signature does not let it in.
+func voided(q *request) code {
+	if q.st != "" {
+		return codeToken
+	}
+	return codeSignature
 }
 
 func (w *wire) opened(s *gateway.Socket, q *request, ss *gateway.Session, app *credentials.App, platform string, now presence.Millis) {
