@@ -16,6 +16,9 @@ import (
 //	10 until when online, last seen when not: 6 bytes big endian
 //	16 since: 6 bytes big endian
 //	22 hold (ms), day, last seen when online, sessions, slots, seen; days, if bit 3 is set
+//
+// A later format may change all of it but the first 22 bytes' length, the rev and the place of the format: by these an
+// older program knows what it must not write over, see [ErrNewer].
 const (
 	packFormat = 1
 	packHead   = 22
@@ -25,6 +28,10 @@ const (
 
 // ErrCorrupt: bytes that are not a packed state.
 var ErrCorrupt = errors.New("not a packed peer state")
+
+// ErrNewer: bytes that say they are a state in a later format than this program reads; it matches [ErrCorrupt], too. Whether
+// they are, or junk, is for the store to judge, which knows what revisions are possible.
+var ErrNewer = fmt.Errorf("%w: a later format", ErrCorrupt)
 
 // Pack appends the packed form of st to b.
 func (st *State) Pack(b []byte) []byte {
@@ -101,12 +108,18 @@ func PeekStatus(b []byte, now Millis, rules *Rules) (status Status, noded bool) 
 	return Unknown, false
 }
 
+// PackFormat is the format of states that this program writes, and the latest that it reads.
+func PackFormat() int { return packFormat }
+
 // Unpack replaces st by the state packed in b. It returns an error matching [ErrCorrupt] for bytes that are none.
 func (st *State) Unpack(b []byte) error {
 	if len(b) < packHead {
 		return fmt.Errorf("%w: %d bytes", ErrCorrupt, len(b))
 	}
-	if f := b[8] >> 4; f != packFormat {
+	switch f := b[8] >> 4; {
+	case f > packFormat:
+		return fmt.Errorf("%w: %d, this program reads %d", ErrNewer, f, packFormat)
+	case f < packFormat:
 		return fmt.Errorf("%w: format %d, this program reads %d", ErrCorrupt, f, packFormat)
 	}
 	*st = State{

@@ -75,13 +75,18 @@ func (h header) encode() []byte {
 	return b
 }
 
-// A FormatError says that a file was written by a newer program.
+// A FormatError says that a file, or the states in it, were written by a newer program. It is no damage: nothing was changed,
+// and [Repair] refuses it, too.
 type FormatError struct {
 	File   string
 	Format int
+	States bool // the format is that of the states
 }
 
 func (e *FormatError) Error() string {
+	if e.States {
+		return fmt.Sprintf("%s holds states of format %d; this program reads up to %d: use the newer program that wrote it", e.File, e.Format, presence.PackFormat())
+	}
 	return fmt.Sprintf("%s has format %d; this program reads up to %d: use the newer program that wrote it", e.File, e.Format, fileFormat)
 }
 

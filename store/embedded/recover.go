@@ -304,6 +304,10 @@ func (r *recovery) readFrames(fr *frameReader) error {
 			return fmt.Errorf("read %s at offset %d: %w", fr.name, at, err)
 		}
 		now, err := decodePayload(payload, r.restore)
+		if newer := (*FormatError)(nil); errors.As(err, &newer) {
+			newer.File = fr.name
+			return newer
+		}
 		if err != nil {
 			if err := r.damaged(fr.name, at, "%v", err); err != nil {
 				return err
@@ -336,7 +340,9 @@ func (r *recovery) restore(id presence.AppID, peer, packed []byte) error {
 		was = standing{r.state.Status, r.state.Day}
 	}
 	st := &r.state
-	if err := st.Unpack(packed); err != nil {
+	if err := st.Unpack(packed); errors.Is(err, presence.ErrNewer) {
+		return &FormatError{Format: int(packed[8] >> 4), States: true}
+	} else if err != nil {
 		return err
 	}
 	if st.Forgotten() {
