@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
+	"path/filepath"
 	"strconv"
 )
 
@@ -16,65 +18,66 @@ import (
 type journal struct {
 	path string // empty: nothing is kept
 	file *os.File
-	dead int // lines that no longer count
+	dead int  // lines that no longer count
+	torn bool // a write failed, and may have left part of itself behind
 }
 
 // compactAt is how many dead lines are worth writing the file anew.
 const compactAt = 10_000
 
-// openJournal returns the events that wait in path. A last line that is cut short, as a crash leaves it, does not count.
-func openJournal(path string) (*journal, []Event, error) {
+// openJournal returns the events that wait in path. A last line that is cut short, as a crash leaves it, does not count. Other
+// lines that cannot be read, as a loss of power may leave them, are passed over; the file is kept beside the new one then.
+func openJournal(path string, log *slog.Logger) (*journal, []Event, error) {
 	j := &journal{path: path}
 	if path == "" {
 		return j, nil, nil
 	}
-	waiting, err := readJournal(path)
+	waiting, bad, err := readJournal(path)
+	if err == nil && bad > 0 {
+		log.Warn("the journal of hooks has lines that cannot be read", "lines", bad, "kept", path+".damaged")
+		err = os.Rename(path, path+".damaged")
+	}
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, fmt.Errorf("read the journal of hooks: %w", err)
 	}
 	return j, waiting, j.rewrite(waiting)
 }
 
-func readJournal(path string) ([]Event, error) {
+func readJournal(path string) (waiting []Event, bad int, err error) {
 	b, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return nil, 0, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read the journal of hooks: %w", err)
+		return nil, 0, err
 	}
 	b = b[:bytes.LastIndexByte(b, '\n')+1]
 	var order []uint64
 	events := map[uint64]Event{}
-	n := 0
 	for line := range bytes.Lines(b) {
-		n++
 		line = bytes.TrimSuffix(line, []byte("\n"))
+		sign, rest := byte(0), line
+		if len(line) > 1 {
+			sign, rest = line[0], line[1:]
+		}
+		var event Event
+		seq, err := strconv.ParseUint(string(rest), 10, 64)
 		switch {
-		case len(line) > 1 && line[0] == '+':
-			var e Event
-			if err := json.Unmarshal(line[1:], &e); err != nil {
-				return nil, fmt.Errorf("journal of hooks %s, line %d: %w", path, n, err)
-			}
-			order = append(order, e.Seq)
-			events[e.Seq] = e
-		case len(line) > 1 && line[0] == '-':
-			seq, err := strconv.ParseUint(string(line[1:]), 10, 64)
-			if err != nil {
-				return nil, fmt.Errorf("journal of hooks %s, line %d: %w", path, n, err)
-			}
+		case sign == '+' && json.Unmarshal(rest, &event) == nil:
+			order = append(order, event.Seq)
+			events[event.Seq] = event
+		case sign == '-' && err == nil:
 			delete(events, seq)
 		default:
-			return nil, fmt.Errorf("journal of hooks %s, line %d: neither + nor -", path, n)
+			bad++
 		}
 	}
-	var waiting []Event
 	for _, seq := range order {
 		if e, ok := events[seq]; ok {
 			waiting = append(waiting, e)
 		}
 	}
-	return waiting, nil
+	return waiting, bad, nil
 }
 
 // rewrite puts a file with waiting alone in the place of the old one.
@@ -98,17 +101,29 @@ func (j *journal) rewrite(waiting []Event) error {
 	if err == nil {
 		err = os.Rename(j.path+".new", j.path)
 	}
+	if err == nil {
+		err = syncDir(filepath.Dir(j.path))
+	}
 	if err != nil {
+		j.torn = true // until a whole one is in place
 		return errors.Join(fmt.Errorf("write the journal of hooks: %w", err), f.Close())
 	}
 	if j.file != nil {
 		_ = j.file.Close() // the file is gone already
 	}
-	j.file, j.dead = f, 0
+	j.file, j.dead, j.torn = f, 0, false
 	return nil
 }
 
-// write appends new events and the numbers of delivered ones, and syncs.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// write appends new events and the numbers of delivered ones, and syncs. After an error the file is to be written anew.
 func (j *journal) write(events []Event, delivered []uint64) error {
 	if j.file == nil {
 		return nil
@@ -127,10 +142,12 @@ func (j *journal) write(events []Event, delivered []uint64) error {
 		out.WriteString("-" + strconv.FormatUint(seq, 10) + "\n")
 	}
 	j.dead += 2 * len(delivered)
-	if _, err := j.file.Write(out.Bytes()); err != nil {
-		return fmt.Errorf("write the journal of hooks: %w", err)
+	_, err := j.file.Write(out.Bytes())
+	if err == nil {
+		err = j.file.Sync()
 	}
-	if err := j.file.Sync(); err != nil {
+	if err != nil {
+		j.torn = true
 		return fmt.Errorf("write the journal of hooks: %w", err)
 	}
 	return nil

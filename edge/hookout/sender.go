@@ -82,7 +82,7 @@ func Open(cfg Config, keys func(app string) (Keys, bool), log *slog.Logger) (*Se
 		},
 	}
 	var waiting []Event
-	if s.journal, waiting, err = openJournal(cfg.Journal); err != nil {
+	if s.journal, waiting, err = openJournal(cfg.Journal, log); err != nil {
 		return nil, err
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
@@ -179,8 +179,11 @@ func (s *Sender) dispatch() {
 
 // keep writes the journal. Without it the hooks are delivered all the same.
 func (s *Sender) keep(fresh []Event, delivered []uint64) {
-	err := s.journal.write(fresh, delivered)
-	if err == nil && s.journal.file != nil && s.journal.dead > compactAt {
+	var err error
+	if !s.journal.torn {
+		err = s.journal.write(fresh, delivered)
+	}
+	if err == nil && (s.journal.torn || s.journal.dead > compactAt) {
 		s.mu.Lock()
 		var all []Event
 		for _, q := range s.queues {
@@ -319,7 +322,10 @@ func (s *Sender) Close(ctx context.Context) error {
 	s.cancel()
 	s.writer.Wait()
 	s.workers.Wait()
-	err := s.journal.write(s.fresh, s.delivered)
+	s.mu.Lock()
+	fresh, delivered := s.fresh, s.delivered
+	s.mu.Unlock()
+	s.keep(fresh, delivered)
 	s.client.CloseIdleConnections()
-	return errors.Join(err, s.journal.close())
+	return s.journal.close()
 }

@@ -1,14 +1,19 @@
 // Package spool keeps records on disk, in order, until they can be delivered. A record is synced before Append returns; many
 // appends share one sync. What a crash cut off at the end is dropped; delivered records may come again after a crash, so
 // delivering one twice must do no harm.
+//
+// The file begins with a mark and the number of its generation, which is another each time the file is emptied. How far it
+// is delivered is kept beside it, for one generation: were it taken for that of a later file, records would be skipped.
 package spool
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"sync"
@@ -23,7 +28,9 @@ var ErrClosed = errors.New("the spool is closed")
 const (
 	fileName = "spool.log"
 	headName = "spool.head"
-	frame    = 8 // length and CRC-32C, 4 bytes each, little endian
+	mark     = "rcspool1"
+	start    = 16 // mark and generation, 8 bytes each; the head file has generation and offset
+	frame    = 8  // length and CRC-32C, 4 bytes each, little endian
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -33,8 +40,12 @@ type Spool struct {
 	dir   string
 	limit int64
 
-	mu      sync.Mutex
-	f       *os.File
+	turn sync.Mutex // held while the file is synced, and while another takes its place; before mu
+	mu   sync.Mutex
+	f    *os.File
+
+	generation uint64
+
 	size    int64 // of what was written
 	head    int64 // what was delivered ends here
 	count   int   // records between head and size
@@ -73,40 +84,86 @@ func (s *Spool) recover() error {
 	if err != nil {
 		return fmt.Errorf("open the spool: %w", err)
 	}
-	if b, err := os.ReadFile(filepath.Join(s.dir, headName)); err == nil && len(b) == frame {
-		s.head = int64(binary.LittleEndian.Uint64(b))
+	size := st.Size()
+	head := make([]byte, min(size, start))
+	if _, err := s.f.ReadAt(head, 0); err != nil {
+		return fmt.Errorf("open the spool: %w", err)
 	}
-	if s.head > st.Size() {
-		s.head = 0 // of an earlier file
+	switch {
+	case size >= start && string(head[:len(mark)]) == mark:
+		s.generation = binary.LittleEndian.Uint64(head[len(mark):])
+	case size <= start && (len(bytes.Trim(head, "\x00")) == 0 || size < start):
+		return s.make() // it was being made
+	default:
+		return fmt.Errorf("open the spool: %s does not begin as a spool does", s.f.Name())
 	}
-	at := s.head
-	for {
-		_, n, err := s.read(at, st.Size())
-		if err != nil {
-			break
+	s.head = start
+	if b, err := os.ReadFile(filepath.Join(s.dir, headName)); err == nil && len(b) == start {
+		at := int64(binary.LittleEndian.Uint64(b[8:]))
+		if binary.LittleEndian.Uint64(b) == s.generation && at >= start && at <= size {
+			s.head = at
 		}
-		at += n
-		s.count++
 	}
-	if s.count == 0 && s.head > 0 && at < st.Size() {
+	at := s.scan(s.head, size)
+	if s.count == 0 && s.head > start && at < size {
 		// The head does not stand before a record: deliver everything again rather than nothing.
-		s.head, at = 0, 0
-		for {
-			_, n, err := s.read(at, st.Size())
-			if err != nil {
-				break
-			}
-			at += n
-			s.count++
-		}
+		s.head = start
+		at = s.scan(s.head, size)
 	}
-	s.lost, s.size = st.Size()-at, at
+	s.lost, s.size = size-at, at
 	if s.lost > 0 {
 		if err := s.f.Truncate(at); err != nil {
 			return fmt.Errorf("cut the end of the spool: %w", err)
 		}
 	}
 	return nil
+}
+
+// scan counts the records from an offset on and returns where they end.
+func (s *Spool) scan(at, end int64) int64 {
+	for {
+		_, n, err := s.read(at, end)
+		if err != nil {
+			return at
+		}
+		at += n
+		s.count++
+	}
+}
+
+// make begins the file, durably.
+func (s *Spool) make() error {
+	err := s.renew(s.f)
+	if err == nil {
+		err = s.f.Sync()
+	}
+	if err == nil {
+		err = syncDir(s.dir)
+	}
+	if err != nil {
+		return fmt.Errorf("make the spool: %w", err)
+	}
+	s.size, s.head = start, start
+	return nil
+}
+
+// renew makes f an empty file of a new generation. Nothing of an earlier one needs to be gone for good: it would only be
+// delivered again. The next sync makes all of it durable.
+func (s *Spool) renew(f *os.File) error {
+	g := rand.Uint64()
+	if _, err := f.WriteAt(binary.LittleEndian.AppendUint64([]byte(mark), g), 0); err != nil {
+		return err
+	}
+	s.generation = g
+	return f.Truncate(start)
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }
 
 // read returns the record at an offset and how long it is with its frame.
@@ -179,12 +236,14 @@ func (s *Spool) Append(records [][]byte) error {
 // sync syncs group after group until nobody waits.
 func (s *Spool) sync() {
 	for {
+		s.turn.Lock()
 		s.mu.Lock()
 		g := s.group
 		s.group = nil
 		if g == nil {
 			s.syncing = false
 			s.mu.Unlock()
+			s.turn.Unlock()
 			return
 		}
 		f := s.f
@@ -193,6 +252,7 @@ func (s *Spool) sync() {
 		if f != nil {
 			g.err = f.Sync()
 		}
+		s.turn.Unlock()
 		if g.err != nil {
 			// The kernel may have dropped the pages: nothing after this is believed.
 			g.err = fmt.Errorf("sync the spool: %w", g.err)
@@ -223,26 +283,75 @@ func (s *Spool) Peek(n int) (records [][]byte, next int64, err error) {
 	return records, next, nil
 }
 
-// Advance says that n records, up to next, are delivered. When all are, the file is emptied.
+// Advance says that n records, up to next, are delivered. When all are, the file is emptied; when they are a good part of what
+// it may hold, what is left moves into a new one, so that a spool that is never empty does not fill up.
 func (s *Spool) Advance(n int, next int64) error {
+	large, err := s.advance(n, next)
+	if large && err == nil {
+		err = s.compact()
+	}
+	return err
+}
+
+func (s *Spool) advance(n int, next int64) (large bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.f == nil {
-		return ErrClosed
+		return false, ErrClosed
 	}
 	s.head = next
 	s.count -= n
 	if s.head == s.size {
-		if err := s.f.Truncate(0); err != nil {
-			return fmt.Errorf("empty the spool: %w", err)
+		if err := s.renew(s.f); err != nil {
+			return false, fmt.Errorf("empty the spool: %w", err)
 		}
-		s.head, s.size, s.count, s.broken = 0, 0, 0, nil
+		s.head, s.size, s.count, s.broken = start, start, 0, nil
 	}
 	// Not synced: an old head delivers again what was delivered, which does no harm.
-	var b [frame]byte
-	binary.LittleEndian.PutUint64(b[:], uint64(s.head))
-	if err := os.WriteFile(filepath.Join(s.dir, headName), b[:], 0o600); err != nil {
-		return fmt.Errorf("write how far the spool is delivered: %w", err)
+	b := binary.LittleEndian.AppendUint64(nil, s.generation)
+	b = binary.LittleEndian.AppendUint64(b, uint64(s.head))
+	if err := os.WriteFile(filepath.Join(s.dir, headName), b, 0o600); err != nil {
+		return false, fmt.Errorf("write how far the spool is delivered: %w", err)
+	}
+	return s.head-start > s.limit/4, nil
+}
+
+// compact moves what is not delivered into a new file.
+func (s *Spool) compact() error {
+	s.turn.Lock()
+	defer s.turn.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.f == nil:
+		return ErrClosed
+	case s.broken != nil:
+		return nil // what it holds is not to be believed; it ends when it is emptied
+	}
+	name := filepath.Join(s.dir, fileName)
+	f, err := os.OpenFile(name+".new", os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return fmt.Errorf("compact the spool: %w", err)
+	}
+	was := s.generation
+	if err = s.renew(f); err == nil {
+		_, err = io.Copy(io.NewOffsetWriter(f, start), io.NewSectionReader(s.f, s.head, s.size-s.head))
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	if err == nil {
+		err = os.Rename(name+".new", name)
+	}
+	if err != nil {
+		s.generation = was
+		return errors.Join(fmt.Errorf("compact the spool: %w", err), f.Close(), os.Remove(name+".new"))
+	}
+	_ = s.f.Close() // no name stands for it any more
+	s.f, s.size, s.head = f, start+s.size-s.head, start
+	if err := syncDir(s.dir); err != nil {
+		s.broken = fmt.Errorf("compact the spool: %w", err)
+		return s.broken
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package spool_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -10,6 +11,9 @@ import (
 
 	"rollcall/internal/spool"
 )
+
+// head is what a file begins with, before the first record.
+const head = 16
 
 func open(t testing.TB, dir string, limit int64) *spool.Spool {
 	t.Helper()
@@ -56,7 +60,7 @@ func TestRecordsComeBackInOrder(t *testing.T) {
 	if err := s.Advance(70, next); err != nil {
 		t.Fatal(err)
 	}
-	if size, _ := s.Size(); size != 0 || s.Len() != 0 {
+	if size, _ := s.Size(); size != head || s.Len() != 0 {
 		t.Errorf("an empty spool has %d bytes and %d records", size, s.Len())
 	}
 }
@@ -91,15 +95,16 @@ func TestTornEnd(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	each := len(whole) / 5
+	each := (len(whole) - head) / 5
 	for cut := range len(whole) + 1 {
 		dir := t.TempDir()
 		if err := os.WriteFile(filepath.Join(dir, "spool.log"), whole[:cut], 0o600); err != nil {
 			t.Fatal(err)
 		}
 		s := open(t, dir, 1<<20)
-		if s.Len() != cut/each || s.Lost() != int64(cut%each) {
-			t.Fatalf("cut at %d: %d records, %d bytes lost; want %d and %d", cut, s.Len(), s.Lost(), cut/each, cut%each)
+		left := max(cut-head, 0) // cut within its head it is as good as not made
+		if s.Len() != left/each || s.Lost() != int64(left%each) {
+			t.Fatalf("cut at %d: %d records, %d bytes lost; want %d and %d", cut, s.Len(), s.Lost(), left/each, left%each)
 		}
 		if err := s.Append(records(9, 10)); err != nil {
 			t.Fatal(err)
@@ -109,6 +114,91 @@ func TestTornEnd(t *testing.T) {
 			t.Fatalf("cut at %d: after one more: %q, %v", cut, got, err)
 		}
 		_ = s.Close()
+	}
+}
+
+// How far an emptied file was delivered says nothing of the next one, though a crash may leave it behind and its offset be
+// where a record begins.
+func TestTheHeadOfAnEarlierFileSkipsNothing(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir, 1<<20)
+	if err := s.Append(records(10, 15)); err != nil {
+		t.Fatal(err)
+	}
+	_, next, err := s.Peek(3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Advance(3, next); err != nil {
+		t.Fatal(err)
+	}
+	old, err := os.ReadFile(filepath.Join(dir, "spool.head"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, next, err = s.Peek(2); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Advance(2, next); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Append(records(20, 25)); err != nil {
+		t.Fatal(err)
+	}
+	_ = s.Close()
+	if err := os.WriteFile(filepath.Join(dir, "spool.head"), old, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, dir, 1<<20)
+	got, _, err := s.Peek(10)
+	if err != nil || len(got) != 5 || string(got[0]) != "record 20" {
+		t.Errorf("%q, %v; want all five of the later file", got, err)
+	}
+}
+
+// A spool that is never empty makes room as it is delivered, loses nothing of it and keeps the order, over restarts too.
+func TestASpoolThatIsNeverEmptyDoesNotFillUp(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir, 4000)
+	delivered, added := 0, 0
+	for round := range 500 {
+		if err := s.Append(records(added, added+10)); err != nil {
+			t.Fatalf("round %d, %d wait: %v", round, s.Len(), err)
+		}
+		added += 10
+		got, next, err := s.Peek(s.Len() - 5)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, r := range got {
+			if want := fmt.Sprintf("record %d", delivered+i); string(r) != want {
+				t.Fatalf("round %d: %q, want %q", round, r, want)
+			}
+		}
+		if err := s.Advance(len(got), next); err != nil {
+			t.Fatal(err)
+		}
+		delivered += len(got)
+		if round%50 == 0 {
+			_ = s.Close()
+			// As a crash in the middle of it leaves it.
+			if err := os.WriteFile(filepath.Join(dir, "spool.log.new"), []byte("rcspo"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if s = open(t, dir, 4000); s.Len() != added-delivered || s.Lost() != 0 {
+				t.Fatalf("round %d: %d wait after a restart, want %d", round, s.Len(), added-delivered)
+			}
+		}
+	}
+}
+
+func TestAnotherFileIsNotTakenForASpool(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "spool.log"), []byte("SQLite format 3 and what follows"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := spool.Open(dir, 1<<20); err == nil {
+		t.Error("opened")
 	}
 }
 
@@ -141,8 +231,13 @@ func TestManyWriters(t *testing.T) {
 func FuzzOpen(f *testing.F) {
 	f.Add([]byte("\x01\x00\x00\x00\x00\x00\x00\x00a"), []byte{})
 	f.Add([]byte{}, []byte{1, 0, 0, 0, 0, 0, 0, 0})
+	f.Add([]byte("!another file"), []byte{})
 	f.Fuzz(func(t *testing.T, log, head []byte) {
 		dir := t.TempDir()
+		if !bytes.HasPrefix(log, []byte("!")) { // else it has not even the mark
+			log = append([]byte("rcspool1\x00\x00\x00\x00\x00\x00\x00\x00"), log...)
+			head = append(make([]byte, 8), head...)
+		}
 		_ = os.WriteFile(filepath.Join(dir, "spool.log"), log, 0o600)
 		_ = os.WriteFile(filepath.Join(dir, "spool.head"), head, 0o600)
 		s, err := spool.Open(dir, 1<<20)
