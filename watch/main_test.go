@@ -16,12 +16,7 @@ import (
 	"rollcall/watch"
 )
 
-func TestMain(m *testing.M) {
-	// The thread that Redis servers are children of lives as long as the process.
-	goleak.VerifyTestMain(m,
-		goleak.IgnoreTopFunction("rollcall/internal/redistest.init.OnceValue[...].func2"),
-		goleak.IgnoreAnyFunction("rollcall/internal/redistest.init.func1.1"))
-}
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const app presence.AppID = "app"
 

@@ -18,8 +18,12 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"rollcall/server"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const (
 	appID     = "conformance"

@@ -17,12 +17,26 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"go.uber.org/goleak"
 
+	"rollcall/internal/childtest"
 	"rollcall/internal/redistest"
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"rollcall": main})
+	testscript.Main(tight{m}, map[string]func(){"rollcall": main})
+}
+
+// tight are tests that fail when they leave goroutines behind.
+type tight struct{ *testing.M }
+
+func (m tight) Run() int {
+	code := m.M.Run()
+	if err := goleak.Find(); err != nil && code == 0 {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return code
 }
 
 // TestScripts drives the real binary. Beside testscript's own commands the scripts use:
@@ -94,7 +108,8 @@ func serveScript(ts *testscript.TestScript, neg bool, args []string) {
 	cmd.Stderr = stderr
 	stdout, err := cmd.StdoutPipe()
 	ts.Check(err)
-	ts.Check(cmd.Start())
+	wait, err := childtest.Start(cmd)
+	ts.Check(err)
 	s := &served{cmd: cmd, done: make(chan struct{})}
 	ts.Value(serversKey{}).(*servers).byName[name] = s
 	ts.Defer(func() {
@@ -104,7 +119,7 @@ func serveScript(ts *testscript.TestScript, neg bool, args []string) {
 	out := newTee(stdout, ts.MkAbs(name+".out"))
 	go func() {
 		<-out.closed
-		s.err = cmd.Wait()
+		s.err = wait()
 		stderr.Close()
 		close(s.done)
 	}()

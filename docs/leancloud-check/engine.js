@@ -1,6 +1,6 @@
 'use strict';
 // The hooks of a LeanEngine app, as they are deployed for LeanCloud's IM service, on npm's own leanengine. It prints what it
-// hears, a JSON object a line: node engine.js PORT. Point rollcall's hooks.url at it.
+// hears, a JSON object a line: node engine.js PORT (0 for a free one). Point rollcall's hooks.url at it.
 
 const http = require('http');
 const AV = require('leanengine');
@@ -18,4 +18,7 @@ const say = (hook) => (request) => console.log(JSON.stringify({ hook, params: re
 AV.Cloud.onIMClientOnline(say('online'));
 AV.Cloud.onIMClientOffline(say('offline'));
 
-http.createServer(AV.express()).listen(Number(process.argv[2]), '127.0.0.1', () => console.log('{"hook":"ready"}'));
+const server = http.createServer(AV.express());
+server.listen(Number(process.argv[2]), '127.0.0.1', () => {
+  console.log(JSON.stringify({ hook: 'ready', params: { port: server.address().port } }));
+});

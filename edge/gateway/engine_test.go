@@ -5,18 +5,16 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net"
-	"os/exec"
-	"strings"
 	"testing"
 	"time"
+
+	"rollcall/internal/childtest"
 )
 
 // The hooks that npm's leanengine hears from the binary while SDKs come and go.
 func TestTheHooksOfALeanEngineAppAreCalled(t *testing.T) {
-	port := freePort(t)
-	p := startProcess(t, "ROLLCALL_HOOKS_URL=http://"+port)
-	heard := startEngine(t, p, port)
+	engine, heard := startEngine(t)
+	p := startProcess(t, "ROLLCALL_HOOKS_URL="+engine)
 	tom := p.stay([]string{"TAG=Mobile"}, "tom")
 	expectHook(t, heard, `online {"peerId":"tom","reconnect":0,"sourceIP":"127.0.0.1","tag":"Mobile"}`)
 	p.stay([]string{"TAG=Mobile"}, "tom")
@@ -36,33 +34,20 @@ func TestTheHooksOfALeanEngineAppAreCalled(t *testing.T) {
 	expectHook(t, heard, `offline {"closeCode":1,"closeMsg":"LOGOUT","peerId":"jerry","sourceIP":"127.0.0.1"}`)
 }
 
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
-// startEngine runs the LeanEngine app and returns what it hears.
-func startEngine(t *testing.T, p *process, addr string) <-chan string {
+// startEngine runs the LeanEngine app and returns its address and what it hears.
+func startEngine(t *testing.T) (url string, heard <-chan string) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	_, port, err := net.SplitHostPort(addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := p.node(ctx, "engine.js", nil, port)
+	cmd := runNode(ctx, t, "engine.js", nil, "0")
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := cmd.Start(); err != nil {
+	wait, err := childtest.Start(cmd)
+	if err != nil {
 		t.Fatal(err)
 	}
-	heard := make(chan string, 100)
+	lines := make(chan string, 100)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -76,21 +61,21 @@ func startEngine(t *testing.T, p *process, addr string) <-chan string {
 			}
 			b, err := json.Marshal(l.Params)
 			if err == nil {
-				heard <- l.Hook + " " + string(b)
+				lines <- l.Hook + " " + string(b)
 			}
 		}
 	}()
-	t.Cleanup(func() { endNode(cmd, cancel, done) })
-	if got := next(t, heard); !strings.HasPrefix(got, "ready") {
-		t.Fatalf("the engine says %s", got)
+	t.Cleanup(func() {
+		cancel()
+		<-done
+		_ = wait() // killed
+	})
+	var port int
+	ready := next(t, lines)
+	if _, err := fmt.Sscanf(ready, `ready {"port":%d}`, &port); err != nil {
+		t.Fatalf("the engine says %s: %v", ready, err)
 	}
-	return heard
-}
-
-func endNode(cmd *exec.Cmd, cancel func(), done <-chan struct{}) {
-	cancel()
-	<-done
-	_ = cmd.Wait() // killed
+	return fmt.Sprintf("http://127.0.0.1:%d", port), lines
 }
 
 func next(t *testing.T, heard <-chan string) string {

@@ -19,6 +19,7 @@ func twoNodes(t *testing.T) (a, b *world) {
 	node := func(name presence.NodeID) *world {
 		cfg := redisstore.NewConfig("redis://" + redis.Addr)
 		cfg.Recipe = appID
+		cfg.Deadline = 10 * time.Second // a busy machine is no outage
 		store, err := redisstore.Open(context.Background(), cfg)
 		if err != nil {
 			t.Fatal(err)

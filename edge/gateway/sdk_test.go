@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -20,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"rollcall/internal/childtest"
 	"rollcall/internal/npmtest"
 )
 
@@ -37,7 +37,8 @@ var appKeys = []string{
 type process struct {
 	t    *testing.T
 	cmd  *exec.Cmd
-	addr string
+	wait func() error
+	addr string // of its first run; empty before
 	env  []string
 	data string
 }
@@ -57,14 +58,7 @@ var built = sync.OnceValues(func() (string, error) {
 // startProcess runs rollcall on a port that stays the same over restarts.
 func startProcess(t *testing.T, env ...string) *process {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &process{t: t, addr: l.Addr().String(), env: env, data: t.TempDir()}
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
+	p := &process{t: t, env: env, data: t.TempDir()}
 	p.start()
 	t.Cleanup(func() {
 		if t.Failed() && p.cmd != nil { // its stacks say what it was doing
@@ -84,25 +78,40 @@ func (p *process) start() {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	p.cmd = exec.Command(name, "serve", "--listen", p.addr, "--admin", "127.0.0.1:0", "--data", p.data)
+	listen := p.addr
+	if listen == "" {
+		listen = "127.0.0.1:0"
+	}
+	p.cmd = exec.Command(name, "serve", "--listen", listen, "--admin", "127.0.0.1:0", "--data", p.data)
 	p.cmd.Env = append(append(os.Environ(), appKeys...), p.env...)
 	p.cmd.Env = append(p.cmd.Env, "ROLLCALL_LOG_LEVEL=warn")
 	p.cmd.Stderr = os.Stderr
-	if err := p.cmd.Start(); err != nil {
+	if p.wait, err = childtest.Start(p.cmd); err != nil {
 		p.t.Fatal(err)
 	}
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		resp, err := http.Get("http://" + p.addr + "/v1/route")
-		if err == nil {
-			_ = resp.Body.Close()
-			if resp.StatusCode == http.StatusOK {
-				return
-			}
-		}
+	for deadline := time.Now().Add(20 * time.Second); !p.answers(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			p.t.Fatalf("rollcall does not answer on %s: %v", p.addr, err)
+			p.t.Fatalf("rollcall, asked to listen on %s, does not answer on %q", listen, p.addr)
 		}
 	}
+}
+
+// answers reports whether p serves, and notes where.
+func (p *process) answers() bool {
+	if p.addr == "" {
+		b, err := os.ReadFile(filepath.Join(p.data, "running.json"))
+		var running struct{ Listen string }
+		if err != nil || json.Unmarshal(b, &running) != nil {
+			return false
+		}
+		p.addr = running.Listen
+	}
+	resp, err := http.Get("http://" + p.addr + "/v1/route")
+	if err != nil {
+		return false
+	}
+	_ = resp.Body.Close()
+	return resp.StatusCode == http.StatusOK
 }
 
 // end sends sig and waits until the process is gone.
@@ -111,7 +120,7 @@ func (p *process) end(sig syscall.Signal) {
 		return
 	}
 	_ = p.cmd.Process.Signal(sig)
-	_ = p.cmd.Wait() // a killed process has no good exit
+	_ = p.wait() // a killed process has no good exit
 	p.cmd = nil
 	http.DefaultClient.CloseIdleConnections()
 }
@@ -119,10 +128,16 @@ func (p *process) end(sig syscall.Signal) {
 // node runs a script of the checks against p.
 func (p *process) node(ctx context.Context, script string, env []string, args ...string) *exec.Cmd {
 	p.t.Helper()
-	npmtest.Install(p.t, sdkDir)
+	return runNode(ctx, p.t, script, append([]string{"ROLLCALL_URL=http://" + p.addr}, env...), args...)
+}
+
+// runNode runs a script of the checks.
+func runNode(ctx context.Context, t *testing.T, script string, env []string, args ...string) *exec.Cmd {
+	t.Helper()
+	npmtest.Install(t, sdkDir)
 	cmd := exec.CommandContext(ctx, "node", append([]string{script}, args...)...)
 	cmd.Dir = sdkDir
-	cmd.Env = append(append(append(os.Environ(), appKeys...), "ROLLCALL_URL=http://"+p.addr), env...)
+	cmd.Env = append(append(os.Environ(), appKeys...), env...)
 	return cmd
 }
 
@@ -204,7 +219,8 @@ func (p *process) stay(env []string, ids ...string) *stayer {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	if err := cmd.Start(); err != nil {
+	wait, err := childtest.Start(cmd)
+	if err != nil {
 		p.t.Fatal(err)
 	}
 	s := &stayer{t: p.t, in: in, lines: make(chan stayed, 1000)}
@@ -221,7 +237,7 @@ func (p *process) stay(env []string, ids ...string) *stayer {
 	p.t.Cleanup(func() {
 		cancel()
 		<-done
-		_ = cmd.Wait() // killed
+		_ = wait() // killed
 	})
 	for range ids {
 		s.expect("open", func(l stayed) bool { return l.Event == "open" })

@@ -20,12 +20,7 @@ import (
 	"rollcall/store/embedded"
 )
 
-func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m,
-		// Starts the servers of all tests, for as long as the process lives.
-		goleak.IgnoreTopFunction("rollcall/internal/redistest.init.OnceValue[...].func2"),
-		goleak.IgnoreAnyFunction("rollcall/internal/redistest.init.func1.1"))
-}
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const (
 	appID     = "rollcallTestAppId000001"

@@ -1,37 +1,31 @@
 package rest_test
 
 import (
-	"bufio"
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"testing"
 	"time"
 
+	"rollcall/internal/browsertest"
 	"rollcall/internal/native"
-	"rollcall/internal/npmtest"
 	"rollcall/watch"
 )
-
-const browserDir = "testdata/browser"
 
 type pageLine struct{ By, Event, Peer, Status, Failed string }
 
 // A page of another origin watches with the browser's own EventSource and a ticket, and with our client and a key. When
 // every connection is cut the EventSource comes back by itself, with a spent ticket and the renewal in its last id.
 func TestAPageInABrowserWatches(t *testing.T) {
-	npmtest.Install(t, browserDir)
 	h := open(t, func(_ *native.Config, w *watch.Config) { w.Tick = 20 * time.Millisecond })
 	mux := http.NewServeMux()
 	mux.HandleFunc("/rollcall.js", func(w http.ResponseWriter, r *http.Request) {
 		http.ServeFile(w, r, "../../client/js/rollcall.js")
 	})
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		http.ServeFile(w, r, filepath.Join(browserDir, "page.html"))
+		http.ServeFile(w, r, "testdata/page.html")
 	})
 	pages := httptest.NewServer(mux)
 	t.Cleanup(pages.Close)
@@ -42,7 +36,7 @@ func TestAPageInABrowserWatches(t *testing.T) {
 		t.Fatal(err)
 	}
 	q := url.Values{"server": {h.URL}, "app": {appID}, "key": {appKey}, "ticket": {sold.Ticket}}
-	said := openPage(t, pages.URL+"/?"+q.Encode())
+	said := browsertest.Open[pageLine](t, pages.URL+"/?"+q.Encode())
 	var early []pageLine // said before anybody asked: the two connections of the page know no order
 	expect := func(want pageLine) {
 		t.Helper()
@@ -83,41 +77,4 @@ func TestAPageInABrowserWatches(t *testing.T) {
 	}
 	h.events(`{"events":[{"peer":"tom","state":"online","session":"2"}]}`)
 	expect(pageLine{By: "EventSource", Event: "change", Peer: "tom", Status: "online"})
-}
-
-// openPage opens a page in Chromium and returns what it logs.
-func openPage(t *testing.T, address string) <-chan pageLine {
-	t.Helper()
-	cmd := exec.Command("node", "browser.js", address)
-	cmd.Dir = browserDir
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	said := make(chan pageLine, 1000)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for sc := bufio.NewScanner(out); sc.Scan(); {
-			var l pageLine
-			if json.Unmarshal(sc.Bytes(), &l) == nil && l != (pageLine{}) {
-				said <- l
-			}
-		}
-	}()
-	t.Cleanup(func() {
-		_ = in.Close() // the script closes the browser and ends
-		<-done
-		if err := cmd.Wait(); err != nil {
-			t.Error(err)
-		}
-	})
-	return said
 }

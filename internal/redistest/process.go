@@ -7,32 +7,13 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"runtime"
 	"strconv"
 	"sync"
 	"syscall"
 	"time"
+
+	"rollcall/internal/childtest"
 )
-
-// spawner starts every child from one thread that never ends: the kernel's death signal is tied to the thread that
-// forked, and threads of the Go runtime come and go.
-var spawner = sync.OnceValue(func() chan func() {
-	jobs := make(chan func())
-	go func() {
-		runtime.LockOSThread()
-		for job := range jobs {
-			job()
-		}
-	}()
-	return jobs
-})
-
-func spawn(cmd *exec.Cmd) error {
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
-	err := make(chan error)
-	spawner() <- func() { err <- cmd.Start() }
-	return <-err
-}
 
 // A process is one child and what it printed.
 type process struct {
@@ -44,11 +25,12 @@ type process struct {
 func start(bin string, args ...string) (*process, error) {
 	p := &process{cmd: exec.Command(bin, args...), out: &tail{}, done: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = p.out, p.out
-	if err := spawn(p.cmd); err != nil {
+	wait, err := childtest.Start(p.cmd)
+	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", bin, err)
 	}
 	go func() {
-		_ = p.cmd.Wait()
+		_ = wait()
 		close(p.done)
 	}()
 	return p, nil

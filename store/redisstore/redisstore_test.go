@@ -42,8 +42,7 @@ func TestMain(m *testing.M) {
 		c()
 	}
 	if code == 0 {
-		if err := goleak.Find(goleak.IgnoreTopFunction("rollcall/internal/redistest.init.OnceValue[...].func2"),
-			goleak.IgnoreAnyFunction("rollcall/internal/redistest.init.func1.1"),
+		if err := goleak.Find(
 			// The client of a Cluster lets connections that it gave up finish for five seconds.
 			goleak.IgnoreAnyFunction("github.com/redis/rueidis.(*clusterClient)._refresh.func2"),
 			goleak.IgnoreAnyFunction("github.com/redis/rueidis.(*call).DelayDo.func1")); err != nil { // sleeps for a second, then ends

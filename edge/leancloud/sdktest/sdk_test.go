@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"rollcall/internal/childtest"
 	"rollcall/internal/npmtest"
 )
 
@@ -38,12 +39,13 @@ func serve(t *testing.T) string {
 		"LEANCLOUD_APP_MASTER_KEY="+masterKey, "LEANCLOUD_APP_HOOK_KEY="+hookKey)
 	var log bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &log, &log
-	if err := cmd.Start(); err != nil {
+	wait, err := childtest.Start(cmd)
+	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		_ = cmd.Process.Signal(os.Interrupt)
-		if err := cmd.Wait(); err != nil {
+		if err := wait(); err != nil {
 			t.Errorf("the server ended with %v:\n%s", err, log.String())
 		}
 	})

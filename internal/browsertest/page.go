@@ -1,0 +1,54 @@
+// Package browsertest opens pages in a real browser, headless Chromium, for tests that see what an app's page would see.
+package browsertest
+
+import (
+	"bufio"
+	"encoding/json"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"rollcall/internal/npmtest"
+)
+
+// dir is where the driver of the browser is, from the folder of a package two levels below the module's.
+const dir = "../../internal/browsertest"
+
+// Open opens a page and returns what it logs to its console: each message is the JSON of a Line; what is none, or empty, is
+// passed over. What the page or the driver fails with comes as {"failed":TEXT}. The browser ends with the test.
+func Open[Line comparable](t testing.TB, address string) <-chan Line {
+	t.Helper()
+	npmtest.Install(t, dir)
+	cmd := exec.Command("node", filepath.Join(dir, "browser.js"), address)
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	said := make(chan Line, 1000)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		var nothing Line
+		for sc := bufio.NewScanner(out); sc.Scan(); {
+			l := nothing
+			if json.Unmarshal(sc.Bytes(), &l) == nil && l != nothing {
+				said <- l
+			}
+		}
+	}()
+	t.Cleanup(func() {
+		_ = in.Close() // the script closes the browser and ends, as it does when this process is killed
+		<-done
+		if err := cmd.Wait(); err != nil {
+			t.Error(err)
+		}
+	})
+	return said
+}
