@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -32,13 +33,10 @@ func (s *Server) openGateway() error {
 	if err := s.openHooks(); err != nil {
 		return err
 	}
-	trusted := s.cfg.LeanCloud.TrustedProxies
+	trusted := slices.Concat(s.cfg.LeanCloud.TrustedProxies, s.cfg.Gate.Proxies)
 	deps := gateway.Deps{
 		Service: s.presence, Node: nodeID(s.clock.Now()), Now: s.clock.Now, Log: s.log, Shared: s.store.shared,
-		Address: func(r *http.Request) netip.Addr {
-			a, _ := netip.ParseAddr(httpx.ClientAddr(r, trusted))
-			return a
-		},
+		Address: func(r *http.Request) netip.Addr { return httpx.Caller(r, trusted) },
 	}
 	if s.hooks != nil {
 		deps.Events = func(e gateway.Event) { s.hooks.Add(hookOf(&e)) }

@@ -15,6 +15,7 @@ import (
 	"rollcall/internal/fastlane"
 	"rollcall/internal/framing"
 	"rollcall/internal/httpx"
+	"rollcall/internal/native"
 )
 
 // A listener is a bound port, the HTTP server on it, and the fast lane in front of that. Until a handler is mounted it answers
@@ -23,6 +24,7 @@ type listener struct {
 	net     *fastlane.Listener
 	http    *http.Server
 	handler atomic.Pointer[http.Handler]
+	gate    atomic.Pointer[native.Gate] // counts what is refused below the native doors; nil until they are open
 	done    chan struct{}
 }
 
@@ -36,10 +38,15 @@ func bind(setting, address string, limits HTTP, log *slog.Logger) (*listener, er
 	httpLog := newHTTPLog(log)
 	l.net = fastlane.Listen(n, fastlane.Config{
 		HeaderTimeout: limits.HeaderTimeout, BodyTimeout: limits.BodyTimeout,
-		IdleTimeout: limits.IdleTimeout, WriteTimeout: writeTimeout,
+		IdleTimeout: limits.IdleTimeout, WriteTimeout: writeTimeout, Code: l.code,
 		AcceptFailed: func(err error) { httpLog.Print("http: Accept error: ", err) },
 	})
+	var protocols http.Protocols
+	protocols.SetHTTP1(true)
+	protocols.SetUnencryptedHTTP2(true) // for proxies that speak it to what is behind them; browsers have it with TLS only
 	l.http = &http.Server{
+		Protocols:         &protocols,
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
 		Handler:           l,
 		ReadHeaderTimeout: limits.HeaderTimeout,
 		ReadTimeout:       limits.BodyTimeout,
@@ -51,6 +58,9 @@ func bind(setting, address string, limits HTTP, log *slog.Logger) (*listener, er
 	}
 	return l, nil
 }
+
+// maxStreams is how many requests one HTTP/2 connection may have under way, streams that watch among them.
+const maxStreams = 100
 
 // writeTimeout is how long a client may take to read the answer of the fast lane.
 const writeTimeout = 10 * time.Second
@@ -90,12 +100,28 @@ func (l *listener) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	starting(w, r)
 }
 
+// code says what stands as "code" in a refusal that net/http makes by itself.
+func (l *listener) code(target string, status int) any {
+	if !native.Owns(target) {
+		return 1
+	}
+	code := native.CodeOf(status)
+	if g := l.gate.Load(); g != nil {
+		g.Count(code)
+	}
+	return code
+}
+
 // starting answers before the store is open. Its shape is that of every error, so that SDKs read it.
-func starting(w http.ResponseWriter, _ *http.Request) {
+func starting(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
 	h.Set("Access-Control-Allow-Origin", "*")
 	h.Set("Retry-After", "1")
+	if native.Owns(r.URL.Path) {
+		native.WriteError(w, native.Refuse("unavailable", "the server is starting"))
+		return
+	}
 	w.WriteHeader(http.StatusServiceUnavailable)
 	_, _ = w.Write([]byte(`{"code":503,"error":"starting"}` + "\n"))
 }

@@ -37,7 +37,7 @@ var (
 	descSize    = prometheus.NewDesc("rollcall_watch", "What the hub holds: watchers, and the peers they follow, each once.", []string{"of"}, nil)
 	descWatch   = prometheus.NewDesc("rollcall_watch_total", "What the hub has done, by what.", []string{"what"}, nil)
 	descClosed  = prometheus.NewDesc("rollcall_watchers_closed_total", "Watchers that ended, by reason.", []string{"reason"}, nil)
-	descNotLet  = prometheus.NewDesc("rollcall_native_refused_total", "Native calls that were refused, by code.", []string{"code"}, nil)
+	descNotLet  = prometheus.NewDesc("rollcall_native_refused_total", "Native calls, and messages on native sockets, that were refused, by code.", []string{"code"}, nil)
 	descBuild   = prometheus.NewDesc("rollcall_build_info", "Always 1; what was built is in the labels.", []string{"release", "revision", "go"}, nil)
 )
 

@@ -51,6 +51,10 @@ func TestBeforeTheStoreIsOpenEverybodyHearsStarting(t *testing.T) {
 	if status != http.StatusServiceUnavailable || body != `{"code":503,"error":"starting"}`+"\n" || h.Get("Retry-After") == "" || h.Get("Access-Control-Allow-Origin") != "*" {
 		t.Errorf("apps: %d %s %v", status, body, h)
 	}
+	status, h, body = get(t, s.Listen(), "/v1/peers/tom")
+	if status != http.StatusServiceUnavailable || body != `{"code":"unavailable","error":"the server is starting"}`+"\n" || h.Get("Retry-After") == "" {
+		t.Errorf("native: %d %s %v", status, body, h)
+	}
 	if status, _, body := get(t, s.Admin(), "/livez"); status != http.StatusOK {
 		t.Errorf("/livez: %d %s", status, body)
 	}

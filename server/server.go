@@ -114,6 +114,7 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	}
 	s.startLoops()
 	s.operator.mount(onlyLocal(s.Admin(), s.mountOperator()))
+	s.app.gate.Store(s.gate)
 	s.app.mount(s.doors)
 	s.openLane()
 	s.onStop(func(ctx context.Context) { s.app.stop(ctx) })

@@ -53,7 +53,7 @@ type Config struct {
 	// ControlRate is how many pings and pongs a second one socket may send, with bursts of twice that.
 	ControlRate int
 	// ConnectRate is how many sockets a minute one address may open, with bursts of half that; an IPv6 address counts by its
-	// /64. 0 is any number. Behind a proxy set leancloud.trusted_proxies, or all clients are one address.
+	// /64. 0 is any number. Behind a proxy name it in gate.proxies or leancloud.trusted_proxies, or all clients are one address.
 	ConnectRate int
 
 	// Origins are the browser origins that may connect, as "https://app.example.com"; an empty list or "*" is any. Clients

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -647,5 +648,46 @@ func TestANodeThatStopsAsksItsClientsToMove(t *testing.T) {
 	}
 	if _, err := w.tryDial("lc.protobuf2.3", nil); err == nil {
 		t.Error("a node that is gone lets somebody in")
+	}
+}
+
+// A blind service answers no question and takes no report.
+type blind struct {
+	gateway.Service
+	away *atomic.Bool
+}
+
+func (b blind) Statuses(ctx context.Context, app presence.AppID, peers [][]byte, now presence.Millis, out []presence.Status) error {
+	if b.away.Load() {
+		return presence.ErrUnavailable
+	}
+	return b.Service.Statuses(ctx, app, peers, now, out)
+}
+
+func (b blind) Report(ctx context.Context, reports []presence.Report, now presence.Millis, out []presence.Outcome) error {
+	if b.away.Load() {
+		return presence.ErrUnavailable
+	}
+	return b.Service.Report(ctx, reports, now, out)
+}
+
+func TestWhatTheStoreDoesNotAnswerIsCounted(t *testing.T) {
+	var away atomic.Bool
+	w := newWorld(t, settings{service: func(s gateway.Service) gateway.Service { return blind{s, &away} }})
+	c := w.dial("lc.protobuf2.3")
+	c.login("Tom", nil)
+	away.Store(true)
+	if a := c.ask(query(2, "Tom")); a.code() != 4200 {
+		t.Errorf("a question is answered by %v, want 4200", a)
+	}
+	if a := c.ask(open("Jerry", 3, nil)); a.code() != 4200 {
+		t.Errorf("a login is answered by %v, want 4200", a)
+	}
+	away.Store(false)
+	if a := c.ask(query(4, "Tom")); a.code() != 0 {
+		t.Errorf("afterwards a question is answered by %v", a)
+	}
+	if n := w.gw.Stats().Refused["unavailable"]; n != 2 {
+		t.Errorf("counted %d times, want 2", n)
 	}
 }

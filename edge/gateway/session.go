@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"math/rand/v2"
@@ -106,6 +107,16 @@ const MaxTag = 200
 // pushes another device with the same tag out; an automatic one fails with [ErrConflict] instead, and so does one by hand
 // that was itself pushed out while it opened. One by a token or signature from before a kick fails with [ErrKicked].
 func (s *Socket) Open(ctx context.Context, l Login) (*Session, error) {
+	ss, err := s.open(ctx, l)
+	switch {
+	case err == nil, errors.Is(err, ErrConflict), errors.Is(err, ErrFull), errors.Is(err, ErrGone), errors.Is(err, presence.ErrInvalid):
+	default:
+		s.g.Refuse(RefusedUnavailable)
+	}
+	return ss, err
+}
+
+func (s *Socket) open(ctx context.Context, l Login) (*Session, error) {
 	if s.g.draining.Load() {
 		return nil, ErrGone
 	}
@@ -189,7 +200,6 @@ func (g *Gateway) report(ctx context.Context, ss *Session, out []*Session) error
 			for _, r := range reports[1:] {
 				g.endings.add(r)
 			}
-			g.Refuse(RefusedUnavailable)
 			return fmt.Errorf("report the login: %w", err)
 		}
 		switch outs[0].Verdict {

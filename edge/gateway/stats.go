@@ -25,7 +25,7 @@ const (
 	RefusedSlow                       // does not read what it is sent
 	RefusedSessions                   // too many sessions on one socket
 	RefusedConflict                   // a login that lost against another device
-	RefusedUnavailable                // a login that the store did not take
+	RefusedUnavailable                // a login or a question that the store did not take
 	RefusedCommand                    // a command that this server does not serve
 	RefusedNoSession                  // a command before the login
 	refusals

@@ -5,6 +5,8 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strconv"
+	"time"
 
 	"rollcall/edge/gateway/frame"
 	"rollcall/presence"
@@ -18,6 +20,9 @@ type Upgrade struct {
 	// TellForeign lets a browser from an origin that is not on the list connect, for a wire that tells it so in words; see
 	// [Socket.Foreign].
 	TellForeign bool
+	// Refused answers a request that makes no socket in the wire's own words. A retry of zero says that trying again does not
+	// help. Nil answers with the text alone.
+	Refused func(kind Refusal, status int, text string, retry time.Duration)
 	// TooBig is the close code for a message over the limit; zero is RFC 6455's.
 	TooBig int
 }
@@ -26,21 +31,21 @@ type Upgrade struct {
 func (g *Gateway) Upgrade(w http.ResponseWriter, r *http.Request, u Upgrade) {
 	address := g.Address(r)
 	foreign := !g.cfg.mayConnect(r)
+	refuse := func(kind Refusal, status int, text string, retry time.Duration) {
+		g.refuse(w, &u, kind, status, text, retry)
+	}
 	switch {
 	case frame.Check(r) != nil:
-		g.refuse(w, RefusedHandshake, http.StatusBadRequest, frame.Check(r).Error())
+		refuse(RefusedHandshake, http.StatusBadRequest, frame.Check(r).Error(), 0)
 	case g.draining.Load() || g.closing.Load():
-		w.Header().Set("Retry-After", "1")
-		g.refuse(w, RefusedDraining, http.StatusServiceUnavailable, "this node is going; connect again")
+		refuse(RefusedDraining, http.StatusServiceUnavailable, "this node is going; connect again", time.Second)
 	case foreign && !u.TellForeign:
-		g.refuse(w, RefusedOrigin, http.StatusForbidden, "this origin may not connect")
+		refuse(RefusedOrigin, http.StatusForbidden, "this origin may not connect", 0)
 	case !g.addresses.take(address, g.mono(), g.cfg.ConnectRate):
-		w.Header().Set("Retry-After", "10")
-		g.refuse(w, RefusedRate, http.StatusTooManyRequests, "too many connections from this address")
+		refuse(RefusedRate, http.StatusTooManyRequests, "too many connections from this address", 10*time.Second)
 	case g.count.sockets.Add(1) > int64(g.cfg.MaxSockets):
 		g.count.sockets.Add(-1)
-		w.Header().Set("Retry-After", "10")
-		g.refuse(w, RefusedFull, http.StatusServiceUnavailable, "this node holds as many connections as it may")
+		refuse(RefusedFull, http.StatusServiceUnavailable, "this node holds as many connections as it may", 10*time.Second)
 	default:
 		conn, early, err := frame.Accept(w, r, u.Subprotocol)
 		if err != nil {
@@ -52,8 +57,15 @@ func (g *Gateway) Upgrade(w http.ResponseWriter, r *http.Request, u Upgrade) {
 	}
 }
 
-func (g *Gateway) refuse(w http.ResponseWriter, kind Refusal, status int, text string) {
+func (g *Gateway) refuse(w http.ResponseWriter, u *Upgrade, kind Refusal, status int, text string, retry time.Duration) {
 	g.Refuse(kind)
+	if u.Refused != nil {
+		u.Refused(kind, status, text, retry)
+		return
+	}
+	if retry > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(int(retry.Seconds())))
+	}
 	http.Error(w, text, status)
 }
 

@@ -44,6 +44,7 @@ type house struct {
 	*httptest.Server
 	service *presence.Service
 	hub     *watch.Hub
+	gate    *native.Gate
 	routes  []native.Route
 	ahead   atomic.Int64 // of the wall clock, in ms
 }
@@ -87,6 +88,7 @@ func openOver(t testing.TB, rules presence.Config, change ...func(*native.Config
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
 	cfg.Keys, cfg.Log, cfg.Now = ring, log, func() int64 { return int64(h.now()) }
 	gate := native.NewGate(cfg)
+	h.gate = gate
 	hub.Now = h.now
 	h.hub = watch.New(h.service, hub)
 	gw, err := gateway.New(gateway.DefaultConfig(), gateway.Deps{Service: h.service, Node: "node-1", Log: log, Now: h.now})

@@ -271,6 +271,55 @@ func TestSocketRefusesStrangers(t *testing.T) {
 	h.expect("app", "GET", "/v1/socket", "", 400, `{"code":"invalid","error":"this call is a WebSocket; ask for the upgrade"}`)
 }
 
+// Beyond the rate a message is refused, and whoever waits for its answer is told so by its id.
+func TestAFloodIsAnsweredByID(t *testing.T) {
+	h := open(t)
+	c := h.dial()
+	c.say(`{"op":"hello","app":%q,"key":%q}`, appID, appKey)
+	const sent = 200 // of 50 a second and 100 at once
+	for i := range sent {
+		c.say(`{"op":"unwatch","peers":[],"id":%d}`, i+1)
+	}
+	c.say(`{"op":"unwatch"`) // no id can be read of it
+	ok, refused := 0, 0
+	for i := range sent {
+		switch got := c.hear(); got {
+		case fmt.Sprint("ok ", i+1):
+			ok++
+		case fmt.Sprintf("error %d rate_limited", i+1):
+			refused++
+		default:
+			t.Fatalf("answer %d is %q", i+1, got)
+		}
+	}
+	c.expect("error rate_limited")
+	if ok < 99 || refused < 50 {
+		t.Errorf("%d served and %d refused, of %d at once", ok, refused, sent)
+	}
+	if n := h.gate.Stats().Refused["rate_limited"]; n != int64(refused)+1 {
+		t.Errorf("%d counted, %d refused", n, refused+1)
+	}
+}
+
+// What a socket is refused is counted by its code, as calls are.
+func TestRefusalsOnSocketsAreCounted(t *testing.T) {
+	h := open(t)
+	c := h.dial()
+	c.say(`{"op":"hello","app":%q,"key":%q}`, appID, appKey)
+	c.say(`{"op":"dance"}`)
+	c.expect("error invalid")
+	c.say(`{"op":`)
+	c.expect("error bad_json")
+	other := h.dial()
+	other.say(`{"op":"ping"}`)
+	other.expect("error unauthorized")
+	for code, want := range map[string]int64{"invalid": 1, "bad_json": 1, "unauthorized": 1} {
+		if n := h.gate.Stats().Refused[code]; n != want {
+			t.Errorf("%s is counted %d times, want %d", code, n, want)
+		}
+	}
+}
+
 func TestSocketBeyondTheWatchersOfANode(t *testing.T) {
 	h := open(t, func(_ *native.Config, w *watch.Config) { w.Peers, w.Watchers = 2, 1 })
 	first, second := h.dial(), h.dial()

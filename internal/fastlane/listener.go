@@ -18,6 +18,8 @@ type Config struct {
 	IdleTimeout   time.Duration // between requests; kept to a twelfth
 	WriteTimeout  time.Duration // for an answer to be taken; kept to a factor of two
 
+	// Code is what refusals of net/http's own bear on connections that were handed over; see framing.Code.
+	Code framing.Code
 	// AcceptFailed hears of each error of Accept that is waited out; nil: nobody does.
 	AcceptFailed func(error)
 }
@@ -114,7 +116,7 @@ func (l *Listener) start(c net.Conn) {
 func (l *Listener) handOver(c net.Conn, first []byte, begun bool) {
 	l.passed.Add(1)
 	select {
-	case l.handed <- framing.NewConn(c, first, begun):
+	case l.handed <- framing.NewConn(c, first, begun, l.cfg.Code):
 	case <-l.done:
 		_ = c.Close()
 	}

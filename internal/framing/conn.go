@@ -10,7 +10,10 @@ import (
 )
 
 // A Listener guards every connection it accepts. The server must have [ConnState] as its hook.
-type Listener struct{ net.Listener }
+type Listener struct {
+	net.Listener
+	Code Code
+}
 
 // Accept implements net.Listener.
 func (l Listener) Accept() (net.Conn, error) {
@@ -18,7 +21,7 @@ func (l Listener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return NewConn(c, nil, false), nil
+	return NewConn(c, nil, false, l.Code), nil
 }
 
 // ConnState tells a [Conn] what its server has made of it. It is for http.Server.ConnState.
@@ -51,15 +54,17 @@ var poison = []byte("xx\n\n")
 type Conn struct {
 	net.Conn
 	told  atomic.Uint32
+	code  Code
 	f     follower
 	ready []byte // judged good, not read yet
 	held  []byte // not judged yet
 	err   error  // the end, once ready is empty
 }
 
-// NewConn guards c. first are bytes that were read from c already; begun says that requests before them were answered.
-func NewConn(c net.Conn, first []byte, begun bool) *Conn {
-	g := &Conn{Conn: c}
+// NewConn guards c. first are bytes that were read from c already; begun says that requests before them were answered. code may
+// be nil.
+func NewConn(c net.Conn, first []byte, begun bool, code Code) *Conn {
+	g := &Conn{Conn: c, code: code}
 	g.f.begun = begun
 	if len(first) > 0 {
 		g.judge(slices.Clone(first))
@@ -170,6 +175,9 @@ func (c *Conn) settle(rest []byte, ok bool) {
 		c.ready = append(c.ready, poison...)
 		c.err = io.EOF
 	case len(rest) > maxLine && c.f.place != upgrading && c.f.place != opaque:
+		if c.f.place == atStart {
+			c.f.target.note(rest)
+		}
 		c.ready = append(c.ready, rest...)
 		c.err = io.EOF
 	case len(rest) > 0:

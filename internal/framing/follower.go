@@ -27,7 +27,27 @@ type follower struct {
 	chunked bool
 	old     bool // HTTP/1.0
 	upgrade bool
+
+	target target
 }
+
+// A target is the beginning of the path that a request line asks for: enough to tell whose it is.
+type target struct {
+	text [16]byte
+	n    uint8
+}
+
+// note keeps what line asks for, which may be no request line at all, or one that has not ended.
+func (t *target) note(line []byte) {
+	_, asked, _ := bytes.Cut(line, []byte(" "))
+	asked, _, _ = bytes.Cut(asked, []byte(" "))
+	if _, rest, absolute := bytes.Cut(asked, []byte("://")); absolute && asked[0] != '/' {
+		asked = rest[max(bytes.IndexByte(rest, '/'), 0):]
+	}
+	t.n = uint8(copy(t.text[:], asked))
+}
+
+func (t *target) String() string { return string(t.text[:t.n]) }
 
 // follow goes on through b and returns how many bytes have been judged good. The rest, when ok, is the start of a line that
 // has not ended yet, or what follows a request to upgrade.
@@ -65,6 +85,9 @@ func (f *follower) follow(b []byte) (n int, ok bool) {
 
 // line judges a line with its end.
 func (f *follower) line(line []byte) bool {
+	if f.place == atStart && len(line) > len("\r\n") {
+		f.target.note(line)
+	}
 	if len(line) < 2 || line[len(line)-2] != '\r' {
 		return false
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -13,7 +14,7 @@ func (c *Conn) Write(p []byte) (int, error) {
 	if c.told.Load() == toldHijacked {
 		return c.Conn.Write(p)
 	}
-	if told, ok := retell(p); ok {
+	if told, ok := c.retell(p); ok {
 		if _, err := c.Conn.Write(told); err != nil {
 			return 0, err
 		}
@@ -32,8 +33,12 @@ var (
 	unexpected = []byte("HTTP/1.1 417 Expectation Failed")
 )
 
+// A Code returns what stands as "code" in a refusal with an HTTP status of a request whose target begins with target: at most 16
+// bytes of it, none when that could not be read. Without one it is 1, LeanCloud's number for it.
+type Code func(target string, status int) any
+
 // retell returns the refusal p of net/http's own as JSON; ok is false when p is something else.
-func retell(p []byte) (told []byte, ok bool) {
+func (c *Conn) retell(p []byte) (told []byte, ok bool) {
 	if len(p) > maxRefusal || !bytes.HasPrefix(p, []byte("HTTP/1.1 ")) {
 		return nil, false
 	}
@@ -50,10 +55,15 @@ func retell(p []byte) (told []byte, ok bool) {
 	if _, body, _ := bytes.Cut(rest, []byte("\r\n\r\n")); len(body) > 0 {
 		reason = strings.TrimPrefix(string(body), status[:len("400 ")])
 	}
+	var code any = 1
+	if c.code != nil {
+		number, _ := strconv.Atoi(status[:len("400")])
+		code = c.code(c.f.target.String(), number)
+	}
 	body, err := json.Marshal(struct {
-		Code  int    `json:"code"`
+		Code  any    `json:"code"`
 		Error string `json:"error"`
-	}{1, reason})
+	}{code, reason})
 	if err != nil {
 		return nil, false
 	}

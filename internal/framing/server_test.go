@@ -339,7 +339,7 @@ func through(in []byte, bytewise bool) string {
 	if bytewise {
 		src, size = iotest.OneByteReader(src), 1
 	}
-	c := framing.NewConn(memory{r: src}, nil, false)
+	c := framing.NewConn(memory{r: src}, nil, false, nil)
 	var out []byte
 	p := make([]byte, size)
 	for {
@@ -356,7 +356,7 @@ func BenchmarkFollow(b *testing.B) {
 		"X-LC-Id: rollcallTestAppId000001\r\nX-LC-Sign: cebbb76180c92371759fc0ed82fd1346,1453014943466\r\nX-LC-Prod: 1\r\n" +
 		"Content-Type: application/json;charset=UTF-8\r\nAccept: */*\r\nAccept-Encoding: gzip\r\nContent-Length: 300\r\nConnection: keep-alive\r\n\r\n" +
 		strings.Repeat("x", 300))
-	c := framing.NewConn(memory{r: &again{b: request}}, nil, false)
+	c := framing.NewConn(memory{r: &again{b: request}}, nil, false, nil)
 	p := make([]byte, 4096)
 	for b.Loop() {
 		if n, err := c.Read(p); n != len(request) || err != nil {

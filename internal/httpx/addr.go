@@ -29,6 +29,23 @@ func ClientAddr(r *http.Request, trusted []netip.Prefix) string {
 	return socket.String()
 }
 
+// Caller returns the address by which the sender of r is held to a rate. Only when the peer of the connection lies in trusted
+// does it believe X-Forwarded-For, from the right: the first address that is none of trusted itself. Unlike [ClientAddr] it
+// takes no other header, for most proxies pass those on as the client wrote them, and it takes private addresses, for
+// what stands left of them may be the client's own.
+func Caller(r *http.Request, trusted []netip.Prefix) netip.Addr {
+	caller := parseAddr(r.RemoteAddr)
+	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
+	for i := len(hops) - 1; i >= 0 && within(caller, trusted); i-- {
+		a := parseAddr(hops[i])
+		if !a.IsValid() {
+			break
+		}
+		caller = a
+	}
+	return caller
+}
+
 func within(a netip.Addr, prefixes []netip.Prefix) bool {
 	for _, p := range prefixes {
 		if p.Contains(a) {

@@ -26,6 +26,7 @@ var Codes = []struct {
 	Status  int
 	Meaning string
 }{
+	{"bad_request", 400, "the request is not HTTP that can be read in one way only"},
 	{"bad_json", 400, "the body is not JSON of the shape the call takes, or is ambiguous"},
 	{"invalid", 400, "a value breaks a rule; the text names it"},
 	{"unauthorized", 401, "no key, signature or ticket that is right was presented"},
@@ -41,9 +42,10 @@ var Codes = []struct {
 	{"too_many_peers", 413, "more peers than one call or one watcher may name"},
 	{"too_many_events", 413, "more events than one call may carry"},
 	{"unsupported_media", 415, "the body is encoded or typed in a way the call does not take"},
+	{"head_too_large", 431, "the head of the request is larger than the limit"},
 	{"rate_limited", 429, "this key and address ask too often; see Retry-After"},
 	{"too_many_watchers", 503, "the server holds as many watchers as it may; see Retry-After"},
-	{"unavailable", 503, "the store did not answer; sending again is safe"},
+	{"unavailable", 503, "the store did not answer, or the server still starts; sending again is safe"},
 	{"full", 503, "a queue, a disk or a limit is full; nothing was counted"},
 	{"shutting_down", 503, "the server is going; connect again"},
 	{"internal", 500, "our fault; the log knows more"},
@@ -56,6 +58,14 @@ var statusOf = func() map[string]int {
 	}
 	return m
 }()
+
+// CodeOf returns the code of a refusal that the HTTP server made below the doors, with a status.
+func CodeOf(status int) string {
+	if status == http.StatusRequestHeaderFieldsTooLarge {
+		return "head_too_large"
+	}
+	return "bad_request"
+}
 
 // Refuse returns the error called code, which must be one of [Codes].
 func Refuse(code, format string, args ...any) *Error {

@@ -48,11 +48,12 @@ func DefaultLimits() Limits {
 type Config struct {
 	// AppDetail tells since, last seen and cause also to who holds the app key only, which is inside every copy of the app.
 	AppDetail bool
-	// Proxies are the addresses of proxies that are believed when they say whom they speak for.
+	// Proxies are the addresses of proxies that are believed when they say in X-Forwarded-For whom they speak for: all callers
+	// behind another proxy have its address. They count for sockets too.
 	Proxies []netip.Prefix
 	// Origins are the web origins that a browser may call from; "*" is any. Nothing here relies on cookies.
 	Origins []string
-	// Limits are how often callers may call, by key and address.
+	// Limits are how often callers may call, by key and address; an IPv6 address counts by its /64.
 	Limits Limits
 
 	// Keys are the apps and their keys.
@@ -109,9 +110,9 @@ func NewGate(cfg Config) *Gate {
 type Caller struct {
 	App     *credentials.App
 	Rights  credentials.Rights
-	Address string
-	Ticket  bool // came with a ticket or a renewal: its stream must carry renewals
-	Signed  bool // must still prove its signature over the body, see [Gate.CheckSignature]
+	Address string // by which it is held to a rate
+	Ticket  bool   // came with a ticket or a renewal: its stream must carry renewals
+	Signed  bool   // must still prove its signature over the body, see [Gate.CheckSignature]
 
 	gate *Gate
 }
@@ -189,13 +190,20 @@ func (g *Gate) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		e = Refuse("internal", "internal error")
 		g.cfg.Log.Error("call failed", "path", r.Pattern, "err", err)
 	}
-	g.stats.refused(e.Code)
+	g.Count(e.Code)
 	WriteError(w, e)
+}
+
+// Count counts a refusal by its code, for those who answer one past the gate: sockets, and the server below the doors.
+func (g *Gate) Count(code string) {
+	if n := g.stats.codes[code]; n != nil {
+		n.Add(1)
+	}
 }
 
 // Admit finds out who calls and whether it may.
 func (g *Gate) Admit(r *http.Request, rt *Route) (*Caller, error) {
-	c := &Caller{Address: httpx.ClientAddr(r, g.cfg.Proxies), gate: g}
+	c := &Caller{Address: rateAddress(httpx.Caller(r, g.cfg.Proxies)), gate: g}
 	if rt.Need == Anyone || rt.Inside {
 		rate := g.cfg.Limits.Ask
 		if rt.Stream {
@@ -214,6 +222,16 @@ func (g *Gate) Admit(r *http.Request, rt *Route) (*Caller, error) {
 		return c, g.take("serve", c, 1, g.cfg.Limits.Serve)
 	}
 	return c, g.take("ask", c, 1, g.cfg.Limits.Ask)
+}
+
+// rateAddress names who is held to a rate. One who has an IPv6 address has all of its /64.
+func rateAddress(a netip.Addr) string {
+	if a.Is6() {
+		if p, err := a.Prefix(64); err == nil {
+			return p.String()
+		}
+	}
+	return a.String()
 }
 
 // permit answers whether c, identified or not, may do what need asks.
@@ -395,12 +413,6 @@ type GateStats struct {
 type gateCounters struct {
 	limited atomic.Int64
 	codes   map[string]*atomic.Int64
-}
-
-func (s *gateCounters) refused(code string) {
-	if c := s.codes[code]; c != nil {
-		c.Add(1)
-	}
 }
 
 // Stats returns the refusals of g.

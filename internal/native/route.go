@@ -1,6 +1,15 @@
 package native
 
-import "net/http"
+import (
+	"net/http"
+	"strings"
+)
+
+// Owns reports whether what lies at path is refused in the words of the native API. Below /v1/ only the route of the realtime
+// dialect is not.
+func Owns(path string) bool {
+	return strings.HasPrefix(path, "/v1/") && !strings.HasPrefix(path, "/v1/route") || strings.HasPrefix(path, "/openapi")
+}
 
 // Need is what a caller must show to be let through a route.
 type Need uint8

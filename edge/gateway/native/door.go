@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"sync"
+	"time"
 
 	"rollcall/edge/gateway"
 	"rollcall/edge/gateway/frame"
@@ -47,6 +48,27 @@ func (d *Door) serve(w http.ResponseWriter, r *http.Request, c *api.Caller) erro
 	if !d.gate.OriginAllowed(r.Header.Get("Origin")) {
 		return api.Refuse("forbidden", "this origin may not connect")
 	}
-	d.gw.Upgrade(w, r, gateway.Upgrade{Handler: &wire{door: d, caller: c}, Text: true})
-	return nil
+	var refused error
+	d.gw.Upgrade(w, r, gateway.Upgrade{
+		Handler: &wire{door: d, caller: c}, Text: true,
+		Refused: func(kind gateway.Refusal, _ int, text string, retry time.Duration) {
+			refused = api.Refuse(upgradeCode(kind), "%s", text).WithRetry(retry)
+		},
+	})
+	return refused
+}
+
+// upgradeCode returns the code of the API for why the gateway made no socket.
+func upgradeCode(kind gateway.Refusal) string {
+	switch kind {
+	case gateway.RefusedDraining:
+		return "shutting_down"
+	case gateway.RefusedOrigin:
+		return "forbidden"
+	case gateway.RefusedRate:
+		return "rate_limited"
+	case gateway.RefusedFull:
+		return "full"
+	}
+	return "invalid"
 }

@@ -337,6 +337,7 @@ func (w *wire) refuse(s *gateway.Socket, id int64, err error) {
 	if !errors.As(err, &e) {
 		e = api.Refuse("internal", "internal error")
 	}
+	w.door.gate.Count(e.Code)
 	out := []byte(`{"op":"error"`)
 	if id != 0 {
 		out = strconv.AppendInt(append(out, `,"id":`...), id, 10)
@@ -349,9 +350,15 @@ func (w *wire) refuse(s *gateway.Socket, id int64, err error) {
 	s.Send(append(out, '}'))
 }
 
-// Flood refuses a message beyond the rate.
-func (w *wire) Flood(s *gateway.Socket, _ []byte) {
-	w.refuse(s, 0, api.Refuse("rate_limited", "too many messages on this socket"))
+// Flood refuses a message beyond the rate. Its id is read so that whoever waits for the answer hears it.
+func (w *wire) Flood(s *gateway.Socket, data []byte) {
+	var m struct {
+		ID int64 `json:"id"`
+	}
+	if api.Decode(data, &m) != nil {
+		m.ID = 0
+	}
+	w.refuse(s, m.ID, api.Refuse("rate_limited", "too many messages on this socket"))
 }
 
 // Ended tells the client that its peer is present here no longer.

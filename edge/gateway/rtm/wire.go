@@ -191,6 +191,7 @@ func (w *wire) open(s *gateway.Socket, q *request) {
 	}
 	if c, err := w.admit(s.Context(), q, app, &login, now); err != nil || c.number != 0 {
 		if err != nil {
+			w.srv.gw.Refuse(gateway.RefusedUnavailable)
 			w.unavailable(s, q, err)
 			return
 		}
@@ -273,6 +274,7 @@ func (w *wire) denied(s *gateway.Socket, q *request, c code, detail string) {
 	w.fail(s, q, q.peerID, c, detail)
 }
 
+// unavailable answers a command that the store did not take. Logins are counted by the gateway.
 func (w *wire) unavailable(s *gateway.Socket, q *request, err error) {
 	w.srv.gw.Log.Warn("the store did not answer a command", "err", err)
 	w.fail(s, q, q.peerID, codeInternal, "the store did not answer; try again")
@@ -290,6 +292,7 @@ func (w *wire) close(s *gateway.Socket, q *request, ss *gateway.Session) {
 func (w *wire) query(s *gateway.Socket, q *request, ss *gateway.Session) {
 	out := make([]presence.Status, len(q.asked))
 	if err := w.srv.gw.Service.Statuses(s.Context(), ss.Key().App, q.asked, w.srv.gw.Now(), out); err != nil {
+		w.srv.gw.Refuse(gateway.RefusedUnavailable)
 		w.unavailable(s, q, fmt.Errorf("query: %w", err))
 		return
 	}
@@ -311,6 +314,7 @@ func (w *wire) refresh(s *gateway.Socket, q *request, ss *gateway.Session) {
 	if q.st != "" {
 		kicked, err := w.srv.gw.Kicked(s.Context(), ss.Key())
 		if err != nil {
+			w.srv.gw.Refuse(gateway.RefusedUnavailable)
 			w.unavailable(s, q, err)
 			return
 		}
