@@ -282,6 +282,9 @@ func TestNodes(t *testing.T) {
 	if !o.Turned || e != presence.Shown || st.Cause != presence.CauseNodeLost || st.Since != t0+15_000 || st.Hold != 10*time.Second {
 		t.Errorf("lost: %+v", o.Summary)
 	}
+	if c := st.Sessions[0].EndCause(); c != presence.CauseNodeLost {
+		t.Errorf("its session ended because %v", c)
+	}
 	if _, e := st.EndNode("n1/1", t0+15_000, t0+16_000, presence.CauseNodeLost, &rules); e != presence.Same {
 		t.Error("a node ends once")
 	}

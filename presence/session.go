@@ -56,14 +56,16 @@ func sessionOf(r *Report, at Millis, lease time.Duration) Session {
 	return s
 }
 
-// ending returns when and why s ended, if it is not live.
-func (s *Session) ending() ending {
-	e := ending{s.end(), s.Cause, s.Hold}
-	if !s.Ended && e.cause == CauseUnknown {
-		e.cause = CauseExpired
+// EndCause returns why s ended, if it is not live.
+func (s *Session) EndCause() Cause {
+	if !s.Ended && s.Cause == CauseUnknown {
+		return CauseExpired
 	}
-	return e
+	return s.Cause
 }
+
+// ending returns when and why s ended, if it is not live.
+func (s *Session) ending() ending { return ending{s.end(), s.EndCause(), s.Hold} }
 
 // weigh orders two words about the same session: positive when n, the new one, is greater than what s holds.
 //

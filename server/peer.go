@@ -127,8 +127,8 @@ func sessionOf(x *presence.Session, leases presence.Millis) Session {
 	}
 	if o.Open {
 		o.Until = leaseEnd(x.Until)
-	} else if o.Cause = x.Cause.String(); !x.Ended {
-		o.Cause = presence.CauseExpired.String()
+	} else {
+		o.Cause = x.EndCause().String()
 	}
 	return o
 }

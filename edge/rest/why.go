@@ -90,13 +90,10 @@ func whyOf(peer presence.PeerID, e *presence.Explanation, now presence.Millis) W
 			Source: x.Source, Session: x.ID, Open: x.Live(e.Leases), Node: x.Node, Device: x.Device, Incarnation: x.Incarnation,
 			Start: x.Start, At: x.At, Hold: x.Hold.Seconds(),
 		}
-		switch {
-		case one.Open:
+		if one.Open {
 			one.Until = leaseEnd(x.Until)
-		case x.Ended:
-			one.Cause = x.Cause.String()
-		default:
-			one.Cause = presence.CauseExpired.String()
+		} else {
+			one.Cause = x.EndCause().String()
 		}
 		out.Sessions = append(out.Sessions, one)
 	}
