@@ -114,7 +114,8 @@ func (g *Gateway) compare(ctx context.Context, ss *Session, o *presence.Session)
 	case o.Incarnation < ss.Start():
 		return // we are newer; our report is on its way
 	case o.Incarnation > ss.Start() && !o.Ended && o.Node != g.Node:
-		// The device has come back on another node: what we hold is its dead connection.
+		// The device has come back on another node: what we hold is its dead connection. The events do not hear of its end: it
+		// would come behind the other node's beginning, and who goes by the last word would take the peer for gone.
 		if g.takeOver(ss) {
 			g.detach(ss)
 			g.count.replaced.Add(1)

@@ -94,6 +94,34 @@ func TestADeviceMovesFromOneNodeToTheOther(t *testing.T) {
 	if !b.online("Tom") || b.gw.Stats().Sessions != 1 {
 		t.Error("the end of the old socket ended the session on the new one")
 	}
+	// An offline of the old node would come behind the online of the new one.
+	if a.told() != "online Tom" || b.told() != "online Tom" {
+		t.Errorf("the first node tells %q, the second %q; want one online each", a.told(), b.told())
+	}
+}
+
+func TestADeviceThatIsPushedOutFromTheOtherNodeIsToldThere(t *testing.T) {
+	a, b := twoNodes(t)
+	old := a.dial("lc.protobuf2.3")
+	old.login("Tom", message{sTag: "Mobile", sDevice: "d"})
+	b.dial("lc.protobuf2.3").login("Tom", message{sTag: "Mobile", sDevice: "e"})
+	if m := parse(t, old.receive()); m.sub(fSession).number(sCode) != 4111 {
+		t.Errorf("the device that was pushed out hears %v", m)
+	}
+	if a.told() != "online Tom, offline Tom replaced" || b.told() != "online Tom" {
+		t.Errorf("the first node tells %q, the second %q", a.told(), b.told())
+	}
+}
+
+// On one node the order is known, and the end is told.
+func TestADeviceThatComesBackOnItsNodeIsToldTwice(t *testing.T) {
+	w := newWorld(t, settings{})
+	for range 2 {
+		w.dial("lc.protobuf2.3").login("Tom", message{sDevice: "d"})
+	}
+	if want := "online Tom, offline Tom replaced, online Tom"; w.told() != want {
+		t.Errorf("told %q, want %q", w.told(), want)
+	}
 }
 
 func TestOneTagOnTwoNodesAtTheSameInstantLeavesExactlyOne(t *testing.T) {

@@ -6,6 +6,8 @@ import (
 	"encoding/hex"
 	"net/http"
 	"net/http/httptest"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -36,6 +38,9 @@ type world struct {
 	server *httptest.Server
 	clock  *atomic.Int64 // presence.Millis
 	done   bool
+
+	mu     sync.Mutex
+	events []string // begun and ended sessions, as "online Tom" and "offline Tom replaced"
 }
 
 type settings struct {
@@ -82,7 +87,13 @@ func newWorld(t testing.TB, s settings) *world {
 		s.gateway(&cfg)
 	}
 	deps := gateway.Deps{
-		Service: w.svc, Node: "node-1", Shared: s.shared, Events: s.events,
+		Service: w.svc, Node: "node-1", Shared: s.shared,
+		Events: func(e gateway.Event) {
+			w.note(e)
+			if s.events != nil {
+				s.events(e)
+			}
+		},
 		Now: func() presence.Millis { return presence.Millis(w.clock.Add(1)) },
 	}
 	if s.wall {
@@ -132,6 +143,23 @@ func (w *world) close() {
 	}
 	w.server.Close()
 	http.DefaultClient.CloseIdleConnections()
+}
+
+func (w *world) note(e gateway.Event) {
+	text := "online " + string(e.Key.Peer)
+	if !e.Online {
+		text = "offline " + string(e.Key.Peer) + " " + e.Cause.String()
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.events = append(w.events, text)
+}
+
+// told returns the events so far.
+func (w *world) told() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return strings.Join(w.events, ", ")
 }
 
 func (w *world) advance(d time.Duration) { w.clock.Add(int64(d / time.Millisecond)) }
