@@ -59,8 +59,11 @@ func (s *Server) openRedis(ctx context.Context) error {
 		cfg.Spool = filepath.Join(s.cfg.Data, spoolDir)
 	}
 	st, err := redisstore.Open(ctx, cfg)
+	if no := (*redisstore.Refusal)(nil); errors.As(err, &no) {
+		return &Hinted{Err: no.Err, Hint: no.Hint, Settings: no.Settings}
+	}
 	if err != nil {
-		return hint(err, "see that Redis runs where --store (or REDIS_URL_…) says and that its maxmemory-policy is not allkeys-…")
+		return err
 	}
 	s.clock = s.clock.By(st.Now)
 	s.store = &openedStore{

@@ -8,10 +8,11 @@ import (
 
 type redisKey struct{}
 
-// redisScript starts the Redis of a script, whose address is $REDIS, and treats it badly.
+// redisScript starts the Redis of a script, whose address is $REDIS, and treats it badly. "redis start tls" starts one that
+// speaks only TLS; the file of its authority is $REDIS_CA.
 func redisScript(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 1 {
-		ts.Fatalf("usage: redis start|kill|freeze|thaw")
+	if neg || len(args) < 1 {
+		ts.Fatalf("usage: redis start [tls]|kill|freeze|thaw")
 	}
 	s, _ := ts.Value(redisKey{}).(**redistest.Server)
 	switch args[0] {
@@ -20,8 +21,16 @@ func redisScript(ts *testscript.TestScript, neg bool, args []string) {
 			ts.Check((*s).Start())
 			return
 		}
+		var k *redistest.TLS
+		if len(args) == 2 && args[1] == "tls" {
+			ca, err := redistest.NewCA(ts.MkAbs("."))
+			ts.Check(err)
+			k, err = ca.TLS()
+			ts.Check(err)
+			ts.Setenv("REDIS_CA", ca.File)
+		}
 		// It keeps what it has acknowledged over a kill.
-		server, err := redistest.New("--appendonly", "yes", "--appendfsync", "always")
+		server, err := k.New("--appendonly", "yes", "--appendfsync", "always")
 		ts.Check(err)
 		ts.Defer(server.Close)
 		*s = server

@@ -141,5 +141,8 @@ func codeOf(stderr io.Writer, err error) int {
 	if h := server.HintOf(err); h != "" {
 		fmt.Fprintf(stderr, "rollcall: hint: %s\n", h)
 	}
+	if server.IsSettings(err) {
+		return exitMisused
+	}
 	return exitFailed
 }

@@ -98,7 +98,7 @@ func serveScript(ts *testscript.TestScript, neg bool, args []string) {
 	cmd := exec.Command(path, line...)
 	cmd.Dir = ts.MkAbs(".")
 	cmd.Env = []string{"PATH=" + ts.Getenv("PATH"), "HOME=" + ts.Getenv("HOME"), "TMPDIR=" + ts.Getenv("TMPDIR")}
-	for _, v := range []string{"ROLLCALL_CONFIG", "ROLLCALL_DATA", "ROLLCALL_LOG_LEVEL", "LEANCLOUD_APP_ID", "LEANCLOUD_APP_KEY", "LEANCLOUD_APP_MASTER_KEY", "LEANCLOUD_APP_HOOK_KEY", "LEANCLOUD_APP_PORT"} {
+	for _, v := range []string{"ROLLCALL_CONFIG", "ROLLCALL_DATA", "ROLLCALL_LOG_LEVEL", "LEANCLOUD_APP_ID", "LEANCLOUD_APP_KEY", "LEANCLOUD_APP_MASTER_KEY", "LEANCLOUD_APP_HOOK_KEY", "LEANCLOUD_APP_PORT", "SSL_CERT_FILE"} {
 		if value := ts.Getenv(v); value != "" {
 			cmd.Env = append(cmd.Env, v+"="+value)
 		}

@@ -16,12 +16,7 @@ type Cluster struct {
 // NewCluster starts a cluster of primaries, each with a replica when replicas is set. A server that is silent for two
 // seconds is taken for dead.
 func NewCluster(primaries int, replicas bool) (*Cluster, error) {
-	c := &Cluster{}
-	if err := c.start(primaries, replicas); err != nil {
-		c.Close()
-		return nil, err
-	}
-	return c, nil
+	return (*TLS)(nil).NewCluster(primaries, replicas)
 }
 
 // RunCluster is NewCluster for one test.
@@ -35,7 +30,7 @@ func RunCluster(t testing.TB, primaries int, replicas bool) *Cluster {
 	return c
 }
 
-func (c *Cluster) start(primaries int, replicas bool) error {
+func (c *Cluster) start(k *TLS, primaries int, replicas bool) error {
 	n := primaries
 	if replicas {
 		n *= 2
@@ -45,8 +40,14 @@ func (c *Cluster) start(primaries int, replicas bool) error {
 		return err
 	}
 	for i := range n {
-		s, err := newOn(ports[i], "--cluster-enabled", "yes", "--cluster-port", fmt.Sprint(ports[n+i]),
-			"--cluster-node-timeout", "2000", "--cluster-require-full-coverage", "no", "--cluster-replica-validity-factor", "0")
+		args := []string{
+			"--cluster-enabled", "yes", "--cluster-port", fmt.Sprint(ports[n+i]),
+			"--cluster-node-timeout", "2000", "--cluster-require-full-coverage", "no", "--cluster-replica-validity-factor", "0",
+		}
+		if k != nil {
+			args = append(args, "--tls-cluster", "yes")
+		}
+		s, err := newOn(k, ports[i], args...)
 		if err != nil {
 			return err
 		}

@@ -15,6 +15,14 @@ import (
 	"rollcall/internal/childtest"
 )
 
+// binary is the server that is started, as Redis, as a node of a Cluster and as a Sentinel. Valkey can take its place.
+func binary() string {
+	if b := os.Getenv("ROLLCALL_TEST_REDIS"); b != "" {
+		return b
+	}
+	return "redis-server"
+}
+
 // A process is one child and what it printed.
 type process struct {
 	cmd  *exec.Cmd

@@ -28,6 +28,7 @@ type Proxy struct {
 	slice  atomic.Int64 // bytes a chunk has at most; 0 is no limit
 	passed atomic.Int64
 	cuts   atomic.Int64
+	taken  atomic.Int64
 }
 
 type pair struct{ client, server net.Conn }
@@ -60,6 +61,7 @@ func (p *Proxy) accept() {
 		if err != nil {
 			return
 		}
+		p.taken.Add(1)
 		p.mu.Lock()
 		off := p.off
 		p.mu.Unlock()
@@ -176,6 +178,9 @@ func (p *Proxy) Slice(n int) { p.slice.Store(int64(n)) }
 
 // Passed returns how many bytes have passed.
 func (p *Proxy) Passed() int64 { return p.passed.Load() }
+
+// Taken returns how many connections were made to it.
+func (p *Proxy) Taken() int64 { return p.taken.Load() }
 
 // Cuts returns how many connections were cut.
 func (p *Proxy) Cuts() int64 { return p.cuts.Load() }

@@ -82,3 +82,39 @@ func TestProxy(t *testing.T) {
 		t.Error("a cut connection answers")
 	}
 }
+
+func TestOverTLS(t *testing.T) {
+	k, err := redistest.RunCA(t).TLS()
+	if err != nil {
+		t.Fatal(err)
+	}
+	k.Clients = true
+	t.Run("a cluster", func(t *testing.T) {
+		c, err := k.NewCluster(3, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if n := len(c.Primaries()); n != 3 {
+			t.Errorf("%d of 3 servers are primaries", n)
+		}
+		plain, err := redistest.Dial(c.Servers[0].Addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer plain.Close()
+		if v, err := plain.Do("PING"); err == nil {
+			t.Errorf("without TLS it answers %v", v)
+		}
+	})
+	t.Run("sentinels", func(t *testing.T) {
+		s, err := k.NewSentinels(1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		if p, err := s.Primary(); err != nil || p != s.Servers[0] {
+			t.Errorf("the primary is %v, %v", p, err)
+		}
+	})
+}

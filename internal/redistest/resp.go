@@ -27,8 +27,10 @@ func Dial(addr string) (*Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("dial redis: %w", err)
 	}
-	return &Conn{c: c, r: bufio.NewReader(c)}, nil
+	return newConn(c), nil
 }
+
+func newConn(c net.Conn) *Conn { return &Conn{c: c, r: bufio.NewReader(c)} }
 
 // Close closes the connection.
 func (c *Conn) Close() { _ = c.c.Close() }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -16,18 +17,14 @@ type Sentinels struct {
 	Servers []*Server // the first starts as primary
 	Addrs   []string  // of the Sentinels
 
+	tls *TLS
 	ps  []*process
 	dir string
 }
 
 // NewSentinels starts a primary with replicas replicas and three Sentinels that call it lost after a second.
 func NewSentinels(replicas int) (*Sentinels, error) {
-	s := &Sentinels{}
-	if err := s.start(replicas); err != nil {
-		s.Close()
-		return nil, err
-	}
-	return s, nil
+	return (*TLS)(nil).NewSentinels(replicas)
 }
 
 // RunSentinels is NewSentinels for one test.
@@ -41,17 +38,18 @@ func RunSentinels(t testing.TB, replicas int) *Sentinels {
 	return s
 }
 
-func (s *Sentinels) start(replicas int) (err error) {
+func (s *Sentinels) start(k *TLS, replicas int) (err error) {
+	s.tls = k
 	if s.dir, err = os.MkdirTemp("", "redistest"); err != nil {
 		return fmt.Errorf("make a directory for sentinel: %w", err)
 	}
-	primary, err := New()
+	primary, err := k.New()
 	if err != nil {
 		return err
 	}
 	s.Servers = append(s.Servers, primary)
 	for range replicas {
-		r, err := New("--replicaof", "127.0.0.1 "+fmt.Sprint(primary.port))
+		r, err := k.New("--replicaof", "127.0.0.1 "+fmt.Sprint(primary.port))
 		if err != nil {
 			return err
 		}
@@ -63,12 +61,12 @@ func (s *Sentinels) start(replicas int) (err error) {
 	}
 	for _, port := range ports {
 		conf := filepath.Join(s.dir, fmt.Sprint(port, ".conf"))
-		text := fmt.Sprintf("port %d\nbind 127.0.0.1\ndir %s\nsentinel monitor %s 127.0.0.1 %d 2\n"+
-			"sentinel down-after-milliseconds %s 1000\nsentinel failover-timeout %s 3000\n", port, s.dir, Master, primary.port, Master, Master)
+		text := strings.Join(k.port(port), "\n") + fmt.Sprintf("\nbind 127.0.0.1\ndir %s\nsentinel monitor %s 127.0.0.1 %d 2\n"+
+			"sentinel down-after-milliseconds %s 1000\nsentinel failover-timeout %s 3000\n", s.dir, Master, primary.port, Master, Master)
 		if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
 			return fmt.Errorf("write the settings of a sentinel: %w", err)
 		}
-		p, err := start("redis-sentinel", conf)
+		p, err := start(binary(), conf, "--sentinel")
 		if err != nil {
 			return err
 		}
@@ -77,7 +75,7 @@ func (s *Sentinels) start(replicas int) (err error) {
 	}
 	return until(30*time.Second, func() error {
 		for _, addr := range s.Addrs {
-			if err := seesAll(addr, replicas); err != nil {
+			if err := s.seesAll(addr, replicas); err != nil {
 				return err
 			}
 		}
@@ -85,8 +83,8 @@ func (s *Sentinels) start(replicas int) (err error) {
 	})
 }
 
-func seesAll(addr string, replicas int) error {
-	c, err := Dial(addr)
+func (s *Sentinels) seesAll(addr string, replicas int) error {
+	c, err := s.tls.dial(addr)
 	if err != nil {
 		return err
 	}
@@ -109,7 +107,7 @@ func seesAll(addr string, replicas int) error {
 
 // Primary returns the server that the Sentinels agree on.
 func (s *Sentinels) Primary() (*Server, error) {
-	c, err := Dial(s.Addrs[0])
+	c, err := s.tls.dial(s.Addrs[0])
 	if err != nil {
 		return nil, err
 	}

@@ -15,6 +15,7 @@ type Server struct {
 	Addr string
 	Dir  string
 
+	tls  *TLS // nil when it speaks plainly
 	port int
 	args []string
 	p    *process
@@ -22,20 +23,14 @@ type Server struct {
 
 // New makes a server on a free port, with more arguments for redis-server, and starts it. It keeps nothing on disk unless
 // the arguments say otherwise. Whoever calls it calls Close.
-func New(args ...string) (*Server, error) {
-	ports, err := freePorts(1)
-	if err != nil {
-		return nil, err
-	}
-	return newOn(ports[0], args...)
-}
+func New(args ...string) (*Server, error) { return (*TLS)(nil).New(args...) }
 
-func newOn(port int, args ...string) (*Server, error) {
+func newOn(k *TLS, port int, args ...string) (*Server, error) {
 	dir, err := os.MkdirTemp("", "redistest")
 	if err != nil {
 		return nil, fmt.Errorf("make a directory for redis: %w", err)
 	}
-	s := &Server{Addr: loopback(port), Dir: dir, port: port, args: args}
+	s := &Server{Addr: loopback(port), Dir: dir, tls: k, port: port, args: args}
 	if err := s.Start(); err != nil {
 		s.Close()
 		return nil, err
@@ -57,19 +52,22 @@ func Run(t testing.TB, args ...string) *Server {
 // Start starts the server again on its port and directory, and waits until it answers. More arguments count for this
 // time only.
 func (s *Server) Start(more ...string) error {
-	args := []string{
-		"--port", fmt.Sprint(s.port), "--bind", "127.0.0.1", "--dir", s.Dir, "--save", "", "--appendonly", "no",
-		"--enable-debug-command", "local", "--loglevel", "warning", "--repl-diskless-sync-delay", "0",
+	var args []string
+	for _, setting := range s.tls.port(s.port) {
+		name, value, _ := strings.Cut(setting, " ")
+		args = append(args, "--"+name, value)
 	}
+	args = append(args, "--bind", "127.0.0.1", "--dir", s.Dir, "--save", "", "--appendonly", "no",
+		"--enable-debug-command", "local", "--loglevel", "warning", "--repl-diskless-sync-delay", "0")
 	args = append(append(args, s.args...), more...)
-	p, err := start("redis-server", args...)
+	p, err := start(binary(), args...)
 	if err != nil {
 		return err
 	}
 	s.p = p
 	err = until(20*time.Second, func() error {
 		if !p.running() {
-			return fmt.Errorf("redis-server ended: %s", p.out)
+			return fmt.Errorf("%s ended: %s", binary(), p.out)
 		}
 		_, err := s.Try("PING")
 		if err != nil && (strings.Contains(err.Error(), "NOAUTH") || strings.Contains(err.Error(), "MASTERDOWN")) {
@@ -79,7 +77,7 @@ func (s *Server) Start(more ...string) error {
 	})
 	if err != nil {
 		p.kill()
-		return fmt.Errorf("start redis-server on %s: %w", s.Addr, err)
+		return fmt.Errorf("start %s on %s: %w", binary(), s.Addr, err)
 	}
 	return nil
 }
@@ -109,7 +107,7 @@ func (s *Server) Close() {
 
 // Try runs one command on a connection of its own.
 func (s *Server) Try(args ...string) (any, error) {
-	c, err := Dial(s.Addr)
+	c, err := s.tls.dial(s.Addr)
 	if err != nil {
 		return nil, err
 	}

@@ -32,10 +32,13 @@ type Config struct {
 	Prefix        string         // of all other keys. Default "rc:"
 
 	Deadline time.Duration // of one call. Default 250 ms
-	// Stale is how long answers come from the cache while Redis is away; then there are none. Default 30 s.
+	// Stale is how long answers come from the cache while Redis is away; then there are none. Default 30 s; negative for not at all.
 	Stale time.Duration
 	// NearCache bounds the cache of this process, in bytes. Default 64 MiB; negative for none.
 	NearCache int
+	// CA names a file of the authorities that are believed over TLS; empty for those of the system. Cert and Key name the
+	// files of the certificate that is shown to Redis, and of its key; empty for none.
+	CA, Cert, Key string
 	// Force starts even when Redis may evict the keys of peers that are online.
 	Force bool
 
@@ -86,9 +89,10 @@ var schemes = map[string]*struct{ tls, sentinel bool }{
 
 // A place is what a URL says.
 type place struct {
+	scheme         string
 	addrs          []string
 	user, password string
-	tls            bool
+	tls            *trust // nil without TLS
 	master         string // of Sentinel; empty for none
 	db             int
 }
@@ -113,6 +117,7 @@ func (c *Config) parse() (place, error) {
 	if kind == nil {
 		return p, fmt.Errorf("%w: it begins with none of redis://, rediss://, redis+sentinel://, rediss+sentinel://", errURL)
 	}
+	p.scheme = scheme
 	hosts, _, _ := strings.Cut(rest, "/")
 	hosts, _, _ = strings.Cut(hosts, "?")
 	if strings.Contains(rest[len(hosts):], "@") { // what we would take for a host, a database or a setting may be half a password
@@ -130,7 +135,6 @@ func (c *Config) parse() (place, error) {
 		}
 		hosts = hosts[i+1:]
 	}
-	p.tls = kind.tls
 	port := "6379"
 	if kind.sentinel {
 		port = "26379"
@@ -154,7 +158,30 @@ func (c *Config) parse() (place, error) {
 		}
 		p.db = db
 	}
-	return p, c.SetQuery(query)
+	if err := c.SetQuery(query); err != nil {
+		return p, err
+	}
+	if err := c.check(); err != nil {
+		return p, fmt.Errorf("%w: %w", errURL, err)
+	}
+	t := trust{c.CA, c.Cert, c.Key}
+	if kind.tls {
+		p.tls = &t
+		return p, t.check()
+	}
+	if t != (trust{}) {
+		return p, fmt.Errorf("%w: ssl_ca_certs, ssl_certfile and ssl_keyfile are for rediss://, which is TLS; %s:// is not", errURL, scheme)
+	}
+	return p, nil
+}
+
+// hosts returns the hosts of the addresses.
+func (p place) hosts() []string {
+	hosts := make([]string, len(p.addrs))
+	for i, a := range p.addrs {
+		hosts[i], _, _ = net.SplitHostPort(a)
+	}
+	return hosts
 }
 
 func address(h, port string) (string, error) {
@@ -174,8 +201,8 @@ func address(h, port string) (string, error) {
 	return net.JoinHostPort(host, given), nil
 }
 
-// SetQuery takes settings in the form of a URL's query: prefix, summary_prefix, near_cache (bytes; 0 for none),
-// deadline, stale, force. An unknown name is an error.
+// SetQuery takes settings in the form of a URL's query: prefix, summary_prefix, near_cache (bytes; 0 for none), deadline,
+// stale (0 for none), force, and the files ssl_ca_certs, ssl_certfile and ssl_keyfile. An unknown name is an error.
 func (c *Config) SetQuery(query string) error {
 	values, err := url.ParseQuery(query)
 	if err != nil {
@@ -186,30 +213,71 @@ func (c *Config) SetQuery(query string) error {
 		var err error
 		switch name {
 		case "prefix":
-			c.Prefix = v
+			c.Prefix, err = v, given(v)
 		case "summary_prefix":
 			c.SummaryPrefix = v
 		case "near_cache":
-			if c.NearCache, err = strconv.Atoi(v); c.NearCache == 0 {
-				c.NearCache = -1
-			}
+			c.NearCache, err = orNone(strconv.Atoi(v))
 		case "deadline":
-			c.Deadline, err = time.ParseDuration(v)
+			if c.Deadline, err = time.ParseDuration(v); c.Deadline == 0 {
+				err = errValue
+			}
 		case "stale":
-			c.Stale, err = time.ParseDuration(v)
+			c.Stale, err = orNone(time.ParseDuration(v))
 		case "force":
 			c.Force, err = strconv.ParseBool(v)
+		case "ssl_ca_certs":
+			c.CA, err = v, given(v)
+		case "ssl_certfile":
+			c.Cert, err = v, given(v)
+		case "ssl_keyfile":
+			c.Key, err = v, given(v)
 		default:
-			return fmt.Errorf("%w: it has no setting %.40q; there are prefix, summary_prefix, near_cache, deadline, stale, force", errURL, name)
+			return fmt.Errorf("%w: it has no setting %.40q; there are %s", errURL, name, settings)
 		}
 		if err != nil {
-			return fmt.Errorf("%w: the setting %s is %.40q", errURL, name, v)
+			return fmt.Errorf("%w: the setting %s is %.40q, not %s", errURL, name, v, wanted[name])
 		}
 	}
 	return nil
 }
 
-func (c *Config) defaults() error {
+// wanted says what each setting may be.
+var wanted = map[string]string{
+	"prefix":         "the beginning of a key",
+	"summary_prefix": "the beginning of a key",
+	"near_cache":     "a number of bytes, or 0 for none",
+	"deadline":       "a duration such as 250ms",
+	"stale":          "a duration such as 30s, or 0 for none",
+	"force":          "true or false",
+	"ssl_ca_certs":   "a file",
+	"ssl_certfile":   "a file",
+	"ssl_keyfile":    "a file",
+}
+
+const settings = "prefix, summary_prefix, near_cache, deadline, stale, force, ssl_ca_certs, ssl_certfile, ssl_keyfile"
+
+var errValue = errors.New("not a value of the setting")
+
+func given(v string) error {
+	if v == "" {
+		return errValue
+	}
+	return nil
+}
+
+// orNone makes 0 mean none, where the zero value of a [Config] means the default.
+func orNone[T int | time.Duration](v T, err error) (T, error) {
+	switch {
+	case err != nil || v < 0:
+		return v, errValue
+	case v == 0:
+		return -1, nil
+	}
+	return v, nil
+}
+
+func (c *Config) defaults() {
 	if c.Rules == (presence.Rules{}) {
 		c.Rules = presence.DefaultRules()
 	}
@@ -224,11 +292,17 @@ func (c *Config) defaults() error {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
+}
+
+// check returns what is wrong with settings that fill each other's place or cannot work.
+func (c *Config) check() error {
 	switch {
 	case strings.ContainsAny(c.Prefix, "{}"):
 		return errors.New("the prefix of our keys must not hold braces")
-	case c.Deadline < time.Millisecond:
-		return fmt.Errorf("the deadline of a call is %v, less than 1 ms", c.Deadline)
+	case c.Prefix != "" && c.Prefix == c.SummaryPrefix:
+		return fmt.Errorf("prefix and summary_prefix are both %.40q; a peer's key could be one of ours", c.Prefix)
+	case c.Deadline != 0 && (c.Deadline < time.Millisecond || c.Deadline > time.Minute):
+		return fmt.Errorf("the deadline of a call is %v, not between 1ms and 1m", c.Deadline)
 	}
 	return nil
 }

@@ -84,15 +84,13 @@ type stats struct {
 	foreign                     atomic.Int64
 }
 
-// Open connects to Redis, checks what it may do there, and starts to listen.
+// Open connects to Redis, checks what it may do there, and starts to listen. What keeps it from that is a [Refusal].
 func Open(ctx context.Context, cfg Config) (*Store, error) {
 	p, err := cfg.parse()
 	if err != nil {
-		return nil, err
+		return nil, &Refusal{Err: err, Settings: true}
 	}
-	if err := cfg.defaults(); err != nil {
-		return nil, err
-	}
+	cfg.defaults()
 	var name [6]byte
 	_, _ = rand.Read(name[:]) // never fails
 	s := &Store{
@@ -114,11 +112,11 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	s.ctx, s.end = context.WithCancel(context.Background())
 	if s.client, err = connect(p); err != nil {
 		s.end()
-		return nil, fmt.Errorf("connect to redis: %w", away(err))
+		return nil, cfg.refusal(ctx, p, fmt.Errorf("connect to redis: %w", away(err)))
 	}
 	if err := s.open(ctx, p); err != nil {
 		_ = s.Close()
-		return nil, err
+		return nil, cfg.refusal(ctx, p, err)
 	}
 	return s, nil
 }
@@ -127,6 +125,7 @@ func connect(p place) (rueidis.Client, error) {
 	opt := rueidis.ClientOption{
 		InitAddress: p.addrs, Username: p.user, Password: p.password, SelectDB: p.db, ClientName: "rollcall",
 		DisableCache: true, ShuffleInit: true,
+		ClientSetInfo: rueidis.DisableClientSetInfo, // a right that is not needed for anything
 		// Noticing a frozen link takes KeepAlive + ConnWriteTimeout; the defaults take ten seconds.
 		Dialer: net.Dialer{Timeout: time.Second, KeepAlive: 500 * time.Millisecond}, ConnWriteTimeout: 2 * time.Second,
 		ReadBufferEachConn: 64 << 10, WriteBufferEachConn: 64 << 10,
@@ -136,11 +135,11 @@ func connect(p place) (rueidis.Client, error) {
 			return min(time.Duration(attempts+1)*5*time.Millisecond, 100*time.Millisecond)
 		},
 	}
-	if p.tls {
-		host, _, _ := net.SplitHostPort(p.addrs[0])
-		opt.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12}
-		if p.master == "" {
-			opt.TLSConfig.ServerName = host
+	if p.tls != nil {
+		opt.TLSConfig = &tls.Config{} // that it is there has a Cluster tell its ports for TLS
+		named := p.hosts()
+		opt.DialCtxFn = func(ctx context.Context, addr string, d *net.Dialer, _ *tls.Config) (net.Conn, error) {
+			return p.tls.dial(ctx, addr, d, named)
 		}
 	}
 	if p.master != "" {
@@ -163,9 +162,6 @@ func (s *Store) open(ctx context.Context, p place) error {
 		return err
 	}
 	if s.client.Mode() == rueidis.ClientModeCluster {
-		if p.db != 0 {
-			return errors.New("a Redis Cluster has only database 0")
-		}
 		if err := s.followTopology(ctx, true); err != nil {
 			return fmt.Errorf("ask for the slots of the cluster: %w", away(err))
 		}

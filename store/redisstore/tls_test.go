@@ -1,0 +1,288 @@
+package redisstore_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"rollcall/internal/redistest"
+	"rollcall/presence"
+	"rollcall/store/redisstore"
+	"rollcall/store/storetest"
+)
+
+// An authority, and a server that asks its clients for a certificate of that authority, shared by the tests of TLS.
+type secured struct {
+	dir    string
+	ca     *redistest.CA
+	tls    *redistest.TLS
+	server *redistest.Server
+}
+
+func (s *secured) Close() {
+	s.server.Close()
+	_ = os.RemoveAll(s.dir)
+}
+
+var overTLS = sync.OnceValues(func() (*secured, error) {
+	dir, err := os.MkdirTemp("", "redistest")
+	if err != nil {
+		return nil, err
+	}
+	s := &secured{dir: dir}
+	if s.ca, err = redistest.NewCA(dir); err != nil {
+		return nil, err
+	}
+	if s.tls, err = s.ca.TLS(); err != nil {
+		return nil, err
+	}
+	s.tls.Clients = true
+	s.server, err = s.tls.New()
+	return s, err
+})
+
+// files are the settings of a client that shows a certificate.
+func (s *secured) files() string {
+	return "?ssl_ca_certs=" + s.ca.File + "&ssl_certfile=" + s.tls.Cert + "&ssl_keyfile=" + s.tls.Key
+}
+
+// TestStandaloneOverTLS keeps the law over connections on which both sides show certificates.
+func TestStandaloneOverTLS(t *testing.T) {
+	storetest.Run(t, func(t testing.TB) storetest.Harness {
+		s := shared(t, overTLS)
+		s.server.Do(t, "FLUSHALL")
+		return harness(t, config("rediss://"+s.server.Addr+s.files()))
+	})
+}
+
+// shows has two processes on url agree, and one of them hear at once of what the other is told.
+func shows(t *testing.T, url string) {
+	here, there := startNode(t, config(url), "here"), startNode(t, config(url), "there")
+	peers := numbered("p", 40) // on all primaries
+	there.see(time.Second, presence.Unknown, peers...)
+	for _, p := range peers {
+		if err := here.report(here.hook(presence.KindOnline, p)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	there.see(2*time.Second, presence.Online, peers...)
+	for _, n := range []*node{here, there} {
+		n.ready(5 * time.Second)
+		if st := n.st.Stats(); st["outages"] != 0 || st["links_lost"] != 0 {
+			t.Errorf("%s: %v", n.name, st)
+		}
+	}
+}
+
+// TestClusterOverTLS: the nodes are told by address, and their one certificate is for the name in the URL.
+func TestClusterOverTLS(t *testing.T) {
+	ca := redistest.RunCA(t)
+	p, err := ca.Issue("name", time.Now().Add(time.Hour), "localhost")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := (&redistest.TLS{CA: ca.File, Pair: p}).NewCluster(3, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	_, port, _ := net.SplitHostPort(c.Servers[1].Addr)
+	shows(t, "rediss://localhost:"+port+"?ssl_ca_certs="+ca.File)
+	for _, s := range c.Servers {
+		if n := s.Info(t, "stats", "total_connections_received"); n == "0" {
+			t.Errorf("nobody has connected to %s", s.Addr)
+		}
+	}
+}
+
+func TestSentinelOverTLS(t *testing.T) {
+	ca := redistest.RunCA(t)
+	k, err := ca.TLS()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := k.NewSentinels(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	shows(t, "rediss+sentinel://"+strings.Join(s.Addrs, ",")+"/"+redistest.Master+"?ssl_ca_certs="+ca.File)
+}
+
+// TestCertificatesAreRenewed: Redis gets a certificate from another authority, and the file of authorities is changed
+// under the running process.
+func TestCertificatesAreRenewed(t *testing.T) {
+	ca := redistest.RunCA(t)
+	k, err := ca.TLS()
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err := k.New(durable...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.Close)
+	proxy := redistest.RunProxy(t, server.Addr)
+	cfg := config("rediss://" + proxy.Addr + "?ssl_ca_certs=" + ca.File)
+	cfg.Deadline, cfg.Spool, cfg.Log = 250*time.Millisecond, t.TempDir(), logger(t)
+	n := startNode(t, cfg, "n")
+	if err := n.report(n.hook(presence.KindOnline, "tom")); err != nil {
+		t.Fatal(err)
+	}
+	next := redistest.RunCA(t)
+	renewed, err := next.TLS()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for from, to := range map[string]string{renewed.Cert: k.Cert, renewed.Key: k.Key} {
+		copyFile(t, from, to)
+	}
+	server.Kill()
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for begun, before := time.Now(), proxy.Taken(); proxy.Taken() < before+5; time.Sleep(5 * time.Millisecond) {
+		if time.Since(begun) > 10*time.Second {
+			t.Fatal("it does not try again")
+		}
+	}
+	if err := n.st.Ready(); err == nil {
+		t.Fatal("a certificate that nobody has signed is taken")
+	}
+	copyFile(t, next.File, ca.File)
+	n.ready(10 * time.Second)
+	n.see(time.Second, presence.Online, "tom")
+}
+
+func copyFile(t *testing.T, from, to string) {
+	t.Helper()
+	b, err := os.ReadFile(from)
+	if err == nil {
+		err = os.WriteFile(to, b, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestRefusals: every mistake at the start is told in words, with what to do, and told apart from a Redis that is away.
+func TestRefusals(t *testing.T) {
+	s, c, se := shared(t, overTLS), shared(t, cluster), shared(t, sentinels)
+	other := redistest.RunCA(t)
+	stranger, err := other.TLS()
+	if err != nil {
+		t.Fatal(err)
+	}
+	with := func(name string, notAfter time.Time, hosts ...string) string {
+		p, err := s.ca.Issue(name, notAfter, hosts...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		server, err := (&redistest.TLS{CA: s.ca.File, Pair: p}).New()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(server.Close)
+		return server.Addr
+	}
+	plain, locked := redistest.Run(t), redistest.Run(t, "--requirepass", "sesame")
+	ca := "?ssl_ca_certs=" + s.ca.File
+	tests := []struct {
+		name, url  string
+		says, hint string
+		settings   bool
+	}{
+		{"nobody there", "redis://127.0.0.1:1", "connection refused", "see that Redis runs at 127.0.0.1:1", false},
+		{"nobody there, over TLS", "rediss://127.0.0.1:1", "connection refused", "see that Redis runs", false},
+		{"no such host", "redis://nowhere.invalid", "nowhere.invalid", "see that Redis runs", false},
+		{"no Redis", "redis://" + talker(t, "HTTP/1.1 400 Bad Request\r\n"), "is no Redis", "host and port", true},
+		{"no Redis, over TLS", "rediss://" + talker(t, "HTTP/1.1 400 Bad Request\r\n"), "is no Redis", "host and port", true},
+		{"nothing is said", "redis://" + talker(t, ""), "store unavailable", "see that Redis runs", false},
+
+		{"an authority that this machine does not know", "rediss://" + s.server.Addr, "not from an authority that this machine knows", "add ssl_ca_certs=FILE", true},
+		{"the wrong authority", "rediss://" + s.server.Addr + "?ssl_ca_certs=" + other.File, "not from the authority in ssl_ca_certs", "see that " + other.File, true},
+		{"the wrong name", "rediss://" + with("named", time.Now().Add(time.Hour), "redis.example") + ca, "is for another host", "redis.example", true},
+		{"out of date", "rediss://" + with("old", time.Now().Add(-time.Hour), "127.0.0.1") + ca, "is out of date", "renew the certificate", false},
+		{"plainly to TLS", "redis://" + s.server.Addr, "speaks TLS, and the URL says redis://", "write rediss://", true},
+		{"plainly to TLS, Sentinels", "redis+sentinel://" + s.server.Addr + "/m", "speaks TLS", "write rediss+sentinel://", true},
+		{"TLS to a plain port", "rediss://" + plain.Addr + ca, "does not speak TLS", "write redis://", true},
+		{"no certificate of ours", "rediss://" + s.server.Addr + ca, "wants a certificate", "add ssl_certfile=FILE", true},
+		{"a certificate of a stranger", "rediss://" + s.server.Addr + ca + "&ssl_certfile=" + stranger.Cert + "&ssl_keyfile=" + stranger.Key, "does not take the certificate", "signed by an authority", true},
+
+		{"a password is missing", "redis://" + locked.Addr, "wants a password", "redis://:PASSWORD@host", true},
+		{"a wrong password", "redis://:hunter2@" + locked.Addr, "does not take the user and password", "percent-encoded", true},
+		{"no such database", "redis://" + plain.Addr + "/99", "no database 99", "databases", true},
+		{"a Cluster that is none", "redis://" + plain.Addr + "," + plain.Addr, "several addresses", "write one address", true},
+		{"a database of a Cluster", "redis://" + c.Servers[0].Addr + "/3", "a Cluster, which has only database 0", "leave the database out", true},
+		{"a replica", "redis://" + se.Servers[1].Addr, "is a replica", "name the primary", false},
+		{"Sentinels that are none", "redis+sentinel://" + plain.Addr + "/m", "is no Sentinel", "mostly on port 26379", true},
+		{"a master that they do not know", "redis+sentinel://" + se.Addrs[0] + "/nobody", "know no master \"nobody\"", "sentinel monitor", true},
+		{"Sentinels taken for Redis", "redis://" + se.Addrs[0], "does not know the commands", "redis+sentinel://", true},
+		{"Sentinels taken for a Cluster", "redis://" + strings.Join(se.Addrs, ","), "does not know the commands", "redis+sentinel://", true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			st, err := redisstore.Open(context.Background(), config(tt.url))
+			if err == nil {
+				_ = st.Close()
+				t.Fatal("it opened")
+			}
+			var r *redisstore.Refusal
+			if !errors.As(err, &r) {
+				t.Fatalf("%v is no Refusal", err)
+			}
+			if !strings.Contains(r.Error(), tt.says) || !strings.Contains(r.Hint, tt.hint) || r.Settings != tt.settings {
+				t.Errorf("got  %v\nhint %s\nsettings %v; want %q, %q, %v", r, r.Hint, r.Settings, tt.says, tt.hint, tt.settings)
+			}
+			if errors.Is(err, presence.ErrUnavailable) == tt.settings && tt.name != "a replica" && tt.name != "out of date" {
+				t.Errorf("settings %v, and the store is unavailable: %v", tt.settings, err)
+			}
+			if strings.Contains(err.Error()+r.Hint, "hunter2") {
+				t.Errorf("the password is shown: %v", err)
+			}
+		})
+	}
+}
+
+// talker listens and says one thing to everybody who says something; with nothing to say it holds the line.
+func talker(t *testing.T, says string) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			wg.Go(func() {
+				defer c.Close()
+				r := bufio.NewReader(c)
+				for {
+					if _, err := r.ReadByte(); err != nil {
+						return
+					}
+					if says != "" {
+						_, _ = c.Write([]byte(says))
+						return
+					}
+				}
+			})
+		}
+	})
+	t.Cleanup(func() {
+		_ = l.Close()
+		wg.Wait()
+	})
+	return l.Addr().String()
+}
