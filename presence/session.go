@@ -28,6 +28,10 @@ type Session struct {
 // Live reports whether s is open at now.
 func (s *Session) Live(now Millis) bool { return !s.Ended && now < s.Until }
 
+// Outlives reports whether s is spared at now when its node is found lost, whose lease ended at at: the node told s after
+// that, and not longer than [NodeLease] ago.
+func (s *Session) Outlives(at, now Millis) bool { return s.At > at && now < s.At.Add(NodeLease) }
+
 // end returns when s ended: what the source said, or when its lease ran out.
 func (s *Session) end() Millis {
 	if s.Ended {

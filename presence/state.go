@@ -211,16 +211,13 @@ func (st *State) Expire(now Millis, rules *Rules) (Outcome, Effect) {
 
 // EndNode ends the sessions that hang on node, which was last heard of in time for a lease until at.
 //
-// A session that the node told after at is spared for [NodeLease] from then: whoever found the node lost may have looked
-// just before it woke from a pause and told its sessions again, and would end them behind its back.
+// What [Session.Outlives] it is spared: whoever found the node lost may have looked just before it woke from a pause and told
+// its sessions again, and would end them behind its back.
 func (st *State) EndNode(node NodeID, at, now Millis, cause Cause, rules *Rules) (Outcome, Effect) {
 	hit := false
 	for i := range st.Sessions {
 		s := &st.Sessions[i]
-		if s.At > at && now < s.At.Add(NodeLease) {
-			continue
-		}
-		if s.Node == node && !s.Ended {
+		if s.Node == node && !s.Ended && !s.Outlives(at, now) {
 			// Not an end that anybody reported: the session lapses, and a newer word from a node that lives opens it again.
 			s.Node, s.Until, s.Cause, hit = "", max(at, s.At), cause, true
 		}

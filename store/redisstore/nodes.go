@@ -157,14 +157,14 @@ func (s *Store) bury(lost []presence.LostNode) {
 		s.dead.Store(nil)
 		return
 	}
-	dead := make(map[presence.NodeID]struct{}, len(lost))
+	dead := make(map[presence.NodeID]presence.Millis, len(lost))
 	for _, l := range lost {
-		dead[l.Node] = struct{}{}
+		dead[l.Node] = l.At
 	}
 	s.dead.Store(&dead)
 }
 
-func (s *Store) deadNodes() map[presence.NodeID]struct{} {
+func (s *Store) deadNodes() map[presence.NodeID]presence.Millis {
 	if d := s.dead.Load(); d != nil {
 		return *d
 	}
@@ -224,9 +224,9 @@ func (s *Store) DropNode(ctx context.Context, node presence.NodeID, at presence.
 	}
 	if dead := s.deadNodes(); dead != nil {
 		var left []presence.LostNode
-		for n := range dead {
+		for n, at := range dead {
 			if n != node {
-				left = append(left, presence.LostNode{Node: n})
+				left = append(left, presence.LostNode{Node: n, At: at})
 			}
 		}
 		s.bury(left)

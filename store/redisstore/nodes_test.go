@@ -144,6 +144,15 @@ func TestDeadNodeIsPassedOverAtOnce(t *testing.T) {
 			t.Errorf("%s: tom is %v and ann %v, want offline and online", how, out[0], out[1])
 		}
 	}
+	// The node was only stopped, and has told tom again; its beat is yet to come.
+	now = now.Add(20 * time.Second)
+	report("tom", "dead")
+	if err := svc.Statuses(ctx, "app", [][]byte{[]byte("tom")}, now.Add(time.Second), out[:1]); err != nil {
+		t.Fatal(err)
+	}
+	if out[0] != presence.Online {
+		t.Errorf("tom is %v though the node has just told him, want online", out[0])
+	}
 }
 
 // TestNodesAgree measures how long after an acknowledgement on one node the other sees it.

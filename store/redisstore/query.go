@@ -69,7 +69,7 @@ func (s *Store) cachedStatuses(space uint8, peers [][]byte, least belief, now pr
 }
 
 // judge returns what a packed state says at now to a query that knows which nodes are dead.
-func (s *Store) judge(state []byte, now presence.Millis, dead map[presence.NodeID]struct{}) presence.Status {
+func (s *Store) judge(state []byte, now presence.Millis, dead map[presence.NodeID]presence.Millis) presence.Status {
 	if len(state) == 0 {
 		return presence.Unknown
 	}
@@ -83,7 +83,7 @@ func (s *Store) judge(state []byte, now presence.Millis, dead map[presence.NodeI
 	}
 	for i := range st.Sessions {
 		ss := &st.Sessions[i]
-		if _, gone := dead[ss.Node]; ss.Live(now) && (ss.Node == "" || !gone) {
+		if at, gone := dead[ss.Node]; ss.Live(now) && (ss.Node == "" || !gone || ss.Outlives(at, now)) {
 			return presence.Online
 		}
 	}

@@ -54,7 +54,7 @@ type Store struct {
 	locks  [1024]chan struct{} // one report at a time for a peer
 	calls  chan struct{}       // how many are under way; fewer than the rings of the client hold
 	claims claims
-	dead   atomic.Pointer[map[presence.NodeID]struct{}]
+	dead   atomic.Pointer[map[presence.NodeID]presence.Millis]
 	nodes  nodeBook
 	census census
 	ident  identity
