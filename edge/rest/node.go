@@ -13,6 +13,9 @@ import (
 // maxNodeLease is the longest lease a node may ask for.
 const maxNodeLease = time.Hour
 
+// ResyncBodies is how many times MaxBody the body of a resync may be.
+const ResyncBodies = 16
+
 // maxNodes bounds how many nodes' leases are remembered; beyond it they get the default.
 const maxNodes = 10_000
 
@@ -91,7 +94,7 @@ func (d *Door) resync(w http.ResponseWriter, r *http.Request, c *native.Caller) 
 		Sessions *[]json.RawMessage `json:"sessions"`
 		Time     num                `json:"time"`
 	}
-	if err := d.signed(w, r, c, 16*d.cfg.MaxBody, &in); err != nil {
+	if err := d.signed(w, r, c, ResyncBodies*d.cfg.MaxBody, &in); err != nil {
 		return err
 	}
 	node, err := pathNode(r, c)

@@ -1,0 +1,358 @@
+package server_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"rollcall/server"
+)
+
+// limited returns a server whose limits are none of the defaults.
+func limited(t *testing.T) *server.Server {
+	cfg := settings()
+	cfg.REST.MaxPeers, cfg.REST.MaxDevices, cfg.REST.MaxEvents, cfg.REST.MaxSessions, cfg.REST.Page = 50, 20, 11, 12, 13
+	cfg.REST.MaxBody, cfg.SSE.MaxBody = 5000, 6000
+	cfg.Watch.Peers, cfg.Watch.Watchers, cfg.Watch.Buffer = 40, 3, 5000
+	cfg.Gateway.MaxSockets, cfg.Gateway.EarlyLimit, cfg.Gateway.MessageLimit = 4, 2000, 7000
+	return start(t, cfg)
+}
+
+// ids returns n ids as JSON strings.
+func ids(n int) string {
+	all := make([]string, n)
+	for i := range all {
+		all[i] = fmt.Sprintf(`"p%d"`, i)
+	}
+	return strings.Join(all, ",")
+}
+
+// padded returns a body of n bytes.
+func padded(body string, n int) string { return body + strings.Repeat(" ", n-len(body)) }
+
+// A trial does something of the size n and returns how it was refused; "" when it was not.
+type trial struct {
+	what string
+	try  func(t *testing.T, s *server.Server, n int) string
+	code string
+}
+
+func call(t *testing.T, s *server.Server, method, path, body string) string {
+	t.Helper()
+	status, answer := ask(t, method, "http://"+s.Listen()+path, body, "X-LC-Id", appID, "Authorization", "Bearer "+masterKey)
+	if status == http.StatusOK {
+		return ""
+	}
+	var refused struct{ Code string }
+	if err := json.Unmarshal([]byte(answer), &refused); err != nil {
+		t.Fatalf("%s %s: %d %s", method, path, status, answer)
+	}
+	return refused.Code
+}
+
+// open opens a stream and leaves it open; it returns how it was refused.
+func open(t *testing.T, s *server.Server, method, query, body string) string {
+	t.Helper()
+	res := do(t, http.DefaultClient, method, "http://"+s.Listen()+"/v1/watch"+query, body, "Content-Type", "application/json")
+	if res.StatusCode == http.StatusOK {
+		return ""
+	}
+	var refused struct{ Code string }
+	if err := json.Unmarshal([]byte(read(t, res)), &refused); err != nil {
+		t.Fatal(err)
+	}
+	return refused.Code
+}
+
+// A wire is a socket of the native protocol.
+type wire struct {
+	testing.TB
+	*websocket.Conn
+}
+
+func dial(t *testing.T, s *server.Server) (*wire, error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	c, _, err := websocket.Dial(ctx, "ws://"+s.Listen()+"/v1/socket", nil)
+	if err == nil {
+		t.Cleanup(func() { _ = c.CloseNow() })
+	}
+	return &wire{t, c}, err
+}
+
+// say sends a message and returns how it was refused: the code of an error, that of a close, or nothing.
+func (w *wire) say(message string) string {
+	w.Helper()
+	ctx, cancel := context.WithTimeout(w.Context(), 10*time.Second)
+	defer cancel()
+	if err := w.Write(ctx, websocket.MessageText, []byte(message)); err != nil {
+		w.Fatal(err)
+	}
+	for {
+		_, b, err := w.Read(ctx)
+		if err != nil {
+			return fmt.Sprint("closed with ", int(websocket.CloseStatus(err)))
+		}
+		var heard struct{ Op, Code string }
+		if err := json.Unmarshal(b, &heard); err != nil {
+			w.Fatal(err)
+		}
+		if heard.Op == "ok" || heard.Op == "error" {
+			return heard.Code
+		}
+	}
+}
+
+func hello(n int) string {
+	return padded(fmt.Sprintf(`{"op":"hello","app":%q,"key":%q,"id":1}`, appID, masterKey), n)
+}
+
+// greeted returns a socket that has said hello.
+func greeted(t *testing.T, s *server.Server) *wire {
+	t.Helper()
+	w, err := dial(t, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if refused := w.say(hello(200)); refused != "" {
+		t.Fatal(refused)
+	}
+	return w
+}
+
+var trials = map[string][]trial{
+	"peers_per_query": {
+		{"query", func(t *testing.T, s *server.Server, n int) string {
+			return call(t, s, "POST", "/v1/peers/query", `{"peers":[`+ids(n)+`]}`)
+		}, "too_many_peers"},
+		{"poll", func(t *testing.T, s *server.Server, n int) string {
+			return call(t, s, "POST", "/v1/peers/query", `{"peers":[`+ids(n)+`],"since":""}`)
+		}, "too_many_peers"},
+	},
+	"peers_per_device_query": {
+		{"query", func(t *testing.T, s *server.Server, n int) string {
+			return call(t, s, "POST", "/v1/peers/query", `{"peers":[`+ids(n)+`],"fields":["devices"]}`)
+		}, "too_many_peers"},
+	},
+	"peers_per_watch": {
+		{"in the address", func(t *testing.T, s *server.Server, n int) string {
+			return open(t, s, "GET", "?peer=a"+strings.Repeat("&peer=b", n-1), "")
+		}, "too_many_peers"},
+		{"in the body", func(t *testing.T, s *server.Server, n int) string {
+			return open(t, s, "POST", "", `{"peers":[`+ids(n)+`]}`)
+		}, "too_many_peers"},
+		{"on a socket", func(t *testing.T, s *server.Server, n int) string {
+			return greeted(t, s).say(`{"op":"watch","id":2,"peers":[` + ids(n) + `]}`)
+		}, "too_many_peers"},
+		{"added on a socket", func(t *testing.T, s *server.Server, n int) string {
+			w := greeted(t, s)
+			if refused := w.say(`{"op":"watch","id":2,"peers":["first"]}`); refused != "" {
+				t.Fatal(refused)
+			}
+			return w.say(`{"op":"watch","id":3,"peers":[` + ids(n-1) + `]}`)
+		}, "too_many_peers"},
+	},
+	"events_per_batch": {
+		{"events", func(t *testing.T, s *server.Server, n int) string {
+			return call(t, s, "POST", "/v1/events", `{"events":[{}`+strings.Repeat(`,{}`, n-1)+`]}`)
+		}, "too_many_events"},
+	},
+	"sessions_per_resync": {
+		{"resync", func(t *testing.T, s *server.Server, n int) string {
+			one := `{"peer":"a","session":"1"}`
+			return call(t, s, "PUT", "/v1/nodes/gw/sessions", `{"sessions":[`+one+strings.Repeat(","+one, n-1)+`]}`)
+		}, "too_many_events"},
+	},
+	"peers_per_page": {
+		{"list", func(t *testing.T, s *server.Server, n int) string {
+			return call(t, s, "GET", fmt.Sprint("/v1/peers?online&limit=", n), "")
+		}, "invalid"},
+	},
+	"body_bytes": {
+		{"query", func(t *testing.T, s *server.Server, n int) string {
+			return call(t, s, "POST", "/v1/peers/query", padded(`{"peers":["a"]}`, n))
+		}, "too_large"},
+		{"events", func(t *testing.T, s *server.Server, n int) string {
+			return call(t, s, "POST", "/v1/events", padded(`{"events":[]}`, n))
+		}, "too_large"},
+		{"beat", func(t *testing.T, s *server.Server, n int) string {
+			return call(t, s, "POST", "/v1/nodes/gw/beat", padded(`{"lease":3}`, n))
+		}, "too_large"},
+	},
+	"resync_body_bytes": {
+		{"resync", func(t *testing.T, s *server.Server, n int) string {
+			return call(t, s, "PUT", "/v1/nodes/gw/sessions", padded(`{"sessions":[]}`, n))
+		}, "too_large"},
+	},
+	"watch_body_bytes": {
+		{"watch", func(t *testing.T, s *server.Server, n int) string {
+			return open(t, s, "POST", "", padded(`{"peers":["a"]}`, n))
+		}, "too_large"},
+	},
+	"json_depth": {
+		{"query", func(t *testing.T, s *server.Server, n int) string {
+			return call(t, s, "POST", "/v1/peers/query", `{"peers":["a"],"x":`+strings.Repeat("[", n-1)+strings.Repeat("]", n-1)+`}`)
+		}, "bad_json"},
+		{"events", func(t *testing.T, s *server.Server, n int) string {
+			return call(t, s, "POST", "/v1/events", `{"events":[],"x":`+strings.Repeat("[", n-1)+strings.Repeat("]", n-1)+`}`)
+		}, "bad_json"},
+		{"on a socket", func(t *testing.T, s *server.Server, n int) string {
+			return greeted(t, s).say(`{"op":"unwatch","id":2,"x":` + strings.Repeat("[", n-1) + strings.Repeat("]", n-1) + `}`)
+		}, "bad_json"},
+	},
+	"peer_id_bytes": {
+		{"query", func(t *testing.T, s *server.Server, n int) string {
+			return call(t, s, "POST", "/v1/peers/query", `{"peers":["`+strings.Repeat("x", n)+`"]}`)
+		}, "invalid"},
+		{"one", func(t *testing.T, s *server.Server, n int) string {
+			return call(t, s, "GET", "/v1/peers/"+strings.Repeat("x", n), "")
+		}, "invalid"},
+		{"erase", func(t *testing.T, s *server.Server, n int) string {
+			return call(t, s, "DELETE", "/v1/peers/"+strings.Repeat("x", n), "")
+		}, "invalid"},
+		{"resync", func(t *testing.T, s *server.Server, n int) string {
+			return call(t, s, "PUT", "/v1/nodes/gw/sessions", `{"sessions":[{"peer":"`+strings.Repeat("x", n)+`","session":"1"}]}`)
+		}, "invalid"},
+		{"event", func(t *testing.T, s *server.Server, n int) string {
+			body := `{"events":[{"peer":"` + strings.Repeat("x", n) + `","state":"online"}]}`
+			_, answer := ask(t, "POST", "http://"+s.Listen()+"/v1/events", body, "X-LC-Id", appID, "Authorization", "Bearer "+masterKey)
+			var tally struct{ Errors []struct{ Code string } }
+			if err := json.Unmarshal([]byte(answer), &tally); err != nil {
+				t.Fatal(err)
+			}
+			if len(tally.Errors) == 0 {
+				return ""
+			}
+			return tally.Errors[0].Code
+		}, "invalid"},
+		{"watch", func(t *testing.T, s *server.Server, n int) string {
+			return open(t, s, "GET", "?peer="+strings.Repeat("x", n), "")
+		}, "invalid"},
+		{"present", func(t *testing.T, s *server.Server, n int) string {
+			return greeted(t, s).say(`{"op":"present","id":2,"peer":"` + strings.Repeat("x", n) + `"}`)
+		}, "invalid"},
+	},
+	"watchers": {
+		{"streams", func(t *testing.T, s *server.Server, n int) (refused string) {
+			for range n {
+				refused = open(t, s, "GET", "?peer=a", "")
+			}
+			return refused
+		}, "too_many_watchers"},
+		{"sockets", func(t *testing.T, s *server.Server, n int) (refused string) {
+			for range n {
+				refused = greeted(t, s).say(`{"op":"watch","id":2,"peers":["a"]}`)
+			}
+			return refused
+		}, "too_many_watchers"},
+	},
+	"sockets": {
+		{"sockets", func(t *testing.T, s *server.Server, n int) string {
+			for range n - 1 {
+				greeted(t, s)
+			}
+			res := talk(t, s.Listen(), fmt.Sprintf(handshake, 13, ""))
+			if res.StatusCode == http.StatusSwitchingProtocols {
+				return ""
+			}
+			var refused struct{ Code string }
+			if err := json.Unmarshal([]byte(read(t, res)), &refused); err != nil {
+				t.Fatal(err)
+			}
+			return refused.Code
+		}, "full"},
+	},
+	"hello_bytes": {
+		{"hello", func(t *testing.T, s *server.Server, n int) string {
+			w, err := dial(t, s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return w.say(hello(n))
+		}, "closed with 1009"},
+	},
+	"message_bytes": {
+		{"watch", func(t *testing.T, s *server.Server, n int) string {
+			return greeted(t, s).say(padded(`{"op":"watch","id":2,"peers":["a"]}`, n))
+		}, "closed with 1009"},
+	},
+	"frame_bytes": nil, // binds the server, see below
+}
+
+// What /v1/info tells may be reached, and may not be passed by one.
+func TestLimitsHoldExactly(t *testing.T) {
+	limits := func(s *server.Server) map[string]int {
+		_, body := ask(t, "GET", "http://"+s.Listen()+"/v1/info", "")
+		var info struct{ Limits map[string]int }
+		if err := json.Unmarshal([]byte(body), &info); err != nil {
+			t.Fatal(err)
+		}
+		return info.Limits
+	}
+	told, usual := limits(limited(t)), limits(start(t, settings()))
+	fixed := map[string]bool{"json_depth": true, "peer_id_bytes": true}
+	for name, limit := range told {
+		rows, known := trials[name]
+		if !known {
+			t.Errorf("nobody tries %s", name)
+		}
+		if (limit == usual[name]) != fixed[name] {
+			t.Errorf("%s is told as %d with and as %d without the setting", name, limit, usual[name])
+		}
+		for _, row := range rows {
+			t.Run(name+" "+row.what, func(t *testing.T) {
+				t.Cleanup(http.DefaultClient.CloseIdleConnections)
+				if got := row.try(t, limited(t), limit); got != "" {
+					t.Errorf("%d, which is allowed, is refused: %s", limit, got)
+				}
+				if got := row.try(t, limited(t), limit+1); got != row.code {
+					t.Errorf("%d, one more than is allowed: %q, want %q", limit+1, got, row.code)
+				}
+			})
+		}
+	}
+	for name := range trials {
+		if told[name] == 0 {
+			t.Errorf("/v1/info does not tell %s", name)
+		}
+	}
+}
+
+// No frame is longer than what is told, and a long snapshot fills them.
+func TestFramesAreAsLongAsTold(t *testing.T) {
+	cfg := settings()
+	cfg.Watch.Buffer = 5000
+	s := start(t, cfg)
+	all := make([]string, 500)
+	for i := range all {
+		all[i] = fmt.Sprintf(`"%d %s"`, i, strings.Repeat(`\"`, i%120))
+	}
+	res := do(t, http.DefaultClient, "POST", "http://"+s.Listen()+"/v1/watch", `{"peers":[`+strings.Join(all, ",")+`]}`, "Content-Type", "application/json")
+	t.Cleanup(http.DefaultClient.CloseIdleConnections)
+	longest, frame := 0, 0
+	b := make([]byte, 1)
+	for line := ""; !strings.HasPrefix(line, "data: {") || strings.Contains(line, `"more":true`); {
+		line = ""
+		for !strings.HasSuffix(line, "\n") {
+			if _, err := res.Body.Read(b); err != nil {
+				t.Fatal(err)
+			}
+			line += string(b)
+		}
+		frame += len(line)
+		if line == "\n" {
+			frame = 0
+		}
+		longest = max(longest, frame)
+	}
+	if longest > cfg.Watch.Buffer || longest < cfg.Watch.Buffer/3 {
+		t.Errorf("the longest of the frames has %d bytes, of %d", longest, cfg.Watch.Buffer)
+	}
+}
