@@ -325,16 +325,7 @@ func TestUnpackRefusesBadDays(t *testing.T) {
 		}
 	}
 	st.Days = good
-	packed := st.Pack(nil)
-	var back presence.State
-	for n := range packed {
-		if err := back.Unpack(packed[:n]); !errors.Is(err, presence.ErrCorrupt) {
-			t.Errorf("cut to %d of %d bytes: %v", n, len(packed), err)
-		}
-	}
-	if err := back.Unpack(append(packed, 0)); !errors.Is(err, presence.ErrCorrupt) {
-		t.Errorf("one byte more: %v", err)
-	}
+	refusesEveryOtherLength(t, st.Pack(nil))
 }
 
 // The cost that the setting's comment states.

@@ -438,22 +438,23 @@ func (r *unpacker) cause() Cause {
 
 func (r *unpacker) uvarint() uint64 {
 	v, n := binary.Uvarint(r.b)
-	if n <= 0 {
-		r.fail()
-		return 0
-	}
-	r.b = r.b[n:]
-	return v
+	r.pass(n)
+	return v // zero when there was none
 }
 
 func (r *unpacker) varint() int64 {
 	v, n := binary.Varint(r.b)
+	r.pass(n)
+	return v // zero when there was none
+}
+
+// pass moves past the n bytes of a number; there was none when n is not positive.
+func (r *unpacker) pass(n int) {
 	if n <= 0 {
 		r.fail()
-		return 0
+		return
 	}
 	r.b = r.b[n:]
-	return v
 }
 
 // count reads how many elements of at least size bytes follow; more than fit is a mistake.

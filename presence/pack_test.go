@@ -159,14 +159,9 @@ func repackTwice(t tb, st *presence.State) []presence.State {
 	return []presence.State{one, repack(t, &one)}
 }
 
-// Cut short or made longer, a packed state is refused, and a count that cannot be true allocates nothing.
-func TestUnpackRefuses(t *testing.T) {
-	_, st := play(t, "+phone@0 +@1 -pad@2 +phone/again@3", presence.PolicySum)
-	r := sessionReport(t, "on@3/1")
-	r.Node, r.Device = "n1", "ios"
-	rules := presence.DefaultRules()
-	st.Apply(&r, r.At, &rules)
-	packed := st.Pack(nil)
+// refusesEveryOtherLength tries packed cut to every length, and a byte longer.
+func refusesEveryOtherLength(t *testing.T, packed []byte) {
+	t.Helper()
 	var back presence.State
 	for n := range packed {
 		if err := back.Unpack(packed[:n]); !errors.Is(err, presence.ErrCorrupt) {
@@ -176,12 +171,23 @@ func TestUnpackRefuses(t *testing.T) {
 	if err := back.Unpack(append(packed, 0)); !errors.Is(err, presence.ErrCorrupt) {
 		t.Errorf("one byte more: %v", err)
 	}
+}
+
+// Cut short or made longer, a packed state is refused, and a count that cannot be true allocates nothing.
+func TestUnpackRefuses(t *testing.T) {
+	_, st := play(t, "+phone@0 +@1 -pad@2 +phone/again@3", presence.PolicySum)
+	r := sessionReport(t, "on@3/1")
+	r.Node, r.Device = "n1", "ios"
+	rules := presence.DefaultRules()
+	st.Apply(&r, r.At, &rules)
+	refusesEveryOtherLength(t, st.Pack(nil))
+	var back presence.State
 	for _, c := range []struct {
 		name string
 		at   int
 		to   byte
 	}{{"another format", 8, 2 << 4}, {"no status", 8, 1<<4 | 3}, {"no cause", 9, 99}} {
-		bad := bytes.Clone(packed)
+		bad := st.Pack(nil)
 		bad[c.at] = c.to
 		if err := back.Unpack(bad); !errors.Is(err, presence.ErrCorrupt) {
 			t.Errorf("%s: %v", c.name, err)

@@ -65,8 +65,22 @@ func repack(t tb, st *presence.State) presence.State {
 	return back
 }
 
+// A slotCase is a story of hooks and how it shows the peer after each.
+type slotCase struct{ name, hooks, want string }
+
+func playAll(t *testing.T, policy presence.Policy, cases []slotCase) {
+	t.Helper()
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			if got, _ := play(t, c.hooks, policy); got != c.want {
+				t.Errorf("%s: got %s, want %s", c.hooks, got, c.want)
+			}
+		})
+	}
+}
+
 func TestSlotSum(t *testing.T) {
-	for _, c := range []struct{ name, hooks, want string }{
+	playAll(t, presence.PolicySum, []slotCase{
 		{"on then off", "+@0 -@5", "10"},
 		{"off for a peer never seen", "-@0", "0"},
 		{"on, off, on", "+@0 -@1 +@2", "101"},
@@ -85,17 +99,11 @@ func TestSlotSum(t *testing.T) {
 		{"time alone never gives up the last session", "+@0 +@30 -logout@40 -replaced@700 -@720", "11110"},
 		{"nor the last of three", "+@0 +@30 +@31 -logout@40 -logout@41 -replaced@700 -@720", "1111110"},
 		{"the lease ends it", "+@0 -@604801 +@604802", "100"},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			if got, _ := play(t, c.hooks, presence.PolicySum); got != c.want {
-				t.Errorf("%s: got %s, want %s", c.hooks, got, c.want)
-			}
-		})
-	}
+	})
 }
 
 func TestSlotTagged(t *testing.T) {
-	for _, c := range []struct{ name, hooks, want string }{
+	playAll(t, presence.PolicySum, []slotCase{
 		{"on then off", "+phone@0 -phone@1", "10"},
 		{"default is no tag", "+default@0 +@1 -@2 -default@3", "1110"},
 		{"two tags are two devices", "+phone@0 +pad@1 -phone@2 -pad@3", "1110"},
@@ -110,17 +118,11 @@ func TestSlotTagged(t *testing.T) {
 		{"an automatic login waits for the end of the connection before it", "+phone@0 +phone/again@60 -phone/lost@300 -phone/lost@400", "1110"},
 		{"but not for a logout", "+phone@0 +phone/again@60 -phone/logout@300", "110"},
 		{"and not for ever", "+phone@0 +phone/again@60 -phone/lost@661", "110"},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			if got, _ := play(t, c.hooks, presence.PolicySum); got != c.want {
-				t.Errorf("%s: got %s, want %s", c.hooks, got, c.want)
-			}
-		})
-	}
+	})
 }
 
 func TestSlotLast(t *testing.T) {
-	for _, c := range []struct{ name, hooks, want string }{
+	playAll(t, presence.PolicyLast, []slotCase{
 		{"on then off", "+@0 -@5", "10"},
 		{"off for a peer never seen", "-@0", "0"},
 		{"two on, one off", "+@0 +@1 -@2", "110"},
@@ -129,11 +131,5 @@ func TestSlotLast(t *testing.T) {
 		{"each cause ends", "+@0 -logout@1 +@20 -lost@21 +@40 -kicked@41", "101010"},
 		{"but a newer login", "+phone@0 -phone/replaced@5", "11"},
 		{"an older hook told again later", "+@5 -@0", "11"},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			if got, _ := play(t, c.hooks, presence.PolicyLast); got != c.want {
-				t.Errorf("%s: got %s, want %s", c.hooks, got, c.want)
-			}
-		})
-	}
+	})
 }

@@ -24,19 +24,7 @@ type Presence struct {
 // returns nil when ctx ends, or a refusal that trying again would not change, as when another device takes the place.
 func (c *Client) Present(ctx context.Context, p Presence) error {
 	var b backoff
-	for {
-		err := c.present(ctx, &p, &b)
-		switch {
-		case ctx.Err() != nil:
-			return nil
-		case final(err):
-			return err
-		}
-		b.wait(ctx, err)
-		if ctx.Err() != nil {
-			return nil
-		}
-	}
+	return b.repeat(ctx, func() error { return c.present(ctx, &p, &b) })
 }
 
 // said is a message of the server.

@@ -19,6 +19,24 @@ const (
 	longWait  = 30 * time.Second
 )
 
+// repeat calls once, which holds a connection until it breaks, again and again until ctx ends. It returns nil then, or a
+// refusal that trying again would not change.
+func (b *backoff) repeat(ctx context.Context, once func() error) error {
+	for {
+		err := once()
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case final(err):
+			return err
+		}
+		b.wait(ctx, err)
+		if ctx.Err() != nil {
+			return nil
+		}
+	}
+}
+
 // wait waits, or until ctx ends.
 func (b *backoff) wait(ctx context.Context, err error) {
 	d := min(firstWait<<min(b.tries, 10), longWait)

@@ -21,19 +21,7 @@ const silence = 45 * time.Second
 func (c *Client) Watch(ctx context.Context, peers []string, each func(Peer)) error {
 	w := watcher{client: c, peers: slices.Clone(peers), told: map[string]Status{}, each: each}
 	var b backoff
-	for {
-		err := w.stream(ctx, &b)
-		switch {
-		case ctx.Err() != nil:
-			return nil
-		case final(err):
-			return err
-		}
-		b.wait(ctx, err)
-		if ctx.Err() != nil {
-			return nil
-		}
-	}
+	return b.repeat(ctx, func() error { return w.stream(ctx, &b) })
 }
 
 type watcher struct {

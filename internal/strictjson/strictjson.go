@@ -8,6 +8,7 @@ package strictjson
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -87,96 +88,99 @@ func (c *checker) word(w string) error {
 	return nil
 }
 
-func (c *checker) array(depth int) error {
+// enter moves past an opening bracket and reports whether something stands before end.
+func (c *checker) enter(depth int, end byte) (some bool, err error) {
 	if depth == 0 {
-		return ErrDepth
+		return false, ErrDepth
 	}
 	c.i++
 	c.space()
-	if c.peek() == ']' {
+	if c.peek() == end {
 		c.i++
-		return nil
+		return false, nil
 	}
-	for {
-		if err := c.value(depth - 1); err != nil {
-			return err
-		}
+	return true, nil
+}
+
+// more moves past a comma, or past end, and reports whether something follows.
+func (c *checker) more(end byte) (some bool, err error) {
+	c.space()
+	switch c.peek() {
+	case ',':
+		c.i++
 		c.space()
-		switch c.peek() {
-		case ',':
-			c.i++
-			c.space()
-		case ']':
-			c.i++
-			return nil
-		default:
-			return ErrSyntax
+		return true, nil
+	case end:
+		c.i++
+		return false, nil
+	}
+	return false, ErrSyntax
+}
+
+func (c *checker) array(depth int) error {
+	some, err := c.enter(depth, ']')
+	for some && err == nil {
+		if err = c.value(depth - 1); err == nil {
+			some, err = c.more(']')
 		}
 	}
+	return err
 }
 
 func (c *checker) object(depth int) error {
-	if depth == 0 {
-		return ErrDepth
+	var seen keys
+	some, err := c.enter(depth, '}')
+	for some && err == nil {
+		if err = c.member(depth, &seen); err == nil {
+			some, err = c.more('}')
+		}
+	}
+	return err
+}
+
+func (c *checker) member(depth int, seen *keys) error {
+	if c.peek() != '"' {
+		return ErrSyntax
+	}
+	key, err := c.str()
+	if err != nil {
+		return err
+	}
+	if !seen.add(fold(key)) {
+		return ErrDuplicate
+	}
+	c.space()
+	if c.peek() != ':' {
+		return ErrSyntax
 	}
 	c.i++
 	c.space()
-	if c.peek() == '}' {
-		c.i++
-		return nil
+	return c.value(depth - 1)
+}
+
+// keys are those of one object. Most have few; a map only when there are more.
+type keys struct {
+	few  [8]string
+	n    int
+	many map[string]struct{}
+}
+
+// add reports whether key is new.
+func (k *keys) add(key string) bool {
+	if slices.Contains(k.few[:k.n], key) {
+		return false
 	}
-	var few [8]string // most objects have few keys; a map only when there are more
-	seen := few[:0]
-	var many map[string]struct{}
-	for {
-		if c.peek() != '"' {
-			return ErrSyntax
-		}
-		key, err := c.str()
-		if err != nil {
-			return err
-		}
-		key = fold(key)
-		if many == nil && len(seen) == cap(seen) {
-			many = make(map[string]struct{}, 2*len(seen))
-			for _, k := range seen {
-				many[k] = struct{}{}
-			}
-		}
-		if many != nil {
-			if _, twice := many[key]; twice {
-				return ErrDuplicate
-			}
-			many[key] = struct{}{}
-		} else {
-			for _, k := range seen {
-				if k == key {
-					return ErrDuplicate
-				}
-			}
-			seen = append(seen, key)
-		}
-		c.space()
-		if c.peek() != ':' {
-			return ErrSyntax
-		}
-		c.i++
-		c.space()
-		if err := c.value(depth - 1); err != nil {
-			return err
-		}
-		c.space()
-		switch c.peek() {
-		case ',':
-			c.i++
-			c.space()
-		case '}':
-			c.i++
-			return nil
-		default:
-			return ErrSyntax
-		}
+	if k.n < len(k.few) {
+		k.few[k.n] = key
+		k.n++
+		return true
 	}
+	if k.many == nil {
+		k.many = map[string]struct{}{}
+	}
+	_, twice := k.many[key]
+	k.many[key] = struct{}{}
+	return !twice
 }
 
 // fold brings the spellings of a key that encoding/json takes for the same to one: it folds ASCII and the two letters of

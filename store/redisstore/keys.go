@@ -52,17 +52,7 @@ func (l *layout) collides(peer []byte) bool {
 // peerOf returns the peer whose summary key is given; ok is false for a key that is none.
 func (l *layout) peerOf(summary string) (key presence.Key, ok bool) {
 	if rest, found := strings.CutPrefix(summary, l.others()); found {
-		name, peer, found := strings.Cut(rest, ":")
-		if !found {
-			return key, false
-		}
-		app := l.recipe
-		if name != "" {
-			if app, ok = unescape(name); !ok {
-				return key, false
-			}
-		}
-		return presence.Key{App: app, Peer: presence.PeerID(peer)}, true
+		return l.memberPeer(rest) // written alike
 	}
 	if strings.HasPrefix(summary, l.own) {
 		return key, false
