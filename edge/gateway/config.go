@@ -48,7 +48,8 @@ type Config struct {
 	EarlyLimit int `config:",bytes"`
 	// OutLimit is how much may wait for a client that does not read.
 	OutLimit int `config:",bytes"`
-	// MessageRate is how many messages a second one socket may send, with bursts of twice that.
+	// MessageRate is how many messages a second one socket may send, with bursts of twice that. More are refused; ten seconds' worth
+	// of refused ones on end closes the socket.
 	MessageRate int
 	// ControlRate is how many pings and pongs a second one socket may send, with bursts of twice that.
 	ControlRate int
