@@ -141,7 +141,7 @@ func (m *metrics) watch(count func(*prometheus.Desc, int64, ...string), gauge fu
 	gauge(descSize, float64(h.Peers), "peers")
 	for what, n := range map[string]int64{
 		"signals": h.Signals, "passes": h.Passes, "failures": h.Failures, "changes": h.Changes, "told": h.Told,
-		"batches": h.Batches, "marks": h.Marks, "holds": h.Holds, "hidden": h.Hidden, "resumes": h.Resumes, "resyncs": h.Resyncs,
+		"batches": h.Batches, "marks": h.Marks, "behind": h.Behind, "holds": h.Holds, "hidden": h.Hidden, "resumes": h.Resumes, "resyncs": h.Resyncs,
 		"refused": h.Refused,
 	} {
 		count(descWatch, n, what)

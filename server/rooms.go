@@ -18,7 +18,7 @@ func (s *Server) roomCounts() map[string]map[string]int64 {
 		"watch": {
 			"watchers": int64(hub.Watchers), "peers": int64(hub.Peers), "signals": hub.Signals, "passes": hub.Passes,
 			"failures": hub.Failures, "changes": hub.Changes, "told": hub.Told, "batches": hub.Batches, "marks": hub.Marks,
-			"holds": hub.Holds, "hidden": hub.Hidden, "resumes": hub.Resumes, "resyncs": hub.Resyncs, "refused": hub.Refused,
+			"behind": hub.Behind, "holds": hub.Holds, "hidden": hub.Hidden, "resumes": hub.Resumes, "resyncs": hub.Resyncs, "refused": hub.Refused,
 		},
 	}
 	for kind, n := range sockets.Refused {

@@ -94,6 +94,8 @@ type Hub struct {
 	held    holds
 	samples []sample
 	next    time.Time // before this no pass begins
+	now     pass
+	woken   []*Watcher // room for those that are to be roused
 }
 
 // An entry is one watched peer.

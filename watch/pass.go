@@ -47,8 +47,15 @@ func (h *Hub) untilNext() time.Duration {
 	return max(d, time.Millisecond)
 }
 
+// A pass is one look of the hub at what is dirty.
+type pass struct {
+	number uint64
+	before uint64 // the words that it finds have later tickets
+}
+
 // pass reads every dirty peer once and tells its watchers what differs, each of them at most one frame.
 func (h *Hub) pass() {
+	h.now = pass{number: h.now.number + 1, before: h.ticket.Load()}
 	start := time.Now()
 	now := h.cfg.Now()
 	epoch := h.service.Epoch()
@@ -170,17 +177,19 @@ func (h *Hub) tell(changed []*entry) {
 	if len(changed) == 0 {
 		return
 	}
-	var woken []*Watcher
+	woken := h.woken[:0]
 	h.mu.RLock()
 	for _, e := range changed {
 		for _, l := range e.links {
-			if l.w.queueUp(l.slot) {
+			if l.w.queueUp(l.slot, h.now) {
 				woken = append(woken, l.w)
 			}
 		}
 	}
 	h.mu.RUnlock()
-	rouse(woken)
+	h.rouse(woken)
+	clear(woken)
+	h.woken = woken
 }
 
 // A shoreline is what tokens may name: every write up to horizon has been queued with whoever watches its peer.

@@ -14,6 +14,7 @@ type Stats struct {
 	Told     int64 // words given to watchers
 	Batches  int64 // frames they came in
 	Marks    int64
+	Behind   int64 // times that a watcher took nothing of what was queued until the next round
 	Holds    int64 // offlines that were held back
 	Hidden   int64 // of those, how many were back in time
 	Resumes  int64 // tokens that went on
@@ -23,7 +24,7 @@ type Stats struct {
 }
 
 type counters struct {
-	signals, passes, failures, changes, told, batches, marks, held, hidden, resumes, resyncs, refused atomic.Int64
+	signals, passes, failures, changes, told, batches, marks, behind, held, hidden, resumes, resyncs, refused atomic.Int64
 
 	gone, slow, shutdown, unavailable, expired atomic.Int64
 }
@@ -49,7 +50,7 @@ func (h *Hub) Stats() Stats {
 	c := &h.stats
 	s := Stats{
 		Signals: c.signals.Load(), Passes: c.passes.Load(), Failures: c.failures.Load(), Changes: c.changes.Load(),
-		Told: c.told.Load(), Batches: c.batches.Load(), Marks: c.marks.Load(), Holds: c.held.Load(), Hidden: c.hidden.Load(),
+		Told: c.told.Load(), Batches: c.batches.Load(), Marks: c.marks.Load(), Behind: c.behind.Load(), Holds: c.held.Load(), Hidden: c.hidden.Load(),
 		Resumes: c.resumes.Load(), Resyncs: c.resyncs.Load(), Refused: c.refused.Load(), Closed: map[Reason]int64{},
 	}
 	for _, r := range Reasons() {

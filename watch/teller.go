@@ -12,8 +12,8 @@ import (
 type Teller interface {
 	// Ready reports whether a batch may be told now. When it may not, Next returns a batch that is [Stuck].
 	Ready() bool
-	// Tell tells b and must not wait. It reports false when something of b is left to do; then Next returns a batch that
-	// is Stuck, and b counts as told.
+	// Tell tells b, which is valid during the call only, and must not wait. It reports false when something of b is left to do;
+	// then Next returns a batch that is Stuck, and b counts as told.
 	Tell(b *Batch) bool
 }
 
@@ -21,7 +21,7 @@ type Teller interface {
 func (w *Watcher) Offer(t Teller) { w.teller = t }
 
 // try tells the teller what is queued. It reports false when the watcher's own goroutine must be woken to go on.
-func (w *Watcher) try(now time.Time) bool {
+func (w *Watcher) try(p *press, now time.Time) bool {
 	if !w.turn.TryLock() {
 		return false // it is awake, or somebody else tells; what is queued must not be left to luck
 	}
@@ -33,12 +33,15 @@ func (w *Watcher) try(now time.Time) bool {
 		w.stuck = true
 		return false
 	}
-	b, ok, err := w.take()
+	taken, ok, err := w.take(p.spare)
 	if !ok || err != nil {
 		return err == nil
 	}
+	b := p.set(taken)
+	p.told += int64(len(b.Words))
+	p.batches++
 	w.told = now
-	w.stuck = !w.teller.Tell(&b)
+	w.stuck = !w.teller.Tell(b)
 	return !w.stuck && b.Token != (Token{}) // without a token more is queued
 }
 
@@ -46,22 +49,24 @@ func (w *Watcher) try(now time.Time) bool {
 const share = 256
 
 // rouse tells watchers what is queued, or wakes those that cannot be told at once.
-func rouse(watchers []*Watcher) {
+func (h *Hub) rouse(watchers []*Watcher) {
 	now := time.Now()
 	part := max(share, (len(watchers)+runtime.GOMAXPROCS(0)-1)/runtime.GOMAXPROCS(0))
 	var others sync.WaitGroup
 	for len(watchers) > part {
 		mine := watchers[:part]
 		watchers = watchers[part:]
-		others.Go(func() { rouseEach(mine, now) })
+		others.Go(func() { h.rouseEach(mine, now) })
 	}
-	rouseEach(watchers, now)
+	h.rouseEach(watchers, now)
 	others.Wait()
 }
 
-func rouseEach(watchers []*Watcher, now time.Time) {
+func (h *Hub) rouseEach(watchers []*Watcher, now time.Time) {
+	p := presses.Get().(*press)
+	defer p.rest(&h.stats)
 	for _, w := range watchers {
-		if !w.try(now) {
+		if !w.try(p, now) {
 			w.prod()
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"rollcall/presence"
@@ -49,36 +50,46 @@ type Batch struct {
 	More  bool    // of a snapshot or a resume: it goes on in the next batch
 	// Token is what the watcher knows once it has taken this batch; zero while more is queued.
 	Token Token
+
+	press *press // what puts it into bytes; nil when it has one reader
 }
 
 // A Watcher follows some peers of one app. Next is for one goroutine at a time; the rest may be called by any.
 type Watcher struct {
-	hub  *Hub
-	app  presence.AppID
-	wake chan struct{}
+	// behind says that something was queued for a whole pass and nobody took it. Until it is taken nothing more is queued, and
+	// nothing is locked: the watcher looks through its peers itself when it is back. It is set and cleared with mu.
+	behind atomic.Bool
+	closed bool
+	greet  bool // the first batch is owed even when it is empty
+	// resumed: the fresh ones continue a token.
+	resumed bool
 
+	// What the hub touches for every watcher that it tells stands together: among a thousand, a cache line costs as much as the work.
 	mu      sync.Mutex // after the hub's
 	slots   []slot
-	free    []int32
-	index   map[presence.PeerID]int32 // nil while the list stays as it is
-	count   int
-	fresh   []int32 // to be told as snapshot or resume
 	queue   []int32 // to be told as change
+	fresh   []int32 // to be told as snapshot or resume
+	pass    uint64  // in which the queue began
+	after   uint64  // when behind: words of a later ticket may not be queued
 	list    uint64  // fingerprint of the peers
 	unknown uint64  // fingerprint of those that were last told unknown
-	resumed bool    // the fresh ones continue a token
-	greet   bool    // the first batch is owed even when it is empty
-	closed  bool
-	reason  Reason
 
 	// turn is held by the goroutine that calls Next except while it waits there; meanwhile the hub may take it, to tell
-	// what is queued without waking anybody. It comes before the hub's lock. The rest is of whoever holds it.
+	// what is queued without waking anybody. It comes before the hub's lock. The next four are of whoever holds it.
 	turn   sync.Mutex
 	teller Teller
 	stuck  bool      // the teller has no room or is not done: Next must return
 	told   time.Time // when the hub last told something itself
 	words  []*Word
-	timer  *time.Timer
+
+	hub    *Hub
+	app    presence.AppID
+	wake   chan struct{}
+	timer  *time.Timer // of Next
+	reason Reason      // as the rest, of mu
+	free   []int32
+	index  map[presence.PeerID]int32 // nil while the list stays as it is
+	count  int
 }
 
 type slot struct {
@@ -313,17 +324,47 @@ func (w *Watcher) Reason() Reason {
 	return w.reason
 }
 
-// queueUp marks the word of slot s to be told and reports whether the watcher must be woken for it. The hub's lock is
+// queueUp marks the word of slot s to be told and reports whether the watcher must be roused for it. The hub's lock is
 // held for reading, so the slot is there.
-func (w *Watcher) queueUp(s int32) bool {
+func (w *Watcher) queueUp(s int32, p pass) bool {
+	if w.behind.Load() {
+		return false
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.closed || w.slots[s].state&(isFresh|isQueued) != 0 {
+	if w.closed {
+		return false
+	}
+	if len(w.fresh) > 0 || len(w.queue) > 0 && w.pass != p.number {
+		// It was roused, or is not in Next, and takes what it is owed when it can.
+		w.after = p.before
+		w.behind.Store(true)
+		w.hub.stats.behind.Add(1)
+		return false
+	}
+	if w.slots[s].state&isQueued != 0 {
 		return false
 	}
 	w.slots[s].state |= isQueued
 	w.queue = append(w.queue, s)
+	w.pass = p.number
 	return len(w.queue) == 1
+}
+
+// catchUp queues what was not queued while the watcher was behind. The caller holds mu.
+func (w *Watcher) catchUp() {
+	// First this: whatever the hub did not queue because of it was there to be read before.
+	w.behind.Store(false)
+	for s := range w.slots {
+		sl := &w.slots[s]
+		if sl.e == nil || sl.state&(isFresh|isQueued) != 0 {
+			continue
+		}
+		if word := sl.e.word.Load(); word != nil && word.ticket > w.after {
+			sl.state |= isQueued
+			w.queue = append(w.queue, int32(s))
+		}
+	}
 }
 
 func (w *Watcher) prod() {
@@ -347,7 +388,12 @@ func (w *Watcher) Next(ctx context.Context) (Batch, error) {
 			w.stuck = false
 			return Batch{}, nil
 		}
-		b, ok, err := w.take()
+		b, ok, err := w.take(w.words[:0])
+		if ok {
+			w.words = b.Words
+			w.hub.stats.told.Add(int64(len(b.Words)))
+			w.hub.stats.batches.Add(1)
+		}
 		if ok || err != nil {
 			return b, err
 		}
@@ -373,13 +419,16 @@ func (w *Watcher) Next(ctx context.Context) (Batch, error) {
 	}
 }
 
-// take returns what is queued, if anything is.
-func (w *Watcher) take() (b Batch, ok bool, err error) {
+// take returns what is queued, if anything is, with its words in place of words.
+func (w *Watcher) take(words []*Word) (b Batch, ok bool, err error) {
 	// The shoreline comes before the queue: what it promises is queued by now.
 	shore := w.hub.shore.Load()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.words = w.words[:0]
+	b.Words = words[:0]
+	if !w.closed && w.behind.Load() {
+		w.catchUp()
+	}
 	switch {
 	case w.closed:
 		return Batch{}, false, ErrClosed
@@ -388,7 +437,7 @@ func (w *Watcher) take() (b Batch, ok bool, err error) {
 		if w.resumed {
 			b.Kind = Resume
 		}
-		w.fresh = w.pour(w.fresh, isFresh)
+		w.fresh = w.pour(&b, w.fresh, isFresh)
 		b.More = len(w.fresh) > 0
 		w.greet = b.More
 		if !b.More {
@@ -396,24 +445,21 @@ func (w *Watcher) take() (b Batch, ok bool, err error) {
 		}
 	case len(w.queue) > 0:
 		b.Kind = Change
-		w.queue = w.pour(w.queue, isQueued)
+		w.queue = w.pour(&b, w.queue, isQueued)
 	default:
 		return Batch{}, false, nil
 	}
-	b.Words = w.words
 	if len(w.fresh) == 0 && len(w.queue) == 0 {
 		b.Token = w.token(shore)
 	}
-	w.hub.stats.told.Add(int64(len(b.Words)))
-	w.hub.stats.batches.Add(1)
 	return b, true, nil
 }
 
 // wordOverhead is what a word takes on the wire beside the peer's id, at most; an id may grow by escapes.
 const wordOverhead = 160
 
-// pour moves words of list into w.words until the buffer is full and returns what is left of it.
-func (w *Watcher) pour(list []int32, flag uint8) []int32 {
+// pour moves words of list into b until the buffer is full and returns what is left of it.
+func (w *Watcher) pour(b *Batch, list []int32, flag uint8) []int32 {
 	room := w.hub.cfg.Buffer
 	for i, s := range list {
 		sl := &w.slots[s]
@@ -427,7 +473,7 @@ func (w *Watcher) pour(list []int32, flag uint8) []int32 {
 			sl.state ^= isUnknown
 			w.unknown ^= Fingerprint(string(word.Peer))
 		}
-		w.words = append(w.words, word)
+		b.Words = append(b.Words, word)
 	}
 	if cap(list) > 256 {
 		return nil // a long list is rare; do not keep its memory
@@ -454,7 +500,7 @@ func (w *Watcher) mark() (Batch, error) {
 		return Batch{}, ErrClosed
 	}
 	b := Batch{Kind: Mark}
-	if len(w.fresh) == 0 && len(w.queue) == 0 {
+	if len(w.fresh) == 0 && len(w.queue) == 0 && !w.behind.Load() {
 		b.Token = w.token(shore)
 	}
 	w.hub.stats.marks.Add(1)

@@ -60,7 +60,7 @@ func (p *poller) add(s *Socket) error {
 	err := s.raw.Control(func(fd uintptr) {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		s.fd = int32(fd)
+		s.setFD(int32(fd))
 		if p.closed {
 			failed = net.ErrClosed
 			return
@@ -70,7 +70,10 @@ func (p *poller) add(s *Socket) error {
 		}
 		p.sockets[fd] = s
 		ev := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLET&0xffffffff, Fd: int32(fd)}
-		failed = unix.EpollCtl(p.epoll, unix.EPOLL_CTL_ADD, int(fd), &ev)
+		if failed = unix.EpollCtl(p.epoll, unix.EPOLL_CTL_ADD, int(fd), &ev); failed != nil {
+			p.sockets[fd] = nil
+			s.setFD(-1)
+		}
 	})
 	s.mu.Lock()
 	gone := s.state == socketGone
@@ -79,6 +82,13 @@ func (p *poller) add(s *Socket) error {
 		p.remove(s) // its end came before there was something to remove
 	}
 	return errors.Join(err, failed)
+}
+
+// setFD is called with the poller's lock, so that either lock is enough to read it.
+func (s *Socket) setFD(fd int32) {
+	s.mu.Lock()
+	s.fd = fd
+	s.mu.Unlock()
 }
 
 // remove forgets s; it comes before the descriptor is closed, and so before another socket may get its number.
@@ -182,44 +192,4 @@ func readNow(raw syscall.RawConn, b []byte) (n int, again bool, err error) {
 		return 0, true, nil
 	}
 	return n, false, err
-}
-
-// writeNow writes what the kernel takes without waiting.
-func writeNow(raw syscall.RawConn, b []byte) (n int, err error) {
-	o := offers.Get().(*offer)
-	defer offers.Put(o)
-	o.b, o.n, o.err = b, 0, nil
-	outer := raw.Write(o.try)
-	n, err, o.b = o.n, o.err, nil
-	if outer != nil {
-		return 0, outer
-	}
-	if errors.Is(err, unix.EAGAIN) {
-		return 0, nil
-	}
-	return max(n, 0), err
-}
-
-// An offer is bytes for a socket to take without waiting. It is used again, because a closure made for every write is
-// garbage.
-type offer struct {
-	b   []byte
-	n   int
-	err error
-	try func(fd uintptr) bool
-}
-
-var offers = sync.Pool{New: func() any {
-	o := &offer{}
-	o.try = o.once
-	return o
-}}
-
-func (o *offer) once(fd uintptr) bool {
-	for {
-		o.n, o.err = unix.Write(int(fd), o.b)
-		if !errors.Is(o.err, unix.EINTR) {
-			return true
-		}
-	}
 }

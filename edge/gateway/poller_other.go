@@ -18,5 +18,3 @@ func (p *poller) remove(*Socket)                    {}
 func (p *poller) run()                              {}
 func (p *poller) close() error                      { return nil }
 func (p *poller) release() error                    { return nil }
-
-func writeNow(syscall.RawConn, []byte) (int, error) { return 0, errors.ErrUnsupported }

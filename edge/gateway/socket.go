@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"rollcall/edge/gateway/frame"
+	"rollcall/internal/nowait"
 	"rollcall/presence"
 )
 
@@ -40,13 +41,26 @@ const (
 
 // A Socket is one connection of a client. Its methods may be called from anywhere unless they say otherwise.
 type Socket struct {
+	// What telling a watcher touches stands together: among a thousand sockets each cache line costs as much as the work.
+	mu       sync.Mutex
+	fd       int32 // -1 unless the kernel can be asked without waiting; it stays open while the state is not socketGone
+	flight   int32 // bytes that the flusher has in hand
+	state    socketState
+	flushing bool
+	op       frame.Op // what its messages are
+	out      []byte
+
+	// These are of mu too.
+	raw      syscall.RawConn // of fd
+	sessions []*Session
+	idle     time.Duration // since when it has no session; while closing, when to stop waiting
+	lost     int32         // close code that says why, for events
+
 	g       *Gateway
 	conn    net.Conn
-	raw     syscall.RawConn // nil unless the kernel can be asked without waiting
 	handler Handler
 	remote  netip.Addr
-	op      frame.Op // what its messages are
-	foreign bool     // a browser from an origin that is not on the list
+	foreign bool // a browser from an origin that is not on the list
 
 	// of whoever reads
 	in       frame.Reader
@@ -56,20 +70,10 @@ type Socket struct {
 	floods   rate // messages beyond the rate
 
 	reads atomic.Int32 // wake-ups that the present reader has not seen yet
-	fd    int32
 	born  time.Duration
 	heard atomic.Int64 // since g.born
 	spoke atomic.Bool  // said something that means something
 	stays atomic.Bool  // needs no session
-
-	mu       sync.Mutex
-	state    socketState
-	flushing bool
-	flight   int32 // bytes that the flusher has in hand
-	out      []byte
-	sessions []*Session
-	idle     time.Duration // since when it has no session; while closing, when to stop waiting
-	lost     int32         // close code that says why, for events
 }
 
 // Remote returns the address of the client.
@@ -114,6 +118,9 @@ func (s *Socket) Send(message []byte) {
 		frames.Put(b)
 	}
 }
+
+// SendFrames sends whole frames, as package frame makes them of text or bytes alike. It keeps nothing of b.
+func (s *Socket) SendFrames(b []byte) { s.write(b) }
 
 // frames are the buffers in which messages are framed; no socket needs one of its own.
 var frames = sync.Pool{New: func() any { return new([]byte) }}
@@ -184,8 +191,8 @@ func (s *Socket) put(b []byte, last bool) bool {
 		s.mu.Unlock()
 		return false
 	}
-	if s.raw != nil && !s.flushing {
-		n, err := writeNow(s.raw, b)
+	if s.fd >= 0 && !s.flushing {
+		n, err := nowait.Write(uintptr(s.fd), b)
 		if err != nil {
 			s.mu.Unlock()
 			s.end(presence.CauseLost, s.g.Now())

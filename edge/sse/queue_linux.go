@@ -1,9 +1,9 @@
 package sse
 
 import (
-	"errors"
-
 	"golang.org/x/sys/unix"
+
+	"rollcall/internal/nowait"
 )
 
 const canAsk = true
@@ -30,32 +30,19 @@ type offer struct {
 	b   []byte
 	n   int // taken
 	err error
-	try func(fd uintptr) bool
+	try func(fd uintptr)
 }
 
 // write has the socket take what it has room for of b, and returns how much that was.
-func (o *offer) write(q queue, b []byte) (int, error) {
+func (o *offer) write(q *queue, b []byte) (int, error) {
 	if o.try == nil {
-		o.try = o.once
+		o.try = func(fd uintptr) { o.n, o.err = nowait.Write(fd, o.b) }
 	}
 	o.b, o.n, o.err = b, 0, nil
-	err := q.raw.Write(o.try)
+	err := q.raw.Control(o.try) // for as long as it runs the socket is not closed
 	o.b = nil
-	return o.n, errors.Join(o.err, err)
-}
-
-func (o *offer) once(fd uintptr) bool {
-	for {
-		n, err := unix.Write(int(fd), o.b)
-		switch {
-		case errors.Is(err, unix.EINTR):
-			continue
-		case errors.Is(err, unix.EAGAIN):
-		case err != nil:
-			o.err = err
-		default:
-			o.n = n
-		}
-		return true
+	if err == nil {
+		err = o.err
 	}
+	return o.n, err
 }

@@ -12,4 +12,4 @@ func (q queue) length() int { return 0 }
 // An offer is never made here.
 type offer struct{}
 
-func (o *offer) write(queue, []byte) (int, error) { return 0, errors.ErrUnsupported }
+func (o *offer) write(*queue, []byte) (int, error) { return 0, errors.ErrUnsupported }

@@ -153,20 +153,22 @@ func Refusal(err error) error {
 }
 
 type stream struct {
+	// What the hub touches stands together: among a thousand streams each cache line costs as much as the work.
+	caller  *native.Caller
+	form    *watch.Form // without the renewal of a ticket
+	timed   bool        // a write deadline is set
+	unasked int         // bytes that may be on their way: what was when the kernel was asked, and what was written since
+	left    []byte      // what the kernel did not take of a frame that the hub told
+	fault   error       // of writing such a frame
+	queue   queue
+	offer   offer
+
 	*Door
 	w       http.ResponseWriter
 	rc      *http.ResponseController
-	caller  *native.Caller
 	watcher *watch.Watcher
 	detail  watch.Detail
-	queue   queue
-	unasked int  // bytes that may be on their way: what was when the kernel was asked, and what was written since
-	timed   bool // a write deadline is set
 	chunked bool // the server writes this answer in chunks, as every answer of HTTP/1.1 without a length
-
-	offer offer
-	left  []byte // what the kernel did not take of a frame that the hub told; part of buf
-	fault error  // of writing such a frame
 
 	buf       []byte
 	renewal   string
@@ -186,6 +188,7 @@ func (s *stream) run(ctx context.Context) watch.Reason {
 	// Readers wait for different times before they connect again, so that a restart does not bring all back at once.
 	s.buf = strconv.AppendInt(append(s.buf[:0], "retry: "...), 1000+rand.Int64N(4000), 10)
 	s.buf = append(s.buf, "\n\n"...)
+	s.form = formOf(s.detail, s.chunked)
 	if s.queue.plain {
 		s.watcher.Offer((*teller)(s))
 	}
@@ -210,7 +213,7 @@ func (s *stream) run(ctx context.Context) watch.Reason {
 		case b.Kind == watch.Stuck:
 			continue
 		}
-		s.frame(&b)
+		s.buf = appendEvent(s.buf, &b, s.detail, s.renew())
 		if err := s.flush(); err != nil {
 			return reasonOf(err)
 		}
@@ -266,44 +269,47 @@ func (s *stream) taken(ctx context.Context) bool {
 	return false
 }
 
-// frame appends b as an event.
-func (s *stream) frame(b *watch.Batch) {
-	s.buf = append(s.buf, "event: "...)
-	s.buf = append(s.buf, b.Kind.String()...)
+// appendEvent appends b as an event; renewal is that of the reader's ticket, if it has one.
+func appendEvent(out []byte, b *watch.Batch, d watch.Detail, renewal string) []byte {
+	out = append(out, "event: "...)
+	out = append(out, b.Kind.String()...)
 	if b.Token != (watch.Token{}) {
-		s.buf = append(s.buf, "\nid: "...)
-		s.buf, _ = b.Token.AppendText(s.buf)
-		if s.caller.Ticket {
-			s.buf = append(s.buf, native.RenewalMark...)
-			s.buf = append(s.buf, s.renew()...)
+		out = append(out, "\nid: "...)
+		out, _ = b.Token.AppendText(out)
+		if renewal != "" {
+			out = append(out, native.RenewalMark...)
+			out = append(out, renewal...)
 		}
 	}
-	s.buf = append(s.buf, "\ndata: {"...)
+	out = append(out, "\ndata: {"...)
 	if b.Kind == watch.Mark {
-		s.buf = append(s.buf, `"at":`...)
-		s.buf = strconv.AppendInt(s.buf, time.Now().UnixMilli(), 10)
+		out = append(out, `"at":`...)
+		out = strconv.AppendInt(out, time.Now().UnixMilli(), 10)
 	} else {
-		s.buf = append(s.buf, `"peers":[`...)
+		out = append(out, `"peers":[`...)
 		for i, word := range b.Words {
 			if i > 0 {
-				s.buf = append(s.buf, ',')
+				out = append(out, ',')
 			}
 			if b.Kind == watch.Change {
-				s.buf = append(s.buf, word.JSON(s.detail)...)
+				out = append(out, word.JSON(d)...)
 			} else {
-				s.buf = word.AppendJSON(s.buf, s.detail) // most snapshots have one reader; keep no copy
+				out = word.AppendJSON(out, d) // most snapshots have one reader; keep no copy
 			}
 		}
-		s.buf = append(s.buf, ']')
+		out = append(out, ']')
 		if b.More {
-			s.buf = append(s.buf, `,"more":true`...)
+			out = append(out, `,"more":true`...)
 		}
 	}
-	s.buf = append(s.buf, "}\n\n"...)
+	return append(out, "}\n\n"...)
 }
 
-// renew returns the renewal of the caller's ticket; it is signed again once a minute.
+// renew returns the renewal of the caller's ticket, empty when it has none; it is signed again once a minute.
 func (s *stream) renew() string {
+	if !s.caller.Ticket {
+		return ""
+	}
 	if now := time.Now(); now.Sub(s.renewedAt) > time.Minute {
 		s.renewedAt = now
 		s.renewal = s.gate.Tickets.Renewal(s.caller.App, s.caller.Rights, now.UnixMilli())

@@ -1,6 +1,7 @@
 package sse
 
 import (
+	"slices"
 	"strconv"
 	"time"
 
@@ -23,36 +24,62 @@ func (t *teller) Ready() bool {
 	return s.unasked <= backlog
 }
 
-// chunkHead is room for the length of a chunk and its line end.
-const chunkHead = 8 + 2
-
 // Tell implements [watch.Teller].
 func (t *teller) Tell(b *watch.Batch) bool {
 	s := (*stream)(t)
-	var room [chunkHead]byte
-	s.buf = append(s.buf[:0], room[:]...)
-	s.frame(b)
-	out := s.buf[chunkHead:]
-	if s.chunked {
-		var hex [chunkHead]byte
-		head := append(strconv.AppendInt(hex[:0], int64(len(out)), 16), "\r\n"...)
-		from := chunkHead - len(head)
-		copy(s.buf[from:], head)
-		s.buf = append(s.buf, "\r\n"...)
-		out = s.buf[from:]
-	}
-	n, err := s.offer.write(s.queue, out)
+	out := s.bytes(b)
+	n, err := s.offer.write(&s.queue, out)
 	s.unasked += len(out)
 	if err != nil {
 		s.fault = err
 		return false
 	}
 	if n < len(out) {
-		s.left = out[n:]
+		s.left = append([]byte(nil), out[n:]...) // out is shared with other streams
 		return false
 	}
-	s.emptied()
 	return true
+}
+
+// bytes returns b as it goes to the socket.
+func (s *stream) bytes(b *watch.Batch) []byte {
+	if !s.caller.Ticket {
+		return b.In(s.form)
+	}
+	// The renewal of a ticket is for its owner only.
+	s.buf = appendEvent(s.buf[:0], b, s.detail, s.renew())
+	if s.chunked {
+		s.buf = chunk(s.buf, 0)
+	}
+	out := s.buf
+	s.emptied()
+	return out
+}
+
+// formOf returns how streams of one kind are put into bytes.
+func formOf(d watch.Detail, chunked bool) *watch.Form {
+	if chunked {
+		return &chunks[d]
+	}
+	return &events[d]
+}
+
+var (
+	events = [...]watch.Form{
+		watch.Brief: {Append: func(out []byte, b *watch.Batch) []byte { return appendEvent(out, b, watch.Brief, "") }},
+		watch.Full:  {Append: func(out []byte, b *watch.Batch) []byte { return appendEvent(out, b, watch.Full, "") }},
+	}
+	chunks = [...]watch.Form{
+		watch.Brief: {Append: func(out []byte, b *watch.Batch) []byte { return chunk(events[watch.Brief].Append(out, b), len(out)) }},
+		watch.Full:  {Append: func(out []byte, b *watch.Batch) []byte { return chunk(events[watch.Full].Append(out, b), len(out)) }},
+	}
+)
+
+// chunk makes a chunk of HTTP/1.1 of what b holds from start on, in its place.
+func chunk(b []byte, start int) []byte {
+	var head [8 + 2]byte
+	h := append(strconv.AppendInt(head[:0], int64(len(b)-start), 16), "\r\n"...)
+	return append(slices.Insert(b, start, h...), "\r\n"...)
 }
 
 // finish writes what is left of what the hub told.
@@ -66,7 +93,6 @@ func (s *stream) finish() error {
 	}
 	_ = s.rc.SetWriteDeadline(time.Time{})
 	s.left = nil
-	s.emptied()
 	return nil
 }
 

@@ -30,7 +30,8 @@ func TestAFrameThatDoesNotFitIsFinished(t *testing.T) {
 			}
 			s := &stream{
 				Door: &Door{cfg: DefaultConfig()}, caller: &native.Caller{}, chunked: chunked,
-				rc: http.NewResponseController(httptest.NewRecorder()), queue: queue{ours, raw, true},
+				form: formOf(watch.Brief, chunked),
+				rc:   http.NewResponseController(httptest.NewRecorder()), queue: queue{ours, raw, true},
 			}
 			peer := strings.Repeat("long", 4<<20) // more than two kernels hold
 			batch := func(peer string) *watch.Batch {
@@ -85,7 +86,7 @@ func TestAReaderThatIsGone(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = ours.CloseWrite()
-	s := &stream{Door: &Door{cfg: DefaultConfig()}, caller: &native.Caller{}, queue: queue{ours, raw, true}}
+	s := &stream{Door: &Door{cfg: DefaultConfig()}, caller: &native.Caller{}, form: formOf(watch.Brief, false), queue: queue{ours, raw, true}}
 	if (*teller)(s).Tell(&watch.Batch{Kind: watch.Mark}) || (*teller)(s).Ready() {
 		t.Error("a mark was told")
 	}

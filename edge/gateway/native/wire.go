@@ -235,7 +235,7 @@ func (w *wire) write(s *gateway.Socket, watcher *watch.Watcher) {
 	if w.caller.Detailed() {
 		detail = watch.Full
 	}
-	t := &teller{socket: s, detail: detail}
+	t := teller{socket: s, form: &forms[detail]}
 	watcher.Offer(t)
 	for {
 		if !w.taken(s) {
@@ -257,24 +257,26 @@ func (w *wire) write(s *gateway.Socket, watcher *watch.Watcher) {
 // A teller is a socket to the hub; what it sends never waits.
 type teller struct {
 	socket *gateway.Socket
-	detail watch.Detail
-	buf    []byte
+	form   *watch.Form
 }
 
-// keepBuffer is the largest buffer that a quiet socket keeps.
-const keepBuffer = 4 << 10
-
 // Ready implements [watch.Teller].
-func (t *teller) Ready() bool { return t.socket.Pending() == 0 }
+func (t teller) Ready() bool { return t.socket.Pending() == 0 }
 
 // Tell implements [watch.Teller].
-func (t *teller) Tell(b *watch.Batch) bool {
-	t.buf = appendBatch(t.buf[:0], b, t.detail)
-	t.socket.Send(t.buf) // copies it
-	if cap(t.buf) > keepBuffer {
-		t.buf = nil
-	}
+func (t teller) Tell(b *watch.Batch) bool {
+	t.socket.SendFrames(b.In(t.form))
 	return true
+}
+
+// forms make whole frames of batches.
+var forms = [...]watch.Form{
+	watch.Brief: {Append: func(out []byte, b *watch.Batch) []byte {
+		return frame.Wrap(appendBatch(out, b, watch.Brief), len(out), frame.Text)
+	}},
+	watch.Full: {Append: func(out []byte, b *watch.Batch) []byte {
+		return frame.Wrap(appendBatch(out, b, watch.Full), len(out), frame.Text)
+	}},
 }
 
 // taken waits until the client has read what it was sent; it reports false when the socket is gone. The gateway ends a
