@@ -91,6 +91,8 @@ type AppStats struct {
 
 func (s *Server) stats(ctx context.Context, app presence.AppID) (any, error) {
 	now := s.clock.Now()
+	ctx, cancel := s.counting(ctx)
+	defer cancel()
 	c, err := s.store.Counts(ctx, app, now)
 	if err != nil {
 		return nil, err

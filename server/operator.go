@@ -62,10 +62,18 @@ func (s *Server) servePeer(w http.ResponseWriter, r *http.Request) {
 		writeJSON(w, http.StatusBadRequest, map[string]any{"code": 400, "error": err.Error()})
 	case err != nil:
 		s.log.Error("a peer cannot be read", "err", err)
-		writeJSON(w, http.StatusServiceUnavailable, map[string]any{"code": 503, "error": "the store did not answer; ask again"})
+		writeJSON(w, http.StatusServiceUnavailable, map[string]any{"code": 503, "error": s.unanswered()})
 	default:
 		writeJSON(w, http.StatusOK, p)
 	}
+}
+
+// unanswered says that the store did not answer, and why when that is known.
+func (s *Server) unanswered() string {
+	if why := s.store.trouble(); why != "" {
+		return "the store did not answer (" + why + "); ask again"
+	}
+	return "the store did not answer; ask again"
 }
 
 func writeJSON(w http.ResponseWriter, status int, v any) {

@@ -43,6 +43,8 @@ type AppStatus struct {
 	Online int64  `json:"online"`
 	Known  int64  `json:"known"`
 	Today  int64  `json:"today"`
+	// Unanswered says that the store gave no counts; the zeros mean nothing.
+	Unanswered bool `json:"unanswered,omitempty"`
 }
 
 // SourceStatus tells what a source has reported since the start, by what became of it.
@@ -71,7 +73,18 @@ type StoreStatus struct {
 // expiryCauses are the causes by which a peer turns offline without a word of its source.
 var expiryCauses = []presence.Cause{presence.CauseExpired, presence.CauseNodeLost, presence.CauseDrained}
 
-// Status returns what the server is doing. Counts that the store cannot give are left at zero, and Trouble says why.
+// counting bounds how long counts are waited for: a store may have to look at every peer for them, and one that is out of
+// reach must not keep whoever looks for the reason waiting.
+func (s *Server) counting(ctx context.Context) (context.Context, context.CancelFunc) {
+	patience := 5 * time.Second
+	if s.store.trouble() != "" {
+		patience = time.Second
+	}
+	return context.WithTimeout(ctx, patience)
+}
+
+// Status returns what the server is doing. Counts that the store cannot give are left at zero and marked, and
+// Trouble says why.
 func (s *Server) Status(ctx context.Context) Status {
 	var mem runtime.MemStats
 	runtime.ReadMemStats(&mem)
@@ -86,12 +99,14 @@ func (s *Server) Status(ctx context.Context) Status {
 		st.LogDropped = s.sink.Dropped()
 	}
 	now := s.clock.Now()
+	counting, cancel := s.counting(ctx)
+	defer cancel()
 	for _, a := range s.apps {
-		c, err := s.store.Counts(ctx, presence.AppID(a.ID), now)
-		if err != nil {
+		c, err := s.store.Counts(counting, presence.AppID(a.ID), now)
+		if err != nil && st.Trouble == "" {
 			st.Trouble = err.Error()
 		}
-		st.Apps = append(st.Apps, AppStatus{ID: a.ID, Online: c.Online, Known: c.Known, Today: c.Today})
+		st.Apps = append(st.Apps, AppStatus{ID: a.ID, Online: c.Online, Known: c.Known, Today: c.Today, Unanswered: err != nil})
 	}
 	st.Gateway = s.gateway.Stats()
 	total := s.counted()

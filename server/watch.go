@@ -37,7 +37,7 @@ func (s *Server) serveWatch(w http.ResponseWriter, r *http.Request) {
 		writeJSON(w, http.StatusBadRequest, map[string]any{"code": 400, "error": err.Error()})
 		return
 	case err != nil:
-		writeJSON(w, http.StatusServiceUnavailable, map[string]any{"code": 503, "error": "the store did not answer; ask again"})
+		writeJSON(w, http.StatusServiceUnavailable, map[string]any{"code": 503, "error": s.unanswered()})
 		return
 	}
 	defer watcher.Close(watch.ReasonGone)

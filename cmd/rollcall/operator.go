@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"rollcall/server"
@@ -47,25 +49,56 @@ func (o *operator) address(environ []string) string {
 	return defaults.Admin
 }
 
+// base returns where the commands ask, or says why that is no address.
+func (o *operator) base(e *env) (string, error) {
+	address := o.address(e.environ)
+	base := baseURL(address)
+	u, err := url.Parse(base)
+	port := 0
+	if err == nil {
+		port, err = strconv.Atoi(u.Port())
+	}
+	if err != nil || port < 1 || port > 65535 || u.Path != "" || u.RawQuery != "" || u.User != nil {
+		fmt.Fprintf(e.stderr, "rollcall: %q is not the address of an operator listener\nrollcall: hint: it is written as HOST:PORT, such as %s\n", address, server.DefaultConfig().Admin)
+		return "", errMisused
+	}
+	return base, nil
+}
+
+// unreached says why there is no answer from base.
+func unreached(base string, err error) error {
+	var u *url.Error
+	if errors.As(err, &u) {
+		err = u.Err
+	}
+	var dial *net.OpError
+	if errors.As(err, &dial) && dial.Op == "dial" {
+		return &server.Hinted{
+			Err:  fmt.Errorf("no server answers at %s: %w", base, err),
+			Hint: "is it running? Name its operator listener with --admin, or its data directory with --data",
+		}
+	}
+	return &server.Hinted{
+		Err:  fmt.Errorf("%s does not answer as a rollcall server does: %w", base, err),
+		Hint: "name the operator listener of a rollcall server with --admin, or its data directory with --data",
+	}
+}
+
 // get asks the server for path and returns its JSON, also decoded into v.
 func (o *operator) get(e *env, path string, query url.Values, v any) ([]byte, error) {
-	base := baseURL(o.address(e.environ))
+	base, err := o.base(e)
+	if err != nil {
+		return nil, err
+	}
 	client := &http.Client{Timeout: 10 * time.Second}
 	defer client.CloseIdleConnections()
 	r, err := http.NewRequestWithContext(e.ctx, http.MethodGet, base+path+"?"+query.Encode(), nil)
 	if err != nil {
-		return nil, fmt.Errorf("%q is not an address", o.address(e.environ))
+		return nil, fmt.Errorf("ask %s: %w", base, err)
 	}
 	resp, err := client.Do(r)
 	if err != nil {
-		var u *url.Error
-		if errors.As(err, &u) {
-			err = u.Err
-		}
-		return nil, &server.Hinted{
-			Err:  fmt.Errorf("no server answers at %s: %w", base, err),
-			Hint: "is it running? Name its operator listener with --admin, or its data directory with --data",
-		}
+		return nil, unreached(base, err)
 	}
 	defer resp.Body.Close()
 	b, err := io.ReadAll(io.LimitReader(resp.Body, 64<<20))

@@ -34,7 +34,8 @@ type commands struct {
 }
 
 const description = "rollcall tells who is online. Others report connections to it (LeanCloud's hooks, webhooks, a JSON API, sockets); " +
-	"apps ask, in batches.\n\nTo try it: rollcall serve. It needs no configuration, and prints two curl lines that work."
+	"apps ask, in batches.\n\nTo try it: rollcall serve. It needs no configuration, and prints two curl lines that work." +
+	"\n\nExit codes: 0 it is done; 1 it failed, such as when no server answers; 2 the command line or the configuration is wrong."
 
 // An env is what a command sees of the world.
 type env struct {

@@ -40,6 +40,10 @@ func printStatus(w io.Writer, s *server.Status) error {
 	fmt.Fprintf(t, "\napps at\t%s\noperators at\t%s\nstate\t%s\n", s.Listen, s.Admin, s.Store.Name)
 	fmt.Fprintf(t, "\napp\tonline\tknown\ttoday\n")
 	for _, a := range s.Apps {
+		if a.Unanswered {
+			fmt.Fprintf(t, "%s\t?\t?\t?\n", a.ID)
+			continue
+		}
 		fmt.Fprintf(t, "%s\t%d\t%d\t%d\n", a.ID, a.Online, a.Known, a.Today)
 	}
 	fmt.Fprintf(t, "\n\ttotal\tper second\n")

@@ -29,6 +29,13 @@ func (watchCmd) Help() string {
 // errAway: the server is not there, or went; it may come back.
 var errAway = errors.New("the server went away")
 
+// away is a reason to try again for who has been told something, and the end for who has not.
+type away struct{ error }
+
+func (away) Is(target error) bool { return target == errAway }
+
+func (a away) Unwrap() error { return a.error }
+
 // quietest is how long a stream may say nothing: the server marks every 15 s.
 const quietest = 45 * time.Second
 
@@ -59,7 +66,10 @@ func (c *watchCmd) Run(e *env) error {
 
 // follow reads one stream and prints what differs from what was told.
 func (c *watchCmd) follow(e *env, told map[string]server.Watched) error {
-	base := baseURL(c.address(e.environ))
+	base, err := c.base(e)
+	if err != nil {
+		return err
+	}
 	q := url.Values{"id": c.IDs}
 	if c.App != "" {
 		q.Set("app", c.App)
@@ -68,24 +78,21 @@ func (c *watchCmd) follow(e *env, told map[string]server.Watched) error {
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/watch?"+q.Encode(), nil)
 	if err != nil {
-		return fmt.Errorf("%q is not an address", c.address(e.environ))
+		return fmt.Errorf("ask %s: %w", base, err)
 	}
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	resp, err := client.Do(r)
 	if err != nil {
-		var u *url.Error
-		if errors.As(err, &u) {
-			err = u.Err
-		}
-		return &server.Hinted{
-			Err:  fmt.Errorf("%w: no server answers at %s: %w", errAway, base, err),
-			Hint: "is it running? Name its operator listener with --admin, or its data directory with --data",
-		}
+		return away{unreached(base, err)}
 	}
 	defer func() { _ = resp.Body.Close() }()
 	if resp.StatusCode != http.StatusOK {
 		b, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<16))
-		return refused(base, resp.StatusCode, b)
+		err := refused(base, resp.StatusCode, b)
+		if resp.StatusCode == http.StatusNotFound || resp.StatusCode == http.StatusServiceUnavailable {
+			err = away{err} // it starts, or its store is out of reach
+		}
+		return err
 	}
 	silent := time.AfterFunc(quietest, cancel)
 	defer silent.Stop()
