@@ -1,6 +1,7 @@
 package conformance_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"os"
@@ -8,78 +9,129 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
 
-// example returns the first block of code in a README, speaking to s.
-func example(t *testing.T, readme, language string, s *stage) string {
+// A stranger follows a README to the letter, in an empty folder. Only the ports and the place of rollcall are his own.
+type stranger struct {
+	testing.TB
+	text string
+	dir  string
+	env  []string
+}
+
+func newStranger(t *testing.T, readme string) *stranger {
 	t.Helper()
 	b, err := os.ReadFile(readme)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, rest, ok := strings.Cut(string(b), "```"+language+"\n")
-	code, _, ok2 := strings.Cut(rest, "\n```")
-	if !ok || !ok2 {
-		t.Fatalf("%s has no %s block", readme, language)
+	bin := t.TempDir()
+	if out, err := exec.Command("go", "build", "-buildvcs=false", "-o", bin, "../../cmd/rollcall").CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out) // not under a time limit: on a new machine it builds all of rollcall
 	}
-	return strings.NewReplacer("http://127.0.0.1:3000", s.proxy.url(), "my-app-key", appKey, "my-app", appID).Replace(code)
+	s := &stranger{TB: t, dir: t.TempDir(), text: strings.ReplaceAll(string(b), "/path/to/rollcall", absolute(t, "../.."))}
+	s.env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "GOPROXY=off", "GOFLAGS=", "GOWORK=off",
+		"npm_config_offline=true", "npm_config_audit=false", "npm_config_fund=false", "npm_config_update_notifier=false")
+	return s
 }
 
-// printed runs a program and returns what it prints, cut off after a while.
-func printed(t *testing.T, dir string, argv ...string) string {
-	t.Helper()
-	ctx, stop := context.WithTimeout(t.Context(), patience)
+// block returns the next block of code in a language, and passes it.
+func (s *stranger) block(language string) string {
+	s.Helper()
+	_, rest, ok := strings.Cut(s.text, "```"+language+"\n")
+	code, rest, ok2 := strings.Cut(rest, "\n```\n")
+	if !ok || !ok2 {
+		s.Fatalf("there is no %s block in what is left of the README", language)
+	}
+	s.text = rest
+	return code
+}
+
+// serve starts the server of the first block.
+func (s *stranger) serve() {
+	s.Helper()
+	cmd := exec.Command("sh", "-c", s.block("sh")+" --listen 127.0.0.1:0 --admin 127.0.0.1:0")
+	cmd.Dir, cmd.Env = s.dir, s.env
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // the shell may wait for it, and would die alone
+	var errs bytes.Buffer
+	cmd.Stderr = &errs
+	out, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		s.Fatal(err)
+	}
+	s.Cleanup(func() {
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM)
+		_ = cmd.Wait()
+	})
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		if f := strings.Fields(lines.Text()); len(f) == 2 && f[0] == "apps" {
+			s.text = strings.ReplaceAll(s.text, "http://127.0.0.1:3000", f[1])
+			return
+		}
+	}
+	s.Fatalf("the server does not say where it is: %s", errs.String())
+}
+
+// run runs lines in the stranger's folder and returns what they print.
+func (s *stranger) run(lines string, within time.Duration) string {
+	s.Helper()
+	ctx, stop := context.WithTimeout(s.Context(), within)
 	defer stop()
-	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
-	var out bytes.Buffer
-	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, &out, &out
+	cmd := exec.CommandContext(ctx, "sh", "-e", "-c", lines)
+	cmd.Dir, cmd.Env = s.dir, s.env
 	cmd.WaitDelay = time.Second
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
 	if err := cmd.Run(); err != nil {
-		t.Fatalf("%v: %s", err, out.String())
+		s.Fatalf("%s: %v: %s%s", lines, err, out.String(), errs.String())
 	}
 	return out.String()
 }
 
-func TestReadmeOfJS(t *testing.T) {
-	s := open(t)
-	dir := t.TempDir()
-	code := strings.Replace(example(t, "../js/README.md", "js", s), "'rollcall-client'", "'"+absolute(t, "../js/rollcall.js")+"'", 1)
-	file := filepath.Join(dir, "example.mjs")
-	if err := os.WriteFile(file, []byte(code), 0o600); err != nil {
-		t.Fatal(err)
+// write puts the next block of code into a file of the folder that the steps made.
+func (s *stranger) write(language, name string) {
+	s.Helper()
+	s.dir = filepath.Join(s.dir, "hello")
+	if !strings.Contains(s.text, "`"+name+"`") {
+		s.Errorf("the README does not say that the code goes into %s", name)
 	}
+	if err := os.WriteFile(filepath.Join(s.dir, name), []byte(s.block(language)+"\n"), 0o600); err != nil {
+		s.Fatal(err)
+	}
+}
+
+// A machine that has compiled nothing yet takes its time.
+const compiling = 5 * time.Minute
+
+func TestReadmeOfJS(t *testing.T) {
+	s := newStranger(t, "../js/README.md")
+	s.serve()
+	s.run(s.block("sh"), compiling)
+	s.write("js", "hello.mjs")
 	want := regexp.MustCompile(`^(tom is unknown\n)?tom is online\nasked once: online, unknown\n$`) // the watch may be there first
-	if got := printed(t, dir, "node", file); !want.MatchString(got) {
+	if got := s.run("node hello.mjs", patience); !want.MatchString(got) {
 		t.Errorf("printed %q, want %v", got, want)
 	}
 }
 
 func TestReadmeOfGo(t *testing.T) {
-	s := open(t)
-	s.do(t, step{Server: "report", Peer: "tom", State: "online"})
-	if err := os.MkdirAll("testdata", 0o755); err != nil {
-		t.Fatal(err)
-	}
-	dir, err := os.MkdirTemp("testdata", "readme-") // of this module, and in nobody's ./...
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	if err := os.WriteFile(filepath.Join(dir, "main.go"), []byte(example(t, "../go/README.md", "go", s)), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	program := filepath.Join(t.TempDir(), "example")
-	if out, err := exec.Command("go", "build", "-buildvcs=false", "-o", program, "./"+dir).CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out) // not under a time limit: on a new machine it builds half of the library
-	}
-	if got, want := printed(t, dir, program), "tom is online\njerry is unknown\ntom is now online\njerry is now unknown\n"; got != want {
+	s := newStranger(t, "../go/README.md")
+	s.serve()
+	s.run(s.block("sh"), patience)
+	s.write("go", "main.go")
+	s.run("go build -o ../program .", compiling) // what go run does first
+	if got, want := s.run("go run .", patience), "tom is unknown\njerry is unknown\ntom is now unknown\njerry is now unknown\n"; got != want {
 		t.Errorf("printed %q, want %q", got, want)
 	}
 }
 
-func absolute(t *testing.T, path string) string {
+func absolute(t testing.TB, path string) string {
 	t.Helper()
 	a, err := filepath.Abs(path)
 	if err != nil {
