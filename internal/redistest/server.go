@@ -132,6 +132,13 @@ func (s *Server) Info(t testing.TB, section, field string) string {
 	return infoField(text, field)
 }
 
+// Errors returns how many errors of a kind, such as "ASK", the server has answered.
+func (s *Server) Errors(t testing.TB, kind string) int {
+	t.Helper()
+	n, _ := strconv.Atoi(strings.TrimPrefix(s.Info(t, "errorstats", "errorstat_"+kind), "count="))
+	return n
+}
+
 func infoField(text, field string) string {
 	for line := range strings.Lines(text) {
 		if v, ok := strings.CutPrefix(strings.TrimSpace(line), field+":"); ok {

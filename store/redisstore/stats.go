@@ -9,7 +9,7 @@ func (s *Store) Stats() map[string]int64 {
 		"near_cache_hits": c.hits.Load(), "near_cache_misses": c.misses.Load(), "near_cache_entries": c.entries.Load(),
 		"near_cache_evicted": c.evicted.Load(), "near_cache_invalidated": c.dropped.Load(), "near_cache_bytes": c.bytes(),
 		"links_up": 0, "links_lost": t.linksLost.Load(), "flushes_heard": t.flushes.Load(), "probes_heard": t.probes.Load(),
-		"reads": t.reads.Load(), "writes": t.cas.Load(), "conflicts": t.conflicts.Load(), "scripts_reloaded": t.reloads.Load(),
+		"reads": t.reads.Load(), "writes": t.cas.Load(), "conflicts": t.conflicts.Load(), "scripts_reloaded": t.reloads.Load(), "tried_again": t.triedAgain.Load(),
 		"adopted": t.adopted.Load(), "damaged": t.damaged.Load(), "foreign": t.foreign.Load(), "unindexed": t.unindexed.Load(),
 		"outages": t.outages.Load(), "stale_answers": t.staleAnswers.Load(), "said_again": t.asserted.Load(),
 		"spooled": t.spooled.Load(), "spool_replayed": t.replayed.Load(), "spool_waiting": 0, "spool_bytes": 0,

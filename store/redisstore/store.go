@@ -81,6 +81,7 @@ type stats struct {
 	outages, staleAnswers       atomic.Int64
 	asserted, replayed, spooled atomic.Int64
 	unindexed, reloads          atomic.Int64
+	triedAgain                  atomic.Int64
 	foreign                     atomic.Int64
 }
 

@@ -1,0 +1,204 @@
+package redisstore_test
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"testing"
+	"time"
+
+	"rollcall/internal/redistest"
+	"rollcall/presence"
+)
+
+// A moving is a slot that is on its way from one primary to another, and stays so until the test lets it arrive.
+type moving struct {
+	t        *testing.T
+	cluster  *redistest.Cluster
+	slot     string
+	from, to *redistest.Server
+}
+
+// tag is in the ids of the peers that move: all their keys are in its slot.
+const tag = "{moves}"
+
+func newMoving(t *testing.T) *moving {
+	m := &moving{t: t, cluster: redistest.RunCluster(t, 3, false)}
+	m.slot = fmt.Sprint(m.cluster.Servers[0].Do(t, "CLUSTER", "KEYSLOT", tag))
+	for _, s := range m.cluster.Servers {
+		if _, err := s.Try("GET", tag); err == nil {
+			m.from = s
+		} else {
+			m.to = s
+		}
+	}
+	return m
+}
+
+// begin opens the slot on both sides.
+func (m *moving) begin() {
+	m.t.Helper()
+	m.to.Do(m.t, "CLUSTER", "SETSLOT", m.slot, "IMPORTING", fmt.Sprint(m.from.Do(m.t, "CLUSTER", "MYID")))
+	m.from.Do(m.t, "CLUSTER", "SETSLOT", m.slot, "MIGRATING", fmt.Sprint(m.to.Do(m.t, "CLUSTER", "MYID")))
+}
+
+// carry moves some keys.
+func (m *moving) carry(keys ...string) {
+	m.t.Helper()
+	_, port, err := net.SplitHostPort(m.to.Addr)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	got := m.from.Do(m.t, append([]string{"MIGRATE", "127.0.0.1", port, "", "0", "5000", "KEYS"}, keys...)...)
+	if got != "OK" {
+		m.t.Fatalf("move %q: %v", keys, got)
+	}
+}
+
+// arrive moves the rest and gives the slot to the other side.
+func (m *moving) arrive() {
+	m.t.Helper()
+	left, _ := m.from.Do(m.t, "CLUSTER", "GETKEYSINSLOT", m.slot, "1000").([]any)
+	for _, k := range left {
+		m.carry(fmt.Sprint(k))
+	}
+	id := fmt.Sprint(m.to.Do(m.t, "CLUSTER", "MYID"))
+	m.to.Do(m.t, "CLUSTER", "SETSLOT", m.slot, "NODE", id)
+	for _, s := range m.cluster.Servers {
+		s.Do(m.t, "CLUSTER", "SETSLOT", m.slot, "NODE", id)
+	}
+}
+
+// state returns the key of a peer's state, which is still where it was.
+func (m *moving) state(peer string) string {
+	m.t.Helper()
+	found, _ := m.from.Do(m.t, "KEYS", "rc:*:s:"+summary(peer)).([]any)
+	if len(found) != 1 {
+		m.t.Fatalf("the states of %s are %v", peer, found)
+	}
+	return fmt.Sprint(found[0])
+}
+
+func summary(peer string) string { return "onOffStatus:" + peer }
+
+// TestSlotMoves holds a slot between two primaries: ASK for what has moved or is new, TRYAGAIN for a peer of whose two keys
+// one has moved. Nothing is lost or made up, and who can wait does not notice.
+func TestSlotMoves(t *testing.T) {
+	m := newMoving(t)
+	url := clusterURL(m.cluster)
+	patient := startNode(t, config(url), "patient")
+	hasty := config(url)
+	hasty.Deadline = 100 * time.Millisecond
+	alone := startNode(t, hasty, "alone")
+	hasty.Spool = t.TempDir()
+	spooling := startNode(t, hasty, "spooling")
+	all := []*node{patient, alone, spooling}
+
+	moved, half, still, fresh := numbered(tag+"moved", 5), numbered(tag+"half", 3), numbered(tag+"still", 5), numbered(tag+"new", 5)
+	for _, list := range [][]string{moved, half, still} {
+		for _, p := range list {
+			if err := patient.report(patient.hook(presence.KindOnline, p)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	m.begin()
+	for _, p := range moved {
+		m.carry(m.state(p), summary(p))
+	}
+	m.to.Do(t, "SCRIPT", "FLUSH") // where the keys go nobody knows the scripts
+	stranger := startNode(t, config(url), "stranger")
+
+	asked := m.from.Errors(t, "ASK")
+	for _, n := range append(all, stranger) {
+		n.see(2*time.Second, presence.Online, append(append(append([]string{}, moved...), half...), still...)...)
+		n.see(2*time.Second, presence.Unknown, fresh...)
+	}
+	for _, p := range fresh {
+		if err := alone.report(alone.hook(presence.KindOnline, p)); err != nil {
+			t.Errorf("a hook for a new peer: %v", err)
+		}
+	}
+	for _, p := range moved {
+		if err := alone.report(alone.hook(presence.KindOffline, p)); err != nil {
+			t.Errorf("a hook for a peer that has moved: %v", err)
+		}
+	}
+	for _, n := range append(all, stranger) {
+		n.see(2*time.Second, presence.Offline, moved...)
+		n.see(2*time.Second, presence.Online, fresh...)
+	}
+	if n := m.from.Errors(t, "ASK") - asked; n < len(fresh)+len(moved) {
+		t.Errorf("redis has answered ASK %d times: the fault did not take hold", n)
+	}
+
+	t.Run("one key of two has moved", func(t *testing.T) {
+		for i, p := range half { // either key first
+			if i%2 == 0 {
+				m.carry(m.state(p))
+			} else {
+				m.carry(summary(p))
+			}
+		}
+		tried := m.from.Errors(t, "TRYAGAIN") + m.to.Errors(t, "TRYAGAIN")
+		for _, p := range half {
+			if err := alone.report(alone.hook(presence.KindOffline, p)); !errors.Is(err, presence.ErrUnavailable) {
+				t.Errorf("a hook without a spool: %v, want presence.ErrUnavailable", err)
+			}
+		}
+		for _, n := range append(all, stranger) {
+			n.see(time.Second, presence.Online, half...)
+		}
+		for _, p := range half {
+			if err := spooling.report(spooling.hook(presence.KindOffline, p)); err != nil {
+				t.Errorf("a hook with a spool: %v", err)
+			}
+			if got, _, err := spooling.ask(p); err != nil || got[0] != presence.Offline {
+				t.Errorf("%s is %v, %v right after its hook", p, got[0], err)
+			}
+		}
+		// Others of the same slot do not wait behind them.
+		if err := spooling.report(spooling.hook(presence.KindOffline, still[0])); err != nil {
+			t.Error(err)
+		}
+		patient.see(time.Second, presence.Offline, still[0])
+		if n := m.from.Errors(t, "TRYAGAIN") + m.to.Errors(t, "TRYAGAIN") - tried; n < 2*len(half) {
+			t.Errorf("redis has answered TRYAGAIN %d times: the fault did not take hold", n)
+		}
+
+		// Who can wait until the other key has come does not notice.
+		waiting := half[0]
+		before := patient.st.Stats()["tried_again"]
+		told := make(chan error, 1)
+		go func() { told <- patient.report(patient.hook(presence.KindOnline, waiting)) }()
+		for begun := time.Now(); patient.st.Stats()["tried_again"] < before+3; time.Sleep(time.Millisecond) {
+			if time.Since(begun) > 5*time.Second {
+				t.Fatal("it does not try again: the fault did not take hold")
+			}
+		}
+		m.carry(summary(waiting))
+		if err := <-told; err != nil {
+			t.Errorf("a report that could wait: %v", err)
+		}
+	})
+	m.arrive()
+	for _, n := range append(all, stranger) {
+		n.ready(5 * time.Second)
+		n.see(2*time.Second, presence.Offline, append(append([]string{still[0]}, moved...), half[1:]...)...)
+		n.see(2*time.Second, presence.Online, append(append([]string{}, still[1:]...), fresh...)...)
+		if st := n.st.Stats(); st["outages"] != 0 || st["links_lost"] != 0 {
+			t.Errorf("%s took the move for an outage: %v", n.name, st)
+		}
+	}
+	// What was said of that peer last by each of two nodes crossed; all agree on what came of it.
+	want, _, err := patient.ask(half[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range append(all, stranger) {
+		n.see(2*time.Second, want[0], half[0])
+	}
+	if n := spooling.st.Stats()["spool_replayed"]; n != int64(len(half)) {
+		t.Errorf("%d reports went through the spool, want %d", n, len(half))
+	}
+}
