@@ -37,19 +37,35 @@ func (c *Conn) Close() { _ = c.c.Close() }
 
 // Do sends one command and returns its answer: a string, an int64, a []any or nil; an [Error] for an error answer.
 func (c *Conn) Do(args ...string) (any, error) {
-	b := fmt.Appendf(nil, "*%d\r\n", len(args))
-	for _, a := range args {
-		b = fmt.Appendf(b, "$%d\r\n%s\r\n", len(a), a)
+	list, err := c.Pipe(args)
+	if err != nil {
+		return nil, err
+	}
+	return list[0], nil
+}
+
+// Pipe sends commands at once, so that the server carries them out with nothing in between, and returns their answers.
+func (c *Conn) Pipe(cmds ...[]string) ([]any, error) {
+	var b []byte
+	for _, args := range cmds {
+		b = fmt.Appendf(b, "*%d\r\n", len(args))
+		for _, a := range args {
+			b = fmt.Appendf(b, "$%d\r\n%s\r\n", len(a), a)
+		}
 	}
 	_ = c.c.SetDeadline(time.Now().Add(10 * time.Second))
 	if _, err := c.c.Write(b); err != nil {
-		return nil, fmt.Errorf("send %s: %w", args[0], err)
+		return nil, fmt.Errorf("send %s: %w", cmds[0][0], err)
 	}
-	v, err := c.read()
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", args[0], err)
+	list := make([]any, len(cmds))
+	for i, args := range cmds {
+		v, err := c.read()
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", args[0], err)
+		}
+		list[i] = v
 	}
-	return v, nil
+	return list, nil
 }
 
 func (c *Conn) read() (any, error) {

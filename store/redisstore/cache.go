@@ -37,22 +37,41 @@ type cache struct {
 
 // A linkEpoch is what the cache knows of one link.
 type linkEpoch struct {
-	epoch atomic.Uint32 // moves with every loss and every confirmation
+	mu    sync.Mutex    // of whoever moves them
+	epoch uint32        // moves with every loss and every confirmation
 	good  atomic.Uint32 // the epoch while the link is up; 0 while it is not
-	last  atomic.Uint32 // the latest epoch in which it was up
+	// From since to last are the epochs of the latest time in which it was up.
+	since, last atomic.Uint32
 }
 
 // lost says that changes may now go unheard.
 func (l *linkEpoch) lost() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.good.Store(0)
-	l.epoch.Add(1)
+	l.epoch++
 }
 
 // confirmed says that from now on changes are heard.
 func (l *linkEpoch) confirmed() {
-	e := l.epoch.Add(1)
-	l.last.Store(e)
-	l.good.Store(e)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.epoch++
+	l.since.Store(l.epoch)
+	l.last.Store(l.epoch)
+	l.good.Store(l.epoch)
+}
+
+// renewed has everything read anew that hangs on a link which is up, without calling it unheard of.
+func (l *linkEpoch) renewed() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.good.Load() == 0 {
+		return
+	}
+	l.epoch++
+	l.last.Store(l.epoch)
+	l.good.Store(l.epoch)
 }
 
 // A cacheShard is a ring of records and an index over them. The ring is a queue with a second chance: what was asked
@@ -140,7 +159,7 @@ func (c *cache) belief(s *cacheShard, o uint64) belief {
 		return fresh
 	case epoch == l.good.Load():
 		return fresh
-	case epoch == l.last.Load():
+	case epoch >= l.since.Load() && epoch <= l.last.Load():
 		return stale
 	}
 	return missing

@@ -123,4 +123,15 @@ func TestCacheGuards(t *testing.T) {
 	c.links[0].confirmed()
 	c.put(1, id, []byte("late"), token, 0, epoch)
 	is(missing, "an answer asked for in an earlier epoch")
+
+	c.put(1, id, []byte("again"), c.mark(1, id), 0, c.links[0].good.Load())
+	is(fresh, "an answer of this epoch")
+	c.links[0].renewed()
+	is(stale, "when all is to be read anew")
+	c.links[0].lost()
+	is(stale, "after a loss, read before that")
+	c.links[0].renewed()
+	is(stale, "renewed while it is lost")
+	c.links[0].confirmed()
+	is(missing, "after the link is back once more")
 }

@@ -90,10 +90,21 @@ func (s *Store) linkLost(k *link, err error) {
 	if !k.up.Swap(false) || s.closed() {
 		return
 	}
+	s.renewOthers(k)
 	s.stats.linksLost.Add(1)
 	s.log.Warn("link to redis lost", "addr", k.addr, "err", err)
 	s.signal(nil)
 	s.wakeTopology()
+}
+
+// renewOthers has the cache read anew what hangs on other links than k, whose signals were lost. While a slot moves from one
+// primary to another, what is read of it hangs on the link to the old one, and is written, and told of, at the new one.
+func (s *Store) renewOthers(k *link) {
+	for _, o := range s.links() {
+		if o != k {
+			s.cache.links[o.number].renewed()
+		}
+	}
 }
 
 // follow sets one connection up, and returns when it is lost.
@@ -392,11 +403,7 @@ func (s *Store) followTopology(ctx context.Context, opening bool) error {
 	if fresh {
 		// A slot may have moved to a primary that nobody listened to yet.
 		for _, k := range now.links {
-			l := &s.cache.links[k.number]
-			if up := l.good.Load() != 0; up {
-				l.lost()
-				l.confirmed()
-			}
+			s.cache.links[k.number].renewed()
 		}
 		s.signal(nil)
 	}

@@ -687,6 +687,7 @@ func (s *Store) linkUp(k *link, who string) {
 		s.lostWords("primary " + k.addr)
 	}
 	if !first {
+		s.renewOthers(k)
 		s.signal(nil)
 		s.wg.Add(1)
 		go func() {

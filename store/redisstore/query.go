@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -301,8 +302,8 @@ func (s *Store) getAll(ctx context.Context, keys []string) ([][]byte, error) {
 	for i := range results {
 		v, err := results[i].AsBytes()
 		if err != nil && !rueidis.IsRedisNil(err) {
-			if re, ok := rueidis.IsRedisErr(err); ok && !isAway(err) && re.Error() != "" && !isRedirect(re) {
-				continue // a key of another type: not ours
+			if re, ok := rueidis.IsRedisErr(err); ok && strings.HasPrefix(re.Error(), "WRONGTYPE") {
+				continue // not ours
 			}
 			s.failed(s.linkOf(slotOf(keys[i])), err)
 			return nil, err
@@ -310,12 +311,6 @@ func (s *Store) getAll(ctx context.Context, keys []string) ([][]byte, error) {
 		values[i] = v
 	}
 	return values, nil
-}
-
-func isRedirect(re *rueidis.RedisError) bool {
-	_, moved := re.IsMoved()
-	_, ask := re.IsAsk()
-	return moved || ask || re.IsTryAgain()
 }
 
 // readRecipe looks for summaries where there is no state: peers that the recipe, or another foreign writer, has reported.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -80,6 +81,66 @@ func (m *moving) state(peer string) string {
 }
 
 func summary(peer string) string { return "onOffStatus:" + peer }
+
+// TestLinkLostWhileASlotMoves: what has moved is cached while the map still shows the old primary, and the link to the new
+// one is lost just when somebody else writes. The cache must not go on believing what only that link would have corrected.
+func TestLinkLostWhileASlotMoves(t *testing.T) {
+	m := newMoving(t)
+	n := startNode(t, config(clusterURL(m.cluster)), "n")
+	peer := tag + "tom"
+	if err := n.report(n.hook(presence.KindOnline, peer)); err != nil {
+		t.Fatal(err)
+	}
+	m.begin()
+	state := m.state(peer)
+	m.carry(state, summary(peer))
+	n.see(time.Second, presence.Online, peer)
+	time.Sleep(100 * time.Millisecond) // the signals of the move are to come yet
+	n.warm(peer)
+
+	var st presence.State
+	if err := n.st.Load(t.Context(), presence.Key{App: "app", Peer: presence.PeerID(peer)}, &st); err != nil {
+		t.Fatal(err)
+	}
+	left, rules := n.hook(presence.KindOffline, peer), presence.DefaultRules()
+	st.Apply(&left, n.st.Now(), &rules)
+	st.Rev = presence.NextRev(st.Rev, n.st.Now())
+	conn, err := redistest.Dial(m.to.Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	got, err := conn.Pipe(
+		[]string{"CLIENT", "KILL", "ID", linkAt(t, m.to)},
+		[]string{"ASKING"}, []string{"SET", state, string(st.Pack(nil))},
+		[]string{"ASKING"}, []string{"SET", summary(peer), "0"},
+	)
+	if err != nil || got[0] != int64(1) || got[2] != "OK" || got[4] != "OK" {
+		t.Fatalf("kill the link and write: %v, %v", got, err)
+	}
+	n.see(3*time.Second, presence.Offline, peer)
+	if n.st.Stats()["links_lost"] == 0 {
+		t.Error("the link was not lost: the fault did not take hold")
+	}
+}
+
+// linkAt returns the id of the connection that tracks at a server.
+func linkAt(t *testing.T, s *redistest.Server) string {
+	t.Helper()
+	list, _ := s.Do(t, "CLIENT", "LIST").(string)
+	for line := range strings.Lines(list) {
+		fields := map[string]string{}
+		for f := range strings.FieldsSeq(line) {
+			name, value, _ := strings.Cut(f, "=")
+			fields[name] = value
+		}
+		if strings.Contains(fields["flags"], "B") {
+			return fields["id"]
+		}
+	}
+	t.Fatalf("nobody tracks at %s", s.Addr)
+	return ""
+}
 
 // TestSlotMoves holds a slot between two primaries: ASK for what has moved or is new, TRYAGAIN for a peer of whose two keys
 // one has moved. Nothing is lost or made up, and who can wait does not notice.
