@@ -29,6 +29,8 @@ type Proxy struct {
 	passed atomic.Int64
 	cuts   atomic.Int64
 	taken  atomic.Int64
+	sliced atomic.Int64
+	waited atomic.Int64
 }
 
 type pair struct{ client, server net.Conn }
@@ -92,11 +94,13 @@ func (p *Proxy) pass(pr *pair, from, to net.Conn, dir int) {
 		n, err := from.Read(buf)
 		for b := buf[:n]; len(b) > 0; {
 			k := len(b)
-			if s := int(p.slice.Load()); s > 0 {
-				k = min(k, s)
+			if s := int(p.slice.Load()); s > 0 && s < k {
+				k = s
+				p.sliced.Add(1)
 			}
 			if d := p.delay.Load(); d > 0 {
 				time.Sleep(time.Duration(d))
+				p.waited.Add(1)
 			}
 			if !p.wait(dir) {
 				return
@@ -178,6 +182,12 @@ func (p *Proxy) Slice(n int) { p.slice.Store(int64(n)) }
 
 // Passed returns how many bytes have passed.
 func (p *Proxy) Passed() int64 { return p.passed.Load() }
+
+// Sliced returns how many chunks were cut off what had come.
+func (p *Proxy) Sliced() int64 { return p.sliced.Load() }
+
+// Delayed returns how many chunks were made to wait.
+func (p *Proxy) Delayed() int64 { return p.waited.Load() }
 
 // Taken returns how many connections were made to it.
 func (p *Proxy) Taken() int64 { return p.taken.Load() }

@@ -60,6 +60,19 @@ func TestProxy(t *testing.T) {
 	if v, err := c.Do("PING"); v != "PONG" {
 		t.Fatalf("through one-byte slices: %v, %v", v, err)
 	}
+	if got := p.Sliced(); got < int64(len("+PONG\r\n")) {
+		t.Errorf("%d slices were cut", got)
+	}
+	p.Slice(0)
+	p.Delay(20 * time.Millisecond)
+	begun := time.Now()
+	if v, err := c.Do("PING"); v != "PONG" {
+		t.Fatalf("with a delay: %v, %v", v, err)
+	}
+	if took, n := time.Since(begun), p.Delayed(); took < 40*time.Millisecond || n != 2 {
+		t.Errorf("there and back took %v, and %d chunks waited", took, n)
+	}
+	p.Delay(0)
 	p.Freeze()
 	answered := make(chan any, 1)
 	go func() {

@@ -492,11 +492,11 @@ func TestFaultSmallOnes(t *testing.T) {
 	counted := func(name string) func(*node) bool {
 		return func(here *node) bool { return here.st.Stats()[name] > 0 }
 	}
-	var paused time.Duration
+	var paused, there time.Duration
 	faults := []struct {
 		name string
 		play func()
-		took func(here *node) bool // nil where nothing counts it
+		took func(here *node) bool
 	}{
 		{"scripts are flushed all the time", func() { during(3*time.Second, 5*time.Millisecond, func() { server.Do(t, "SCRIPT", "FLUSH") }) }, counted("scripts_reloaded")},
 		{"connections are killed every 100 ms", func() {
@@ -512,8 +512,21 @@ func TestFaultSmallOnes(t *testing.T) {
 			})
 		}, func(*node) bool { return paused > 150*time.Millisecond }},
 		{"redis is frozen for two seconds", func() { server.Freeze(); time.Sleep(2 * time.Second); server.Thaw() }, counted("outages")},
-		{"bytes come one at a time", func() { proxy.Slice(1); time.Sleep(3 * time.Second); proxy.Slice(0) }, nil},
-		{"every chunk takes 50 ms", func() { proxy.Delay(50 * time.Millisecond); time.Sleep(3 * time.Second); proxy.Delay(0) }, nil},
+		{
+			"bytes come one at a time", func() { proxy.Slice(1); time.Sleep(3 * time.Second); proxy.Slice(0) },
+			func(*node) bool { return proxy.Sliced() > 50_000 },
+		},
+		{"every chunk takes 50 ms", func() {
+			proxy.Delay(50 * time.Millisecond)
+			defer proxy.Delay(0)
+			begun := time.Now()
+			if c, err := redistest.Dial(proxy.Addr); err == nil {
+				_, _ = c.Do("PING")
+				c.Close()
+			}
+			there = time.Since(begun)
+			time.Sleep(3*time.Second - there)
+		}, func(*node) bool { return there > 100*time.Millisecond && proxy.Delayed() > 50 }},
 		{"the network is a black hole for five seconds", func() { proxy.Freeze(); time.Sleep(5 * time.Second); proxy.Cut(); proxy.Thaw() }, counted("outages")},
 		{"memory is full", func() {
 			server.Do(t, "CONFIG", "SET", "maxmemory", "1mb")
@@ -531,9 +544,10 @@ func TestFaultSmallOnes(t *testing.T) {
 			server.Do(t, "FLUSHALL")
 			under(t, "redis://"+proxy.Addr, func(here, _ *node) {
 				f.play()
-				if f.took != nil && !f.took(here) {
+				if !f.took(here) {
 					t.Error("the fault did not take hold")
 				}
+				t.Logf("%d chunks sliced, %d delayed, %d connections cut", proxy.Sliced(), proxy.Delayed(), proxy.Cuts())
 			})
 		})
 	}
