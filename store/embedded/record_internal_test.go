@@ -37,6 +37,18 @@ func FuzzSqueeze(f *testing.F) {
 		if app != 3 || string(peer) != "peer" || size != len(b) || !bytes.Equal(back.expand(nil), packed) {
 			t.Fatalf("the record of %x comes back as %d %q %x", packed, app, peer, back.b)
 		}
+		j := newJudge(presence.Millis(now), &rules)
+		if got, ok := j.usual(b, 3, []byte("peer")); ok && got != want {
+			t.Fatalf("the judge takes %x at %d for %v, want %v", packed, now, got, want)
+		}
+		for _, other := range []string{"pear", "pee", "peers", ""} {
+			if _, ok := j.usual(b, 3, []byte(other)); ok {
+				t.Fatalf("the judge takes the record of peer for that of %q", other)
+			}
+		}
+		if _, ok := j.usual(b, 4, []byte("peer")); ok {
+			t.Fatal("the judge takes the record of one app for that of another")
+		}
 	})
 }
 
@@ -67,7 +79,7 @@ func TestDaysAreNotSqueezed(t *testing.T) {
 	}
 }
 
-// The states that hooks leave take about half.
+// The states that hooks leave take about half, and the judge needs no second look at them while they are true.
 func TestUsualStatesAreSqueezed(t *testing.T) {
 	rules := presence.DefaultRules()
 	rng := rand.New(rand.NewPCG(1, 1))
@@ -88,6 +100,15 @@ func TestUsualStatesAreSqueezed(t *testing.T) {
 		}
 		packed += len(b)
 		squeezed += len(s.b)
+		rec := make([]byte, recordSize(1, "tom", s))
+		putRecord(rec, 1, "tom", s)
+		for _, after := range []presence.Millis{0, week - 1, week} {
+			j := newJudge(st.Since+after, &rules)
+			want, _ := s.peek(j.now, &rules)
+			if got, ok := j.usual(rec, 1, []byte("tom")); ok != (after < week) || ok && got != want {
+				t.Fatalf("%v after %+v the judge says %v (%t), want %v", after, st, got, ok, want)
+			}
+		}
 	}
 	if squeezed > packed*2/3 {
 		t.Errorf("%d bytes take %d, want a third less", packed, squeezed)
