@@ -36,7 +36,7 @@ type Handler struct {
 	Deps
 	counters counters
 	scratch  sync.Pool
-	unknown  string // how an unknown peer is told
+	words    [presence.Online + 1]word // by status
 	ping     []byte
 }
 
@@ -45,10 +45,7 @@ func New(cfg Config, deps Deps) (*Handler, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
-	h := &Handler{cfg: cfg, Deps: deps, unknown: `null,`}
-	if cfg.UnknownAsOffline {
-		h.unknown = `"0",`
-	}
+	h := &Handler{cfg: cfg, Deps: deps, words: wordsOf(cfg.UnknownAsOffline)}
 	h.scratch.New = func() any { return new(scratch) }
 	h.ping = pingAnswer(cfg.Version)
 	return h, nil

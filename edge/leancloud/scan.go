@@ -41,19 +41,15 @@ func scanIDs(body []byte, ids [][]byte, limit int) (_ [][]byte, ok bool) {
 		}
 		ascii = ascii && plain
 		ids = append(ids, body[i+1:end:end])
-		if i = end + 1; i >= len(body) {
-			return ids, false
+		if i = end + 1; i+1 < len(body) && body[i] == ',' && body[i+1] == '"' {
+			i++
+			continue
 		}
-		if body[i] > ',' || body[i] < ',' {
-			i = skip(body, i)
-		}
-		switch {
+		switch i = skip(body, i); {
 		case i >= len(body):
 			return ids, false
 		case body[i] == ',':
-			if i++; i < len(body) && body[i] != '"' {
-				i = skip(body, i)
-			}
+			i = skip(body, i+1)
 		case body[i] == ']':
 			return ids, closes(body, i+1) && (ascii || utf8.Valid(body))
 		default:
@@ -80,19 +76,14 @@ func skip(body []byte, i int) int {
 // stringEnd returns where the quote is that ends the string starting at i, and whether all of it is ASCII; -1 for a string
 // with escapes or control characters, or without end. It looks at eight bytes at a time.
 func stringEnd(body []byte, i int) (end int, ascii bool) {
-	const ones, high = 0x0101010101010101, 0x8080808080808080
 	ascii = true
 	for {
 		for i+8 <= len(body) {
-			v := binary.LittleEndian.Uint64(body[i:])
-			quote, slash := v^(ones*'"'), v^(ones*'\\')
-			odd := ((quote-ones)&^quote | (slash-ones)&^slash | (v-ones*0x20)&^v | v) & high
-			if odd == 0 {
-				i += 8
-				continue
+			if odd := oddOf(binary.LittleEndian.Uint64(body[i:])); odd != 0 {
+				i += bits.TrailingZeros64(odd) / 8
+				break
 			}
-			i += bits.TrailingZeros64(odd) / 8
-			break
+			i += 8
 		}
 		if i >= len(body) {
 			return -1, ascii
@@ -107,6 +98,15 @@ func stringEnd(body []byte, i int) (end int, ascii bool) {
 		}
 		i++
 	}
+}
+
+// oddOf sets the highest bit of the first byte of v that is a quote, a backslash, a control character or not ASCII. Bits of
+// bytes behind it may be set as well.
+func oddOf(v uint64) uint64 {
+	const ones, high = 0x0101010101010101, 0x8080808080808080
+	low := (v ^ ones*0x02) - ones*0x21 // with bit 1 turned the quote comes next to the control characters
+	slash := (v ^ ones*'\\') - ones
+	return (low | slash | v) & high
 }
 
 // scanFlat reads the plain shape of a hook: an object of strings without escapes, integers and the three words, in valid UTF-8. It
