@@ -6,10 +6,13 @@ import (
 	"runtime"
 	"sync"
 	"syscall"
+	"unsafe"
 )
 
-// slabSize is what is asked of the system at a time.
-const slabSize = 4 << 20
+const (
+	slabSize = 4 << 20 // what is asked of the system at a time
+	hugePage = 2 << 20
+)
 
 // A slabs hands out the chunks of one index. They lie outside of the heap, so the garbage collector neither looks at them nor lets
 // garbage grow in proportion to them. They go back to the system when the index is gone; until then, chunks that no reader
@@ -40,12 +43,16 @@ func (s *slabs) chunk() []byte {
 		return c
 	}
 	if len(s.rest) == 0 {
-		b, err := syscall.Mmap(-1, 0, slabSize, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
+		b, err := syscall.Mmap(-1, 0, slabSize+hugePage, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
 		if err != nil {
 			return make([]byte, chunkSize) // the heap says it better when there is no memory at all
 		}
 		*s.all = append(*s.all, b)
-		s.rest = b
+		s.rest = b[-uintptr(unsafe.Pointer(unsafe.SliceData(b)))%hugePage:][:slabSize]
+		// The first chunk of every shard stays in small pages: a store of few peers touches little of each.
+		if len(*s.all)*slabSize > shards*chunkSize {
+			adviseHuge(s.rest)
+		}
 	}
 	c := s.rest[:chunkSize:chunkSize]
 	s.rest = s.rest[chunkSize:]
