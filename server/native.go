@@ -15,6 +15,7 @@ import (
 // mountNative starts the hub and mounts the doors of the native API, all behind one gate.
 func (s *Server) mountNative() http.Handler {
 	gate := s.cfg.Gate
+	gate.BodyTimeout = s.cfg.HTTP.BodyTimeout
 	gate.Keys, gate.Log, gate.Now = s.ring, s.log, func() int64 { return int64(s.clock.Now()) }
 	s.gate = native.NewGate(gate)
 

@@ -2,6 +2,8 @@ package server_test
 
 import (
 	"bufio"
+	"context"
+	"crypto/md5" //nolint:gosec // LeanCloud signs with it
 	"encoding/json"
 	"fmt"
 	"io"
@@ -15,6 +17,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/coder/websocket"
 
 	"rollcall/internal/native"
 	"rollcall/server"
@@ -318,5 +322,64 @@ func TestIPv6(t *testing.T) {
 		if status, body := ask(t, "GET", "http://"+s.Listen()+"/v1/peers/tom", "", "X-LC-Id", appID, "X-LC-Key", appKey); status != want {
 			t.Errorf("got %d %s, want %d", status, body, want)
 		}
+	}
+}
+
+// The setting for bodies is that of native calls too.
+func TestABodyThatDoesNotCome(t *testing.T) {
+	cfg := settings()
+	cfg.HTTP.BodyTimeout = time.Second
+	s := start(t, cfg)
+	for _, path := range []string{"/v1/peers/query", "/v1/events", "/v1/watch"} {
+		begun := time.Now()
+		res := talk(t, s.Listen(), "POST "+path+" HTTP/1.1\r\nHost: a\r\nX-LC-Id: "+appID+"\r\nAuthorization: Bearer "+masterKey+"\r\nContent-Length: 100\r\n\r\n{")
+		if body := read(t, res); res.StatusCode != http.StatusRequestTimeout || !strings.Contains(body, `"code":"timeout"`) {
+			t.Errorf("%s: %s %s", path, res.Status, body)
+		}
+		if took := time.Since(begun); took > 8*time.Second { // ten without the setting
+			t.Errorf("%s: refused after %v", path, took)
+		}
+	}
+}
+
+// A key has several ways to come, and a query is none of them.
+func TestWaysToPresentAKey(t *testing.T) {
+	s := start(t, settings())
+	stamp := fmt.Sprint(time.Now().UnixMilli())
+	sign := func(key string) string { return fmt.Sprintf("%x,%s", md5.Sum([]byte(stamp+key)), stamp) }
+	for _, tt := range []struct {
+		name, path string
+		head       []string
+		want       int
+	}{
+		{"the app key", "/v1/peers/tom", []string{"X-LC-Id", appID, "X-LC-Key", appKey}, 200},
+		{"its signature", "/v1/peers/tom", []string{"X-LC-Id", appID, "X-LC-Sign", sign(appKey)}, 200},
+		{"the app in the query", "/v1/peers/tom?app=" + appID, []string{"X-LC-Key", appKey}, 200},
+		{"the key in the query", "/v1/peers/tom?app=" + appID + "&key=" + appKey + "&X-LC-Key=" + appKey, nil, 401},
+		{"the bearer", "/v1/stats", []string{"X-LC-Id", appID, "Authorization", "Bearer " + masterKey}, 200},
+		{"LeanCloud's way to write the master key", "/v1/stats", []string{"X-LC-Id", appID, "X-LC-Key", masterKey + ",master"}, 200},
+		{"the app key as bearer", "/v1/stats", []string{"X-LC-Id", appID, "Authorization", "Bearer " + appKey}, 401},
+		{"the hook key where it may not ask", "/v1/stats", []string{"X-LC-Id", appID, "Authorization", "Bearer " + hookKey}, 403},
+	} {
+		if status, body := ask(t, "GET", "http://"+s.Listen()+tt.path, "", tt.head...); status != tt.want {
+			t.Errorf("%s: %d %s, want %d", tt.name, status, body, tt.want)
+		}
+	}
+}
+
+func TestAStopClosesSocketsAsGoingAway(t *testing.T) {
+	s := start(t, settings())
+	w := greeted(t, s)
+	if refused := w.say(`{"op":"present","peer":"tom","id":2}`); refused != "" {
+		t.Fatal(refused)
+	}
+	closed := make(chan websocket.StatusCode, 1)
+	go func() {
+		_, _, err := w.Read(context.Background())
+		closed <- websocket.CloseStatus(err)
+	}()
+	s.Stop(t.Context())
+	if code := <-closed; code != websocket.StatusGoingAway {
+		t.Errorf("closed with %d, want 1001", code)
 	}
 }

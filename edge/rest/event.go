@@ -224,7 +224,7 @@ func (d *Door) apply(r *http.Request, reports []presence.Report, nodes map[prese
 
 // signed reads a body, checks the signature over it when there is one, and decodes it into v.
 func (d *Door) signed(w http.ResponseWriter, r *http.Request, c *native.Caller, limit int, v any) error {
-	body, err := native.ReadBody(w, r, limit)
+	body, err := c.ReadBody(w, r, limit)
 	if err != nil {
 		return err
 	}

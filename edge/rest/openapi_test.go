@@ -2,6 +2,7 @@ package rest_test
 
 import (
 	"context"
+	"encoding/json"
 	"io"
 	"net/http"
 	"os"
@@ -105,6 +106,38 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 		if !tried[name] {
 			t.Errorf("%s is not tried", name)
 		}
+	}
+}
+
+// What is shown as an example is what somebody tries first.
+func TestExamplesWorkAsWritten(t *testing.T) {
+	h, doc := open(t), description(t)
+	tried := 0
+	for path, item := range doc.Paths.Map() {
+		for method, op := range item.Operations() {
+			if op.RequestBody == nil || op.RequestBody.Value.Content.Get("application/json").Example == nil {
+				continue
+			}
+			tried++
+			body, err := json.Marshal(op.RequestBody.Value.Content.Get("application/json").Example)
+			if err != nil {
+				t.Fatal(err)
+			}
+			res := h.do(as("master"), method, strings.ReplaceAll(path, "{node}", "gw"), string(body))
+			if res.StatusCode != 200 {
+				t.Errorf("%s %s %s: %s", method, path, body, res.Status)
+			}
+			if strings.HasPrefix(res.Header.Get("Content-Type"), "application/json") {
+				answer, err := io.ReadAll(res.Body)
+				if err != nil || strings.Contains(string(answer), `"accepted":0`) {
+					t.Errorf("%s %s %s: %s, %v", method, path, body, answer, err)
+				}
+			}
+			_ = res.Body.Close()
+		}
+	}
+	if tried < 4 {
+		t.Errorf("%d examples were found", tried)
 	}
 }
 

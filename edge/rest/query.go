@@ -72,7 +72,7 @@ func parseQuestion(body []byte) (q question, err error) {
 
 // query answers what peers are, in the order in which they were named.
 func (d *Door) query(w http.ResponseWriter, r *http.Request, c *native.Caller) error {
-	body, err := native.ReadBody(w, r, d.cfg.MaxBody)
+	body, err := c.ReadBody(w, r, d.cfg.MaxBody)
 	if err != nil {
 		return err
 	}

@@ -69,7 +69,7 @@ func (d *Door) get(w http.ResponseWriter, r *http.Request, c *native.Caller) err
 
 // post watches the peers named in the body: {"peers":["a","b"],"since":"token"}.
 func (d *Door) post(w http.ResponseWriter, r *http.Request, c *native.Caller) error {
-	body, err := native.ReadBody(w, r, d.cfg.MaxBody)
+	body, err := c.ReadBody(w, r, d.cfg.MaxBody)
 	if err != nil {
 		return err
 	}

@@ -5,14 +5,13 @@ import (
 	"errors"
 	"mime"
 	"net/http"
-	"time"
 
 	"rollcall/internal/httpx"
 	"rollcall/internal/strictjson"
 )
 
 // ReadBody reads the body of r, at most max bytes of it.
-func ReadBody(w http.ResponseWriter, r *http.Request, max int) ([]byte, error) {
+func (c *Caller) ReadBody(w http.ResponseWriter, r *http.Request, max int) ([]byte, error) {
 	if e := r.Header.Get("Content-Encoding"); e != "" && e != "identity" {
 		return nil, Refuse("unsupported_media", "the body is compressed; send it plain")
 	}
@@ -22,7 +21,7 @@ func ReadBody(w http.ResponseWriter, r *http.Request, max int) ([]byte, error) {
 			return nil, Refuse("unsupported_media", "the body must be application/json")
 		}
 	}
-	body, err := httpx.ReadBody(w, r, max, bodyTimeout, nil)
+	body, err := httpx.ReadBody(w, r, max, c.gate.cfg.BodyTimeout, nil)
 	switch {
 	case errors.Is(err, httpx.ErrTooLarge):
 		w.Header().Set("Connection", "close") // the rest of the body is not worth reading
@@ -38,9 +37,6 @@ func ReadBody(w http.ResponseWriter, r *http.Request, max int) ([]byte, error) {
 // plain are the types under which JSON comes: its own, what a browser sends when it wants no pre-flight, and what curl
 // says when it is told nothing.
 var plain = map[string]bool{"application/json": true, "text/plain": true, "application/x-www-form-urlencoded": true}
-
-// bodyTimeout is how long a body may take to arrive.
-const bodyTimeout = 10 * time.Second
 
 // MaxDepth is how deep a body may nest.
 const MaxDepth = 16

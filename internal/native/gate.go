@@ -56,6 +56,8 @@ type Config struct {
 	// Limits are how often callers may call, by key and address; an IPv6 address counts by its /64.
 	Limits Limits
 
+	// BodyTimeout is how long a body may take to arrive; zero is no limit. The server gives it its own.
+	BodyTimeout time.Duration `config:"-"`
 	// Keys are the apps and their keys.
 	Keys *credentials.Keyring `config:"-"`
 	// Now returns the time in Unix milliseconds.
@@ -65,7 +67,9 @@ type Config struct {
 }
 
 // DefaultConfig returns the defaults of the product.
-func DefaultConfig() Config { return Config{Origins: []string{"*"}, Limits: DefaultLimits()} }
+func DefaultConfig() Config {
+	return Config{Origins: []string{"*"}, Limits: DefaultLimits(), BodyTimeout: 10 * time.Second}
+}
 
 // Validate returns every setting that is out of range, joined; each begins with its key.
 func (c *Config) Validate() error {
