@@ -8,7 +8,8 @@ import (
 )
 
 // Distant is what a store adds that can be out of reach, or lose what it acknowledged, while this process lives on. A
-// store without it fails together with the process.
+// store without it fails together with the process. The [Service] names every delivery that counts, so a report that is
+// applied twice counts once.
 type Distant interface {
 	// Spool keeps reports that the store could not take, durably and on this side, and applies them in order when it can.
 	// out[i] is what reports[i] made of what is known here. It matches [ErrFull] when there is no room and [ErrUnavailable]

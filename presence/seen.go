@@ -1,5 +1,7 @@
 package presence
 
+import "crypto/rand"
+
 // maxSeen is how many deliveries are remembered, the latest.
 const maxSeen = 64
 
@@ -31,6 +33,14 @@ func seenHash(r *Report) uint64 {
 		mix(string(r.Session))
 	}
 	return max((h>>48^h)&hashMask, 1)
+}
+
+// name gives the delivery of r an id when it would count anew each time it is applied: a distant store may take a report, lose
+// its answer, and be told again.
+func (r *Report) name() {
+	if r.ID == "" && r.Session == "" && r.Kind != KindTouch {
+		r.ID = rand.Text()
+	}
 }
 
 func (st *State) saw(hash uint64) bool {

@@ -98,6 +98,9 @@ func (s *Service) Report(ctx context.Context, reports []Report, now Millis, out 
 			out[i] = Outcome{Verdict: Stale}
 			continue
 		}
+		if s.distant != nil {
+			r.name()
+		}
 		keys = append(keys, r.Key())
 		index = append(index, i)
 	}

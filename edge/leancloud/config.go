@@ -20,8 +20,6 @@ type Config struct {
 	HookLease time.Duration
 	// Hold is how long a lost connection lingers before watchers hear of it. Queries do not wait.
 	Hold time.Duration
-	// StampHooks gives every hook an id on receipt, for stores that may carry a report twice.
-	StampHooks bool `config:"-"`
 
 	// MaxIDs is the largest number of ids in one question.
 	MaxIDs int

@@ -550,18 +550,6 @@ func TestLeaseOfAHookRunsOut(t *testing.T) {
 	}
 }
 
-func TestStampedHooksDiffer(t *testing.T) {
-	cfg := leancloud.DefaultConfig()
-	cfg.StampHooks = true
-	srv := start(t, cfg)
-	srv.hook(t, "online", "Tom", false)
-	first := seen(t, srv, "Tom").ID
-	srv.hook(t, "online", "Tom", false)
-	if second := seen(t, srv, "Tom").ID; first == "" || first == second {
-		t.Errorf("ids %q and %q", first, second)
-	}
-}
-
 func TestConfigNamesEveryMistake(t *testing.T) {
 	cfg := leancloud.Config{MaxDepth: 1, BodyTimeout: -1, Hold: -1}
 	_, err := leancloud.New(cfg, leancloud.Deps{})

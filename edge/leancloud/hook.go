@@ -2,7 +2,6 @@ package leancloud
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -102,9 +101,6 @@ func (h *Handler) report(app presence.AppID, kind presence.Kind, f *hookFields) 
 		if r.Cause == presence.CauseLost {
 			r.Hold = h.cfg.Hold
 		}
-	}
-	if h.cfg.StampHooks {
-		r.ID = rand.Text()
 	}
 	return r, nil
 }

@@ -3,6 +3,7 @@ package redisstore_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -283,6 +284,43 @@ func TestEmptyRestart(t *testing.T) {
 	if after := revOf(t, n, mine[0]); after <= beforeRev {
 		t.Errorf("revision %d follows %d", after, beforeRev)
 	}
+}
+
+// TestToldTwiceCountsOnce: Redis comes back with all it had, and the node says its last reports again. Hooks name neither
+// session nor time, and yet none counts twice: who logs out afterwards is offline.
+func TestToldTwiceCountsOnce(t *testing.T) {
+	server := redistest.Run(t, durable...)
+	cfg := config("redis://" + server.Addr)
+	cfg.Deadline, cfg.Spool = 250*time.Millisecond, t.TempDir()
+	n := startNode(t, cfg, "n")
+	before, after := numbered("before", 20), numbered("after", 20)
+	for _, p := range append(slices.Clone(before), after...) {
+		if err := n.report(n.hook(presence.KindOnline, p)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, p := range before {
+		if err := n.report(n.hook(presence.KindOffline, p)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	server.Kill()
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for begun := time.Now(); n.st.Stats()["said_again"] < 60; time.Sleep(5 * time.Millisecond) {
+		if time.Since(begun) > 5*time.Second {
+			t.Fatal("the reports are not said again")
+		}
+	}
+	n.ready(5 * time.Second)
+	for _, p := range after {
+		if err := n.report(n.hook(presence.KindOffline, p)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n.see(time.Second, presence.Offline, before...)
+	n.see(time.Second, presence.Offline, after...)
 }
 
 func cfg2(cfg redisstore.Config, t testing.TB) redisstore.Config {

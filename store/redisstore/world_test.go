@@ -76,13 +76,10 @@ func (n *node) report(reports ...presence.Report) error {
 	return n.svc.Report(context.Background(), reports, n.st.Now(), make([]presence.Outcome, len(reports)))
 }
 
-var delivery atomic.Int64
-
-// hook is a report as LeanCloud's hooks bring it: no session, no time of its own, an id on receipt.
+// hook is a report as LeanCloud's hooks bring it: no session, no time of its own, no id.
 func (n *node) hook(kind presence.Kind, peer string) presence.Report {
 	return presence.Report{
 		App: "app", Peer: presence.PeerID(peer), Source: presence.SourceLeanCloud, Kind: kind, At: n.st.Now(),
-		ID: fmt.Sprint("d", delivery.Add(1)),
 	}
 }
 
