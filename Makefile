@@ -4,10 +4,10 @@ GOFUMPT     = go run mvdan.cc/gofumpt@v0.12.0
 STATICCHECK = go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK = go run golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
-.PHONY: all setup test test-faults truth lint fuzz bench bench-once cluster build
+.PHONY: all setup test test-faults test-valkey truth lint fuzz bench bench-once cluster build
 
 # Nothing but a binary for others needs to know its revision, and git does not tell it in a clone of somebody else's.
-test test-faults truth lint fuzz bench bench-once: export GOFLAGS += -buildvcs=false
+test test-faults test-valkey truth lint fuzz bench bench-once: export GOFLAGS += -buildvcs=false
 
 # What test and test-faults look at.
 PKGS ?= ./...
@@ -26,6 +26,10 @@ test: setup ## every test, under the race detector; nothing skips itself
 
 test-faults: setup ## the long ones: killed and frozen stores, failovers, full disks
 	go test -tags faults -run Fault -timeout 20m $(PKGS)
+
+test-valkey: setup ## the tests of the Redis store, its contract first, on Valkey in place of Redis
+	@server=$$(.ci/valkey) && export ROLLCALL_TEST_REDIS=$$server && \
+		go test -timeout 15m ./internal/redistest ./store/redisstore
 
 truth: ## how often presence is wrong, told by a simulation
 	go run ./presence/truth

@@ -16,6 +16,7 @@ const (
 	maxCachedVal = 1 << 14
 	maxLinks     = 256
 	maxSpaces    = 255
+	leastShard   = 4 << 10
 )
 
 // A cache holds packed states of peers by id, in a bounded number of bytes without pointers. It is right only together
@@ -94,7 +95,7 @@ const wordSeen = 1 << 32
 
 func newCache(bytes int) *cache {
 	c := &cache{seed: maphash.MakeSeed()}
-	per := max(bytes/cacheShards, 4<<10)
+	per := max(bytes/cacheShards, leastShard)
 	table := 1 << (bits.Len(uint(per/80)) - 1) // some 20 bytes of table for a record of 100
 	ring := (per - table*8) &^ 7
 	for i := range c.shards {

@@ -63,6 +63,11 @@ const (
 	DefaultJournal       = 60 * time.Second
 )
 
+const (
+	minNearCache = cacheShards * leastShard
+	maxNearCache = 64 << 30
+)
+
 // NewConfig returns a Config with every default. The prefix of the recipe's keys may be empty, so it is set here and not
 // where the store opens.
 func NewConfig(url string) Config {
@@ -301,6 +306,8 @@ func (c *Config) check() error {
 		return errors.New("the prefix of our keys must not hold braces")
 	case c.Prefix != "" && c.Prefix == c.SummaryPrefix:
 		return fmt.Errorf("prefix and summary_prefix are both %.40q; a peer's key could be one of ours", c.Prefix)
+	case c.NearCache > 0 && (c.NearCache < minNearCache || c.NearCache > maxNearCache):
+		return fmt.Errorf("near_cache is %d bytes, not 0 for none or between %d and %d", c.NearCache, minNearCache, maxNearCache)
 	case c.Deadline != 0 && (c.Deadline < time.Millisecond || c.Deadline > time.Minute):
 		return fmt.Errorf("the deadline of a call is %v, not between 1ms and 1m", c.Deadline)
 	}

@@ -25,8 +25,9 @@ const (
 // believe what it holds of that primary.
 type link struct {
 	number uint8
-	addr   string      // of a Cluster's primary; empty when there is only one
-	up     atomic.Bool // said so; only the loss of what was up is news
+	addr   string                // of a Cluster's primary; empty when there is only one
+	up     atomic.Bool           // said so; only the loss of what was up is news
+	why    atomic.Pointer[error] // it is not up, as far as is known
 
 	slot    atomic.Uint32 // one that the primary owns, for the probe
 	heard   chan struct{}
@@ -44,7 +45,7 @@ type link struct {
 // Why a link ended.
 var (
 	errSilent  = errors.New("the link is silent: what was written did not come back")
-	errReplica = errors.New("not a primary any more")
+	errReplica = errors.New("not a primary")
 	errNoTrack = errors.New("tracking is refused")
 )
 
@@ -73,7 +74,8 @@ func (s *Store) runLink(ctx context.Context, k *link) {
 	wait := 20 * time.Millisecond
 	for ctx.Err() == nil {
 		began := time.Now()
-		_ = s.follow(ctx, k)
+		err := s.follow(ctx, k)
+		k.why.Store(&err)
 		if time.Since(began) > 5*time.Second {
 			wait = 20 * time.Millisecond
 		}

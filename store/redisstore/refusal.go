@@ -35,9 +35,16 @@ func (p place) at() string {
 	return list
 }
 
+func replica(at string, err error) *Refusal {
+	return &Refusal{Err: fmt.Errorf("redis at %s is a replica: %w", at, err), Hint: "name the primary, or the Sentinels that know it: redis+sentinel://host:26379,…/master"}
+}
+
 // refusal says what err means at the start. Where err alone does not tell, it looks at what answers there.
 func (c *Config) refusal(ctx context.Context, p place, err error) *Refusal {
 	r := c.certificateRefusal(p, err)
+	if errors.Is(err, errReplica) {
+		r = replica(p.at(), errReplica)
+	}
 	if r == nil {
 		r = replyRefusal(p, err)
 	}
@@ -124,7 +131,7 @@ func replyRefusal(p place, err error) *Refusal {
 		return misfit("what answers at %s does not know the commands of Redis 7: %w", at, re)(
 			"if these are Sentinels, write redis+sentinel://host:26379,…/master; Redis older than 7 does not do")
 	case says("READONLY"):
-		return &Refusal{Err: fmt.Errorf("redis at %s is a replica: %w", at, re), Hint: "name the primary, or the Sentinels that know it: redis+sentinel://host:26379,…/master"}
+		return replica(at, re)
 	case says("BUSY "):
 		return &Refusal{Err: fmt.Errorf("redis at %s runs a script that does not end: %w", at, re), Hint: "\"redis-cli SCRIPT KILL\" ends it"}
 	}

@@ -14,6 +14,7 @@ import (
 // TestBusy: another client runs a script that does not end, and Redis answers BUSY to everybody. What is asked comes from
 // the cache with its age or is refused, reports wait in the spool or are refused, and all is well when the script is killed.
 func TestBusy(t *testing.T) {
+	t.Parallel()
 	server := redistest.Run(t, "--busy-reply-threshold", "50")
 	cfg := config("redis://" + server.Addr)
 	cfg.Deadline = 250 * time.Millisecond

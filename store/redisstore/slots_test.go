@@ -85,6 +85,7 @@ func summary(peer string) string { return "onOffStatus:" + peer }
 // TestLinkLostWhileASlotMoves: what has moved is cached while the map still shows the old primary, and the link to the new
 // one is lost just when somebody else writes. The cache must not go on believing what only that link would have corrected.
 func TestLinkLostWhileASlotMoves(t *testing.T) {
+	t.Parallel()
 	m := newMoving(t)
 	n := startNode(t, config(clusterURL(m.cluster)), "n")
 	peer := tag + "tom"
@@ -145,6 +146,7 @@ func linkAt(t *testing.T, s *redistest.Server) string {
 // TestSlotMoves holds a slot between two primaries: ASK for what has moved or is new, TRYAGAIN for a peer of whose two keys
 // one has moved. Nothing is lost or made up, and who can wait does not notice.
 func TestSlotMoves(t *testing.T) {
+	t.Parallel()
 	m := newMoving(t)
 	url := clusterURL(m.cluster)
 	patient := startNode(t, config(url), "patient")

@@ -197,10 +197,23 @@ func (s *Store) waitLinks(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("listen to redis: %w", away(ctx.Err()))
+			return fmt.Errorf("listen to redis: %w", away(errors.Join(ctx.Err(), s.linksWhy())))
 		case <-time.After(2 * time.Millisecond):
 		}
+		if err := s.linksWhy(); s.client.Mode() == rueidis.ClientModeStandalone && errors.Is(err, errReplica) {
+			return fmt.Errorf("listen to redis: %w", away(err)) // nobody will lead us to another
+		}
 	}
+}
+
+// linksWhy returns why a link is not up, if that is known.
+func (s *Store) linksWhy() error {
+	for _, k := range s.links() {
+		if why := k.why.Load(); why != nil && s.cache.links[k.number].good.Load() == 0 {
+			return *why
+		}
+	}
+	return nil
 }
 
 // linksDown returns an error that names a link that is not up.

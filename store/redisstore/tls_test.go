@@ -82,6 +82,7 @@ func shows(t *testing.T, url string) {
 
 // TestClusterOverTLS: the nodes are told by address, and their one certificate is for the name in the URL.
 func TestClusterOverTLS(t *testing.T) {
+	t.Parallel()
 	ca := redistest.RunCA(t)
 	p, err := ca.Issue("name", time.Now().Add(time.Hour), "localhost")
 	if err != nil {
@@ -102,6 +103,7 @@ func TestClusterOverTLS(t *testing.T) {
 }
 
 func TestSentinelOverTLS(t *testing.T) {
+	t.Parallel()
 	ca := redistest.RunCA(t)
 	k, err := ca.TLS()
 	if err != nil {
@@ -118,6 +120,7 @@ func TestSentinelOverTLS(t *testing.T) {
 // TestCertificatesAreRenewed: Redis gets a certificate from another authority, and the file of authorities is changed
 // under the running process.
 func TestCertificatesAreRenewed(t *testing.T) {
+	t.Parallel()
 	ca := redistest.RunCA(t)
 	k, err := ca.TLS()
 	if err != nil {
@@ -173,6 +176,7 @@ func copyFile(t *testing.T, from, to string) {
 
 // TestRefusals: every mistake at the start is told in words, with what to do, and told apart from a Redis that is away.
 func TestRefusals(t *testing.T) {
+	t.Parallel()
 	s, c, se := shared(t, overTLS), shared(t, cluster), shared(t, sentinels)
 	other := redistest.RunCA(t)
 	stranger, err := other.TLS()
