@@ -383,3 +383,33 @@ func TestAStopClosesSocketsAsGoingAway(t *testing.T) {
 		t.Errorf("closed with %d, want 1001", code)
 	}
 }
+
+// Over HTTP/2 the kernel cannot be asked about one stream; a reader that stops is closed all the same, and its connection goes on.
+func TestAReaderThatStopsOverHTTP2(t *testing.T) {
+	cfg := settings()
+	cfg.SSE.Stall, cfg.Watch.Tick = time.Second, 10*time.Millisecond
+	s := start(t, cfg)
+	c, base := over2(t), "http://"+s.Listen()
+	c.Transport.(*http.Transport).HTTP2 = &http.HTTP2Config{MaxReceiveBufferPerStream: 64 << 10, MaxReceiveBufferPerConnection: 1 << 20}
+	long := strings.Repeat("x", 200)
+	all := make([]string, 1000)
+	for i := range all {
+		all[i] = fmt.Sprintf("%s%d", long, i)
+	}
+	watch := do(t, c, "POST", base+"/v1/watch", `{"peers":["`+strings.Join(all, `","`)+`"]}`) // nobody reads its 300 KiB
+	if watch.StatusCode != 200 {
+		t.Fatal(watch.Status)
+	}
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		res := do(t, c, "GET", base+"/v1/stats", "")
+		if body := read(t, res); res.ProtoMajor != 2 || !strings.Contains(body, `"watchers":1`) {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatal("it is not closed")
+		}
+	}
+	if _, metrics := ask(t, "GET", "http://"+s.Admin()+"/metrics", ""); !strings.Contains(metrics, `rollcall_watchers_closed_total{reason="slow"} 1`+"\n") {
+		t.Error("it is not counted as slow")
+	}
+}
