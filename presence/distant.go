@@ -23,6 +23,16 @@ type Distant interface {
 	OnReturn(fn func(asOf, now Millis)) (stop func())
 }
 
+// A PartError says that an update wrote all but some of its peers. Who sends all of them again does no harm.
+type PartError struct {
+	Failed []int // in the update, in order
+	Err    error // why the first of them failed
+}
+
+func (e *PartError) Error() string { return fmt.Sprintf("%d peers: %v", len(e.Failed), e.Err) }
+
+func (e *PartError) Unwrap() error { return e.Err }
+
 // An Aged error says that an answer is complete, and as old as Age: the store is out of reach. Who cannot show the age
 // shows the error; it matches [ErrUnavailable].
 type Aged struct{ Age time.Duration }
@@ -53,30 +63,55 @@ func (s *Service) OnReturn(fn func(now Millis)) (stop func()) {
 	return s.distant.OnReturn(func(_, now Millis) { fn(now) })
 }
 
-// keepAdmitted tells a distant store which of the admitted reports it has taken, or, when it could not be reached, hands
-// them to its spool.
+// keepAdmitted tells a distant store which of the admitted reports it has taken, and hands those that it could not take
+// to its spool.
 func (s *Service) keepAdmitted(ctx context.Context, reports []Report, admitted []int, now Millis, out []Outcome, err error) error {
 	if err != nil && !errors.Is(err, ErrUnavailable) {
 		return err
 	}
-	some, outs := reports, out
-	if len(admitted) != len(reports) {
-		some, outs = make([]Report, len(admitted)), make([]Outcome, len(admitted))
-		for k, i := range admitted {
-			some[k] = reports[i]
-		}
+	taken, left := admitted, []int(nil)
+	if part := (*PartError)(nil); errors.As(err, &part) {
+		taken, left = split(admitted, part.Failed)
+	} else if err != nil {
+		taken, left = nil, admitted
 	}
-	if err == nil {
-		s.distant.Acknowledged(some, now)
+	if len(taken) > 0 {
+		s.distant.Acknowledged(pick(reports, taken), now)
+	}
+	if len(left) == 0 {
 		return nil
 	}
-	if spooled := s.distant.Spool(ctx, some, now, outs); spooled != nil {
+	outs := make([]Outcome, len(left))
+	if spooled := s.distant.Spool(ctx, pick(reports, left), now, outs); spooled != nil {
 		return errors.Join(spooled, err)
 	}
-	if len(admitted) != len(reports) {
-		for k, i := range admitted {
-			out[i] = outs[k]
-		}
+	for k, i := range left {
+		out[i] = outs[k]
 	}
 	return nil
+}
+
+// split parts list into what is at the places in failed, which are in order, and the rest.
+func split(list, failed []int) (rest, at []int) {
+	for k, i := range list {
+		if len(failed) > 0 && failed[0] == k {
+			at = append(at, i)
+			failed = failed[1:]
+			continue
+		}
+		rest = append(rest, i)
+	}
+	return rest, at
+}
+
+// pick returns the reports at index, without a copy when these are all.
+func pick(reports []Report, index []int) []Report {
+	if len(index) == len(reports) {
+		return reports
+	}
+	some := make([]Report, len(index))
+	for k, i := range index {
+		some[k] = reports[i]
+	}
+	return some
 }

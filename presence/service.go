@@ -2,6 +2,7 @@ package presence
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sync/atomic"
@@ -149,28 +150,26 @@ func (s *Service) Summaries(ctx context.Context, keys []Key, now Millis, out []S
 // sweepBatch bounds how long one sweep holds the store.
 const sweepBatch = 512
 
-// Sweep ends what has run out by now, at the cost of what is due, and returns how many peers turned.
+// Sweep ends what has run out by now, at the cost of what is due, and returns how many peers turned. A part of the store
+// that is out of reach keeps it from nothing else: what it could not do is the error, and is done by a later one.
 func (s *Service) Sweep(ctx context.Context, now Millis) (turned int, err error) {
 	leases := s.Leases(now)
+	var failed error
 	if leases == now {
-		n, err := s.sweepNodes(ctx, now)
-		turned += n
-		if err != nil {
-			return turned, err
-		}
+		turned, failed = s.sweepNodes(ctx, now)
 	}
 	for {
-		due, err := s.store.Due(ctx, leases, sweepBatch)
-		if err != nil {
-			return turned, fmt.Errorf("ask for what is due: %w", err)
+		due, asked := s.store.Due(ctx, leases, sweepBatch)
+		if asked != nil {
+			asked = fmt.Errorf("ask for what is due: %w", asked)
 		}
 		n, more, err := s.conclude(ctx, due, now, func(st *State) (Outcome, Effect) { return st.Expire(leases, &s.cfg.Rules) })
 		turned += n
 		if err != nil {
-			return turned, fmt.Errorf("expire %d peers: %w", len(due), err)
+			err = fmt.Errorf("expire %d peers: %w", len(due), err)
 		}
 		if !more {
-			return turned, nil
+			return turned, errors.Join(failed, asked, err)
 		}
 	}
 }
@@ -186,7 +185,11 @@ func (s *Service) conclude(ctx context.Context, keys []Key, now Millis, expire f
 		outs[i], effects[i] = expire(st)
 		return effects[i]
 	})
-	if err != nil {
+	if part := (*PartError)(nil); errors.As(err, &part) {
+		for _, i := range part.Failed {
+			outs[i], effects[i] = Outcome{}, Same
+		}
+	} else if err != nil {
 		return 0, false, err
 	}
 	for i := range outs {
@@ -196,44 +199,51 @@ func (s *Service) conclude(ctx context.Context, keys []Key, now Millis, expire f
 			s.tally.expired(outs[i])
 		}
 	}
-	return turned, more, nil
+	return turned, more, err
 }
 
 // sweepNodes ends the sessions of nodes that stopped beating.
 func (s *Service) sweepNodes(ctx context.Context, now Millis) (turned int, err error) {
 	lost, err := s.store.LostNodes(ctx, now)
 	if err != nil {
-		return 0, fmt.Errorf("ask for lost nodes: %w", err)
+		err = fmt.Errorf("ask for lost nodes: %w", err)
 	}
 	for _, l := range lost {
-		cause := CauseNodeLost
-		if l.Drained {
-			cause = CauseDrained
+		n, failed := s.endNode(ctx, l, now)
+		turned += n
+		err = errors.Join(err, failed)
+	}
+	return turned, err
+}
+
+// endNode ends the sessions of one lost node, and forgets it when none are left.
+func (s *Service) endNode(ctx context.Context, l LostNode, now Millis) (turned int, err error) {
+	cause := CauseNodeLost
+	if l.Drained {
+		cause = CauseDrained
+	}
+	for {
+		keys, asked := s.store.OnNode(ctx, l.Node, sweepBatch)
+		if asked != nil {
+			asked = fmt.Errorf("ask for the peers of node %q: %w", l.Node, asked)
 		}
-		spared := false
-		for !spared {
-			keys, err := s.store.OnNode(ctx, l.Node, sweepBatch)
-			if err != nil {
-				return turned, fmt.Errorf("ask for the peers of node %q: %w", l.Node, err)
-			}
-			n, more, err := s.conclude(ctx, keys, now, func(st *State) (Outcome, Effect) {
-				return st.EndNode(l.Node, l.At, now, cause, &s.cfg.Rules)
-			})
-			turned += n
-			if err != nil {
-				return turned, fmt.Errorf("end %d peers of node %q: %w", len(keys), l.Node, err)
-			}
-			if len(keys) == 0 {
-				break
-			}
-			spared = !more
+		if len(keys) == 0 && asked == nil {
+			break
 		}
-		if spared {
-			continue // it has spoken since, and either beats again or is found lost again
+		n, more, err := s.conclude(ctx, keys, now, func(st *State) (Outcome, Effect) {
+			return st.EndNode(l.Node, l.At, now, cause, &s.cfg.Rules)
+		})
+		turned += n
+		if err != nil {
+			err = fmt.Errorf("end %d peers of node %q: %w", len(keys), l.Node, err)
 		}
-		if err := s.store.DropNode(ctx, l.Node, l.At); err != nil {
-			return turned, fmt.Errorf("forget node %q: %w", l.Node, err)
+		if !more {
+			// Something is out of reach; or it has spoken since, and either beats again or is found lost again.
+			return turned, errors.Join(asked, err)
 		}
+	}
+	if err := s.store.DropNode(ctx, l.Node, l.At); err != nil {
+		return turned, fmt.Errorf("forget node %q: %w", l.Node, err)
 	}
 	return turned, nil
 }

@@ -44,7 +44,7 @@ type Store interface {
 	Beat(ctx context.Context, node NodeID, lease time.Duration, drained bool, now Millis) error
 	// LostNodes returns the nodes whose lease has run out by now and whose sessions this caller is to end.
 	LostNodes(ctx context.Context, now Millis) ([]LostNode, error)
-	// OnNode returns up to limit peers that have a session on node; none are left when it returns none.
+	// OnNode returns up to limit peers that have a session on node; none are left when it returns none, and no error.
 	OnNode(ctx context.Context, node NodeID, limit int) ([]Key, error)
 	// DropNode forgets node if its lease ends at at or before: it stays when it has beaten since it was found lost. A node
 	// that was never heard of is no error.

@@ -264,74 +264,77 @@ func (s *Spool) sync() {
 	}
 }
 
-// Peek returns up to n of the oldest records and the position after them, for [Spool.Advance].
-func (s *Spool) Peek(n int) (records [][]byte, next int64, err error) {
+// Peek returns up to n of the oldest records that begin at or after a position (0 stands for the oldest of all), where the
+// first of them begins, and where each ends: the position after it, for Peek and for [Spool.Advance].
+func (s *Spool) Peek(after int64, n int) (records [][]byte, from int64, ends []int64, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.f == nil {
-		return nil, 0, ErrClosed
+		return nil, 0, nil, ErrClosed
 	}
-	next = s.head
-	for len(records) < n && next < s.size {
-		r, size, err := s.read(next, s.size)
+	from = max(after, s.head)
+	for at := from; len(records) < n && at < s.size; {
+		r, size, err := s.read(at, s.size)
 		if err != nil {
-			return nil, 0, fmt.Errorf("read the spool at %d: %w", next, err)
+			return nil, 0, nil, fmt.Errorf("read the spool at %d: %w", at, err)
 		}
-		records = append(records, r)
-		next += size
+		at += size
+		records, ends = append(records, r), append(ends, at)
 	}
-	return records, next, nil
+	return records, from, ends, nil
 }
 
 // Advance says that n records, up to next, are delivered. When all are, the file is emptied; when they are a good part of what
-// it may hold, what is left moves into a new one, so that a spool that is never empty does not fill up.
-func (s *Spool) Advance(n int, next int64) error {
-	large, err := s.advance(n, next)
+// it may hold, what is left moves into a new one, so that a spool that is never empty does not fill up. From then on
+// positions are lower by moved.
+func (s *Spool) Advance(n int, next int64) (moved int64, err error) {
+	moved, large, err := s.advance(n, next)
 	if large && err == nil {
-		err = s.compact()
+		moved, err = s.compact()
 	}
-	return err
+	return moved, err
 }
 
-func (s *Spool) advance(n int, next int64) (large bool, err error) {
+func (s *Spool) advance(n int, next int64) (moved int64, large bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.f == nil {
-		return false, ErrClosed
+		return 0, false, ErrClosed
 	}
 	s.head = next
 	s.count -= n
 	if s.head == s.size {
 		if err := s.renew(s.f); err != nil {
-			return false, fmt.Errorf("empty the spool: %w", err)
+			return 0, false, fmt.Errorf("empty the spool: %w", err)
 		}
+		moved = s.head - start
 		s.head, s.size, s.count, s.broken = start, start, 0, nil
 	}
 	// Not synced: an old head delivers again what was delivered, which does no harm.
 	b := binary.LittleEndian.AppendUint64(nil, s.generation)
 	b = binary.LittleEndian.AppendUint64(b, uint64(s.head))
 	if err := os.WriteFile(filepath.Join(s.dir, headName), b, 0o600); err != nil {
-		return false, fmt.Errorf("write how far the spool is delivered: %w", err)
+		return moved, false, fmt.Errorf("write how far the spool is delivered: %w", err)
 	}
-	return s.head-start > s.limit/4, nil
+	return moved, s.head-start > s.limit/4, nil
 }
 
-// compact moves what is not delivered into a new file.
-func (s *Spool) compact() error {
+// compact moves what is not delivered into a new file, and returns by how much.
+func (s *Spool) compact() (moved int64, err error) {
 	s.turn.Lock()
 	defer s.turn.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
 	case s.f == nil:
-		return ErrClosed
+		return 0, ErrClosed
 	case s.broken != nil:
-		return nil // what it holds is not to be believed; it ends when it is emptied
+		return 0, nil // what it holds is not to be believed; it ends when it is emptied
 	}
 	name := filepath.Join(s.dir, fileName)
 	f, err := os.OpenFile(name+".new", os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
-		return fmt.Errorf("compact the spool: %w", err)
+		return 0, fmt.Errorf("compact the spool: %w", err)
 	}
 	was := s.generation
 	if err = s.renew(f); err == nil {
@@ -345,15 +348,16 @@ func (s *Spool) compact() error {
 	}
 	if err != nil {
 		s.generation = was
-		return errors.Join(fmt.Errorf("compact the spool: %w", err), f.Close(), os.Remove(name+".new"))
+		return 0, errors.Join(fmt.Errorf("compact the spool: %w", err), f.Close(), os.Remove(name+".new"))
 	}
 	_ = s.f.Close() // no name stands for it any more
-	s.f, s.size, s.head = f, start+s.size-s.head, start
+	moved = s.head - start
+	s.f, s.size, s.head = f, s.size-moved, start
 	if err := syncDir(s.dir); err != nil {
 		s.broken = fmt.Errorf("compact the spool: %w", err)
-		return s.broken
+		return moved, s.broken
 	}
-	return nil
+	return moved, nil
 }
 
 // Len returns how many records wait.

@@ -41,11 +41,14 @@ func TestRecordsComeBackInOrder(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	got, next, err := s.Peek(30)
+	got, _, ends, err := s.Peek(0, 30)
 	if err != nil || len(got) != 30 || string(got[29]) != "record 29" {
 		t.Fatalf("peek: %d records, last %q, %v", len(got), got[len(got)-1], err)
 	}
-	if err := s.Advance(30, next); err != nil {
+	if some, from, _, err := s.Peek(ends[9], 5); err != nil || len(some) != 5 || string(some[0]) != "record 10" || from != ends[9] {
+		t.Fatalf("peek after the tenth: %q from %d, %v", some, from, err)
+	}
+	if moved, err := s.Advance(30, ends[29]); err != nil || moved != 0 {
 		t.Fatal(err)
 	}
 	_ = s.Close()
@@ -53,11 +56,11 @@ func TestRecordsComeBackInOrder(t *testing.T) {
 	if s.Len() != 70 || s.Lost() != 0 {
 		t.Fatalf("after a restart %d records wait and %d bytes were lost, want 70 and none", s.Len(), s.Lost())
 	}
-	got, next, err = s.Peek(1000)
+	got, _, ends, err = s.Peek(0, 1000)
 	if err != nil || len(got) != 70 || string(got[0]) != "record 30" {
 		t.Fatalf("peek: %d records, first %q, %v", len(got), got[0], err)
 	}
-	if err := s.Advance(70, next); err != nil {
+	if moved, err := s.Advance(70, ends[69]); err != nil || moved == 0 {
 		t.Fatal(err)
 	}
 	if size, _ := s.Size(); size != head || s.Len() != 0 {
@@ -109,7 +112,7 @@ func TestTornEnd(t *testing.T) {
 		if err := s.Append(records(9, 10)); err != nil {
 			t.Fatal(err)
 		}
-		got, _, err := s.Peek(10)
+		got, _, _, err := s.Peek(0, 10)
 		if err != nil || string(got[len(got)-1]) != "record 9" {
 			t.Fatalf("cut at %d: after one more: %q, %v", cut, got, err)
 		}
@@ -125,21 +128,21 @@ func TestTheHeadOfAnEarlierFileSkipsNothing(t *testing.T) {
 	if err := s.Append(records(10, 15)); err != nil {
 		t.Fatal(err)
 	}
-	_, next, err := s.Peek(3)
+	_, _, ends, err := s.Peek(0, 3)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Advance(3, next); err != nil {
+	if _, err := s.Advance(3, ends[2]); err != nil {
 		t.Fatal(err)
 	}
 	old, err := os.ReadFile(filepath.Join(dir, "spool.head"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, next, err = s.Peek(2); err != nil {
+	if _, _, ends, err = s.Peek(0, 2); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Advance(2, next); err != nil {
+	if _, err := s.Advance(2, ends[1]); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Append(records(20, 25)); err != nil {
@@ -150,7 +153,7 @@ func TestTheHeadOfAnEarlierFileSkipsNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	s = open(t, dir, 1<<20)
-	got, _, err := s.Peek(10)
+	got, _, _, err := s.Peek(0, 10)
 	if err != nil || len(got) != 5 || string(got[0]) != "record 20" {
 		t.Errorf("%q, %v; want all five of the later file", got, err)
 	}
@@ -166,7 +169,7 @@ func TestASpoolThatIsNeverEmptyDoesNotFillUp(t *testing.T) {
 			t.Fatalf("round %d, %d wait: %v", round, s.Len(), err)
 		}
 		added += 10
-		got, next, err := s.Peek(s.Len() - 5)
+		got, _, ends, err := s.Peek(0, s.Len()-5)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -175,10 +178,15 @@ func TestASpoolThatIsNeverEmptyDoesNotFillUp(t *testing.T) {
 				t.Fatalf("round %d: %q, want %q", round, r, want)
 			}
 		}
-		if err := s.Advance(len(got), next); err != nil {
+		last := ends[len(got)-1]
+		moved, err := s.Advance(len(got), last)
+		if err != nil {
 			t.Fatal(err)
 		}
 		delivered += len(got)
+		if next, _, _, err := s.Peek(last-moved, 1); err != nil || string(next[0]) != fmt.Sprintf("record %d", delivered) {
+			t.Fatalf("round %d: %q follows, %v; want record %d", round, next, err, delivered)
+		}
 		if round%50 == 0 {
 			_ = s.Close()
 			// As a crash in the middle of it leaves it.
@@ -215,7 +223,7 @@ func TestManyWriters(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	got, _, err := s.Peek(1000)
+	got, _, _, err := s.Peek(0, 1000)
 	if err != nil || len(got) != 320 {
 		t.Fatalf("%d records, %v; want 320", len(got), err)
 	}
@@ -249,7 +257,7 @@ func FuzzOpen(f *testing.F) {
 		if err := s.Append([][]byte{[]byte("after")}); err != nil {
 			t.Fatal(err)
 		}
-		got, _, err := s.Peek(1 << 20)
+		got, _, _, err := s.Peek(0, 1<<20)
 		if err != nil || len(got) != before+1 || string(got[before]) != "after" {
 			t.Errorf("%d records before, then %q, %v", before, got, err)
 		}

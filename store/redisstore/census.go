@@ -90,9 +90,12 @@ func (s *Store) takeCensus(done chan struct{}, now presence.Millis) {
 	counts := map[presence.AppID]presence.Counts{}
 	today := s.day(now)
 	peers := 0
-	err := s.walk(s.ctx, func(key presence.Key, state []byte, _ string) {
+	err := s.walk(s.ctx, func(key presence.Key, state []byte, summary string) {
 		var st presence.State
 		peers++
+		if s.newer(state) {
+			state = s.plainState(state, summary, s.rules.OfflineMemory, now)
+		}
 		if len(state) == 0 || st.Unpack(state) != nil {
 			return
 		}
@@ -126,21 +129,34 @@ func (s *Store) day(m presence.Millis) int32 {
 }
 
 // walk calls see for every summary key in Redis, with the packed state (the recipe's word stands for one where there is
-// none) and the summary. A key may come twice when tables are resized; see is called for the first only.
+// none) and the summary. A key may come twice when tables are resized; see is called for the first only. What is out of
+// reach is an error, after all the rest.
 func (s *Store) walk(ctx context.Context, see func(key presence.Key, state []byte, summary string)) error {
+	patterns := []string{glob(s.keys.summary) + "*"}
+	if s.keys.summary != "" {
+		patterns = append(patterns, glob(s.keys.others())+"*")
+	}
 	seen := map[string]struct{}{}
-	for _, n := range s.primaries() {
-		patterns := []string{glob(s.keys.summary) + "*"}
-		if s.keys.summary != "" {
-			patterns = append(patterns, glob(s.keys.others())+"*")
+	failed := s.uncovered()
+	nodes := s.client.Nodes()
+	for _, k := range s.links() {
+		n := rueidis.Client(s.client)
+		if s.single == nil {
+			n = nodes[k.addr]
+		}
+		if n == nil || k.away.Load() != 0 {
+			failed = errors.Join(failed, errAway)
+			continue
 		}
 		for _, pattern := range patterns {
 			if err := s.walkNode(ctx, n, pattern, seen, see); err != nil {
-				return err
+				s.failed(k, err)
+				failed = errors.Join(failed, err)
+				break
 			}
 		}
 	}
-	return nil
+	return failed
 }
 
 func (s *Store) walkNode(ctx context.Context, n rueidis.Client, pattern string, seen map[string]struct{}, see func(presence.Key, []byte, string)) error {
@@ -195,21 +211,6 @@ func (s *Store) walkKeys(ctx context.Context, found []string, seen map[string]st
 	return nil
 }
 
-// primaries returns a client for each primary.
-func (s *Store) primaries() []rueidis.Client {
-	if s.single != nil {
-		return []rueidis.Client{s.client}
-	}
-	var list []rueidis.Client
-	nodes := s.client.Nodes()
-	for addr := range s.route.Load().links {
-		if n := nodes[addr]; n != nil {
-			list = append(list, n)
-		}
-	}
-	return list
-}
-
 var globQuote = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`)
 
 func glob(prefix string) string { return globQuote.Replace(prefix) }
@@ -225,6 +226,7 @@ func (s *Store) runAudit() {
 		case <-s.ctx.Done():
 			return
 		case <-tick.C:
+		case <-s.auditNow:
 		}
 		if _, err := s.Audit(s.ctx, s.Now()); err != nil && s.ctx.Err() == nil {
 			s.log.Warn("audit of redis ended early", "err", err)
@@ -238,38 +240,42 @@ type AuditReport struct {
 	Unindexed int // states that no index named: they would never have ended
 	Adopted   int // online by the word of the recipe alone: they have a lease now
 	Foreign   int // summaries that said otherwise than the state
+	Idle      int // index entries of peers that have been offline for long: Redis forgets these by itself
 }
 
 // Audit walks over every peer and mends what it finds. It runs by itself every hour.
 func (s *Store) Audit(ctx context.Context, now presence.Millis) (AuditReport, error) {
 	var r AuditReport
-	var batch []presence.Key
-	var wrong []bool // the summary says otherwise than the state
+	var batch []audited
 	var failed error
 	flush := func() {
 		if len(batch) > 0 && failed == nil {
-			failed = s.mend(ctx, batch, wrong, now, &r)
+			failed = s.mend(ctx, batch, now, &r)
 		}
-		batch, wrong = batch[:0], wrong[:0]
+		batch = batch[:0]
 	}
+	var st presence.State
 	err := s.walk(ctx, func(key presence.Key, state []byte, summary string) {
 		r.Peers++
-		word := presence.Status(0)
-		if len(state) > 8 {
-			word = presence.Status(state[8] & 3)
+		if s.newer(state) {
+			return // a newer rollcall sees to it
 		}
+		a := audited{key: key}
+		bad := st.Unpack(state) != nil
 		switch {
 		case presence.Rev(state) == 0:
 			if summary != "1" {
 				return
 			}
 			r.Adopted++
-		case (word == presence.Online) != (summary == "1"):
+		case (!bad && st.Status == presence.Online) != (summary == "1"):
+			a.wrong = true
 			r.Foreign++
 			s.stats.foreign.Add(1)
+		default:
+			a.idle = !bad && s.idle(&st, now, idleAfter)
 		}
-		batch = append(batch, key)
-		wrong = append(wrong, presence.Rev(state) != 0 && (word == presence.Online) != (summary == "1"))
+		batch = append(batch, a)
 		if len(batch) == 256 {
 			flush()
 		}
@@ -285,29 +291,48 @@ func (s *Store) Audit(ctx context.Context, now presence.Millis) (AuditReport, er
 	return r, nil
 }
 
-// mend writes the index entries that are missing for the peers, adopts those that have no state, and restores
-// summaries that say otherwise than the state.
-func (s *Store) mend(ctx context.Context, keys []presence.Key, wrong []bool, now presence.Millis, r *AuditReport) error {
+// audited is a peer that an audit looks at.
+type audited struct {
+	key   presence.Key
+	wrong bool // the summary says otherwise than the state
+	idle  bool // it has been offline for so long that it needs no index entry
+}
+
+// mend writes the index entries that are missing for the peers and removes those that are not needed any more, adopts who
+// has no state, and restores summaries that say otherwise than the state. What has to wait is left to a later audit.
+func (s *Store) mend(ctx context.Context, batch []audited, now presence.Millis, r *AuditReport) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
+	if err := s.claimIdle(ctx, batch, r); err != nil {
+		return err
+	}
+	s.pause("after due")
 	var entries []entry
 	var members []string
-	err := s.update(ctx, keys, now, func(i int, st *presence.State) presence.Effect {
+	keys := make([]presence.Key, len(batch))
+	for i, a := range batch {
+		keys[i] = a.key
+	}
+	errs := s.updateEach(ctx, keys, now, func(i int, st *presence.State) presence.Effect {
 		adopt := st.Rev == 0 && st.Status == presence.Online
-		j := job{st: *st, bucket: bucketOf(s.keys.member(keys[i]))}
+		member := s.keys.member(keys[i])
+		j := job{st: *st, bucket: bucketOf(member)}
 		for _, e := range s.entries(&j) {
-			if !adopt { // an adopted one is indexed by being written
+			// An adopted one is indexed by being written.
+			if !adopt && s.reaches(e.index) && !(e.node == "" && s.idle(st, now, idleAfter)) {
 				entries = append(entries, e)
-				members = append(members, s.keys.member(keys[i]))
+				members = append(members, member)
 			}
 		}
-		if adopt || wrong[i] && !st.Forgotten() {
+		if adopt || batch[i].wrong && !st.Forgotten() {
 			return presence.Shown
 		}
 		return presence.Same
 	})
-	if err != nil {
-		return err
+	for _, err := range errs {
+		if err != nil && !mayWait(err) {
+			return err
+		}
 	}
 	cmds := make([]rueidis.Completed, len(entries))
 	for i, e := range entries {
@@ -323,10 +348,60 @@ func (s *Store) mend(ctx context.Context, keys []presence.Key, wrong []bool, now
 	}
 	for i := range results {
 		n, err := results[i].AsInt64()
-		if err != nil {
+		if isStranger(err) {
+			s.stranger(entries[i].index)
+		} else if err != nil {
 			return err
 		}
 		r.Unindexed += int(n)
 	}
 	return nil
+}
+
+// claimIdle claims what the lease index still holds of peers that have been offline for long, for the update that
+// follows to remove.
+func (s *Store) claimIdle(ctx context.Context, batch []audited, r *AuditReport) error {
+	var cmds []rueidis.Completed
+	var members, indexes []string
+	for _, a := range batch {
+		if !a.idle {
+			continue
+		}
+		member := s.keys.member(a.key)
+		index := s.keys.leaseIndex(bucketOf(member))
+		if s.reaches(index) {
+			cmds = append(cmds, s.client.B().Zscore().Key(index).Member(member).Build())
+			members, indexes = append(members, member), append(indexes, index)
+		}
+	}
+	if len(cmds) == 0 {
+		return nil
+	}
+	results, err := s.multi(ctx, cmds)
+	if err != nil {
+		return err
+	}
+	for i := range results {
+		score, err := results[i].AsFloat64()
+		switch {
+		case rueidis.IsRedisNil(err):
+		case isStranger(err):
+			s.stranger(indexes[i])
+		case err != nil:
+			return err
+		default:
+			s.claims.add(members[i], claim{index: indexes[i], score: score, idle: true})
+			r.Idle++
+		}
+	}
+	return nil
+}
+
+// idleAfter is how long a peer is offline until the next audit takes it out of the index: its keys run out by themselves.
+// Until half of that has passed, who brings it online again relies on the entry.
+const idleAfter = time.Hour
+
+// idle reports whether a peer has been offline for that long.
+func (s *Store) idle(st *presence.State, now presence.Millis, long time.Duration) bool {
+	return st.Status == presence.Offline && now >= st.Since.Add(long)
 }

@@ -40,6 +40,9 @@ type link struct {
 
 	// away is since when calls to this primary fail, in ms; 0 while they do not.
 	away atomic.Int64
+	// open, of a Cluster's primary: from the first failed call, or from its beginning if it took the place of another, until
+	// everybody is told of the return. What has run out there meanwhile is not believed, for nobody could renew it.
+	open atomic.Bool
 }
 
 // Why a link ended.
@@ -137,8 +140,8 @@ func (s *Store) follow(ctx context.Context, k *link) (err error) {
 		}
 		s.cache.links[k.number].confirmed()
 	}
-	k.up.Store(true)
 	s.linkUp(k, identity)
+	k.up.Store(true)
 	tick := time.NewTicker(probeEvery)
 	defer tick.Stop()
 	for {
@@ -437,6 +440,7 @@ func (s *Store) newLink(addr string, born bool) *link {
 		k := &link{number: n, addr: addr, heard: make(chan struct{}, 1), flush: make(chan struct{}, 1), done: make(chan struct{}), born: born}
 		if s.byNumber[n].CompareAndSwap(nil, k) {
 			k.heardAt.Store(s.millis())
+			k.open.Store(!born)
 			return k
 		}
 	}

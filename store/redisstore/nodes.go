@@ -3,13 +3,12 @@ package redisstore
 import (
 	"context"
 	_ "embed"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
-
-	"github.com/redis/rueidis"
 
 	"rollcall/presence"
 )
@@ -38,6 +37,35 @@ const (
 type nodeBook struct {
 	mu   sync.Mutex
 	book map[presence.NodeID]struct{} // in Redis when last looked
+	// spared are lost nodes with peers that only a newer rollcall can end, and since when.
+	spared map[presence.NodeID]time.Time
+}
+
+// spareFor is how long a lost node is left to newer rollcalls before this one tries again.
+const spareFor = 6 * claimFor * time.Second
+
+func (b *nodeBook) spare(node presence.NodeID) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.spared[node] = time.Now()
+}
+
+// unspared returns the nodes that are not left to others, so that their claims run out.
+func (b *nodeBook) unspared(lost []presence.LostNode) []presence.LostNode {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for node, since := range b.spared {
+		if time.Since(since) > spareFor {
+			delete(b.spared, node)
+		}
+	}
+	left := lost[:0:0]
+	for _, l := range lost {
+		if _, spared := b.spared[l.Node]; !spared {
+			left = append(left, l)
+		}
+	}
+	return left
 }
 
 func nodeValue(deadline presence.Millis, drained bool) string {
@@ -62,10 +90,14 @@ func (s *Store) Beat(ctx context.Context, node presence.NodeID, lease time.Durat
 	results, err := s.exec(ctx, beatScript, []scriptCall{{[]string{s.keys.nodes()}, []string{string(node), value}}})
 	if err == nil {
 		err = results[0].Error()
-		s.beatTold(err)
+		if isStranger(err) {
+			err = s.foreign(s.keys.nodes())
+		} else {
+			s.beatTold(err)
+		}
 	}
 	if err != nil {
-		s.failed(nil, err)
+		s.failed(s.linkOfKey(s.keys.nodes()), err)
 		return fmt.Errorf("beat of node %q: %w", node, away(err))
 	}
 	was, _ := results[0].ToString()
@@ -89,10 +121,18 @@ func (s *Store) knowNode(ctx context.Context, node presence.NodeID, now presence
 	if known {
 		return nil
 	}
+	if !s.reaches(s.keys.nodes()) {
+		return errAway
+	}
 	value := nodeValue(now.Add(presence.NodeLease), false)
-	if err := s.do(ctx, s.client.B().Hsetnx().Key(s.keys.nodes()).Field(string(node)).Value(value).Build()).Error(); err != nil {
-		s.failed(nil, err)
-		return err
+	err := s.do(ctx, s.client.B().Hsetnx().Key(s.keys.nodes()).Field(string(node)).Value(value).Build()).Error()
+	if isStranger(err) {
+		s.stranger(s.keys.nodes()) // no node is found lost until it is gone
+		return nil
+	}
+	if err != nil {
+		s.failed(s.linkOfKey(s.keys.nodes()), err)
+		return away(err)
 	}
 	s.nodes.mu.Lock()
 	if _, known := s.nodes.book[node]; !known {
@@ -102,16 +142,20 @@ func (s *Store) knowNode(ctx context.Context, node presence.NodeID, now presence
 	return nil
 }
 
-// LostNodes implements [presence.Store]. It also keeps the set of nodes that queries do not believe any more.
+// LostNodes implements [presence.Store]. It also keeps the set of nodes that queries do not believe any more. While the
+// primary of the beats is lost nobody can beat, and nobody is found lost.
 func (s *Store) LostNodes(ctx context.Context, now presence.Millis) ([]presence.LostNode, error) {
-	if s.outage.open.Load() {
-		return nil, errAway
+	if s.outage.open.Load() || !s.settles(s.keys.nodes()) {
+		return nil, fmt.Errorf("ask for the nodes: %w", errAway)
 	}
 	ctx, cancel := s.deadline(ctx)
 	defer cancel()
 	all, err := s.do(ctx, s.client.B().Hgetall().Key(s.keys.nodes()).Build()).AsStrMap()
+	if isStranger(err) {
+		return nil, fmt.Errorf("ask for the nodes: %w", s.foreign(s.keys.nodes()))
+	}
 	if err != nil {
-		s.failed(nil, err)
+		s.failed(s.linkOfKey(s.keys.nodes()), err)
 		return nil, fmt.Errorf("ask for the nodes: %w", away(err))
 	}
 	var lost []presence.LostNode
@@ -126,8 +170,14 @@ func (s *Store) LostNodes(ctx context.Context, now presence.Millis) ([]presence.
 	}
 	s.nodes.mu.Unlock()
 	s.bury(lost)
+	return s.claim(ctx, s.nodes.unspared(lost)), nil
+}
+
+// claim returns the lost nodes that are this process's to end. A claim keeps others from the same work and no more, so one
+// that cannot be asked for counts as given.
+func (s *Store) claim(ctx context.Context, lost []presence.LostNode) []presence.LostNode {
 	if len(lost) == 0 {
-		return nil, nil
+		return nil
 	}
 	calls := make([]scriptCall, len(lost))
 	for i, l := range lost {
@@ -135,20 +185,21 @@ func (s *Store) LostNodes(ctx context.Context, now presence.Millis) ([]presence.
 	}
 	results, err := s.exec(ctx, claimScript, calls)
 	if err != nil {
-		return nil, fmt.Errorf("claim lost nodes: %w", away(err))
+		return nil
 	}
 	mine := lost[:0]
 	for i, l := range lost {
 		n, err := results[i].AsInt64()
-		if err != nil {
-			s.failed(nil, err)
-			return nil, fmt.Errorf("claim lost node %q: %w", l.Node, away(err))
+		if isStranger(err) {
+			s.stranger(calls[i].keys[0])
+		} else if err != nil {
+			s.failed(s.linkOfKey(calls[i].keys[0]), err)
 		}
-		if n == 1 {
+		if n == 1 || err != nil {
 			mine = append(mine, l)
 		}
 	}
-	return mine, nil
+	return mine
 }
 
 // bury makes queries pass over the sessions of lost nodes at once, while a survivor ends them one by one.
@@ -171,31 +222,31 @@ func (s *Store) deadNodes() map[presence.NodeID]presence.Millis {
 	return nil
 }
 
-// OnNode implements [presence.Store].
+// OnNode implements [presence.Store]. Peers that lie on a lost primary, or are kept by a newer rollcall, are not returned; when
+// only such are left, that is an error, lest the node be forgotten.
 func (s *Store) OnNode(ctx context.Context, node presence.NodeID, limit int) ([]presence.Key, error) {
 	ctx, cancel := s.deadline(ctx)
 	defer cancel()
+	indexes := make([]string, buckets)
+	for b := range indexes {
+		indexes[b] = s.keys.nodeIndex(node, b)
+	}
+	r := s.reading(indexes, "+inf")
 	for {
-		indexes := make([]string, buckets)
-		for b := range indexes {
-			indexes[b] = s.keys.nodeIndex(node, b)
+		list, unread := s.next(ctx, r, limit)
+		if len(list) == 0 {
+			if unread == nil && r.held > 0 {
+				unread = errNewer
+				s.nodes.spare(node)
+			}
+			return nil, doing(fmt.Sprintf("ask who is on node %q", node), unread)
 		}
-		found, err := s.ranges(ctx, indexes, "+inf", limit)
-		if err != nil {
-			return nil, fmt.Errorf("ask who is on node %q: %w", node, err)
-		}
-		if len(found) == 0 {
-			return nil, nil
-		}
-		keys, idle, err := s.sift(ctx, found, func(st *presence.State) bool { return st.On(node) })
-		if err != nil {
-			return nil, fmt.Errorf("ask who is on node %q: %w", node, err)
-		}
-		if len(keys) > 0 {
-			return keys, nil
+		keys, idle, err := s.sift(ctx, r, list, func(st *presence.State) bool { return st.On(node) })
+		if err != nil || len(keys) > 0 {
+			return keys, doing(fmt.Sprintf("ask who is on node %q", node), errors.Join(err, unread))
 		}
 		if err := s.tidy(ctx, idle); err != nil {
-			return nil, fmt.Errorf("tidy the index of node %q: %w", node, err)
+			return nil, doing(fmt.Sprintf("tidy the index of node %q", node), err)
 		}
 	}
 }
@@ -210,11 +261,11 @@ func (s *Store) DropNode(ctx context.Context, node presence.NodeID, at presence.
 	if err == nil {
 		stays, err = results[0].AsInt64()
 	}
-	if err == nil {
-		err = s.do(ctx, s.client.B().Del().Key(s.keys.reap(node)).Build()).Error()
+	if err == nil && s.reaches(s.keys.reap(node)) {
+		_ = s.do(ctx, s.client.B().Del().Key(s.keys.reap(node)).Build()).Error() // it runs out by itself
 	}
 	if err != nil {
-		s.failed(nil, err)
+		s.failed(s.linkOfKey(s.keys.nodes()), err)
 		return fmt.Errorf("forget node %q: %w", node, away(err))
 	}
 	if stays == 0 {
@@ -240,36 +291,9 @@ type found struct {
 	claim  claim
 }
 
-// ranges reads up to limit entries with a score of at most highest from the indexes.
-func (s *Store) ranges(ctx context.Context, indexes []string, highest string, limit int) ([]found, error) {
-	cmds := make([]rueidis.Completed, len(indexes))
-	for i, index := range indexes {
-		cmds[i] = s.client.B().Zrangebyscore().Key(index).Min("-inf").Max(highest).Withscores().Limit(0, int64(limit)).Build()
-	}
-	results, err := s.multi(ctx, cmds)
-	if err != nil {
-		return nil, err
-	}
-	var list []found
-	for i := range results {
-		scores, err := results[i].AsZScores()
-		if err != nil && !rueidis.IsRedisNil(err) {
-			s.failed(nil, err)
-			return nil, away(err)
-		}
-		for _, z := range scores {
-			list = append(list, found{z.Member, claim{indexes[i], z.Score}})
-		}
-		if len(list) >= limit {
-			return list[:limit], nil
-		}
-	}
-	return list, nil
-}
-
 // sift reads the states behind index entries, claims those that are wanted for whoever settles them, and returns the
-// rest.
-func (s *Store) sift(ctx context.Context, list []found, wanted func(*presence.State) bool) (keys []presence.Key, idle []found, err error) {
+// rest, less what is a newer rollcall's.
+func (s *Store) sift(ctx context.Context, r *reading, list []found, wanted func(*presence.State) bool) (keys []presence.Key, idle []found, err error) {
 	if list, err = s.peersOnly(ctx, list); err != nil || len(list) == 0 {
 		return nil, nil, err
 	}
@@ -288,6 +312,11 @@ func (s *Store) sift(ctx context.Context, list []found, wanted func(*presence.St
 	for i, v := range values {
 		st = presence.State{}
 		damaged := len(v) > 0 && st.Unpack(v) != nil
+		if damaged && s.newer(v) {
+			s.sayNewer(peers[i].Peer, v)
+			r.pass(list[i])
+			continue
+		}
 		if damaged || !wanted(&st) { // the update that tidies also takes away what is damaged
 			idle = append(idle, list[i])
 			continue
@@ -320,7 +349,7 @@ func (s *Store) peersOnly(ctx context.Context, list []found) ([]found, error) {
 	}
 	for i := range results {
 		if err := results[i].Error(); err != nil {
-			s.failed(nil, err)
+			s.failed(s.linkOfKey(calls[i].keys[0]), err)
 			return nil, away(err)
 		}
 	}

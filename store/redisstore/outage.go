@@ -35,7 +35,8 @@ type outage struct {
 	on     atomic.Bool // reports go to the spool
 	layers atomic.Int64
 	// open from the first failed call until everybody is told of the return: in between, what has run out in Redis is not
-	// believed, for nobody could renew it.
+	// believed, for nobody could renew it. The primaries of a Cluster have a mark each, see [link]; this one is then for
+	// words that may be lost and for beats that are refused.
 	open atomic.Bool
 	// refused while Redis, that answers, does not take the beat of a node, as when its memory is full: those of the others
 	// are not taken either, and nobody is to be found lost.
@@ -49,9 +50,27 @@ type outage struct {
 	journal []journaled
 	start   int  // of the journal; what is before is over
 	lost    bool // words may be lost: say them again
-	carried bool // the spool holds what an earlier process left; nobody knows of whom
+	carried bool // the spool holds what an earlier process left, and it is not known yet of whom
 	wake    chan struct{}
+
+	emptying emptying // the watchman's
+	passed   atomic.Int64
+	kept     atomic.Int64 // records that the watchman has looked at and that have to wait
 }
+
+// emptying is how far the spool is emptied. Records that have to wait, for a lost primary or for a newer rollcall, do not hold up
+// those behind them.
+type emptying struct {
+	at, head int64              // behind at no record was looked at; before head none waits
+	done     map[int64]struct{} // where records begin that are applied while an older one waits
+	old      int64              // records that begin before were left by an earlier process
+	laid     map[int64]struct{} // those of them that have a layer
+	again    bool               // look at all of them again
+	whole    time.Time          // when all were looked at last
+}
+
+// lookAgain is how long what waits is left alone when nothing tells that it may go.
+const lookAgain = 30 * time.Second
 
 // A layer is the state of a peer as the reports in the spool make it.
 type layer struct {
@@ -60,11 +79,12 @@ type layer struct {
 	// blind when nothing was known of the peer: its reports can tell that it is online, and not that it is offline, for it
 	// may have other sessions.
 	blind bool
+	mute  bool // a newer rollcall keeps the peer, and goes on writing
 }
 
 // answers reports whether the layer tells what the peer is.
 func (l *layer) answers() bool {
-	return l.st.Status == presence.Online || l.st.Status == presence.Offline && !l.blind
+	return !l.mute && (l.st.Status == presence.Online || l.st.Status == presence.Offline && !l.blind)
 }
 
 type journaled struct {
@@ -96,6 +116,7 @@ func (s *Store) openSpool() error {
 	if q.Len() > 0 {
 		o.on.Store(true)
 		o.carried = true
+		o.emptying.old, _ = q.Size()
 		s.wakeWatchman()
 	}
 	return nil
@@ -110,20 +131,16 @@ func (s *Store) closeSpool() {
 // spooling reports whether reports must not overtake those in the spool.
 func (o *outage) spooling() bool { return o.on.Load() }
 
-// waits reports whether a report on one of the keys is in the spool, or may be. In a Cluster others need not queue behind
-// those on the slots of a lost primary.
-func (o *outage) waits(keys []presence.Key) bool {
+// waits returns which of keys have reports in the spool, or may have: others need not queue behind those.
+func (o *outage) waits(keys []presence.Key) (index []int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.carried {
-		return true
-	}
-	for _, k := range keys {
-		if o.overlay[k] != nil {
-			return true
+	for i, k := range keys {
+		if o.carried || o.overlay[k] != nil {
+			index = append(index, i)
 		}
 	}
-	return false
+	return index
 }
 
 // overlaid reports whether some reports are acknowledged and not in Redis yet.
@@ -145,15 +162,15 @@ func (s *Store) failed(k *link, err error) {
 	s.stats.outages.Add(1)
 	s.log.Warn("redis is away", "addr", k.addr, "err", err)
 	o := &s.outage
-	o.open.Store(true)
+	k.open.Store(true)
+	if s.single != nil {
+		o.open.Store(true)
+	}
 	o.mu.Lock()
 	if o.since == 0 {
 		o.since = s.millis()
 	}
 	o.mu.Unlock()
-	if o.spool != nil && s.single != nil {
-		o.on.Store(true)
-	}
 	s.wakeWatchman()
 }
 
@@ -229,8 +246,8 @@ func (s *Store) Ready() error {
 	if why := s.uncovered(); why != nil {
 		return why
 	}
-	if o := &s.outage; o.spooling() && o.spool != nil {
-		return fmt.Errorf("%w: %d reports wait in the spool", presence.ErrUnavailable, o.spool.Len())
+	if n := s.waiting(); n > 0 {
+		return fmt.Errorf("%w: %d reports wait in the spool", presence.ErrUnavailable, n)
 	}
 	if s.outage.refused.Load() {
 		return fmt.Errorf("%w: redis does not take the beat of a node", presence.ErrUnavailable)
@@ -244,6 +261,16 @@ func (s *Store) Ready() error {
 		return errors.New(*p)
 	}
 	return nil
+}
+
+// waiting returns how many reports are in the spool that wait for Redis; those on peers that a newer rollcall keeps wait for
+// that one, and this node does all else that it should.
+func (s *Store) waiting() int64 {
+	o := &s.outage
+	if o.spool == nil || !o.spooling() {
+		return 0
+	}
+	return int64(o.spool.Len()) - o.passed.Load() - o.kept.Load()
 }
 
 // uncovered returns an error when some slots of a Cluster have no primary.
@@ -492,6 +519,7 @@ func (s *Store) check() {
 		return
 	}
 	s.checkEpoch()
+	s.checkStrangers(ctx)
 	if err := s.checkPolicy(ctx); err != nil {
 		was := s.policy.Swap(ptr(err.Error()))
 		if was == nil {
@@ -504,15 +532,20 @@ func (s *Store) check() {
 
 func ptr[T any](v T) *T { return &v }
 
-// recovered does what is to be done after an outage, as far as it can be done now; it reports whether all is.
+// recovered does what is to be done after an outage, as far as it can be done now; it reports whether all is. A primary of a
+// Cluster that is back need not wait for another that is not.
 func (s *Store) recovered() bool {
+	var back time.Duration // the longest absence that is over
 	for _, k := range s.links() {
-		if k.away.Load() != 0 && s.answers(k) {
+		if since := k.away.Load(); since != 0 && s.answers(k) {
+			back = max(back, time.Duration(s.millis()-since)*time.Millisecond)
 			k.away.Store(0)
+			s.outage.emptying.again = true
 			s.log.Info("redis is back", "addr", k.addr)
 		}
 	}
-	if s.anyAway() != nil || s.uncovered() != nil {
+	whole := s.anyAway() == nil && s.uncovered() == nil
+	if !whole && s.single != nil {
 		return false
 	}
 	o := &s.outage
@@ -521,23 +554,21 @@ func (s *Store) recovered() bool {
 		return false
 	}
 	o.mu.Lock()
-	since, lost := o.since, o.lost
-	o.since, o.lost = 0, false
+	lost := o.lost
+	o.lost = false
+	if whole && o.since != 0 {
+		back = time.Duration(s.millis()-o.since) * time.Millisecond
+		o.since = 0
+	}
 	o.mu.Unlock()
-	if since != 0 || lost {
-		out := time.Duration(0)
-		if since != 0 {
-			out = time.Duration(s.millis()-since) * time.Millisecond
-		}
-		if now := s.Now(); lost || out >= stillAfter {
-			o.returned(now.Add(-out), now)
+	if back > 0 || lost {
+		if now := s.Now(); lost || back >= stillAfter {
+			o.returned(now.Add(-back), now)
 		}
 		s.signal(nil)
 	}
-	o.open.Store(false)
-	if s.anyAway() != nil {
-		o.open.Store(true) // it went away again meanwhile
-		return false
+	if !s.believe() {
+		whole = false
 	}
 	if lost && !s.sayAgain() {
 		o.mu.Lock()
@@ -545,7 +576,24 @@ func (s *Store) recovered() bool {
 		o.mu.Unlock()
 		return false
 	}
-	return s.drain()
+	return s.drain() && whole
+}
+
+// believe lets what has run out on the primaries that are there be ended again; it reports whether that is so of all.
+func (s *Store) believe() bool {
+	o, all := &s.outage, true
+	o.open.Store(false)
+	for _, k := range s.links() {
+		if k.away.Load() == 0 && (k.up.Load() || k.born) {
+			k.open.Store(false)
+		}
+		if k.away.Load() != 0 { // it may have gone away again meanwhile
+			k.open.Store(true)
+			o.open.Store(s.single != nil)
+		}
+		all = all && !k.open.Load()
+	}
+	return all
 }
 
 // answers reports whether the primary behind k can be asked, and its link is up so that it is known who it is.
@@ -572,92 +620,215 @@ func (s *Store) sayAgain() bool {
 		}
 	}
 	o.mu.Unlock()
+	lost := s.lostNow()
 	for len(list) > 0 {
 		n := min(len(list), replayBatch)
-		if err := s.replay(list[:n]); err != nil {
-			s.log.Warn("saying again what redis may have lost is held up", "err", err)
-			return false
+		for _, err := range s.replay(list[:n]) {
+			if err != nil && !mayWait(err) {
+				s.log.Warn("saying again what redis may have lost is held up", "err", err)
+				return false
+			}
 		}
 		s.stats.asserted.Add(int64(n))
 		list = list[n:]
 	}
-	return true
+	return s.lostNow() == lost // what went away meanwhile has not been told
 }
 
-func (s *Store) replay(list []journaled) error {
+// mayWait reports whether err says that the peer cannot be written now, and that nothing else is the matter.
+func mayWait(err error) bool { return errors.Is(err, errAway) || errors.Is(err, errNewer) }
+
+// replay applies reports once more and returns what went wrong with each, nil when nothing did.
+func (s *Store) replay(list []journaled) []error {
 	keys := make([]presence.Key, len(list))
 	for i := range list {
 		keys[i] = list[i].report.Key()
 	}
-	return s.update(s.ctx, keys, s.Now(), func(i int, st *presence.State) presence.Effect {
+	return s.updateEach(s.ctx, keys, s.Now(), func(i int, st *presence.State) presence.Effect {
 		_, e := st.Apply(&list[i].report, list[i].heard, &s.rules)
 		return e
 	})
 }
 
-// drain applies what is in the spool, in order, and lets reports take the direct road again when it is empty.
+// drain applies what is in the spool, in order, and lets reports take the direct road again when it is empty. It reports
+// whether nothing is left but what has to wait.
 func (s *Store) drain() bool {
 	o := &s.outage
 	if o.spool == nil {
 		o.on.Store(false)
 		return true
 	}
+	e := &o.emptying
+	if e.again || time.Since(e.whole) > lookAgain {
+		if e.again {
+			o.kept.Store(0)
+		}
+		e.at, e.again, e.whole = 0, false, time.Now()
+	}
 	for s.ctx.Err() == nil {
-		records, next, err := o.spool.Peek(replayBatch)
+		records, from, ends, err := o.spool.Peek(e.at, replayBatch)
 		if err != nil {
 			s.log.Error("spool cannot be read", "err", err)
 			return false
 		}
 		if len(records) == 0 {
-			o.turn.Lock()
-			empty := o.spool.Len() == 0
-			if empty {
-				o.on.Store(false)
-				o.mu.Lock()
-				o.carried = false
-				o.mu.Unlock()
-			}
-			o.turn.Unlock()
-			if empty {
+			if s.emptied() {
 				return true
 			}
 			continue
 		}
-		list := make([]journaled, 0, len(records))
-		for _, b := range records {
-			var r spooled
-			if err := json.Unmarshal(b, &r); err != nil {
-				s.stats.damaged.Add(1)
-				s.log.Error("record of the spool cannot be read", "err", err)
-				continue
-			}
-			list = append(list, journaled{heard: r.Heard, report: r.Report})
+		if e.at == 0 {
+			e.head = from
 		}
-		if err := s.replay(list); err != nil {
-			s.log.Debug("spool waits", "err", err)
+		if !s.deliver(records, from, ends) {
 			return false
 		}
-		if err := o.spool.Advance(len(records), next); err != nil {
-			s.log.Error("spool cannot be emptied", "err", err)
-			return false
-		}
-		s.stats.replayed.Add(int64(len(list)))
-		s.lift(list)
 	}
 	return false
 }
 
-// lift takes away the layers of reports that Redis holds now.
-func (s *Store) lift(list []journaled) {
+// emptied ends a walk through the spool; it reports false when there is more by now.
+func (s *Store) emptied() bool {
 	o := &s.outage
-	reports := make([]presence.Report, len(list))
+	e := &o.emptying
+	o.turn.Lock()
+	defer o.turn.Unlock()
+	if more, _, _, err := o.spool.Peek(e.at, 1); err != nil || len(more) > 0 {
+		return err != nil
+	}
+	if o.spool.Len() == 0 {
+		o.on.Store(false)
+	}
+	o.kept.Store(int64(o.spool.Len() - len(e.done)))
 	o.mu.Lock()
-	for i := range list {
-		reports[i] = list[i].report
-		key := reports[i].Key()
+	o.carried = false // who waits has a layer now
+	o.mu.Unlock()
+	return true
+}
+
+// deliver applies a batch of records, and takes those off the spool before which none waits.
+func (s *Store) deliver(records [][]byte, from int64, ends []int64) bool {
+	o := &s.outage
+	e := &o.emptying
+	begins := append([]int64{from}, ends...)
+	var list []journaled
+	var index []int // in the batch
+	gone := make([]bool, len(records))
+	for i, b := range records {
+		if _, gone[i] = e.done[begins[i]]; gone[i] {
+			continue
+		}
+		var r spooled
+		if err := json.Unmarshal(b, &r); err != nil {
+			s.stats.damaged.Add(1)
+			s.log.Error("record of the spool cannot be read", "err", err)
+			gone[i] = true
+			continue
+		}
+		list = append(list, journaled{heard: r.Heard, report: r.Report})
+		index = append(index, i)
+	}
+	errs := s.replay(list)
+	var applied, layered []journaled
+	for k := range list {
+		begin := begins[index[k]]
+		switch {
+		case errs == nil || errs[k] == nil:
+			gone[index[k]] = true
+			applied = append(applied, list[k])
+			if _, laid := e.laid[begin]; laid || begin >= e.old {
+				layered = append(layered, list[k])
+			}
+		case !mayWait(errs[k]):
+			s.log.Debug("spool waits", "err", errs[k])
+			return false
+		default:
+			s.keep(&list[k], begin, errors.Is(errs[k], errNewer))
+		}
+	}
+	if err := s.advance(gone, begins); err != nil {
+		s.log.Error("spool cannot be emptied", "err", err)
+		return false
+	}
+	s.stats.replayed.Add(int64(len(applied)))
+	s.lift(applied, layered)
+	return true
+}
+
+// keep leaves a record in the spool. One that an earlier process left gets a layer as those of this one have, so that it
+// is known who waits.
+func (s *Store) keep(j *journaled, begin int64, newer bool) {
+	o := &s.outage
+	e := &o.emptying
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if _, laid := e.laid[begin]; !laid && begin < e.old {
+		if e.laid == nil {
+			e.laid = map[int64]struct{}{}
+		}
+		e.laid[begin] = struct{}{}
+		s.lay(&j.report, j.heard)
+	}
+	if l := o.overlay[j.report.Key()]; l != nil {
+		l.mute = newer
+	}
+}
+
+// advance takes what is gone off the head of the spool, as far as none waits before it, and notes the rest.
+func (s *Store) advance(gone []bool, begins []int64) error {
+	o := &s.outage
+	e := &o.emptying
+	e.at = begins[len(gone)]
+	n := 0
+	if e.head == begins[0] {
+		for n < len(gone) && gone[n] {
+			delete(e.done, begins[n])
+			delete(e.laid, begins[n])
+			n++
+		}
+	}
+	for i := n; i < len(gone); i++ {
+		if gone[i] {
+			if e.done == nil {
+				e.done = map[int64]struct{}{}
+			}
+			e.done[begins[i]] = struct{}{}
+		}
+	}
+	defer func() { o.passed.Store(int64(len(e.done))) }()
+	if n == 0 {
+		return nil
+	}
+	e.head = begins[n]
+	moved, err := o.spool.Advance(n, begins[n])
+	e.move(moved)
+	return err
+}
+
+// move follows the spool into a new file, or to the beginning of it.
+func (e *emptying) move(by int64) {
+	if by == 0 {
+		return
+	}
+	e.at, e.head, e.old = e.at-by, e.head-by, e.old-by
+	for _, set := range []*map[int64]struct{}{&e.done, &e.laid} {
+		was := *set
+		*set = make(map[int64]struct{}, len(was))
+		for begin := range was {
+			(*set)[begin-by] = struct{}{}
+		}
+	}
+}
+
+// lift takes away the layers of reports that Redis holds now.
+func (s *Store) lift(applied, layered []journaled) {
+	o := &s.outage
+	o.mu.Lock()
+	for i := range layered {
+		key := layered[i].report.Key()
 		l := o.overlay[key]
 		if l == nil {
-			continue // it was in the spool when the store opened
+			continue
 		}
 		if l.n--; l.n <= 0 {
 			delete(o.overlay, key)
@@ -665,6 +836,10 @@ func (s *Store) lift(list []journaled) {
 		}
 	}
 	o.mu.Unlock()
+	reports := make([]presence.Report, len(applied))
+	for i := range applied {
+		reports[i] = applied[i].report
+	}
 	s.Acknowledged(reports, s.Now())
 }
 
@@ -705,7 +880,7 @@ func (s *Store) openEpoch(ctx context.Context) error {
 	}
 	epoch, err := s.readEpoch(ctx)
 	if err != nil {
-		return fmt.Errorf("read the epoch: %w", away(err))
+		return fmt.Errorf("read the epoch, %s: %w", s.keys.epoch(), away(err))
 	}
 	s.ident.epoch = epoch
 	s.raiseFloor()
@@ -743,6 +918,9 @@ func (s *Store) checkEpoch() {
 	defer cancel()
 	epoch, err := s.readEpoch(ctx)
 	if err != nil {
+		if isStranger(err) {
+			s.stranger(s.keys.epoch())
+		}
 		return // asked again soon
 	}
 	s.ident.mu.Lock()

@@ -30,7 +30,7 @@ func (s *Store) Statuses(ctx context.Context, app presence.AppID, peers [][]byte
 		return s.aged(age)
 	}
 	dead := s.deadNodes()
-	err := s.read(ctx, app, space, peers, lu.miss, now, func(i int, state []byte) {
+	err := s.read(ctx, app, space, peers, lu.miss, now, true, func(i int, state []byte) {
 		out[i] = s.judge(state, now, dead)
 	})
 	if err == nil {
@@ -172,7 +172,7 @@ func (s *Store) summaries(ctx context.Context, app presence.AppID, keys []presen
 	if len(miss) == 0 {
 		return s.aged(old)
 	}
-	err := s.read(ctx, app, space, ids, miss, 0, func(k int, state []byte) { out[index[k]] = presence.PeekSummary(state) })
+	err := s.read(ctx, app, space, ids, miss, 0, true, func(k int, state []byte) { out[index[k]] = presence.PeekSummary(state) })
 	if err == nil {
 		return s.aged(old)
 	}
@@ -194,7 +194,7 @@ func (s *Store) summaries(ctx context.Context, app presence.AppID, keys []presen
 func (s *Store) Load(ctx context.Context, key presence.Key, st *presence.State) error {
 	*st = presence.State{}
 	var bad error
-	err := s.read(ctx, key.App, 0, [][]byte{[]byte(key.Peer)}, []int{0}, 0, func(_ int, state []byte) {
+	err := s.read(ctx, key.App, 0, [][]byte{[]byte(key.Peer)}, []int{0}, 0, false, func(_ int, state []byte) {
 		if len(state) > 0 {
 			bad = st.Unpack(state)
 		}
@@ -208,13 +208,14 @@ func (s *Store) Load(ctx context.Context, key presence.Key, st *presence.State) 
 const readChunk = 512
 
 // read brings the packed states of the chosen ids and keeps them in the cache. A peer that only the recipe knows comes
-// as the state it stands for, of revision 0. now is 0 when leases are not judged.
-func (s *Store) read(ctx context.Context, app presence.AppID, space uint8, ids [][]byte, chosen []int, now presence.Millis, see func(i int, state []byte)) error {
+// as the state it stands for, of revision 0; with answers, one that a newer rollcall keeps comes as what its summary says.
+// now is 0 when leases are not judged.
+func (s *Store) read(ctx context.Context, app presence.AppID, space uint8, ids [][]byte, chosen []int, now presence.Millis, answers bool, see func(i int, state []byte)) error {
 	ctx, cancel := s.deadline(ctx)
 	defer cancel()
 	for len(chosen) > 0 {
 		n := min(len(chosen), readChunk)
-		if err := s.readChunk(ctx, app, space, ids, chosen[:n], now, see); err != nil {
+		if err := s.readChunk(ctx, app, space, ids, chosen[:n], now, answers, see); err != nil {
 			return fmt.Errorf("read %d peers: %w", n, away(err))
 		}
 		chosen = chosen[n:]
@@ -222,7 +223,7 @@ func (s *Store) read(ctx context.Context, app presence.AppID, space uint8, ids [
 	return nil
 }
 
-func (s *Store) readChunk(ctx context.Context, app presence.AppID, space uint8, ids [][]byte, chosen []int, now presence.Millis, see func(i int, state []byte)) error {
+func (s *Store) readChunk(ctx context.Context, app presence.AppID, space uint8, ids [][]byte, chosen []int, now presence.Millis, answers bool, see func(i int, state []byte)) error {
 	var scratch [64]read
 	reads := scratch[:0]
 	summaries, states := s.keys.peerKeys(app, ids, chosen)
@@ -252,9 +253,14 @@ func (s *Store) readChunk(ctx context.Context, app presence.AppID, space uint8, 
 		s.unmarkAll(space, ids, reads)
 		return err
 	}
-	if err := s.readRecipe(ctx, summaries, values, now); err != nil {
+	plain, err := s.readRecipe(ctx, summaries, values, now, answers)
+	if err != nil {
 		s.unmarkAll(space, ids, reads)
 		return err
+	}
+	for _, k := range plain { // not to be merged into, so not to be kept either
+		s.cache.unmark(space, ids[reads[k].i], reads[k].token)
+		reads[k].token = 0
 	}
 	for k := range reads {
 		r := &reads[k]
@@ -313,34 +319,43 @@ func (s *Store) getAll(ctx context.Context, keys []string) ([][]byte, error) {
 	return values, nil
 }
 
-// readRecipe looks for summaries where there is no state: peers that the recipe, or another foreign writer, has reported.
-func (s *Store) readRecipe(ctx context.Context, summaries []string, values [][]byte, now presence.Millis) error {
+// readRecipe looks for summaries where there is no state: peers that the recipe, or another foreign writer, has reported; and
+// for answers also where the state is one of a newer rollcall. It returns which these are.
+func (s *Store) readRecipe(ctx context.Context, summaries []string, values [][]byte, now presence.Millis, answers bool) (plain []int, err error) {
 	var ask []string
 	var index []int
-	for k := range values {
-		if values[k] == nil {
-			ask = append(ask, summaries[k])
-			index = append(index, k)
+	for k, v := range values {
+		if answers && len(v) > 8 && v[8]>>4 > byte(presence.PackFormat()) && s.newer(v) {
+			plain = append(plain, k)
+		} else if v != nil {
+			continue
 		}
+		ask = append(ask, summaries[k])
+		index = append(index, k)
 	}
 	if len(ask) == 0 {
-		return nil
+		return nil, nil
 	}
 	words, err := s.getAll(ctx, ask)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var offline []int
-	for k, w := range words {
-		switch string(w) {
+	for n, w := range words {
+		k := index[n]
+		switch state := values[k]; string(w) {
 		case "1":
-			values[index[k]] = s.recipeState(true, 0, now)
+			if values[k] = s.recipeState(true, 0, now); state != nil {
+				values[k] = s.plainState(state, "1", 0, now)
+			}
 		case "0":
-			offline = append(offline, k)
+			offline = append(offline, n)
+		default:
+			values[k] = nil
 		}
 	}
 	if len(offline) == 0 {
-		return nil
+		return plain, nil
 	}
 	cmds := make([]rueidis.Completed, len(offline))
 	for n, k := range offline {
@@ -348,22 +363,28 @@ func (s *Store) readRecipe(ctx context.Context, summaries []string, values [][]b
 	}
 	results, err := s.multi(ctx, cmds)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for n, k := range offline {
 		left, err := results[n].AsInt64()
 		if err != nil {
-			return err
+			return nil, err
 		}
+		state := values[index[k]]
+		values[index[k]] = nil
 		if left == -2 {
 			continue // it was forgotten meanwhile
 		}
 		if left < 0 {
 			left = s.rules.OfflineMemory.Milliseconds()
 		}
-		values[index[k]] = s.recipeState(false, time.Duration(left)*time.Millisecond, now)
+		if d := time.Duration(left) * time.Millisecond; state != nil {
+			values[index[k]] = s.plainState(state, "0", d, now)
+		} else {
+			values[index[k]] = s.recipeState(false, d, now)
+		}
 	}
-	return nil
+	return plain, nil
 }
 
 // recipeState packs what a summary alone stands for: one session that nobody named, or its end. left is how much longer

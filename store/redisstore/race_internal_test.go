@@ -43,6 +43,7 @@ func TestNoWriterLosesItsIndexEntry(t *testing.T) {
 		}
 	}
 	later := now.Add(2 * time.Minute)
+	idleLater := now.Add(2 * idleAfter) // when the audit takes a peer out of the index that went offline at now
 	// What ends the peer, in process a.
 	endings := map[string]struct {
 		node presence.NodeID
@@ -63,6 +64,11 @@ func TestNoWriterLosesItsIndexEntry(t *testing.T) {
 		}},
 		"a logout": {"n", func(t *testing.T, a *Store) {
 			apply(t, a, word(presence.KindOffline, "first", "", now+1), later)
+		}},
+		"the audit": {"", func(t *testing.T, a *Store) {
+			if _, err := a.Audit(ctx, idleLater); err != nil {
+				t.Fatal(err)
+			}
 		}},
 		"reaping": {"n", func(t *testing.T, a *Store) {
 			keys, err := a.OnNode(ctx, "n", 10)
@@ -85,6 +91,11 @@ func TestNoWriterLosesItsIndexEntry(t *testing.T) {
 					server.Do(t, "FLUSHALL")
 					a, b := openStore(t), openStore(t)
 					apply(t, a, word(presence.KindOnline, "first", ending.node, now), now)
+					later := later
+					if name == "the audit" {
+						later = idleLater
+						apply(t, a, word(presence.KindOffline, "first", "", now+1), now+1)
+					}
 					opened := word(presence.KindOnline, "second", ending.node, later)
 					ran, nested := false, false
 					a.onPause = func(at string) {

@@ -2,6 +2,7 @@ package redisstore_test
 
 import (
 	"context"
+	"fmt"
 	"os/exec"
 	"path/filepath"
 	"strconv"
@@ -178,4 +179,69 @@ func TestMemoryAtItsLimit(t *testing.T) {
 		t.Errorf("%d of %d peers that are online were evicted", missing, len(online))
 	}
 	n.see(2*time.Second, presence.Online, online...)
+}
+
+// TestOfflinePeersLeaveTheIndex: who has been offline for an hour has no index entry after the next audit, is known as long
+// as ever by the expiry of his keys, and is back in the index when he is back.
+func TestOfflinePeersLeaveTheIndex(t *testing.T) {
+	s, url := redisOf(t)
+	n := startNode(t, config(url), "n")
+	peers := numbered("p", 40)
+	for _, kind := range []presence.Kind{presence.KindOnline, presence.KindOffline} {
+		var reports []presence.Report
+		for _, p := range peers {
+			reports = append(reports, n.hook(kind, p), n.socket(kind, "socket "+p))
+		}
+		if err := n.report(reports...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := n.report(n.hook(presence.KindOnline, "stays")); err != nil {
+		t.Fatal(err)
+	}
+	entries := func() (k int) {
+		for b := range 64 {
+			c, _ := s.Do(t, "ZCARD", fmt.Sprint("rc:lease:", b)).(int64)
+			k += int(c)
+		}
+		return k
+	}
+	audit := func(after time.Duration, idle int) {
+		t.Helper()
+		r, err := n.st.Audit(t.Context(), n.st.Now().Add(after))
+		if err != nil || r.Idle != idle || r.Unindexed != 0 || r.Peers != 81 {
+			t.Errorf("after %v the audit says %+v, %v; want %d idle of 81 peers", after, r, err, idle)
+		}
+	}
+	audit(30*time.Minute, 0)
+	if k := entries(); k != 81 {
+		t.Errorf("the index has %d entries, want 81", k)
+	}
+	audit(61*time.Minute, 80)
+	audit(2*time.Hour, 0)
+	if k := entries(); k != 1 {
+		t.Errorf("the index has %d entries after the audit, want that of who is online", k)
+	}
+	for _, key := range []string{"rc:{onOffStatus:p7}:s", "onOffStatus:p7"} {
+		if ttl, _ := s.Do(t, "TTL", key).(int64); ttl < 604_000-2*3600 || ttl > 604_800 {
+			t.Errorf("%s expires in %d s, want what is left of seven days", key, ttl)
+		}
+	}
+	n.see(time.Second, presence.Offline, peers...)
+	if c, err := n.st.Counts(t.Context(), "app", n.st.Now()); err != nil || c.Known != 81 || c.Online != 1 {
+		t.Errorf("counted are %+v, %v; want 81 known, 1 online", c, err)
+	}
+	// Half an hour after he went nobody relies on the entry any more.
+	back := n.st.Now().Add(31 * time.Minute)
+	r := presence.Report{App: "app", Peer: "p7", Source: presence.SourceLeanCloud, Kind: presence.KindOnline, At: back}
+	if err := n.svc.Report(t.Context(), []presence.Report{r}, back, make([]presence.Outcome, 1)); err != nil {
+		t.Fatal(err)
+	}
+	if due, err := n.st.Due(t.Context(), back.Add(8*24*time.Hour), 100); err != nil || len(due) != 2 {
+		t.Errorf("in eight days %v are due, %v; want p7 and stays", due, err)
+	}
+	// What the expiry does in the end.
+	s.Do(t, "PEXPIRE", "rc:{onOffStatus:p8}:s", "1")
+	s.Do(t, "PEXPIRE", "onOffStatus:p8", "1")
+	n.see(time.Second, presence.Unknown, "p8")
 }

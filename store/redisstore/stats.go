@@ -11,6 +11,7 @@ func (s *Store) Stats() map[string]int64 {
 		"links_up": 0, "links_lost": t.linksLost.Load(), "flushes_heard": t.flushes.Load(), "probes_heard": t.probes.Load(),
 		"reads": t.reads.Load(), "writes": t.cas.Load(), "conflicts": t.conflicts.Load(), "scripts_reloaded": t.reloads.Load(), "tried_again": t.triedAgain.Load(),
 		"adopted": t.adopted.Load(), "damaged": t.damaged.Load(), "foreign": t.foreign.Load(), "unindexed": t.unindexed.Load(),
+		"newer_states": t.newer.Load(), "foreign_indexes": s.strange(), "overwritten": t.overwritten.Load(),
 		"outages": t.outages.Load(), "stale_answers": t.staleAnswers.Load(), "said_again": t.asserted.Load(),
 		"spooled": t.spooled.Load(), "spool_replayed": t.replayed.Load(), "spool_waiting": 0, "spool_bytes": 0,
 	}
@@ -21,7 +22,7 @@ func (s *Store) Stats() map[string]int64 {
 	}
 	if q := s.outage.spool; q != nil {
 		size, _ := q.Size()
-		m["spool_waiting"], m["spool_bytes"] = int64(q.Len()), size
+		m["spool_waiting"], m["spool_bytes"] = int64(q.Len())-s.outage.passed.Load(), size
 	}
 	return m
 }

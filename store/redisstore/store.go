@@ -54,8 +54,14 @@ type Store struct {
 	locks  [1024]chan struct{} // one report at a time for a peer
 	calls  chan struct{}       // how many are under way; fewer than the rings of the client hold
 	claims claims
+
+	strangers strangers
+	newerSaid atomic.Int64  // when the log last told of a newer rollcall, ms of the store's age
+	auditNow  chan struct{} // an audit is wanted before its hour
+
 	dead   atomic.Pointer[map[presence.NodeID]presence.Millis]
 	nodes  nodeBook
+	passed passage
 	census census
 	ident  identity
 	outage outage
@@ -83,6 +89,7 @@ type stats struct {
 	unindexed, reloads          atomic.Int64
 	triedAgain                  atomic.Int64
 	foreign                     atomic.Int64
+	newer, overwritten          atomic.Int64
 }
 
 // Open connects to Redis, checks what it may do there, and starts to listen. What keeps it from that is a [Refusal].
@@ -106,7 +113,8 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	s.spaces.Store(&map[presence.AppID]uint8{})
 	s.outage.wake, s.outage.fns = make(chan struct{}, 1), map[int]func(a, n presence.Millis){}
 	s.claims.of = map[string][]claim{}
-	s.nodes.book = map[presence.NodeID]struct{}{}
+	s.strangers.said, s.auditNow = map[string]time.Time{}, make(chan struct{}, 1)
+	s.nodes.book, s.nodes.spared = map[presence.NodeID]struct{}{}, map[presence.NodeID]time.Time{}
 	for i := range s.locks {
 		s.locks[i] = make(chan struct{}, 1)
 	}

@@ -5,6 +5,7 @@ import (
 	_ "embed"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -37,6 +38,7 @@ type job struct {
 	was     []byte // the packed state that was merged into; nil for none
 	stands  bool   // was came from the compare and set, so that its first bytes are those to compare with
 	damaged bool   // was is no state
+	err     error  // why this one is not written
 	floor   uint64 // the revision that a damaged one begins with
 	next    []byte // what is to be written; empty removes it
 	effect  presence.Effect
@@ -46,6 +48,7 @@ type job struct {
 	before  []entry // what the old state needs
 	needed  []entry // what the new state needs
 	gone    []entry // what the old one needed and the new one does not
+	idle    bool    // the new state is that of a peer that has been offline for long
 	claimed []claim // index entries that this process has read and is to settle
 	written map[string]bool
 }
@@ -57,7 +60,8 @@ type entry struct {
 	node     presence.NodeID
 }
 
-// Update implements [presence.Store].
+// Update implements [presence.Store]. A peer that cannot be written, because its primary is lost or a newer rollcall
+// keeps it, does not keep the others from it.
 //
 // The order is what keeps an index from missing a peer: what the new state needs is written first, then the state, by
 // compare and set; what it does not need any more is removed last, and only if nobody has written it since it was read.
@@ -65,13 +69,63 @@ func (s *Store) Update(ctx context.Context, keys []presence.Key, now presence.Mi
 	if s.closed() {
 		return errClosed
 	}
-	if s.outage.spooling() && (s.single != nil || s.outage.waits(keys)) {
-		return errAway
+	if s.outage.spooling() {
+		waits := s.outage.waits(keys)
+		if len(waits) == len(keys) {
+			return errAway
+		}
+		if len(waits) > 0 {
+			return s.updateRest(ctx, keys, waits, now, merge)
+		}
 	}
-	return s.update(ctx, keys, now, merge)
+	return partly(s.updateEach(ctx, keys, now, merge))
 }
 
+// updateRest updates all peers but those that have to wait.
+func (s *Store) updateRest(ctx context.Context, keys []presence.Key, waits []int, now presence.Millis, merge presence.Merge) error {
+	errs := make([]error, len(keys))
+	for _, i := range waits {
+		errs[i] = errAway
+	}
+	var rest []presence.Key
+	var index []int
+	for i, err := range errs {
+		if err == nil {
+			rest = append(rest, keys[i])
+			index = append(index, i)
+		}
+	}
+	for k, err := range s.updateEach(ctx, rest, now, func(k int, st *presence.State) presence.Effect { return merge(index[k], st) }) {
+		errs[index[k]] = err
+	}
+	return partly(errs)
+}
+
+// partly makes one error of those of an update: nil when there is none, and a [presence.PartError] when not all failed.
+func partly(errs []error) error {
+	var failed []int
+	for i, err := range errs {
+		if err != nil {
+			failed = append(failed, i)
+		}
+	}
+	if len(failed) == 0 {
+		return nil
+	}
+	err := errs[failed[0]]
+	if len(failed) == len(errs) {
+		return err
+	}
+	return &presence.PartError{Failed: failed, Err: err}
+}
+
+// update is updateEach for who needs all of it.
 func (s *Store) update(ctx context.Context, keys []presence.Key, now presence.Millis, merge presence.Merge) error {
+	return partly(s.updateEach(ctx, keys, now, merge))
+}
+
+// updateEach updates every peer that it can and returns an error for each key that it could not, nil when there is none.
+func (s *Store) updateEach(ctx context.Context, keys []presence.Key, now presence.Millis, merge presence.Merge) (errs []error) {
 	if len(keys) == 0 {
 		return nil
 	}
@@ -82,28 +136,79 @@ func (s *Store) update(ctx context.Context, keys []presence.Key, now presence.Mi
 	for i := range jobs {
 		members[i] = jobs[i].member
 	}
-	unlock, err := s.lock(ctx, members)
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	defer s.forget(jobs)
-	if err := s.readJobs(ctx, jobs, now); err != nil {
-		return fmt.Errorf("read %d peers: %w", len(jobs), away(err))
+	fail := func(jobs []*job, doing string, err error) {
+		for _, j := range jobs {
+			j.err = fmt.Errorf("%s %d peers: %w", doing, len(jobs), away(err))
+		}
 	}
 	pending := make([]*job, len(jobs))
 	for i := range jobs {
 		pending[i] = &jobs[i]
 	}
+	unlock, err := s.lock(ctx, members)
+	if err != nil {
+		fail(pending, "lock", err)
+		return errsOf(jobs, len(keys))
+	}
+	defer unlock()
+	defer s.forget(jobs)
+	pending = s.reachable(pending)
+	if err := s.readJobs(ctx, pending, now); err != nil {
+		fail(pending, "read", err)
+		return errsOf(jobs, len(keys))
+	}
 	for round := 0; len(pending) > 0; round++ {
 		if round > 0 {
 			s.stats.conflicts.Add(int64(len(pending)))
 		}
+		was := pending
 		if pending, err = s.attempt(ctx, pending, now, merge); err != nil {
-			return fmt.Errorf("write %d peers: %w", len(jobs), away(err))
+			fail(was, "write", err)
+			break
 		}
 	}
-	return nil
+	return errsOf(jobs, len(keys))
+}
+
+// reachable returns the jobs whose state can be reached, and fails the others at once.
+func (s *Store) reachable(jobs []*job) []*job {
+	if s.single != nil && s.single.away.Load() == 0 {
+		return jobs
+	}
+	var list []*job
+	for _, j := range jobs {
+		if s.reaches(j.summary) {
+			list = append(list, j)
+			continue
+		}
+		j.err = errAway
+	}
+	return list
+}
+
+// reaches reports whether the primary of a key is known and not away.
+func (s *Store) reaches(key string) bool {
+	k := s.single
+	if k == nil {
+		k = s.linkOf(slotOf(key))
+	}
+	return k != nil && k.away.Load() == 0
+}
+
+// errsOf returns the errors of the jobs by key, nil when there is none.
+func errsOf(jobs []job, keys int) (errs []error) {
+	for i := range jobs {
+		if jobs[i].err == nil {
+			continue
+		}
+		if errs == nil {
+			errs = make([]error, keys)
+		}
+		for _, k := range jobs[i].index {
+			errs[k] = jobs[i].err
+		}
+	}
+	return errs
 }
 
 // jobs groups keys that repeat, in the order in which they first come.
@@ -135,11 +240,10 @@ func (s *Store) forget(jobs []job) {
 }
 
 // readJobs finds the present state of every peer, in the cache if it can: compare and set finds out when that is old.
-func (s *Store) readJobs(ctx context.Context, jobs []job, now presence.Millis) error {
+func (s *Store) readJobs(ctx context.Context, jobs []*job, now presence.Millis) error {
 	ids := make([][]byte, len(jobs))
 	byApp := map[presence.AppID][]int{}
-	for i := range jobs {
-		j := &jobs[i]
+	for i, j := range jobs {
 		ids[i] = []byte(j.key.Peer)
 		if b, how := s.cache.get(s.space(j.key.App), ids[i], nil); how == fresh {
 			j.was = b
@@ -148,7 +252,7 @@ func (s *Store) readJobs(ctx context.Context, jobs []job, now presence.Millis) e
 		byApp[j.key.App] = append(byApp[j.key.App], i)
 	}
 	for app, chosen := range byApp {
-		err := s.read(ctx, app, 0, ids, chosen, now, func(i int, state []byte) {
+		err := s.read(ctx, app, 0, ids, chosen, now, false, func(i int, state []byte) {
 			jobs[i].was = append([]byte(nil), state...)
 		})
 		if err != nil {
@@ -162,10 +266,7 @@ func (s *Store) readJobs(ctx context.Context, jobs []job, now presence.Millis) e
 func (s *Store) attempt(ctx context.Context, pending []*job, now presence.Millis, merge presence.Merge) ([]*job, error) {
 	var writes []*job
 	for _, j := range pending {
-		if err := s.merge(j, now, merge); err != nil {
-			return nil, err
-		}
-		if j.effect != presence.Same {
+		if j.err = s.merge(j, now, merge); j.err == nil && j.effect != presence.Same {
 			writes = append(writes, j)
 		}
 	}
@@ -183,7 +284,7 @@ func (s *Store) attempt(ctx context.Context, pending []*job, now presence.Millis
 	}
 	var done []*job
 	for _, j := range pending {
-		if !waits[j] {
+		if !waits[j] && j.err == nil {
 			done = append(done, j)
 		}
 	}
@@ -193,18 +294,25 @@ func (s *Store) attempt(ctx context.Context, pending []*job, now presence.Millis
 
 // merge makes the new state of j and finds what its indexes need.
 func (s *Store) merge(j *job, now presence.Millis, merge presence.Merge) error {
-	s.unpack(j, now)
+	if err := s.unpack(j, now); err != nil {
+		return err
+	}
 	j.before = j.before[:0]
 	rev := j.st.Rev
+	idle := rev != 0 && !j.damaged && s.idle(&j.st, now, idleAfter/2)
 	if rev != 0 && !j.damaged { // else only the recipe knows the peer, and nothing is indexed
 		j.before = s.entries(j)
 	}
 	if err := j.mergeAll(merge); err != nil {
 		return err
 	}
+	if idle && !s.idle(&j.st, now, idleAfter/2) {
+		j.before = without(j.before, s.keys.leaseIndex(j.bucket)) // an audit may have removed it
+	}
 	j.claimed = append(j.claimed, s.claims.take(j.member)...)
-	if j.effect == presence.Same {
+	if j.idle = s.idle(&j.st, now, idleAfter); j.effect == presence.Same {
 		j.reset()
+		j.idle = s.idle(&j.st, now, idleAfter)
 		if !j.damaged && (j.st.Rev == 0 || !s.fenceNeeded(j)) {
 			j.needed = s.entries(j)
 			return nil
@@ -234,12 +342,20 @@ func (s *Store) merge(j *job, now presence.Millis, merge presence.Merge) error {
 }
 
 // unpack makes the state of j from what was read. One bad value must not hold up the reports of all others, so bytes that
-// are no state count for none: the peer begins anew, under a later revision, and is unknown until it is heard of.
-func (s *Store) unpack(j *job, now presence.Millis) {
-	j.damaged = len(j.was) > 0 && j.st.Unpack(j.was) != nil
-	if !j.damaged {
+// are no state count for none: the peer begins anew, under a later revision, and is unknown until it is heard of. A state
+// of a newer rollcall is left alone.
+func (s *Store) unpack(j *job, now presence.Millis) error {
+	var err error
+	if len(j.was) > 0 {
+		err = j.st.Unpack(j.was)
+	}
+	if j.damaged = err != nil && !s.newer(j.was); err == nil {
 		j.reset()
-		return
+		return nil
+	}
+	if !j.damaged {
+		s.sayNewer(j.key.Peer, j.was)
+		return errNewer
 	}
 	s.stats.damaged.Add(1)
 	s.log.Error("state in redis cannot be read; the peer begins anew", "peer", fmt.Sprintf("%.80q", j.key.Peer), "bytes", len(j.was))
@@ -248,6 +364,7 @@ func (s *Store) unpack(j *job, now presence.Millis) {
 		j.floor = max(j.floor, r)
 	}
 	j.reset()
+	return nil
 }
 
 // reset makes the state of j what it was before anything was merged into it.
@@ -294,11 +411,16 @@ func (j *job) mergeAll(merge presence.Merge) error {
 func (s *Store) fenceNeeded(j *job) bool {
 	needed := s.entries(j)
 	for _, c := range j.claimed {
-		if !has(needed, c.index) {
+		if !has(needed, c.index) || c.idle && j.idle {
 			return true
 		}
 	}
 	return false
+}
+
+// without removes the entry of an index.
+func without(list []entry, index string) []entry {
+	return slices.DeleteFunc(list, func(e entry) bool { return e.index == index })
 }
 
 func has(list []entry, index string) bool {
@@ -339,14 +461,15 @@ func score(deadline presence.Millis) float64 {
 func formatScore(f float64) string { return strconv.FormatFloat(f, 'f', -1, 64) }
 
 // indexFirst writes the entries that the new states need and the old ones did not have, and reads the scores of those
-// that are to go.
+// that are to go. A job whose entry cannot be written fails; an entry that cannot be read stays, for nothing.
 func (s *Store) indexFirst(ctx context.Context, writes []*job, now presence.Millis) error {
 	var cmds []rueidis.Completed
 	type asked struct {
 		j     *job
 		index string
+		write bool
 	}
-	var reads []asked
+	var asks []asked
 	for _, j := range writes {
 		for _, e := range j.needed {
 			d, had := deadlineIn(j.before, e.index)
@@ -356,17 +479,23 @@ func (s *Store) indexFirst(ctx context.Context, writes []*job, now presence.Mill
 			at := e.deadline
 			if e.node != "" {
 				at = now
-				if err := s.knowNode(ctx, e.node, now); err != nil {
-					return err
+				if j.err = s.knowNode(ctx, e.node, now); j.err != nil {
+					break
 				}
 			}
+			if !s.reaches(e.index) {
+				j.err = errAway
+				break
+			}
 			cmds = append(cmds, s.client.B().Zadd().Key(e.index).ScoreMember().ScoreMember(score(at), j.member).Build())
-			reads = append(reads, asked{})
+			asks = append(asks, asked{j, e.index, true})
 			j.wrote(e.index)
 		}
 		for _, e := range j.gone {
-			cmds = append(cmds, s.client.B().Zscore().Key(e.index).Member(j.member).Build())
-			reads = append(reads, asked{j, e.index})
+			if j.err == nil && s.reaches(e.index) {
+				cmds = append(cmds, s.client.B().Zscore().Key(e.index).Member(j.member).Build())
+				asks = append(asks, asked{j, e.index, false})
+			}
 		}
 	}
 	if len(cmds) == 0 {
@@ -376,23 +505,22 @@ func (s *Store) indexFirst(ctx context.Context, writes []*job, now presence.Mill
 	if err != nil {
 		return err
 	}
-	for i := range results {
-		if reads[i].j == nil {
-			if err := results[i].Error(); err != nil {
-				s.failed(nil, err)
-				return err
+	for i, a := range asks {
+		err := results[i].Error()
+		switch {
+		case rueidis.IsRedisNil(err):
+		case isStranger(err):
+			s.stranger(a.index) // the peer does without: its state is the truth
+		case err != nil:
+			s.failed(s.linkOfKey(a.index), err)
+			a.j.err = fmt.Errorf("write the index %s: %w", a.index, away(err))
+		case !a.write:
+			score, err := results[i].AsFloat64()
+			if err != nil {
+				return fmt.Errorf("read the index %s: %w", a.index, err)
 			}
-			continue
+			a.j.claimed = append(a.j.claimed, claim{index: a.index, score: score})
 		}
-		v, err := results[i].AsFloat64()
-		if rueidis.IsRedisNil(err) {
-			continue
-		}
-		if err != nil {
-			s.failed(nil, err)
-			return err
-		}
-		reads[i].j.claimed = append(reads[i].j.claimed, claim{reads[i].index, v})
 	}
 	return nil
 }
@@ -413,24 +541,29 @@ func (j *job) wrote(index string) {
 	j.written[index] = true
 }
 
-// compareAndSet writes the states and returns the jobs that another writer came before.
+// compareAndSet writes the states of the jobs that have not failed and returns those that another writer came before.
 func (s *Store) compareAndSet(ctx context.Context, writes []*job, now presence.Millis) ([]*job, error) {
-	if len(writes) == 0 {
+	var able []*job
+	var calls []scriptCall
+	for _, j := range writes {
+		if j.err == nil {
+			able = append(able, j)
+			calls = append(calls, s.casCall(j, now))
+		}
+	}
+	if len(calls) == 0 {
 		return nil, nil
 	}
-	calls := make([]scriptCall, len(writes))
-	for i, j := range writes {
-		calls[i] = s.casCall(j, now)
-	}
-	s.stats.cas.Add(int64(len(writes)))
+	s.stats.cas.Add(int64(len(calls)))
 	results, err := s.exec(ctx, casScript, calls)
 	if err != nil {
 		return nil, err
 	}
 	var again []*job
-	for i, j := range writes {
-		v, err := results[i].ToMessage()
-		if err != nil {
+	for i, j := range able {
+		stands, err := s.written(j, results[i])
+		switch {
+		case err != nil:
 			s.failed(s.linkOf(slotOf(j.summary)), err)
 			if _, told := rueidis.IsRedisErr(err); !told && !j.retried && ctx.Err() == nil {
 				// The connection broke. Whether the script ran shows when it runs again: then our own state stands there.
@@ -438,24 +571,39 @@ func (s *Store) compareAndSet(ctx context.Context, writes []*job, now presence.M
 				again = append(again, j)
 				continue
 			}
-			return nil, err
+			j.err = fmt.Errorf("write a state: %w", away(err))
+		case stands != nil:
+			j.was, j.stands = stands, true
+			again = append(again, j)
 		}
-		if v.IsInt64() {
-			s.wrote(j)
-			continue
-		}
-		stands, err := v.AsBytes()
-		if err != nil {
-			return nil, err
-		}
-		if j.retried && string(stands) == string(j.next) {
-			s.wrote(j)
-			continue
-		}
-		j.was, j.stands = append([]byte(nil), stands...), true
-		again = append(again, j)
 	}
 	return again, nil
+}
+
+// written reads what the script says of j: nil when it is written, else the state that stands, which may be empty.
+func (s *Store) written(j *job, result rueidis.RedisResult) (stands []byte, err error) {
+	v, err := result.ToMessage()
+	if err != nil {
+		return nil, err
+	}
+	if v.IsInt64() {
+		if n, _ := v.AsInt64(); n > 1 {
+			s.stats.overwritten.Add(1)
+			s.log.Error("a key of another type stood where the state of a peer belongs, and was written over", "peer", fmt.Sprintf("%.80q", j.key.Peer),
+				"state", n&2 != 0, "summary", n&4 != 0)
+		}
+		s.wrote(j)
+		return nil, nil
+	}
+	b, err := v.AsBytes()
+	if err != nil {
+		return nil, err
+	}
+	if j.retried && string(b) == string(j.next) {
+		s.wrote(j)
+		return nil, nil
+	}
+	return append([]byte{}, b...), nil
 }
 
 // wrote keeps the books of a state that was written.
@@ -508,19 +656,21 @@ func seconds(d time.Duration) string {
 // them meanwhile.
 func (s *Store) settle(ctx context.Context, done []*job) error {
 	var calls []scriptCall
+	var of []*job
 	for _, j := range done {
 		for _, c := range j.claimed {
-			if j.written[c.index] {
+			if j.written[c.index] || !s.reaches(c.index) {
 				continue
 			}
 			to := ""
-			if d, needed := deadlineIn(j.needed, c.index); needed {
+			if d, needed := deadlineIn(j.needed, c.index); needed && !(c.idle && j.idle) {
 				if d == 0 {
 					continue
 				}
 				to = formatScore(score(d))
 			}
 			calls = append(calls, scriptCall{keys: []string{c.index}, args: []string{j.member, formatScore(c.score), to}})
+			of = append(of, j)
 		}
 	}
 	if len(calls) == 0 {
@@ -530,10 +680,14 @@ func (s *Store) settle(ctx context.Context, done []*job) error {
 	if err != nil {
 		return err
 	}
-	for i := range results {
-		if err := results[i].Error(); err != nil {
-			s.failed(nil, err)
-			return err
+	for i, j := range of {
+		index := calls[i].keys[0]
+		switch err := results[i].Error(); {
+		case isStranger(err):
+			s.stranger(index)
+		case err != nil:
+			s.failed(s.linkOfKey(index), err)
+			j.err = fmt.Errorf("settle the index %s: %w", index, away(err))
 		}
 	}
 	return nil
@@ -548,6 +702,7 @@ type claims struct {
 type claim struct {
 	index string
 	score float64
+	idle  bool // not needed if the peer is still offline, as it has been for long
 }
 
 func (c *claims) add(member string, cl claim) {

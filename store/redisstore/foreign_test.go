@@ -1,0 +1,297 @@
+package redisstore_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"rollcall/presence"
+)
+
+// A book keeps what a store logs.
+type book struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (b *book) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *book) logger() *slog.Logger { return slog.New(slog.NewTextHandler(b, nil)) }
+
+// lines returns how many lines have all the words.
+func (b *book) lines(words ...string) (n int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+next:
+	for line := range strings.Lines(b.text.String()) {
+		for _, w := range words {
+			if !strings.Contains(line, w) {
+				continue next
+			}
+		}
+		n++
+	}
+	return n
+}
+
+// newer raises the format of the state of a peer, as if a later rollcall had written it.
+func newer(t *testing.T, do func(testing.TB, ...string) any, peer string) {
+	t.Helper()
+	key := "rc:{onOffStatus:" + peer + "}:s"
+	b, _ := do(t, "GET", key).(string)
+	if len(b) < 9 {
+		t.Fatalf("%s has no state", peer)
+	}
+	do(t, "SETRANGE", key, "8", string([]byte{b[8] + 1<<4}))
+}
+
+// TestStatesOfANewerRollcallAreLeftAlone: in a rolling upgrade an old node meets states that it cannot read. It keeps the
+// reports on them until it is replaced, answers by the summary, and does everything else as ever.
+func TestStatesOfANewerRollcallAreLeftAlone(t *testing.T) {
+	server, url := redisOf(t)
+	cfg := config(url)
+	var log book
+	cfg.Log, cfg.Spool = log.logger(), t.TempDir()
+	n := startNode(t, cfg, "n")
+	if err := n.report(n.hook(presence.KindOnline, "tom"), n.hook(presence.KindOnline, "ann"), n.socket(presence.KindOnline, "eve"),
+		n.hook(presence.KindOnline, "bob"), n.hook(presence.KindOffline, "bob")); err != nil {
+		t.Fatal(err)
+	}
+	theirs := []string{"tom", "bob", "eve"}
+	var before []any
+	for _, p := range theirs {
+		newer(t, server.Do, p)
+		// A newer rollcall writes the summary, too, and so tells of the change.
+		server.Do(t, "SET", "onOffStatus:"+p, fmt.Sprint(server.Do(t, "GET", "onOffStatus:"+p)), "KEEPTTL")
+		before = append(before, server.Do(t, "GET", "rc:{onOffStatus:"+p+"}:s"))
+	}
+	n.see(time.Second, presence.Online, "tom", "ann", "eve")
+	n.see(time.Second, presence.Offline, "bob")
+
+	for range 2 {
+		if err := n.report(n.hook(presence.KindOffline, "tom"), n.hook(presence.KindOffline, "ann"), n.hook(presence.KindOnline, "new")); err != nil {
+			t.Fatal(err)
+		}
+		n.ready(time.Second)
+		n.see(time.Second, presence.Offline, "ann")
+		n.see(time.Second, presence.Online, "new", "tom")
+		if err := n.report(n.hook(presence.KindOnline, "ann")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if waits := n.st.Stats()["spool_waiting"]; waits != 2 {
+		t.Errorf("%d reports wait, want the 2 on tom", waits)
+	}
+	// The newer one ends tom; nobody here knows better.
+	server.Do(t, "SET", "onOffStatus:tom", "0", "EX", "1000")
+	n.see(time.Second, presence.Offline, "tom")
+	if c, err := n.st.Counts(t.Context(), "app", n.st.Now()); err != nil || c.Online != 3 || c.Known != 5 {
+		t.Errorf("counted are %+v, %v; want 3 of 5 online", c, err)
+	}
+	out := make([]presence.Summary, 1)
+	if err := n.st.Summaries(t.Context(), []presence.Key{{App: "app", Peer: "eve"}}, out); err != nil || out[0].Status != presence.Online || out[0].Rev == 0 {
+		t.Errorf("the summary of eve is %+v, %v", out[0], err)
+	}
+	if err := n.st.Load(t.Context(), presence.Key{App: "app", Peer: "eve"}, &presence.State{}); !errors.Is(err, presence.ErrNewer) {
+		t.Errorf("the state of eve is read as %v, want that it is newer", err)
+	}
+
+	// Neither the sweep, nor reaping, nor the audit touches them; they keep nobody else from it.
+	far := n.st.Now().Add(8 * 24 * time.Hour)
+	if due, err := n.st.Due(t.Context(), far, 1); err != nil || len(due) != 1 {
+		t.Errorf("due are %v, %v; want one that can be settled", due, err)
+	}
+	if _, err := n.svc.Sweep(t.Context(), far); err == nil {
+		t.Error("a lost node whose sessions a newer rollcall is to end is said to be done with")
+	}
+	n.see(time.Second, presence.Offline, "ann")
+	if held := server.Do(t, "HEXISTS", "rc:nodes", "n"); held != int64(1) {
+		t.Error("the node was forgotten before its sessions were ended")
+	}
+	if _, err := n.st.Audit(t.Context(), n.st.Now()); err != nil {
+		t.Errorf("audit: %v", err)
+	}
+	for i, p := range theirs {
+		if is := server.Do(t, "GET", "rc:{onOffStatus:"+p+"}:s"); is != before[i] {
+			t.Errorf("the state of %s was %q and is %q", p, before[i], is)
+		}
+	}
+	if said := log.lines("a newer rollcall writes to this redis", "format=2", "reads=1"); said != 1 {
+		t.Errorf("the log tells %d times of the newer rollcall, want once", said)
+	}
+
+	// What waits is delivered by the next process, once it can read the states.
+	n.kill()
+	for _, p := range theirs {
+		key := "rc:{onOffStatus:" + p + "}:s"
+		b, _ := server.Do(t, "GET", key).(string)
+		server.Do(t, "SETRANGE", key, "8", string([]byte{b[8] - 1<<4}))
+	}
+	again := startNode(t, cfg, "again")
+	again.see(5*time.Second, presence.Offline, "tom")
+	again.ready(time.Second)
+	if waits := again.st.Stats()["spool_waiting"]; waits != 0 {
+		t.Errorf("%d reports still wait", waits)
+	}
+}
+
+// TestOldWaitersAreKnown: a node that starts with reports on peers of a newer rollcall in its spool lets those of all others pass.
+func TestOldWaitersAreKnown(t *testing.T) {
+	server, url := redisOf(t)
+	cfg := config(url)
+	cfg.Spool = t.TempDir()
+	n := startNode(t, cfg, "n")
+	if err := n.report(n.hook(presence.KindOnline, "tom")); err != nil {
+		t.Fatal(err)
+	}
+	newer(t, server.Do, "tom")
+	server.Do(t, "SET", "onOffStatus:tom", "1")
+	if err := n.report(n.hook(presence.KindOffline, "tom")); err != nil {
+		t.Fatal(err)
+	}
+	n.kill()
+	again := startNode(t, cfg, "again")
+	again.ready(2 * time.Second)
+	if err := again.report(again.hook(presence.KindOnline, "ann")); err != nil {
+		t.Fatal(err)
+	}
+	again.see(time.Second, presence.Online, "ann", "tom")
+	if st := again.st.Stats(); st["spool_waiting"] != 1 || st["spooled"] != 0 {
+		t.Errorf("%d reports wait and %d were spooled, want 1 and none", st["spool_waiting"], st["spooled"])
+	}
+}
+
+// TestForeignKeysStopNobody: keys of another type, put by somebody else where rollcall keeps its indexes, cost what hangs on
+// them and nothing else; they are never touched, and when they are gone all is mended.
+func TestForeignKeysStopNobody(t *testing.T) {
+	server, url := redisOf(t)
+	cfg := config(url)
+	var log book
+	cfg.Log, cfg.Spool = log.logger(), t.TempDir()
+	bucket := func(peer string) uint32 { return crc32.ChecksumIEEE([]byte(":"+peer)) % 64 }
+	// Peers whose index is in the way, and one whose index is not.
+	socket, here, there := "tom", "", ""
+	for i := 0; here == "" || there == ""; i++ {
+		if p := fmt.Sprint("ann", i); bucket(p) == bucket(socket) {
+			here = p
+		} else {
+			there = p
+		}
+	}
+	lease, node := fmt.Sprint("rc:lease:", bucket(here)), fmt.Sprint("rc:node:n:", bucket(here))
+	foreign := []string{lease, node, "rc:nodes", "rc:reap:gone"}
+	n := startNode(t, cfg, "n")
+	if err := n.report(n.socket(presence.KindOnline, socket)); err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range foreign {
+		server.Do(t, "DEL", k)
+		server.Do(t, "SET", k, "somebody else's")
+	}
+	soon := func(peer string) presence.Report {
+		return presence.Report{App: "app", Peer: presence.PeerID(peer), Source: "x", Session: "s", Kind: presence.KindOnline, At: n.st.Now(), Lease: 10 * time.Second}
+	}
+	if err := n.report(soon(here), soon(there), n.socket(presence.KindOnline, there), n.hook(presence.KindOnline, "third")); err != nil {
+		t.Fatalf("a report: %v", err)
+	}
+	if spooled := n.st.Stats()["spooled"]; spooled != 0 {
+		t.Errorf("%d reports went to the spool", spooled)
+	}
+	n.see(time.Second, presence.Online, socket, here, there, "third")
+	if err := n.report(presence.Report{App: "app", Peer: presence.PeerID(there), Source: presence.SourceGateway, Session: "s", Kind: presence.KindOffline, At: n.st.Now() + 1}); err != nil {
+		t.Fatal(err)
+	}
+	// The sweep ends who can be found, and says that it does not find all.
+	later := n.st.Now().Add(time.Minute)
+	if k, err := n.svc.Sweep(t.Context(), later); err == nil || k == 0 {
+		t.Error("the sweep does not tell that an index is not ours")
+	}
+	n.see(time.Second, presence.Offline, there)
+	if _, _, err := n.st.List(t.Context(), "app", "", 10, n.st.Now()); !errors.Is(err, presence.ErrUnavailable) {
+		t.Errorf("a list that cannot be whole: %v, want presence.ErrUnavailable", err)
+	}
+	if err := n.st.Beat(t.Context(), "n", 15*time.Second, false, n.st.Now()); !errors.Is(err, presence.ErrUnavailable) {
+		t.Errorf("a beat that is not written: %v, want presence.ErrUnavailable", err)
+	}
+	n.ready(time.Second)
+	if _, err := n.st.Audit(t.Context(), n.st.Now()); err != nil {
+		t.Errorf("audit: %v", err)
+	}
+	for _, k := range foreign {
+		if got := server.Do(t, "GET", k); got != "somebody else's" {
+			t.Errorf("%s was touched: %v", k, got)
+		}
+	}
+	for _, k := range []string{lease, "rc:nodes"} {
+		if said := log.lines("a key of another type stands where rollcall keeps an index", "key="+k+" ", "rename or delete it"); said != 1 {
+			t.Errorf("the log names %s %d times, want once", k, said)
+		}
+	}
+	for _, k := range foreign {
+		server.Do(t, "DEL", k)
+	}
+	for begun := time.Now(); ; time.Sleep(20 * time.Millisecond) {
+		keys, _ := n.st.Due(t.Context(), later, 10)
+		if len(keys) == 1 && keys[0].Peer == presence.PeerID(here) && n.st.Stats()["foreign_indexes"] == 0 {
+			break
+		}
+		if time.Since(begun) > 10*time.Second {
+			t.Fatalf("ten seconds after the keys are gone %v are due", keys)
+		}
+	}
+	for begun := time.Now(); server.Do(t, "HEXISTS", "rc:nodes", "n") != int64(1); time.Sleep(20 * time.Millisecond) {
+		if time.Since(begun) > 7*time.Second {
+			t.Fatal("the node does not beat again")
+		}
+	}
+	if peers, _, err := n.st.List(t.Context(), "app", "", 10, n.st.Now()); err != nil || len(peers) < 2 {
+		t.Errorf("listed are %v, %v", peers, err)
+	}
+}
+
+// TestForeignPeerKeysAreToldOf: a key of another type in the place of a peer's own is written over by the next report, and the
+// log says so; what is only removed is not ours to remove.
+func TestForeignPeerKeysAreToldOf(t *testing.T) {
+	server, url := redisOf(t)
+	cfg := config(url)
+	var log book
+	cfg.Log = log.logger()
+	n := startNode(t, cfg, "n")
+	spoil := func() {
+		server.Do(t, "DEL", "rc:{onOffStatus:tom}:s", "onOffStatus:ann")
+		server.Do(t, "HSET", "rc:{onOffStatus:tom}:s", "a", "b")
+		server.Do(t, "LPUSH", "onOffStatus:ann", "a")
+	}
+	spoil()
+	n.see(time.Second, presence.Unknown, "tom", "ann")
+	if err := n.report(n.hook(presence.KindOnline, "tom"), n.hook(presence.KindOnline, "ann")); err != nil {
+		t.Fatal(err)
+	}
+	n.see(time.Second, presence.Online, "tom", "ann")
+	const said = "a key of another type stood where the state of a peer belongs, and was written over"
+	if a, b := log.lines(said, "tom", "state=true", "summary=false"), log.lines(said, "ann", "state=false", "summary=true"); a != 1 || b != 1 {
+		t.Errorf("the log tells of tom %d times and of ann %d times, want once each", a, b)
+	}
+	if st := n.st.Stats(); st["overwritten"] != 2 || st["spooled"] != 0 {
+		t.Errorf("the counts are %v", st)
+	}
+	server.Do(t, "DEL", "onOffStatus:ann")
+	server.Do(t, "LPUSH", "onOffStatus:ann", "a")
+	if err := n.svc.Erase(context.Background(), []presence.Key{{App: "app", Peer: "ann"}}, n.st.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if got := server.Do(t, "TYPE", "onOffStatus:ann"); got != "list" {
+		t.Errorf("erasing a peer removed a key that is not ours: it is %v now", got)
+	}
+}
