@@ -15,6 +15,7 @@ import (
 // whole; a report on a peer that can be reached does not wait for those in its batch that cannot; and when the primary is back
 // the rest is settled. With the primary of the node beats lost no node is found lost.
 func TestLostPrimaryStopsOnlyItsOwn(t *testing.T) {
+	t.Parallel()
 	c := redistest.RunCluster(t, 3, false)
 	cfg := config(clusterURL(c))
 	cfg.Deadline = 250 * time.Millisecond
