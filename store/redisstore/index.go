@@ -121,7 +121,7 @@ func (s *Store) lostNow() string {
 	var names []string
 	for _, k := range s.links() {
 		if k.away.Load() != 0 || k.open.Load() {
-			names = append(names, k.addr)
+			names = append(names, strconv.Itoa(int(k.number)))
 		}
 	}
 	slices.Sort(names)

@@ -69,6 +69,9 @@ func (s *Store) Update(ctx context.Context, keys []presence.Key, now presence.Mi
 	if s.closed() {
 		return errClosed
 	}
+	if s.single != nil && s.single.away.Load() != 0 && s.outage.spool != nil {
+		return errAway // the spool is not to wait for the deadline
+	}
 	if s.outage.spooling() {
 		waits := s.outage.waits(keys)
 		if len(waits) == len(keys) {
@@ -172,7 +175,7 @@ func (s *Store) updateEach(ctx context.Context, keys []presence.Key, now presenc
 
 // reachable returns the jobs whose state can be reached, and fails the others at once.
 func (s *Store) reachable(jobs []*job) []*job {
-	if s.single != nil && s.single.away.Load() == 0 {
+	if s.single != nil {
 		return jobs
 	}
 	var list []*job
@@ -186,12 +189,12 @@ func (s *Store) reachable(jobs []*job) []*job {
 	return list
 }
 
-// reaches reports whether the primary of a key is known and not away.
+// reaches reports whether the primary of a key of a Cluster is known and not away. The only primary there is may be tried.
 func (s *Store) reaches(key string) bool {
-	k := s.single
-	if k == nil {
-		k = s.linkOf(slotOf(key))
+	if s.single != nil {
+		return true
 	}
+	k := s.linkOf(slotOf(key))
 	return k != nil && k.away.Load() == 0
 }
 
