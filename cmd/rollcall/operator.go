@@ -65,11 +65,21 @@ func (o *operator) base(e *env) (string, error) {
 	return base, nil
 }
 
+// answerWithin is how long a server may take to begin an answer; a store that is out of reach has been given up by then.
+var answerWithin = 10 * time.Second
+
 // unreached says why there is no answer from base.
 func unreached(base string, err error) error {
 	var u *url.Error
 	if errors.As(err, &u) {
 		err = u.Err
+	}
+	var late net.Error
+	if errors.As(err, &late) && late.Timeout() {
+		return &server.Hinted{
+			Err:  fmt.Errorf("%s has not answered within %v", base, answerWithin),
+			Hint: "if it is a rollcall server, its process stands still or its machine is overloaded",
+		}
 	}
 	var dial *net.OpError
 	if errors.As(err, &dial) && dial.Op == "dial" {
@@ -90,7 +100,7 @@ func (o *operator) get(e *env, path string, query url.Values, v any) ([]byte, er
 	if err != nil {
 		return nil, err
 	}
-	client := &http.Client{Timeout: 10 * time.Second}
+	client := &http.Client{Timeout: answerWithin}
 	defer client.CloseIdleConnections()
 	r, err := http.NewRequestWithContext(e.ctx, http.MethodGet, base+path+"?"+query.Encode(), nil)
 	if err != nil {

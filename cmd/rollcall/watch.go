@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -80,7 +81,9 @@ func (c *watchCmd) follow(e *env, told map[string]server.Watched) error {
 	if err != nil {
 		return fmt.Errorf("ask %s: %w", base, err)
 	}
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	client := &http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true, ResponseHeaderTimeout: answerWithin, DialContext: (&net.Dialer{Timeout: answerWithin}).DialContext,
+	}}
 	resp, err := client.Do(r)
 	if err != nil {
 		return away{unreached(base, err)}

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 )
@@ -35,5 +37,26 @@ func TestWatchWaitsForAServerThatStarts(t *testing.T) {
 	}
 	if calls != 4 {
 		t.Errorf("%d calls, printed %q", calls, out.String())
+	}
+}
+
+// A server that stands still takes the connection and says nothing; nobody waits for it for ever.
+func TestAServerThatStandsStillIsGivenUp(t *testing.T) {
+	usual := answerWithin
+	answerWithin = 50 * time.Millisecond
+	t.Cleanup(func() { answerWithin = usual })
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	for _, ask := range [][]string{{"status"}, {"peer", "tom"}, {"watch", "tom"}} {
+		var out, errs bytes.Buffer
+		code := run(ctx, append(ask, "--admin", l.Addr().String()), nil, &out, &errs)
+		if want := fmt.Sprintf("rollcall: http://%s has not answered within 50ms\n", l.Addr()); code != exitFailed || !strings.HasPrefix(errs.String(), want) {
+			t.Errorf("%v ended with %d: %s", ask, code, errs.String())
+		}
 	}
 }
