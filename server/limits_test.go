@@ -5,12 +5,16 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/coder/websocket"
 
+	"rollcall/edge/rest"
+	"rollcall/internal/native"
+	"rollcall/presence"
 	"rollcall/server"
 )
 
@@ -354,5 +358,62 @@ func TestFramesAreAsLongAsTold(t *testing.T) {
 	}
 	if longest > cfg.Watch.Buffer || longest < cfg.Watch.Buffer/3 {
 		t.Errorf("the longest of the frames has %d bytes, of %d", longest, cfg.Watch.Buffer)
+	}
+}
+
+// The page of the native API tells the defaults, and every limit by the words of its row.
+func TestThePageTellsTheDefaults(t *testing.T) {
+	b, err := os.ReadFile("../docs/api.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, page, _ := strings.Cut(string(b), "\n## Limits\n")
+	page, _, _ = strings.Cut(page, "\n## ")
+	c := server.DefaultConfig()
+	n := func(v int) string { // as 10,000
+		s := fmt.Sprint(v)
+		for i := len(s) - 3; i > 0; i -= 3 {
+			s = s[:i] + "," + s[i:]
+		}
+		return s
+	}
+	kib := func(v int) string {
+		if v%(1<<20) == 0 {
+			return fmt.Sprint(v>>20, " MiB")
+		}
+		return fmt.Sprint(v>>10, " KiB")
+	}
+	rate := func(r native.Rate) string {
+		return n(int(r.PerSecond)) + " a second, " + n(int(r.Burst)) + " at once"
+	}
+	l, g := c.Gate.Limits, c.Gateway
+	rows := map[string]string{
+		"ids in one query":                              n(c.REST.MaxPeers),
+		"ids in one query for devices":                  n(c.REST.MaxDevices),
+		"peers one watcher follows":                     n(c.Watch.Peers),
+		"watchers on one node":                          n(c.Watch.Watchers),
+		"sockets on one node":                           "nine tenths of its descriptors",
+		"sockets opened, by address":                    n(g.ConnectRate) + " a minute, " + n(g.ConnectRate/2) + " at once",
+		"events in one call":                            n(c.REST.MaxEvents),
+		"sessions in one resync":                        n(c.REST.MaxSessions),
+		"body":                                          kib(c.REST.MaxBody) + " (resync " + kib(rest.ResyncBodies*c.REST.MaxBody) + ")",
+		"message on a socket":                           kib(g.MessageLimit) + ", the `hello` " + kib(g.EarlyLimit),
+		"messages on a socket":                          n(g.MessageRate) + " a second, " + n(2*g.MessageRate) + " at once",
+		"nesting of a body or a message":                n(native.MaxDepth),
+		"peer id":                                       n(presence.MaxPeer) + " bytes, no control characters",
+		"time for a body to arrive":                     fmt.Sprint(c.HTTP.BodyTimeout.Seconds(), " s"),
+		"calls with the app key, by address":            rate(l.Ask),
+		"peers named with the app key, by address":      rate(l.AskPeers),
+		"calls with the master or hook key, by address": rate(l.Serve),
+		"streams opened, by key and address":            rate(l.Streams),
+		"calls with a wrong key, by address":            rate(l.Refused),
+	}
+	for what, want := range rows {
+		if !strings.Contains(page, "\n| "+what+" | "+want+" | ") {
+			t.Errorf("the page has no row: %s | %s", what, want)
+		}
+	}
+	if got := strings.Count(page, "\n| ") - 2; got != len(rows) { // the head and the line below it
+		t.Errorf("the page has %d rows, %d are known", got, len(rows))
 	}
 }
