@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"rollcall/internal/redistest"
 	"rollcall/presence"
@@ -15,7 +16,7 @@ import (
 var manyPeers = flag.Int("peers", 20_000, "peers of the memory benchmark")
 
 // BenchmarkMemory fills a Redis with peers and reports what each takes there: by the recipe alone, online by a hook, offline
-// after one, and online by a socket.
+// after one (at once, and after the audit that takes it out of the index), and online by a socket.
 func BenchmarkMemory(b *testing.B) {
 	for b.Loop() {
 		n := *manyPeers
@@ -64,6 +65,15 @@ func BenchmarkMemory(b *testing.B) {
 				}
 			}
 			b.ReportMetric((used(server)-before)/float64(n), kind+"-B/peer")
+			if kind == "offline" {
+				begun, cpu := time.Now(), server.CPU(b)
+				if r, err := st.Audit(b.Context(), st.Now().Add(2*time.Hour)); err != nil || r.Idle != n {
+					b.Fatalf("the audit says %+v, %v; want %d idle", r, err, n)
+				}
+				b.ReportMetric((used(server)-before)/float64(n), "long-offline-B/peer")
+				b.ReportMetric(float64((server.CPU(b)-cpu).Nanoseconds())/float64(n), "audit-redis-ns/peer")
+				b.ReportMetric(float64(time.Since(begun).Nanoseconds())/float64(n), "audit-ns/peer")
+			}
 			server.Close()
 		}
 		recipe.Close()
