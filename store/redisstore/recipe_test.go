@@ -113,6 +113,69 @@ func TestAuditAdopts(t *testing.T) {
 	}
 }
 
+// TestForeignWordsChangeNoAnswer: the recipe that still writes beside rollcall moves no peer that rollcall has a state of, whatever
+// the policy of the hooks; the next change, or the audit, puts its key right.
+func TestForeignWordsChangeNoAnswer(t *testing.T) {
+	s, url := redisOf(t)
+	n := startNode(t, config(url), "n")
+	for _, policy := range []presence.Policy{presence.PolicySum, presence.PolicyLast} {
+		peer := "tom " + policy.String()
+		hook := func(kind presence.Kind) {
+			t.Helper()
+			r := n.hook(kind, peer)
+			r.Policy = policy
+			if err := n.report(r); err != nil {
+				t.Fatal(err)
+			}
+		}
+		word := func(want string) {
+			t.Helper()
+			if got := s.Do(t, "GET", "onOffStatus:"+peer); got != want {
+				t.Errorf("%v: the key holds %v, want %s", policy, got, want)
+			}
+		}
+		hook(presence.KindOnline)
+		s.Do(t, "SET", "onOffStatus:"+peer, "0", "EX", "604800")
+		invalidated(t, n, peer)
+		n.see(time.Second, presence.Online, peer)
+		word("0")
+		if r, err := n.st.Audit(t.Context(), n.st.Now()); err != nil || r.Foreign != 1 {
+			t.Errorf("%v: the audit says %+v, %v; want 1 foreign word", policy, r, err)
+		}
+		word("1")
+		hook(presence.KindOffline)
+		s.Do(t, "SET", "onOffStatus:"+peer, "1")
+		invalidated(t, n, peer)
+		n.see(time.Second, presence.Offline, peer)
+		if r, err := n.st.Audit(t.Context(), n.st.Now()); err != nil || r.Foreign != 1 {
+			t.Errorf("%v: the audit says %+v, %v; want 1 foreign word", policy, r, err)
+		}
+		word("0")
+		s.Do(t, "SET", "onOffStatus:"+peer, "1")
+		hook(presence.KindOnline)
+		hook(presence.KindOffline)
+		word("0")
+		n.see(time.Second, presence.Offline, peer)
+	}
+}
+
+// invalidated waits until the node has heard of a write of the peer's key, so that what it answers is read anew.
+func invalidated(t *testing.T, n *node, peer string) {
+	t.Helper()
+	for begun := time.Now(); ; time.Sleep(2 * time.Millisecond) {
+		before := n.st.Stats()["near_cache_misses"]
+		if _, _, err := n.ask(peer); err != nil {
+			t.Fatal(err)
+		}
+		if n.st.Stats()["near_cache_misses"] > before {
+			return
+		}
+		if time.Since(begun) > time.Second {
+			t.Fatal("the write was not heard of")
+		}
+	}
+}
+
 // TestNodeFunctionReadsBeside: a function of the recipe, in Node with ioredis, reads by MGET what rollcall writes.
 func TestNodeFunctionReadsBeside(t *testing.T) {
 	dir := filepath.Join("testdata", "ioredis")
