@@ -17,7 +17,17 @@ import (
 	"rollcall/internal/redistest"
 	"rollcall/presence"
 	"rollcall/store/redisstore"
+	"rollcall/store/storetest"
 )
+
+// TestFaultContractOverTLS keeps the law over connections on which both sides show certificates. It is no fault, but long.
+func TestFaultContractOverTLS(t *testing.T) {
+	storetest.Run(t, func(t testing.TB) storetest.Harness {
+		s := shared(t, overTLS)
+		s.server.Do(t, "FLUSHALL")
+		return harness(t, config("rediss://"+s.server.Addr+s.files()))
+	})
+}
 
 func TestFaultOutageOfAMinute(t *testing.T) {
 	for name, a := range absences {

@@ -14,7 +14,6 @@ import (
 	"rollcall/internal/redistest"
 	"rollcall/presence"
 	"rollcall/store/redisstore"
-	"rollcall/store/storetest"
 )
 
 // An authority, and a server that asks its clients for a certificate of that authority, shared by the tests of TLS.
@@ -52,13 +51,11 @@ func (s *secured) files() string {
 	return "?ssl_ca_certs=" + s.ca.File + "&ssl_certfile=" + s.tls.Cert + "&ssl_keyfile=" + s.tls.Key
 }
 
-// TestStandaloneOverTLS keeps the law over connections on which both sides show certificates.
+// TestStandaloneOverTLS: both sides show certificates. The whole law is kept this way in TestFaultContractOverTLS.
 func TestStandaloneOverTLS(t *testing.T) {
-	storetest.Run(t, func(t testing.TB) storetest.Harness {
-		s := shared(t, overTLS)
-		s.server.Do(t, "FLUSHALL")
-		return harness(t, config("rediss://"+s.server.Addr+s.files()))
-	})
+	s := shared(t, overTLS)
+	s.server.Do(t, "FLUSHALL")
+	shows(t, "rediss://"+s.server.Addr+s.files())
 }
 
 // shows has two processes on url agree, and one of them hear at once of what the other is told.
