@@ -311,7 +311,7 @@ func (h *Hub) read(ctx context.Context, entries []*entry) ([]presence.Summary, e
 
 // wordOf puts seen into a word; the version is that of the state it was read from, or of the moment time turned it.
 func (h *Hub) wordOf(peer presence.PeerID, raw, seen presence.Summary, ticket uint64) *Word {
-	w := &Word{Peer: peer, Status: seen.Status, Version: raw.Rev, ticket: ticket}
+	w := &Word{Peer: peer, Status: seen.Status, Version: raw.Rev, ticket: ticket, size: wordOverhead + encodedLen(string(peer))}
 	switch seen.Status {
 	case presence.Online:
 		w.Since = seen.Since

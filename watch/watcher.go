@@ -455,16 +455,13 @@ func (w *Watcher) take(words []*Word) (b Batch, ok bool, err error) {
 	return b, true, nil
 }
 
-// wordOverhead is what a word takes on the wire beside the peer's id, at most; an id may grow by escapes.
-const wordOverhead = 160
-
 // pour moves words of list into b until the buffer is full and returns what is left of it.
 func (w *Watcher) pour(b *Batch, list []int32, flag uint8) []int32 {
 	room := w.hub.cfg.Buffer
 	for i, s := range list {
 		sl := &w.slots[s]
 		word := sl.e.word.Load()
-		room -= wordOverhead + encodedLen(string(word.Peer))
+		room -= word.size
 		if room < 0 && i > 0 {
 			return list[:copy(list, list[i:])]
 		}
@@ -479,17 +476,6 @@ func (w *Watcher) pour(b *Batch, list []int32, flag uint8) []int32 {
 		return nil // a long list is rare; do not keep its memory
 	}
 	return list[:0]
-}
-
-// encodedLen returns how long s is as a JSON string, at most.
-func encodedLen(s string) int {
-	n := len(s)
-	for i := range len(s) {
-		if c := s[i]; c < 0x20 || c == '"' || c == '\\' || c >= 0x7f {
-			n += 5
-		}
-	}
-	return n
 }
 
 func (w *Watcher) mark() (Batch, error) {

@@ -18,6 +18,7 @@ type Word struct {
 	Version  uint64          // rises with every word about the peer
 
 	ticket uint64 // of the read it comes from
+	size   int    // on the wire, at most
 	json   [2]atomic.Pointer[[]byte]
 }
 
@@ -69,6 +70,20 @@ func (w *Word) AppendJSON(b []byte, d Detail) []byte {
 		b = strconv.AppendUint(b, w.Version, 10)
 	}
 	return append(b, '}')
+}
+
+// wordOverhead is what a word takes on the wire beside the peer's id, at most; an id may grow by escapes.
+const wordOverhead = 160
+
+// encodedLen returns how long s is as a JSON string, at most.
+func encodedLen(s string) int {
+	n := len(s)
+	for i := range len(s) {
+		if c := s[i]; c < 0x20 || c == '"' || c == '\\' || c >= 0x7f {
+			n += 5
+		}
+	}
+	return n
 }
 
 // AppendString appends s to b as a JSON string. A byte that is not UTF-8 becomes U+FFFD.

@@ -92,8 +92,14 @@ func (s *Socket) Context() context.Context { return s.g.ctx }
 // handler's Message may call it.
 func (s *Socket) Stay() {
 	s.stays.Store(true)
+	if c, ok := s.conn.(interface{ SetWriteBuffer(int) error }); ok {
+		_ = c.SetWriteBuffer(kernelBuffer) // without it a client that stopped is only noticed later
+	}
 	s.in.Limit = s.g.cfg.MessageLimit
 }
+
+// kernelBuffer is how much the kernel may hold for a client that watches. Left alone it grows to megabytes. Linux doubles it.
+const kernelBuffer = 64 << 10
 
 // Sessions returns the sessions that are open on s, the first opened first.
 func (s *Socket) Sessions() []*Session {

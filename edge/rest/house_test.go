@@ -68,6 +68,12 @@ func openTimed(t testing.TB) *house {
 
 func openOver(t testing.TB, rules presence.Config, change ...func(*native.Config, *watch.Config)) *house {
 	t.Helper()
+	return build(t, rules, func(*gateway.Config, *sse.Config) {}, change...)
+}
+
+// build returns a house whose doors for watchers are set by doors.
+func build(t testing.TB, rules presence.Config, doors func(*gateway.Config, *sse.Config), change ...func(*native.Config, *watch.Config)) *house {
+	t.Helper()
 	h := &house{TB: t}
 	st, err := embedded.Open(embedded.Config{}, h.now())
 	if err != nil {
@@ -91,7 +97,9 @@ func openOver(t testing.TB, rules presence.Config, change ...func(*native.Config
 	h.gate = gate
 	hub.Now = h.now
 	h.hub = watch.New(h.service, hub)
-	gw, err := gateway.New(gateway.DefaultConfig(), gateway.Deps{Service: h.service, Node: "node-1", Log: log, Now: h.now})
+	sockets, streams := gateway.DefaultConfig(), sse.DefaultConfig()
+	doors(&sockets, &streams)
+	gw, err := gateway.New(sockets, gateway.Deps{Service: h.service, Node: "node-1", Log: log, Now: h.now})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,9 +115,9 @@ func openOver(t testing.TB, rules presence.Config, change ...func(*native.Config
 		c, err := st.Counts(ctx, app, h.now())
 		return map[string]any{"online": c.Online, "known": c.Known, "today": c.Today}, err
 	}
-	sockets := socket.New(gw, h.hub, gate)
-	h.routes = append(rest.New(h.service, gate, door).Routes(), sse.New(h.hub, gate, sse.DefaultConfig()).Routes()...)
-	h.routes = append(h.routes, sockets.Routes()...)
+	speakers := socket.New(gw, h.hub, gate)
+	h.routes = append(rest.New(h.service, gate, door).Routes(), sse.New(h.hub, gate, streams).Routes()...)
+	h.routes = append(h.routes, speakers.Routes()...)
 	mux := http.NewServeMux()
 	gate.Mux(mux, h.routes)
 	mux.Handle("/", gate.NotFound())
@@ -121,7 +129,7 @@ func openOver(t testing.TB, rules presence.Config, change ...func(*native.Config
 		if err := gw.Close(); err != nil {
 			t.Error(err)
 		}
-		sockets.Close()
+		speakers.Close()
 		h.Server.Close()
 		http.DefaultClient.CloseIdleConnections()
 		if err := st.Close(); err != nil {
