@@ -14,6 +14,7 @@ type looks struct {
 	mu      sync.Mutex
 	waiting map[presence.Key]bool
 	all     bool
+	failing bool // said in the log; only the goroutine that looks uses it
 	wake    chan struct{}
 }
 
@@ -66,24 +67,39 @@ func (g *Gateway) lookAround() {
 		case <-g.looks.wake:
 		}
 		keys, all := g.looks.next()
-		for _, k := range keys {
-			if err := g.look(g.ctx, k); err != nil {
-				g.Log.Warn("looking at a changed peer failed; trying again", "err", err)
-				g.lookLater(k)
-			}
-		}
+		g.lookAt(keys)
 		if all && !g.draining.Load() {
 			g.assertAll()
 		}
 	}
 }
 
+// lookAt looks at keys until one look fails: as a rule the next would fail, too, and each may take as long as a call to the
+// store may. The rest waits with it. An outage is said once, however many peers are here.
+func (g *Gateway) lookAt(keys []presence.Key) {
+	for i, k := range keys {
+		if err := g.look(g.ctx, k); err != nil {
+			if !g.looks.failing && g.ctx.Err() == nil {
+				g.Log.Warn("looking at changed peers failed; trying again", "peers", len(keys)-i, "err", err)
+				g.looks.failing = true
+			}
+			g.lookLater(keys[i:])
+			return
+		}
+	}
+	if len(keys) > 0 {
+		g.looks.failing = false
+	}
+}
+
 // lookRetry is how long a look that failed waits.
 const lookRetry = 500 * time.Millisecond
 
-func (g *Gateway) lookLater(k presence.Key) {
+func (g *Gateway) lookLater(keys []presence.Key) {
 	g.looks.mu.Lock()
-	g.looks.waiting[k] = true
+	for _, k := range keys {
+		g.looks.waiting[k] = true
+	}
 	g.looks.mu.Unlock()
 	time.AfterFunc(lookRetry, g.looks.poke)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -72,8 +73,80 @@ func (g *Gateway) assertWhenAsked() {
 		case <-g.again:
 			g.beat(g.Now())
 			g.assertAll()
+			g.disown()
 		}
 	}
+}
+
+// disown ends the sessions that the store has of this node and that nobody here holds, and tries until it has. A store that
+// came back with old data has those of sockets that were closed since; as long as this node beats nobody else would end them.
+func (g *Gateway) disown() {
+	for try := 1; ; try++ {
+		err := g.endStrays()
+		if err == nil {
+			return
+		}
+		if try == disownSaid { // the first may well fail: a spool is emptied before anything else
+			g.Log.Warn("the store did not tell which sessions of this node it has; trying again", "err", err)
+		}
+		if wait(g.ctx, lookRetry); g.ctx.Err() != nil {
+			return
+		}
+	}
+}
+
+// disownSaid is how many tries fail before it is said.
+const disownSaid = 10
+
+// allOfNode is more peers than a node can hold.
+const allOfNode = 1 << 20
+
+func (g *Gateway) endStrays() error {
+	keys, unread := g.store.OnNode(g.ctx, g.Node, allOfNode)
+	if unread != nil {
+		unread = fmt.Errorf("ask for the peers of this node: %w", unread)
+	}
+	for some := range slices.Chunk(keys, endingsBatch) {
+		if g.draining.Load() {
+			return nil // who has been sent away keeps the grace
+		}
+		now := g.Now()
+		found := make([][]presence.Report, len(some))
+		if err := g.store.Update(g.ctx, some, now, func(i int, st *presence.State) presence.Effect {
+			found[i] = g.strays(some[i], st, now)
+			return presence.Same
+		}); err != nil {
+			return fmt.Errorf("read %d peers of this node: %w", len(some), err)
+		}
+		ends := slices.Concat(found...)
+		if len(ends) == 0 {
+			continue
+		}
+		if err := g.Service.Report(g.ctx, ends, now, make([]presence.Outcome, len(ends))); err != nil {
+			return fmt.Errorf("end %d sessions that are not here: %w", len(ends), err)
+		}
+		g.count.disowned.Add(int64(len(ends)))
+	}
+	return unread // of a Cluster that has lost a primary the others have told theirs
+}
+
+// strays returns an end for each session in st, the state of key, that is said to be here and is not. A login that is under
+// way is here before the store hears of it.
+func (g *Gateway) strays(key presence.Key, st *presence.State, now presence.Millis) (ends []presence.Report) {
+	var held []*Session
+	for i := range st.Sessions {
+		o := &st.Sessions[i]
+		if o.Source != presence.SourceGateway || o.Node != g.Node || o.Ended {
+			continue
+		}
+		if held == nil {
+			held = g.registry.sessions(key)
+		}
+		if !slices.ContainsFunc(held, func(ss *Session) bool { return ss.id == o.ID }) {
+			ends = append(ends, endOf(key, o, presence.CauseNodeLost, now))
+		}
+	}
+	return ends
 }
 
 // assert reports sessions as open now. One that ends meanwhile stays ended: its end names the incarnation.

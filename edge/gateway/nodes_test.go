@@ -16,26 +16,52 @@ import (
 func twoNodes(t *testing.T) (a, b *world) {
 	t.Helper()
 	redis := redistest.Run(t)
-	node := func(name presence.NodeID) *world {
-		cfg := redisstore.NewConfig("redis://" + redis.Addr)
-		cfg.Recipe = appID
-		cfg.Deadline = 10 * time.Second // a busy machine is no outage
-		store, err := redisstore.Open(context.Background(), cfg)
-		if err != nil {
-			t.Fatal(err)
-		}
-		w := newWorld(t, settings{store: store, node: name, shared: true, wall: true, gateway: func(c *gateway.Config) {
-			c.MaxSessions, c.MessageRate = 10_000, 1e6
-		}})
-		t.Cleanup(func() { // before the world's own
-			w.close()
-			if err := store.Close(); err != nil {
-				t.Error(err)
-			}
-		})
-		return w
+	return nodeOn(t, redis, settings{node: "node-a"}, redisstore.DefaultJournal), nodeOn(t, redis, settings{node: "node-b"}, redisstore.DefaultJournal)
+}
+
+// nodeOn is a gateway on a real Redis, which remembers for the journal's time what it was acknowledged.
+func nodeOn(t *testing.T, redis *redistest.Server, s settings, journal time.Duration) *world {
+	t.Helper()
+	cfg := redisstore.NewConfig("redis://" + redis.Addr)
+	cfg.Recipe, cfg.Journal = appID, journal
+	cfg.Deadline = 10 * time.Second // a busy machine is no outage
+	store, err := redisstore.Open(context.Background(), cfg)
+	if err != nil {
+		t.Fatal(err)
 	}
-	return node("node-a"), node("node-b")
+	s.store, s.shared, s.wall = store, true, true
+	s.gateway = func(c *gateway.Config) { c.MaxSessions, c.MessageRate = 10_000, 1e6 }
+	w := newWorld(t, s)
+	t.Cleanup(func() { // before the world's own
+		w.close()
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return w
+}
+
+// TestWhoLeftDoesNotComeBackWithOldData: Redis comes back with an old dump. Ann left since, longer ago than the journal reaches, and is
+// online there, on a node that lives; Tom came since and is not there.
+func TestWhoLeftDoesNotComeBackWithOldData(t *testing.T) {
+	redis := redistest.Run(t)
+	w := nodeOn(t, redis, settings{node: "node-a"}, time.Millisecond)
+	ann, bob := w.dial("lc.protobuf2.3"), w.dial("lc.protobuf2.3")
+	ann.login("Ann", message{sDevice: "a"})
+	bob.login("Bob", message{sDevice: "b"})
+	redis.Do(t, "SAVE")
+	if x := ann.ask(message{fCmd: 0, fOp: opClose, fI: 2}); x.number(fOp) != opClosed {
+		t.Fatalf("the close was answered by %v", x)
+	}
+	w.dial("lc.protobuf2.3").login("Tom", message{sDevice: "t"})
+	redis.Kill()
+	if err := redis.Start(); err != nil {
+		t.Fatal(err)
+	}
+	w.until("Ann's old session is ended", func() bool { return w.gw.Stats().Disowned == 1 })
+	if w.online("Ann") || !w.online("Bob") || !w.online("Tom") {
+		t.Errorf("online are Ann %v, Bob %v, Tom %v; want Bob and Tom", w.online("Ann"), w.online("Bob"), w.online("Tom"))
+	}
 }
 
 func (w *world) online(peer string) bool {

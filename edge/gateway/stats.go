@@ -51,6 +51,7 @@ type counters struct {
 	pings             atomic.Int64
 	kicked, replaced  atomic.Int64
 	asserted          atomic.Int64
+	disowned          atomic.Int64
 	beatsFailed       atomic.Int64
 	reportsFailed     atomic.Int64
 	reportsDropped    atomic.Int64
@@ -68,6 +69,7 @@ type Stats struct {
 	Kicked         int64            `json:"kicked"`          // sessions ended by a kick
 	Replaced       int64            `json:"replaced"`        // sessions that lost their place to another device
 	Asserted       int64            `json:"asserted"`        // sessions told to the store again
+	Disowned       int64            `json:"disowned"`        // sessions of this node that only the store had, and were ended
 	BeatsFailed    int64            `json:"beats_failed"`    // beats that the store did not take
 	ReportsFailed  int64            `json:"reports_failed"`  // tries at telling the store of an end that failed; each is repeated
 	ReportsDropped int64            `json:"reports_dropped"` // ends that are not valid and can never be told
@@ -80,7 +82,7 @@ func (g *Gateway) Stats() Stats {
 	s := Stats{
 		Sockets: c.sockets.Load(), Sessions: c.sessions.Load(), Accepted: c.accepted.Load(), Opened: c.opened.Load(),
 		Messages: c.messages.Load(), Pings: c.pings.Load(), Kicked: c.kicked.Load(), Replaced: c.replaced.Load(),
-		Asserted: c.asserted.Load(), BeatsFailed: c.beatsFailed.Load(), ReportsFailed: c.reportsFailed.Load(),
+		Asserted: c.asserted.Load(), Disowned: c.disowned.Load(), BeatsFailed: c.beatsFailed.Load(), ReportsFailed: c.reportsFailed.Load(),
 		ReportsDropped: c.reportsDropped.Load(),
 		Refused:        make(map[string]int64, refusals),
 	}
