@@ -193,6 +193,10 @@ func CheckPeer(id PeerID) error {
 	return nil
 }
 
+// CheckKnown returns an error matching [ErrInvalid] when no source, not even a hook of the LeanCloud dialect, can have brought
+// id: whatever may be known may also be asked for and erased.
+func CheckKnown(id PeerID) error { return checkPeer(id, MaxHookPeer) }
+
 // checkPeer is what holds for every source, also the hooks of the LeanCloud dialect.
 func checkPeer(id PeerID, most int) error {
 	switch {

@@ -134,8 +134,17 @@ func refusal(err error) error {
 
 // pathPeer returns the peer that the path of r names.
 func pathPeer(r *http.Request, c *native.Caller) (presence.Key, error) {
+	return namedPeer(r, c, presence.CheckPeer)
+}
+
+// knownPeer is pathPeer for operators, who look after peers with any id that a hook brought.
+func knownPeer(r *http.Request, c *native.Caller) (presence.Key, error) {
+	return namedPeer(r, c, presence.CheckKnown)
+}
+
+func namedPeer(r *http.Request, c *native.Caller, check func(presence.PeerID) error) (presence.Key, error) {
 	p := presence.PeerID(r.PathValue("id"))
-	if err := presence.CheckPeer(p); err != nil {
+	if err := check(p); err != nil {
 		return presence.Key{}, refusal(err)
 	}
 	return presence.Key{App: presence.AppID(c.App.ID), Peer: p}, nil

@@ -55,7 +55,7 @@ func number(s string) (n int, ok bool) {
 
 // erase forgets a peer everywhere; on disk its traces go with the next compaction.
 func (d *Door) erase(w http.ResponseWriter, r *http.Request, c *native.Caller) error {
-	key, err := pathPeer(r, c)
+	key, err := knownPeer(r, c)
 	if err != nil {
 		return err
 	}

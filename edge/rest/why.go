@@ -59,7 +59,7 @@ type whyReport struct {
 
 // why explains why a peer is shown as it is.
 func (d *Door) why(w http.ResponseWriter, r *http.Request, c *native.Caller) error {
-	key, err := pathPeer(r, c)
+	key, err := knownPeer(r, c)
 	if err != nil {
 		return err
 	}

@@ -47,7 +47,7 @@ func (r *Report) lostEntries(b []byte) {
 			return
 		}
 		peer, rest := cutBytes(b[w:])
-		if rest == nil || presence.CheckPeer(presence.PeerID(peer)) != nil {
+		if rest == nil || presence.CheckKnown(presence.PeerID(peer)) != nil {
 			return
 		}
 		packed, rest := cutBytes(rest)
