@@ -150,7 +150,6 @@ func (s *Store) walk(ctx context.Context, see func(key presence.Key, state []byt
 		}
 		for _, pattern := range patterns {
 			if err := s.walkNode(ctx, n, pattern, seen, see); err != nil {
-				s.failed(k, err)
 				failed = errors.Join(failed, err)
 				break
 			}

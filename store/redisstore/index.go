@@ -171,6 +171,7 @@ func (s *Store) next(ctx context.Context, r *reading, limit int) (list []found, 
 		if len(cmds) == 0 {
 			return nil, err
 		}
+		begun := time.Now()
 		results, failed := s.multi(ctx, cmds)
 		if failed != nil {
 			return nil, failed
@@ -183,7 +184,7 @@ func (s *Store) next(ctx context.Context, r *reading, limit int) (list []found, 
 					err = s.foreign(index)
 					continue
 				}
-				s.failed(s.linkOfKey(index), failed)
+				s.failedSince(begun, index, failed)
 				err = away(failed)
 				continue
 			}
@@ -203,6 +204,9 @@ func (s *Store) next(ctx context.Context, r *reading, limit int) (list []found, 
 				indexes = append(indexes, index)
 			}
 		}
+	}
+	if ctx.Err() != nil {
+		return nil, errors.Join(err, away(ctx.Err())) // there is no time left to look at them
 	}
 	return list[:min(len(list), limit)], err
 }
@@ -269,12 +273,13 @@ func (s *Store) List(ctx context.Context, app presence.AppID, cursor string, lim
 
 // membersOf returns the members of app in one bucket of all indexes, in order, after a given one.
 func (s *Store) membersOf(ctx context.Context, app presence.AppID, bucket int, after string) ([]string, error) {
+	begun := time.Now()
 	nodes, err := s.do(ctx, s.client.B().Hkeys().Key(s.keys.nodes()).Build()).AsStrSlice()
 	if isStranger(err) {
 		return nil, s.foreign(s.keys.nodes())
 	}
 	if err != nil && !rueidis.IsRedisNil(err) {
-		s.failed(s.linkOfKey(s.keys.nodes()), err)
+		s.failedSince(begun, s.keys.nodes(), err)
 		return nil, err
 	}
 	indexes := []string{s.keys.leaseIndex(bucket)}
@@ -285,6 +290,7 @@ func (s *Store) membersOf(ctx context.Context, app presence.AppID, bucket int, a
 	for i, index := range indexes {
 		cmds[i] = s.client.B().Zrange().Key(index).Min("0").Max("-1").Build()
 	}
+	begun = time.Now()
 	results, err := s.multi(ctx, cmds)
 	if err != nil {
 		return nil, err
@@ -297,7 +303,7 @@ func (s *Store) membersOf(ctx context.Context, app presence.AppID, bucket int, a
 			return nil, s.foreign(indexes[i])
 		}
 		if err != nil && !rueidis.IsRedisNil(err) {
-			s.failed(s.linkOfKey(indexes[i]), err)
+			s.failedSince(begun, indexes[i], err)
 			return nil, err
 		}
 		for _, m := range list {

@@ -125,13 +125,14 @@ func (s *Store) knowNode(ctx context.Context, node presence.NodeID, now presence
 		return errAway
 	}
 	value := nodeValue(now.Add(presence.NodeLease), false)
+	begun := time.Now()
 	err := s.do(ctx, s.client.B().Hsetnx().Key(s.keys.nodes()).Field(string(node)).Value(value).Build()).Error()
 	if isStranger(err) {
 		s.stranger(s.keys.nodes()) // no node is found lost until it is gone
 		return nil
 	}
 	if err != nil {
-		s.failed(s.linkOfKey(s.keys.nodes()), err)
+		s.failedSince(begun, s.keys.nodes(), err)
 		return away(err)
 	}
 	s.nodes.mu.Lock()
@@ -183,6 +184,7 @@ func (s *Store) claim(ctx context.Context, lost []presence.LostNode) []presence.
 	for i, l := range lost {
 		calls[i] = scriptCall{[]string{s.keys.reap(l.Node)}, []string{s.name, strconv.Itoa(claimFor)}}
 	}
+	begun := time.Now()
 	results, err := s.exec(ctx, claimScript, calls)
 	if err != nil {
 		return nil
@@ -193,7 +195,7 @@ func (s *Store) claim(ctx context.Context, lost []presence.LostNode) []presence.
 		if isStranger(err) {
 			s.stranger(calls[i].keys[0])
 		} else if err != nil {
-			s.failed(s.linkOfKey(calls[i].keys[0]), err)
+			s.failedSince(begun, calls[i].keys[0], err)
 		}
 		if n == 1 || err != nil {
 			mine = append(mine, l)
@@ -343,13 +345,14 @@ func (s *Store) peersOnly(ctx context.Context, list []found) ([]found, error) {
 	if len(calls) == 0 {
 		return peers, nil
 	}
+	begun := time.Now()
 	results, err := s.exec(ctx, settleScript, calls)
 	if err != nil {
 		return nil, err
 	}
 	for i := range results {
 		if err := results[i].Error(); err != nil {
-			s.failed(s.linkOfKey(calls[i].keys[0]), err)
+			s.failedSince(begun, calls[i].keys[0], err)
 			return nil, away(err)
 		}
 	}

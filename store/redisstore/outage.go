@@ -174,6 +174,15 @@ func (s *Store) failed(k *link, err error) {
 	s.wakeWatchman()
 }
 
+// failedSince takes note of an error of a call that began at begun, to the primary of key. That the time was over is not the
+// fault of a primary that was hardly given any of it.
+func (s *Store) failedSince(begun time.Time, key string, err error) {
+	if errors.Is(err, context.DeadlineExceeded) && time.Since(begun) < s.cfg.Deadline/2 {
+		return
+	}
+	s.failed(s.linkOfKey(key), err)
+}
+
 // beatTold takes note of what Redis said to a beat.
 func (s *Store) beatTold(err error) {
 	o := &s.outage

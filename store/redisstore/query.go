@@ -301,6 +301,7 @@ func (s *Store) getAll(ctx context.Context, keys []string) ([][]byte, error) {
 	for i, k := range keys {
 		cmds[i] = s.client.B().Get().Key(k).Build()
 	}
+	begun := time.Now()
 	results, err := s.multi(ctx, cmds)
 	if err != nil {
 		return nil, err
@@ -311,7 +312,7 @@ func (s *Store) getAll(ctx context.Context, keys []string) ([][]byte, error) {
 			if re, ok := rueidis.IsRedisErr(err); ok && strings.HasPrefix(re.Error(), "WRONGTYPE") {
 				continue // not ours
 			}
-			s.failed(s.linkOf(slotOf(keys[i])), err)
+			s.failedSince(begun, keys[i], err)
 			return nil, err
 		}
 		values[i] = v

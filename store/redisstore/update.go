@@ -504,6 +504,7 @@ func (s *Store) indexFirst(ctx context.Context, writes []*job, now presence.Mill
 	if len(cmds) == 0 {
 		return nil
 	}
+	begun := time.Now()
 	results, err := s.multi(ctx, cmds)
 	if err != nil {
 		return err
@@ -515,7 +516,7 @@ func (s *Store) indexFirst(ctx context.Context, writes []*job, now presence.Mill
 		case isStranger(err):
 			s.stranger(a.index) // the peer does without: its state is the truth
 		case err != nil:
-			s.failed(s.linkOfKey(a.index), err)
+			s.failedSince(begun, a.index, err)
 			a.j.err = fmt.Errorf("write the index %s: %w", a.index, away(err))
 		case !a.write:
 			score, err := results[i].AsFloat64()
@@ -558,6 +559,7 @@ func (s *Store) compareAndSet(ctx context.Context, writes []*job, now presence.M
 		return nil, nil
 	}
 	s.stats.cas.Add(int64(len(calls)))
+	begun := time.Now()
 	results, err := s.exec(ctx, casScript, calls)
 	if err != nil {
 		return nil, err
@@ -567,7 +569,7 @@ func (s *Store) compareAndSet(ctx context.Context, writes []*job, now presence.M
 		stands, err := s.written(j, results[i])
 		switch {
 		case err != nil:
-			s.failed(s.linkOf(slotOf(j.summary)), err)
+			s.failedSince(begun, j.summary, err)
 			if _, told := rueidis.IsRedisErr(err); !told && !j.retried && ctx.Err() == nil {
 				// The connection broke. Whether the script ran shows when it runs again: then our own state stands there.
 				j.retried = true
@@ -679,6 +681,7 @@ func (s *Store) settle(ctx context.Context, done []*job) error {
 	if len(calls) == 0 {
 		return nil
 	}
+	begun := time.Now()
 	results, err := s.exec(ctx, settleScript, calls)
 	if err != nil {
 		return err
@@ -689,7 +692,7 @@ func (s *Store) settle(ctx context.Context, done []*job) error {
 		case isStranger(err):
 			s.stranger(index)
 		case err != nil:
-			s.failed(s.linkOfKey(index), err)
+			s.failedSince(begun, index, err)
 			j.err = fmt.Errorf("settle the index %s: %w", index, away(err))
 		}
 	}
