@@ -218,9 +218,6 @@ var trials = map[string][]trial{
 		{"one", func(t *testing.T, s *server.Server, n int) string {
 			return call(t, s, "GET", "/v1/peers/"+strings.Repeat("x", n), "")
 		}, "invalid"},
-		{"erase", func(t *testing.T, s *server.Server, n int) string {
-			return call(t, s, "DELETE", "/v1/peers/"+strings.Repeat("x", n), "")
-		}, "invalid"},
 		{"resync", func(t *testing.T, s *server.Server, n int) string {
 			return call(t, s, "PUT", "/v1/nodes/gw/sessions", `{"sessions":[{"peer":"`+strings.Repeat("x", n)+`","session":"1"}]}`)
 		}, "invalid"},
