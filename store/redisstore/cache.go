@@ -88,7 +88,10 @@ type cacheShard struct {
 }
 
 // A record: size 4, id length 2, value length 2, epoch 4, link 1, space 1, dead 1, and one byte of nothing; id; value; to 8.
-const recordHead = 16
+const (
+	recordHead = 16
+	stateHead  = 21 // the last byte of a packed state that an answer takes
+)
 
 // A word of the table: 31 bits of hash, one bit "asked for", 32 bits of offset in the ring divided by 8, plus 1.
 const wordSeen = 1 << 32
@@ -199,13 +202,15 @@ type lookup struct {
 	hash []uint64
 	word []int
 	miss []int
+	sum  uint64 // of what was read ahead: the compiler would leave out reads that nobody uses
 }
 
 var lookups = sync.Pool{New: func() any { return new(lookup) }}
 
 // statuses calls see with the packed state of every id that is in the cache and believed at least as far as least; see
 // returns false when that does not answer. What is left is appended to lu.miss. A batch takes the locks of all
-// shards it touches, in order, and goes over the tables first and the records then, so that its cache misses overlap.
+// shards it touches, in order, and touches the tables first and the records then, in passes that do nothing else: a branch that waits for
+// one cache miss, and is guessed wrong, would keep the processor from beginning the next.
 func (c *cache) statuses(space uint8, ids [][]byte, least belief, lu *lookup, see func(i int, state []byte) bool) {
 	lu.hash, lu.word, lu.miss = lu.hash[:0], lu.word[:0], lu.miss[:0]
 	var touched uint64
@@ -217,9 +222,22 @@ func (c *cache) statuses(space uint8, ids [][]byte, least belief, lu *lookup, se
 	for t := touched; t != 0; t &= t - 1 {
 		c.shards[bits.TrailingZeros64(t)].mu.RLock()
 	}
+	sum := uint64(0)
+	for _, h := range lu.hash {
+		s := &c.shards[shardOf(h)]
+		sum += atomic.LoadUint64(&s.table[wordTag(h)&s.mask])
+	}
 	for _, h := range lu.hash {
 		lu.word = append(lu.word, c.shards[shardOf(h)].candidate(h))
 	}
+	for i, h := range lu.hash {
+		if at := lu.word[i]; at >= 0 {
+			s := &c.shards[shardOf(h)]
+			r := s.ring[offset(atomic.LoadUint64(&s.table[at])):]
+			sum += uint64(r[0]) + uint64(r[min(len(r)-1, recordHead+len(ids[i])+stateHead)])
+		}
+	}
+	lu.sum = sum
 	for i, id := range ids {
 		h := lu.hash[i]
 		s := &c.shards[shardOf(h)]
