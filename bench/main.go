@@ -226,9 +226,33 @@ func window(ctx context.Context, t *target, w work, o options, round int) (sampl
 	if round == 0 && !o.quick {
 		warm = max(warm, time.Second) // compilers that work while the program runs, and caches of all kinds
 	}
-	l := load{target: t, work: w, conns: o.conns, warm: warm, length: seconds(o.seconds), seed: o.seed<<16 + uint64(round)}
-	if w.open {
-		l.rate = o.rate
+	if t.prepare != nil {
+		if err := t.prepare(ctx); err != nil {
+			return sample{}, fmt.Errorf("prepare: %w", err)
+		}
+	}
+	l := load{target: t, work: w, conns: o.conns, warm: warm, length: seconds(o.seconds), seed: o.seed<<16 + uint64(round), rate: o.rate}
+	if t.cached == nil {
+		return l.run(ctx)
+	}
+	hits, misses, err := t.cached(ctx)
+	if err != nil {
+		return sample{}, err
+	}
+	s, err := l.run(ctx)
+	if err != nil {
+		return s, err
+	}
+	s.hits, s.misses, err = t.cached(ctx)
+	s.hits, s.misses = s.hits-hits, s.misses-misses
+	return s, err
+}
+
+func (l load) run(ctx context.Context) (sample, error) {
+	if l.work.hooks > 0 && l.target.truth != nil {
+		l.target.truth.hooks++
+	}
+	if l.work.open {
 		return openLoop(ctx, l)
 	}
 	return closedLoop(ctx, l)

@@ -111,3 +111,22 @@ func TestRatiosAreTakenRoundByRound(t *testing.T) {
 		t.Errorf("the report is\n%s", &out)
 	}
 }
+
+func TestNearCachesAreSetBesideTheEmbeddedStore(t *testing.T) {
+	w := works[0]
+	rep := &report{samples: map[[2]string][]sample{}, works: works[:1]}
+	here := &target{name: nameEmbedded}
+	warm := &target{name: "warm", cached: func(context.Context) (float64, float64, error) { return 0, 0, nil }}
+	for _, misses := range []float64{0, 30} {
+		rep.add(w, here, sample{length: time.Second, answered: 1, used: map[string]time.Duration{"x": 20 * time.Microsecond}})
+		rep.add(w, warm, sample{length: time.Second, answered: 1, used: map[string]time.Duration{"x": 25 * time.Microsecond}, hits: 1000 - misses, misses: misses})
+	}
+	if got := rep.result(w, here); got.OverEmbedded != nil || got.CacheHits != nil {
+		t.Errorf("the embedded store is compared with itself: %v, %v", got.OverEmbedded, got.CacheHits)
+	}
+	var out bytes.Buffer
+	rep.markdown(&out)
+	if !strings.Contains(out.String(), "1.25 ×") || !strings.Contains(out.String(), "98.50 %") {
+		t.Errorf("the report is\n%s", &out)
+	}
+}

@@ -64,9 +64,12 @@ type result struct {
 	RSS       float64 `json:"rssMiB"`
 	// Medians of the ratios within each round, so that a machine that slows down for a while slows both sides.
 	// Absent when the other server did not run.
-	OverConstant *float64       `json:"timesConstant,omitempty"`
-	UnderNode    *float64       `json:"timesCheaperThanNodeRecipe,omitempty"`
-	Windows      []reportWindow `json:"windows"`
+	OverConstant *float64 `json:"timesConstant,omitempty"`
+	UnderNode    *float64 `json:"timesCheaperThanNodeRecipe,omitempty"`
+	OverEmbedded *float64 `json:"timesEmbedded,omitempty"`
+	// Of the ids that came to a near cache, the percentage that it answered; absent where there is none.
+	CacheHits *float64       `json:"nearCacheHitPercent,omitempty"`
+	Windows   []reportWindow `json:"windows"`
 }
 
 type reportWindow struct {
@@ -139,6 +142,10 @@ func (r *report) result(w work, t *target) result {
 		RSS:          median(of(func(s sample) float64 { return mebi(s.rss) })),
 		OverConstant: r.ratio(w.name, t.name, nameConstant),
 		UnderNode:    r.ratio(w.name, nameNode, t.name),
+		CacheHits:    hitPercent(samples),
+	}
+	if t.name != nameEmbedded {
+		res.OverEmbedded = r.ratio(w.name, t.name, nameEmbedded)
 	}
 	for _, s := range samples {
 		v := reportWindow{
@@ -167,6 +174,19 @@ func (r *report) ratio(work, above, below string) *float64 {
 	return &m
 }
 
+// hitPercent is over all windows; nil when no near cache was asked.
+func hitPercent(samples []sample) *float64 {
+	var hits, misses float64
+	for _, s := range samples {
+		hits, misses = hits+s.hits, misses+s.misses
+	}
+	if hits+misses == 0 {
+		return nil
+	}
+	percent := 100 * hits / (hits + misses)
+	return &percent
+}
+
 func (r *report) markdown(w io.Writer) {
 	m, s := r.Machine, r.Settings
 	fmt.Fprintf(w, "# Benchmark of %s\n\n", m.Time)
@@ -191,6 +211,10 @@ func (r *report) markdown(w io.Writer) {
 		}
 		fmt.Fprintf(w, "\n## %s: %s\n\n", work.name, title)
 		head := []string{"server", "CPU µs", "lowest–highest", "× constant", "cheaper than Node recipe", "requests/s", "p50 ms", "p99 ms", "RSS MiB"}
+		onRedis := slices.ContainsFunc(r.targets, func(t *target) bool { return t.cached != nil })
+		if onRedis {
+			head = append(head, "× "+nameEmbedded, "near cache")
+		}
 		if work.open {
 			head = append(head, "sent late, p99 ms", "p99 ms since sent")
 		}
@@ -201,6 +225,9 @@ func (r *report) markdown(w io.Writer) {
 				v.Server, fmt.Sprintf("%.1f", v.CPU), fmt.Sprintf("%.1f–%.1f", v.CPUMin, v.CPUMax),
 				times(v.OverConstant), times(v.UnderNode), fmt.Sprintf("%.0f", v.PerSecond),
 				fmt.Sprintf("%.3f", v.P50), fmt.Sprintf("%.3f", v.P99), fmt.Sprintf("%.1f", v.RSS),
+			}
+			if onRedis {
+				row = append(row, times(v.OverEmbedded), percent(v.CacheHits))
 			}
 			if work.open {
 				row = append(row, fmt.Sprintf("%.3f", v.LateP99), fmt.Sprintf("%.3f", v.LeftP99))
@@ -216,6 +243,13 @@ func times(f *float64) string {
 		return "–"
 	}
 	return fmt.Sprintf("%.2f ×", *f)
+}
+
+func percent(f *float64) string {
+	if f == nil {
+		return "–"
+	}
+	return fmt.Sprintf("%.2f %%", *f)
 }
 
 // table writes rows as Markdown, aligned so that it can be read in a terminal too. The first row is the head.

@@ -18,6 +18,8 @@ type sample struct {
 	driver   time.Duration // CPU time of the driver itself
 	late99   time.Duration // open loop: p99 of how much later than due the driver sent
 	left99   time.Duration // open loop: p99 of the latency since then
+	hits     float64       // ids that a near cache answered, warm-up included
+	misses   float64       // ids that it did not
 }
 
 func (s sample) finish(latencies ...[]latency) (sample, error) {

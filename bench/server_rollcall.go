@@ -57,6 +57,7 @@ func (r *rig) launchRollcall(ctx context.Context, name string, flags ...string) 
 	}
 	return &target{
 		addr:    addr,
+		admin:   admin,
 		procs:   []*child{c},
 		wire:    func() wire { return newLeancloudWire(addr) },
 		version: output(ctx, program, "version"),

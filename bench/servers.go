@@ -15,6 +15,7 @@ func (s server) label() string { return s.name }
 const (
 	nameConstant = "constant" // the floor that costs are compared with
 	nameNode     = "node-recipe"
+	nameEmbedded = "rollcall" // what the nodes on Redis are compared with
 )
 
 var servers = []server{
@@ -23,8 +24,8 @@ var servers = []server{
 	{"node-express", "the same in the Express app of LeanCloud's template", startNodeExpress},
 	{"go-recipe", "the recipe in plain Go: net/http, encoding/json, go-redis, Redis", startGoRecipe},
 	{"redis-mget", "bare MGET and SET over RESP, no HTTP", startRedisMGET},
-	{"rollcall", "rollcall serve, embedded store, synced before the answer", startRollcall},
-	{"rollcall-redis", "rollcall serve on Redis, all peers in its near cache", startRollcallWarm},
+	{nameEmbedded, "rollcall serve, embedded store, synced before the answer", startRollcall},
+	{"rollcall-redis", "rollcall serve on Redis, its near cache warm: all peers are in it when a window begins", startRollcallWarm},
 	{"rollcall-redis-cold", "the same with a near cache that holds next to nothing", startRollcallCold},
 	{"rollcall-redis-nocache", "the same without a near cache", startRollcallUncached},
 }
@@ -33,11 +34,17 @@ var servers = []server{
 type target struct {
 	name, about string // as in the table
 	addr        string
+	admin       string   // of rollcall: where it tells its counts
 	procs       []*child // all whose CPU time and memory count
 	truth       *truth
 	wire        func() wire // one for each connection
 	version     string
 	blind       bool // its answers know nothing of peers
+
+	// prepare brings the server into the state that its name promises, before a window and outside of it; nil: it always is.
+	prepare func(context.Context) error
+	// cached counts what a near cache has answered and what it has not; nil: there is none to speak of.
+	cached func(context.Context) (hits, misses float64, err error)
 }
 
 // An absentError says that a server is not there yet, which is no fault unless it was asked for by name.

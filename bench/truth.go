@@ -25,6 +25,7 @@ const unknownEvery = 20
 // and asks only about them, and it has one request in flight.
 type truth struct {
 	state []byte // online or offline, one byte a peer
+	hooks int    // windows in which peers were turned, on any of the servers
 }
 
 func newTruth(peers int, seed uint64) *truth {

@@ -18,5 +18,6 @@ var works = []work{
 	{name: "query-500", ids: 500, about: "getOnOffStatus of 500 ids"},
 	{name: "hooks", hooks: 100, about: "_clientOnline and _clientOffline of random peers, each turning its peer"},
 	{name: "mixed", ids: 20, hooks: 5, about: "95 % getOnOffStatus of 20 ids, 5 % hooks"},
+	{name: "mixed-100", ids: 100, hooks: 5, about: "95 % getOnOffStatus of 100 ids, 5 % hooks"},
 	{name: "open-loop", ids: 20, open: true, about: "getOnOffStatus of 20 ids at a fixed rate, latency from the moment each was due"},
 }
