@@ -11,12 +11,13 @@ import (
 )
 
 const (
-	cacheShards  = 64 // as many as bits in a word: a batch notes the shards it touches in one
+	cacheShards  = 1 << shardBits // at most as many as bits in a word: a batch notes the shards it touches in one
+	shardBits    = 4              // a batch of a hundred ids locks nearly all of them, so few are better than many
 	maxCachedID  = 1 << 10
 	maxCachedVal = 1 << 14
 	maxLinks     = 256
 	maxSpaces    = 255
-	leastShard   = 4 << 10
+	leastShard   = 16 << 10
 )
 
 // A cache holds packed states of peers by id, in a bounded number of bytes without pointers. It is right only together
@@ -101,9 +102,11 @@ func newCache(bytes int) *cache {
 	per := max(bytes/cacheShards, leastShard)
 	table := 1 << (bits.Len(uint(per/80)) - 1) // some 20 bytes of table for a record of 100
 	ring := (per - table*8) &^ 7
+	tables := make([]uint64, cacheShards*table)
+	adviseHuge(tables) // words lie all over them; records of few peers lie at the beginnings of the rings
 	for i := range c.shards {
 		c.shards[i] = cacheShard{
-			ring: make([]byte, ring), table: make([]uint64, table), mask: uint32(table - 1), marks: map[string]uint64{},
+			ring: make([]byte, ring), table: tables[i*table:][:table:table], mask: uint32(table - 1), marks: map[string]uint64{},
 		}
 	}
 	return c
@@ -113,7 +116,7 @@ func (c *cache) hash(space uint8, id []byte) uint64 {
 	return maphash.Bytes(c.seed, id) ^ uint64(space)*0x9e3779b97f4a7c15
 }
 
-func shardOf(h uint64) int      { return int(h >> 58) }
+func shardOf(h uint64) int      { return int(h >> (64 - shardBits)) }
 func wordTag(h uint64) uint32   { return uint32(h) & 0x7fffffff }
 func tagOfWord(w uint64) uint32 { return uint32(w >> 33) }
 

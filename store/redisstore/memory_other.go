@@ -1,0 +1,5 @@
+//go:build !linux
+
+package redisstore
+
+func adviseHuge([]uint64) {}
