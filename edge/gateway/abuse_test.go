@@ -29,7 +29,7 @@ type raw struct {
 
 func (w *world) raw(t *testing.T, extra string) *raw {
 	t.Helper()
-	r, err := dialRaw(t, strings.TrimPrefix(w.server.URL, "http://"), extra, 20*time.Second)
+	r, err := dialRaw(t, strings.TrimPrefix(w.server.URL, "http://"), extra, patience)
 	if err != nil {
 		t.Fatal(err)
 	}

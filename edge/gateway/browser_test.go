@@ -57,7 +57,7 @@ func expectSaid(t *testing.T, said <-chan pageLine, want pageLine) {
 		if got != want {
 			t.Fatalf("the page says %+v, want %+v", got, want)
 		}
-	case <-time.After(60 * time.Second):
-		t.Fatalf("the page says nothing for a minute, want %+v", want)
+	case <-time.After(patience):
+		t.Fatalf("the page says nothing for %v, want %+v", patience, want)
 	}
 }

@@ -83,8 +83,8 @@ func next(t *testing.T, heard <-chan string) string {
 	select {
 	case h := <-heard:
 		return h
-	case <-time.After(30 * time.Second):
-		t.Fatal("the engine hears nothing for 30 s")
+	case <-time.After(patience):
+		t.Fatalf("the engine hears nothing for %v", patience)
 		return ""
 	}
 }

@@ -338,7 +338,7 @@ func (p *player) pingpong(l line) {
 		p.gw.PingSockets() // answered by the client's next read
 		return
 	}
-	ctx, cancel := context.WithTimeout(c.conn.CloseRead(context.Background()), 10*time.Second)
+	ctx, cancel := context.WithTimeout(c.conn.CloseRead(context.Background()), patience)
 	defer cancel()
 	if err := c.conn.Ping(ctx); err != nil {
 		p.t.Errorf("step %d: %v", l.Step, err)

@@ -89,7 +89,7 @@ func (p *process) start() {
 	if p.wait, err = childtest.Start(p.cmd); err != nil {
 		p.t.Fatal(err)
 	}
-	for deadline := time.Now().Add(20 * time.Second); !p.answers(); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); !p.answers(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			p.t.Fatalf("rollcall, asked to listen on %s, does not answer on %q", listen, p.addr)
 		}
@@ -148,7 +148,7 @@ func TestRealSDKsLogInAskAndLogOut(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			p := startProcess(t, tt.server)
-			ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+			ctx, cancel := context.WithTimeout(context.Background(), patience)
 			defer cancel()
 			out, err := p.node(ctx, "check.js", []string{tt.client}).CombinedOutput()
 			if err != nil || !strings.Contains(string(out), "all 20 checks passed") {
@@ -167,7 +167,7 @@ func TestRealSDKsThroughAProxy(t *testing.T) {
 		r.SetXForwarded()
 	}})
 	t.Cleanup(proxy.Close)
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	out, err := p.node(ctx, "check.js", []string{"ROLLCALL_URL=" + proxy.URL}).CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "all 20 checks passed") {
@@ -248,7 +248,7 @@ func (p *process) stay(env []string, ids ...string) *stayer {
 // expect reads lines until one is what is wanted.
 func (s *stayer) expect(what string, want func(stayed) bool) stayed {
 	s.t.Helper()
-	deadline := time.After(60 * time.Second)
+	deadline := time.After(patience)
 	for {
 		select {
 		case l := <-s.lines:
@@ -259,7 +259,7 @@ func (s *stayer) expect(what string, want func(stayed) bool) stayed {
 				s.t.Fatalf("waiting for %s came %+v", what, l)
 			}
 		case <-deadline:
-			s.t.Fatalf("a minute went by without: %s", what)
+			s.t.Fatalf("%v went by without: %s", patience, what)
 		}
 	}
 }

@@ -24,6 +24,9 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// patience bounds every wait for what must come. Reaching it is a failure, so it only has to be long enough for a busy machine.
+const patience = 2 * time.Minute
+
 const (
 	appID     = "rollcallTestAppId000001"
 	masterKey = "testMasterKey0000000001"
@@ -167,9 +170,9 @@ func (w *world) advance(d time.Duration) { w.clock.Add(int64(d / time.Millisecon
 // until waits for what another goroutine does.
 func (w *world) until(what string, ok func() bool) {
 	w.t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			w.t.Fatalf("10 s went by without: %s (stats %+v)", what, w.gw.Stats())
+			w.t.Fatalf("%v went by without: %s (stats %+v)", patience, what, w.gw.Stats())
 		}
 	}
 }
@@ -200,7 +203,7 @@ func (w *world) dial(proto string) *client {
 }
 
 func (w *world) tryDial(proto string, header http.Header) (*client, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	conn, _, err := websocket.Dial(ctx, w.server.URL, &websocket.DialOptions{Subprotocols: []string{proto}, HTTPHeader: header})
 	if err != nil {
@@ -232,7 +235,7 @@ func (c *client) send(b []byte) {
 
 func (c *client) raw(kind websocket.MessageType, b []byte) {
 	c.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	if err := c.conn.Write(ctx, kind, b); err != nil {
 		c.t.Fatalf("write: %v", err)
@@ -250,7 +253,7 @@ func (c *client) receive() []byte {
 }
 
 func (c *client) tryReceive() ([]byte, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	kind, b, err := c.conn.Read(ctx)
 	if err != nil {
