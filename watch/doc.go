@@ -9,11 +9,16 @@
 // The store signals "look again" ([presence.Store.Listen]). The [Hub] marks the peers that somebody watches, and at most
 // once a tick reads all that are marked in one call, compares what a watcher may see and queues what differs. A watcher
 // holds one mark per peer, never a message per change, so it is bounded however slow it reads; what it takes is
-// always the latest. A change is put into JSON once, whoever many read it.
+// always the latest. A change is put into JSON once, however many read it, and watchers that are told the same share the bytes of
+// the whole frame ([Batch.In]).
 //
 // A watcher belongs to a goroutine of its door, which waits in [Watcher.Next]. While it waits, and when the door has offered a
 // [Teller], the hub tells what is queued itself: waking a goroutine costs about as much as the write. A teller never waits; what
 // it has no room for is left to the goroutine.
+//
+// A watcher that has taken nothing of what was queued by the next round is behind. From then on a change costs it one look at a flag: it is
+// not asked, its lock is not taken, nothing is put into bytes. When it takes again it looks through its peers for words newer than that
+// round. So a thousand that stopped do not make the others wait.
 //
 // # Hold
 //

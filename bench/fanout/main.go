@@ -32,7 +32,7 @@ var (
 	profiled = flag.Bool("profiling", false, "open /debug/pprof/ of the servers and say where")
 	programs = flag.String("programs", "", "rollcalls that are built already, separated by commas, to be compared; empty builds the one here")
 	ways     = flag.String("ways", "sse,socket", "how watchers come")
-	bare     = flag.Bool("bare", false, "internal: be the bare loop")
+	bare     = flag.String("bare", "", "internal: be a loop that writes by net or by raw system calls")
 )
 
 func main() {
@@ -41,8 +41,8 @@ func main() {
 		*watchers, *rounds, *changes = 10, 2, 2
 	}
 	err := error(nil)
-	if *bare {
-		err = beBare(os.Stdin, os.Stdout)
+	if *bare != "" {
+		err = beBare(os.Stdin, os.Stdout, *bare == "raw")
 	} else {
 		err = measure()
 	}
@@ -70,19 +70,21 @@ func measure() error {
 	if *bursts {
 		sizes = append(sizes, 50)
 	}
+	lone := 0.0
 	for i, burst := range sizes {
 		if i > 0 {
 			fmt.Println()
 		}
-		if err := compare(dir, burst); err != nil {
+		if lone, err = compare(dir, burst, lone); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// compare plays rounds of changes to every way of watching in turn, and prints what each cost.
-func compare(dir string, burst int) error {
+// compare plays rounds of changes to every way of watching in turn, and prints what each cost. lone is what the bare loop took to
+// write a single change; when it is zero it is found here, and returned.
+func compare(dir string, burst int, lone float64) (float64, error) {
 	var all []*subject
 	defer func() {
 		for _, s := range all {
@@ -105,12 +107,14 @@ func compare(dir string, burst int) error {
 	for program := range strings.SplitSeq(*programs, ",") {
 		for way := range strings.SplitSeq(*ways, ",") {
 			if err := add(rollcall(dir, program, way, burst)); err != nil {
-				return err
+				return 0, err
 			}
 		}
 	}
-	if err := add(loop(size)); err != nil {
-		return err
+	for _, name := range []string{"raw", "bare"} { // the last is what the others are compared with
+		if err := add(loop(name, size)); err != nil {
+			return 0, err
+		}
 	}
 	windows := make([][]window, len(all))
 	for round := range *rounds {
@@ -118,27 +122,40 @@ func compare(dir string, burst int) error {
 			k := (i + round) % len(all) // so that nobody always comes behind the same
 			var w window
 			if err := all[k].play(&w, *changes); err != nil {
-				return fmt.Errorf("%s: %w", all[k].name, err)
+				return 0, fmt.Errorf("%s: %w", all[k].name, err)
 			}
 			windows[k] = append(windows[k], w)
 		}
 	}
-	fmt.Printf("%d watchers, %d at once, %d windows of %d: lowest median highest\n", *watchers, burst, *rounds, *changes)
-	fmt.Printf("%-14s %6s  %-20s  %-20s  %-20s  %-14s %-14s\n", "way", "bytes", "µs a frame", "× bare loop", "µs a delivery", "p50 ms", "p99 ms")
-	for i, s := range all {
-		show(s, burst, windows[i], windows[len(all)-1])
+	bares := windows[len(all)-1]
+	if lone == 0 {
+		lone = median(bares)
 	}
-	return nil
+	fmt.Printf("%d watchers, %d at once, %d windows of %d: lowest median highest\n", *watchers, burst, *rounds, *changes)
+	fmt.Printf("%-14s %6s  %-20s  %-20s  %-20s  %-14s %-14s\n", "way", "bytes", "µs a frame", "× bare loop", "a delivery × lone", "p50 ms", "p99 ms")
+	for i, s := range all {
+		show(s, burst, windows[i], bares, lone)
+	}
+	return lone, nil
 }
 
-// show prints one line: the cost of s beside the bare loop's in the same rounds.
-func show(s *subject, burst int, mine, bares []window) {
+func median(all []window) float64 {
+	var us []float64
+	for i := range all {
+		us = append(us, all[i].frame())
+	}
+	slices.Sort(us)
+	return us[len(us)/2]
+}
+
+// show prints one line: the cost of s beside the bare loop's in the same rounds, and of each change in a frame beside lone.
+func show(s *subject, burst int, mine, bares []window, lone float64) {
 	var frame, ratio, delivery []float64
 	var took []time.Duration
 	for i, w := range mine {
 		us := w.frame()
-		frame, delivery = append(frame, us), append(delivery, us/float64(burst))
-		ratio = append(ratio, us/bares[i].frame()/float64(burst))
+		frame, delivery = append(frame, us), append(delivery, us/float64(burst)/lone)
+		ratio = append(ratio, us/bares[i].frame())
 		took = append(took, w.took...)
 	}
 	slices.Sort(took)

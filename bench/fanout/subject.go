@@ -12,7 +12,9 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
+	"unsafe"
 )
 
 const (
@@ -145,13 +147,14 @@ func names(burst int) []string {
 	return all
 }
 
-// loop starts a process that does nothing but write size bytes to every socket.
-func loop(size int) (*subject, error) {
+// loop starts a process that does nothing but write size bytes to every socket: bare, as anybody would in Go, or raw, as thin as a
+// write can be.
+func loop(name string, size int) (*subject, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(self, "-bare")
+	cmd := exec.Command(self, "-bare", name)
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -164,7 +167,7 @@ func loop(size int) (*subject, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	s := &subject{name: "bare loop", cmd: cmd, quit: func() { _ = in.Close() }}
+	s := &subject{name: name + " loop", cmd: cmd, quit: func() { _ = in.Close() }}
 	s.change = func(int) error {
 		_, err := fmt.Fprintf(in, "%d %d\n", *watchers, size)
 		return err
@@ -188,13 +191,14 @@ func loop(size int) (*subject, error) {
 const bareMark = "\x01"
 
 // beBare accepts sockets and writes to all of them what each line of in asks: "SOCKETS BYTES".
-func beBare(in io.Reader, out io.Writer) error {
+func beBare(in io.Reader, out io.Writer, raw bool) error {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
 	fmt.Fprintln(out, l.Addr())
 	var conns []net.Conn
+	var fds []uintptr
 	for lines := bufio.NewScanner(in); lines.Scan(); {
 		var n, size int
 		if _, err := fmt.Sscan(lines.Text(), &n, &size); err != nil {
@@ -206,10 +210,22 @@ func beBare(in io.Reader, out io.Writer) error {
 				return err
 			}
 			conns = append(conns, c)
+			direct, err := c.(*net.TCPConn).SyscallConn()
+			if err != nil {
+				return err
+			}
+			if err := direct.Control(func(fd uintptr) { fds = append(fds, fd) }); err != nil { // none is closed before the process ends
+				return err
+			}
 		}
 		frame := append([]byte(bareMark), bytes.Repeat([]byte("x"), max(size-1, 0))...)
-		for _, c := range conns {
-			if _, err := c.Write(frame); err != nil {
+		for i, c := range conns {
+			if raw {
+				n, _, failed := syscall.RawSyscall6(syscall.SYS_SENDTO, fds[i], uintptr(unsafe.Pointer(&frame[0])), uintptr(len(frame)), syscall.MSG_DONTWAIT, 0, 0)
+				if failed != 0 || int(n) != len(frame) {
+					return fmt.Errorf("wrote %d of %d bytes: %w", n, len(frame), failed)
+				}
+			} else if _, err := c.Write(frame); err != nil {
 				return err
 			}
 		}

@@ -4,8 +4,8 @@
 // happens. Every event that leaves nothing queued has an id, the token with which a reader goes on after a break. Before the
 // server closes a stream that still takes bytes it says why in an event called bye.
 //
-// Over plain HTTP/1 the hub writes to the socket itself while a stream waits; HTTP/2 and TLS streams are written by their own
-// goroutines.
+// Over plain HTTP/1 the hub writes to the socket itself while a stream waits, the same bytes to all streams that are told the same
+// (but for the renewals of tickets, which are each stream's own); HTTP/2 and TLS streams are written by their own goroutines.
 //
 // # Units and limits
 //
