@@ -116,6 +116,29 @@ func (c *Cluster) healthy(nodes, primaries int) error {
 	return nil
 }
 
+// AwaitWell waits until every server that runs calls all others well: one that was away is not taken back at once.
+func (c *Cluster) AwaitWell(t testing.TB) {
+	t.Helper()
+	err := until(30*time.Second, func() error {
+		for _, s := range c.Servers {
+			if !s.Running() {
+				continue
+			}
+			v, err := s.Try("CLUSTER", "NODES")
+			if err != nil {
+				return err
+			}
+			if list, _ := v.(string); strings.Contains(list, "fail") {
+				return fmt.Errorf("%s calls a node lost", s.Addr)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Addrs returns the addresses of all servers.
 func (c *Cluster) Addrs() []string {
 	var addrs []string

@@ -102,6 +102,15 @@ func (s *Store) linkLost(k *link, err error) {
 	s.wakeTopology()
 }
 
+// lookForNodes has the client ask the Cluster for its nodes again. It leaves out those that a newer server (8.0, which is asked
+// by CLUSTER SHARDS) calls ill, and does not look again by itself; the map by which links are made still has them.
+func (s *Store) lookForNodes(ctx context.Context, k *link) {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	key := s.keys.probe(uint16(k.slot.Load()), s.name)
+	_ = s.do(ctx, s.client.B().Get().Key(key).Build()) // to a slot that the client knows no node of
+}
+
 // renewOthers has the cache read anew what hangs on other links than k, whose signals were lost. While a slot moves from one
 // primary to another, what is read of it hangs on the link to the old one, and is written, and told of, at the new one.
 func (s *Store) renewOthers(k *link) {
@@ -117,6 +126,7 @@ func (s *Store) follow(ctx context.Context, k *link) (err error) {
 	client := rueidis.Client(s.client)
 	if k.addr != "" {
 		if client = s.client.Nodes()[k.addr]; client == nil {
+			s.lookForNodes(ctx, k)
 			return fmt.Errorf("%s is not in the cluster", k.addr)
 		}
 	}

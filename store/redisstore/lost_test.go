@@ -34,6 +34,7 @@ func TestLostPrimaryStopsOnlyItsOwn(t *testing.T) {
 	beats := owner("rc:nodes")
 	for phase, lost := range map[string]int{"the primary of the beats": beats, "another primary": (beats + 1) % 3} {
 		t.Run(phase, func(t *testing.T) {
+			c.AwaitWell(t)
 			for _, s := range c.Servers {
 				s.Do(t, "FLUSHALL")
 			}

@@ -156,6 +156,21 @@ func (s *Store) failed(k *link, err error) {
 			return
 		}
 	}
+	if errors.Is(err, rueidis.ErrNoSlot) && s.single == nil {
+		// Said of every command of a batch of which one is for a primary that the client knows no node of any more.
+		nodes := s.client.Nodes()
+		for _, k := range s.links() {
+			if nodes[k.addr] == nil {
+				s.gone(k, err)
+			}
+		}
+		return
+	}
+	s.gone(k, err)
+}
+
+// gone calls the primary behind k away.
+func (s *Store) gone(k *link, err error) {
 	if !k.away.CompareAndSwap(0, s.millis()) {
 		return
 	}
