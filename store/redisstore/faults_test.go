@@ -349,6 +349,35 @@ func TestFaultSentinelFailover(t *testing.T) {
 	}
 }
 
+// TestFaultFailoverByHand: Sentinels let the old primary take writes for ten seconds more. The link does not stay there when
+// the calls have left: it would find itself well and hear nothing of what others write.
+func TestFaultFailoverByHand(t *testing.T) {
+	s := redistest.RunSentinels(t, 1)
+	n := startNode(t, config(sentinelURL(s)), "n")
+	if out, err := exec.Command("redis-cli", "-u", "redis://"+s.Addrs[0], "SENTINEL", "FAILOVER", redistest.Master).CombinedOutput(); err != nil || !strings.HasPrefix(string(out), "OK") {
+		t.Fatalf("%s, %v", out, err)
+	}
+	on := func(i int) int {
+		return strings.Count(fmt.Sprint(s.Servers[i].Do(t, "CLIENT", "LIST")), "name=rollcall")
+	}
+	for begun, since := time.Now(), (time.Time{}); ; time.Sleep(50 * time.Millisecond) {
+		before, after := on(0), on(1)
+		switch {
+		case after == 0 && time.Since(begun) > 20*time.Second:
+			t.Fatal("nothing moves to the new primary: the fault did not take hold")
+		case after == 0:
+		case before == 0:
+			n.ready(5 * time.Second)
+			return
+		case since.IsZero():
+			since = time.Now()
+			t.Logf("the calls go to the new primary after %v", since.Sub(begun).Round(time.Millisecond))
+		case time.Since(since) > 4*time.Second:
+			t.Fatal("four seconds after the calls the link is still at the old primary")
+		}
+	}
+}
+
 func TestFaultClusterPrimaryKilled(t *testing.T) {
 	c := redistest.RunCluster(t, 3, true)
 	under(t, clusterURL(c), func(here, there *node) {

@@ -52,6 +52,14 @@ var (
 	errNoTrack = errors.New("tracking is refused")
 )
 
+// called returns how people are told of the primary behind k.
+func (s *Store) called(k *link) string {
+	if k.addr == "" {
+		return s.where
+	}
+	return k.addr
+}
+
 // prefixes are what a link listens to; none stands for everything. Redis refuses prefixes of which one covers another.
 func (l *layout) prefixes() []string {
 	all := []string{l.summary, l.others(), l.probes()}
@@ -97,7 +105,7 @@ func (s *Store) linkLost(k *link, err error) {
 	}
 	s.renewOthers(k)
 	s.stats.linksLost.Add(1)
-	s.log.Warn("link to redis lost", "addr", k.addr, "err", err)
+	s.log.Warn("link to redis lost", "addr", s.called(k), "err", err)
 	s.signal(nil)
 	s.wakeTopology()
 }
@@ -246,7 +254,9 @@ func (s *Store) track(ctx context.Context, conn rueidis.DedicatedClient) error {
 	return err
 }
 
-// probe writes a key of our own on the link and waits until the link tells of it. What cannot be heard is as good as lost.
+// probe writes a key of our own and waits until the link tells of it. What cannot be heard is as good as lost. Where there is
+// one primary it is written where all calls go: after a failover by hand the old primary takes writes for ten seconds more,
+// and a link that was left there would hear itself and nothing else.
 func (s *Store) probe(ctx context.Context, k *link, conn rueidis.DedicatedClient, lost <-chan error) error {
 	ctx, cancel := context.WithTimeout(ctx, probeWithin)
 	defer cancel()
@@ -255,7 +265,11 @@ func (s *Store) probe(ctx context.Context, k *link, conn rueidis.DedicatedClient
 	default:
 	}
 	key := s.keys.probe(uint16(k.slot.Load()), s.name)
-	err := conn.Do(ctx, conn.B().Set().Key(key).Value("1").ExSeconds(probeExpiry).Build()).Error()
+	var where rueidis.CoreClient = conn
+	if s.single != nil {
+		where = s.client
+	}
+	err := where.Do(ctx, where.B().Set().Key(key).Value("1").ExSeconds(probeExpiry).Build()).Error()
 	if re, ok := rueidis.IsRedisErr(err); ok {
 		if strings.HasPrefix(re.Error(), "OOM") {
 			k.heardAt.Store(s.millis())

@@ -175,7 +175,7 @@ func (s *Store) gone(k *link, err error) {
 		return
 	}
 	s.stats.outages.Add(1)
-	s.log.Warn("redis is away", "addr", k.addr, "err", err)
+	s.log.Warn("redis is away", "addr", s.called(k), "err", err)
 	o := &s.outage
 	k.open.Store(true)
 	if s.single != nil {
@@ -565,7 +565,7 @@ func (s *Store) recovered() bool {
 			back = max(back, time.Duration(s.millis()-since)*time.Millisecond)
 			k.away.Store(0)
 			s.outage.emptying.again = true
-			s.log.Info("redis is back", "addr", k.addr)
+			s.log.Info("redis is back", "addr", s.called(k))
 		}
 	}
 	whole := s.anyAway() == nil && s.uncovered() == nil
@@ -883,7 +883,7 @@ func (s *Store) linkUp(k *link, who string) {
 	id.mu.Unlock()
 	first := k.born && !known
 	if !first && was != who {
-		s.lostWords("primary " + k.addr)
+		s.lostWords("primary " + s.called(k))
 	}
 	if !first {
 		s.renewOthers(k)

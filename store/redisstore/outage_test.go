@@ -1,9 +1,12 @@
 package redisstore_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -292,6 +295,8 @@ func TestToldTwiceCountsOnce(t *testing.T) {
 	server := redistest.Run(t, durable...)
 	cfg := config("redis://" + server.Addr)
 	cfg.Deadline, cfg.Spool = 250*time.Millisecond, t.TempDir()
+	var told bytes.Buffer
+	cfg.Log = slog.New(slog.NewTextHandler(&told, nil))
 	n := startNode(t, cfg, "n")
 	before, after := numbered("before", 20), numbered("after", 20)
 	for _, p := range append(slices.Clone(before), after...) {
@@ -321,6 +326,10 @@ func TestToldTwiceCountsOnce(t *testing.T) {
 	}
 	n.see(time.Second, presence.Offline, before...)
 	n.see(time.Second, presence.Offline, after...)
+	n.kill()
+	if want := `msg="link to redis lost" addr=` + server.Addr; !strings.Contains(told.String(), want) {
+		t.Errorf("the log does not say %s:\n%s", want, told.String())
+	}
 }
 
 func cfg2(cfg redisstore.Config, t testing.TB) redisstore.Config {

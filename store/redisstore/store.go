@@ -228,7 +228,7 @@ func (s *Store) linksWhy() error {
 func (s *Store) linksDown() error {
 	for _, k := range s.links() {
 		if s.cache.links[k.number].good.Load() == 0 {
-			return fmt.Errorf("no link to redis %s", k.addr)
+			return fmt.Errorf("no link to redis %s", s.called(k))
 		}
 	}
 	return nil
