@@ -3,7 +3,7 @@
 // come singly and in bursts of fifty peers. Beside them, in the same run and taking turns with them, a bare loop writes the same
 // bytes to as many sockets.
 //
-//	go run ./fanout            1,000 watchers, about a minute and a half
+//	go run ./fanout            1,000 watchers, two to three minutes
 //	go run ./fanout -apart     the same, with watchers of which no two follow the same peers
 //	go run ./fanout -quick     some, for CI: no figures
 package main
