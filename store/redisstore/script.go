@@ -60,7 +60,7 @@ func (s *Store) exec(ctx context.Context, sc script, calls []scriptCall) ([]ruei
 			again = append(again, i)
 			cmds = append(cmds, s.client.B().Eval().Script(sc.text).Numkeys(int64(len(c.keys))).Key(c.keys...).Arg(c.args...).Build())
 		}
-		if len(again) == 0 || moving && !sleep(ctx, wait) {
+		if len(again) == 0 || moving && !sleep(ctx, wait, s.cfg.Deadline/4) {
 			return results, nil
 		}
 		more, err := s.multi(ctx, cmds)
@@ -102,9 +102,10 @@ func (s *Store) allLeft(ctx context.Context, keys []string) bool {
 	return asked
 }
 
-// sleep waits for d and reports true, or reports false when ctx would end before.
-func sleep(ctx context.Context, d time.Duration) bool {
-	if end, ok := ctx.Deadline(); ok && time.Until(end) <= d {
+// sleep waits for d and reports true, or reports false when less than left would remain of ctx: a call that is given no time
+// looks as if Redis were away.
+func sleep(ctx context.Context, d, left time.Duration) bool {
+	if end, ok := ctx.Deadline(); ok && time.Until(end) <= d+left {
 		return false
 	}
 	select {
