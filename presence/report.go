@@ -21,8 +21,10 @@ type Report struct {
 	At   Millis // the source's time, or the time of receipt; clamped and judged by [Rules]
 	// Incarnation is the start of the connection under a reused session id; zero when the source does not name it.
 	Incarnation Millis
-	Cause       Cause
-	Reconnect   bool // an automatic login, not one by hand
+	// Start is when the session began, when the source tells it beside At; zero when it does not.
+	Start     Millis
+	Cause     Cause
+	Reconnect bool // an automatic login, not one by hand
 
 	// Lease is how long the report stays true without another; zero takes the default of [Rules].
 	// With a Node the node's beat renews it, and Lease is not used.
@@ -79,6 +81,8 @@ func (r *Report) Validate() error {
 		return fmt.Errorf("%w: the time of the report is out of range", ErrInvalid)
 	case r.Incarnation < 0 || r.Incarnation > maxMillis:
 		return fmt.Errorf("%w: the incarnation is out of range", ErrInvalid)
+	case r.Start < 0 || r.Start > maxMillis:
+		return fmt.Errorf("%w: the start is out of range", ErrInvalid)
 	case r.Lease < 0 || r.Lease > MaxLease:
 		return fmt.Errorf("%w: the lease is not between 0 and %v", ErrInvalid, MaxLease)
 	case r.Hold < 0 || r.Hold > MaxHold:

@@ -46,8 +46,10 @@ func sessionOf(r *Report, at Millis, lease time.Duration) Session {
 		Source: r.Source, ID: r.Session, Node: r.Node, Device: r.Device,
 		Incarnation: r.Incarnation, At: at, Start: at, Hold: r.Hold,
 	}
-	if r.Incarnation > 0 && r.Incarnation < at {
-		s.Start = r.Incarnation
+	for _, start := range [...]Millis{r.Incarnation, r.Start} {
+		if start > 0 && start < s.Start {
+			s.Start = start
+		}
 	}
 	switch {
 	case r.Kind == KindOffline:

@@ -82,6 +82,8 @@ type Door struct {
 	nodesMu sync.Mutex
 	nodes   map[presence.NodeID]time.Duration // the lease each node asked for
 
+	receipts receipts
+
 	queries, ids, events atomic.Int64
 }
 

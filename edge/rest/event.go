@@ -190,6 +190,9 @@ func (d *Door) report(w http.ResponseWriter, r *http.Request, c *native.Caller) 
 		if rep.Node != "" && rep.Kind != presence.KindOffline {
 			nodes[rep.Node] = struct{}{}
 		}
+		if rep.Received && rep.Session != "" {
+			d.receipts.stamp(&rep, now)
+		}
 		reports = append(reports, rep)
 	}
 	d.events.Add(int64(len(*in.Events)))

@@ -108,9 +108,12 @@ func (d *Door) resync(w http.ResponseWriter, r *http.Request, c *native.Caller) 
 		return native.Refuse("too_many_events", "one resync may name %d sessions", d.cfg.MaxSessions).WithLimit(d.cfg.MaxSessions)
 	}
 	now := d.cfg.Now()
+	if in.Time < 0 {
+		return native.Refuse("invalid", "time is less than 0")
+	}
 	at := presence.Millis(in.Time)
-	if at <= 0 || at > now {
-		at = now
+	if at == 0 || at > now.Add(d.service.Rules().Ahead) {
+		at = now // as with events, a clock may be a little ahead: what it stamped before the list must not stand against it
 	}
 	app := presence.AppID(c.App.ID)
 	var t tally
@@ -159,8 +162,15 @@ func (d *Door) listed(app presence.AppID, node presence.NodeID, raw json.RawMess
 		return rep, err
 	}
 	rep.Node = node
-	if e.Time == 0 {
+	// The list is a word of its own time: a session that is on it lives, however long ago it began, and whatever was concluded since.
+	rep.Received = false
+	switch {
+	case e.Time == 0 && at == now:
+		d.receipts.stamp(&rep, now)
+	case e.Time == 0:
 		rep.At = at
+	case rep.At < at:
+		rep.Start, rep.At = rep.At, at
 	}
 	return rep, nil
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"rollcall/internal/native"
+	"rollcall/presence"
 	"rollcall/watch"
 )
 
@@ -275,6 +276,54 @@ func TestNodes(t *testing.T) {
 	sweep()
 	status("tom", "offline")
 	h.expect("hook", "POST", "/v1/nodes/gw1/beat", `{"lease":4000}`, 400, "")
+}
+
+// Whoever names no time is told that the order of arrival counts: also within one call, and one millisecond.
+func TestEventsWithoutATimeCountInTheOrderOfArrival(t *testing.T) {
+	h := open(t)
+	const on, off = `{"user":"%[1]s","state":"online","session":"1"}`, `{"user":"%[1]s","state":"offline","session":"1","why":"logout"}`
+	for _, tt := range []struct{ peer, events, status string }{
+		{"short", on + "," + off, "offline"},
+		{"back", on + "," + off + "," + on, "online"},
+		{"gone", on + "," + off + "," + on + "," + off, "offline"},
+	} {
+		events := strings.ReplaceAll(tt.events, "%[1]s", tt.peer)
+		n := strings.Count(events, "user")
+		h.expect("hook", "POST", "/v1/events", `{"events":[`+events+`]}`, 200, fmt.Sprintf(`{"accepted":%d,"double":0,"late":0,"stale":0,"ignored":0,"full":0}`, n))
+		h.expect("app", "GET", "/v1/peers/"+tt.peer, "", 200, fmt.Sprintf(`{"peer":%q,"status":%q}`, tt.peer, tt.status))
+	}
+}
+
+// A gateway that was cut off says its sessions again, each with the time at which it began: they are online, whatever was
+// concluded meanwhile and however long ago that is.
+func TestAResyncBringsBackWhatBeganLongAgo(t *testing.T) {
+	h := open(t)
+	began := h.now()
+	for i, since := range []presence.Millis{began - 3_600_000, began - 48*3_600_000} {
+		session := fmt.Sprintf(`{"user":"tom%d","session":"1","time":%d}`, i, since)
+		h.events(`{"events":[` + strings.Replace(session, "{", `{"state":"online","node":"gw#1",`, 1) + `]}`)
+		h.ahead.Add(31_000) // the lease of the node is over
+		if _, err := h.service.Sweep(t.Context(), h.now()); err != nil {
+			t.Fatal(err)
+		}
+		h.expect("hook", "PUT", "/v1/nodes/gw%231/sessions", `{"sessions":[`+session+`]}`, 200, `{"accepted":1,"double":0,"late":0,"stale":0,"ignored":0,"full":0,"ended":0}`)
+		_, body := h.call("master", "GET", fmt.Sprintf("/v1/peers/tom%d", i), "")
+		if want := fmt.Sprintf(`{"peer":"tom%d","status":"online","since":%d,`, i, since); !strings.HasPrefix(body, want) {
+			t.Errorf("got %s, want %s…", body, want)
+		}
+		h.expect("hook", "PUT", "/v1/nodes/gw%231/sessions", `{"sessions":[]}`, 200, "")
+	}
+}
+
+// The clock of a gateway may be a little ahead: what it said before it made the list does not stand against the list.
+func TestAResyncOfAClockThatIsAhead(t *testing.T) {
+	h := open(t)
+	ahead := h.now() + 5_000
+	h.events(fmt.Sprintf(`{"events":[{"user":"tom","state":"online","session":"1","node":"gw#1","time":%d},{"user":"ann","state":"online","session":"1","node":"gw#1","time":%d}]}`, ahead, ahead+2_000))
+	h.expect("hook", "PUT", "/v1/nodes/gw%231/sessions", fmt.Sprintf(`{"time":%d,"sessions":[]}`, ahead+1_000), 200, `{"accepted":1,"double":0,"late":0,"stale":0,"ignored":0,"full":0,"ended":1}`)
+	h.expect("app", "GET", "/v1/peers/tom", "", 200, `{"peer":"tom","status":"offline"}`)
+	h.expect("app", "GET", "/v1/peers/ann", "", 200, `{"peer":"ann","status":"online"}`)
+	h.expect("hook", "PUT", "/v1/nodes/gw%231/sessions", `{"time":-1,"sessions":[]}`, 400, `{"code":"invalid","error":"time is less than 0"}`)
 }
 
 func sign(stamp, body, secret string) string {

@@ -1,0 +1,66 @@
+package rest
+
+import (
+	"sync"
+	"time"
+
+	"rollcall/presence"
+)
+
+// receipts tell when events that name no time were received, so that those of one session count in the order in which they
+// arrived: a tie is won by online, and a logout in the millisecond of its login would be late. They remember what came in this
+// millisecond only; a session of which different words come in it runs ahead of the clock by one for each.
+type receipts struct {
+	mu   sync.Mutex
+	last map[receiptKey]receipt
+	top  presence.Millis // the greatest in last
+	room int             // how many to remember before those that are over are looked for
+}
+
+type receiptKey struct {
+	app     presence.AppID
+	peer    presence.PeerID
+	session presence.SessionID
+}
+
+type receipt struct {
+	at   presence.Millis
+	word word
+}
+
+// A word is what a later report of the same time would have to differ in to be news.
+type word struct {
+	ended bool
+	node  presence.NodeID
+	lease time.Duration
+}
+
+const leastReceipts = 4096
+
+// stamp gives r, which arrived at now, its time.
+func (s *receipts) stamp(r *presence.Report, now presence.Millis) {
+	key := receiptKey{r.App, r.Peer, r.Session}
+	n := receipt{now, word{r.Kind == presence.KindOffline, r.Node, r.Lease}}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.last == nil || now > s.top:
+		s.last, s.room = map[receiptKey]receipt{}, leastReceipts
+	case len(s.last) >= s.room:
+		for k, old := range s.last {
+			if old.at < now {
+				delete(s.last, k)
+			}
+		}
+		s.room = max(leastReceipts, 2*len(s.last))
+	}
+	if old, ok := s.last[key]; ok && old.at >= now {
+		n.at = old.at
+		if old.word != n.word {
+			n.at++
+		}
+	}
+	s.last[key] = n
+	s.top = max(s.top, n.at)
+	r.At = n.at
+}
