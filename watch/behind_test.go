@@ -23,7 +23,7 @@ func (w *wall) Tell(*watch.Batch) bool { w.told.Add(1); return true }
 // for it, its goroutine is not woken, and its lock is not waited for. Once it takes again it is told the latest of all it missed.
 func TestAWatcherThatStoppedCostsNothing(t *testing.T) {
 	cfg := watch.DefaultConfig()
-	cfg.Tick = 10 * time.Millisecond
+	cfg.Tick, cfg.Mark = 10*time.Millisecond, time.Hour
 	h := open(t, cfg)
 	other := h.watch("", "tom", "ann", "bob")
 	h.expect(other, time.Minute, "snapshot tom=unknown ann=unknown bob=unknown")

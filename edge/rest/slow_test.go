@@ -113,11 +113,12 @@ func TestReadersThatStoppedAreNotWrittenTo(t *testing.T) {
 		return h.hub.Stats().Batches - before
 	}
 	const window = 20
-	if n := turn(window); n < 2*window {
-		t.Errorf("%d frames were made for the first %d changes, which all readers have room for", n, window)
+	first := turn(window)
+	if first < window+2*each {
+		t.Errorf("%d frames were made for the first %d changes, though all have room for one", first, window)
 	}
 	full := false
-	for i := 0; i < 200 && !full; i++ {
+	for i := 0; i < 3 && !full; i++ { // left alone the kernel would take more than a hundred frames for a socket
 		full = turn(window) <= window+1 // the frame of the other may be counted a moment after it came
 	}
 	if !full {
