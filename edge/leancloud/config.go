@@ -30,7 +30,7 @@ type Config struct {
 	// BodyTimeout is how long a body may take to arrive.
 	BodyTimeout time.Duration `config:"-"`
 
-	// TrustedProxies may say who the client is by Forwarded, X-Real-IP or X-Forwarded-For; sockets go by the last alone.
+	// TrustedProxies, addresses or networks (10.0.0.0/8), may say who the client is by Forwarded, X-Real-IP or X-Forwarded-For; sockets go by the last alone.
 	TrustedProxies []netip.Prefix
 	// Version is what the ping of the engine answers.
 	Version string `config:"-"`

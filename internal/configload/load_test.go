@@ -2,6 +2,7 @@ package configload_test
 
 import (
 	"errors"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -233,6 +234,26 @@ func TestSecretsAreNotShown(t *testing.T) {
 	l.Set("key", "hunter2", "--key")
 	if got := l.Err().Error(); strings.Contains(got, "hunter2") {
 		t.Errorf("the mistake shows the value: %s", got)
+	}
+}
+
+func TestNetworks(t *testing.T) {
+	for text, want := range map[string]string{
+		"192.0.2.7": "192.0.2.7/32", "2001:db8::1": "2001:db8::1/128", "10.0.0.0/8": "10.0.0.0/8", "2001:db8::/32": "2001:db8::/32",
+		"proxy.example.com": "", "10.0.0.0/33": "", "10.0.0": "", "fe80::1%eth0": "", "192.0.2.7:80": "",
+	} {
+		var s struct{ Proxies []netip.Prefix }
+		l := configload.New(&s)
+		l.YAML("c", []byte("proxies: ['"+text+"']\n"))
+		if want == "" {
+			if err := l.Err(); err == nil || !strings.Contains(err.Error(), "c:1:11: proxies: \""+text+"\" is neither an address nor a network; write 192.0.2.7 or 10.0.0.0/8") {
+				t.Errorf("%s: got %v", text, err)
+			}
+			continue
+		}
+		if err := l.Err(); err != nil || len(s.Proxies) != 1 || s.Proxies[0].String() != want {
+			t.Errorf("%s: got %v, %v, want %s", text, s.Proxies, err, want)
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding"
 	"errors"
 	"fmt"
+	"net/netip"
 	"reflect"
 	"strconv"
 	"strings"
@@ -12,6 +13,9 @@ import (
 
 // parse reads text into v, and says what was meant when it cannot.
 func parse(text string, v reflect.Value, bytes bool) error {
+	if p, ok := v.Addr().Interface().(*netip.Prefix); ok {
+		return parsePrefix(text, p)
+	}
 	if u, ok := v.Addr().Interface().(encoding.TextUnmarshaler); ok {
 		return u.UnmarshalText([]byte(text))
 	}
@@ -62,6 +66,20 @@ func parse(text string, v reflect.Value, bytes bool) error {
 	default:
 		return fmt.Errorf("a %s cannot be written as text", v.Type())
 	}
+	return nil
+}
+
+// parsePrefix reads a network, or one address, which is a network of its own.
+func parsePrefix(text string, p *netip.Prefix) error {
+	if a, err := netip.ParseAddr(text); err == nil && a.Zone() == "" {
+		*p = netip.PrefixFrom(a, a.BitLen())
+		return nil
+	}
+	n, err := netip.ParsePrefix(text)
+	if err != nil {
+		return fmt.Errorf("%s is neither an address nor a network; write 192.0.2.7 or 10.0.0.0/8", shown(text))
+	}
+	*p = n
 	return nil
 }
 

@@ -48,8 +48,8 @@ func DefaultLimits() Limits {
 type Config struct {
 	// AppDetail tells since, last seen and cause also to who holds the app key only, which is inside every copy of the app.
 	AppDetail bool
-	// Proxies are the addresses of proxies that are believed when they say in X-Forwarded-For whom they speak for: all callers
-	// behind another proxy have its address. They count for sockets too.
+	// Proxies are the addresses or networks (10.0.0.0/8) of proxies that are believed when they say in X-Forwarded-For whom
+	// they speak for: all callers behind another proxy have its address. They count for sockets too.
 	Proxies []netip.Prefix
 	// Origins are the web origins that a browser may call from; "*" is any. Nothing here relies on cookies.
 	Origins []string
