@@ -4,10 +4,7 @@ import (
 	"context"
 	_ "embed"
 	"fmt"
-	"math/rand/v2"
-	"slices"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -51,13 +48,6 @@ type job struct {
 	idle    bool    // the new state is that of a peer that has been offline for long
 	claimed []claim // index entries that this process has read and is to settle
 	written map[string]bool
-}
-
-// An entry is one index entry that a state needs.
-type entry struct {
-	index    string
-	deadline presence.Millis // 0 in an index of a node
-	node     presence.NodeID
 }
 
 // Update implements [presence.Store]. A peer that cannot be written, because its primary is lost or a newer rollcall
@@ -421,130 +411,6 @@ func (s *Store) fenceNeeded(j *job) bool {
 	return false
 }
 
-// without removes the entry of an index.
-func without(list []entry, index string) []entry {
-	return slices.DeleteFunc(list, func(e entry) bool { return e.index == index })
-}
-
-func has(list []entry, index string) bool {
-	for _, e := range list {
-		if e.index == index {
-			return true
-		}
-	}
-	return false
-}
-
-// entries returns the index entries that the state of j needs.
-func (s *Store) entries(j *job) []entry {
-	var list []entry
-	if j.st.Forgotten() {
-		return nil
-	}
-	if d := j.st.Deadline(&s.rules); d != 0 {
-		list = append(list, entry{index: s.keys.leaseIndex(j.bucket), deadline: d})
-	}
-	for i := range j.st.Sessions {
-		ss := &j.st.Sessions[i]
-		if ss.Node != "" && !ss.Ended {
-			if index := s.keys.nodeIndex(ss.Node, j.bucket); !has(list, index) {
-				list = append(list, entry{index: index, node: ss.Node})
-			}
-		}
-	}
-	return list
-}
-
-// score makes the score of an index entry: its deadline, less a random part of a millisecond that tells who wrote it. Redis
-// keeps scores as doubles, which hold both until the year 2500.
-func score(deadline presence.Millis) float64 {
-	return float64(deadline) - float64(1+rand.IntN(1023))/1024
-}
-
-func formatScore(f float64) string { return strconv.FormatFloat(f, 'f', -1, 64) }
-
-// indexFirst writes the entries that the new states need and the old ones did not have, and reads the scores of those
-// that are to go. A job whose entry cannot be written fails; an entry that cannot be read stays, for nothing.
-func (s *Store) indexFirst(ctx context.Context, writes []*job, now presence.Millis) error {
-	var cmds []rueidis.Completed
-	type asked struct {
-		j     *job
-		index string
-		write bool
-	}
-	var asks []asked
-	for _, j := range writes {
-		for _, e := range j.needed {
-			d, had := deadlineIn(j.before, e.index)
-			if had && (e.deadline == 0 || d <= e.deadline) {
-				continue // what stands is early enough; if it was claimed, the settling moves it
-			}
-			at := e.deadline
-			if e.node != "" {
-				at = now
-				if j.err = s.knowNode(ctx, e.node, now); j.err != nil {
-					break
-				}
-			}
-			if !s.reaches(e.index) {
-				j.err = errAway
-				break
-			}
-			cmds = append(cmds, s.client.B().Zadd().Key(e.index).ScoreMember().ScoreMember(score(at), j.member).Build())
-			asks = append(asks, asked{j, e.index, true})
-			j.wrote(e.index)
-		}
-		for _, e := range j.gone {
-			if j.err == nil && s.reaches(e.index) {
-				cmds = append(cmds, s.client.B().Zscore().Key(e.index).Member(j.member).Build())
-				asks = append(asks, asked{j, e.index, false})
-			}
-		}
-	}
-	if len(cmds) == 0 {
-		return nil
-	}
-	begun := time.Now()
-	results, err := s.multi(ctx, cmds)
-	if err != nil {
-		return err
-	}
-	for i, a := range asks {
-		err := results[i].Error()
-		switch {
-		case rueidis.IsRedisNil(err):
-		case isStranger(err):
-			s.stranger(a.index) // the peer does without: its state is the truth
-		case err != nil:
-			s.failedSince(begun, a.index, err)
-			a.j.err = fmt.Errorf("write the index %s: %w", a.index, away(err))
-		case !a.write:
-			score, err := results[i].AsFloat64()
-			if err != nil {
-				return fmt.Errorf("read the index %s: %w", a.index, err)
-			}
-			a.j.claimed = append(a.j.claimed, claim{index: a.index, score: score})
-		}
-	}
-	return nil
-}
-
-func deadlineIn(list []entry, index string) (presence.Millis, bool) {
-	for _, e := range list {
-		if e.index == index {
-			return e.deadline, true
-		}
-	}
-	return 0, false
-}
-
-func (j *job) wrote(index string) {
-	if j.written == nil {
-		j.written = map[string]bool{}
-	}
-	j.written[index] = true
-}
-
 // compareAndSet writes the states of the jobs that have not failed and returns those that another writer came before.
 func (s *Store) compareAndSet(ctx context.Context, writes []*job, now presence.Millis) ([]*job, error) {
 	var able []*job
@@ -697,37 +563,4 @@ func (s *Store) settle(ctx context.Context, done []*job) error {
 		}
 	}
 	return nil
-}
-
-// Claims are index entries that this process has read to have them settled: what was due, and who was on a lost node.
-type claims struct {
-	mu sync.Mutex
-	of map[string][]claim // by member
-}
-
-type claim struct {
-	index string
-	score float64
-	idle  bool // not needed if the peer is still offline, as it has been for long
-}
-
-func (c *claims) add(member string, cl claim) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	list := c.of[member]
-	for i := range list {
-		if list[i].index == cl.index {
-			list[i] = cl
-			return
-		}
-	}
-	c.of[member] = append(list, cl)
-}
-
-func (c *claims) take(member string) []claim {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	list := c.of[member]
-	delete(c.of, member)
-	return list
 }

@@ -1,0 +1,159 @@
+package redisstore
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"rollcall/presence"
+)
+
+// An identity is who Redis is: when it is another, words may be lost.
+type identity struct {
+	mu    sync.Mutex
+	of    map[string]string // by address
+	epoch string
+}
+
+// linkUp notes who answers on a link that has come up.
+func (s *Store) linkUp(k *link, who string) {
+	id := &s.ident
+	id.mu.Lock()
+	was, known := id.of[k.addr]
+	id.of[k.addr] = who
+	id.mu.Unlock()
+	first := k.born && !known
+	if !first && was != who {
+		s.lostWords("primary " + s.called(k))
+	}
+	if !first {
+		s.renewOthers(k)
+		s.signal(nil)
+		s.wg.Add(1)
+		go func() {
+			defer s.wg.Done()
+			s.checkEpoch()
+			s.wakeWatchman()
+		}()
+	}
+}
+
+func (s *Store) openEpoch(ctx context.Context) error {
+	s.ident.of = map[string]string{}
+	if err := s.syncClock(ctx); err != nil {
+		return fmt.Errorf("ask redis for the time: %w", away(err))
+	}
+	epoch, err := s.readEpoch(ctx)
+	if err != nil {
+		return fmt.Errorf("read the epoch, %s: %w", s.keys.epoch(), away(err))
+	}
+	s.ident.epoch = epoch
+	s.raiseFloor()
+	return nil
+}
+
+// raiseFloor puts the revisions of peers without a state above those that may have been given out for states that are
+// gone: these may run ahead of the clock by a write or a few.
+func (s *Store) raiseFloor() {
+	for {
+		was := s.floor.Load()
+		if s.floor.CompareAndSwap(was, max(was, uint64(s.Now()))+1000) {
+			return
+		}
+	}
+}
+
+// readEpoch returns the word that is lost with everything else, and writes a new one when it is.
+func (s *Store) readEpoch(ctx context.Context) (string, error) {
+	key := s.keys.epoch()
+	v, err := s.do(ctx, s.client.B().Get().Key(key).Build()).ToString()
+	if err == nil || !rueidis.IsRedisNil(err) {
+		return v, err
+	}
+	mine := fmt.Sprintf("%d-%s", s.Now(), s.name)
+	err = s.do(ctx, s.client.B().Set().Key(key).Value(mine).Nx().Build()).Error()
+	if err != nil && !rueidis.IsRedisNil(err) {
+		return "", err
+	}
+	return s.do(ctx, s.client.B().Get().Key(key).Build()).ToString()
+}
+
+func (s *Store) checkEpoch() {
+	ctx, cancel := context.WithTimeout(s.ctx, time.Second)
+	defer cancel()
+	epoch, err := s.readEpoch(ctx)
+	if err != nil {
+		if isStranger(err) {
+			s.stranger(s.keys.epoch())
+		}
+		return // asked again soon
+	}
+	s.ident.mu.Lock()
+	was := s.ident.epoch
+	s.ident.epoch = epoch
+	s.ident.mu.Unlock()
+	if was != epoch {
+		s.lostWords("epoch " + epoch)
+	}
+}
+
+// Epoch implements [presence.Shared]: it is another one when Redis is.
+func (s *Store) Epoch() uint64 {
+	id := &s.ident
+	id.mu.Lock()
+	defer id.mu.Unlock()
+	var sum uint64
+	add := func(text string) {
+		h := uint64(14695981039346656037)
+		for i := range len(text) {
+			h = (h ^ uint64(text[i])) * 1099511628211
+		}
+		sum += h // the order of the primaries does not matter
+	}
+	add("epoch " + id.epoch)
+	for _, k := range s.links() {
+		add(id.of[k.addr])
+	}
+	return sum
+}
+
+// horizonLag is longer than any write goes on after it took its time.
+const horizonLag = 10 * time.Second
+
+// Horizon implements [presence.Shared].
+func (s *Store) Horizon(now presence.Millis) uint64 {
+	return uint64(max(min(now, s.Now()).Add(-horizonLag), 0))
+}
+
+// Now returns the time of Redis, which all nodes share: whoever judges leases by it is at one with the others, however
+// its own clock stands. It runs on the monotonic clock between looks at Redis.
+func (s *Store) Now() presence.Millis { return presence.Millis(s.clock.Load() + s.millis()) }
+
+func (s *Store) syncClock(ctx context.Context) error {
+	c := rueidis.Client(s.client)
+	if s.client.Mode() == rueidis.ClientModeCluster {
+		if k := s.linkOfKey(s.keys.nodes()); k != nil {
+			if n := s.client.Nodes()[k.addr]; n != nil {
+				c = n
+			}
+		}
+	}
+	before := s.millis()
+	list, err := c.Do(ctx, c.B().Time().Build()).AsStrSlice()
+	if err != nil {
+		return err
+	}
+	var sec, micro int64
+	if _, err := fmt.Sscan(strings.Join(list, " "), &sec, &micro); err != nil {
+		return fmt.Errorf("read the time of redis: %w", err)
+	}
+	after := s.millis()
+	if offset := sec*1000 + micro/1000 - (before+after)/2; s.clock.Load() == 0 || after-before < 100 {
+		s.clock.Store(offset)
+	}
+	return nil
+}
