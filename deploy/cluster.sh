@@ -42,7 +42,9 @@ await "$((first + 1))" "$dir/$first.log"
 await "$((second + 1))" "$dir/$second.log"
 
 ask() { # ask PORT FUNCTION BODY [HEADER]
-	echo "\$ curl -X POST http://127.0.0.1:$1/1.1/functions/$2 -d '$3'"
+	local hook=
+	[ -z "${4:-}" ] || hook=' -H "X-LC-Hook-Key: $LEANCLOUD_APP_HOOK_KEY"'
+	echo "\$ curl -X POST http://127.0.0.1:$1/1.1/functions/$2 -H \"X-LC-Id: \$LEANCLOUD_APP_ID\" -H \"X-LC-Key: \$LEANCLOUD_APP_KEY\"$hook -H 'Content-Type: application/json' -d '$3'"
 	curl -fsS -X POST "http://127.0.0.1:$1/1.1/functions/$2" -H "X-LC-Id: $LEANCLOUD_APP_ID" -H "X-LC-Key: $LEANCLOUD_APP_KEY" \
 		-H "Content-Type: application/json" ${4:+-H "$4"} -d "$3"
 	echo
@@ -58,7 +60,7 @@ echo "\$ redis-cli -p $redis_port MGET onOffStatus:tom onOffStatus:jerry"
 redis-cli -p "$redis_port" MGET onOffStatus:tom onOffStatus:jerry
 cat <<EOT
 
-Two nodes listen on http://127.0.0.1:$first and http://127.0.0.1:$second, Redis on 127.0.0.1:$redis_port. To ask yourself:
+Two nodes listen on http://127.0.0.1:$first and http://127.0.0.1:$second, Redis on 127.0.0.1:$redis_port. To ask yourself, paste this and then lines from above:
 
   export LEANCLOUD_APP_ID=$LEANCLOUD_APP_ID LEANCLOUD_APP_KEY=$LEANCLOUD_APP_KEY
   export LEANCLOUD_APP_HOOK_KEY=$LEANCLOUD_APP_HOOK_KEY LEANCLOUD_APP_MASTER_KEY=$LEANCLOUD_APP_MASTER_KEY

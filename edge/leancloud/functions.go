@@ -28,9 +28,12 @@ func (h *Handler) call(ctx context.Context, c *call, s *scratch) answer {
 	return notFound("No such cloud function '" + c.name + "'").answer()
 }
 
-// storeFault tells of a store that did not do its part. The reason is for the log, not for the caller.
+// storeFault tells of a store that did not do its part. The reason is for the log, not for the caller, and not for the log
+// once for every caller.
 func (h *Handler) storeFault(doing string, err error) *fault {
 	h.counters.unavailable.Add(1)
-	h.Log.Warn("store did not answer", "doing", doing, "err", err)
+	if unsaid, due := h.faulty.Due(int64(h.Now())); due {
+		h.Log.Warn("store did not answer", "doing", doing, "unsaid", unsaid, "err", err)
+	}
 	return errUnavailable
 }

@@ -11,6 +11,7 @@ import (
 
 	"rollcall/internal/credentials"
 	"rollcall/internal/httpx"
+	"rollcall/internal/seldom"
 	"rollcall/presence"
 )
 
@@ -35,6 +36,7 @@ type Handler struct {
 	cfg Config
 	Deps
 	counters counters
+	faulty   seldom.Line // the store did not answer
 	scratch  sync.Pool
 	words    [presence.Online + 1]word // by status
 	ping     []byte

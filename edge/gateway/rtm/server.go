@@ -11,6 +11,7 @@ import (
 	"rollcall/edge/gateway"
 	"rollcall/edge/gateway/frame"
 	"rollcall/internal/credentials"
+	"rollcall/internal/seldom"
 	"rollcall/presence"
 )
 
@@ -65,7 +66,8 @@ type Server struct {
 	cfg    Config
 	gw     *gateway.Gateway
 	ring   *credentials.Keyring
-	random [32]byte // signs the tokens of apps that have no master key
+	random [32]byte    // signs the tokens of apps that have no master key
+	faulty seldom.Line // the store did not answer a command
 }
 
 // New returns a server for the apps of ring.

@@ -276,7 +276,9 @@ func (w *wire) denied(s *gateway.Socket, q *request, c code, detail string) {
 
 // unavailable answers a command that the store did not take. Logins are counted by the gateway.
 func (w *wire) unavailable(s *gateway.Socket, q *request, err error) {
-	w.srv.gw.Log.Warn("the store did not answer a command", "err", err)
+	if unsaid, due := w.srv.faulty.Due(int64(w.srv.gw.Now())); due {
+		w.srv.gw.Log.Warn("the store did not answer a command", "unsaid", unsaid, "err", err)
+	}
 	w.fail(s, q, q.peerID, codeInternal, "the store did not answer; try again")
 }
 
