@@ -1,4 +1,3 @@
-// Package seldom keeps a log readable when many callers meet the same trouble.
 package seldom
 
 import "sync/atomic"

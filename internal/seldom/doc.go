@@ -1,0 +1,2 @@
+// Package seldom keeps a log readable when many callers meet the same trouble.
+package seldom
