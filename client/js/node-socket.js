@@ -11,6 +11,7 @@ export class NodeSocket {
   onmessage = null;
   onclose = null;
   onerror = null;
+  #request = null;
   #socket = null;
   #rest = Buffer.alloc(0);
   #message = [];
@@ -24,6 +25,7 @@ export class NodeSocket {
       timeout: 30_000,
       headers: { Connection: 'Upgrade', Upgrade: 'websocket', 'Sec-WebSocket-Version': '13', 'Sec-WebSocket-Key': key },
     });
+    this.#request = req;
     req.on('error', () => this.#end());
     req.on('timeout', () => req.destroy());
     req.on('response', (res) => {
@@ -65,7 +67,8 @@ export class NodeSocket {
   #end() {
     if (this.#closed) return;
     this.#closed = true;
-    this.#socket?.destroySoon();
+    if (this.#socket) this.#socket.destroySoon();
+    else this.#request.destroy(); // not open yet
     (this.onclose ?? this.onerror)?.();
   }
 

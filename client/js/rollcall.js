@@ -93,9 +93,10 @@ export class Rollcall {
    */
   present(peer, { device, tag, platform, onChange } = {}) {
     return keep(async (signal, retry) => {
-      const socket = await this.#socket();
+      const socket = await this.#socket(signal);
       let present = false;
       let silent;
+      let forget;
       try {
         await new Promise((resolve, reject) => {
           const say = (m) => socket.send(JSON.stringify(m));
@@ -141,11 +142,11 @@ export class Rollcall {
           alive();
           say({ op: 'hello', id: 1, app: this.#app, key: this.#keys.key ?? this.#keys.masterKey });
           say({ op: 'present', id: 2, peer, device, tag, platform, auto: retry.tries > 0 });
-          if (signal.aborted) hangUp();
-          else signal.addEventListener('abort', hangUp, { once: true });
+          forget = whenAborted(signal, hangUp);
         });
       } finally {
         clearTimeout(silent);
+        forget?.();
         socket.onclose = socket.onerror = socket.onmessage = null;
         socket.close();
         if (present) onChange?.(false);
@@ -153,13 +154,27 @@ export class Rollcall {
     });
   }
 
-  async #socket() {
+  async #socket(signal) {
     const Socket = this.#WebSocket ?? globalThis.WebSocket ?? (await import('./node-socket.js')).NodeSocket;
     const socket = new Socket(`${this.#url.replace(/^http/, 'ws')}/v1/socket`);
-    await new Promise((resolve, reject) => {
-      socket.onopen = resolve;
-      socket.onerror = socket.onclose = () => reject(new Error('the socket did not open'));
-    });
+    let late;
+    let forget;
+    try {
+      await new Promise((resolve, reject) => {
+        const fail = () => reject(new Error('the socket did not open'));
+        socket.onopen = resolve;
+        socket.onerror = socket.onclose = fail;
+        late = setTimeout(fail, SILENCE);
+        forget = whenAborted(signal, fail);
+      });
+    } catch (err) {
+      socket.onopen = socket.onerror = socket.onclose = null;
+      socket.close();
+      throw err;
+    } finally {
+      clearTimeout(late);
+      forget();
+    }
     return socket;
   }
 
@@ -232,11 +247,25 @@ function keep(attempt) {
   };
 }
 
-function pause(ms, signal) {
-  return new Promise((resolve) => {
-    const t = setTimeout(resolve, ms);
-    signal.addEventListener('abort', () => (clearTimeout(t), resolve()), { once: true });
+async function pause(ms, signal) {
+  let t;
+  let forget;
+  await new Promise((resolve) => {
+    t = setTimeout(resolve, ms);
+    forget = whenAborted(signal, resolve);
   });
+  clearTimeout(t);
+  forget();
+}
+
+/** Calls fn when signal is aborted, now if it is already, and returns how to forget that: a signal outlives many attempts. */
+function whenAborted(signal, fn) {
+  if (signal.aborted) {
+    fn();
+    return () => {};
+  }
+  signal.addEventListener('abort', fn, { once: true });
+  return () => signal.removeEventListener('abort', fn);
 }
 
 /** Reads server-sent events; heard is called with every piece that comes. */
