@@ -349,6 +349,34 @@ func TestFaultSentinelFailover(t *testing.T) {
 	}
 }
 
+// TestFaultManyOnOneNode: who is on a node is told whatever their number, though reading them all takes longer than a call may.
+func TestFaultManyOnOneNode(t *testing.T) {
+	server := redistest.Run(t)
+	n := startNode(t, config("redis://"+server.Addr), "n")
+	const many, batch = 100_000, 1000
+	reports := make([]presence.Report, batch)
+	for i := 0; i < many; i += batch {
+		for k, p := range numbered(fmt.Sprint("peer", i, "-"), batch) {
+			reports[k] = n.socket(presence.KindOnline, p)
+		}
+		if err := n.report(reports...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cfg := config("redis://" + server.Addr)
+	cfg.Deadline = 250 * time.Millisecond
+	st := open(t, cfg)
+	begun := time.Now()
+	keys, err := st.OnNode(t.Context(), "n", 1<<20)
+	took := time.Since(begun)
+	if err != nil || len(keys) != many {
+		t.Errorf("%d peers are on the node after %v (%v), want %d", len(keys), took, err, many)
+	}
+	if took < cfg.Deadline {
+		t.Errorf("they are read in %v: the test is too small", took)
+	}
+}
+
 // TestFaultFailoverByHand: Sentinels let the old primary take writes for ten seconds more. The link does not stay there when
 // the calls have left: it would find itself well and hear nothing of what others write.
 func TestFaultFailoverByHand(t *testing.T) {

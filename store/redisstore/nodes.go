@@ -5,6 +5,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -225,17 +226,18 @@ func (s *Store) deadNodes() map[presence.NodeID]presence.Millis {
 }
 
 // OnNode implements [presence.Store]. Peers that lie on a lost primary, or are kept by a newer rollcall, are not returned; when
-// only such are left, that is an error, lest the node be forgotten.
+// only such are left, that is an error, lest the node be forgotten. A node may have a hundred thousand: the deadline is that of
+// each step.
 func (s *Store) OnNode(ctx context.Context, node presence.NodeID, limit int) ([]presence.Key, error) {
-	ctx, cancel := s.deadline(ctx)
-	defer cancel()
 	indexes := make([]string, buckets)
 	for b := range indexes {
 		indexes[b] = s.keys.nodeIndex(node, b)
 	}
 	r := s.reading(indexes, "+inf")
 	for {
-		list, unread := s.next(ctx, r, limit)
+		step, cancel := s.deadline(ctx)
+		list, unread := s.next(step, r, limit)
+		cancel()
 		if len(list) == 0 {
 			if unread == nil && r.held > 0 {
 				unread = errNewer
@@ -243,14 +245,36 @@ func (s *Store) OnNode(ctx context.Context, node presence.NodeID, limit int) ([]
 			}
 			return nil, doing(fmt.Sprintf("ask who is on node %q", node), unread)
 		}
-		keys, idle, err := s.sift(ctx, r, list, func(st *presence.State) bool { return st.On(node) })
+		keys, idle, err := s.siftInSteps(ctx, r, list, func(st *presence.State) bool { return st.On(node) })
 		if err != nil || len(keys) > 0 {
 			return keys, doing(fmt.Sprintf("ask who is on node %q", node), errors.Join(err, unread))
 		}
-		if err := s.tidy(ctx, idle); err != nil {
-			return nil, doing(fmt.Sprintf("tidy the index of node %q", node), err)
+		for some := range slices.Chunk(idle, siftStep) {
+			step, cancel := s.deadline(ctx)
+			err := s.tidy(step, some)
+			cancel()
+			if err != nil {
+				return nil, doing(fmt.Sprintf("tidy the index of node %q", node), err)
+			}
 		}
 	}
+}
+
+// siftStep is how many states one step reads.
+const siftStep = 512
+
+// siftInSteps is sift for any number of entries.
+func (s *Store) siftInSteps(ctx context.Context, r *reading, list []found, wanted func(*presence.State) bool) (keys []presence.Key, idle []found, err error) {
+	for some := range slices.Chunk(list, siftStep) {
+		step, cancel := s.deadline(ctx)
+		k, i, err := s.sift(step, r, some, wanted)
+		cancel()
+		keys, idle = append(keys, k...), append(idle, i...)
+		if err != nil {
+			return keys, idle, err
+		}
+	}
+	return keys, idle, nil
 }
 
 // DropNode implements [presence.Store].
