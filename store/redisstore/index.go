@@ -274,7 +274,10 @@ func (s *Store) List(ctx context.Context, app presence.AppID, cursor string, lim
 // membersOf returns the members of app in one bucket of all indexes, in order, after a given one.
 func (s *Store) membersOf(ctx context.Context, app presence.AppID, bucket int, after string) ([]string, error) {
 	begun := time.Now()
-	nodes, err := s.do(ctx, s.client.B().Hkeys().Key(s.keys.nodes()).Build()).AsStrSlice()
+	// A bucket may take long to read; whether anybody answers shows in a call that does not.
+	short, cancel := s.deadline(ctx)
+	nodes, err := s.do(short, s.client.B().Hkeys().Key(s.keys.nodes()).Build()).AsStrSlice()
+	cancel()
 	if isStranger(err) {
 		return nil, s.foreign(s.keys.nodes())
 	}

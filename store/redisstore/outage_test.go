@@ -106,6 +106,11 @@ func outage(t *testing.T, a absence, away, stale time.Duration) {
 	if !gone() {
 		t.Error("the node calls itself ready while redis is away")
 	}
+	// A list waits no longer than a question, though it may take many.
+	asked := time.Now()
+	if _, _, err := here.st.List(t.Context(), "app", "", 10, here.st.Now()); !errors.Is(err, presence.ErrUnavailable) || time.Since(asked) > 10*cfg.Deadline {
+		t.Errorf("a list while redis is away: %v after %v", err, time.Since(asked))
+	}
 	// Of who is not in the cache only a login tells what he is now: he may be online on another device.
 	for p, kind := range map[string]presence.Kind{"blind out": presence.KindOffline, "blind in": presence.KindOnline} {
 		if err := here.report(here.hook(kind, p)); err != nil {
