@@ -364,7 +364,7 @@ func TestFaultManyOnOneNode(t *testing.T) {
 		}
 	}
 	cfg := config("redis://" + server.Addr)
-	cfg.Deadline = 250 * time.Millisecond
+	cfg.Deadline = 100 * time.Millisecond
 	st := open(t, cfg)
 	begun := time.Now()
 	keys, err := st.OnNode(t.Context(), "n", 1<<20)

@@ -233,28 +233,47 @@ func (s *Store) OnNode(ctx context.Context, node presence.NodeID, limit int) ([]
 	for b := range indexes {
 		indexes[b] = s.keys.nodeIndex(node, b)
 	}
+	what := fmt.Sprintf("ask who is on node %q", node)
+	var keys []presence.Key
+	var unread error
+	held := 0
+	for some := range slices.Chunk(indexes, indexStep) {
+		k, h, err := s.onNode(ctx, node, some, limit-len(keys))
+		keys, held, unread = append(keys, k...), held+h, errors.Join(unread, err)
+		if len(keys) >= limit || err != nil && s.single != nil { // of a Cluster the other primaries may tell
+			break
+		}
+	}
+	if len(keys) == 0 && unread == nil && held > 0 {
+		unread = errNewer
+		s.nodes.spare(node)
+	}
+	return keys, doing(what, unread)
+}
+
+// indexStep is how many of the indexes of a node are read in one step.
+const indexStep = 4
+
+// onNode is OnNode by some of the indexes; held is how many entries it passed over.
+func (s *Store) onNode(ctx context.Context, node presence.NodeID, indexes []string, limit int) (keys []presence.Key, held int, err error) {
 	r := s.reading(indexes, "+inf")
 	for {
 		step, cancel := s.deadline(ctx)
 		list, unread := s.next(step, r, limit)
 		cancel()
 		if len(list) == 0 {
-			if unread == nil && r.held > 0 {
-				unread = errNewer
-				s.nodes.spare(node)
-			}
-			return nil, doing(fmt.Sprintf("ask who is on node %q", node), unread)
+			return nil, r.held, unread
 		}
 		keys, idle, err := s.siftInSteps(ctx, r, list, func(st *presence.State) bool { return st.On(node) })
 		if err != nil || len(keys) > 0 {
-			return keys, doing(fmt.Sprintf("ask who is on node %q", node), errors.Join(err, unread))
+			return keys, r.held, errors.Join(err, unread)
 		}
 		for some := range slices.Chunk(idle, siftStep) {
 			step, cancel := s.deadline(ctx)
 			err := s.tidy(step, some)
 			cancel()
 			if err != nil {
-				return nil, doing(fmt.Sprintf("tidy the index of node %q", node), err)
+				return nil, r.held, err
 			}
 		}
 	}
