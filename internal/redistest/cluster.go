@@ -93,7 +93,9 @@ func (c *Cluster) healthy(nodes, primaries int) error {
 			return err
 		}
 		text, _ := v.(string)
-		if infoField(text, "cluster_state") != "ok" || infoField(text, "cluster_known_nodes") != fmt.Sprint(nodes) {
+		// A state of ok does not say that it knows who has every slot: full coverage is not required.
+		if infoField(text, "cluster_state") != "ok" || infoField(text, "cluster_known_nodes") != fmt.Sprint(nodes) ||
+			infoField(text, "cluster_slots_ok") != "16384" {
 			return errors.New("the cluster has not come together")
 		}
 		v, err = s.Try("CLUSTER", "NODES")
