@@ -37,6 +37,29 @@ var reader = sync.OnceValue(func() http.Handler {
 func (d *Door) page(w http.ResponseWriter, r *http.Request, _ *native.Caller) error {
 	// The page runs scripts of its own; nothing else may load, from wherever.
 	w.Header().Set("Content-Security-Policy", "default-src 'self'; style-src 'self' 'unsafe-inline'; script-src 'self' 'unsafe-inline'; img-src 'self' data:")
-	reader().ServeHTTP(w, r)
+	f := finder{ResponseWriter: w}
+	reader().ServeHTTP(&f, r)
+	if f.missing {
+		return native.Refuse("not_found", "there is no such page")
+	}
 	return nil
+}
+
+// A finder keeps back the refusal of a file that is not there, which is in words of its own.
+type finder struct {
+	http.ResponseWriter
+	missing bool
+}
+
+func (f *finder) WriteHeader(status int) {
+	if f.missing = status == http.StatusNotFound; !f.missing {
+		f.ResponseWriter.WriteHeader(status)
+	}
+}
+
+func (f *finder) Write(b []byte) (int, error) {
+	if f.missing {
+		return len(b), nil
+	}
+	return f.ResponseWriter.Write(b)
 }

@@ -392,6 +392,7 @@ func TestRateLimit(t *testing.T) {
 func TestNoSuchCall(t *testing.T) {
 	h := open(t)
 	h.expect("master", "GET", "/v1/nothing", "", 404, `{"code":"not_found","error":"there is no such call"}`)
+	h.expect("", "GET", "/openapi/nothing", "", 404, `{"code":"not_found","error":"there is no such page"}`)
 	res := h.do(as("master"), "PUT", "/v1/events", "")
 	_ = res.Body.Close()
 	if res.StatusCode != 405 || res.Header.Get("Allow") != "POST, OPTIONS" {
