@@ -134,14 +134,20 @@ func (s *Store) Horizon(now presence.Millis) uint64 {
 func (s *Store) Now() presence.Millis { return presence.Millis(s.clock.Load() + s.millis()) }
 
 func (s *Store) syncClock(ctx context.Context) error {
-	c := rueidis.Client(s.client)
-	if s.client.Mode() == rueidis.ClientModeCluster {
-		if k := s.linkOfKey(s.keys.nodes()); k != nil {
-			if n := s.client.Nodes()[k.addr]; n != nil {
-				c = n
-			}
+	if s.client.Mode() != rueidis.ClientModeCluster {
+		return s.clockOf(ctx, s.client)
+	}
+	if k := s.linkOfKey(s.keys.nodes()); k != nil {
+		if n := s.client.Nodes()[k.addr]; n != nil {
+			return s.clockOf(ctx, n)
 		}
 	}
+	// At the start no link stands yet, and one of the primaries may be lost.
+	return s.anyNode(ctx, s.clockOf)
+}
+
+// clockOf takes the time of one server.
+func (s *Store) clockOf(ctx context.Context, c rueidis.Client) error {
 	before := s.millis()
 	list, err := c.Do(ctx, c.B().Time().Build()).AsStrSlice()
 	if err != nil {
