@@ -99,6 +99,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a = h.other(w, r, s)
 	}
 	h.counters.answered(a.status)
+	a.hangUp = a.hangUp && r.ProtoMajor < 2 // over HTTP/2 it would end every other call of the connection
 	a.write(w, r.Header["Origin"])
 }
 

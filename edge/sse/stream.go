@@ -115,6 +115,9 @@ func (d *Door) stream(w http.ResponseWriter, r *http.Request, c *native.Caller, 
 	if c.Detailed() {
 		s.detail = watch.Full
 	}
+	if r.ProtoMajor < 2 { // over HTTP/2 it would end every other call of the connection
+		w.Header().Set("Connection", "close") // a stream is the last thing on its connection
+	}
 	watcher.Close(s.run(r.Context()))
 	return nil
 }
@@ -183,7 +186,6 @@ func (s *stream) run(ctx context.Context) watch.Reason {
 	h.Set("Content-Type", "text/event-stream; charset=utf-8")
 	h.Set("Cache-Control", "no-store, no-transform")
 	h.Set("X-Accel-Buffering", "no") // nginx
-	h.Set("Connection", "close")     // a stream is the last thing on its connection
 	s.w.WriteHeader(http.StatusOK)
 	// Readers wait for different times before they connect again, so that a restart does not bring all back at once.
 	s.buf = strconv.AppendInt(append(s.buf[:0], "retry: "...), 1000+rand.Int64N(4000), 10)

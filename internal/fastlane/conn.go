@@ -25,6 +25,7 @@ const (
 	forNext
 	forHead
 	forBody
+	forPipelined // the rest of a head that began behind the request before it: no deadline is set for it yet
 )
 
 const (
@@ -83,7 +84,7 @@ func (c *conn) serve() {
 			}
 		default:
 			c.grow(len(c.buf) + 1)
-			if len(c.buf) > 0 && c.waits == forNext {
+			if len(c.buf) > 0 && (c.waits == forNext || c.waits == forPipelined) {
 				c.setReadDeadline(forHead, c.lane.cfg.HeaderTimeout)
 			}
 			if !c.fill() {
@@ -125,7 +126,11 @@ func (c *conn) answer(size, body int) bool {
 	}
 	c.drop(size + body)
 	c.blanks = 0
-	return len(c.buf) > 0 || c.rest()
+	if len(c.buf) > 0 {
+		c.waits = forPipelined // what was set belongs to the request that is answered
+		return true
+	}
+	return c.rest()
 }
 
 // drop takes n bytes from the start of the buffer.

@@ -316,3 +316,24 @@ func TestAcceptErrorsThatPassAreWaitedOut(t *testing.T) {
 		}
 	})
 }
+
+// Each head has its own time, also when it begins in the same packet as the request before it.
+func TestEachPipelinedHeadHasItsOwnTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, _ := start(t, true, nil)
+		c := p.dial()
+		defer c.Close()
+		r := bufio.NewReader(c)
+		const part = 20
+		say(t, c, ask+ask[:part])
+		for range 5 {
+			hear(t, r, 200, "hi")
+			time.Sleep(4 * time.Second) // of five
+			say(t, c, ask[part:]+ask[:part])
+		}
+		hear(t, r, 200, "hi")
+		if after := ends(t, c); after != 5*time.Second {
+			t.Errorf("a head that does not end is cut after %v", after)
+		}
+	})
+}

@@ -24,7 +24,9 @@ func (c *Caller) ReadBody(w http.ResponseWriter, r *http.Request, max int) ([]by
 	body, err := httpx.ReadBody(w, r, max, c.gate.cfg.BodyTimeout, nil)
 	switch {
 	case errors.Is(err, httpx.ErrTooLarge):
-		w.Header().Set("Connection", "close") // the rest of the body is not worth reading
+		if r.ProtoMajor < 2 { // over HTTP/2 it would end every other call of the connection
+			w.Header().Set("Connection", "close") // the rest of the body is not worth reading
+		}
 		return nil, Refuse("too_large", "the body is larger than %d bytes", max).WithLimit(max)
 	case errors.Is(err, httpx.ErrTooSlow):
 		return nil, Refuse("timeout", "the body did not arrive in time")

@@ -19,7 +19,7 @@ import (
 // A ticket is signed with a secret of its app, so any node that knows the app can check it.
 type Tickets struct {
 	mu   sync.Mutex
-	used map[[nonceSize]byte]int64 // nonce → expiry in ms
+	used map[string]map[[nonceSize]byte]int64 // by app id: nonce → expiry in ms
 }
 
 // How long the two kinds are good.
@@ -34,16 +34,16 @@ const (
 	nonceSize  = 12
 	ticketHead = 1 + 1 + 8 + nonceSize // kind, rights, expiry, nonce
 	ticketMAC  = 16
-	maxUsed    = 1 << 16
+	maxUsed    = 1 << 16 // of one app: what one has spent takes nothing from another
 )
 
 // NewTickets returns an empty book of used tickets.
-func NewTickets() *Tickets { return &Tickets{used: map[[nonceSize]byte]int64{}} }
+func NewTickets() *Tickets { return &Tickets{used: map[string]map[[nonceSize]byte]int64{}} }
 
 func signTicket(app *credentials.App, head []byte) []byte {
 	secret := app.MasterKey
 	if secret == "" {
-		secret = app.Key // then nobody has more rights than who knows this
+		secret = app.Key // inside every copy of the app, so such a ticket has the rights of a client at most; see rightsIn
 	}
 	m := hmac.New(sha256.New, []byte("rollcall ticket "+secret))
 	m.Write([]byte(app.ID))
@@ -80,21 +80,26 @@ func (t *Tickets) Redeem(app *credentials.App, ticket string, now int64) credent
 	nonce := [nonceSize]byte(head[10:])
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if _, twice := t.used[nonce]; twice {
+	used := t.used[app.ID]
+	if used == nil {
+		used = map[[nonceSize]byte]int64{}
+		t.used[app.ID] = used
+	}
+	if _, twice := used[nonce]; twice {
 		return credentials.None
 	}
-	if len(t.used) >= maxUsed {
-		for n, expires := range t.used {
+	if len(used) >= maxUsed {
+		for n, expires := range used {
 			if expires < now {
-				delete(t.used, n)
+				delete(used, n)
 			}
 		}
-		if len(t.used) >= maxUsed {
+		if len(used) >= maxUsed {
 			return credentials.None // 65,536 tickets in 30 s: no more until some expire
 		}
 	}
-	t.used[nonce] = int64(binary.BigEndian.Uint64(head[2:]))
-	return credentials.Rights(head[1])
+	used[nonce] = int64(binary.BigEndian.Uint64(head[2:]))
+	return rightsIn(app, head)
 }
 
 // Renew returns the rights that a renewal gives on app now.
@@ -103,7 +108,17 @@ func (t *Tickets) Renew(app *credentials.App, renewal string, now int64) credent
 	if !ok {
 		return credentials.None
 	}
-	return credentials.Rights(head[1])
+	return rightsIn(app, head)
+}
+
+// rightsIn returns the rights that the head of a genuine ticket gives on app. Without a master key tickets are signed with the app key,
+// which anybody can take out of a copy of the app: they give what that key gives.
+func rightsIn(app *credentials.App, head []byte) credentials.Rights {
+	rights := credentials.Rights(head[1])
+	if app.MasterKey == "" {
+		rights &= credentials.Client
+	}
+	return rights
 }
 
 func (t *Tickets) check(app *credentials.App, ticket string, kind byte, now int64) (head []byte, ok bool) {
