@@ -29,9 +29,10 @@ const (
 // ErrCorrupt: bytes that are not a packed state.
 var ErrCorrupt = errors.New("not a packed peer state")
 
-// ErrNewer: bytes that say they are a state in a later format than this program reads; it matches [ErrCorrupt], too. Whether
-// they are, or junk, is for the store to judge, which knows what revisions are possible.
-var ErrNewer = fmt.Errorf("%w: a later format", ErrCorrupt)
+// ErrNewer: bytes that say they are a state in a later format than this program reads, or that hold a status, cause, source,
+// flag or section that only a later release can have written; it matches [ErrCorrupt], too. Whether they are, or junk, is for
+// the store to judge, which knows what revisions are possible.
+var ErrNewer = fmt.Errorf("%w: a later release wrote it", ErrCorrupt)
 
 // Pack appends the packed form of st to b.
 func (st *State) Pack(b []byte) []byte {
@@ -126,8 +127,8 @@ func (st *State) Unpack(b []byte) error {
 		Rev: binary.BigEndian.Uint64(b), Status: Status(b[8] & 3), Cause: Cause(b[9]), Since: millis48(b[16:]),
 		Sessions: st.Sessions[:0], Slots: st.Slots[:0], Seen: st.Seen[:0], Days: st.Days[:0],
 	}
-	if st.Status > Online || st.Cause >= causes {
-		return fmt.Errorf("%w: status %d, cause %d", ErrCorrupt, st.Status, st.Cause)
+	if st.Status > Online || !st.Cause.Known() {
+		return fmt.Errorf("%w: status %d, cause %d", ErrNewer, st.Status, st.Cause)
 	}
 	if st.Status == Online {
 		st.Until = millis48(b[10:])
@@ -152,10 +153,22 @@ func (st *State) Unpack(b []byte) error {
 	if b[8]&packDays != 0 {
 		r.days(st)
 	}
-	if r.bad || len(r.b) > 0 {
-		return fmt.Errorf("%w: cut short or overlong (%d bytes)", ErrCorrupt, len(b))
+	switch {
+	case r.newer != "" && st.plausible():
+		return fmt.Errorf("%w: %s", ErrNewer, r.newer)
+	case r.bad:
+		return fmt.Errorf("%w: cut short, or not a state (%d bytes)", ErrCorrupt, len(b))
+	case len(r.b) > 0:
+		return fmt.Errorf("%w: %d bytes follow the state", ErrNewer, len(r.b))
 	}
 	return nil
+}
+
+// plausible reports whether what was read before something unknown can be true, so that the unknown is of a later release rather
+// than of damage.
+func (st *State) plausible() bool {
+	const day = Millis(24 * time.Hour / time.Millisecond)
+	return st.Hold <= MaxHold && Millis(st.Day) <= Millis(st.Rev)/day+2
 }
 
 // PeekSummary returns the summary of the state packed in b; the zero Summary for bytes that are none.
@@ -170,10 +183,27 @@ func PeekSummary(b []byte) Summary {
 		}
 	}
 	var st State
-	if st.Unpack(b) != nil {
-		return Summary{}
+	switch err := st.Unpack(b); {
+	case err == nil:
+		return st.Summary()
+	case errors.Is(err, ErrNewer) && b[8]>>4 == packFormat && Status(b[8]&3) <= Online:
+		return headSummary(b)
 	}
-	return st.Summary()
+	return Summary{}
+}
+
+// headSummary is what the first bytes alone tell of a state that a later release wrote in this format: what [PeekStatus] tells.
+func headSummary(b []byte) Summary {
+	s := Summary{Rev: binary.BigEndian.Uint64(b), Status: Status(b[8] & 3), Since: millis48(b[16:])}
+	if c := Cause(b[9]); c.Known() {
+		s.Cause = c
+	}
+	if s.Status == Online {
+		s.Noded, s.Until, s.LastSeen = b[8]&packNoded != 0, millis48(b[10:]), s.Since
+	} else {
+		s.LastSeen = millis48(b[10:])
+	}
+	return s
 }
 
 const (
@@ -182,6 +212,7 @@ const (
 	sessionDevice
 	sessionNamed // has an incarnation
 	sessionHold
+	sessionFlags = iota // how many there are
 )
 
 const minSession, minSlot, minSeen = 6, 4, 7 // bytes, for bounding counts before anything is allocated
@@ -229,6 +260,10 @@ func (s *Session) pack(b []byte, base Millis) []byte {
 func (r *unpacker) session() Session {
 	s := Session{Source: r.source(), ID: SessionID(r.string())}
 	flags := r.byte()
+	if flags>>sessionFlags != 0 {
+		r.later("flags %#x of a session", flags)
+		return Session{}
+	}
 	s.Cause = r.cause()
 	s.At = r.millis()
 	s.Start = s.At + Millis(r.varint())
@@ -408,13 +443,22 @@ func millis48(b []byte) Millis {
 
 // unpacker reads the variable part. After a mistake bad is set and everything reads as zero.
 type unpacker struct {
-	b    []byte
-	base Millis
-	bad  bool
+	b     []byte
+	base  Millis
+	bad   bool
+	newer string // what of it only a later release knows
 }
 
 func (r *unpacker) fail() {
 	r.bad, r.b = true, nil
+}
+
+// later notes that what is read now is known to a later release only; what follows it cannot be read.
+func (r *unpacker) later(format string, args ...any) {
+	if !r.bad {
+		r.newer = fmt.Sprintf(format, args...)
+	}
+	r.fail()
 }
 
 func (r *unpacker) byte() byte {
@@ -429,8 +473,8 @@ func (r *unpacker) byte() byte {
 
 func (r *unpacker) cause() Cause {
 	c := Cause(r.byte())
-	if c >= causes {
-		r.fail()
+	if !c.Known() {
+		r.later("cause %d of a session", c)
 		return CauseUnknown
 	}
 	return c
@@ -504,7 +548,7 @@ func (r *unpacker) source() Source {
 	case c == 0:
 		return Source(r.string())
 	case c >= len(sourceCodes):
-		r.fail()
+		r.later("source %d", c)
 		return ""
 	}
 	return sourceCodes[c]

@@ -44,6 +44,9 @@ type Report struct {
 // Key returns the peer that the report is about.
 func (r *Report) Key() Key { return Key{r.App, r.Peer} }
 
+// known reports whether this release knows what r says.
+func (r *Report) known() bool { return r.Kind.Known() && r.Cause.Known() && r.Policy <= PolicyLast }
+
 // Validate returns an error matching [ErrInvalid] that names what is wrong with r, or nil.
 func (r *Report) Validate() error {
 	err := CheckPeer(r.Peer)
@@ -71,12 +74,14 @@ func (r *Report) Validate() error {
 	switch {
 	case r.Source == "":
 		return fmt.Errorf("%w: the report has no source", ErrInvalid)
-	case r.Kind < KindOnline || r.Kind > KindTouch:
+	case r.Kind == 0:
 		return fmt.Errorf("%w: the report has no kind", ErrInvalid)
-	case r.Cause >= causes:
-		return fmt.Errorf("%w: the report has no known cause", ErrInvalid)
+	case !r.Kind.Known():
+		return fmt.Errorf("%w: kind %d of the report is not known to this release", ErrInvalid, r.Kind)
+	case !r.Cause.Known():
+		return fmt.Errorf("%w: cause %d of the report is not known to this release", ErrInvalid, r.Cause)
 	case r.Policy > PolicyLast:
-		return fmt.Errorf("%w: the report has no known policy", ErrInvalid)
+		return fmt.Errorf("%w: policy %d of the report is not known to this release", ErrInvalid, r.Policy)
 	case r.At <= 0 || r.At > maxMillis:
 		return fmt.Errorf("%w: the time of the report is out of range", ErrInvalid)
 	case r.Incarnation < 0 || r.Incarnation > maxMillis:
@@ -155,7 +160,8 @@ const (
 	Swallowed
 	// Stale: the report is older than the source may be late; it changed nothing.
 	Stale
-	// Ignored: the report speaks of nothing that is known, such as the end of a session nobody saw begin without a time.
+	// Ignored: the report speaks of nothing that is known, such as the touch of a slot with nothing open, or is of a kind that only
+	// a later release knows. It changed nothing.
 	Ignored
 	// Full: the peer has as many open sessions as one may have; nothing was counted.
 	Full

@@ -197,6 +197,9 @@ func (s *Slot) payExtra() bool {
 
 // apply counts r, which came at at.
 func (s *Slot) apply(r *Report, at Millis, lease time.Duration, now Millis, rules *Rules) Verdict {
+	if !r.Kind.Known() {
+		return Ignored
+	}
 	if r.Policy == PolicyLast {
 		return s.last(r, at, lease)
 	}
@@ -211,8 +214,10 @@ func (s *Slot) apply(r *Report, at Millis, lease time.Duration, now Millis, rule
 		s.tagged(r)
 	case r.Kind == KindOnline:
 		v = s.on(at)
-	default:
+	case r.Kind == KindOffline:
 		v = s.off(r, at)
+	default:
+		return Ignored
 	}
 	s.At = max(s.At, at)
 	if !was && s.open() {

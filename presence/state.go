@@ -79,8 +79,12 @@ func (st *State) Summary() Summary {
 }
 
 // Apply merges r and says what became of it and what the store must do; leases are judged at now. r must be valid and
-// admitted, see [Rules.Admit]. When it returns [Same], st is to be thrown away.
+// admitted, see [Rules.Admit]. A report that only a later release understands changes nothing. When it returns [Same], st is to
+// be thrown away.
 func (st *State) Apply(r *Report, now Millis, rules *Rules) (Outcome, Effect) {
+	if !r.known() {
+		return Outcome{Verdict: Ignored, Summary: st.Summary()}, Same
+	}
 	lease := r.Lease
 	if lease == 0 {
 		lease = rules.Lease

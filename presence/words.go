@@ -67,6 +67,9 @@ func (s Status) String() string {
 // Cause says why a session ended or a peer turned.
 type Cause uint8
 
+// Known reports whether c is a cause that this release knows.
+func (c Cause) Known() bool { return c < causes }
+
 // The causes. CauseUnknown is an offline whose source does not say why.
 const (
 	CauseUnknown  Cause = iota
@@ -108,6 +111,10 @@ const (
 	KindOffline                 // the session ended
 	KindTouch                   // the session is still there
 )
+
+// Known reports whether k is a kind that this release knows. A report of any other kind changes nothing: a later release has
+// written it, and only that one knows what it means.
+func (k Kind) Known() bool { return k >= KindOnline && k <= KindTouch }
 
 func (k Kind) String() string {
 	switch k {

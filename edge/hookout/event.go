@@ -9,6 +9,8 @@ import (
 
 // An Event is one login or its end.
 type Event struct {
+	// Version is that of the journal's events, see eventVersion. The first release wrote none.
+	Version   int            `json:"v,omitempty"`
 	Seq       uint64         `json:"seq"`
 	App       string         `json:"app"`
 	Peer      string         `json:"peer"`
@@ -20,6 +22,14 @@ type Event struct {
 	ErrorCode int            `json:"code,omitempty"` // why the connection was lost
 	Address   string         `json:"address,omitempty"`
 	At        int64          `json:"at"` // Unix milliseconds
+}
+
+// eventVersion is the version of journal events that this release writes, and the latest that it reads.
+const eventVersion = 1
+
+// known reports whether this release understands e.
+func (e *Event) known() bool {
+	return e.Version >= 0 && e.Version <= eventVersion && e.Cause.Known()
 }
 
 // hook is the name of the function that hears of e.

@@ -20,6 +20,9 @@ type journal struct {
 	file *os.File
 	dead int  // lines that no longer count
 	torn bool // a write failed, and may have left part of itself behind
+	// later are lines that only a later release understands; every new file begins with them.
+	later [][]byte
+	top   uint64 // the greatest number of an event in the file that was opened
 }
 
 // compactAt is how many dead lines are worth writing the file anew.
@@ -32,7 +35,10 @@ func openJournal(path string, log *slog.Logger) (*journal, []Event, error) {
 	if path == "" {
 		return j, nil, nil
 	}
-	waiting, bad, err := readJournal(path)
+	waiting, bad, err := j.read()
+	if len(j.later) > 0 {
+		log.Warn("hooks wait for a later release", "hooks", len(j.later), "journal", path)
+	}
 	if err == nil && bad > 0 {
 		log.Warn("the journal of hooks has lines that cannot be read", "lines", bad, "kept", path+".damaged")
 		err = os.Rename(path, path+".damaged")
@@ -43,8 +49,9 @@ func openJournal(path string, log *slog.Logger) (*journal, []Event, error) {
 	return j, waiting, j.rewrite(waiting)
 }
 
-func readJournal(path string) (waiting []Event, bad int, err error) {
-	b, err := os.ReadFile(path)
+// read returns the events that wait and how many lines cannot be read, and takes note of those for a later release.
+func (j *journal) read() (waiting []Event, bad int, err error) {
+	b, err := os.ReadFile(j.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, 0, nil
 	}
@@ -54,6 +61,7 @@ func readJournal(path string) (waiting []Event, bad int, err error) {
 	b = b[:bytes.LastIndexByte(b, '\n')+1]
 	var order []uint64
 	events := map[uint64]Event{}
+	later := map[uint64][]byte{}
 	for line := range bytes.Lines(b) {
 		line = bytes.TrimSuffix(line, []byte("\n"))
 		sign, rest := byte(0), line
@@ -65,9 +73,15 @@ func readJournal(path string) (waiting []Event, bad int, err error) {
 		switch {
 		case sign == '+' && json.Unmarshal(rest, &event) == nil:
 			order = append(order, event.Seq)
-			events[event.Seq] = event
+			j.top = max(j.top, event.Seq)
+			if event.known() {
+				events[event.Seq] = event
+			} else {
+				later[event.Seq] = bytes.Clone(line)
+			}
 		case sign == '-' && err == nil:
 			delete(events, seq)
+			delete(later, seq)
 		default:
 			bad++
 		}
@@ -75,6 +89,10 @@ func readJournal(path string) (waiting []Event, bad int, err error) {
 	for _, seq := range order {
 		if e, ok := events[seq]; ok {
 			waiting = append(waiting, e)
+		}
+		if line, ok := later[seq]; ok {
+			j.later = append(j.later, line)
+			delete(later, seq)
 		}
 	}
 	return waiting, bad, nil
@@ -87,6 +105,9 @@ func (j *journal) rewrite(waiting []Event) error {
 		return fmt.Errorf("write the journal of hooks: %w", err)
 	}
 	w := bufio.NewWriter(f)
+	for _, line := range j.later {
+		_, _ = w.Write(append(line[:len(line):len(line)], '\n'))
+	}
 	for i := range waiting {
 		b, err := json.Marshal(&waiting[i])
 		if err != nil {

@@ -55,7 +55,7 @@ func TestLinesThatCannotBeReadCostNoOthers(t *testing.T) {
 	if err := j.close(); err != nil {
 		t.Error(err)
 	}
-	if waiting, bad, err := readJournal(path); len(waiting) != 2 || bad != 0 || err != nil {
+	if waiting, bad, err := (&journal{path: path}).read(); len(waiting) != 2 || bad != 0 || err != nil {
 		t.Errorf("the new file has %d events and %d bad lines, %v", len(waiting), bad, err)
 	}
 }
@@ -90,8 +90,51 @@ func TestAJournalThatFailedIsWrittenAnew(t *testing.T) {
 	if err := j.close(); err != nil {
 		t.Fatal(err)
 	}
-	waiting, bad, err := readJournal(path)
+	waiting, bad, err := (&journal{path: path}).read()
 	if len(waiting) != 3 || bad != 0 || err != nil {
 		t.Errorf("the journal has %+v and %d bad lines, %v; want all three", waiting, bad, err)
+	}
+}
+
+// TestHooksOfALaterReleaseAreKept: lines of a later version, or with a cause that this release does not know, are neither delivered
+// nor lost; those of the release before, which wrote no version, are delivered.
+func TestHooksOfALaterReleaseAreKept(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "hooks.journal")
+	later := []string{
+		`+{"v":2,"seq":7,"app":"a","peer":"tom","at":1,"what":"custom_status"}`,
+		`+{"v":1,"seq":8,"app":"a","peer":"tom","cause":9,"at":1}`,
+	}
+	lines := append([]string{`+{"seq":3,"app":"a","peer":"ann","at":1}`, `+{"v":2,"seq":4,"app":"a","peer":"eve","at":1}`, `-4`}, later...)
+	if err := os.WriteFile(path, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		var said strings.Builder
+		j, waiting, err := openJournal(path, slog.New(slog.NewTextHandler(&said, nil)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(waiting) != 1 || waiting[0].Peer != "ann" {
+			t.Errorf("waiting are %+v, want the hook of ann", waiting)
+		}
+		if !strings.Contains(said.String(), `msg="hooks wait for a later release" hooks=2`) {
+			t.Errorf("the log says %q", said.String())
+		}
+		if j.top != 8 {
+			t.Errorf("numbers go on from %d, want 8", j.top)
+		}
+		if err := j.rewrite(waiting); err != nil {
+			t.Fatal(err)
+		}
+		if err := j.close(); err != nil {
+			t.Fatal(err)
+		}
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.HasPrefix(string(b), strings.Join(later, "\n")+"\n") {
+			t.Errorf("the journal holds %q, want the lines of the later release", b)
+		}
 	}
 }

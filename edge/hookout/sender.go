@@ -86,6 +86,7 @@ func Open(cfg Config, keys func(app string) (Keys, bool), log *slog.Logger) (*Se
 		return nil, err
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.seq = s.journal.top
 	for i := range waiting {
 		s.seq = max(s.seq, waiting[i].Seq)
 		s.enqueue(&waiting[i])
@@ -107,7 +108,7 @@ func (s *Sender) Add(e Event) {
 		return
 	}
 	s.seq++
-	e.Seq = s.seq
+	e.Version, e.Seq = eventVersion, s.seq
 	s.fresh = append(s.fresh, e)
 	s.enqueue(&e)
 	s.mu.Unlock()

@@ -29,8 +29,9 @@ const (
 	fileName = "spool.log"
 	headName = "spool.head"
 	mark     = "rcspool1"
-	start    = 16 // mark and generation, 8 bytes each; the head file has generation and offset
-	frame    = 8  // length and CRC-32C, 4 bytes each, little endian
+	markName = "rcspool" // the rest of the mark is the format
+	start    = 16        // mark and generation, 8 bytes each; the head file has generation and offset
+	frame    = 8         // length and CRC-32C, 4 bytes each, little endian
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -94,6 +95,9 @@ func (s *Spool) recover() error {
 		s.generation = binary.LittleEndian.Uint64(head[len(mark):])
 	case size <= start && (len(bytes.Trim(head, "\x00")) == 0 || size < start):
 		return s.make() // it was being made
+	case bytes.HasPrefix(head, []byte(markName)):
+		return fmt.Errorf("open the spool: %s has format %q; this program reads %q: use the newer program that wrote it", s.f.Name(),
+			head[len(markName):len(mark)], mark[len(markName):])
 	default:
 		return fmt.Errorf("open the spool: %s does not begin as a spool does", s.f.Name())
 	}

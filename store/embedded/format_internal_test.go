@@ -16,55 +16,66 @@ import (
 // TestStatesOfANewerFormatAreNoDamage: a log or a snapshot whose states a newer program has written keeps an older one from
 // starting, by name, and no repair takes them for broken.
 func TestStatesOfANewerFormatAreNoDamage(t *testing.T) {
-	const now presence.Millis = 1_772_600_767_000
+	formats := map[string]struct {
+		raise func(packed []byte)
+		says  string
+	}{
+		"a later format": {func(p []byte) { p[8] += 1 << 4 }, "holds states of format 2; this program reads up to 1"},
+		"a later cause":  {func(p []byte) { p[9] = 9 }, "holds states with something that this program does not know"},
+	}
 	for name, snapshot := range map[string]bool{"log": false, "snapshot": true} {
-		t.Run(name, func(t *testing.T) {
-			cfg := Config{Path: t.TempDir(), SegmentSize: 8 << 10, Logger: slog.New(slog.DiscardHandler)}
-			s, err := Open(cfg, now)
-			if err != nil {
-				t.Fatal(err)
-			}
-			rules := presence.DefaultRules()
-			for _, p := range []presence.PeerID{"tom", "ann"} {
-				r := presence.Report{App: "a", Peer: p, Source: "x", Session: "s", Kind: presence.KindOnline, At: now, Lease: rules.Lease}
-				err := s.Update(context.Background(), []presence.Key{r.Key()}, now, func(_ int, st *presence.State) presence.Effect {
-					_, e := st.Apply(&r, now, &rules)
-					return e
-				})
-				if err != nil {
-					t.Fatal(err)
-				}
-			}
-			if snapshot {
-				if err := s.Snapshot(); err != nil {
-					t.Fatal(err)
-				}
-			}
-			if err := s.Close(); err != nil {
-				t.Fatal(err)
-			}
-			newerStates(t, cfg.Path)
-			before := namesIn(t, cfg.Path)
-			for what, open := range map[string]func() error{
-				"open":   func() error { _, err := Open(cfg, now); return err },
-				"repair": func() error { _, err := Repair(cfg); return err },
-			} {
-				err := open()
-				var f *FormatError
-				var d *DamageError
-				if !errors.As(err, &f) || errors.As(err, &d) || !strings.Contains(err.Error(), "holds states of format 2; this program reads up to 1") {
-					t.Errorf("%s: %v, want that a newer program wrote it", what, err)
-				}
-			}
-			if after := namesIn(t, cfg.Path); after != before {
-				t.Errorf("the files are %s, and were %s", after, before)
-			}
-		})
+		for what, format := range formats {
+			t.Run(name+"/"+what, func(t *testing.T) { refusesNewerStates(t, snapshot, format.raise, format.says) })
+		}
 	}
 }
 
-// newerStates raises the format of every state in the frames of dir, and puts their checksums right.
-func newerStates(t *testing.T, dir string) {
+func refusesNewerStates(t *testing.T, snapshot bool, raise func(packed []byte), says string) {
+	const now presence.Millis = 1_772_600_767_000
+	cfg := Config{Path: t.TempDir(), SegmentSize: 8 << 10, Logger: slog.New(slog.DiscardHandler)}
+	s, err := Open(cfg, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rules := presence.DefaultRules()
+	for _, p := range []presence.PeerID{"tom", "ann"} {
+		r := presence.Report{App: "a", Peer: p, Source: "x", Session: "s", Kind: presence.KindOnline, At: now, Lease: rules.Lease}
+		err := s.Update(context.Background(), []presence.Key{r.Key()}, now, func(_ int, st *presence.State) presence.Effect {
+			_, e := st.Apply(&r, now, &rules)
+			return e
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if snapshot {
+		if err := s.Snapshot(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	newerStates(t, cfg.Path, raise)
+	before := namesIn(t, cfg.Path)
+	for what, open := range map[string]func() error{
+		"open":   func() error { _, err := Open(cfg, now); return err },
+		"repair": func() error { _, err := Repair(cfg); return err },
+	} {
+		err := open()
+		var f *FormatError
+		var d *DamageError
+		if !errors.As(err, &f) || errors.As(err, &d) || !strings.Contains(err.Error(), says) {
+			t.Errorf("%s: %v, want that a newer program wrote it", what, err)
+		}
+	}
+	if after := namesIn(t, cfg.Path); after != before {
+		t.Errorf("the files are %s, and were %s", after, before)
+	}
+}
+
+// newerStates raises every state in the frames of dir, and puts their checksums right.
+func newerStates(t *testing.T, dir string, raise func(packed []byte)) {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(dir, "*-*"))
 	if err != nil {
@@ -84,7 +95,7 @@ func newerStates(t *testing.T, dir string) {
 			}
 			frame := b[at : at+frameHead+n]
 			if _, err := decodePayload(frame[frameHead:], func(_ presence.AppID, _, packed []byte) error {
-				packed[8] += 1 << 4
+				raise(packed)
 				raised++
 				return nil
 			}); err != nil {

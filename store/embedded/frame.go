@@ -84,6 +84,9 @@ type FormatError struct {
 }
 
 func (e *FormatError) Error() string {
+	if e.States && e.Format <= presence.PackFormat() {
+		return fmt.Sprintf("%s holds states with something that this program does not know: use the newer program that wrote it", e.File)
+	}
 	if e.States {
 		return fmt.Sprintf("%s holds states of format %d; this program reads up to %d: use the newer program that wrote it", e.File, e.Format, presence.PackFormat())
 	}

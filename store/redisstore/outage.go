@@ -26,7 +26,8 @@ const (
 
 // An outage is all that is done while Redis is away and when it comes back.
 type outage struct {
-	spool *spool.Spool // nil when there is none
+	spool  *spool.Spool // nil when there is none
+	unread unread       // records of the spool that this release does not understand
 	// turn is held for reading while a report goes to the spool, and for writing when the spool is found empty and
 	// reports take the direct road again.
 	turn   sync.RWMutex

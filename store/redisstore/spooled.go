@@ -2,7 +2,6 @@ package redisstore
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -43,12 +42,6 @@ type journaled struct {
 	report presence.Report
 }
 
-// A spooled is a record of the spool.
-type spooled struct {
-	Heard  presence.Millis
-	Report presence.Report
-}
-
 func (s *Store) openSpool() error {
 	o := &s.outage
 	o.overlay = map[presence.Key]*layer{}
@@ -60,6 +53,10 @@ func (s *Store) openSpool() error {
 		return err
 	}
 	o.spool = q
+	if err := s.takeUnread(); err != nil {
+		_ = q.Close()
+		return err
+	}
 	if n := q.Lost(); n > 0 {
 		s.log.Warn("spool had a torn end", "bytes", n)
 	}
@@ -76,6 +73,7 @@ func (s *Store) closeSpool() {
 	if s.outage.spool != nil {
 		_ = s.outage.spool.Close()
 	}
+	s.outage.unread.close()
 }
 
 // spooling reports whether reports must not overtake those in the spool.
@@ -135,7 +133,7 @@ func (s *Store) Spool(ctx context.Context, reports []presence.Report, now presen
 	}
 	records := make([][]byte, len(reports))
 	for i := range reports {
-		b, err := json.Marshal(spooled{now, reports[i]})
+		b, err := encodeRecord(&reports[i], now)
 		if err != nil {
 			return fmt.Errorf("spool a report: %w", err)
 		}
@@ -329,14 +327,12 @@ func (s *Store) deliver(records [][]byte, from int64, ends []int64) bool {
 		if _, gone[i] = e.done[begins[i]]; gone[i] {
 			continue
 		}
-		var r spooled
-		if err := json.Unmarshal(b, &r); err != nil {
-			s.stats.damaged.Add(1)
-			s.log.Error("record of the spool cannot be read", "err", err)
-			gone[i] = true
+		j, err := decodeRecord(b)
+		if err != nil {
+			gone[i] = s.setAside(b, err)
 			continue
 		}
-		list = append(list, journaled{heard: r.Heard, report: r.Report})
+		list = append(list, j)
 		index = append(index, i)
 	}
 	errs := s.replay(list)

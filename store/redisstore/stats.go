@@ -24,6 +24,7 @@ func (s *Store) Stats() map[string]int64 {
 		size, _ := q.Size()
 		m["spool_waiting"], m["spool_bytes"] = int64(q.Len())-s.outage.passed.Load(), size
 	}
+	m["spool_unread"] = s.outage.unread.len()
 	return m
 }
 

@@ -1,0 +1,145 @@
+package redisstore
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"rollcall/internal/seldom"
+	"rollcall/internal/spool"
+	"rollcall/presence"
+)
+
+// recordVersion is the version of spool records that this release writes, and the latest that it reads. It rises when a reader
+// that skips the fields it does not know would misread a record. The first release wrote none; its records are read as version 0.
+const recordVersion = 1
+
+// A record is one report in the spool.
+type record struct {
+	Version int
+	Heard   presence.Millis
+	Report  presence.Report
+}
+
+func encodeRecord(r *presence.Report, heard presence.Millis) ([]byte, error) {
+	return json.Marshal(record{recordVersion, heard, *r})
+}
+
+// decodeRecord reads a record of the spool. It returns an error for what this release does not understand: a record of a later
+// version, or one whose report does not validate.
+func decodeRecord(b []byte) (journaled, error) {
+	var r record
+	if err := json.Unmarshal(b, &r); err != nil {
+		return journaled{}, fmt.Errorf("read a record: %w", err)
+	}
+	switch {
+	case r.Version < 0 || r.Version > recordVersion:
+		return journaled{}, fmt.Errorf("the record has version %d; this release reads up to %d", r.Version, recordVersion)
+	case r.Heard <= 0:
+		return journaled{}, errors.New("the record has no time of receipt")
+	case r.Report.App == "":
+		return journaled{}, errors.New("the report of the record names no app")
+	}
+	if err := r.Report.Validate(); err != nil {
+		return journaled{}, err
+	}
+	return journaled{heard: r.Heard, report: r.Report}, nil
+}
+
+// unreadName is the directory, within that of the spool, of the records that this release does not understand.
+const unreadName = "unread"
+
+// unread keeps records that this release does not understand, mostly of a later release, until one is started that does. They
+// are out of the way of the others.
+type unread struct {
+	mu    sync.Mutex
+	spool *spool.Spool // nil until it is needed
+	line  seldom.Line
+}
+
+func (u *unread) len() int64 {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.spool == nil {
+		return 0
+	}
+	return int64(u.spool.Len())
+}
+
+func (u *unread) close() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.spool != nil {
+		_ = u.spool.Close()
+	}
+}
+
+// append keeps records durably.
+func (u *unread) append(cfg *Config, records [][]byte) error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.spool == nil {
+		q, err := spool.Open(filepath.Join(cfg.Spool, unreadName), cfg.SpoolBytes)
+		if err != nil {
+			return err
+		}
+		u.spool = q
+	}
+	return u.spool.Append(records)
+}
+
+// setAside takes a record that this release does not understand out of the way of the others. It reports whether the record may
+// be taken off the spool; else it waits there.
+func (s *Store) setAside(b []byte, why error) bool {
+	err := s.outage.unread.append(&s.cfg, [][]byte{b})
+	if more, due := s.outage.unread.line.Due(s.millis()); due {
+		s.log.Error("spool record set aside", "why", why, "more", more, "dir", filepath.Join(s.cfg.Spool, unreadName), "err", err)
+	}
+	return err == nil
+}
+
+// takeUnread puts those of the records set aside by an earlier process that this release understands back into the spool.
+func (s *Store) takeUnread() error {
+	u := &s.outage.unread
+	if _, err := os.Stat(filepath.Join(s.cfg.Spool, unreadName)); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err := u.append(&s.cfg, nil); err != nil {
+		return fmt.Errorf("open the spool records set aside: %w", err)
+	}
+	all := u.spool.Len()
+	records, _, ends, err := u.spool.Peek(0, all)
+	if err != nil {
+		return fmt.Errorf("read the spool records set aside: %w", err)
+	}
+	var known, later [][]byte
+	for _, b := range records {
+		if _, err := decodeRecord(b); err != nil {
+			later = append(later, b)
+			continue
+		}
+		known = append(known, b)
+	}
+	if len(later) > 0 {
+		s.log.Warn("spool records wait for a later release", "records", len(later), "dir", filepath.Join(s.cfg.Spool, unreadName))
+	}
+	if len(known) == 0 {
+		return nil
+	}
+	// What a crash between these steps leaves twice is delivered twice, which does no harm.
+	err = s.outage.spool.Append(known)
+	if err == nil {
+		err = u.append(&s.cfg, later)
+	}
+	if err == nil {
+		_, err = u.spool.Advance(all, ends[all-1])
+	}
+	if err != nil && !errors.Is(err, spool.ErrFull) { // then they wait for the next start
+		return fmt.Errorf("take over the spool records set aside: %w", err)
+	}
+	return nil
+}
