@@ -39,6 +39,7 @@ const (
 	kindSection
 	kindManifest
 	kindDrained
+	kindTip
 )
 
 func (k fileKind) String() string {
@@ -51,6 +52,8 @@ func (k fileKind) String() string {
 		return "manifest"
 	case kindDrained:
 		return "list of drained nodes"
+	case kindTip:
+		return "tip of the log"
 	}
 	return fmt.Sprintf("file of kind %d", byte(k))
 }
@@ -283,6 +286,8 @@ type frameReader struct {
 	file io.ReaderAt
 	size int64
 	salt uint64
+	// written is where the last data end; from there to size the file is reserved and reads as zero.
+	written int64
 
 	off  int64  // of the next frame
 	next uint64 // its sequence number
@@ -305,7 +310,8 @@ func (r *frameReader) bytes(off int64, n int) ([]byte, error) {
 		if cap(r.buf) < want {
 			r.buf = make([]byte, want)
 		}
-		m := int(min(int64(want), r.size-off))
+		m := max(n, int(min(int64(want), r.written-off)))
+		m = int(min(int64(m), r.size-off))
 		if m < n {
 			return nil, io.ErrUnexpectedEOF
 		}
@@ -366,19 +372,12 @@ const (
 
 // tail looks at all that follows the last good frame; after a good one it returns where that is.
 func (r *frameReader) tail() (t tail, at int64, err error) {
-	rest := make([]byte, r.size-r.off)
-	if n, err := r.file.ReadAt(rest, r.off); n < len(rest) && err != io.EOF {
+	rest, err := r.rest()
+	if err != nil {
 		return 0, 0, err
 	}
-	t = tailZero
-	for _, c := range rest {
-		if c != 0 {
-			t = tailTorn
-			break
-		}
-	}
-	if t == tailZero {
-		return t, 0, nil
+	if len(rest) == 0 {
+		return tailZero, 0, nil
 	}
 	if i := r.resync(rest, 1); i >= 0 {
 		return tailDamage, r.off + int64(i), nil
@@ -411,6 +410,10 @@ func openFrames(f File, name string, kind fileKind, number uint32) (*frameReader
 	if err != nil {
 		return nil, header{}, err
 	}
+	written, err := writtenEnd(f, size)
+	if err != nil {
+		return nil, header{}, fmt.Errorf("read %s: %w", name, err)
+	}
 	b := make([]byte, min(size, headerSize))
 	if n, err := f.ReadAt(b, 0); n < len(b) {
 		return nil, header{}, fmt.Errorf("read %s: %w", name, err)
@@ -419,7 +422,7 @@ func openFrames(f File, name string, kind fileKind, number uint32) (*frameReader
 	if err != nil {
 		return nil, header{}, err
 	}
-	return &frameReader{name: name, file: f, size: size, salt: h.salt, off: headerSize, next: h.first}, h, nil
+	return &frameReader{name: name, file: f, size: size, written: written, salt: h.salt, off: headerSize, next: h.first}, h, nil
 }
 
 // appendRecord is appendEntry for a peer that is bytes already.

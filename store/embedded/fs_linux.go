@@ -35,6 +35,26 @@ func (f osFile) Allocate(size int64) error {
 	}
 }
 
+// NextData implements [sparseFile].
+func (f osFile) NextData(off, size int64) (from, to int64, err error) {
+	const seekData, seekHole = 3, 4
+	from, err = syscall.Seek(int(f.Fd()), off, seekData)
+	switch err {
+	case nil:
+	case syscall.ENXIO: // no data from off on
+		return size, size, nil
+	case syscall.EINVAL, syscall.EOPNOTSUPP: // the file system does not know
+		return off, size, nil
+	default:
+		return 0, 0, &fs.PathError{Op: "seek data", Path: f.Name(), Err: err}
+	}
+	to, err = syscall.Seek(int(f.Fd()), from, seekHole)
+	if err != nil {
+		return 0, 0, &fs.PathError{Op: "seek hole", Path: f.Name(), Err: err}
+	}
+	return min(from, size), min(to, size), nil
+}
+
 // DiskSize returns the size of the file system that holds dir.
 func (OS) DiskSize(dir string) (int64, error) {
 	var st syscall.Statfs_t

@@ -18,6 +18,7 @@ const (
 	lockName     = "lock"
 	manifestName = "manifest"
 	drainedName  = "drained"
+	tipName      = "tip"
 	spareName    = "spare.seg"
 	tempSuffix   = ".tmp"
 	logName      = "log-%010d.seg"
@@ -44,6 +45,8 @@ type log struct {
 	// sections is the greatest number of a snapshot that was ever begun: none is used twice, because a manifest whose
 	// rename seemed to fail may name it.
 	sections uint32
+
+	unused []uint32 // segments without a frame that were found at the start
 
 	spare atomic.Bool // a reserved segment is ready; taken by the committer, made by the keeper
 
@@ -105,6 +108,9 @@ func (l *log) begin(number uint32, size int64) error {
 	}
 	if err == nil {
 		err = l.fs.SyncDir(l.dir)
+	}
+	if err == nil {
+		err = l.replace(tipName, kindTip, tip{Segment: number})
 	}
 	if err != nil {
 		f.Close()
@@ -470,6 +476,9 @@ func (s *Store) closeLog() error {
 	if l.file != nil {
 		if l.failure == nil {
 			err = errors.Join(l.file.Truncate(l.at), l.file.Sync())
+			if err == nil {
+				err = l.replace(tipName, kindTip, tip{Segment: l.number, Sequence: l.seq + 1})
+			}
 		}
 		err = errors.Join(err, l.file.Close())
 	}

@@ -126,7 +126,9 @@ func TestAnOldHoleIsDamageWithIntervalsToo(t *testing.T) {
 		w.report(presence.KindOnline, "ann")
 		w.now = w.now.Add(tt.gap)
 		w.report(presence.KindOnline, "bob")
+		tip := disk.names["data/tip"]
 		s.Close()
+		disk.names["data/tip"] = tip // as after a loss of power, not a clean stop
 		disk.names["data/log-0000000001.seg"].data[50] ^= 1
 		s, err = embedded.Open(cfg, start)
 		var damage *embedded.DamageError

@@ -53,10 +53,14 @@ func lockLog(cfg *Config) (*log, error) {
 // beginLog begins the segment after the last. A disk that is full does not keep the store from starting: it answers, and
 // takes reports when there is room.
 func (s *Store) beginLog() error {
-	err := s.log.begin(s.log.number+1, s.cfg.SegmentSize)
+	l := s.log
+	err := l.begin(l.number+1, s.cfg.SegmentSize)
 	if err != nil && full(err) {
 		s.fail(err, false)
 		return nil
+	}
+	if err == nil {
+		err = l.removeUnused()
 	}
 	return err
 }
@@ -72,7 +76,8 @@ type recovery struct {
 	old     []byte
 	names   []string
 	drained map[presence.NodeID]bool // before the end
-	top     uint64                   // the greatest revision seen
+	tip     tip
+	top     uint64 // the greatest revision seen
 }
 
 // damaged notes or returns damage.
@@ -112,6 +117,9 @@ func (r *recovery) load() error {
 		return err
 	}
 	segments := numbered(names, logName)
+	if err := r.readTip(); err != nil {
+		return err
+	}
 	if m == nil {
 		m, err = r.withoutManifest(segments)
 		if err != nil {
@@ -143,7 +151,7 @@ func (r *recovery) load() error {
 // tidy removes what an interrupted step left behind.
 func (r *recovery) tidy(m *manifest) error {
 	for _, n := range r.names {
-		if n == spareName || n == spareName+tempSuffix || n == manifestName+tempSuffix || n == drainedName+tempSuffix {
+		if n == spareName || n == spareName+tempSuffix || n == manifestName+tempSuffix || n == drainedName+tempSuffix || n == tipName+tempSuffix {
 			if err := r.log.fs.Remove(r.log.path("%s", n)); err != nil {
 				return err
 			}
@@ -267,8 +275,8 @@ func (r *recovery) skip(fr *frameReader) error {
 		if err := r.damaged(fr.name, fr.off, "the checksum of a frame does not match"); err != nil {
 			return err
 		}
-		rest := make([]byte, fr.size-fr.off)
-		if n, err := fr.file.ReadAt(rest, fr.off); n < len(rest) && err != io.EOF {
+		rest, err := fr.rest()
+		if err != nil {
 			return fmt.Errorf("read %s: %w", fr.name, err)
 		}
 		i := fr.resync(rest, 1)
@@ -366,6 +374,9 @@ func (r *recovery) readSegments(m *manifest, numbers []uint32) error {
 	l := r.log
 	i, _ := slices.BinarySearch(numbers, m.Segment)
 	numbers = numbers[i:]
+	if err := r.checkTip(m, numbers); err != nil {
+		return err
+	}
 	l.number, l.seq = max(m.Segment, 1)-1, max(m.Sequence, 1)-1
 	numbers, err := r.dropEmpty(numbers)
 	if err != nil {
@@ -385,10 +396,11 @@ func (r *recovery) readSegments(m *manifest, numbers []uint32) error {
 		}
 		l.number = n
 	}
-	return nil
+	return r.checkEnd()
 }
 
-// dropEmpty leaves out the last segments when nothing was ever written to them: they were begun, and the process ended.
+// dropEmpty leaves out the last segments when nothing was ever written to them: they were begun, and the process ended. They stay on
+// disk until the next segment has begun, so that the segment named by manifest or tip is always there.
 func (r *recovery) dropEmpty(numbers []uint32) ([]uint32, error) {
 	for len(numbers) > 0 {
 		n := numbers[len(numbers)-1]
@@ -416,11 +428,7 @@ func (r *recovery) dropEmpty(numbers []uint32) ([]uint32, error) {
 		if !empty {
 			return numbers, nil
 		}
-		if r.mend == nil {
-			if err := r.log.fs.Remove(name); err != nil {
-				return nil, err
-			}
-		}
+		r.log.unused = append(r.log.unused, n)
 		numbers = numbers[:len(numbers)-1]
 	}
 	return numbers, nil
@@ -488,8 +496,8 @@ func (r *recovery) unsynced(fr *frameReader, at int64) (tail, error) {
 	if r.s.cfg.Sync != SyncInterval {
 		return tailDamage, nil
 	}
-	rest := make([]byte, fr.size-at)
-	if n, err := fr.file.ReadAt(rest, at); n < len(rest) && err != io.EOF {
+	rest, err := fr.restFrom(at)
+	if err != nil {
 		return 0, err
 	}
 	var first, last presence.Millis

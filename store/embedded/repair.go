@@ -149,11 +149,6 @@ func sequenceOf(frame []byte) uint64 { return binary.LittleEndian.Uint64(frame[8
 
 // tornBytes is how far bytes that were written reach behind the last good frame.
 func tornBytes(r *frameReader) int64 {
-	rest := make([]byte, r.size-r.off)
-	n, _ := r.file.ReadAt(rest, r.off)
-	rest = rest[:n]
-	for len(rest) > 0 && rest[len(rest)-1] == 0 {
-		rest = rest[:len(rest)-1]
-	}
-	return int64(len(rest))
+	rest, _ := r.rest()
+	return int64(lastNonZero(rest))
 }
