@@ -23,9 +23,9 @@ type Distant interface {
 	OnReturn(fn func(asOf, now Millis)) (stop func())
 }
 
-// A PartError says that an update wrote all but some of its peers. Who sends all of them again does no harm.
+// A PartError says that an update wrote, or a call of Loads read, all but some of its peers. Sending all of them again does no harm.
 type PartError struct {
-	Failed []int // in the update, in order
+	Failed []int // in the batch, in order
 	Err    error // why the first of them failed
 }
 

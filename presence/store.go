@@ -23,6 +23,9 @@ type Store interface {
 	Summaries(ctx context.Context, keys []Key, out []Summary) error
 	// Load reads the whole state of one peer; an unknown peer is the zero state.
 	Load(ctx context.Context, key Key, st *State) error
+	// Loads sets out[i] to what Load reads of keys[i], in batches: a hundred thousand peers cost a few hundred round trips. A peer whose
+	// state cannot be read is a [PartError] and its state is zero; any other error leaves out undefined.
+	Loads(ctx context.Context, keys []Key, out []State) error
 
 	// Update calls merge for every key with its present state and keeps what merge made of it, in order for keys that
 	// repeat. When it returns nil, every state is as durable as the store can make it and visible to every later call on
@@ -63,6 +66,21 @@ type Store interface {
 // conclude again, so it need not be durable when Settle returns, and it goes on while the disk fails.
 type Settler interface {
 	Settle(ctx context.Context, keys []Key, now Millis, merge Merge) error
+}
+
+// A Claimer is a store that several processes share, and through which one of them takes a piece of work.
+type Claimer interface {
+	// Claim reports whether the work called name is this process's until ttl has passed (at least a second, in whole seconds). A
+	// process that holds a claim extends it by asking again. It is true also when the store cannot tell: a claim saves work and excludes
+	// nobody, so the work must bear being done twice. Names are any text.
+	Claim(ctx context.Context, name string, ttl time.Duration) bool
+}
+
+// Claim reports whether work that one process is enough for is this process's, see [Claimer]. A store of this process alone always
+// says so.
+func (s *Service) Claim(ctx context.Context, name string, ttl time.Duration) bool {
+	c, ok := s.store.(Claimer)
+	return !ok || c.Claim(ctx, name, ttl)
 }
 
 // NodeLease is how long a node lives by a report alone, without a beat.

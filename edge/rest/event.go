@@ -1,11 +1,16 @@
 package rest
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"rollcall/internal/native"
@@ -156,6 +161,15 @@ func (t *tally) count(v presence.Verdict) {
 	}
 }
 
+func (t *tally) add(o *tally) {
+	t.Accepted += o.Accepted
+	t.Double += o.Double
+	t.Late += o.Late
+	t.Stale += o.Stale
+	t.Ignored += o.Ignored
+	t.Full += o.Full
+}
+
 // report takes a batch of reports. An event that is not understood is ignored and told; the others count.
 func (d *Door) report(w http.ResponseWriter, r *http.Request, c *native.Caller) error {
 	var in struct {
@@ -210,17 +224,45 @@ func (d *Door) apply(r *http.Request, reports []presence.Report, nodes map[prese
 			return fmt.Errorf("beat of a node: %w", err)
 		}
 	}
-	const batch = 1000
-	out := make([]presence.Outcome, min(len(reports), batch))
-	for len(reports) > 0 {
-		n := min(len(reports), batch)
-		if err := d.service.Report(r.Context(), reports[:n], now, out[:n]); err != nil {
-			return err
-		}
-		for i := range out[:n] {
-			t.count(out[i].Verdict)
-		}
-		reports = reports[n:]
+	batches := slices.Collect(slices.Chunk(reports, reportsAtOnce))
+	if len(batches) <= 1 {
+		return d.count(r.Context(), reports, now, t)
+	}
+	// Some at a time, since a store that is far is waited for more than it works. Reports are merged alike in any order.
+	tallies, errs := make([]tally, batchesAtOnce), make([]error, batchesAtOnce)
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for w := range batchesAtOnce {
+		wg.Go(func() {
+			for errs[w] == nil {
+				n := int(next.Add(1)) - 1
+				if n >= len(batches) {
+					return
+				}
+				errs[w] = d.count(r.Context(), batches[n], now, &tallies[w])
+			}
+		})
+	}
+	wg.Wait()
+	for i := range tallies {
+		t.add(&tallies[i])
+	}
+	return errors.Join(errs...)
+}
+
+const (
+	reportsAtOnce = 500 // in one update of the store
+	batchesAtOnce = 4
+)
+
+// count applies one batch and adds what became of it to t.
+func (d *Door) count(ctx context.Context, reports []presence.Report, now presence.Millis, t *tally) error {
+	out := make([]presence.Outcome, len(reports))
+	if err := d.service.Report(ctx, reports, now, out); err != nil {
+		return err
+	}
+	for i := range out {
+		t.count(out[i].Verdict)
 	}
 	return nil
 }

@@ -74,11 +74,17 @@ func openOver(t testing.TB, rules presence.Config, change ...func(*native.Config
 // build returns a house whose doors for watchers are set by doors.
 func build(t testing.TB, rules presence.Config, doors func(*gateway.Config, *sse.Config), change ...func(*native.Config, *watch.Config)) *house {
 	t.Helper()
-	h := &house{TB: t}
-	st, err := embedded.Open(embedded.Config{}, h.now())
+	st, err := embedded.Open(embedded.Config{}, (&house{}).now())
 	if err != nil {
 		t.Fatal(err)
 	}
+	return buildOn(t, st, rules, doors, change...)
+}
+
+// buildOn is build over a store of any kind, which it closes.
+func buildOn(t testing.TB, st presence.Store, rules presence.Config, doors func(*gateway.Config, *sse.Config), change ...func(*native.Config, *watch.Config)) *house {
+	t.Helper()
+	h := &house{TB: t}
 	h.service = presence.NewService(st, rules)
 	ring, err := credentials.New([]credentials.App{
 		{ID: appID, Key: appKey, MasterKey: masterKey, HookKey: hookKey},

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"rollcall/internal/native"
@@ -142,6 +143,9 @@ func (d *Door) resync(w http.ResponseWriter, r *http.Request, c *native.Caller) 
 	return nil
 }
 
+// statesAtOnce bounds how many whole states a resync holds in memory.
+const statesAtOnce = 4096
+
 type sessionKey struct {
 	peer    presence.PeerID
 	session presence.SessionID
@@ -182,20 +186,21 @@ func (d *Door) missing(r *http.Request, node presence.NodeID, listed map[session
 		return nil, fmt.Errorf("ask for the peers of a node: %w", err)
 	}
 	var ended []presence.Report
-	var st presence.State
-	for _, key := range keys {
-		if err := d.service.Store().Load(r.Context(), key, &st); err != nil {
-			return nil, fmt.Errorf("read a peer of a node: %w", err)
+	states := make([]presence.State, min(len(keys), statesAtOnce))
+	for some := range slices.Chunk(keys, statesAtOnce) {
+		if err := d.service.Store().Loads(r.Context(), some, states[:len(some)]); err != nil {
+			return nil, fmt.Errorf("read the peers of a node: %w", err)
 		}
-		for i := range st.Sessions {
-			s := &st.Sessions[i]
-			if _, ok := listed[sessionKey{key.Peer, s.ID}]; ok || s.Node != node || s.Ended || s.At >= at {
-				continue
+		for k, key := range some {
+			for _, s := range states[k].Sessions {
+				if _, ok := listed[sessionKey{key.Peer, s.ID}]; ok || s.Node != node || s.Ended || s.At >= at {
+					continue
+				}
+				ended = append(ended, presence.Report{
+					App: key.App, Peer: key.Peer, Source: s.Source, Session: s.ID, Device: s.Device, Kind: presence.KindOffline,
+					At: at, Incarnation: s.Incarnation, Cause: presence.CauseLost, Hold: d.cfg.Hold,
+				})
 			}
-			ended = append(ended, presence.Report{
-				App: key.App, Peer: key.Peer, Source: s.Source, Session: s.ID, Device: s.Device, Kind: presence.KindOffline,
-				At: at, Incarnation: s.Incarnation, Cause: presence.CauseLost, Hold: d.cfg.Hold,
-			})
 		}
 	}
 	return ended, nil

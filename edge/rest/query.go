@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
@@ -168,6 +169,10 @@ func (d *Door) summaries(w http.ResponseWriter, r *http.Request, c *native.Calle
 	if err != nil {
 		return refusal(err)
 	}
+	states, err := d.states(r, keys, &poll, q.fields)
+	if err != nil {
+		return refusal(err)
+	}
 	b := append(make([]byte, 0, 64+96*len(keys)), `{"peers":[`...)
 	first := true
 	for i := range keys {
@@ -178,9 +183,7 @@ func (d *Door) summaries(w http.ResponseWriter, r *http.Request, c *native.Calle
 			b = append(b, ',')
 		}
 		first = false
-		if b, err = d.appendPeer(r, b, keys[i], &poll.Summaries[i], q.fields, now); err != nil {
-			return refusal(err)
-		}
+		b = d.appendPeer(b, keys[i], &poll.Summaries[i], states[keys[i].Peer], q.fields, now)
 	}
 	b = append(b, ']')
 	if q.since != nil {
@@ -194,8 +197,34 @@ func (d *Door) summaries(w http.ResponseWriter, r *http.Request, c *native.Calle
 	return nil
 }
 
-// appendPeer appends what is asked of one peer.
-func (d *Door) appendPeer(r *http.Request, b []byte, key presence.Key, s *presence.Summary, f fields, now presence.Millis) ([]byte, error) {
+// states reads the whole states of the peers whose devices are asked for and which are online, in one call.
+func (d *Door) states(r *http.Request, keys []presence.Key, poll *watch.Poll, f fields) (map[presence.PeerID]*presence.State, error) {
+	if f&fieldDevices == 0 {
+		return nil, nil
+	}
+	found := map[presence.PeerID]*presence.State{}
+	var online []presence.Key
+	for i, key := range keys {
+		if poll.Changed != nil && !poll.Changed[i] || poll.Summaries[i].Status != presence.Online {
+			continue
+		}
+		if _, twice := found[key.Peer]; !twice {
+			found[key.Peer] = nil
+			online = append(online, key)
+		}
+	}
+	out := make([]presence.State, len(online))
+	if err := d.service.Store().Loads(r.Context(), online, out); err != nil {
+		return nil, fmt.Errorf("read %d peers: %w", len(online), err)
+	}
+	for i, key := range online {
+		found[key.Peer] = &out[i]
+	}
+	return found, nil
+}
+
+// appendPeer appends what is asked of one peer; st is its whole state, nil when that is not needed.
+func (d *Door) appendPeer(b []byte, key presence.Key, s *presence.Summary, st *presence.State, f fields, now presence.Millis) []byte {
 	b = append(b, `{"peer":`...)
 	b = watch.AppendString(b, string(key.Peer))
 	b = append(b, `,"status":"`...)
@@ -217,14 +246,8 @@ func (d *Door) appendPeer(r *http.Request, b []byte, key presence.Key, s *presen
 		b = append(b, '"')
 	}
 	if f&fieldDevices != 0 {
-		var st presence.State
-		if s.Status == presence.Online {
-			if err := d.service.Store().Load(r.Context(), key, &st); err != nil {
-				return nil, err
-			}
-		}
 		b = append(b, `,"devices":[`...)
-		for i, name := range devices(&st, d.service.Leases(now)) {
+		for i, name := range devices(st, d.service.Leases(now)) {
 			if i > 0 {
 				b = append(b, ',')
 			}
@@ -232,11 +255,14 @@ func (d *Door) appendPeer(r *http.Request, b []byte, key presence.Key, s *presen
 		}
 		b = append(b, ']')
 	}
-	return append(b, '}'), nil
+	return append(b, '}')
 }
 
-// devices returns what the open sessions of st run on, each once, in order.
+// devices returns what the open sessions of st run on, each once, in order; none when st is nil.
 func devices(st *presence.State, leases presence.Millis) []string {
+	if st == nil {
+		return nil
+	}
 	var names []string
 	for i := range st.Sessions {
 		if s := &st.Sessions[i]; s.Live(leases) {
@@ -286,10 +312,12 @@ func (d *Door) peer(w http.ResponseWriter, r *http.Request, c *native.Caller) er
 	if c.Master() {
 		f |= fieldDevices
 	}
-	b, err := d.appendPeer(r, nil, key, &out[0], f, now)
+	keys, poll := []presence.Key{key}, watch.Poll{Summaries: out[:]}
+	states, err := d.states(r, keys, &poll, f)
 	if err != nil {
 		return refusal(err)
 	}
+	b := d.appendPeer(nil, key, &out[0], states[key.Peer], f, now)
 	native.WriteBytes(w, http.StatusOK, append(b, '\n'))
 	return nil
 }

@@ -148,6 +148,29 @@ func (s *Store) Load(_ context.Context, key presence.Key, st *presence.State) er
 	return nil
 }
 
+// Loads reads the whole states of many peers.
+func (s *Store) Loads(ctx context.Context, keys []presence.Key, out []presence.State) error {
+	var part *presence.PartError
+	for i, key := range keys {
+		if s.closed.Load() {
+			return errClosed
+		}
+		err := s.Load(ctx, key, &out[i])
+		if err == nil {
+			continue
+		}
+		out[i] = presence.State{}
+		if part == nil {
+			part = &presence.PartError{Err: err}
+		}
+		part.Failed = append(part.Failed, i)
+	}
+	if part != nil {
+		return part
+	}
+	return nil
+}
+
 // Due returns up to limit peers whose deadline has come by now. They come again until they are settled.
 func (s *Store) Due(ctx context.Context, now presence.Millis, limit int) ([]presence.Key, error) {
 	if s.closed.Load() {

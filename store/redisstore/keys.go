@@ -135,6 +135,8 @@ func (l *layout) epoch() string { return l.own + "epoch" }
 
 func (l *layout) reap(node presence.NodeID) string { return l.own + "reap:" + escape(node) }
 
+func (l *layout) claim(name string) string { return l.own + "claim:" + escape(name) }
+
 func (l *layout) probes() string { return l.own + "probe:" }
 
 func (l *layout) probe(slot uint16, node string) string {

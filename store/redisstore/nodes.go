@@ -205,6 +205,30 @@ func (s *Store) claim(ctx context.Context, lost []presence.LostNode) []presence.
 	return mine
 }
 
+// Claim implements [presence.Claimer].
+func (s *Store) Claim(ctx context.Context, name string, ttl time.Duration) bool {
+	ctx, cancel := s.deadline(ctx)
+	defer cancel()
+	return s.claimKey(ctx, s.keys.claim(name), ttl)
+}
+
+// claimKey takes or keeps the claim at key. A claim that cannot be asked for counts as given: it keeps others from the same work and
+// does no more.
+func (s *Store) claimKey(ctx context.Context, key string, ttl time.Duration) bool {
+	begun := time.Now()
+	results, err := s.exec(ctx, claimScript, []scriptCall{{[]string{key}, []string{s.name, seconds(ttl)}}})
+	if err != nil {
+		return true
+	}
+	n, err := results[0].AsInt64()
+	if isStranger(err) {
+		s.stranger(key)
+	} else if err != nil {
+		s.failedSince(begun, key, err)
+	}
+	return n == 1 || err != nil
+}
+
 // bury makes queries pass over the sessions of lost nodes at once, while a survivor ends them one by one.
 func (s *Store) bury(lost []presence.LostNode) {
 	if len(lost) == 0 {

@@ -108,6 +108,30 @@ func TestDeadNodeIsReapedOnce(t *testing.T) {
 	t.Logf("%d sessions were ended in %v by two survivors, %v each", sessions, took.Round(time.Millisecond), took/sessions)
 }
 
+// TestOneProcessHoldsAClaim: of several that ask for one piece of work one gets it, keeps it while it asks, and leaves it to the next when
+// it stops asking. Names of any kind stand for different work.
+func TestOneProcessHoldsAClaim(t *testing.T) {
+	server, url := redisOf(t)
+	cfg := config(url)
+	a, b := open(t, cfg), open(t, cfg)
+	ctx := t.Context()
+	if !a.Claim(ctx, "hooks of app", time.Minute) || b.Claim(ctx, "hooks of app", time.Minute) || !a.Claim(ctx, "hooks of app", time.Minute) {
+		t.Error("a claim is not held by the first that asked, and by it alone")
+	}
+	if !b.Claim(ctx, "hooks:of{app}", time.Minute) || !b.Claim(ctx, "", time.Minute) {
+		t.Error("another name is claimed too")
+	}
+	for _, key := range []string{"rc:claim:hooks+of+app", "rc:claim:%"} {
+		if ttl, _ := server.Do(t, "TTL", key).(int64); ttl < 1 || ttl > 60 {
+			t.Errorf("%s lasts %d s, want up to 60", key, ttl)
+		}
+	}
+	server.Do(t, "DEL", "rc:claim:hooks+of+app") // as when it runs out
+	if !b.Claim(ctx, "hooks of app", time.Millisecond) || a.Claim(ctx, "hooks of app", time.Minute) {
+		t.Error("a claim that ran out does not go to the next that asks")
+	}
+}
+
 // TestDeadNodeIsPassedOverAtOnce: queries do not believe a dead node while its sessions are being ended.
 func TestDeadNodeIsPassedOverAtOnce(t *testing.T) {
 	_, url := redisOf(t)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -192,17 +193,51 @@ func (s *Store) summaries(ctx context.Context, app presence.AppID, keys []presen
 
 // Load implements [presence.Store]. It never comes from the cache.
 func (s *Store) Load(ctx context.Context, key presence.Key, st *presence.State) error {
-	*st = presence.State{}
-	var bad error
-	err := s.read(ctx, key.App, 0, [][]byte{[]byte(key.Peer)}, []int{0}, 0, false, func(_ int, state []byte) {
-		if len(state) > 0 {
-			bad = st.Unpack(state)
-		}
-	})
-	if err == nil && bad != nil {
-		err = fmt.Errorf("%w: %w", presence.ErrUnavailable, bad)
-	}
+	var out [1]presence.State
+	err := s.Loads(ctx, []presence.Key{key}, out[:])
+	*st = out[0]
 	return err
+}
+
+// Loads implements [presence.Store]. Nothing comes from the cache, and the deadline is that of each step.
+func (s *Store) Loads(ctx context.Context, keys []presence.Key, out []presence.State) error {
+	if s.closed() {
+		return errClosed
+	}
+	byApp := map[presence.AppID][]int{}
+	for i := range keys {
+		byApp[keys[i].App] = append(byApp[keys[i].App], i)
+	}
+	var part *presence.PartError
+	for app, index := range byApp {
+		for some := range slices.Chunk(index, readChunk) {
+			ids, all := make([][]byte, len(some)), make([]int, len(some))
+			for k, i := range some {
+				ids[k], all[k] = []byte(keys[i].Peer), k
+				out[i] = presence.State{}
+			}
+			err := s.read(ctx, app, 0, ids, all, 0, false, func(k int, state []byte) {
+				if len(state) == 0 {
+					return
+				}
+				if bad := out[some[k]].Unpack(state); bad != nil {
+					out[some[k]] = presence.State{}
+					if part == nil {
+						part = &presence.PartError{Err: away(bad)}
+					}
+					part.Failed = append(part.Failed, some[k])
+				}
+			})
+			if err != nil {
+				return err
+			}
+		}
+	}
+	if part != nil {
+		slices.Sort(part.Failed)
+		return part
+	}
+	return nil
 }
 
 const readChunk = 512

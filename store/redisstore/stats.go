@@ -32,4 +32,5 @@ var (
 	_ presence.Store   = (*Store)(nil)
 	_ presence.Shared  = (*Store)(nil)
 	_ presence.Distant = (*Store)(nil)
+	_ presence.Claimer = (*Store)(nil)
 )

@@ -3,6 +3,7 @@ package storetest
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -72,6 +73,41 @@ func bigBatch(b *bench) {
 		}
 		if got != want {
 			b.Fatalf("%s is %v, want %v", peers[i], got, want)
+		}
+	}
+}
+
+// bigLoads reads many states at once, in order, with repetitions, unknown peers and peers of two apps among them.
+func bigLoads(b *bench) {
+	b.must(b.Store.Loads(b.ctx, nil, nil))
+	peers := names("p", 10_000)
+	var reports []presence.Report
+	for i, p := range peers {
+		if i%2 == 0 {
+			reports = append(reports, b.on(p, "s"+p))
+		}
+	}
+	for some := range slices.Chunk(reports, 1000) {
+		b.report(some...)
+	}
+	other := b.on("p0", "of another app")
+	other.App = "other"
+	b.report(other)
+	keys := []presence.Key{{App: "other", Peer: "p0"}, keyOf("p2"), keyOf("p2")}
+	want := []presence.SessionID{"of another app", "sp2", "sp2"}
+	for i, p := range peers {
+		keys = append(keys, keyOf(p))
+		if want = append(want, ""); i%2 == 0 {
+			want[len(want)-1] = presence.SessionID("s" + p)
+		}
+	}
+	for i, st := range b.loads(keys...) {
+		var got presence.SessionID
+		if len(st.Sessions) > 0 {
+			got = st.Sessions[0].ID
+		}
+		if got != want[i] || st.Forgotten() != (want[i] == "") || len(st.Sessions) > 1 {
+			b.Fatalf("state %d, of %v, is %+v, want the session %q", i, keys[i], st, want[i])
 		}
 	}
 }
@@ -202,6 +238,7 @@ func closed(b *bench) {
 	check("statuses", b.Store.Statuses(b.ctx, app, [][]byte{[]byte("tom")}, b.now, make([]presence.Status, 1)))
 	check("summaries", b.Store.Summaries(b.ctx, []presence.Key{keyOf("tom")}, make([]presence.Summary, 1)))
 	check("load", b.Store.Load(b.ctx, keyOf("tom"), &presence.State{}))
+	check("loads", b.Store.Loads(b.ctx, []presence.Key{keyOf("tom")}, make([]presence.State, 1)))
 	_, err := b.tryReport(b.on("tom", "2"))
 	check("update", err)
 	_, err = b.Store.Due(b.ctx, b.now, 1)

@@ -67,6 +67,7 @@ var laws = []law{
 	{"a peer nobody has reported is unknown", unknown},
 	{"a batch is answered in order", batchInOrder},
 	{"a batch of ten thousand is one call", bigBatch},
+	{"states of ten thousand are one call", bigLoads},
 	{"updates of one peer in one batch apply in order", repeatsInBatch},
 	{"two apps never meet", appsApart},
 	{"ids may be any bytes", anyBytes},
@@ -224,6 +225,16 @@ func (b *bench) load(key presence.Key) presence.State {
 	st := presence.State{Rev: 99, Status: presence.Online, Sessions: []presence.Session{{ID: "left over"}}}
 	b.must(b.Store.Load(b.ctx, key, &st))
 	return st
+}
+
+func (b *bench) loads(keys ...presence.Key) []presence.State {
+	b.Helper()
+	out := make([]presence.State, len(keys))
+	for i := range out {
+		out[i] = presence.State{Rev: 99, Status: presence.Online, Sessions: []presence.Session{{ID: "left over"}}}
+	}
+	b.must(b.Store.Loads(b.ctx, keys, out))
+	return out
 }
 
 func (b *bench) summary(peer string) presence.Summary {

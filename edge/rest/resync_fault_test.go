@@ -1,0 +1,68 @@
+//go:build faults
+
+package rest_test
+
+import (
+	"fmt"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"rollcall/edge/gateway"
+	"rollcall/edge/sse"
+	"rollcall/internal/redistest"
+	"rollcall/presence"
+	"rollcall/store/redisstore"
+)
+
+// A gateway with as many sessions as one resync may name sends its list to a rollcall on Redis: first a new list, then the same
+// list again, then an empty one, which ends them all.
+func TestFaultResyncOfAHundredThousand(t *testing.T) {
+	const sessions, within = 100_000, 5 * time.Second
+	server := redistest.Run(t)
+	cfg := redisstore.NewConfig("redis://" + server.Addr)
+	cfg.Deadline = 10 * time.Second // a slow machine shows in the figures, not as an outage
+	st, err := redisstore.Open(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := buildOn(t, st, presence.DefaultConfig(), func(*gateway.Config, *sse.Config) {})
+	list := make([]string, sessions)
+	for i := range list {
+		list[i] = fmt.Sprintf(`{"user":"user-%06d","session":"gw1/conn-%06d","platform":"ios","time":%d}`, i, i, int64(h.now())-1000)
+	}
+	full := `{"sessions":[` + strings.Join(list, ",") + `]}`
+	for _, tt := range []struct {
+		name, body  string
+		done, ended int
+	}{
+		{"a new list", full, sessions, 0},
+		{"the same list", full, sessions, 0},
+		{"an empty list", `{"sessions":[]}`, sessions, sessions},
+	} {
+		h.ahead.Add(1000)
+		redis, own, begun := server.CPU(t), cpu(t), time.Now()
+		status, body := h.call("hook", "PUT", "/v1/nodes/gw1/sessions", tt.body)
+		took := time.Since(begun)
+		t.Logf("%s of %d sessions (%d KiB): %v, CPU %v here, %v in redis", tt.name, sessions, len(tt.body)>>10, took.Round(time.Millisecond),
+			(cpu(t) - own).Round(time.Millisecond), (server.CPU(t) - redis).Round(time.Millisecond))
+		want := fmt.Sprintf(`{"accepted":%d,"double":0,"late":0,"stale":0,"ignored":0,"full":0,"ended":%d}`, tt.done, tt.ended)
+		if status != 200 || strings.TrimSpace(body) != want {
+			t.Fatalf("%s: %d %.300s, want %s", tt.name, status, body, want)
+		}
+		if took > within {
+			t.Errorf("%s took %v, want at most %v", tt.name, took, within)
+		}
+	}
+}
+
+// cpu returns the processor time of this process.
+func cpu(t *testing.T) time.Duration {
+	t.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
