@@ -74,6 +74,8 @@ func (r *Report) Validate() error {
 	switch {
 	case r.Source == "":
 		return fmt.Errorf("%w: the report has no source", ErrInvalid)
+	case r.Source == SourceRecipe:
+		return fmt.Errorf("%w: the source %q is reserved", ErrInvalid, r.Source)
 	case r.Kind == 0:
 		return fmt.Errorf("%w: the report has no kind", ErrInvalid)
 	case !r.Kind.Known():

@@ -313,8 +313,8 @@ func (s *Slot) last(r *Report, at Millis, lease time.Duration) Verdict {
 	return Taken
 }
 
-// applySlot counts r in the slot of its source and tag.
-func (st *State) applySlot(r *Report, lease time.Duration, now Millis, rules *Rules) (v Verdict, quiet bool) {
+// applySlot counts r in the slot of its source and tag. assumed is what stood in the place of all reports before, or nil.
+func (st *State) applySlot(r *Report, lease time.Duration, now Millis, rules *Rules, assumed *Slot) (v Verdict, quiet bool) {
 	hash := seenHash(r)
 	if hash != 0 && st.saw(hash) {
 		return Double, false
@@ -324,7 +324,7 @@ func (st *State) applySlot(r *Report, lease time.Duration, now Millis, rules *Ru
 		return cmp.Or(strings.Compare(string(s.Source), string(source)), strings.Compare(s.Tag, tag))
 	})
 	if !found {
-		if r.Kind == KindTouch {
+		if r.Kind == KindTouch && assumed == nil {
 			return Ignored, false
 		}
 		if len(st.Slots) >= maxLive || r.Kind == KindOnline && st.open(now) >= maxLive {
@@ -333,6 +333,9 @@ func (st *State) applySlot(r *Report, lease time.Duration, now Millis, rules *Ru
 		st.Slots = slices.Insert(st.Slots, i, Slot{Source: r.Source, Tag: tag})
 	}
 	s := &st.Slots[i]
+	if !found && assumed != nil && r.Kind != KindOnline {
+		s.take(assumed, r)
+	}
 	was := s.Live(now)
 	v = s.apply(r, r.At, lease, now, rules)
 	if hash != 0 {

@@ -93,8 +93,9 @@ func (st *State) Apply(r *Report, now Millis, rules *Rules) (Outcome, Effect) {
 		v     Verdict
 		quiet bool // nothing but leases and counts moved
 	)
+	assumed := st.replaceAssumption()
 	if r.Session == "" {
-		v, quiet = st.applySlot(r, lease, now, rules)
+		v, quiet = st.applySlot(r, lease, now, rules, assumed)
 	} else {
 		v, quiet = st.applySession(r, lease, now)
 	}

@@ -106,6 +106,10 @@ func (s *Session) reason(leases, now Millis) string {
 }
 
 func (s *Slot) reason(leases, now Millis) string {
+	if s.Assumed() {
+		return fmt.Sprintf("something other than rollcall wrote so to the store, and no report has come; this is assumed until the first report replaces it, at most %s more",
+			spell(s.Until.Sub(leases)))
+	}
 	whose := "hooks without a tag"
 	if s.Tag != "" {
 		whose = fmt.Sprintf("hooks with tag %.40q", s.Tag)

@@ -423,7 +423,7 @@ func (s *Store) readRecipe(ctx context.Context, summaries []string, values [][]b
 	return plain, nil
 }
 
-// recipeState packs what a summary alone stands for: one session that nobody named, or its end. left is how much longer
+// recipeState packs what a summary alone stands for: the assumption that a session is open, or its end. left is how much longer
 // an offline is remembered. The revision is 0, since no state was written yet.
 func (s *Store) recipeState(online bool, left time.Duration, now presence.Millis) []byte {
 	if now == 0 {
@@ -431,8 +431,7 @@ func (s *Store) recipeState(online bool, left time.Duration, now presence.Millis
 	}
 	st := presence.State{}
 	if online {
-		st.Status, st.Since, st.Until = presence.Online, now, now.Add(s.rules.Lease)
-		st.Slots = []presence.Slot{{Source: presence.SourceLeanCloud, Open: 1, At: now, Start: now, Until: st.Until}}
+		st = presence.Assume(now, &s.rules)
 	} else {
 		st.Status, st.Since = presence.Offline, now.Add(left-s.rules.OfflineMemory)
 		st.LastSeen = st.Since

@@ -308,3 +308,60 @@ func TestOfflinePeersLeaveTheIndex(t *testing.T) {
 	s.Do(t, "PEXPIRE", "onOffStatus:p8", "1")
 	n.see(time.Second, presence.Unknown, "p8")
 }
+
+// TestTheRecipesWordIsAnAssumption: a recipe that goes on writing to this Redis and forwards its hooks, before or after, makes no
+// second session: the last logout takes the peer offline.
+func TestTheRecipesWordIsAnAssumption(t *testing.T) {
+	s, url := redisOf(t)
+	n := startNode(t, config(url), "n")
+	device := func(kind presence.Kind, peer, tag string, policy presence.Policy) presence.Report {
+		r := n.hook(kind, peer)
+		r.Tag, r.Policy = tag, policy
+		return r
+	}
+	for _, audited := range []bool{false, true} {
+		for _, policy := range []presence.Policy{presence.PolicySum, presence.PolicyLast} {
+			for _, tag := range []string{"", "phone"} {
+				for _, first := range []presence.Kind{presence.KindOnline, presence.KindOffline} {
+					peer := fmt.Sprint("tom ", audited, policy, tag, first)
+					s.Do(t, "SET", "onOffStatus:"+peer, "1")
+					n.see(30*time.Second, presence.Online, peer)
+					why, err := n.svc.Why(t.Context(), presence.Key{App: "app", Peer: presence.PeerID(peer)}, n.st.Now())
+					if err != nil || !strings.Contains(why.Why, "assumed until the first report replaces it") {
+						t.Errorf("%s: %q, %v", peer, why.Why, err)
+					}
+					if audited {
+						if _, err := n.st.Audit(t.Context(), n.st.Now()); err != nil {
+							t.Fatal(err)
+						}
+					}
+					if first == presence.KindOnline {
+						if err := n.report(device(first, peer, tag, policy)); err != nil {
+							t.Fatal(err)
+						}
+						n.see(30*time.Second, presence.Online, peer)
+						s.Do(t, "SET", "onOffStatus:"+peer, "1")
+					}
+					if err := n.report(device(presence.KindOffline, peer, tag, policy)); err != nil {
+						t.Fatal(err)
+					}
+					n.see(30*time.Second, presence.Offline, peer)
+					if got := s.Do(t, "GET", "onOffStatus:"+peer); got != "0" {
+						t.Errorf("%s: the recipe's key holds %v, want 0", peer, got)
+					}
+				}
+			}
+		}
+	}
+	// A socket, or a session of the events, replaces it too.
+	s.Do(t, "SET", "onOffStatus:ann", "1")
+	if err := n.report(n.socket(presence.KindOnline, "ann")); err != nil {
+		t.Fatal(err)
+	}
+	ended := n.socket(presence.KindOffline, "ann")
+	ended.At += 2 // a tie is won by online
+	if err := n.report(ended); err != nil {
+		t.Fatal(err)
+	}
+	n.see(30*time.Second, presence.Offline, "ann")
+}
