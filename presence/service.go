@@ -169,7 +169,7 @@ func (s *Service) Sweep(ctx context.Context, now Millis) (turned int, err error)
 			err = fmt.Errorf("expire %d peers: %w", len(due), err)
 		}
 		if !more {
-			return turned, errors.Join(failed, asked, err)
+			return turned, errors.Join(failed, asked, err, s.shed(ctx, now, leases))
 		}
 	}
 }

@@ -12,6 +12,7 @@ type Tally struct {
 	sources map[Source]*sourceTally
 
 	changes atomic.Int64
+	shed    atomic.Int64
 	expires [causes]atomic.Int64
 }
 
@@ -88,6 +89,9 @@ func (t *Tally) Last() map[Source]Millis {
 
 // Changes returns how many times a peer's status turned.
 func (t *Tally) Changes() int64 { return t.changes.Load() }
+
+// Shed returns how many short-lived peers were forgotten because memory was nearly full.
+func (t *Tally) Shed() int64 { return t.shed.Load() }
 
 // Expired returns how many peers turned offline because nothing more was heard, by cause.
 func (t *Tally) Expired(c Cause) int64 { return t.expires[min(c, causes-1)].Load() }

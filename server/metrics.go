@@ -25,6 +25,7 @@ var (
 	descLast    = prometheus.NewDesc("rollcall_last_report_age_seconds", "How long ago the last report of a source was heard by this process.", []string{"source"}, nil)
 	descChanges = prometheus.NewDesc("rollcall_changes_total", "Times that a peer's status turned.", nil, nil)
 	descExpired = prometheus.NewDesc("rollcall_expired_total", "Peers that turned offline because nothing more was heard, by cause.", []string{"cause"}, nil)
+	descShed    = prometheus.NewDesc("rollcall_shed_total", "Short-lived peers forgotten because the index was nearly as large as store.max_memory allows.", nil, nil)
 	descQueries = prometheus.NewDesc("rollcall_queries_total", "Presence queries answered.", nil, nil)
 	descIDs     = prometheus.NewDesc("rollcall_query_ids_total", "Peer ids asked for in presence queries.", nil, nil)
 	descDialect = prometheus.NewDesc("rollcall_leancloud_total", "What the LeanCloud dialect has answered, by its own names.", []string{"count"}, nil)
@@ -76,7 +77,7 @@ func (m *metrics) swept(err error) {
 // Describe names what Collect gives.
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		descReports, descLast, descChanges, descExpired, descQueries, descIDs, descDialect, descLane, descPeers, descStore, descTrouble, descUp, descDropped, descBuild,
+		descReports, descLast, descChanges, descExpired, descShed, descQueries, descIDs, descDialect, descLane, descPeers, descStore, descTrouble, descUp, descDropped, descBuild,
 		descSize, descWatch, descClosed, descNotLet,
 	} {
 		ch <- d
@@ -110,6 +111,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	for _, c := range expiryCauses {
 		count(descExpired, s.presence.Tally().Expired(c), c.String())
 	}
+	count(descShed, s.presence.Tally().Shed())
 	for name, n := range s.roomCounts()["leancloud"] {
 		count(descDialect, n, name)
 	}

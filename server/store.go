@@ -147,7 +147,7 @@ func countsOf(st embedded.Stats) map[string]int64 {
 		noSpare = 1
 	}
 	return map[string]int64{
-		"peers": st.Peers, "index_bytes": st.Bytes, "deadlines": int64(st.Deadlines),
+		"peers": st.Peers, "index_bytes": st.Bytes, "index_used_bytes": st.Used, "index_bound_bytes": st.Bound, "deadlines": int64(st.Deadlines),
 		"queued": int64(st.Queued), "refused": st.Refused, "commits": st.Commits, "states": st.States,
 		"syncs": st.Syncs, "sync_last_us": st.SyncLast.Microseconds(), "sync_max_us": st.SyncMax.Microseconds(),
 		"sync_total_us": st.SyncTime.Microseconds(),

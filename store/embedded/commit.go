@@ -151,8 +151,8 @@ func (s *Store) mergeKey(g *group, o *op, i int, key presence.Key) error {
 	}
 	if was == (standing{}) && prior == nil && !e.gone {
 		g.added += int64(recordSize(a.num, string(key.Peer), state{b: g.packed})) + 12
-		if s.cfg.MaxMemory > 0 && s.index.bytes.Load()+g.added > s.cfg.MaxMemory {
-			return fmt.Errorf("%w: the index takes %d bytes, its bound is %d", presence.ErrFull, s.index.bytes.Load(), s.cfg.MaxMemory)
+		if s.bound > 0 && s.index.used.Load()+g.added > s.bound {
+			return fmt.Errorf("%w: the index takes %d bytes, max_memory is %d", presence.ErrFull, s.index.used.Load(), s.bound)
 		}
 	}
 	if prior != nil {

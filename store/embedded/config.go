@@ -59,8 +59,9 @@ type Config struct {
 	// SegmentSize is the size of a log segment in bytes, reserved on disk before it is needed, and the least size of the
 	// log at which it is compacted. Default 64 MiB, but no more than a 32nd of the disk; there is one spare.
 	SegmentSize int64 `config:",bytes"`
-	// MaxMemory bounds the bytes of the index. A peer that does not fit is refused with presence.ErrFull; reports of
-	// known peers go on. Default: no bound.
+	// MaxMemory bounds the bytes of the index. From nine tenths of it on, offline peers that were online for minutes only are
+	// forgotten. A new peer that does not fit is refused with presence.ErrFull; reports of known peers go on. Default: half of what the
+	// process may use, by the machine or its control group.
 	MaxMemory int64 `config:",bytes"`
 	// MaxQueue bounds how many peers may wait to be written; more updates are refused with presence.ErrFull. Default 65536.
 	MaxQueue int

@@ -455,7 +455,7 @@ func TestACallerMayStopWaiting(t *testing.T) {
 }
 
 func TestMemoryIsBounded(t *testing.T) {
-	empty := open(t, embedded.Config{}).Stats().Bytes
+	empty := open(t, embedded.Config{}).Stats().Used
 	s := open(t, embedded.Config{MaxMemory: empty + 64<<10})
 	w := newWitness(t, s)
 	var err error

@@ -29,6 +29,7 @@ type index struct {
 	retired []retired
 	scratch []byte
 	bytes   atomic.Int64
+	used    atomic.Int64 // bytes less free room in arenas, which new records take first
 	peers   atomic.Int64
 }
 
@@ -39,6 +40,7 @@ type shard struct {
 	live, dead int // entries of the table
 	liveBytes  int
 	size       int // what was added to index.bytes
+	used       int // what was added to index.used
 }
 
 // A view is a table with the arena that its references point into.
@@ -251,6 +253,10 @@ func (x *index) account(sh *shard) {
 	if size != sh.size {
 		x.bytes.Add(int64(size - sh.size))
 		sh.size = size
+	}
+	if used := len(v.table)*8 + sh.liveBytes; used != sh.used {
+		x.used.Add(int64(used - sh.used))
+		sh.used = used
 	}
 }
 

@@ -38,6 +38,8 @@ func (c *counters) group(states int) {
 type Stats struct {
 	Peers     int64 // known
 	Bytes     int64 // that the index takes
+	Used      int64 // of these, what records and tables fill
+	Bound     int64 // of Used; zero for none
 	Deadlines int   // peers whose deadline is near enough to be watched
 
 	Queued  int   // peers that wait to be written
@@ -69,7 +71,7 @@ type Stats struct {
 func (s *Store) Stats() Stats {
 	c := &s.stats
 	st := Stats{
-		Peers: s.index.peers.Load(), Bytes: s.index.bytes.Load(), Deadlines: s.wheel.len(),
+		Peers: s.index.peers.Load(), Bytes: s.index.bytes.Load(), Used: s.index.used.Load(), Bound: s.bound, Deadlines: s.wheel.len(),
 		Queued: s.queue.depth(), Refused: s.queue.full.Load(), Commits: c.commits.Load(), States: c.states.Load(),
 		Syncs: c.syncs.Load(), SyncTime: time.Duration(c.syncTime.Load()),
 		SyncLast: time.Duration(c.syncLast.Load()), SyncMax: time.Duration(c.syncMax.Load()),

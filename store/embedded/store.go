@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"rollcall/internal/sysmem"
 	"rollcall/presence"
 )
 
@@ -15,6 +17,12 @@ import (
 type Store struct {
 	cfg Config
 	run uint64 // names this run, in cursors
+
+	bound int64 // of index.used; zero for none
+	shed  struct {
+		sync.Mutex
+		shard int // where the next search begins
+	}
 
 	index *index
 	apps  *apps
@@ -45,6 +53,7 @@ type listener struct{ fn func([]presence.Key) }
 var (
 	_ presence.Store   = (*Store)(nil)
 	_ presence.Settler = (*Store)(nil)
+	_ presence.Shedder = (*Store)(nil)
 
 	errClosed = fmt.Errorf("%w: the store is closed", presence.ErrUnavailable)
 )
@@ -64,6 +73,7 @@ func newStore(cfg Config) *Store {
 		nodes: nodes{byID: map[presence.NodeID]*node{}},
 		group: group{byHash: map[uint64]int32{}},
 		queue: queue{bound: cfg.MaxQueue, kick: make(chan struct{}, 1)},
+		bound: cmp.Or(cfg.MaxMemory, sysmem.Limit()/2),
 	}
 	s.listeners.Store(&[]*listener{})
 	s.batches.New = func() any { return &batch{hint: int(rand.Uint32() % readers)} }
