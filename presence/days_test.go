@@ -88,7 +88,7 @@ func TestOnlineTime(t *testing.T) {
 				case "sweep":
 					st.Expire(heard, &rules)
 				case "lost":
-					st.EndNode("n1", hours(s.at), heard, presence.CauseNodeLost, &rules)
+					st.EndNode(presence.LostNode{Node: "n1", At: hours(s.at)}, heard, &rules)
 				default:
 					r := presence.Report{App: "a", Peer: "tom", Source: "api", Session: s.session, At: hours(s.at), Kind: presence.KindOnline, Lease: presence.MaxLease}
 					if s.session == "" {

@@ -274,10 +274,10 @@ func TestNodes(t *testing.T) {
 	if !st.On("n1/1") || st.On("n2/1") {
 		t.Fatal("which node holds it?")
 	}
-	if o, e := st.EndNode("n3/1", t0+15_000, t0+16_000, presence.CauseNodeLost, &rules); o.Turned || e != presence.Same {
+	if o, e := st.EndNode(presence.LostNode{Node: "n3/1", At: t0 + 15_000}, t0+16_000, &rules); o.Turned || e != presence.Same {
 		t.Error("another node's end is nothing to it")
 	}
-	o, e := st.EndNode("n1/1", t0+15_000, t0+16_000, presence.CauseNodeLost, &rules)
+	o, e := st.EndNode(presence.LostNode{Node: "n1/1", At: t0 + 15_000}, t0+16_000, &rules)
 	st = repack(t, &st)
 	if !o.Turned || e != presence.Shown || st.Cause != presence.CauseNodeLost || st.Since != t0+15_000 || st.Hold != 10*time.Second {
 		t.Errorf("lost: %+v", o.Summary)
@@ -285,7 +285,7 @@ func TestNodes(t *testing.T) {
 	if c := st.Sessions[0].EndCause(); c != presence.CauseNodeLost {
 		t.Errorf("its session ended because %v", c)
 	}
-	if _, e := st.EndNode("n1/1", t0+15_000, t0+16_000, presence.CauseNodeLost, &rules); e != presence.Same {
+	if _, e := st.EndNode(presence.LostNode{Node: "n1/1", At: t0 + 15_000}, t0+16_000, &rules); e != presence.Same {
 		t.Error("a node ends once")
 	}
 	if o := apply(t, &st, on, t0+17_000, &rules); o.Verdict != presence.Double || st.Status != presence.Offline {
@@ -297,7 +297,7 @@ func TestNodes(t *testing.T) {
 		t.Error("a newer word must open it again")
 	}
 	apply(t, &st, other, t0+18_000, &rules)
-	if o, _ := st.EndNode("n1/1", t0+20_000, t0+20_000, presence.CauseDrained, &rules); o.Turned || st.Status != presence.Online {
+	if o, _ := st.EndNode(presence.LostNode{Node: "n1/1", At: t0 + 20_000, Drained: true}, t0+20_000, &rules); o.Turned || st.Status != presence.Online {
 		t.Error("the session on the other node lives")
 	}
 }
@@ -314,15 +314,15 @@ func TestNodeThatWakesIsSpared(t *testing.T) {
 	again := on
 	again.At = lost + 5000
 	apply(t, &st, again, lost+5000, &rules)
-	if o, e := st.EndNode("n1", lost, lost+5001, presence.CauseNodeLost, &rules); o.Turned || e != presence.Same || !st.On("n1") {
+	if o, e := st.EndNode(presence.LostNode{Node: "n1", At: lost}, lost+5001, &rules); o.Turned || e != presence.Same || !st.On("n1") {
 		t.Errorf("ended behind its back: %+v", o)
 	}
 	// It never beat again: the word alone carries it for a lease.
 	bound := (lost + 5000).Add(presence.NodeLease)
-	if o, _ := st.EndNode("n1", lost, bound-1, presence.CauseNodeLost, &rules); o.Turned {
+	if o, _ := st.EndNode(presence.LostNode{Node: "n1", At: lost}, bound-1, &rules); o.Turned {
 		t.Error("ended a millisecond early")
 	}
-	if o, _ := st.EndNode("n1", lost, bound, presence.CauseNodeLost, &rules); !o.Turned || st.Status != presence.Offline {
+	if o, _ := st.EndNode(presence.LostNode{Node: "n1", At: lost}, bound, &rules); !o.Turned || st.Status != presence.Offline {
 		t.Errorf("not ended a lease after its last word: %+v", o)
 	}
 }

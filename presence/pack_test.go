@@ -106,7 +106,7 @@ func FuzzReports(f *testing.F) {
 				st.Expire(now, &rules)
 			}
 			if i%11 == 10 {
-				st.EndNode("n1", now-1, now, presence.CauseNodeLost, &rules)
+				st.EndNode(presence.LostNode{Node: "n1", At: now - 1}, now, &rules)
 			}
 			apply(t, &st, r, now, &rules)
 			st.Rev = presence.NextRev(st.Rev, now)
@@ -129,7 +129,7 @@ func FuzzUnpack(f *testing.F) {
 	var st presence.State
 	st.Apply(&r, r.At, &rules)
 	f.Add(st.Pack(nil))
-	st.EndNode("n1", t0.Add(40*time.Hour), t0.Add(41*time.Hour), presence.CauseNodeLost, &rules)
+	st.EndNode(presence.LostNode{Node: "n1", At: t0.Add(40 * time.Hour)}, t0.Add(41*time.Hour), &rules)
 	f.Add(st.Pack(nil))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var st presence.State

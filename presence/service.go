@@ -218,10 +218,6 @@ func (s *Service) sweepNodes(ctx context.Context, now Millis) (turned int, err e
 
 // endNode ends the sessions of one lost node, and forgets it when none are left.
 func (s *Service) endNode(ctx context.Context, l LostNode, now Millis) (turned int, err error) {
-	cause := CauseNodeLost
-	if l.Drained {
-		cause = CauseDrained
-	}
 	for {
 		keys, asked := s.store.OnNode(ctx, l.Node, sweepBatch)
 		if asked != nil {
@@ -231,7 +227,7 @@ func (s *Service) endNode(ctx context.Context, l LostNode, now Millis) (turned i
 			break
 		}
 		n, more, err := s.conclude(ctx, keys, now, func(st *State) (Outcome, Effect) {
-			return st.EndNode(l.Node, l.At, now, cause, &s.cfg.Rules)
+			return st.EndNode(l, now, &s.cfg.Rules)
 		})
 		turned += n
 		if err != nil {

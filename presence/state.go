@@ -214,17 +214,19 @@ func (st *State) Expire(now Millis, rules *Rules) (Outcome, Effect) {
 	return o, Same
 }
 
-// EndNode ends the sessions that hang on node, which was last heard of in time for a lease until at.
+// EndNode ends the sessions that hang on a lost node. They end when its lease ran out, and the last heartbeat is the last
+// sign of life of each.
 //
 // What [Session.Outlives] it is spared: whoever found the node lost may have looked just before it woke from a pause and told
 // its sessions again, and would end them behind its back.
-func (st *State) EndNode(node NodeID, at, now Millis, cause Cause, rules *Rules) (Outcome, Effect) {
+func (st *State) EndNode(l LostNode, now Millis, rules *Rules) (Outcome, Effect) {
 	hit := false
 	for i := range st.Sessions {
 		s := &st.Sessions[i]
-		if s.Node == node && !s.Ended && !s.Outlives(at, now) {
+		if s.Node == l.Node && !s.Ended && !s.Outlives(l.At, now) {
 			// Not an end that anybody reported: the session lapses, and a newer word from a node that lives opens it again.
-			s.Node, s.Until, s.Cause, hit = "", max(at, s.At), cause, true
+			s.Node, s.Until, s.Cause, hit = "", max(l.At, s.At), l.Cause(), true
+			st.LastSeen = max(st.LastSeen, min(l.Seen, s.Until))
 		}
 	}
 	if !hit {

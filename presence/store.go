@@ -86,11 +86,22 @@ func (s *Service) Claim(ctx context.Context, name string, ttl time.Duration) boo
 // NodeLease is how long a node lives by a report alone, without a beat.
 const NodeLease = 15 * time.Second
 
-// A LostNode is a node that has not beaten for its lease.
+// A LostNode is a node whose lease has run out without a heartbeat.
 type LostNode struct {
-	Node    NodeID
-	At      Millis // when its lease ran out
+	Node NodeID
+	At   Millis // when its lease ran out
+	// Seen is the time of its last heartbeat, or of its drain: until then its sessions were alive. Zero when the store does
+	// not know it.
+	Seen    Millis
 	Drained bool
+}
+
+// Cause returns why the sessions of l end.
+func (l LostNode) Cause() Cause {
+	if l.Drained {
+		return CauseDrained
+	}
+	return CauseNodeLost
 }
 
 // Counts are the peers of one app.

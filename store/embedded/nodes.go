@@ -16,10 +16,13 @@ type nodes struct {
 	byID map[presence.NodeID]*node
 
 	unkept bool // the list of drained nodes on disk is not the one in memory
+
+	heartbeats heartbeats
 }
 
 type node struct {
 	until   presence.Millis
+	seen    presence.Millis // its last heartbeat; zero when it is not known
 	drained bool
 
 	// Where OnNode goes on, so that a dead node costs two walks however many calls it takes.
@@ -49,6 +52,9 @@ func (s *Store) Beat(_ context.Context, id presence.NodeID, lease time.Duration,
 	if drained {
 		n.until = now.Add(lease)
 	}
+	first := n.seen == 0
+	n.seen = max(n.seen, now)
+	s.note(id, n.seen, 0, first || drained && !n.drained)
 	if n.drained == drained && (!drained || !s.nodes.unkept) {
 		return nil
 	}
@@ -87,7 +93,7 @@ func (s *Store) LostNodes(_ context.Context, now presence.Millis) ([]presence.Lo
 	var lost []presence.LostNode
 	for id, n := range s.nodes.byID {
 		if n.until <= now {
-			lost = append(lost, presence.LostNode{Node: id, At: n.until, Drained: n.drained})
+			lost = append(lost, presence.LostNode{Node: id, At: n.until, Seen: n.seen, Drained: n.drained})
 		}
 	}
 	return lost, nil
@@ -158,6 +164,7 @@ func (s *Store) DropNode(_ context.Context, id presence.NodeID, at presence.Mill
 		return nil
 	}
 	delete(s.nodes.byID, id)
+	s.note(id, n.seen, heartbeatGone, false)
 	if n.drained {
 		_ = s.keepDrained() // a node too many on the list says nothing of sessions that are not there
 	}

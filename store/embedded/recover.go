@@ -29,6 +29,7 @@ func (s *Store) openLog(now presence.Millis) error {
 	if err != nil {
 		return errors.Join(err, l.lock.Close())
 	}
+	s.nodes.heartbeats.log = l
 	s.stats.loaded = time.Since(start)
 	l.goroutine.Add(2)
 	go s.commit()
@@ -112,6 +113,9 @@ func (r *recovery) load() error {
 	if err := r.readDrained(); err != nil {
 		return err
 	}
+	if err := r.restoreNodes(); err != nil {
+		return err
+	}
 	m, err := r.readManifest()
 	if err != nil {
 		return err
@@ -151,7 +155,7 @@ func (r *recovery) load() error {
 // tidy removes what an interrupted step left behind.
 func (r *recovery) tidy(m *manifest) error {
 	for _, n := range r.names {
-		if n == spareName || n == spareName+tempSuffix || n == manifestName+tempSuffix || n == drainedName+tempSuffix || n == tipName+tempSuffix {
+		if n == spareName || n == spareName+tempSuffix || n == manifestName+tempSuffix || n == drainedName+tempSuffix || n == heartbeatsName+tempSuffix || n == tipName+tempSuffix {
 			if err := r.log.fs.Remove(r.log.path("%s", n)); err != nil {
 				return err
 			}
@@ -205,6 +209,18 @@ func (r *recovery) readDrained() error {
 	r.drained = map[presence.NodeID]bool{}
 	for _, id := range list {
 		r.drained[id] = true
+	}
+	return nil
+}
+
+// restoreNodes gives the nodes that have sent a heartbeat before the end the grace.
+func (r *recovery) restoreNodes() error {
+	seen, err := readHeartbeats(r.log, r.names)
+	if err != nil {
+		return err
+	}
+	for id, at := range seen {
+		r.s.nodes.byID[id] = &node{until: r.grace, seen: at, drained: r.drained[id]}
 	}
 	return nil
 }

@@ -301,6 +301,7 @@ func (s *Store) Close() error {
 	s.queue.close()
 	s.nodes.mu.Lock() // whoever writes the list of drained nodes comes out first
 	defer s.nodes.mu.Unlock()
+	s.closeHeartbeats()
 	if s.log == nil {
 		s.writer.Lock() // whoever is in an update comes out first
 		defer s.writer.Unlock()

@@ -69,25 +69,34 @@ func (b *nodeBook) unspared(lost []presence.LostNode) []presence.LostNode {
 	return left
 }
 
-func nodeValue(deadline presence.Millis, drained bool) string {
-	d := "0"
+// nodeValue returns what the hash of nodes holds of one: "<deadline ms> <drained 0 or 1> <last heartbeat ms>".
+func nodeValue(now presence.Millis, lease time.Duration, drained bool) string {
+	d := " 0 "
 	if drained {
-		d = "1"
+		d = " 1 "
 	}
-	return strconv.FormatInt(int64(deadline), 10) + " " + d
+	return strconv.FormatInt(int64(now.Add(lease)), 10) + d + strconv.FormatInt(int64(now), 10)
 }
 
+// parseNode reads what nodeValue has written, now or before the last heartbeat was part of it.
 func parseNode(node presence.NodeID, value string) (presence.LostNode, bool) {
-	at, drained, ok := strings.Cut(value, " ")
+	at, rest, ok := strings.Cut(value, " ")
+	drained, seen, timed := strings.Cut(rest, " ")
+	l := presence.LostNode{Node: node, Drained: drained == "1"}
 	n, err := strconv.ParseInt(at, 10, 64)
-	return presence.LostNode{Node: node, At: presence.Millis(n), Drained: drained == "1"}, ok && err == nil
+	l.At = presence.Millis(n)
+	if timed && err == nil {
+		n, err = strconv.ParseInt(seen, 10, 64)
+		l.Seen = presence.Millis(n)
+	}
+	return l, ok && err == nil
 }
 
 // Beat implements [presence.Store].
 func (s *Store) Beat(ctx context.Context, node presence.NodeID, lease time.Duration, drained bool, now presence.Millis) error {
 	ctx, cancel := s.deadline(ctx)
 	defer cancel()
-	value := nodeValue(now.Add(lease), drained)
+	value := nodeValue(now, lease, drained)
 	results, err := s.exec(ctx, beatScript, []scriptCall{{[]string{s.keys.nodes()}, []string{string(node), value}}})
 	if err == nil {
 		err = results[0].Error()
@@ -125,7 +134,7 @@ func (s *Store) knowNode(ctx context.Context, node presence.NodeID, now presence
 	if !s.reaches(s.keys.nodes()) {
 		return errAway
 	}
-	value := nodeValue(now.Add(presence.NodeLease), false)
+	value := nodeValue(now, presence.NodeLease, false)
 	begun := time.Now()
 	err := s.do(ctx, s.client.B().Hsetnx().Key(s.keys.nodes()).Field(string(node)).Value(value).Build()).Error()
 	if isStranger(err) {

@@ -77,7 +77,7 @@ func TestNoWriterLosesItsIndexEntry(t *testing.T) {
 			}
 			a.pause("after due")
 			if err := a.Update(ctx, keys, later, func(_ int, st *presence.State) presence.Effect {
-				_, e := st.EndNode("n", now+10, later, presence.CauseNodeLost, &rules)
+				_, e := st.EndNode(presence.LostNode{Node: "n", At: now + 10}, later, &rules)
 				return e
 			}); err != nil {
 				t.Fatal(err)

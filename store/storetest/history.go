@@ -194,7 +194,7 @@ func (p *player) sweep() error {
 func (p *player) endNode(node presence.NodeID) error {
 	p.now = p.now.Add(presence.NodeLease + p.h.Rules.Ahead) // nothing that was told so far is spared
 	end := func(_ int, st *presence.State) presence.Effect {
-		_, e := st.EndNode(node, p.now-1000, p.now, presence.CauseNodeLost, &p.h.Rules)
+		_, e := st.EndNode(presence.LostNode{Node: node, At: p.now - 1000, Seen: p.now - 4000}, p.now, &p.h.Rules)
 		return e
 	}
 	on := map[presence.Key]bool{}

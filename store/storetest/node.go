@@ -98,7 +98,7 @@ func nodeEnds(b *bench) {
 			ended[k] = true
 		}
 		b.must(b.Store.Update(b.ctx, keys, b.now, func(_ int, st *presence.State) presence.Effect {
-			_, e := st.EndNode("n1", lost.At, b.now, presence.CauseNodeLost, &b.Rules)
+			_, e := st.EndNode(lost, b.now, &b.Rules)
 			return e
 		}))
 	}
@@ -128,6 +128,82 @@ func nodeDrained(b *bench) {
 	b.now++
 	if l, ok := b.lost()["n1"]; !ok || !l.Drained {
 		b.Errorf("n1 is lost: %t as %+v, want drained", ok, l)
+	}
+}
+
+// lastHeartbeat: a lost node comes with the time until which its sessions were surely alive.
+func lastHeartbeat(b *bench) {
+	const beat, lease = 5 * time.Second, 15 * time.Second
+	b.must(b.Store.Beat(b.ctx, "n1", lease, false, b.now))
+	b.must(b.Store.Beat(b.ctx, "n2", lease, false, b.now))
+	b.onNode("n1", "tom")
+	b.onNode("n2", "ann")
+	b.pass(beat)
+	seen := b.now
+	b.must(b.Store.Beat(b.ctx, "n1", lease, false, seen))
+	b.pass(beat)
+	drained := b.now
+	b.must(b.Store.Beat(b.ctx, "n2", 30*time.Second, true, drained))
+	b.pass(time.Minute)
+	b.lostAt("n1", seen)
+	b.lostAt("n2", drained)
+	b.endNodes()
+	for peer, want := range map[string]presence.Millis{"tom": seen, "ann": drained} {
+		if s := b.summary(peer); s.Status != presence.Offline || s.LastSeen != want {
+			b.Errorf("%s is %v, last seen %d, want offline, last seen %d: the last sign of life of its node", peer, s.Status, s.LastSeen, want)
+		}
+	}
+}
+
+func (b *bench) lostAt(node presence.NodeID, seen presence.Millis) {
+	b.Helper()
+	if l, ok := b.lost()[node]; !ok || l.Seen != seen {
+		b.Errorf("%s is lost: %t, last heartbeat %d, want %d", node, ok, l.Seen, seen)
+	}
+}
+
+// endNodes ends the sessions of every lost node, as the sweep does.
+func (b *bench) endNodes() {
+	b.Helper()
+	for _, l := range b.lost() {
+		keys, err := b.Store.OnNode(b.ctx, l.Node, 100)
+		b.must(err)
+		b.must(b.Store.Update(b.ctx, keys, b.now, func(_ int, st *presence.State) presence.Effect {
+			_, e := st.EndNode(l, b.now, &b.Rules)
+			return e
+		}))
+		b.must(b.Store.DropNode(b.ctx, l.Node, l.At))
+	}
+}
+
+func heartbeatOverRestart(b *bench) { b.heartbeatsStay(b.Reopen) }
+
+func heartbeatOverKill(b *bench) { b.heartbeatsStay(b.Kill) }
+
+func (b *bench) heartbeatsStay(again func(presence.Millis) presence.Store) {
+	b.must(b.Store.Beat(b.ctx, "n1", 15*time.Second, false, b.now))
+	b.must(b.Store.Beat(b.ctx, "n2", 15*time.Second, false, b.now))
+	b.onNode("n1", "tom")
+	b.onNode("n2", "ann")
+	for range 2000 { // more than one file of them may hold
+		b.pass(5 * time.Second)
+		b.must(b.Store.Beat(b.ctx, "n1", 15*time.Second, false, b.now))
+		b.must(b.Store.Beat(b.ctx, "n2", 15*time.Second, false, b.now))
+	}
+	seen := b.now
+	b.pass(5 * time.Second)
+	drained := b.now
+	b.must(b.Store.Beat(b.ctx, "n2", 30*time.Second, true, drained))
+	b.pass(3 * time.Second)
+	b.Store = again(b.now)
+	b.pass(10 * time.Minute)
+	b.lostAt("n1", seen)
+	b.lostAt("n2", drained)
+	b.endNodes()
+	b.Store = again(b.now)
+	b.pass(10 * time.Minute)
+	if s := b.summary("tom"); s.LastSeen != seen {
+		b.Errorf("tom was last seen at %d, want %d", s.LastSeen, seen)
 	}
 }
 

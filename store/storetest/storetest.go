@@ -97,6 +97,7 @@ var laws = []law{
 	{"a node lives while it beats", nodeBeats},
 	{"a lost node's peers are found until they are ended", nodeEnds},
 	{"a drained node says so", nodeDrained},
+	{"a lost node's last heartbeat is known", lastHeartbeat},
 	{"listeners hear what is shown", listeners},
 	{"a listener that stopped hears nothing", listenerStops},
 	{"a closed store is unavailable", closed},
@@ -113,6 +114,8 @@ var lasting = []law{
 	{"restored nodes have the grace", restoredNodes},
 	{"a drained node stays drained over a restart", drainedOverRestart},
 	{"a drained node stays drained over a kill", drainedOverKill},
+	{"the last heartbeats are known after a restart", heartbeatOverRestart},
+	{"the last heartbeats are known after a kill", heartbeatOverKill},
 }
 
 // A bench is a store with the time at which the test stands and the short forms that make tests readable.

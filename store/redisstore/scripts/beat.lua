@@ -1,6 +1,6 @@
 -- Says that a node lives, and what time the store has.
 --
--- KEYS[1] the nodes, a hash: node to "<deadline ms> <drained 0 or 1>"
+-- KEYS[1] the nodes, a hash: node to "<deadline ms> <drained 0 or 1> <last heartbeat ms>"
 -- ARGV[1] the node
 -- ARGV[2] its new value
 --

@@ -1,6 +1,6 @@
 -- Forgets a node, unless it has beaten again since it was found lost.
 --
--- KEYS[1] the nodes, a hash: node to "<deadline ms> <drained 0 or 1>"
+-- KEYS[1] the nodes, a hash: node to "<deadline ms> <drained 0 or 1> <last heartbeat ms>"
 -- ARGV[1] the node
 -- ARGV[2] the deadline it was found lost with
 --
