@@ -21,6 +21,8 @@ type Distant interface {
 	// OnReturn has the store call fn when it can be reached again after an outage, or may have lost words: who holds
 	// sessions says them again. Between asOf and now nothing could be renewed. fn must not block. It returns how to stop.
 	OnReturn(fn func(asOf, now Millis)) (stop func())
+	// Age returns how long a part of the store has been out of reach; 0 when all of it answers.
+	Age() time.Duration
 }
 
 // A PartError says that an update wrote, or a call of Loads read, all but some of its peers. Sending all of them again does no harm.
@@ -32,27 +34,6 @@ type PartError struct {
 func (e *PartError) Error() string { return fmt.Sprintf("%d peers: %v", len(e.Failed), e.Err) }
 
 func (e *PartError) Unwrap() error { return e.Err }
-
-// An Aged error says that an answer is complete, and as old as Age: the store is out of reach. Who cannot show the age
-// shows the error; it matches [ErrUnavailable].
-type Aged struct{ Age time.Duration }
-
-func (e *Aged) Error() string {
-	return fmt.Sprintf("the store is out of reach; the answer is %v old", e.Age.Round(time.Millisecond))
-}
-
-// Is makes an Aged error match [ErrUnavailable].
-func (e *Aged) Is(target error) bool { return target == ErrUnavailable }
-
-// AgeOf takes the age out of an error of a query: an answer that is merely old is an answer. It returns err, and 0, when
-// there is none.
-func AgeOf(err error) (age time.Duration, rest error) {
-	var aged *Aged
-	if errors.As(err, &aged) {
-		return aged.Age, nil
-	}
-	return 0, err
-}
 
 // OnReturn has fn called when the store is back after an outage, or may have lost words: who holds sessions says them
 // again. A store that fails together with the process never calls it. It returns how to stop.

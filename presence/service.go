@@ -126,25 +126,30 @@ func (s *Service) Report(ctx context.Context, reports []Report, now Millis, out 
 	return nil
 }
 
-// Statuses sets out[i] to what peers[i] of app is at now.
-func (s *Service) Statuses(ctx context.Context, app AppID, peers [][]byte, now Millis, out []Status) error {
+// Statuses sets out[i] to what peers[i] of app is at now, or was age ago while a part of the store is out of reach.
+func (s *Service) Statuses(ctx context.Context, app AppID, peers [][]byte, now Millis, out []Status) (age time.Duration, err error) {
 	return s.store.Statuses(ctx, app, peers, s.Leases(now), out)
 }
 
-// Summaries sets out[i] to what is known of keys[i] at now.
-func (s *Service) Summaries(ctx context.Context, keys []Key, now Millis, out []Summary) error {
-	age, err := AgeOf(s.store.Summaries(ctx, keys, out))
+// Summaries sets out[i] to what is known of keys[i] at now, or was known age ago while a part of the store is out of reach.
+func (s *Service) Summaries(ctx context.Context, keys []Key, now Millis, out []Summary) (age time.Duration, err error) {
+	age, err = s.store.Summaries(ctx, keys, out)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	leases := s.Leases(now).Add(-age) // leases stand still while the store is out of reach
 	for i := range keys {
 		out[i] = out[i].At(leases, &s.cfg.Rules)
 	}
-	if age > 0 {
-		return &Aged{Age: age}
+	return age, nil
+}
+
+// Age returns how long a part of the store has been out of reach; 0 when all of it answers.
+func (s *Service) Age() time.Duration {
+	if s.distant == nil {
+		return 0
 	}
-	return nil
+	return s.distant.Age()
 }
 
 // sweepBatch bounds how long one sweep holds the store.

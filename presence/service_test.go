@@ -40,11 +40,11 @@ func open(t *testing.T, change func(*presence.Config)) *presence.Service {
 func statusOf(t *testing.T, s *presence.Service, peer string, now presence.Millis) presence.Status {
 	t.Helper()
 	var out [1]presence.Status
-	if err := s.Statuses(context.Background(), app, [][]byte{[]byte(peer)}, now, out[:]); err != nil {
+	if _, err := s.Statuses(context.Background(), app, [][]byte{[]byte(peer)}, now, out[:]); err != nil {
 		t.Fatal(err)
 	}
 	var sums [1]presence.Summary
-	if err := s.Summaries(context.Background(), []presence.Key{{App: app, Peer: presence.PeerID(peer)}}, now, sums[:]); err != nil {
+	if _, err := s.Summaries(context.Background(), []presence.Key{{App: app, Peer: presence.PeerID(peer)}}, now, sums[:]); err != nil {
 		t.Fatal(err)
 	}
 	if sums[0].Status != out[0] {

@@ -16,11 +16,12 @@ type Merge func(i int, st *State) Effect
 // caller may send all of them again.
 // The contract is spelled out, and tested, in store/storetest.
 type Store interface {
-	// Statuses sets out[i] to what peers[i] of app is at now. Ids may be any bytes. This is the road of a query: one call,
-	// whatever the number of ids. It keeps neither slice.
-	Statuses(ctx context.Context, app AppID, peers [][]byte, now Millis, out []Status) error
-	// Summaries sets out[i] to the summary of keys[i] as it was last written; the caller applies [Summary.At].
-	Summaries(ctx context.Context, keys []Key, out []Summary) error
+	// Statuses sets out[i] to what peers[i] of app is at now, or was age ago: 0 while every part of the store that was asked is
+	// in reach. Ids may be any bytes. This is the road of a query: one call, whatever the number of ids. It keeps neither slice.
+	Statuses(ctx context.Context, app AppID, peers [][]byte, now Millis, out []Status) (age time.Duration, err error)
+	// Summaries sets out[i] to the summary of keys[i] as it was last written, or last known age ago; the caller applies
+	// [Summary.At] with the leases of that time.
+	Summaries(ctx context.Context, keys []Key, out []Summary) (age time.Duration, err error)
 	// Load reads the whole state of one peer; an unknown peer is the zero state.
 	Load(ctx context.Context, key Key, st *State) error
 	// Loads sets out[i] to what Load reads of keys[i], in batches: a hundred thousand peers cost a few hundred round trips. A peer whose

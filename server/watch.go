@@ -17,6 +17,8 @@ type Watched struct {
 	Since    string `json:"since,omitempty"`
 	LastSeen string `json:"last_seen,omitempty"`
 	Cause    string `json:"cause,omitempty"`
+	// Stale is for how many seconds a part of the store had been out of reach; 0 when all of it answers.
+	Stale float64 `json:"stale,omitempty"`
 }
 
 // serveWatch tells what becomes of ?id=…&id=… of ?app=, a line of JSON for each word, until the client goes.
@@ -52,10 +54,12 @@ func (s *Server) serveWatch(w http.ResponseWriter, r *http.Request) {
 		}
 		_ = rc.SetWriteDeadline(time.Now().Add(s.cfg.SSE.Stall))
 		if b.Kind == watch.Mark {
-			_ = enc.Encode(Watched{})
+			_ = enc.Encode(Watched{Stale: b.Age.Seconds()})
 		}
 		for _, word := range b.Words {
-			_ = enc.Encode(watchedOf(word))
+			line := watchedOf(word)
+			line.Stale = b.Age.Seconds()
+			_ = enc.Encode(line)
 		}
 		if rc.Flush() != nil {
 			return

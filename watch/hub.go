@@ -217,7 +217,7 @@ func (h *Hub) Watch(ctx context.Context, app presence.AppID, peers []presence.Pe
 	h.watchers[w] = struct{}{}
 	h.mu.Unlock()
 
-	slots, err := w.join(ctx, peers)
+	slots, age, err := w.join(ctx, peers)
 	if err != nil {
 		w.Close(ReasonUnavailable)
 		return nil, err
@@ -227,6 +227,7 @@ func (h *Hub) Watch(ctx context.Context, app presence.AppID, peers []presence.Pe
 	if w.closed {
 		return nil, ErrClosed
 	}
+	w.age = age
 	w.index = nil // most lists never change
 	if w.since(token, slots) {
 		h.stats.resumes.Add(1)
@@ -271,42 +272,63 @@ func (h *Hub) part(e *entry, pos int32) {
 	}
 }
 
-// fill reads the entries that nobody has read yet.
-func (h *Hub) fill(ctx context.Context, entries []*entry) error {
+// fill reads the entries that are not read yet, and returns how old the answer is.
+func (h *Hub) fill(ctx context.Context, entries []*entry) (age time.Duration, err error) {
 	if len(entries) == 0 {
-		return nil
+		return 0, nil
 	}
 	ticket := h.ticket.Add(1)
 	now := h.cfg.Now()
-	raw, err := h.read(ctx, entries)
+	raw, age, err := h.read(ctx, entries)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	leases := h.service.Leases(now)
+	leases := h.service.Leases(now).Add(-age) // leases stand still while the store is out of reach
 	for i, e := range entries {
 		seen := raw[i].At(leases, h.service.Rules())
 		w := h.wordOf(e.key.Peer, raw[i], seen, ticket)
+		need := h.debt(w.Version, raw[i], seen)
+		if age > 0 {
+			need = always // the store's return signals every peer, and the next pass judges it
+		}
 		// The hub's own read is as new, or newer; a second reader's is the same thing.
 		if e.word.CompareAndSwap(nil, w) {
-			e.need.CompareAndSwap(0, h.debt(w.Version, raw[i], seen))
+			e.need.CompareAndSwap(0, need)
 		}
 	}
-	return nil
+	return age, nil
+}
+
+// ageOf returns how old a query's answer about entries is, or the error of such a query: while a part of the store is out of reach,
+// what was last notified of a peer is as old as what a query says, and refused with it.
+func (h *Hub) ageOf(ctx context.Context, app presence.AppID, entries []*entry) (time.Duration, error) {
+	if len(entries) == 0 || h.service.Age() == 0 {
+		return 0, nil
+	}
+	ids := make([][]byte, len(entries))
+	for i, e := range entries {
+		ids[i] = []byte(e.key.Peer)
+	}
+	age, err := h.service.Statuses(ctx, app, ids, h.cfg.Now(), make([]presence.Status, len(ids)))
+	if err != nil {
+		return 0, fmt.Errorf("ask for the age of %d watched peers: %w", len(ids), err)
+	}
+	return age, nil
 }
 
 const always = ^uint64(0)
 
-func (h *Hub) read(ctx context.Context, entries []*entry) ([]presence.Summary, error) {
+func (h *Hub) read(ctx context.Context, entries []*entry) (raw []presence.Summary, age time.Duration, err error) {
 	keys := make([]presence.Key, len(entries))
 	for i, e := range entries {
 		keys[i] = e.key
 	}
-	raw := make([]presence.Summary, len(keys))
-	if err := h.service.Store().Summaries(ctx, keys, raw); err != nil {
+	raw = make([]presence.Summary, len(keys))
+	if age, err = h.service.Store().Summaries(ctx, keys, raw); err != nil {
 		h.stats.failures.Add(1)
-		return nil, fmt.Errorf("read %d watched peers: %w", len(keys), err)
+		return nil, 0, fmt.Errorf("read %d watched peers: %w", len(keys), err)
 	}
-	return raw, nil
+	return raw, age, nil
 }
 
 // wordOf puts seen into a word; the version is that of the state it was read from, or of the moment time turned it.

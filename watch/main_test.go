@@ -29,18 +29,57 @@ type house struct {
 	at    presence.Millis // of the last report: the next one is later, for at one time an online wins
 }
 
-// flaky is the embedded store with a plug that can be pulled.
+// flaky is the embedded store with a plug that can be pulled, and with a link that can be cut: then it answers with an age, from what
+// it knew.
 type flaky struct {
 	presence.Store
-	down atomic.Bool
+	down  atomic.Bool
+	since atomic.Int64 // of the outage, in Unix nanoseconds; 0: none
 }
 
-func (f *flaky) Summaries(ctx context.Context, keys []presence.Key, out []presence.Summary) error {
-	if f.down.Load() {
-		return fmt.Errorf("%w: the plug is pulled", presence.ErrUnavailable)
+// stale is how long the flaky store answers with an age.
+const stale = 30 * time.Second
+
+func (f *flaky) Age() time.Duration {
+	if since := f.since.Load(); since != 0 {
+		return max(time.Since(time.Unix(0, since)), time.Millisecond)
 	}
-	return f.Store.Summaries(ctx, keys, out)
+	return 0
 }
+
+func (f *flaky) reach() (time.Duration, error) {
+	age := f.Age()
+	if f.down.Load() || age > stale {
+		return 0, fmt.Errorf("%w: the plug is pulled", presence.ErrUnavailable)
+	}
+	return age, nil
+}
+
+func (f *flaky) Summaries(ctx context.Context, keys []presence.Key, out []presence.Summary) (time.Duration, error) {
+	age, err := f.reach()
+	if err != nil {
+		return 0, err
+	}
+	_, err = f.Store.Summaries(ctx, keys, out)
+	return age, err
+}
+
+func (f *flaky) Statuses(ctx context.Context, app presence.AppID, peers [][]byte, now presence.Millis, out []presence.Status) (time.Duration, error) {
+	age, err := f.reach()
+	if err != nil {
+		return 0, err
+	}
+	_, err = f.Store.Statuses(ctx, app, peers, now, out)
+	return age, err
+}
+
+func (f *flaky) Spool(context.Context, []presence.Report, presence.Millis, []presence.Outcome) error {
+	return presence.ErrUnavailable
+}
+
+func (f *flaky) Acknowledged([]presence.Report, presence.Millis) {}
+
+func (f *flaky) OnReturn(func(asOf, now presence.Millis)) (stop func()) { return func() {} }
 
 func open(t testing.TB, cfg watch.Config) *house {
 	t.Helper()

@@ -75,9 +75,9 @@ func (h *Hub) pass() {
 		part := entries[:min(len(entries), readAtOnce)]
 		ctx, cancel := context.WithTimeout(context.Background(), readPatient)
 		ticket := h.ticket.Add(1)
-		raw, err := h.read(ctx, part)
+		raw, age, err := h.read(ctx, part)
 		cancel()
-		if err != nil {
+		if err != nil || age > 0 { // what is as old as an outage is no news
 			for _, e := range entries {
 				h.soil(e)
 			}
@@ -210,6 +210,10 @@ func (h *Hub) sample(at time.Time, now presence.Millis) {
 
 // advance moves the shoreline after a pass that began at start and read everything.
 func (h *Hub) advance(start time.Time) {
+	if h.service.Age() > 0 {
+		h.samples = h.samples[:0] // writes that the store does not signal may lie below them
+		return
+	}
 	n := 0
 	for n < len(h.samples) && start.Sub(h.samples[n].at) >= h.cfg.Lag {
 		n++

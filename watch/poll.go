@@ -3,6 +3,7 @@ package watch
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"rollcall/presence"
 )
@@ -13,6 +14,7 @@ type Poll struct {
 	Summaries []presence.Summary // as of now, for every key
 	Changed   []bool             // nil: all are to be told
 	Token     Token
+	Age       time.Duration // how long a part of the store has been out of reach; 0: all of it answers
 }
 
 // Look reads keys of one app for a poller that has token, which may be empty or unusable: then everything is to be told.
@@ -20,10 +22,11 @@ func Look(ctx context.Context, s *presence.Service, app presence.AppID, keys []p
 	// The epoch and the horizon come before the read: what is written in between is told now and told again.
 	p := Poll{Token: Token{Epoch: s.Epoch(), Horizon: s.Horizon(now), List: appFingerprint(app)}}
 	raw := make([]presence.Summary, len(keys))
-	if err := s.Store().Summaries(ctx, keys, raw); err != nil {
+	var err error
+	if p.Age, err = s.Store().Summaries(ctx, keys, raw); err != nil {
 		return Poll{}, fmt.Errorf("look at %d peers: %w", len(keys), err)
 	}
-	leases := s.Leases(now)
+	leases := s.Leases(now).Add(-p.Age) // leases stand still while the store is out of reach
 	seen := make([]presence.Summary, len(keys))
 	once := make(map[presence.PeerID]struct{}, len(keys))
 	for i := range keys {
@@ -40,7 +43,15 @@ func Look(ctx context.Context, s *presence.Service, app presence.AppID, keys []p
 	}
 	p.Summaries = seen
 	old, ok := ParseToken(token)
-	if !ok || old.Epoch != p.Token.Epoch || old.List != p.Token.List || old.Horizon > p.Token.Horizon {
+	ok = ok && old.Epoch == p.Token.Epoch && old.List == p.Token.List && old.Horizon <= p.Token.Horizon
+	if p.Age > 0 {
+		// Writes that this node has not seen may lie below the horizon.
+		p.Token.Horizon = 0
+		if ok {
+			p.Token.Horizon = old.Horizon
+		}
+	}
+	if !ok {
 		return p, nil
 	}
 	p.Changed = make([]bool, len(keys))

@@ -44,7 +44,7 @@ const keepCast = 64 << 10
 
 // set takes b, whose words lie in p.spare, and returns it, or the last one when that says the same.
 func (p *press) set(b Batch) *Batch {
-	if b.Kind == p.last.Kind && b.Token == p.last.Token && b.More == p.last.More && slices.Equal(b.Words, p.last.Words) {
+	if b.Kind == p.last.Kind && b.Token == p.last.Token && b.More == p.last.More && b.Age == p.last.Age && slices.Equal(b.Words, p.last.Words) {
 		p.spare = b.Words[:0] // it may have grown
 		return &p.last
 	}

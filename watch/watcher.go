@@ -50,6 +50,9 @@ type Batch struct {
 	More  bool    // of a snapshot or a resume: it goes on in the next batch
 	// Token is what the watcher knows once it has taken this batch; zero while more is queued.
 	Token Token
+	// Age is how long a part of the store had been out of reach when the watcher, or the peers of this snapshot, were added; of a
+	// mark, how long it has been. 0: all of it answers.
+	Age time.Duration
 
 	press *press // what puts it into bytes; nil when it has one reader
 }
@@ -67,12 +70,13 @@ type Watcher struct {
 	// What the hub touches for every watcher that it tells stands together: among a thousand, a cache line costs as much as the work.
 	mu      sync.Mutex // after the hub's
 	slots   []slot
-	queue   []int32 // to be told as change
-	fresh   []int32 // to be told as snapshot or resume
-	pass    uint64  // in which the queue began
-	after   uint64  // when behind: words of a later ticket may not be queued
-	list    uint64  // fingerprint of the peers
-	unknown uint64  // fingerprint of those that were last told unknown
+	queue   []int32       // to be told as change
+	fresh   []int32       // to be told as snapshot or resume
+	pass    uint64        // in which the queue began
+	after   uint64        // when behind: words of a later ticket may not be queued
+	list    uint64        // fingerprint of the peers
+	unknown uint64        // fingerprint of those that were last told unknown
+	age     time.Duration // of the fresh ones
 
 	// turn is held by the goroutine that calls Next except while it waits there; meanwhile the hub may take it, to tell
 	// what is queued without waking anybody. It comes before the hub's lock. The next four are of whoever holds it.
@@ -104,17 +108,17 @@ const (
 	isUnknown             // was last told unknown
 )
 
-// join links w to peers and reads those that nobody has read yet; it returns their slots.
-func (w *Watcher) join(ctx context.Context, peers []presence.PeerID) ([]int32, error) {
+// join links w to peers and reads those that are not read yet; it returns their slots, and how old what is known of them is.
+func (w *Watcher) join(ctx context.Context, peers []presence.PeerID) (slots []int32, age time.Duration, err error) {
 	h := w.hub
-	slots := make([]int32, 0, len(peers))
-	var unread []*entry
+	slots = make([]int32, 0, len(peers))
+	var unread, known []*entry
 	h.mu.Lock()
 	w.mu.Lock()
 	if w.closed {
 		w.mu.Unlock()
 		h.mu.Unlock()
-		return nil, ErrClosed
+		return nil, 0, ErrClosed
 	}
 	w.makeIndex(len(peers))
 	for _, p := range peers {
@@ -125,7 +129,7 @@ func (w *Watcher) join(ctx context.Context, peers []presence.PeerID) ([]int32, e
 			w.mu.Unlock()
 			h.mu.Unlock()
 			w.leaveSlots(slots)
-			return nil, fmt.Errorf("%w: one watcher may follow %d peers", ErrLimit, h.cfg.Peers)
+			return nil, 0, fmt.Errorf("%w: one watcher may follow %d peers", ErrLimit, h.cfg.Peers)
 		}
 		s := w.newSlot()
 		e, pos := h.enter(presence.Key{App: w.app, Peer: p}, w, s)
@@ -136,15 +140,22 @@ func (w *Watcher) join(ctx context.Context, peers []presence.PeerID) ([]int32, e
 		slots = append(slots, s)
 		if e.word.Load() == nil {
 			unread = append(unread, e)
+		} else {
+			known = append(known, e)
 		}
 	}
 	w.mu.Unlock()
 	h.mu.Unlock()
-	if err := h.fill(ctx, unread); err != nil {
-		w.leaveSlots(slots)
-		return nil, err
+	if age, err = h.fill(ctx, unread); err == nil {
+		var old time.Duration
+		old, err = h.ageOf(ctx, w.app, known)
+		age = max(age, old)
 	}
-	return slots, nil
+	if err != nil {
+		w.leaveSlots(slots)
+		return nil, 0, err
+	}
+	return slots, age, nil
 }
 
 // makeIndex makes the index with room for more peers. The caller holds mu.
@@ -251,7 +262,7 @@ func (w *Watcher) since(token string, slots []int32) bool {
 
 // Add follows more peers; they are told as a snapshot. Those that are followed already are left as they are.
 func (w *Watcher) Add(ctx context.Context, peers []presence.PeerID) error {
-	slots, err := w.join(ctx, peers)
+	slots, age, err := w.join(ctx, peers)
 	if err != nil {
 		return err
 	}
@@ -260,6 +271,7 @@ func (w *Watcher) Add(ctx context.Context, peers []presence.PeerID) error {
 	if w.closed {
 		return ErrClosed
 	}
+	w.age = age
 	for _, s := range slots {
 		w.slots[s].state |= isFresh
 		w.fresh = append(w.fresh, s)
@@ -439,7 +451,7 @@ func (w *Watcher) take(words []*Word) (b Batch, ok bool, err error) {
 		}
 		w.fresh = w.pour(&b, w.fresh, isFresh)
 		b.More = len(w.fresh) > 0
-		w.greet = b.More
+		b.Age, w.greet = w.age, b.More
 		if !b.More {
 			w.resumed = false
 		}
@@ -479,13 +491,13 @@ func (w *Watcher) pour(b *Batch, list []int32, flag uint8) []int32 {
 }
 
 func (w *Watcher) mark() (Batch, error) {
-	shore := w.hub.shore.Load()
+	shore, age := w.hub.shore.Load(), w.hub.service.Age()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.closed {
 		return Batch{}, ErrClosed
 	}
-	b := Batch{Kind: Mark}
+	b := Batch{Kind: Mark, Age: age}
 	if len(w.fresh) == 0 && len(w.queue) == 0 && !w.behind.Load() {
 		b.Token = w.token(shore)
 	}

@@ -105,18 +105,20 @@ func (c *watchCmd) follow(e *env, told map[string]server.Watched) error {
 		if err := json.Unmarshal(lines.Bytes(), &p); err != nil {
 			return fmt.Errorf("%s does not answer as a rollcall server does", base)
 		}
+		age := p.Stale
+		p.Stale = 0
 		if p.Peer == "" || told[p.Peer] == p {
 			continue
 		}
 		told[p.Peer] = p
-		if err := c.print(e, &p, lines.Bytes()); err != nil {
+		if err := c.print(e, &p, age, lines.Bytes()); err != nil {
 			return err
 		}
 	}
 	return errAway
 }
 
-func (c *watchCmd) print(e *env, p *server.Watched, line []byte) error {
+func (c *watchCmd) print(e *env, p *server.Watched, age float64, line []byte) error {
 	if c.JSON {
 		_, err := fmt.Fprintf(e.stdout, "%s\n", line)
 		return err
@@ -127,6 +129,9 @@ func (c *watchCmd) print(e *env, p *server.Watched, line []byte) error {
 	}
 	if p.Cause != "" {
 		text += " (" + p.Cause + ")"
+	}
+	if age > 0 {
+		text += fmt.Sprintf(", as of %.1f s ago: the store is out of reach", age)
 	}
 	_, err := fmt.Fprintln(e.stdout, text)
 	return err

@@ -108,7 +108,7 @@ func (b *bubble) summary(peer string) presence.Summary {
 	b.t.Helper()
 	out := make([]presence.Summary, 1)
 	key := presence.Key{App: appID, Peer: presence.PeerID(peer)}
-	if err := b.svc.Summaries(context.Background(), []presence.Key{key}, bubbleNow(), out); err != nil {
+	if _, err := b.svc.Summaries(context.Background(), []presence.Key{key}, bubbleNow(), out); err != nil {
 		b.t.Fatal(err)
 	}
 	return out[0]

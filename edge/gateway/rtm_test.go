@@ -657,9 +657,9 @@ type blind struct {
 	away *atomic.Bool
 }
 
-func (b blind) Statuses(ctx context.Context, app presence.AppID, peers [][]byte, now presence.Millis, out []presence.Status) error {
+func (b blind) Statuses(ctx context.Context, app presence.AppID, peers [][]byte, now presence.Millis, out []presence.Status) (time.Duration, error) {
 	if b.away.Load() {
-		return presence.ErrUnavailable
+		return 0, presence.ErrUnavailable
 	}
 	return b.Service.Statuses(ctx, app, peers, now, out)
 }

@@ -180,7 +180,7 @@ func (w *world) until(what string, ok func() bool) {
 func (w *world) status(peer string) presence.Status {
 	w.t.Helper()
 	out := make([]presence.Status, 1)
-	if err := w.svc.Statuses(context.Background(), appID, [][]byte{[]byte(peer)}, presence.Millis(w.clock.Load()), out); err != nil {
+	if _, err := w.svc.Statuses(context.Background(), appID, [][]byte{[]byte(peer)}, presence.Millis(w.clock.Load()), out); err != nil {
 		w.t.Fatal(err)
 	}
 	return out[0]

@@ -77,7 +77,7 @@ func (h *Handler) statuses(ctx context.Context, app presence.AppID, ids [][]byte
 		return s.statuses, nil
 	}
 	var err error
-	if s.age, err = presence.AgeOf(h.Service.Statuses(ctx, app, ids, h.Now(), s.statuses)); err != nil {
+	if s.age, err = h.Service.Statuses(ctx, app, ids, h.Now(), s.statuses); err != nil {
 		return nil, h.storeFault("ask for statuses", err)
 	}
 	return s.statuses, nil

@@ -118,7 +118,7 @@ func (d *Door) statuses(w http.ResponseWriter, r *http.Request, c *native.Caller
 		return err
 	}
 	out := make([]presence.Status, len(ids))
-	age, err := presence.AgeOf(d.service.Statuses(r.Context(), presence.AppID(c.App.ID), ids, d.cfg.Now(), out))
+	age, err := d.service.Statuses(r.Context(), presence.AppID(c.App.ID), ids, d.cfg.Now(), out)
 	if err != nil {
 		return refusal(err)
 	}
@@ -162,14 +162,12 @@ func (d *Door) summaries(w http.ResponseWriter, r *http.Request, c *native.Calle
 	if q.since != nil {
 		poll, err = watch.Look(r.Context(), d.service, app, keys, *q.since, now)
 	} else {
-		var age time.Duration
-		age, err = presence.AgeOf(d.service.Summaries(r.Context(), keys, now, poll.Summaries))
-		markAge(w, age)
+		poll.Age, err = d.service.Summaries(r.Context(), keys, now, poll.Summaries)
 	}
 	if err != nil {
 		return refusal(err)
 	}
-	states, err := d.states(r, keys, &poll, q.fields)
+	states, err := d.states(r, keys, &poll, &q.fields)
 	if err != nil {
 		return refusal(err)
 	}
@@ -193,13 +191,18 @@ func (d *Door) summaries(w http.ResponseWriter, r *http.Request, c *native.Calle
 		b, _ = poll.Token.AppendText(b)
 		b = append(b, '"')
 	}
+	markAge(w, poll.Age)
 	native.WriteBytes(w, http.StatusOK, append(b, "}\n"...))
 	return nil
 }
 
-// states reads the whole states of the peers whose devices are asked for and which are online, in one call.
-func (d *Door) states(r *http.Request, keys []presence.Key, poll *watch.Poll, f fields) (map[presence.PeerID]*presence.State, error) {
-	if f&fieldDevices == 0 {
+// states reads the whole states of the peers whose devices are asked for and which are online, in one call. They come from the store
+// itself and never with an age: an answer that has one loses the field.
+func (d *Door) states(r *http.Request, keys []presence.Key, poll *watch.Poll, f *fields) (map[presence.PeerID]*presence.State, error) {
+	if poll.Age > 0 {
+		*f &^= fieldDevices
+	}
+	if *f&fieldDevices == 0 {
 		return nil, nil
 	}
 	found := map[presence.PeerID]*presence.State{}
@@ -215,6 +218,10 @@ func (d *Door) states(r *http.Request, keys []presence.Key, poll *watch.Poll, f 
 	}
 	out := make([]presence.State, len(online))
 	if err := d.service.Store().Loads(r.Context(), online, out); err != nil {
+		if poll.Age = d.service.Age(); poll.Age > 0 { // the outage began after the summaries were read
+			*f &^= fieldDevices
+			return nil, nil
+		}
 		return nil, fmt.Errorf("read %d peers: %w", len(online), err)
 	}
 	for i, key := range online {
@@ -300,11 +307,10 @@ func (d *Door) peer(w http.ResponseWriter, r *http.Request, c *native.Caller) er
 	}
 	now := d.cfg.Now()
 	var out [1]presence.Summary
-	age, err := presence.AgeOf(d.service.Summaries(r.Context(), []presence.Key{key}, now, out[:]))
+	age, err := d.service.Summaries(r.Context(), []presence.Key{key}, now, out[:])
 	if err != nil {
 		return refusal(err)
 	}
-	markAge(w, age)
 	var f fields
 	if c.Detailed() {
 		f = fieldSince | fieldLastSeen | fieldCause
@@ -312,11 +318,12 @@ func (d *Door) peer(w http.ResponseWriter, r *http.Request, c *native.Caller) er
 	if c.Master() {
 		f |= fieldDevices
 	}
-	keys, poll := []presence.Key{key}, watch.Poll{Summaries: out[:]}
-	states, err := d.states(r, keys, &poll, f)
+	keys, poll := []presence.Key{key}, watch.Poll{Summaries: out[:], Age: age}
+	states, err := d.states(r, keys, &poll, &f)
 	if err != nil {
 		return refusal(err)
 	}
+	markAge(w, poll.Age)
 	b := d.appendPeer(nil, key, &out[0], states[key.Peer], f, now)
 	native.WriteBytes(w, http.StatusOK, append(b, '\n'))
 	return nil

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"rollcall/internal/httpx"
 	"rollcall/internal/native"
 	"rollcall/presence"
 	"rollcall/watch"
@@ -303,6 +304,9 @@ func appendEvent(out []byte, b *watch.Batch, d watch.Detail, renewal string) []b
 		if b.More {
 			out = append(out, `,"more":true`...)
 		}
+	}
+	if b.Age > 0 {
+		out = append(append(out, `,"stale":`...), httpx.Age(b.Age)...)
 	}
 	return append(out, "}\n\n"...)
 }

@@ -80,7 +80,7 @@ func BenchmarkStatuses(b *testing.B) {
 				if at+n > len(all) {
 					at = 0
 				}
-				if err := s.Statuses(b.Context(), app, all[at:at+n], start, out); err != nil {
+				if _, err := s.Statuses(b.Context(), app, all[at:at+n], start, out); err != nil {
 					b.Fatal(err)
 				}
 				at += n

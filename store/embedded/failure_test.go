@@ -75,7 +75,7 @@ func (w *witness) check(what string) {
 func status(t testing.TB, s *embedded.Store, now presence.Millis, peer string) presence.Status {
 	t.Helper()
 	out := make([]presence.Status, 1)
-	if err := s.Statuses(t.Context(), "app", [][]byte{[]byte(peer)}, now, out); err != nil {
+	if _, err := s.Statuses(t.Context(), "app", [][]byte{[]byte(peer)}, now, out); err != nil {
 		t.Fatal(err)
 	}
 	return out[0]

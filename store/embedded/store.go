@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"rollcall/internal/sysmem"
 	"rollcall/presence"
@@ -105,26 +106,26 @@ func (s *Store) key(app uint32, peer []byte) presence.Key {
 	return presence.Key{App: s.apps.id(app), Peer: presence.PeerID(peer)}
 }
 
-// Statuses sets out[i] to what peers[i] is at now.
-func (s *Store) Statuses(_ context.Context, id presence.AppID, peers [][]byte, now presence.Millis, out []presence.Status) error {
+// Statuses sets out[i] to what peers[i] is at now. No answer has an age: the store is here.
+func (s *Store) Statuses(_ context.Context, id presence.AppID, peers [][]byte, now presence.Millis, out []presence.Status) (time.Duration, error) {
 	if s.closed.Load() {
-		return errClosed
+		return 0, errClosed
 	}
 	a := s.apps.lookup(id)
 	if a == nil {
 		clear(out[:len(peers)])
-		return nil
+		return 0, nil
 	}
 	bt := s.batches.Get().(*batch)
 	s.index.statuses(bt, a.num, peers, now, &s.cfg.Rules, out)
 	s.batches.Put(bt)
-	return nil
+	return 0, nil
 }
 
-// Summaries sets out[i] to the summary of keys[i] as it was last written.
-func (s *Store) Summaries(_ context.Context, keys []presence.Key, out []presence.Summary) error {
+// Summaries sets out[i] to the summary of keys[i] as it was last written. No answer has an age.
+func (s *Store) Summaries(_ context.Context, keys []presence.Key, out []presence.Summary) (time.Duration, error) {
 	if s.closed.Load() {
-		return errClosed
+		return 0, errClosed
 	}
 	var room [256]byte
 	b := room[:0]
@@ -135,7 +136,7 @@ func (s *Store) Summaries(_ context.Context, keys []presence.Key, out []presence
 			out[i] = presence.PeekSummary(b)
 		}
 	}
-	return nil
+	return 0, nil
 }
 
 // Load reads the whole state of one peer.

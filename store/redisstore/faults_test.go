@@ -493,7 +493,7 @@ func TestFaultClusterSlotsLost(t *testing.T) {
 	seen := 0
 	for _, p := range fresh {
 		out := make([]presence.Status, 1)
-		if err := second.Statuses(t.Context(), "app", [][]byte{[]byte(p)}, second.Now(), out); err == nil && out[0] == presence.Online {
+		if _, err := second.Statuses(t.Context(), "app", [][]byte{[]byte(p)}, second.Now(), out); err == nil && out[0] == presence.Online {
 			seen++
 		}
 	}

@@ -100,7 +100,7 @@ func TestStatesOfANewerRollcallAreLeftAlone(t *testing.T) {
 		t.Errorf("counted are %+v, %v; want 3 of 5 online", c, err)
 	}
 	out := make([]presence.Summary, 1)
-	if err := n.st.Summaries(t.Context(), []presence.Key{{App: "app", Peer: "eve"}}, out); err != nil || out[0].Status != presence.Online || out[0].Rev == 0 {
+	if _, err := n.st.Summaries(t.Context(), []presence.Key{{App: "app", Peer: "eve"}}, out); err != nil || out[0].Status != presence.Online || out[0].Rev == 0 {
 		t.Errorf("the summary of eve is %+v, %v", out[0], err)
 	}
 	if err := n.st.Load(t.Context(), presence.Key{App: "app", Peer: "eve"}, &presence.State{}); !errors.Is(err, presence.ErrNewer) {

@@ -254,8 +254,12 @@ func (s *Store) List(ctx context.Context, app presence.AppID, cursor string, lim
 				ids[i] = []byte(key.Peer)
 			}
 			out := make([]presence.Status, len(part))
-			if err := s.Statuses(ctx, app, ids, now, out); err != nil {
-				return nil, "", fmt.Errorf("list who is online: %w", err)
+			age, err := s.Statuses(ctx, app, ids, now, out)
+			if err == nil && age > 0 {
+				err = errAway // a page that goes on must not change its age
+			}
+			if err != nil {
+				return nil, "", fmt.Errorf("list the peers that are online: %w", err)
 			}
 			for i, m := range part {
 				if out[i] != presence.Online {

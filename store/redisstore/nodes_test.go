@@ -53,7 +53,7 @@ func TestDeadNodeIsReapedOnce(t *testing.T) {
 	count := func(svc *presence.Service, at presence.Millis, want presence.Status) int {
 		t.Helper()
 		out := make([]presence.Status, sessions)
-		if err := svc.Statuses(ctx, "app", ids, at, out); err != nil {
+		if _, err := svc.Statuses(ctx, "app", ids, at, out); err != nil {
 			t.Fatal(err)
 		}
 		n := 0
@@ -99,7 +99,7 @@ func TestDeadNodeIsReapedOnce(t *testing.T) {
 		}
 	}
 	out := make([]presence.Summary, 1)
-	if err := survivors[0].Summaries(ctx, []presence.Key{{App: "app", Peer: "p7"}}, after, out); err != nil {
+	if _, err := survivors[0].Summaries(ctx, []presence.Key{{App: "app", Peer: "p7"}}, after, out); err != nil {
 		t.Fatal(err)
 	}
 	if out[0].Cause != presence.CauseNodeLost {
@@ -161,7 +161,7 @@ func TestDeadNodeIsPassedOverAtOnce(t *testing.T) {
 	}
 	out := make([]presence.Status, 2)
 	for _, how := range []string{"from redis", "from the cache"} {
-		if err := svc.Statuses(ctx, "app", [][]byte{[]byte("tom"), []byte("ann")}, now.Add(20*time.Second), out); err != nil {
+		if _, err := svc.Statuses(ctx, "app", [][]byte{[]byte("tom"), []byte("ann")}, now.Add(20*time.Second), out); err != nil {
 			t.Fatal(err)
 		}
 		if out[0] != presence.Offline || out[1] != presence.Online {
@@ -171,7 +171,7 @@ func TestDeadNodeIsPassedOverAtOnce(t *testing.T) {
 	// The node was only stopped, and has told tom again; its beat is yet to come.
 	now = now.Add(20 * time.Second)
 	report("tom", "dead")
-	if err := svc.Statuses(ctx, "app", [][]byte{[]byte("tom")}, now.Add(time.Second), out[:1]); err != nil {
+	if _, err := svc.Statuses(ctx, "app", [][]byte{[]byte("tom")}, now.Add(time.Second), out[:1]); err != nil {
 		t.Fatal(err)
 	}
 	if out[0] != presence.Online {
@@ -239,7 +239,7 @@ func TestRefusedBeatLosesNobody(t *testing.T) {
 		t.Error("a sweep went on while beats are refused")
 	}
 	got := make([]presence.Status, 1)
-	if err := svc.Statuses(ctx, "app", [][]byte{[]byte("tom")}, later, got); err != nil || got[0] != presence.Online {
+	if _, err := svc.Statuses(ctx, "app", [][]byte{[]byte("tom")}, later, got); err != nil || got[0] != presence.Online {
 		t.Errorf("tom is %v (error %v), want online", got[0], err)
 	}
 	if st.Ready() == nil {

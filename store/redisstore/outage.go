@@ -163,6 +163,12 @@ func (s *Store) staleness() (age time.Duration, ok bool) {
 	return age, age > 0 && age <= s.cfg.Stale
 }
 
+// Age implements [presence.Distant].
+func (s *Store) Age() time.Duration {
+	age, _ := s.staleness()
+	return age
+}
+
 // Ready returns why this store cannot do all that it should, or nil.
 func (s *Store) Ready() error {
 	if s.closed() {

@@ -345,7 +345,7 @@ func cfg2(cfg redisstore.Config, t testing.TB) redisstore.Config {
 func revOf(t testing.TB, n *node, peer string) uint64 {
 	t.Helper()
 	out := make([]presence.Summary, 1)
-	if err := n.svc.Summaries(context.Background(), []presence.Key{{App: "app", Peer: presence.PeerID(peer)}}, n.st.Now(), out); err != nil {
+	if _, err := n.svc.Summaries(context.Background(), []presence.Key{{App: "app", Peer: presence.PeerID(peer)}}, n.st.Now(), out); err != nil {
 		t.Fatal(err)
 	}
 	return out[0].Rev
@@ -383,14 +383,14 @@ func TestFrozenLink(t *testing.T) {
 			peer := [][]byte{[]byte("tom " + name)}
 			out := make([]presence.Status, 1)
 			server.Do(t, "SET", "onOffStatus:tom "+name, "1")
-			if err := st.Statuses(t.Context(), "app", peer, st.Now(), out); err != nil || out[0] != presence.Online {
+			if _, err := st.Statuses(t.Context(), "app", peer, st.Now(), out); err != nil || out[0] != presence.Online {
 				t.Fatalf("%v, %v", out[0], err)
 			}
 			proxy.Freeze(dirs...)
 			begun := time.Now()
 			server.Do(t, "SET", "onOffStatus:tom "+name, "0")
 			for {
-				age, err := presence.AgeOf(st.Statuses(t.Context(), "app", peer, st.Now(), out))
+				age, err := st.Statuses(t.Context(), "app", peer, st.Now(), out)
 				if err != nil || age > 0 {
 					break
 				}
@@ -402,7 +402,7 @@ func TestFrozenLink(t *testing.T) {
 			t.Logf("noticed after %v", time.Since(begun).Round(time.Millisecond))
 			proxy.Thaw()
 			for begun := time.Now(); out[0] != presence.Offline; {
-				_, _ = presence.AgeOf(st.Statuses(t.Context(), "app", peer, st.Now(), out))
+				_, _ = st.Statuses(t.Context(), "app", peer, st.Now(), out)
 				if time.Since(begun) > 5*time.Second {
 					t.Fatalf("five seconds after the thaw it is %v", out[0])
 				}

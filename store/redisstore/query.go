@@ -2,7 +2,6 @@ package redisstore
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -13,11 +12,11 @@ import (
 	"rollcall/presence"
 )
 
-// Statuses implements [presence.Store]. While Redis is away the error is a [presence.Aged] if everything asked for is
-// in the cache and not too old.
-func (s *Store) Statuses(ctx context.Context, app presence.AppID, peers [][]byte, now presence.Millis, out []presence.Status) error {
+// Statuses implements [presence.Store]. While Redis is away the answer has an age if everything asked for is in the
+// cache and not too old.
+func (s *Store) Statuses(ctx context.Context, app presence.AppID, peers [][]byte, now presence.Millis, out []presence.Status) (time.Duration, error) {
 	if s.closed() {
-		return errClosed
+		return 0, errClosed
 	}
 	space := s.space(app)
 	lu := lookups.Get().(*lookup)
@@ -28,25 +27,24 @@ func (s *Store) Statuses(ctx context.Context, app presence.AppID, peers [][]byte
 		lu.miss, age = s.overlaid(app, peers, lu.miss, out)
 	}
 	if len(lu.miss) == 0 {
-		return s.aged(age)
+		return s.aged(age), nil
 	}
 	dead := s.deadNodes()
 	err := s.read(ctx, app, space, peers, lu.miss, now, true, func(i int, state []byte) {
 		out[i] = s.judge(state, now, dead)
 	})
 	if err == nil {
-		return s.aged(age)
+		return s.aged(age), nil
 	}
 	return s.staleStatuses(space, peers, lu, now, out, err)
 }
 
-// aged returns the error that goes with answers of that age, nil for 0.
-func (s *Store) aged(age time.Duration) error {
-	if age == 0 {
-		return nil
+// aged counts an answer of that age, which it returns.
+func (s *Store) aged(age time.Duration) time.Duration {
+	if age > 0 {
+		s.stats.staleAnswers.Add(1)
 	}
-	s.stats.staleAnswers.Add(1)
-	return &presence.Aged{Age: age}
+	return age
 }
 
 // cachedStatuses answers what it can from the cache and leaves the rest in lu.miss.
@@ -98,10 +96,10 @@ func (s *Store) judge(state []byte, now presence.Millis, dead map[presence.NodeI
 }
 
 // staleStatuses answers from what was true when the links were lost, or returns err.
-func (s *Store) staleStatuses(space uint8, peers [][]byte, lu *lookup, now presence.Millis, out []presence.Status, err error) error {
+func (s *Store) staleStatuses(space uint8, peers [][]byte, lu *lookup, now presence.Millis, out []presence.Status, err error) (time.Duration, error) {
 	age, ok := s.staleness()
 	if !ok || space == 0 {
-		return err
+		return 0, err
 	}
 	still := now.Add(-age) // leases stand still while nobody can renew them
 	ids := make([][]byte, len(lu.miss))
@@ -112,40 +110,35 @@ func (s *Store) staleStatuses(space uint8, peers [][]byte, lu *lookup, now prese
 	found := make([]presence.Status, len(ids))
 	s.cachedStatuses(space, ids, stale, still, lu, found)
 	if len(lu.miss) > 0 {
-		return err
+		return 0, err
 	}
 	for k, i := range index {
 		out[i] = found[k]
 	}
-	return s.aged(age)
+	return s.aged(age), nil
 }
 
 // Summaries implements [presence.Store]. The cache does not answer for a peer whose leases are renewed without a
 // signal: its last sign of life may be newer.
-func (s *Store) Summaries(ctx context.Context, keys []presence.Key, out []presence.Summary) error {
+func (s *Store) Summaries(ctx context.Context, keys []presence.Key, out []presence.Summary) (age time.Duration, err error) {
 	if s.closed() {
-		return errClosed
+		return 0, errClosed
 	}
 	byApp := map[presence.AppID][]int{}
 	for i := range keys {
 		byApp[keys[i].App] = append(byApp[keys[i].App], i)
 	}
-	var late *presence.Aged
 	for app, index := range byApp {
-		err := s.summaries(ctx, app, keys, index, out)
-		if st := (*presence.Aged)(nil); errors.As(err, &st) {
-			late = st
-		} else if err != nil {
-			return err
+		old, err := s.summaries(ctx, app, keys, index, out)
+		if err != nil {
+			return 0, err
 		}
+		age = max(age, old)
 	}
-	if late != nil {
-		return late
-	}
-	return nil
+	return age, nil
 }
 
-func (s *Store) summaries(ctx context.Context, app presence.AppID, keys []presence.Key, index []int, out []presence.Summary) error {
+func (s *Store) summaries(ctx context.Context, app presence.AppID, keys []presence.Key, index []int, out []presence.Summary) (time.Duration, error) {
 	space := s.space(app)
 	ids := make([][]byte, len(index))
 	miss := make([]int, 0, len(index))
@@ -171,24 +164,24 @@ func (s *Store) summaries(ctx context.Context, app presence.AppID, keys []presen
 		miss = append(miss, k)
 	}
 	if len(miss) == 0 {
-		return s.aged(old)
+		return s.aged(old), nil
 	}
 	err := s.read(ctx, app, space, ids, miss, 0, true, func(k int, state []byte) { out[index[k]] = presence.PeekSummary(state) })
 	if err == nil {
-		return s.aged(old)
+		return s.aged(old), nil
 	}
 	age, ok := s.staleness()
 	if !ok {
-		return err
+		return 0, err
 	}
 	for _, k := range miss {
 		var b belief
 		if buf, b = s.cache.get(space, ids[k], buf[:0]); b == missing {
-			return err
+			return 0, err
 		}
 		out[index[k]] = presence.PeekSummary(buf)
 	}
-	return s.aged(age)
+	return s.aged(max(age, old)), nil
 }
 
 // Load implements [presence.Store]. It never comes from the cache.

@@ -40,7 +40,7 @@ func TestRecipeIsTakenOver(t *testing.T) {
 	is("nobody", presence.Unknown)
 
 	out := make([]presence.Summary, 1)
-	if err := n.svc.Summaries(context.Background(), []presence.Key{{App: "app", Peer: "bob"}}, n.st.Now(), out); err != nil {
+	if _, err := n.svc.Summaries(context.Background(), []presence.Key{{App: "app", Peer: "bob"}}, n.st.Now(), out); err != nil {
 		t.Fatal(err)
 	}
 	since := n.st.Now().Sub(out[0].Since)

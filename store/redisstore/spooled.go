@@ -175,7 +175,7 @@ func (s *Store) acquaint(ctx context.Context, reports []presence.Report) {
 		byApp[reports[i].App] = append(byApp[reports[i].App], []byte(reports[i].Peer))
 	}
 	for app, peers := range byApp {
-		_ = s.Statuses(ctx, app, peers, s.Now(), make([]presence.Status, len(peers))) // without it they stay blind
+		_, _ = s.Statuses(ctx, app, peers, s.Now(), make([]presence.Status, len(peers))) // without it they stay blind
 	}
 }
 

@@ -114,7 +114,7 @@ func (w *torture) read(ctx context.Context, t *testing.T) {
 			before[k] = seen{d.seq, d.online, d.seq%2 == 0 && d.seq > 0 && now.Sub(d.acked) > settled, d.acked}
 			d.mu.Unlock()
 		}
-		if err := w.store.Statuses(ctx, "", ids, w.store.Now(), out); err != nil {
+		if _, err := w.store.Statuses(ctx, "", ids, w.store.Now(), out); err != nil {
 			continue // or flagged with its age
 		}
 		for k := range ids {

@@ -96,7 +96,7 @@ func (n *node) ask(peers ...string) ([]presence.Status, time.Duration, error) {
 		ids[i] = []byte(p)
 	}
 	out := make([]presence.Status, len(peers))
-	age, err := presence.AgeOf(n.svc.Statuses(context.Background(), "app", ids, n.st.Now(), out))
+	age, err := n.svc.Statuses(context.Background(), "app", ids, n.st.Now(), out)
 	return out, age, err
 }
 

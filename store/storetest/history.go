@@ -245,11 +245,11 @@ func (p *player) check() error {
 			keys = append(keys, presence.Key{App: id, Peer: presence.PeerID(peer)})
 		}
 		out := make([]presence.Status, len(ids))
-		if err := p.h.Store.Statuses(p.ctx, id, ids, p.now, out); err != nil {
+		if _, err := p.h.Store.Statuses(p.ctx, id, ids, p.now, out); err != nil {
 			return err
 		}
 		sums := make([]presence.Summary, len(ids))
-		if err := p.h.Store.Summaries(p.ctx, keys, sums); err != nil {
+		if _, err := p.h.Store.Summaries(p.ctx, keys, sums); err != nil {
 			return err
 		}
 		for i, k := range keys {
@@ -440,7 +440,7 @@ func anyOrder(b *bench) {
 				order = order[n:]
 			}
 			out := make([]presence.Status, 1)
-			if err := b.Store.Statuses(b.ctx, app, [][]byte{[]byte(peer)}, b.now, out); err != nil {
+			if _, err := b.Store.Statuses(b.ctx, app, [][]byte{[]byte(peer)}, b.now, out); err != nil {
 				t.Fatal(err)
 			}
 			if out[0] != want {

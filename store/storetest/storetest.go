@@ -209,6 +209,14 @@ func (b *bench) isIn(id presence.AppID, want presence.Status, peers ...string) {
 	}
 }
 
+// answered checks that an answer came and is of now: the store is in reach.
+func (b *bench) answered(age time.Duration, err error) {
+	b.Helper()
+	if b.must(err); age != 0 {
+		b.Errorf("the answer of a store in reach is %v old", age)
+	}
+}
+
 func (b *bench) statuses(id presence.AppID, peers ...string) []presence.Status {
 	b.Helper()
 	ids := make([][]byte, len(peers))
@@ -219,7 +227,7 @@ func (b *bench) statuses(id presence.AppID, peers ...string) []presence.Status {
 	for i := range out {
 		out[i] = 99 // every element is to be set
 	}
-	b.must(b.Store.Statuses(b.ctx, id, ids, b.now, out))
+	b.answered(b.Store.Statuses(b.ctx, id, ids, b.now, out))
 	return out
 }
 
@@ -243,7 +251,7 @@ func (b *bench) loads(keys ...presence.Key) []presence.State {
 func (b *bench) summary(peer string) presence.Summary {
 	b.Helper()
 	out := []presence.Summary{{Rev: 99}}
-	b.must(b.Store.Summaries(b.ctx, []presence.Key{keyOf(peer)}, out))
+	b.answered(b.Store.Summaries(b.ctx, []presence.Key{keyOf(peer)}, out))
 	return out[0]
 }
 

@@ -214,7 +214,7 @@ func readYourWrites(b *bench) {
 					ids[k] = []byte(p)
 				}
 				out := make([]presence.Status, len(peers))
-				if err := b.Store.Statuses(b.ctx, app, ids, mine.now, out); err != nil {
+				if _, err := b.Store.Statuses(b.ctx, app, ids, mine.now, out); err != nil {
 					b.Errorf("statuses: %v", err)
 					return
 				}

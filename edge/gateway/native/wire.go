@@ -9,6 +9,7 @@ import (
 
 	"rollcall/edge/gateway"
 	"rollcall/edge/gateway/frame"
+	"rollcall/internal/httpx"
 	api "rollcall/internal/native"
 	"rollcall/presence"
 	"rollcall/watch"
@@ -325,6 +326,9 @@ func appendBatch(out []byte, b *watch.Batch, d watch.Detail) []byte {
 		if b.More {
 			out = append(out, `,"more":true`...)
 		}
+	}
+	if b.Age > 0 {
+		out = append(append(out, `,"stale":`...), httpx.Age(b.Age)...)
 	}
 	if b.Token != (watch.Token{}) {
 		out = append(out, `,"token":"`...)
