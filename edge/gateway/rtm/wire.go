@@ -293,7 +293,7 @@ func (w *wire) close(s *gateway.Socket, q *request, ss *gateway.Session) {
 
 func (w *wire) query(s *gateway.Socket, q *request, ss *gateway.Session) {
 	out := make([]presence.Status, len(q.asked))
-	// The protocol has no room for the age that an answer has while the store is out of reach.
+	// The protocol has no field for the age that an answer has while the store is out of reach.
 	if _, err := w.srv.gw.Service.Statuses(s.Context(), ss.Key().App, q.asked, w.srv.gw.Now(), out); err != nil {
 		w.srv.gw.Refuse(gateway.RefusedUnavailable)
 		w.unavailable(s, q, fmt.Errorf("query: %w", err))
