@@ -126,7 +126,7 @@ func calls(t *testing.T) int {
 	return fs.calls
 }
 
-func TestEveryCallOfTheDiskMayFailOnce(t *testing.T) {
+func TestFaultEveryCallOfTheDiskMayFailOnce(t *testing.T) {
 	n := calls(t)
 	for _, fault := range []struct {
 		name string
@@ -138,7 +138,7 @@ func TestEveryCallOfTheDiskMayFailOnce(t *testing.T) {
 		{"half a write, then EIO", syscall.EIO, true},
 	} {
 		t.Run(fault.name, func(t *testing.T) {
-			for at := 1; at <= n+5; at++ {
+			for at := 1; at <= n+5; at += stride {
 				fs := &faultFS{noSync: true, at: at, err: fault.err, half: fault.half}
 				storyWith(t, fs, fmt.Sprintf("call %d", at))
 			}
@@ -146,11 +146,11 @@ func TestEveryCallOfTheDiskMayFailOnce(t *testing.T) {
 	}
 }
 
-func TestEveryCallOfTheDiskMayFailFromOneOn(t *testing.T) {
+func TestFaultEveryCallOfTheDiskMayFailFromOneOn(t *testing.T) {
 	n := calls(t)
 	for _, err := range []error{syscall.ENOSPC, syscall.EIO} {
 		t.Run(err.Error(), func(t *testing.T) {
-			for at := 1; at <= n+5; at++ {
+			for at := 1; at <= n+5; at += stride {
 				fs := &faultFS{noSync: true, at: at, err: err, onward: true}
 				storyWith(t, fs, fmt.Sprintf("from call %d on", at))
 			}
@@ -193,11 +193,11 @@ func storyWith(t *testing.T, fs *faultFS, what string) {
 }
 
 // A process that dies at a call is a disk on which nothing happens any more from that call on.
-func TestAProcessMayDieAtEveryCall(t *testing.T) {
+func TestFaultAProcessMayDieAtEveryCall(t *testing.T) {
 	n := calls(t)
 	for _, half := range []bool{false, true} {
 		t.Run(fmt.Sprintf("the last call took effect: %t", half), func(t *testing.T) {
-			for at := 1; at <= n+5; at++ {
+			for at := 1; at <= n+5; at += stride {
 				fs := &faultFS{noSync: true, at: at, err: syscall.EIO, onward: true, half: half, dies: true}
 				dies(t, fs, at)
 			}
