@@ -25,6 +25,10 @@ type Distant interface {
 	Age() time.Duration
 }
 
+// ReplayWithin is how late a report may come from a node that was cut off alone and still be counted at its time of receipt.
+// A report from an outage of all nodes may come later: what they write when they return is kept together for as long.
+const ReplayWithin = 10 * time.Minute
+
 // A PartError says that an update wrote, or a call of Loads read, all but some of its peers. Sending all of them again does no harm.
 type PartError struct {
 	Failed []int // in the batch, in order

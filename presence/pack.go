@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// The packed form of a state, format 1. Integers are varints unless said otherwise; times are differences to Since, so
+// The packed form of a state, format 1; with histories, format 2. Integers are varints unless said otherwise; times are differences to Since, so
 // that the usual state of a hook-fed peer takes some 35 bytes.
 //
 //	0  rev, 8 bytes big endian (a store compares them)
@@ -16,14 +16,21 @@ import (
 //	10 until when online, last seen when not: 6 bytes big endian
 //	16 since: 6 bytes big endian
 //	22 hold (ms), day, last seen when online, sessions, slots, seen; days, if bit 3 is set
+//	   in format 2 then sections, ascending: number shifted left by one, with the low bit set when a reader that does not know
+//	   it must leave the state alone; length; bytes
+//
+// A state is packed in the lowest format that holds it, so one that needs nothing new stays readable by older programs.
 //
 // A later format may change all of it but the first 22 bytes' length, the rev and the place of the format: by these an
 // older program knows what it must not write over, see [ErrNewer].
 const (
-	packFormat = 1
-	packHead   = 22
-	packNoded  = 1 << 2
-	packDays   = 1 << 3
+	packFormat  = 1
+	packFormat2 = 2
+	packHead    = 22
+	packNoded   = 1 << 2
+	packDays    = 1 << 3
+
+	sectionHistories = 8<<1 | 1
 )
 
 // ErrCorrupt: bytes that are not a packed state.
@@ -39,6 +46,9 @@ func (st *State) Pack(b []byte) []byte {
 	sum := st.Summary()
 	b = binary.BigEndian.AppendUint64(b, st.Rev)
 	flags := byte(packFormat<<4) | byte(st.Status)
+	if len(st.Histories) > 0 {
+		flags = byte(packFormat2<<4) | byte(st.Status)
+	}
 	if sum.Noded {
 		flags |= packNoded
 	}
@@ -74,6 +84,11 @@ func (st *State) Pack(b []byte) []byte {
 	if len(st.Days) > 0 {
 		b = st.packDaysTo(b)
 	}
+	if len(st.Histories) > 0 {
+		section := st.packHistories(nil)
+		b = binary.AppendUvarint(b, sectionHistories)
+		b = append(binary.AppendUvarint(b, uint64(len(section))), section...)
+	}
 	return b
 }
 
@@ -88,7 +103,7 @@ func Rev(b []byte) uint64 {
 // PeekStatus answers from the first bytes of a packed state what its peer is at now, and whether that also hangs on the
 // beat of a node. It is the hot path of a query. A forgotten or damaged state is Unknown.
 func PeekStatus(b []byte, now Millis, rules *Rules) (status Status, noded bool) {
-	if len(b) < packHead || b[8]>>4 != packFormat {
+	if len(b) < packHead || !packed(b) {
 		return Unknown, false
 	}
 	flags := b[8]
@@ -109,8 +124,11 @@ func PeekStatus(b []byte, now Millis, rules *Rules) (status Status, noded bool) 
 	return Unknown, false
 }
 
-// PackFormat is the format of states that this program writes, and the latest that it reads.
-func PackFormat() int { return packFormat }
+// packed reports whether b, of at least packHead bytes, says that it is in a format that this program reads.
+func packed(b []byte) bool { return b[8]>>4-packFormat <= packFormat2-packFormat }
+
+// PackFormat is the latest format of states that this program writes and reads.
+func PackFormat() int { return packFormat2 }
 
 // Unpack replaces st by the state packed in b. It returns an error matching [ErrCorrupt] for bytes that are none.
 func (st *State) Unpack(b []byte) error {
@@ -118,14 +136,15 @@ func (st *State) Unpack(b []byte) error {
 		return fmt.Errorf("%w: %d bytes", ErrCorrupt, len(b))
 	}
 	switch f := b[8] >> 4; {
-	case f > packFormat:
-		return fmt.Errorf("%w: %d, this program reads %d", ErrNewer, f, packFormat)
+	case f > packFormat2:
+		return fmt.Errorf("%w: %d, this program reads %d", ErrNewer, f, packFormat2)
 	case f < packFormat:
-		return fmt.Errorf("%w: format %d, this program reads %d", ErrCorrupt, f, packFormat)
+		return fmt.Errorf("%w: format %d, this program reads %d to %d", ErrCorrupt, f, packFormat, packFormat2)
 	}
 	*st = State{
 		Rev: binary.BigEndian.Uint64(b), Status: Status(b[8] & 3), Cause: Cause(b[9]), Since: millis48(b[16:]),
 		Sessions: st.Sessions[:0], Slots: st.Slots[:0], Seen: st.Seen[:0], Days: st.Days[:0],
+		Histories: st.Histories[:0],
 	}
 	if st.Status > Online || !st.Cause.Known() {
 		return fmt.Errorf("%w: status %d, cause %d", ErrNewer, st.Status, st.Cause)
@@ -153,6 +172,9 @@ func (st *State) Unpack(b []byte) error {
 	if b[8]&packDays != 0 {
 		r.days(st)
 	}
+	if b[8]>>4 == packFormat2 {
+		r.sections(st)
+	}
 	switch {
 	case r.newer != "" && st.plausible():
 		return fmt.Errorf("%w: %s", ErrNewer, r.newer)
@@ -171,9 +193,30 @@ func (st *State) plausible() bool {
 	return st.Hold <= MaxHold && Millis(st.Day) <= Millis(st.Rev)/day+2
 }
 
+// sections reads what follows the body in format 2.
+func (r *unpacker) sections(st *State) {
+	for len(r.b) > 0 && !r.bad {
+		number := r.uvarint()
+		section := r.string()
+		if number != sectionHistories {
+			r.later("section %d", number>>1)
+			return
+		}
+		inner := unpacker{b: []byte(section), base: r.base}
+		inner.histories(st)
+		if inner.newer != "" {
+			r.later("%s", inner.newer)
+			return
+		}
+		if inner.bad || len(inner.b) > 0 || len(st.Histories) == 0 {
+			r.fail()
+		}
+	}
+}
+
 // PeekSummary returns the summary of the state packed in b; the zero Summary for bytes that are none.
 func PeekSummary(b []byte) Summary {
-	if len(b) >= packHead && b[8]>>4 == packFormat && Status(b[8]&3) != Online {
+	if len(b) >= packHead && packed(b) && Status(b[8]&3) != Online {
 		hold, n := binary.Uvarint(b[packHead:])
 		if n > 0 && b[9] < byte(causes) && b[8]&3 <= byte(Online) {
 			return Summary{
@@ -186,7 +229,7 @@ func PeekSummary(b []byte) Summary {
 	switch err := st.Unpack(b); {
 	case err == nil:
 		return st.Summary()
-	case errors.Is(err, ErrNewer) && b[8]>>4 == packFormat && Status(b[8]&3) <= Online:
+	case errors.Is(err, ErrNewer) && packed(b) && Status(b[8]&3) <= Online:
 		return headSummary(b)
 	}
 	return Summary{}

@@ -117,7 +117,10 @@ type Rules struct {
 	Relearn       time.Duration // a number of devices not reached for this long is lowered
 	OfflineMemory time.Duration // how long offline is remembered; then the peer is unknown
 	Tombstones    time.Duration // how long an ended session is remembered
-	DayOffset     time.Duration // local midnight minus UTC midnight, for "peers seen today" and online time
+	// Replay is how long a slot keeps its last hooks, so that one that comes late from another node is counted at its time of
+	// receipt, see [History]. [NewService] sets it for a store that can be out of reach; 0 keeps none.
+	Replay    time.Duration `config:"-"`
+	DayOffset time.Duration // local midnight minus UTC midnight, for "peers seen today" and online time
 
 	// OnlineTime keeps how long each peer was online on each of the last 30 local days. It costs some 8 bytes per peer and 4
 	// more per day with any, so at most 128, in the store; nothing when off. It is forgotten together with the peer, so

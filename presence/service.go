@@ -45,6 +45,7 @@ func NewService(store Store, cfg Config) *Service {
 	s := &Service{store: store, cfg: cfg, trace: NewTrace(cfg.Trace), tally: NewTally(), epoch: rand.Uint64()}
 	if d, ok := store.(Distant); ok {
 		s.distant = d
+		s.cfg.Rules.Replay = ReplayWithin
 		d.OnReturn(s.StandStill) // for as long as the store lives
 	}
 	return s

@@ -314,10 +314,10 @@ func (s *Slot) last(r *Report, at Millis, lease time.Duration) Verdict {
 }
 
 // applySlot counts r in the slot of its source and tag. assumed is what stood in the place of all reports before, or nil.
-func (st *State) applySlot(r *Report, lease time.Duration, now Millis, rules *Rules, assumed *Slot) (v Verdict, quiet bool) {
+func (st *State) applySlot(r *Report, lease time.Duration, now Millis, rules *Rules, assumed *Slot) (v Verdict, quiet bool, late *recount) {
 	hash := seenHash(r)
-	if hash != 0 && st.saw(hash) {
-		return Double, false
+	if hash != 0 && (st.saw(hash) || st.counts(hash)) {
+		return Double, false, nil
 	}
 	tag := slotTag(r.Tag, r.Policy)
 	i, found := slices.BinarySearchFunc(st.Slots, r.Source, func(s Slot, source Source) int {
@@ -325,10 +325,10 @@ func (st *State) applySlot(r *Report, lease time.Duration, now Millis, rules *Ru
 	})
 	if !found {
 		if r.Kind == KindTouch && assumed == nil {
-			return Ignored, false
+			return Ignored, false, nil
 		}
 		if len(st.Slots) >= maxLive || r.Kind == KindOnline && st.open(now) >= maxLive {
-			return Full, false
+			return Full, false, nil
 		}
 		st.Slots = slices.Insert(st.Slots, i, Slot{Source: r.Source, Tag: tag})
 	}
@@ -337,9 +337,14 @@ func (st *State) applySlot(r *Report, lease time.Duration, now Millis, rules *Ru
 		s.take(assumed, r)
 	}
 	was := s.Live(now)
-	v = s.apply(r, r.At, lease, now, rules)
-	if hash != 0 {
-		st.see(hash, r.At)
+	if rules.Replay == 0 || hash == 0 || r.Kind == KindTouch {
+		v = s.apply(r, r.At, lease, now, rules)
+		if hash != 0 {
+			st.see(hash, r.At)
+		}
+		return v, was == s.Live(now), nil
 	}
-	return v, was == s.Live(now)
+	v, late = st.countHook(s, r, hash, lease, now, rules)
+	// Every count is signalled, also one that turns nothing: when the store is away, other nodes go on from what they have of it.
+	return v, was == s.Live(now) && r.Policy == PolicyLast, late
 }

@@ -39,7 +39,10 @@ type State struct {
 	// Each is kept in order, so that the order in which reports came leaves no trace.
 	Sessions []Session // by (source, id)
 	Slots    []Slot    // by (source, tag)
-	Seen     []Seen    // deliveries that have been counted, by (time, hash)
+	Seen     []Seen    // deliveries that have been counted and are in no history, by (time, hash)
+
+	Histories []History // by (source, tag); with [Rules].Replay only
+	Replayed  Millis    // when a report last came late
 }
 
 // Effect is what a merge did to a state, and so what a store must do with it.
@@ -92,10 +95,11 @@ func (st *State) Apply(r *Report, now Millis, rules *Rules) (Outcome, Effect) {
 	var (
 		v     Verdict
 		quiet bool // nothing but leases and counts moved
+		late  *recount
 	)
 	assumed := st.replaceAssumption()
 	if r.Session == "" {
-		v, quiet = st.applySlot(r, lease, now, rules, assumed)
+		v, quiet, late = st.applySlot(r, lease, now, rules, assumed)
 	} else {
 		v, quiet = st.applySession(r, lease, now)
 	}
@@ -110,7 +114,14 @@ func (st *State) Apply(r *Report, now Millis, rules *Rules) (Outcome, Effect) {
 		quiet = false
 	}
 	was, since := st.Status, st.Since
-	turned := st.conclude(now, r)
+	last := r
+	if late != nil {
+		last, quiet = &late.last, false
+	}
+	turned := st.conclude(now, last)
+	if late != nil {
+		st.amend(late, turned, now)
+	}
 	st.countOnline(was, since, rules)
 	st.prune(now, rules)
 	e := Shown
@@ -343,6 +354,7 @@ func (st *State) prune(now Millis, rules *Rules) bool {
 	}
 	st.Slots = keep(st.Slots, func(s *Slot) bool { return !s.blank(now, rules) })
 	st.Seen = keep(st.Seen, func(s *Seen) bool { return s.At > now.Add(-rules.Detect) })
+	st.pruneHistories(now, rules)
 	return len(st.Sessions)+len(st.Slots)+len(st.Seen) != before
 }
 

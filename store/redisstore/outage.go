@@ -423,8 +423,9 @@ func (s *Store) replay(list []journaled) []error {
 	for i := range list {
 		keys[i] = list[i].report.Key()
 	}
-	return s.updateEach(s.ctx, keys, s.Now(), func(i int, st *presence.State) presence.Effect {
-		_, e := st.Apply(&list[i].report, list[i].heard, &s.rules)
+	now := s.Now()
+	return s.updateEach(s.ctx, keys, now, func(i int, st *presence.State) presence.Effect {
+		_, e := st.Replay(&list[i].report, list[i].heard, now, &s.rules)
 		return e
 	})
 }

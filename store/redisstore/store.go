@@ -108,6 +108,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		cached: cfg.NearCache > 0,
 	}
 	s.where = p.String()
+	s.rules.Replay = presence.ReplayWithin
 	s.cache = newCache(max(cfg.NearCache, 0))
 	s.tracking.Store(true)
 	s.spaces.Store(&map[presence.AppID]uint8{})

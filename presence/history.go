@@ -1,0 +1,349 @@
+package presence
+
+import (
+	"cmp"
+	"encoding/binary"
+	"slices"
+	"strings"
+	"time"
+)
+
+// A History is the last hooks of one slot, in order of receipt, and the slot as it was before them. A hook that a node
+// delivers late, because it could not reach the store when the hook came, is counted at its time of receipt: the slot is
+// counted anew from Base. docs/decisions/0025 says why, and what bounds it.
+//
+// It is kept only with [Rules].Replay, so where several nodes write.
+type History struct {
+	Source Source
+	Tag    string
+	Base   Slot   // before Hooks; the zero count when the slot was not known
+	Hooks  []Hook // by (time, hash)
+}
+
+// A Hook is what a slot counts of one report.
+type Hook struct {
+	Hash   uint64 // of the delivery, as in [Seen]
+	At     Millis // time of receipt
+	Judged Millis // the time by which leases were judged; At unless they stood still
+
+	Kind      Kind
+	Cause     Cause
+	Reconnect bool
+	Policy    Policy
+	Lease     time.Duration
+	Hold      time.Duration
+}
+
+// maxHooks is how many hooks the histories of one peer hold together; the oldest go into the base.
+const maxHooks = 128
+
+func hookOf(r *Report, hash uint64, lease time.Duration, now Millis) Hook {
+	h := Hook{
+		Hash: hash, At: r.At, Judged: min(now, r.At), Kind: r.Kind, Reconnect: r.Reconnect, Policy: r.Policy, Lease: lease, Hold: r.Hold,
+	}
+	if r.Kind == KindOffline {
+		h.Cause, h.Reconnect, h.Lease = r.Cause, false, 0
+	} else {
+		h.Hold = 0
+	}
+	return h
+}
+
+func (h *Hook) report() Report {
+	return Report{Kind: h.Kind, Cause: h.Cause, Reconnect: h.Reconnect, Policy: h.Policy, Hold: h.Hold, At: h.At}
+}
+
+func (h *Hook) order(o *Hook) int {
+	return cmp.Or(cmp.Compare(h.At, o.At), cmp.Compare(h.Hash, o.Hash))
+}
+
+// count counts h in s.
+func (h *Hook) count(s *Slot, rules *Rules) Verdict {
+	r := h.report()
+	return s.apply(&r, h.At, h.Lease, h.Judged, rules)
+}
+
+// clone returns a copy of s that shares nothing with it.
+func (s *Slot) clone() Slot {
+	c := *s
+	c.Early, c.Extra = slices.Clone(s.Early), slices.Clone(s.Extra)
+	return c
+}
+
+func (st *State) history(source Source, tag string) (i int, found bool) {
+	return slices.BinarySearchFunc(st.Histories, source, func(h History, source Source) int {
+		return cmp.Or(strings.Compare(string(h.Source), string(source)), strings.Compare(h.Tag, tag))
+	})
+}
+
+// counts reports whether a history holds the delivery.
+func (st *State) counts(hash uint64) bool {
+	for i := range st.Histories {
+		for k := range st.Histories[i].Hooks {
+			if st.Histories[i].Hooks[k].Hash == hash {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// A recount is what counting a late hook at its time found out about its slot.
+type recount struct {
+	slot   *Slot
+	start  Millis // of the slot before
+	closed ending // the turn of the slot to closed, if the hooks show it
+	last   Report // the last hook
+}
+
+// countHook counts r, a hook of s, in s and in its history. late is not nil when r came before hooks that are counted
+// already.
+func (st *State) countHook(s *Slot, r *Report, hash uint64, lease time.Duration, now Millis, rules *Rules) (v Verdict, late *recount) {
+	i, found := st.history(s.Source, s.Tag)
+	if !found {
+		st.Histories = slices.Insert(st.Histories, i, History{Source: s.Source, Tag: s.Tag, Base: s.clone()})
+	}
+	h := &st.Histories[i]
+	hook := hookOf(r, hash, lease, now)
+	at, _ := slices.BinarySearchFunc(h.Hooks, &hook, func(have Hook, hook *Hook) int { return have.order(hook) })
+	if at == len(h.Hooks) {
+		if v = s.apply(r, r.At, lease, now, rules); v == Taken || v == Swallowed {
+			h.Hooks = append(h.Hooks, hook)
+		}
+		return v, nil
+	}
+	hooks := slices.Insert(slices.Clone(h.Hooks), at, hook)
+	next, late := h.Base.clone(), &recount{slot: s, start: s.Start}
+	for k := range hooks {
+		was := next.open()
+		verdict := hooks[k].count(&next, rules)
+		if k == at {
+			v = verdict
+		}
+		if was && !next.open() {
+			late.closed = ending{hooks[k].At, hooks[k].Cause, hooks[k].Hold}
+		}
+	}
+	if v != Taken && v != Swallowed {
+		return v, nil
+	}
+	if next.open() && s.open() {
+		next.Until = max(next.Until, s.Until) // touches are in no history
+	}
+	next.At = max(next.At, s.At)
+	h.Hooks, *s = hooks, next
+	late.last = hooks[len(hooks)-1].report()
+	return v, late
+}
+
+// amend puts right what [State.conclude] cannot know after a late hook: since when the peer is what it still is.
+func (st *State) amend(l *recount, turned bool, now Millis) {
+	switch {
+	case turned:
+	case st.Status == Online && l.slot.Live(now):
+		if start := st.earliest(now); start > 0 && (start < st.Since || st.Since == l.start) {
+			st.Since = start
+		}
+	case st.Status == Offline && l.closed.at > 0 && !l.slot.Live(now):
+		for i := range st.Sessions {
+			if st.Sessions[i].ending().later(l.closed) {
+				return
+			}
+		}
+		for i := range st.Slots {
+			if o := &st.Slots[i]; o != l.slot && o.At > l.closed.at {
+				return
+			}
+		}
+		st.Since, st.Cause, st.Hold = l.closed.at, l.closed.cause, l.closed.hold
+	}
+}
+
+// earliest returns the start of the earliest session or slot that is live.
+func (st *State) earliest(now Millis) (start Millis) {
+	note := func(at Millis) {
+		if start == 0 || at < start {
+			start = at
+		}
+	}
+	for i := range st.Sessions {
+		if s := &st.Sessions[i]; s.Live(now) {
+			note(s.Start)
+		}
+	}
+	for i := range st.Slots {
+		if s := &st.Slots[i]; s.Live(now) {
+			note(s.Start)
+		}
+	}
+	return start
+}
+
+// Replay merges r as [State.Apply] does, as of heard, when r was received: r comes late, at now. For a while after now the
+// histories of st stay whole: other nodes may deliver what they received meanwhile.
+func (st *State) Replay(r *Report, heard, now Millis, rules *Rules) (Outcome, Effect) {
+	was := st.Replayed
+	if rules.Replay > 0 {
+		st.Replayed = max(was, now)
+	}
+	return st.Apply(r, heard, rules)
+}
+
+// pruneHistories takes hooks that are too old, or too many, into the bases.
+func (st *State) pruneHistories(now Millis, rules *Rules) {
+	if len(st.Histories) == 0 {
+		st.Replayed = 0
+		return
+	}
+	old := now.Add(-rules.Replay)
+	if st.Replayed > old {
+		old = 0
+	} else {
+		st.Replayed = 0
+	}
+	n := 0
+	for i := range st.Histories {
+		h := &st.Histories[i]
+		for len(h.Hooks) > 0 && (h.Hooks[0].At <= old || rules.Replay == 0) {
+			h.shorten(rules)
+		}
+		n += len(h.Hooks)
+	}
+	for ; n > maxHooks; n-- {
+		st.oldest().shorten(rules)
+	}
+	st.Histories = keep(st.Histories, func(h *History) bool { return len(h.Hooks) > 0 })
+}
+
+// shorten takes the oldest hook into the base.
+func (h *History) shorten(rules *Rules) {
+	h.Hooks[0].count(&h.Base, rules)
+	h.Hooks = h.Hooks[1:]
+}
+
+// oldest returns the history with the oldest hook.
+func (st *State) oldest() *History {
+	var oldest *History
+	for i := range st.Histories {
+		if h := &st.Histories[i]; len(h.Hooks) > 0 && (oldest == nil || h.Hooks[0].order(&oldest.Hooks[0]) < 0) {
+			oldest = h
+		}
+	}
+	return oldest
+}
+
+// The flags of a packed hook.
+const (
+	hookOffline = 1 << iota // and its cause follows
+	hookAgain
+	hookLast // the policy
+	hookWeek // the lease
+	hookLease
+	hookHold
+	hookJudged
+	hookFlags = iota
+)
+
+const minHistory, minHook = 5, 8 // bytes
+
+// packHistories appends when the last replay was and the histories. Times of hooks are differences to the hook before.
+func (st *State) packHistories(b []byte) []byte {
+	b = appendMillis(b, st.Replayed, st.Since)
+	b = binary.AppendUvarint(b, uint64(len(st.Histories)))
+	for i := range st.Histories {
+		h := &st.Histories[i]
+		b = h.Base.pack(b, st.Since)
+		b = binary.AppendUvarint(b, uint64(len(h.Hooks)))
+		base := st.Since
+		for k := range h.Hooks {
+			b = h.Hooks[k].pack(b, base)
+			base = h.Hooks[k].At
+		}
+	}
+	return b
+}
+
+func (h *Hook) pack(b []byte, base Millis) []byte {
+	b = append48(b, Millis(h.Hash))
+	b = appendMillis(b, h.At, base)
+	var flags byte
+	isWeek := h.Lease == time.Duration(week)*time.Millisecond
+	for _, f := range [...]struct {
+		set bool
+		bit byte
+	}{
+		{h.Kind == KindOffline, hookOffline},
+		{h.Reconnect, hookAgain},
+		{h.Policy == PolicyLast, hookLast},
+		{isWeek, hookWeek},
+		{h.Lease != 0 && !isWeek, hookLease},
+		{h.Hold != 0, hookHold},
+		{h.Judged != h.At, hookJudged},
+	} {
+		if f.set {
+			flags |= f.bit
+		}
+	}
+	b = append(b, flags)
+	if flags&hookOffline != 0 {
+		b = append(b, byte(h.Cause))
+	}
+	if flags&hookLease != 0 {
+		b = binary.AppendUvarint(b, uint64(h.Lease/time.Millisecond))
+	}
+	if flags&hookHold != 0 {
+		b = binary.AppendUvarint(b, uint64(h.Hold/time.Millisecond))
+	}
+	if flags&hookJudged != 0 {
+		b = appendMillis(b, h.Judged, h.At)
+	}
+	return b
+}
+
+// histories reads what packHistories wrote.
+func (r *unpacker) histories(st *State) {
+	st.Replayed = r.millis()
+	since := r.base
+	for n := r.count(minHistory); n > 0 && !r.bad; n-- {
+		r.base = since
+		h := History{Base: r.slot()}
+		h.Source, h.Tag = h.Base.Source, h.Base.Tag
+		for n := r.count(minHook); n > 0 && !r.bad; n-- {
+			k := r.hook()
+			h.Hooks = append(h.Hooks, k)
+			r.base = k.At
+		}
+		st.Histories = append(st.Histories, h)
+	}
+	r.base = since
+}
+
+func (r *unpacker) hook() Hook {
+	h := Hook{Hash: r.hash(), At: r.millis(), Kind: KindOnline}
+	flags := r.byte()
+	if flags>>hookFlags != 0 {
+		r.later("flags %#x of a hook", flags)
+		return Hook{}
+	}
+	if flags&hookOffline != 0 {
+		h.Kind, h.Cause = KindOffline, r.cause()
+	}
+	h.Reconnect = flags&hookAgain != 0
+	if flags&hookLast != 0 {
+		h.Policy = PolicyLast
+	}
+	switch {
+	case flags&hookWeek != 0:
+		h.Lease = time.Duration(week) * time.Millisecond
+	case flags&hookLease != 0:
+		h.Lease = r.duration()
+	}
+	if flags&hookHold != 0 {
+		h.Hold = r.duration()
+	}
+	h.Judged = h.At
+	if flags&hookJudged != 0 {
+		h.Judged = h.At + Millis(r.varint())
+	}
+	return h
+}
