@@ -17,7 +17,11 @@ type History struct {
 	Source Source
 	Tag    string
 	Base   Slot   // before Hooks; the zero count when the slot was not known
+	Ended  ending // of Base, if that is closed: since when the peer was offline then; zero for never
 	Hooks  []Hook // by (time, hash)
+	// Touched is the end of the lease by the touches since Base; they are in no history, so that a sender that touches often does
+	// not push hooks out.
+	Touched Millis
 }
 
 // A Hook is what a slot counts of one report.
@@ -88,47 +92,52 @@ func (st *State) counts(hash uint64) bool {
 	return false
 }
 
-// A recount is what counting a late hook at its time found out about its slot.
-type recount struct {
-	slot   *Slot
-	start  Millis // of the slot before
-	closed ending // the turn of the slot to closed, if the hooks show it
-	last   Report // the last hook
+// touch notes a touch of s for when it is counted anew.
+func (st *State) touch(s *Slot, until Millis) {
+	if i, found := st.history(s.Source, s.Tag); found {
+		st.Histories[i].Touched = max(st.Histories[i].Touched, until)
+	}
 }
 
-// countHook counts r, a hook of s, in s and in its history. late is not nil when r came before hooks that are counted
-// already.
-func (st *State) countHook(s *Slot, r *Report, hash uint64, lease time.Duration, now Millis, rules *Rules) (v Verdict, late *recount) {
+// A recount is what counting a late hook at its time found out about its slot.
+type recount struct {
+	start Millis // of the slot before
+	last  Report // the last hook
+}
+
+// countHook counts r, a hook of s, in s and in its history; fresh says that s was not there. late is not nil when r came
+// before hooks that are counted already.
+func (st *State) countHook(s *Slot, fresh bool, r *Report, hash uint64, lease time.Duration, now Millis, rules *Rules) (v Verdict, late *recount) {
 	i, found := st.history(s.Source, s.Tag)
 	if !found {
-		st.Histories = slices.Insert(st.Histories, i, History{Source: s.Source, Tag: s.Tag, Base: s.clone()})
+		h := History{Source: s.Source, Tag: s.Tag, Base: s.clone()}
+		if st.Status == Offline {
+			h.Ended = ending{st.Since, st.Cause, st.Hold}
+		}
+		st.Histories = slices.Insert(st.Histories, i, h)
 	}
 	h := &st.Histories[i]
 	hook := hookOf(r, hash, lease, now)
 	at, _ := slices.BinarySearchFunc(h.Hooks, &hook, func(have Hook, hook *Hook) int { return have.order(hook) })
-	if at == len(h.Hooks) {
+	if at == len(h.Hooks) && !(fresh && at > 0) { // a slot that was dropped as blank, at a later time, may count
 		if v = s.apply(r, r.At, lease, now, rules); v == Taken || v == Swallowed {
 			h.Hooks = append(h.Hooks, hook)
 		}
 		return v, nil
 	}
 	hooks := slices.Insert(slices.Clone(h.Hooks), at, hook)
-	next, late := h.Base.clone(), &recount{slot: s, start: s.Start}
+	next, late := h.Base.clone(), &recount{start: s.Start}
 	for k := range hooks {
-		was := next.open()
 		verdict := hooks[k].count(&next, rules)
 		if k == at {
 			v = verdict
-		}
-		if was && !next.open() {
-			late.closed = ending{hooks[k].At, hooks[k].Cause, hooks[k].Hold}
 		}
 	}
 	if v != Taken && v != Swallowed {
 		return v, nil
 	}
-	if next.open() && s.open() {
-		next.Until = max(next.Until, s.Until) // touches are in no history
+	if next.open() {
+		next.Until = max(next.Until, h.Touched)
 	}
 	next.At = max(next.At, s.At)
 	h.Hooks, *s = hooks, next
@@ -136,27 +145,52 @@ func (st *State) countHook(s *Slot, r *Report, hash uint64, lease time.Duration,
 	return v, late
 }
 
-// amend puts right what [State.conclude] cannot know after a late hook: since when the peer is what it still is.
-func (st *State) amend(l *recount, turned bool, now Millis) {
-	switch {
-	case turned:
-	case st.Status == Online && l.slot.Live(now):
-		if start := st.earliest(now); start > 0 && (start < st.Since || st.Since == l.start) {
+// amend puts right what [State.conclude] cannot know after a late hook: since when the peer is what it is.
+func (st *State) amend(l *recount, turned bool, now Millis, rules *Rules) {
+	switch st.Status {
+	case Online:
+		if start := st.earliest(now); !turned && start > 0 && (start < st.Since || st.Since == l.start) {
 			st.Since = start
 		}
-	case st.Status == Offline && l.closed.at > 0 && !l.slot.Live(now):
-		for i := range st.Sessions {
-			if st.Sessions[i].ending().later(l.closed) {
-				return
-			}
+	case Offline:
+		if last := st.lastEnd(rules); last.at > 0 && last.at != st.Since { // the cause of an end before the history is not in it
+			st.Since, st.Cause, st.Hold = last.at, last.cause, last.hold
 		}
-		for i := range st.Slots {
-			if o := &st.Slots[i]; o != l.slot && o.At > l.closed.at {
-				return
-			}
-		}
-		st.Since, st.Cause, st.Hold = l.closed.at, l.closed.cause, l.closed.hold
 	}
+}
+
+// lastEnd returns the latest end of a session or slot of a peer that is offline.
+func (st *State) lastEnd(rules *Rules) (last ending) {
+	note := func(e ending) {
+		if e.later(last) {
+			last = e
+		}
+	}
+	for i := range st.Sessions {
+		note(st.Sessions[i].ending())
+	}
+	for i := range st.Histories {
+		note(st.Histories[i].closing(rules))
+	}
+	for i := range st.Slots {
+		s := &st.Slots[i]
+		if _, found := st.history(s.Source, s.Tag); !found {
+			note(s.ending(nil))
+		}
+	}
+	return last
+}
+
+// closing returns the turn of the slot to closed, if it is closed.
+func (h *History) closing(rules *Rules) (last ending) {
+	b := History{Base: h.Base.clone(), Ended: h.Ended, Hooks: h.Hooks}
+	for len(b.Hooks) > 0 {
+		b.shorten(rules)
+	}
+	if b.Base.open() {
+		return b.Base.ending(nil) // its lease has run out
+	}
+	return b.Ended
 }
 
 // earliest returns the start of the earliest session or slot that is live.
@@ -217,7 +251,15 @@ func (st *State) pruneHistories(now Millis, rules *Rules) {
 
 // shorten takes the oldest hook into the base.
 func (h *History) shorten(rules *Rules) {
-	h.Hooks[0].count(&h.Base, rules)
+	k := &h.Hooks[0]
+	was := h.Base.open()
+	k.count(&h.Base, rules)
+	switch {
+	case h.Base.open():
+		h.Ended = ending{}
+	case was || h.Ended.at == 0:
+		h.Ended = ending{k.At, k.Cause, k.Hold}
+	}
 	h.Hooks = h.Hooks[1:]
 }
 
@@ -244,7 +286,7 @@ const (
 	hookFlags = iota
 )
 
-const minHistory, minHook = 5, 8 // bytes
+const minHistory, minHook = 6, 8 // bytes
 
 // packHistories appends when the last replay was and the histories. Times of hooks are differences to the hook before.
 func (st *State) packHistories(b []byte) []byte {
@@ -253,6 +295,12 @@ func (st *State) packHistories(b []byte) []byte {
 	for i := range st.Histories {
 		h := &st.Histories[i]
 		b = h.Base.pack(b, st.Since)
+		if b = binary.AppendUvarint(b, uint64(h.Ended.hold/time.Millisecond)<<2|bit(h.Touched != 0)<<1|bit(h.Ended.at != 0)); h.Ended.at != 0 {
+			b = append(appendMillis(b, h.Ended.at, st.Since), byte(h.Ended.cause))
+		}
+		if h.Touched != 0 {
+			b = appendMillis(b, h.Touched, st.Since)
+		}
 		b = binary.AppendUvarint(b, uint64(len(h.Hooks)))
 		base := st.Since
 		for k := range h.Hooks {
@@ -261,6 +309,13 @@ func (st *State) packHistories(b []byte) []byte {
 		}
 	}
 	return b
+}
+
+func bit(set bool) uint64 {
+	if set {
+		return 1
+	}
+	return 0
 }
 
 func (h *Hook) pack(b []byte, base Millis) []byte {
@@ -308,6 +363,13 @@ func (r *unpacker) histories(st *State) {
 		r.base = since
 		h := History{Base: r.slot()}
 		h.Source, h.Tag = h.Base.Source, h.Base.Tag
+		v := r.uvarint()
+		if v&1 != 0 {
+			h.Ended = ending{hold: r.within(v >> 2), at: r.millis(), cause: r.cause()}
+		}
+		if v&2 != 0 {
+			h.Touched = r.millis()
+		}
 		for n := r.count(minHook); n > 0 && !r.bad; n-- {
 			k := r.hook()
 			h.Hooks = append(h.Hooks, k)

@@ -91,7 +91,7 @@ func TestWhatALaterReleasePackedIsNewer(t *testing.T) {
 		at   int
 		to   byte
 	}{
-		{"a later format", plain, 8, plain[8] + 1<<4},
+		{"a later format", plain, 8, plain[8] + 2<<4},
 		{"a cause of the peer", plain, 9, 8},
 		{"a source of a session", plain, source, 4},
 		{"a flag of a session", plain, flags, plain[flags] | 1<<5},
@@ -109,7 +109,7 @@ func TestWhatALaterReleasePackedIsNewer(t *testing.T) {
 		if sum.Status != status || sum.Status == presence.Online && sum.Noded != noded {
 			t.Errorf("%s: the status is %v, noded %v; the summary says %+v", c.name, status, noded, sum)
 		}
-		if format := b[8] >> 4; (format == 1) != (status == presence.Online) {
+		if format := b[8] >> 4; (format <= 2) != (status == presence.Online) {
 			t.Errorf("%s: the peer is %v", c.name, status)
 		}
 	}

@@ -599,8 +599,10 @@ func (r *unpacker) source() Source {
 
 func (r *unpacker) millis() Millis { return r.base + Millis(r.varint()) }
 
-func (r *unpacker) duration() time.Duration {
-	ms := r.uvarint()
+func (r *unpacker) duration() time.Duration { return r.within(r.uvarint()) }
+
+// within returns ms as a duration of those that a state may hold.
+func (r *unpacker) within(ms uint64) time.Duration {
 	if ms > uint64(MaxLease/time.Millisecond) {
 		r.fail()
 		return 0

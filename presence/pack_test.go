@@ -124,6 +124,14 @@ func FuzzUnpack(f *testing.F) {
 		_, st := play(f, hooks, presence.PolicySum)
 		f.Add(st.Pack(nil))
 	}
+	rules.Replay = presence.ReplayWithin
+	var late presence.State
+	for _, word := range []string{"+@0", "+phone/again@3", "-phone/lost@5", "-@2", "+@1"} {
+		r := hook(f, word, presence.PolicySum)
+		r.ID, r.Lease, r.Hold = word, time.Hour, time.Second
+		late.Replay(&r, r.At, t0.Add(time.Minute), &rules)
+		f.Add(late.Pack(nil))
+	}
 	r := sessionReport(f, "on@3/1")
 	r.Node, r.Device, r.Hold = "n1", "ios", time.Second
 	var st presence.State
@@ -148,6 +156,7 @@ func FuzzUnpack(f *testing.F) {
 		st.Deadline(&rules)
 		for _, word := range []string{"+@0", "-phone@5", "-@6", "+@20000"} {
 			r := hook(t, word, presence.PolicySum)
+			r.ID = word
 			st.Apply(&r, r.At, &rules)
 		}
 		st.Expire(t0.Add(365*24*time.Hour), &rules)

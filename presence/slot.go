@@ -338,13 +338,15 @@ func (st *State) applySlot(r *Report, lease time.Duration, now Millis, rules *Ru
 	}
 	was := s.Live(now)
 	if rules.Replay == 0 || hash == 0 || r.Kind == KindTouch {
-		v = s.apply(r, r.At, lease, now, rules)
+		if v = s.apply(r, r.At, lease, now, rules); v == Taken {
+			st.touch(s, r.At.Add(lease))
+		}
 		if hash != 0 {
 			st.see(hash, r.At)
 		}
 		return v, was == s.Live(now), nil
 	}
-	v, late = st.countHook(s, r, hash, lease, now, rules)
+	v, late = st.countHook(s, !found, r, hash, lease, now, rules)
 	// Every count is signalled, also one that turns nothing: when the store is away, other nodes go on from what they have of it.
 	return v, was == s.Live(now) && r.Policy == PolicyLast, late
 }

@@ -120,7 +120,7 @@ func (st *State) Apply(r *Report, now Millis, rules *Rules) (Outcome, Effect) {
 	}
 	turned := st.conclude(now, last)
 	if late != nil {
-		st.amend(late, turned, now)
+		st.amend(late, turned, now, rules)
 	}
 	st.countOnline(was, since, rules)
 	st.prune(now, rules)
