@@ -18,7 +18,9 @@ type History struct {
 	Tag    string
 	Base   Slot   // before Hooks; the zero count when the slot was not known
 	Ended  ending // of Base, if that is closed: since when the peer was offline then; zero for never
-	Hooks  []Hook // by (time, hash)
+	Hooks  []Hook // by time, and by arrival where that is the same
+	// Assumed says that Base is what a foreign writer's word stood for: a login as the first hook replaces it, see [Assume].
+	Assumed bool
 	// Touched is the end of the lease by the touches since Base; they are in no history, so that a sender that touches often does
 	// not push hooks out.
 	Touched Millis
@@ -55,10 +57,6 @@ func hookOf(r *Report, hash uint64, lease time.Duration, now Millis) Hook {
 
 func (h *Hook) report() Report {
 	return Report{Kind: h.Kind, Cause: h.Cause, Reconnect: h.Reconnect, Policy: h.Policy, Hold: h.Hold, At: h.At}
-}
-
-func (h *Hook) order(o *Hook) int {
-	return cmp.Or(cmp.Compare(h.At, o.At), cmp.Compare(h.Hash, o.Hash))
 }
 
 // count counts h in s.
@@ -105,12 +103,23 @@ type recount struct {
 	last  Report // the last hook
 }
 
-// countHook counts r, a hook of s, in s and in its history; fresh says that s was not there. late is not nil when r came
+// from returns the slot before hooks, which are not empty.
+func (h *History) from(hooks []Hook) Slot {
+	if h.Assumed && hooks[0].Kind == KindOnline {
+		return Slot{Source: h.Source, Tag: h.Tag}
+	}
+	return h.Base.clone()
+}
+
+// countHook counts r, a hook of s, in s and in its history; fresh says that s was not there, and assumed what stood in its place. late is not nil when r came
 // before hooks that are counted already.
-func (st *State) countHook(s *Slot, fresh bool, r *Report, hash uint64, lease time.Duration, now Millis, rules *Rules) (v Verdict, late *recount) {
+func (st *State) countHook(s *Slot, fresh bool, assumed *Slot, r *Report, hash uint64, lease time.Duration, now Millis, rules *Rules) (v Verdict, late *recount) {
 	i, found := st.history(s.Source, s.Tag)
 	if !found {
-		h := History{Source: s.Source, Tag: s.Tag, Base: s.clone()}
+		h := History{Source: s.Source, Tag: s.Tag, Base: s.clone(), Assumed: fresh && assumed != nil}
+		if h.Assumed {
+			h.Base.take(assumed, r)
+		}
 		if st.Status == Offline {
 			h.Ended = ending{st.Since, st.Cause, st.Hold}
 		}
@@ -118,7 +127,10 @@ func (st *State) countHook(s *Slot, fresh bool, r *Report, hash uint64, lease ti
 	}
 	h := &st.Histories[i]
 	hook := hookOf(r, hash, lease, now)
-	at, _ := slices.BinarySearchFunc(h.Hooks, &hook, func(have Hook, hook *Hook) int { return have.order(hook) })
+	at := len(h.Hooks)
+	for at > 0 && h.Hooks[at-1].At > r.At { // what has one time stays in the order in which it came
+		at--
+	}
 	if at == len(h.Hooks) && !(fresh && at > 0) { // a slot that was dropped as blank, at a later time, may count
 		if v = s.apply(r, r.At, lease, now, rules); v == Taken || v == Swallowed {
 			h.Hooks = append(h.Hooks, hook)
@@ -126,7 +138,7 @@ func (st *State) countHook(s *Slot, fresh bool, r *Report, hash uint64, lease ti
 		return v, nil
 	}
 	hooks := slices.Insert(slices.Clone(h.Hooks), at, hook)
-	next, late := h.Base.clone(), &recount{start: s.Start}
+	next, late := h.from(hooks), &recount{start: s.Start}
 	for k := range hooks {
 		verdict := hooks[k].count(&next, rules)
 		if k == at {
@@ -183,7 +195,8 @@ func (st *State) lastEnd(rules *Rules) (last ending) {
 
 // closing returns the turn of the slot to closed, if it is closed.
 func (h *History) closing(rules *Rules) (last ending) {
-	b := History{Base: h.Base.clone(), Ended: h.Ended, Hooks: h.Hooks}
+	b := *h
+	b.Base = h.Base.clone()
 	for len(b.Hooks) > 0 {
 		b.shorten(rules)
 	}
@@ -252,6 +265,7 @@ func (st *State) pruneHistories(now Millis, rules *Rules) {
 // shorten takes the oldest hook into the base.
 func (h *History) shorten(rules *Rules) {
 	k := &h.Hooks[0]
+	h.Base, h.Assumed = h.from(h.Hooks), false
 	was := h.Base.open()
 	k.count(&h.Base, rules)
 	switch {
@@ -267,7 +281,7 @@ func (h *History) shorten(rules *Rules) {
 func (st *State) oldest() *History {
 	var oldest *History
 	for i := range st.Histories {
-		if h := &st.Histories[i]; len(h.Hooks) > 0 && (oldest == nil || h.Hooks[0].order(&oldest.Hooks[0]) < 0) {
+		if h := &st.Histories[i]; len(h.Hooks) > 0 && (oldest == nil || h.Hooks[0].At < oldest.Hooks[0].At) {
 			oldest = h
 		}
 	}
@@ -295,7 +309,7 @@ func (st *State) packHistories(b []byte) []byte {
 	for i := range st.Histories {
 		h := &st.Histories[i]
 		b = h.Base.pack(b, st.Since)
-		if b = binary.AppendUvarint(b, uint64(h.Ended.hold/time.Millisecond)<<2|bit(h.Touched != 0)<<1|bit(h.Ended.at != 0)); h.Ended.at != 0 {
+		if b = binary.AppendUvarint(b, uint64(h.Ended.hold/time.Millisecond)<<3|bit(h.Assumed)<<2|bit(h.Touched != 0)<<1|bit(h.Ended.at != 0)); h.Ended.at != 0 {
 			b = append(appendMillis(b, h.Ended.at, st.Since), byte(h.Ended.cause))
 		}
 		if h.Touched != 0 {
@@ -365,8 +379,9 @@ func (r *unpacker) histories(st *State) {
 		h.Source, h.Tag = h.Base.Source, h.Base.Tag
 		v := r.uvarint()
 		if v&1 != 0 {
-			h.Ended = ending{hold: r.within(v >> 2), at: r.millis(), cause: r.cause()}
+			h.Ended = ending{hold: r.within(v >> 3), at: r.millis(), cause: r.cause()}
 		}
+		h.Assumed = v&4 != 0
 		if v&2 != 0 {
 			h.Touched = r.millis()
 		}

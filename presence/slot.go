@@ -346,7 +346,7 @@ func (st *State) applySlot(r *Report, lease time.Duration, now Millis, rules *Ru
 		}
 		return v, was == s.Live(now), nil
 	}
-	v, late = st.countHook(s, !found, r, hash, lease, now, rules)
+	v, late = st.countHook(s, !found, assumed, r, hash, lease, now, rules)
 	// Every count is signalled, also one that turns nothing: when the store is away, other nodes go on from what they have of it.
 	return v, was == s.Live(now) && r.Policy == PolicyLast, late
 }

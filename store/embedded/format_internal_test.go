@@ -20,7 +20,7 @@ func TestStatesOfANewerFormatAreNoDamage(t *testing.T) {
 		raise func(packed []byte)
 		says  string
 	}{
-		"a later format": {func(p []byte) { p[8] += 1 << 4 }, "holds states of format 2; this program reads up to 1"},
+		"a later format": {func(p []byte) { p[8] += 2 << 4 }, "holds states of format 3; this program reads up to 2"},
 		"a later cause":  {func(p []byte) { p[9] = 9 }, "holds states with something that this program does not know"},
 	}
 	for name, snapshot := range map[string]bool{"log": false, "snapshot": true} {
