@@ -186,6 +186,28 @@ func (m Millis) Add(d time.Duration) Millis { return m + Millis(d/time.Milliseco
 // Sub returns the time from n to m.
 func (m Millis) Sub(n Millis) time.Duration { return time.Duration(m-n) * time.Millisecond }
 
+// MaxApp is the longest app id, in bytes.
+const MaxApp = 128
+
+// CheckApp returns an error matching [ErrInvalid] when id cannot be that of an app: it must be 1 to [MaxApp] ASCII letters, digits, "-", "_"
+// and ".". Stores and doors build names of their own from it with other characters, so that the names of two apps never meet.
+func CheckApp(id AppID) error {
+	switch {
+	case id == "":
+		return fmt.Errorf("%w: the app id is empty", ErrInvalid)
+	case len(id) > MaxApp:
+		return fmt.Errorf("%w: the app id has %d bytes, more than %d", ErrInvalid, len(id), MaxApp)
+	}
+	for _, r := range string(id) {
+		switch {
+		case 'a' <= r && r <= 'z', 'A' <= r && r <= 'Z', '0' <= r && r <= '9', r == '-', r == '_', r == '.':
+		default:
+			return fmt.Errorf("%w: the app id holds %q; it may hold letters, digits, - _ and . only", ErrInvalid, r)
+		}
+	}
+	return nil
+}
+
 // CheckPeer returns an error matching [ErrInvalid] when id cannot be reported: it must be 1 to [MaxPeer] bytes of UTF-8
 // without a control character (U+0000 to U+001F, U+007F), which a log, a terminal or a header would take for something else.
 func CheckPeer(id PeerID) error {

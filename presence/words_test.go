@@ -110,3 +110,17 @@ func TestNames(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestAppIDsCannotMeet: what separates names that are built from app ids is in no app id.
+func TestAppIDsCannotMeet(t *testing.T) {
+	for _, id := range []presence.AppID{"a", "trial", "FKpS92W2OwOqsDEB7u0NiPha-gzGzoHsz", "4nBxN0fQ8yYc1m2LqkWdT7ZB", "my_app.v2", "0", presence.AppID(strings.Repeat("x", presence.MaxApp))} {
+		if err := presence.CheckApp(id); err != nil {
+			t.Errorf("%q: %v", id, err)
+		}
+	}
+	for _, id := range []presence.AppID{"", "a:b", "a#kicks", "a/b", "a b", "a,b", "a%3Ab", "{a}", "*", "a\n", "a\x00", "é", "\xff", "a+b", "~a", presence.AppID(strings.Repeat("x", presence.MaxApp+1))} {
+		if err := presence.CheckApp(id); !errors.Is(err, presence.ErrInvalid) {
+			t.Errorf("%q: %v, want presence.ErrInvalid", id, err)
+		}
+	}
+}

@@ -46,6 +46,7 @@ type Config struct {
 	Log       Log
 	Presence  presence.Config
 	Embedded  embedded.Config
+	Redis     Redis
 	LeanCloud leancloud.Config `config:"leancloud"`
 	Gateway   gateway.Config
 	RTM       rtm.Config     `config:"rtm"`
@@ -59,6 +60,14 @@ type Config struct {
 	// Apps are the tenants, each with its own keys. When none is written here nor in the environment, an app with fresh
 	// keys is made at the first start and kept in the data directory.
 	Apps []App
+}
+
+// Redis are settings of a store in Redis beside its address.
+type Redis struct {
+	// RecipeApp is the id of the app that the keys of the recipe belong to (onOffStatus:…); the other apps have keys of their own. Unset,
+	// it is the app that Redis has on record, and on a Redis without a record the first app. Naming another app than the one on record takes the
+	// keys over for it, with all peers in them; naming an app of another server leaves them to that one.
+	RecipeApp string
 }
 
 // HTTP are the limits of both listeners.
@@ -145,6 +154,9 @@ func (c *Config) Validate() error {
 	if c.HTTP.MaxHeader < 4<<10 || c.HTTP.MaxHeader > 1<<20 {
 		errs = append(errs, errors.New("http.max_header is not between 4KiB and 1MiB"))
 	}
+	if err := presence.CheckApp(presence.AppID(c.Redis.RecipeApp)); c.Redis.RecipeApp != "" && err != nil {
+		errs = append(errs, fmt.Errorf("redis.recipe_app is %.80q: %w", c.Redis.RecipeApp, err))
+	}
 	if c.RTM.TokenLife > c.Gateway.Kicked || c.RTM.SignatureLife > c.Gateway.Kicked {
 		errs = append(errs, errors.New("gateway.kicked is shorter than rtm.token_life or rtm.signature_life; a kick must outlive them"))
 	}
@@ -163,8 +175,8 @@ func (a *App) Validate() error {
 	if a.ID == "" {
 		errs = append(errs, errors.New("id is missing; it is what clients send as X-LC-Id"))
 	}
-	if strings.ContainsAny(a.ID, " \t\r\n,") {
-		errs = append(errs, errors.New("id has a space or a comma in it"))
+	if err := presence.CheckApp(presence.AppID(a.ID)); a.ID != "" && err != nil {
+		errs = append(errs, fmt.Errorf("id is %.80q: %w", a.ID, err))
 	}
 	keys := []struct {
 		name  string

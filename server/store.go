@@ -51,10 +51,13 @@ func (s *Server) openState(ctx context.Context) error {
 // spoolDir is where reports wait, below the data directory, while Redis is away.
 const spoolDir = "spool"
 
-// openRedis opens the store that several nodes share. The first app is the one whose summary keys are the recipe's.
+// openRedis opens the store that several nodes share.
 func (s *Server) openRedis(ctx context.Context) error {
 	cfg := redisstore.NewConfig(s.cfg.Store.Reveal())
-	cfg.Rules, cfg.Log, cfg.Recipe = s.cfg.Presence.Rules, s.log, presence.AppID(s.apps[0].ID)
+	cfg.Rules, cfg.Log, cfg.Recipe = s.cfg.Presence.Rules, s.log, presence.AppID(s.cfg.Redis.RecipeApp)
+	for i := range s.apps {
+		cfg.Apps = append(cfg.Apps, presence.AppID(s.apps[i].ID))
+	}
 	if s.cfg.Data != "" {
 		cfg.Spool = filepath.Join(s.cfg.Data, spoolDir)
 	}

@@ -136,6 +136,9 @@ func (s *Store) walk(ctx context.Context, see func(key presence.Key, state []byt
 	if s.keys.summary != "" {
 		patterns = append(patterns, glob(s.keys.others())+"*")
 	}
+	if err := s.owned(ctx); err != nil {
+		return err
+	}
 	seen := map[string]struct{}{}
 	failed := s.uncovered()
 	nodes := s.client.Nodes()

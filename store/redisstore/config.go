@@ -27,9 +27,12 @@ type Config struct {
 	// Rules are those of the service above.
 	Rules presence.Rules
 
-	Recipe        presence.AppID // the app whose summary keys are the recipe's own; other apps get keys of their own
-	SummaryPrefix string         // of the recipe's keys; may be empty. Default "onOffStatus:"
-	Prefix        string         // of all other keys. Default "rc:"
+	// Recipe is the app whose summary keys are the recipe's own, whatever Redis says of it so far; other apps get keys of their own. Empty
+	// for the app that Redis has on record, which must be one of Apps, and without a record for the first of Apps.
+	Recipe        presence.AppID
+	Apps          []presence.AppID // of this process
+	SummaryPrefix string           // of the recipe's keys; may be empty. Default "onOffStatus:"
+	Prefix        string           // of all other keys. Default "rc:"
 
 	Deadline time.Duration // of one call. Default 250 ms
 	// Stale is how long answers come from the cache while Redis is away; then there are none. Default 30 s; negative for not at all.

@@ -92,6 +92,8 @@ func (s *Store) checkEpoch() {
 		}
 		return // asked again soon
 	}
+	s.doubtOwner()
+	_ = s.owned(ctx)
 	s.ident.mu.Lock()
 	was := s.ident.epoch
 	s.ident.epoch = epoch

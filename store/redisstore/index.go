@@ -31,6 +31,9 @@ func (s *Store) Due(ctx context.Context, now presence.Millis, limit int) ([]pres
 	}
 	ctx, cancel := s.deadline(ctx)
 	defer cancel()
+	if err := s.owned(ctx); err != nil {
+		return nil, doing("ask what is due", err)
+	}
 	indexes := make([]string, buckets)
 	first := rand.IntN(buckets) // several nodes sweep: they begin apart
 	for b := range indexes {
@@ -239,6 +242,9 @@ func (s *Store) List(ctx context.Context, app presence.AppID, cursor string, lim
 	}
 	ctx, cancel := context.WithTimeout(ctx, 20*s.cfg.Deadline) // a page may take many calls
 	defer cancel()
+	if err := s.owned(ctx); err != nil {
+		return nil, "", fmt.Errorf("list who is online: %w", err)
+	}
 	var page []presence.PeerID
 	for ; bucket < buckets; bucket, after = bucket+1, "" {
 		members, err := s.membersOf(ctx, app, bucket, after)

@@ -100,6 +100,9 @@ func (s *Store) runLink(ctx context.Context, k *link) {
 
 func (s *Store) linkLost(k *link, err error) {
 	s.cache.links[k.number].lost()
+	if s.single != nil {
+		s.doubtOwner()
+	}
 	if !k.up.Swap(false) || s.closed() {
 		return
 	}
@@ -324,6 +327,10 @@ func (s *Store) heard(k *link, keys []rueidis.RedisMessage) {
 				default:
 				}
 			}
+			continue
+		}
+		if name == s.keys.summary {
+			s.doubtOwner()
 			continue
 		}
 		changed = append(changed, name)

@@ -161,6 +161,9 @@ func (s *Store) LostNodes(ctx context.Context, now presence.Millis) ([]presence.
 	}
 	ctx, cancel := s.deadline(ctx)
 	defer cancel()
+	if err := s.owned(ctx); err != nil {
+		return nil, fmt.Errorf("ask for the nodes: %w", err)
+	}
 	all, err := s.do(ctx, s.client.B().Hgetall().Key(s.keys.nodes()).Build()).AsStrMap()
 	if isStranger(err) {
 		return nil, fmt.Errorf("ask for the nodes: %w", s.foreign(s.keys.nodes()))
@@ -262,6 +265,9 @@ func (s *Store) deadNodes() map[presence.NodeID]presence.Millis {
 // only such are left, that is an error, lest the node be forgotten. A node may have a hundred thousand: the deadline is that of
 // each step.
 func (s *Store) OnNode(ctx context.Context, node presence.NodeID, limit int) ([]presence.Key, error) {
+	if err := s.owned(ctx); err != nil {
+		return nil, fmt.Errorf("ask who is on node %q: %w", node, err)
+	}
 	indexes := make([]string, buckets)
 	for b := range indexes {
 		indexes[b] = s.keys.nodeIndex(node, b)

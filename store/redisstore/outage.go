@@ -201,6 +201,9 @@ func (s *Store) Ready() error {
 			return fmt.Errorf("%w: %w", presence.ErrUnavailable, err)
 		}
 	}
+	if other := s.owner.other.Load(); other != nil {
+		return fmt.Errorf("%w: the recipe's keys in redis belong to app %q", presence.ErrUnavailable, *other)
+	}
 	if p := s.policy.Load(); p != nil {
 		return errors.New(*p)
 	}

@@ -241,6 +241,11 @@ const readChunk = 512
 func (s *Store) read(ctx context.Context, app presence.AppID, space uint8, ids [][]byte, chosen []int, now presence.Millis, answers bool, see func(i int, state []byte)) error {
 	ctx, cancel := s.deadline(ctx)
 	defer cancel()
+	if s.single == nil || s.owner.other.Load() != nil { // else the record comes along with the states
+		if err := s.owned(ctx); err != nil {
+			return err
+		}
+	}
 	for len(chosen) > 0 {
 		n := min(len(chosen), readChunk)
 		if err := s.readChunk(ctx, app, space, ids, chosen[:n], now, answers, see); err != nil {
@@ -276,7 +281,7 @@ func (s *Store) readChunk(ctx context.Context, app presence.AppID, space uint8, 
 		reads = append(reads, r)
 	}
 	s.stats.reads.Add(int64(len(chosen)))
-	values, err := s.getAll(ctx, states)
+	values, err := s.getOwned(ctx, states)
 	if err != nil {
 		s.unmarkAll(space, ids, reads)
 		return err

@@ -41,7 +41,11 @@ func replica(at string, err error) *Refusal {
 
 // refusal says what err means at the start. Where err alone does not tell, it looks at what answers there.
 func (c *Config) refusal(ctx context.Context, p place, err error) *Refusal {
-	r := c.certificateRefusal(p, err)
+	var r *Refusal
+	if errors.As(err, &r) {
+		return r
+	}
+	r = c.certificateRefusal(p, err)
 	if errors.Is(err, errReplica) {
 		r = replica(p.at(), errReplica)
 	}

@@ -64,6 +64,7 @@ type Store struct {
 	passed passage
 	census census
 	ident  identity
+	owner  ownership
 	outage outage
 	clock  atomic.Int64           // the time of Redis less the age of the store, in ms
 	floor  atomic.Uint64          // the greatest revision of a state that was removed
@@ -103,7 +104,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	_, _ = rand.Read(name[:]) // never fails
 	s := &Store{
 		cfg: cfg, rules: cfg.Rules, log: cfg.Log, name: hex.EncodeToString(name[:]), begun: time.Now(),
-		keys:     layout{own: cfg.Prefix, recipe: cfg.Recipe, summary: cfg.SummaryPrefix},
+		keys:     layout{own: cfg.Prefix, summary: cfg.SummaryPrefix},
 		topology: make(chan struct{}, 1), ears: map[int]func([]presence.Key){}, calls: make(chan struct{}, 512),
 		cached: cfg.NearCache > 0,
 	}
@@ -113,6 +114,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	s.tracking.Store(true)
 	s.spaces.Store(&map[presence.AppID]uint8{})
 	s.outage.wake, s.outage.fns = make(chan struct{}, 1), map[int]func(a, n presence.Millis){}
+	s.owner.turn = make(chan struct{}, 1)
 	s.claims.of = map[string][]claim{}
 	s.strangers.said, s.auditNow = map[string]time.Time{}, make(chan struct{}, 1)
 	s.nodes.book, s.nodes.spared = map[presence.NodeID]struct{}{}, map[presence.NodeID]time.Time{}
@@ -163,6 +165,9 @@ func (s *Store) open(ctx context.Context, p place) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	if err := s.checkServer(ctx); err != nil {
+		return err
+	}
+	if err := s.openOwner(ctx, p); err != nil {
 		return err
 	}
 	if err := s.openEpoch(ctx); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	_ "embed"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -124,6 +125,9 @@ func (s *Store) updateEach(ctx context.Context, keys []presence.Key, now presenc
 	}
 	ctx, cancel := s.deadline(ctx)
 	defer cancel()
+	if err := s.owned(ctx); err != nil {
+		return slices.Repeat([]error{err}, len(keys))
+	}
 	jobs := s.jobs(keys)
 	members := make([]string, len(jobs))
 	for i := range jobs {
