@@ -7,14 +7,13 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -37,9 +36,11 @@ const (
 type step struct {
 	Say    json.RawMessage
 	Hear   map[string]any
+	Any    []map[string]any // to be heard, in any order
 	Server string
 	Peer   string
 	State  string
+	Pages  []page
 }
 
 type playCase struct {
@@ -61,7 +62,9 @@ func TestClients(t *testing.T) {
 	if out, err := exec.Command("go", "build", "-buildvcs=false", "-o", goDriver, "./driver").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	for name, argv := range map[string][]string{"go": {goDriver}, "js": {"node", "../js/driver.mjs"}} {
+	for name, argv := range map[string][]string{
+		"go": {goDriver}, "js": {"node", "../js/driver.mjs"}, "js over sockets": {"env", "ROLLCALL_TRANSPORT=socket", "node", "../js/driver.mjs"},
+	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			for _, c := range cases {
@@ -82,6 +85,8 @@ func play(t *testing.T, c playCase, argv []string) {
 			if got := d.hear(); !reflect.DeepEqual(got, st.Hear) {
 				t.Fatalf("step %d: heard %v, want %v", i, got, st.Hear)
 			}
+		case st.Any != nil:
+			d.hearAll(st.Any)
 		default:
 			s.do(t, st)
 		}
@@ -131,8 +136,19 @@ func (s *stage) do(t *testing.T, st step) {
 		_ = s.call(t, "POST", "/v1/events", string(b)).Body.Close()
 	case "cut":
 		s.proxy.cut()
+	case "drop":
+		s.proxy.cut()
+		s.proxy.heal()
 	case "heal":
 		s.proxy.heal()
+	case "page":
+		var tricks []trick
+		for _, pg := range st.Pages {
+			tricks = append(tricks, pg.answer)
+		}
+		s.proxy.play(tricks...)
+	case "lose":
+		s.proxy.play(s.proxy.lose)
 	case "restart":
 		s.srv.Stop(context.Background())
 		s.start(t)
@@ -212,6 +228,8 @@ func drive(t *testing.T, argv []string, url, key string) *driven {
 		cmd.Env = append(cmd.Env, "ROLLCALL_KEY="+appKey)
 	case "wrong":
 		cmd.Env = append(cmd.Env, "ROLLCALL_KEY="+wrongKey)
+	case "tickets":
+		cmd.Env = append(cmd.Env, "ROLLCALL_KEY="+appKey, "ROLLCALL_TICKETS=1")
 	case "master":
 		cmd.Env = append(cmd.Env, "ROLLCALL_MASTER_KEY="+masterKey)
 	default:
@@ -265,6 +283,20 @@ func (d *driven) hear() map[string]any {
 	return nil
 }
 
+// hearAll hears all of want, in any order.
+func (d *driven) hearAll(want []map[string]any) {
+	d.Helper()
+	left := slices.Clone(want)
+	for len(left) > 0 {
+		got := d.hear()
+		i := slices.IndexFunc(left, func(v map[string]any) bool { return reflect.DeepEqual(v, got) })
+		if i < 0 {
+			d.Fatalf("heard %v, want one of %v", got, left)
+		}
+		left = slices.Delete(left, i, i+1)
+	}
+}
+
 // quit ends the driver; it must have had nothing more to say.
 func (d *driven) quit() {
 	d.Helper()
@@ -274,85 +306,4 @@ func (d *driven) quit() {
 			d.Errorf("the driver also said %v", v)
 		}
 	}
-}
-
-// A proxy stands between the clients and the server.
-type proxy struct {
-	net  net.Listener
-	mu   sync.Mutex
-	dest string
-	down bool
-	all  map[net.Conn]struct{}
-}
-
-func newProxy(t *testing.T) *proxy {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &proxy{net: l, all: map[net.Conn]struct{}{}}
-	t.Cleanup(func() { _ = l.Close(); p.cut() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go p.serve(c)
-		}
-	}()
-	return p
-}
-
-func (p *proxy) url() string { return "http://" + p.net.Addr().String() }
-
-func (p *proxy) to(dest string) {
-	p.mu.Lock()
-	p.dest = dest
-	p.mu.Unlock()
-}
-
-func (p *proxy) serve(c net.Conn) {
-	p.mu.Lock()
-	dest, down := p.dest, p.down
-	p.mu.Unlock()
-	defer func() { _ = c.Close() }()
-	if down {
-		return
-	}
-	up, err := net.Dial("tcp", dest)
-	if err != nil {
-		return
-	}
-	defer func() { _ = up.Close() }()
-	p.mu.Lock()
-	if p.down {
-		p.mu.Unlock()
-		return
-	}
-	p.all[c], p.all[up] = struct{}{}, struct{}{}
-	p.mu.Unlock()
-	go func() { _, _ = io.Copy(up, c); _ = up.Close(); _ = c.Close() }()
-	_, _ = io.Copy(c, up)
-	p.mu.Lock()
-	delete(p.all, c)
-	delete(p.all, up)
-	p.mu.Unlock()
-}
-
-// cut breaks every connection and lets none through until heal.
-func (p *proxy) cut() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.down = true
-	for c := range p.all {
-		_ = c.Close()
-	}
-}
-
-func (p *proxy) heal() {
-	p.mu.Lock()
-	p.down = false
-	p.mu.Unlock()
 }

@@ -2,9 +2,8 @@ package rollcall
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"net/http"
 	"time"
 )
@@ -12,7 +11,7 @@ import (
 // A Presence says who is to be present and on what.
 type Presence struct {
 	Peer string
-	// Device tells this device from the peer's others, so that it takes its own place when it comes back.
+	// Device names what the peer is on, the same each time. Empty, it is a random id that lives as long as the call of Present.
 	Device   string
 	Tag      string // device class: of one tag one device is present
 	Platform string // for display
@@ -20,53 +19,50 @@ type Presence struct {
 	Changed func(present bool)
 }
 
-// Present keeps a peer online over a socket until ctx ends, which logs it out. It connects again after a break. It
-// returns nil when ctx ends, or a refusal that trying again would not change, as when another device takes the place.
+// Present keeps a peer online over a socket of its own until ctx ends, which logs it out. It connects again after a break.
+// It returns nil when ctx ends, or an [*Error] that a retry would not change, as when another device takes the place.
 func (c *Client) Present(ctx context.Context, p Presence) error {
-	var b backoff
-	return b.repeat(ctx, func() error { return c.present(ctx, &p, &b) })
+	if p.Device == "" {
+		p.Device = rand.Text()
+	}
+	s := presence{Presence: p, client: c}
+	return c.keep(ctx, func(b *backoff) error { return s.connect(ctx, b) })
 }
 
-// said is a message of the server.
-type said struct {
-	Op    string `json:"op"`
-	ID    int    `json:"id"`
-	Code  string `json:"code"`
-	Text  string `json:"error"`
-	Cause string `json:"cause"`
-	Retry int    `json:"retry_after"`
+type presence struct {
+	Presence
+	client *Client
+	was    bool // present at least once: from then on it comes back by itself, and yields to another device of its tag
 }
 
-// present holds one socket until it breaks.
-func (c *Client) present(ctx context.Context, p *Presence, b *backoff) error {
-	ws, err := dial(ctx, c.base, "/v1/socket")
+// goodbye is how long a logout may take.
+const goodbye = 2 * time.Second
+
+// connect holds one socket until it breaks.
+func (p *presence) connect(ctx context.Context, b *backoff) error {
+	hello := map[string]any{"op": "hello", "id": 1, "app": p.client.cfg.App}
+	if err := p.client.secret(ctx, hello, p.Peer); err != nil {
+		return err
+	}
+	ws, err := p.client.dial(ctx)
 	if err != nil {
 		return err
 	}
 	defer ws.close()
+	for _, m := range []map[string]any{
+		hello,
+		{"op": "present", "id": 2, "peer": p.Peer, "device": p.Device, "tag": p.Tag, "platform": p.Platform, "auto": p.was},
+	} {
+		if err := ws.say(m); err != nil {
+			return err
+		}
+	}
 	// When ctx ends the logout goes out before the socket does.
 	stop := context.AfterFunc(ctx, func() {
-		_ = ws.write([]byte(`{"op":"absent","id":3}`))
-		ws.leaving.Store(true)
-		_ = ws.conn.SetReadDeadline(time.Now().Add(2 * time.Second))
+		ws.leave()
+		_ = ws.say(map[string]any{"op": "absent", "id": 3})
 	})
 	defer stop()
-	key := c.cfg.Key
-	if key == "" {
-		key = c.cfg.MasterKey
-	}
-	for _, m := range []map[string]any{
-		{"op": "hello", "id": 1, "app": c.cfg.App, "key": key},
-		{"op": "present", "id": 2, "peer": p.Peer, "device": p.Device, "tag": p.Tag, "platform": p.Platform, "auto": b.tries > 0},
-	} {
-		raw, err := json.Marshal(m)
-		if err != nil {
-			return err
-		}
-		if err := ws.write(raw); err != nil {
-			return err
-		}
-	}
 	present := false
 	defer func() {
 		if present && p.Changed != nil {
@@ -78,20 +74,20 @@ func (c *Client) present(ctx context.Context, p *Presence, b *backoff) error {
 		if err != nil {
 			return err
 		}
-		var m said
-		if err := json.Unmarshal(raw, &m); err != nil {
-			return fmt.Errorf("read the server's word: %w", err)
+		var m reply
+		if json.Unmarshal(raw, &m) != nil {
+			return &Error{Code: CodeForeign, Text: "the socket brought a message that is not rollcall's"}
 		}
 		switch {
 		case m.Op == "ok" && m.ID == 2:
-			present, b.tries = true, 0
+			present, p.was, b.tries = true, true, 0
 			if p.Changed != nil {
 				p.Changed(true)
 			}
 		case m.Op == "ok" && m.ID == 3:
-			return errors.New("logged out")
+			return errBroken
 		case m.Op == "error":
-			return refused(&m)
+			return m.refusal()
 		case m.Op == "ended":
 			return &Error{Status: http.StatusConflict, Code: m.Cause, Text: "the server ended the session"}
 		case m.Op == "bye":
@@ -100,8 +96,35 @@ func (c *Client) present(ctx context.Context, p *Presence, b *backoff) error {
 	}
 }
 
-// refused turns a refusal on a socket into one of a call.
-func refused(m *said) error {
+// secret adds to hello what lets the client in.
+func (c *Client) secret(ctx context.Context, hello map[string]any, peers ...string) error {
+	switch {
+	case c.cfg.Ticket != nil:
+		ticket, err := c.cfg.Ticket(ctx, peers)
+		if err != nil {
+			return unreachable("buy a ticket", err)
+		}
+		hello["ticket"] = ticket
+	case c.cfg.Key != "":
+		hello["key"] = c.cfg.Key
+	default:
+		hello["key"] = c.cfg.MasterKey
+	}
+	return nil
+}
+
+// A reply is a message of the server.
+type reply struct {
+	Op    string `json:"op"`
+	ID    int    `json:"id"`
+	Code  string `json:"code"`
+	Text  string `json:"error"`
+	Cause string `json:"cause"`
+	Retry int    `json:"retry_after"`
+}
+
+// refusal turns a refusal on a socket into one of a call.
+func (m *reply) refusal() error {
 	e := &Error{Status: http.StatusBadRequest, Code: m.Code, Text: m.Text, RetryAfter: time.Duration(m.Retry) * time.Second}
 	switch m.Code {
 	case "unavailable", "full", "shutting_down", "internal", "too_many_watchers":

@@ -7,7 +7,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"slices"
+	"net/url"
 	"strings"
 	"time"
 )
@@ -15,20 +15,19 @@ import (
 // silence is how long a stream may say nothing before it is taken for dead: the server marks every 15 s.
 const silence = 45 * time.Second
 
-// Watch follows peers and calls each, from this goroutine, with every peer whose status is first known or another than it
-// was told last. It connects again after a break and goes on where it was. It returns when ctx ends, with nil, or with a
-// refusal that trying again would not change.
+// Watch follows peers and calls each, from this goroutine, with every peer whose status is first known or another than each
+// got last. It connects again after a break and goes on where it was. It returns when ctx ends, with nil, or with an [*Error]
+// that a retry would not change.
 func (c *Client) Watch(ctx context.Context, peers []string, each func(Peer)) error {
-	w := watcher{client: c, peers: slices.Clone(peers), told: map[string]Status{}, each: each}
-	var b backoff
-	return b.repeat(ctx, func() error { return w.stream(ctx, &b) })
+	w := watcher{client: c, peers: append([]string{}, peers...), known: map[string]Status{}, each: each}
+	return c.keep(ctx, func(b *backoff) error { return w.stream(ctx, b) })
 }
 
 type watcher struct {
 	client *Client
 	peers  []string
 	token  string
-	told   map[string]Status
+	known  map[string]Status
 	each   func(Peer)
 }
 
@@ -36,19 +35,30 @@ type watcher struct {
 func (w *watcher) stream(ctx context.Context, b *backoff) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	head := map[string]string{"Accept": "text/event-stream"}
+	path := "/v1/watch"
+	if buy := w.client.cfg.Ticket; buy != nil {
+		ticket, err := buy(ctx, w.peers)
+		if err != nil {
+			return unreachable("buy a ticket", err)
+		}
+		path += "?" + url.Values{"app": {w.client.cfg.App}, "ticket": {ticket}}.Encode()
+	}
+	in := map[string]any{"peers": w.peers}
 	if w.token != "" {
-		head["Last-Event-ID"] = w.token
+		in["since"] = w.token
 	}
-	res, err := w.client.send(ctx, http.MethodPost, "/v1/watch", map[string]any{"peers": w.peers}, head)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = res.Body.Close() }()
 	dead := time.AfterFunc(silence, func() { cancel(errSilent) })
 	defer dead.Stop()
+	res, e := w.client.send(ctx, http.MethodPost, path, in, map[string]string{"Accept": "text/event-stream"})
+	if e != nil {
+		return e
+	}
+	defer func() { _ = res.Body.Close() }()
+	if kind, _, _ := strings.Cut(res.Header.Get("Content-Type"), ";"); !strings.EqualFold(strings.TrimSpace(kind), "text/event-stream") {
+		return foreign(res)
+	}
 	r := bufio.NewReader(res.Body)
-	var e event
+	var ev event
 	for {
 		line, err := r.ReadString('\n')
 		if err != nil {
@@ -59,19 +69,19 @@ func (w *watcher) stream(ctx context.Context, b *backoff) error {
 		}
 		dead.Reset(silence)
 		if line = strings.TrimRight(line, "\r\n"); line != "" {
-			e.field(line)
+			ev.field(line)
 			continue
 		}
-		if e.retry > 0 {
-			b.least = e.retry
+		if ev.retry > 0 {
+			b.least = ev.retry
 		}
-		if e.name != "" {
-			if err := w.take(&e); err != nil {
+		if ev.name != "" {
+			if err := w.take(&ev); err != nil {
 				return err
 			}
 			b.tries = 0
 		}
-		e = event{}
+		ev = event{}
 	}
 }
 
@@ -114,15 +124,15 @@ func (w *watcher) take(e *event) error {
 		return err
 	}
 	for _, p := range in.Peers {
-		if was, ok := w.told[p.ID]; ok && was == p.Status {
+		if was, ok := w.known[p.ID]; ok && was == p.Status {
 			continue
 		}
-		w.told[p.ID] = p.Status
+		w.known[p.ID] = p.Status
 		w.each(p)
 	}
-	// Only now is all of it known: a break before this line tells it again.
-	if e.id != "" {
-		w.token = e.id
+	// Only now is all of it known: a break before this line brings it again. A renewal may stand behind the token.
+	if token, _, _ := strings.Cut(e.id, "."); token != "" {
+		w.token = token
 	}
 	return nil
 }

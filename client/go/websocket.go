@@ -5,27 +5,26 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha1"
-	"crypto/tls"
 	"encoding/base64"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"net/url"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
 // A websocket is as much of RFC 6455 as this client needs: text messages, pings and pongs.
 type websocket struct {
-	conn net.Conn
+	conn io.ReadWriteCloser
 	r    *bufio.Reader
 	mu   sync.Mutex // one frame at a time
 
-	leaving atomic.Bool // the server has little time left to answer
+	quiet   sync.Mutex
+	late    *time.Timer // closes the connection when the server says nothing for too long
+	leaving bool        // the server has little time left to answer
 }
 
 const (
@@ -40,68 +39,78 @@ const (
 
 var errClosed = errors.New("the socket was closed")
 
-// dial opens a WebSocket at path of base.
-func dial(ctx context.Context, base *url.URL, path string) (*websocket, error) {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
-	defer cancel()
-	host := base.Host
-	if base.Port() == "" {
-		host = net.JoinHostPort(base.Hostname(), map[string]string{"http": "80", "https": "443"}[base.Scheme])
-	}
-	var (
-		conn net.Conn
-		err  error
-	)
-	if base.Scheme == "https" {
-		conn, err = (&tls.Dialer{Config: &tls.Config{ServerName: base.Hostname()}}).DialContext(ctx, "tcp", host)
-	} else {
-		conn, err = (&net.Dialer{}).DialContext(ctx, "tcp", host)
-	}
+// dial opens a WebSocket to /v1/socket, as the HTTP client connects: with its proxies and its TLS.
+func (c *Client) dial(ctx context.Context) (*websocket, error) {
+	ctx, cancel := context.WithTimeout(ctx, deadline)
+	defer cancel() // a socket that is open no longer depends on it
+	ws, err := c.upgrade(ctx)
 	if err != nil {
-		return nil, err
-	}
-	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
-	ws := &websocket{conn: conn, r: bufio.NewReader(conn)}
-	err = ws.shake(base, path)
-	if !stop() || err != nil {
-		_ = conn.Close()
-		if err == nil {
-			err = ctx.Err()
-		}
-		return nil, err
+		return nil, unreachable("GET /v1/socket", err)
 	}
 	return ws, nil
 }
 
-// shake asks for the upgrade.
-func (ws *websocket) shake(base *url.URL, path string) error {
+// upgrade asks for a WebSocket.
+func (c *Client) upgrade(ctx context.Context) (*websocket, error) {
 	var nonce [16]byte
 	_, _ = rand.Read(nonce[:]) // never fails
 	key := base64.StdEncoding.EncodeToString(nonce[:])
-	_, err := fmt.Fprintf(ws.conn, "GET %s%s HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %s\r\n\r\n",
-		base.EscapedPath(), path, base.Host, key)
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base.String()+"/v1/socket", nil)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	res, err := http.ReadResponse(ws.r, &http.Request{Method: http.MethodGet})
+	for k, v := range map[string]string{"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": key} {
+		r.Header.Set(k, v)
+	}
+	res, err := c.http.Do(r)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if res.StatusCode != http.StatusSwitchingProtocols {
 		defer func() { _ = res.Body.Close() }()
-		return refusal(res)
+		return nil, refusal(res, false)
 	}
 	sum := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
-	if res.Header.Get("Sec-WebSocket-Accept") != base64.StdEncoding.EncodeToString(sum[:]) {
-		return errors.New("the server did not answer the upgrade")
+	conn, ok := res.Body.(io.ReadWriteCloser)
+	if !ok || res.Header.Get("Sec-WebSocket-Accept") != base64.StdEncoding.EncodeToString(sum[:]) {
+		_ = res.Body.Close()
+		return nil, foreign(res)
 	}
-	return nil
+	ws := &websocket{conn: conn, r: bufio.NewReader(conn)}
+	ws.late = time.AfterFunc(silence, func() { _ = conn.Close() })
+	return ws, nil
 }
 
-func (ws *websocket) close() { _ = ws.conn.Close() }
+func (ws *websocket) close() {
+	ws.late.Stop()
+	_ = ws.conn.Close()
+}
 
-// write sends a text message.
-func (ws *websocket) write(message []byte) error { return ws.frame(opText, message) }
+// alive notes that the server said something.
+func (ws *websocket) alive() {
+	ws.quiet.Lock()
+	defer ws.quiet.Unlock()
+	if !ws.leaving {
+		ws.late.Reset(silence) // the server pings every 15 s
+	}
+}
+
+// leave gives the server a moment to answer the last message.
+func (ws *websocket) leave() {
+	ws.quiet.Lock()
+	defer ws.quiet.Unlock()
+	ws.leaving = true
+	ws.late.Reset(goodbye)
+}
+
+// say sends m as a text message.
+func (ws *websocket) say(m any) error {
+	b, err := json.Marshal(m)
+	if err != nil {
+		return &Error{Code: "invalid", Text: err.Error(), Cause: err}
+	}
+	return ws.frame(opText, b)
+}
 
 func (ws *websocket) frame(op byte, payload []byte) error {
 	b := []byte{0x80 | op, 0x80}
@@ -123,7 +132,6 @@ func (ws *websocket) frame(op byte, payload []byte) error {
 	}
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
-	_ = ws.conn.SetWriteDeadline(time.Now().Add(10 * time.Second))
 	_, err := ws.conn.Write(b)
 	return err
 }
@@ -156,12 +164,10 @@ func (ws *websocket) read() ([]byte, error) {
 
 func (ws *websocket) next(have int) (fin bool, op byte, payload []byte, err error) {
 	var head [8]byte
-	if !ws.leaving.Load() {
-		_ = ws.conn.SetReadDeadline(time.Now().Add(silence)) // the server pings every 15 s
-	}
 	if _, err = io.ReadFull(ws.r, head[:2]); err != nil {
 		return false, 0, nil, err
 	}
+	ws.alive()
 	fin, op = head[0]&0x80 != 0, head[0]&15
 	n := uint64(head[1] & 0x7f)
 	switch n {

@@ -3,19 +3,25 @@
 import { createInterface } from 'node:readline';
 import { Rollcall, RollcallError } from './rollcall.js';
 
-const { ROLLCALL_URL, ROLLCALL_APP, ROLLCALL_KEY, ROLLCALL_MASTER_KEY, ROLLCALL_HOOK_KEY } = process.env;
-const rollcall = new Rollcall({
+const { ROLLCALL_URL, ROLLCALL_APP, ROLLCALL_KEY, ROLLCALL_MASTER_KEY, ROLLCALL_HOOK_KEY, ROLLCALL_TICKETS, ROLLCALL_TRANSPORT } = process.env;
+const options = {
   url: ROLLCALL_URL,
   app: ROLLCALL_APP,
   key: ROLLCALL_KEY,
   masterKey: ROLLCALL_MASTER_KEY,
   hookKey: ROLLCALL_HOOK_KEY,
-});
+  transport: ROLLCALL_TRANSPORT,
+};
+const buyer = new Rollcall(options);
+let tickets = 0;
+const getTicket = async () => (tickets++ === 0 ? 'a ticket that is none' : (await buyer.ticket()).ticket);
+const rollcall = ROLLCALL_TICKETS ? new Rollcall({ ...options, key: undefined, getTicket }) : buyer;
 const running = new Map();
 let token = '';
 
 const say = (v) => process.stdout.write(`${JSON.stringify(v)}\n`);
 const words = (peers) => peers.map((p) => `${p.peer}=${p.status}`).join(' ');
+const tally = (t) => ['accepted', 'double', 'late', 'stale', 'ignored', 'full'].map((n) => `${n}=${t[n]}`).join(' ');
 const failure = (err) => (err instanceof RollcallError ? { refused: err.code } : { failed: String(err) });
 
 function begin(name, handle) {
@@ -28,23 +34,51 @@ function begin(name, handle) {
 
 const commands = {
   async query({ peers }) {
-    say({ query: words(await rollcall.query(peers)) });
+    const answer = await rollcall.query(peers);
+    say({ query: words(answer), age: answer[0]?.age });
   },
   async poll({ peers }) {
     const answer = await rollcall.query(peers, { since: token });
     token = answer.token;
-    say({ poll: words(answer.peers), complete: answer.complete });
+    say({ poll: words(answer.peers), complete: answer.complete, age: answer.age });
+  },
+  async get({ peer }) {
+    const p = await rollcall.get(peer);
+    say({ get: words([p]), age: p.age });
+  },
+  async why({ peer }) {
+    say({ why: words([await rollcall.why(peer)]) });
+  },
+  async list() {
+    const page = await rollcall.list();
+    say({ list: page.peers.sort().join(' '), age: page.age });
+  },
+  async erase({ peer }) {
+    await rollcall.erase(peer);
+    say({ erase: peer });
+  },
+  async kick({ peer }) {
+    await rollcall.kick(peer, { reason: 'enough' });
+    say({ kick: peer });
   },
   async report({ events }) {
-    const t = await rollcall.report(events);
-    const names = ['accepted', 'double', 'late', 'stale', 'ignored', 'full'];
-    say({ report: names.map((n) => `${n}=${t[n]}`).join(' ') });
+    say({ report: tally(await rollcall.report(events)) });
+  },
+  async beat({ node, lease }) {
+    say({ beat: await rollcall.beat(node, { lease }) });
+  },
+  async drain({ node }) {
+    say({ drain: await rollcall.drain(node) });
+  },
+  async resync({ node, sessions }) {
+    const t = await rollcall.resync(node, sessions);
+    say({ resync: `accepted=${t.accepted} ended=${t.ended}` });
   },
   watch({ name, peers }) {
-    begin(name, rollcall.watch(peers, (peer) => say({ told: name, peer: words([peer]) })));
+    begin(name, rollcall.watch(peers, (peer) => say({ told: name, peer: words([peer]), age: peer.age })));
   },
-  present({ name, peer, device }) {
-    begin(name, rollcall.present(peer, { device, onChange: (on) => say({ present: name, on }) }));
+  present({ name, peer, device, tag }) {
+    begin(name, rollcall.present(peer, { device, tag, onChange: (on) => say({ present: name, on }) }));
   },
   end({ name }) {
     running.get(name).close();

@@ -3,20 +3,55 @@ export type Status = 'online' | 'offline' | 'unknown';
 export interface Peer {
   peer: string;
   status: Status;
-  /** Unix milliseconds; not told to the app key. */
+  /** Unix milliseconds; the app key does not get it. */
   since?: number;
   last_seen?: number;
   cause?: string;
   devices?: string[];
   version?: number;
+  /** Seconds since the server could last read its store. Absent while the answer is as fresh as it can be. */
+  age?: number;
 }
 
 export interface Answer {
   peers: Peer[];
-  /** Every peer is told, not only those that may have changed. */
+  /** The answer has every peer, not only those that may have changed. */
   complete: boolean;
   /** For since of the next question about the same list. */
   token: string;
+  /** As in Peer. */
+  age?: number;
+}
+
+export interface Page {
+  peers: string[];
+  /** Of the next page; empty on the last. */
+  cursor: string;
+  /** As in Peer. */
+  age?: number;
+}
+
+/** Why a peer is shown as it is; docs/api.md and the server's /openapi/ describe the rest. */
+export interface Why {
+  peer: string;
+  status: Status;
+  why: string;
+  since?: number;
+  last_seen?: number;
+  /** As in Peer. */
+  age?: number;
+  [more: string]: unknown;
+}
+
+export interface Session {
+  peer: string;
+  session: string;
+  /** When it began, in Unix milliseconds. */
+  time?: number;
+  inc?: number;
+  platform?: string;
+  /** Seconds. */
+  ttl?: number;
 }
 
 export interface Event {
@@ -29,6 +64,7 @@ export interface Event {
   inc?: number;
   platform?: string;
   why?: string;
+  /** Names the event, so that it counts once. The client makes one when it is absent. */
   id?: string;
   /** Seconds. */
   ttl?: number;
@@ -44,8 +80,10 @@ export interface Tally {
   errors?: { index: number; code: string; error: string }[];
 }
 
+export type Transport = 'socket' | 'sse';
+
 export interface Options {
-  /** Such as https://presence.example.com. */
+  /** The server's own address, such as https://presence.example.com; redirects are not followed. */
   url: string;
   app: string;
   /** App key: status only. */
@@ -54,12 +92,21 @@ export interface Options {
   masterKey?: string;
   /** Hook key: reports only. */
   hookKey?: string;
+  /**
+   * Buys a ticket from your server, for a page that has no key. It is called for every stream and socket that is opened,
+   * with the peers that it is for.
+   */
+  getTicket?: (wanted: { peers: string[] }) => Promise<string>;
+  /** How watches travel: sse takes a connection for each, socket shares one. In browsers socket, in Node sse. */
+  transport?: Transport;
+  /** Called with every failure of a watch or a presence that is followed by a retry. */
+  onRetry?: (err: RollcallError) => void;
   /** For surroundings that have no WebSocket of their own. */
   WebSocket?: unknown;
 }
 
 export interface Handle {
-  /** Ends when it is closed, or fails with a refusal that trying again would not change. */
+  /** Resolves when the handle is closed, or rejects with a RollcallError that a retry would not change. */
   done: Promise<void>;
   close(): Promise<void>;
 }
@@ -67,7 +114,7 @@ export interface Handle {
 export type Field = 'since' | 'last_seen' | 'cause' | 'devices';
 
 export interface Presence {
-  /** Tells this device from the peer's others, so that it takes its own place when it comes back. */
+  /** What the peer is on, the same each time. Left out, it is a random id that lives as long as the handle. */
   device?: string;
   /** Device class: of one tag one device is present. */
   tag?: string;
@@ -76,19 +123,33 @@ export interface Presence {
 }
 
 export class RollcallError extends Error {
+  /** Of HTTP; 0 when no answer came. */
   status: number;
+  /** One of the server's, or unreachable, or not_rollcall. */
   code: string;
   /** Seconds. */
   retryAfter: number;
+  /** The limit that the call passed. */
+  limit?: number;
+  /** Whether a retry may help. */
   readonly temporary: boolean;
 }
 
 export class Rollcall {
   constructor(options: Options);
-  query(peers: string[], options?: { fields?: Field[]; since?: undefined }): Promise<Peer[]>;
-  query(peers: string[], options: { fields?: Field[]; since: string }): Promise<Answer>;
+  query(peers: Iterable<string>, options?: { fields?: Field[]; since?: undefined }): Promise<Peer[]>;
+  query(peers: Iterable<string>, options: { fields?: Field[]; since: string }): Promise<Answer>;
   get(peer: string): Promise<Peer>;
+  list(options?: { cursor?: string; limit?: number }): Promise<Page>;
+  why(peer: string): Promise<Why>;
+  onlineTime(peer: string): Promise<{ day: string; online_ms: number }[]>;
+  erase(peer: string): Promise<void>;
+  kick(peer: string, options?: { reason?: string }): Promise<void>;
+  ticket(): Promise<{ ticket: string; expires: number }>;
   report(events: Event[]): Promise<Tally>;
-  watch(peers: Iterable<string>, onPeer: (peer: Peer) => void): Handle;
+  beat(node: string, options?: { lease?: number }): Promise<number>;
+  drain(node: string): Promise<number>;
+  resync(node: string, sessions: Session[], options?: { time?: number }): Promise<Tally & { ended: number }>;
+  watch(peers: Iterable<string>, onPeer: (peer: Peer) => void, options?: { transport?: Transport }): Handle;
   present(peer: string, options?: Presence): Handle;
 }

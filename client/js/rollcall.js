@@ -1,302 +1,175 @@
 // A client of rollcall for browsers and Node 20 and newer. It depends on nothing.
 
-/** A refusal of the server. Its code never changes its meaning. */
-export class RollcallError extends Error {
-  constructor(status, code, text, retryAfter = 0) {
-    super(`${text} (${code})`);
-    this.name = 'RollcallError';
-    this.status = status;
-    this.code = code;
-    this.retryAfter = retryAfter; // seconds
-  }
+import { RollcallError } from './error.js';
+import { HTTP } from './http.js';
+import { presentOverSocket } from './present.js';
+import { randomID, unlessAborted } from './retry.js';
+import { SharedSockets } from './shared.js';
+import { Socket } from './socket.js';
+import { watchOverStream } from './stream.js';
 
-  /** Whether trying again may help. */
-  get temporary() {
-    return this.status >= 500 || this.status === 429 || this.status === 408;
-  }
-}
+export { RollcallError };
 
-const SILENCE = 45_000; // the server marks, or pings, every 15 s
+// A browser has six connections to a server over HTTP/1.1, and a stream takes one for good: there watches share a socket.
+const inNode = globalThis.process?.versions?.node !== undefined && globalThis.document === undefined;
 
 export class Rollcall {
+  #http;
   #url;
   #app;
-  #keys;
+  #dialect; // what LeanCloud's calls want for the master key
+  #key;
+  #getTicket;
   #WebSocket;
+  #transport;
+  #shared;
+  #options;
 
-  constructor({ url, app, key, masterKey, hookKey, WebSocket }) {
+  constructor({ url, app, key, masterKey, hookKey, getTicket, transport = inNode ? 'sse' : 'socket', onRetry, WebSocket }) {
     this.#url = String(url).replace(/\/+$/, '');
+    if (!/^https?:\/\/[^/?#]/.test(this.#url)) throw new RollcallError(0, 'invalid', `${url} is not the address of a server, such as https://presence.example.com`);
+    this.#transport = checkTransport(transport);
+    this.#http = new HTTP(this.#url, { app, key, masterKey, hookKey });
     this.#app = app;
-    this.#keys = { key, masterKey, hookKey };
+    this.#dialect = masterKey && { 'X-LC-Key': `${masterKey},master` };
+    this.#key = key ?? masterKey;
+    this.#getTicket = getTicket;
     this.#WebSocket = WebSocket;
+    this.#options = {
+      onRetry,
+      // A ticket that was refused is too old, or used: the next attempt buys another.
+      isFinal: (err) => !err.temporary && !(getTicket && err.code === 'unauthorized'),
+    };
+    this.#shared = new SharedSockets((...args) => this.#socket(...args), this.#options);
   }
 
   /** Asks what peers are; the answers come in their order. */
   async query(peers, { fields, since } = {}) {
-    const answer = await this.#call('POST', '/v1/peers/query', { peers, fields, since });
-    return since === undefined ? answer.peers : answer;
+    const ids = [...peers];
+    const whole = since === undefined;
+    const { answer, age } = await this.#http.call('POST', '/v1/peers/query', { peers: ids, fields, since }, (a) =>
+      whole ? arePeers(a.peers) && a.peers.length === ids.length && a.peers.every((p, i) => p.peer === ids[i]) : arePeers(a.peers) && typeof a.token === 'string',
+    );
+    if (age !== undefined) for (const p of answer.peers) p.age = age;
+    return whole ? answer.peers : withAge(answer, age);
   }
 
   /** Asks what one peer is, with all that the key may see. */
   get(peer) {
-    return this.#call('GET', `/v1/peers/${encodeURIComponent(peer)}`);
+    return this.#one('GET', peer, '', (a) => arePeers([a]) && a.peer === peer);
   }
 
-  /** Reports what happened to sessions. Sending the same events again is safe. */
-  report(events) {
-    return this.#call('POST', '/v1/events', { events });
+  /** Explains why a peer is shown as it is: its sessions, their leases, and the last reports. Master key. */
+  why(peer) {
+    return this.#one('GET', peer, '/why', (a) => arePeers([a]) && a.peer === peer);
+  }
+
+  /** Asks how long a peer was online on each of the last days. Master key. */
+  async onlineTime(peer) {
+    return (await this.#one('GET', peer, '/online-time', (a) => a.peer === peer && Array.isArray(a.days))).days;
+  }
+
+  /** Forgets a peer. Master key. */
+  async erase(peer) {
+    await this.#one('DELETE', peer, '', (a) => a.erased === peer);
+  }
+
+  /** Returns a page of the peers that are online, and the cursor of the next, which is empty on the last. Master key. */
+  async list({ cursor, limit } = {}) {
+    const q = new URLSearchParams({ online: '1', ...(cursor && { cursor }), ...(limit && { limit }) });
+    const { answer, age } = await this.#http.call('GET', `/v1/peers?${q}`, undefined, (a) => Array.isArray(a.peers) && typeof a.cursor === 'string');
+    return withAge(answer, age);
+  }
+
+  /** Ends every session of a peer and voids what it logged in with. Master key. */
+  async kick(peer, { reason } = {}) {
+    await this.#http.call('POST', `/1.2/rtm/clients/${encodeURIComponent(peer)}/kick`, { reason }, () => true, this.#dialect);
+  }
+
+  /** Buys a ticket: one stream or socket, opened within 30 s by a page that has no key. */
+  async ticket() {
+    return (await this.#http.call('POST', '/v1/ticket', {}, (a) => typeof a.ticket === 'string')).answer;
   }
 
   /**
-   * Follows peers and calls onPeer for every peer whose status is first known or another than it was told last. It
+   * Reports what happened to sessions. An event without an id gets one, so that a retry of this call counts it once; give
+   * ids yourself where you may report the same event in two calls.
+   */
+  async report(events) {
+    const named = events.map((e) => (e.id === undefined ? { ...e, id: randomID() } : e));
+    return (await this.#http.call('POST', '/v1/events', { events: named }, (a) => typeof a.accepted === 'number')).answer;
+  }
+
+  /** Renews all sessions of a node for another lease, in seconds; returns the lease that counts. */
+  async beat(node, { lease } = {}) {
+    return (await this.#node('POST', node, 'beat', { lease }, (a) => typeof a.lease === 'number')).lease;
+  }
+
+  /** Says that a node stops: its sessions have the grace, in seconds, which is returned, to come back elsewhere. */
+  async drain(node) {
+    return (await this.#node('POST', node, 'drain', {}, (a) => typeof a.grace === 'number')).grace;
+  }
+
+  /**
+   * Replaces the sessions of a node by a complete list: those on it are online, all others of the node end. time, in Unix
+   * milliseconds, is when the list was made: later reports of the node stand.
+   */
+  resync(node, sessions, { time } = {}) {
+    return this.#node('PUT', node, 'sessions', { sessions, time }, (a) => typeof a.ended === 'number');
+  }
+
+  /**
+   * Follows peers and calls onPeer for every peer whose status is first known or another than onPeer got last. It
    * connects again after a break and goes on where it was. The promise in done ends after close(), or with a refusal that
-   * trying again would not change.
+   * a retry would not change.
    */
-  watch(peers, onPeer) {
+  watch(peers, onPeer, { transport = this.#transport } = {}) {
     const ids = [...peers];
-    const told = new Map();
-    let token;
-    return keep(async (signal, retry) => {
-      const breaker = new AbortController();
-      const stop = () => breaker.abort();
-      signal.addEventListener('abort', stop);
-      let silent = setTimeout(stop, SILENCE);
-      try {
-        const headers = { Accept: 'text/event-stream', ...(token && { 'Last-Event-ID': token }) };
-        const res = await this.#send('POST', '/v1/watch', { peers: ids }, headers, breaker.signal);
-        for await (const event of events(res.body, () => {
-          clearTimeout(silent);
-          silent = setTimeout(stop, SILENCE);
-        })) {
-          if (event.retry) retry.least = event.retry;
-          if (!event.event) continue;
-          if (event.event === 'bye') return;
-          for (const peer of JSON.parse(event.data).peers ?? []) {
-            if (told.get(peer.peer) === peer.status) continue;
-            told.set(peer.peer, peer.status);
-            onPeer(peer);
-          }
-          if (event.id) token = event.id; // only now is all of it known
-          retry.tries = 0;
-        }
-      } finally {
-        clearTimeout(silent);
-        signal.removeEventListener('abort', stop);
-        breaker.abort();
-      }
-    });
+    if (checkTransport(transport) === 'socket') return this.#shared.watch(ids, onPeer);
+    return watchOverStream(this.#http, ids, onPeer, (ids) => this.#streamPath(ids), this.#options);
   }
 
   /**
-   * Keeps a peer online over a socket until close(), which logs it out. device tells this device from the peer's others,
-   * so that it takes its own place when it comes back.
+   * Keeps a peer online over a socket of its own until close(), which logs it out. device names what the peer is on, the
+   * same each time; left out, it is a random id that lives as long as the handle.
    */
-  present(peer, { device, tag, platform, onChange } = {}) {
-    return keep(async (signal, retry) => {
-      const socket = await this.#socket(signal);
-      let present = false;
-      let silent;
-      let forget;
-      try {
-        await new Promise((resolve, reject) => {
-          const say = (m) => socket.send(JSON.stringify(m));
-          const hangUp = () => {
-            try {
-              say({ op: 'absent', id: 3 });
-            } catch {
-              resolve();
-            }
-            setTimeout(resolve, 2000).unref?.();
-          };
-          const alive = () => {
-            clearTimeout(silent);
-            // Browsers do not show the server's pings, so ask for a word now and then.
-            silent = setTimeout(() => {
-              try {
-                say({ op: 'ping' });
-              } catch (err) {
-                reject(err);
-              }
-              silent = setTimeout(() => reject(new Error('the socket was silent for too long')), SILENCE / 3);
-            }, SILENCE / 3);
-          };
-          socket.onclose = () => reject(new Error('the socket was closed'));
-          socket.onerror = () => reject(new Error('the socket broke'));
-          socket.onmessage = ({ data }) => {
-            alive();
-            const m = JSON.parse(data);
-            if (m.op === 'ok' && m.id === 2) {
-              present = true;
-              retry.tries = 0;
-              onChange?.(true);
-            } else if (m.op === 'ok' && m.id === 3) {
-              resolve();
-            } else if (m.op === 'error') {
-              reject(new RollcallError(socketStatus[m.code] ?? 400, m.code, m.error, m.retry_after));
-            } else if (m.op === 'ended') {
-              reject(new RollcallError(409, m.cause, 'the server ended the session'));
-            } else if (m.op === 'bye') {
-              reject(new Error('the server is going'));
-            }
-          };
-          alive();
-          say({ op: 'hello', id: 1, app: this.#app, key: this.#keys.key ?? this.#keys.masterKey });
-          say({ op: 'present', id: 2, peer, device, tag, platform, auto: retry.tries > 0 });
-          forget = whenAborted(signal, hangUp);
-        });
-      } finally {
-        clearTimeout(silent);
-        forget?.();
-        socket.onclose = socket.onerror = socket.onmessage = null;
-        socket.close();
-        if (present) onChange?.(false);
-      }
-    });
+  present(peer, options) {
+    return presentOverSocket((...args) => this.#socket(...args), peer, options, this.#options);
   }
 
-  async #socket(signal) {
-    const Socket = this.#WebSocket ?? globalThis.WebSocket ?? (await import('./node-socket.js')).NodeSocket;
-    const socket = new Socket(`${this.#url.replace(/^http/, 'ws')}/v1/socket`);
-    let late;
-    let forget;
-    try {
-      await new Promise((resolve, reject) => {
-        const fail = () => reject(new Error('the socket did not open'));
-        socket.onopen = resolve;
-        socket.onerror = socket.onclose = fail;
-        late = setTimeout(fail, SILENCE);
-        forget = whenAborted(signal, fail);
-      });
-    } catch (err) {
-      socket.onopen = socket.onerror = socket.onclose = null;
-      socket.close();
-      throw err;
-    } finally {
-      clearTimeout(late);
-      forget();
-    }
-    return socket;
+  async #one(method, peer, part, is) {
+    const { answer, age } = await this.#http.call(method, `/v1/peers/${encodeURIComponent(peer)}${part}`, undefined, is);
+    return withAge(answer, age);
   }
 
-  async #call(method, path, body) {
-    const res = await this.#send(method, path, body, {}, AbortSignal.timeout(30_000));
-    return res.json();
+  async #node(method, node, part, body, is) {
+    return (await this.#http.call(method, `/v1/nodes/${encodeURIComponent(node)}/${part}`, body, is)).answer;
   }
 
-  async #send(method, path, body, headers, signal) {
-    const { key, masterKey, hookKey } = this.#keys;
-    const res = await fetch(this.#url + path, {
-      method,
-      signal,
-      cache: 'no-store',
-      headers: {
-        'X-LC-Id': this.#app,
-        ...(key && { 'X-LC-Key': key }),
-        ...(hookKey && { 'X-LC-Hook-Key': hookKey }),
-        ...(masterKey && { Authorization: `Bearer ${masterKey}` }),
-        ...(body && { 'Content-Type': 'application/json' }),
-        ...headers,
-      },
-      body: body && JSON.stringify(body),
-    });
-    if (res.ok) return res;
-    const retry = Number(res.headers.get('Retry-After')) || 0;
-    let refusal = {};
-    try {
-      refusal = await res.json();
-    } catch {
-      // not our words: a proxy's
-    }
-    throw new RollcallError(res.status, refusal.code ?? `http_${res.status}`, refusal.error ?? `the server answered ${res.status}`, retry);
+  async #streamPath(peers) {
+    if (!this.#getTicket) return '/v1/watch';
+    return `/v1/watch?${new URLSearchParams({ app: this.#app, ticket: await this.#getTicket({ peers }) })}`;
+  }
+
+  /** Opens a socket and says hello on it; what is asked before hello is answered waits at the server. */
+  async #socket(peers, signal, onMessage) {
+    const secret = this.#getTicket ? { ticket: await unlessAborted(this.#getTicket({ peers }), signal) } : { key: this.#key };
+    const Class = this.#WebSocket ?? globalThis.WebSocket ?? (await import('./node-socket.js')).NodeSocket;
+    const socket = await Socket.open(Class, `${this.#url.replace(/^http/, 'ws')}/v1/socket`, onMessage, signal);
+    return { socket, hello: socket.request({ op: 'hello', app: this.#app, ...secret }) };
   }
 }
 
-const socketStatus = { unavailable: 503, full: 503, shutting_down: 503, internal: 500, too_many_watchers: 503, rate_limited: 429 };
-
-/** Runs attempt again and again until close(), or until it fails for good. */
-function keep(attempt) {
-  const life = new AbortController();
-  const retry = { tries: 0, least: 0 };
-  const done = (async () => {
-    while (!life.signal.aborted) {
-      let after = 0;
-      try {
-        await attempt(life.signal, retry);
-      } catch (err) {
-        if (life.signal.aborted) return;
-        if (err instanceof RollcallError) {
-          if (!err.temporary) throw err;
-          after = err.retryAfter * 1000;
-        }
-      }
-      if (life.signal.aborted) return;
-      let wait = Math.min(200 * 2 ** Math.min(retry.tries, 10), 30_000);
-      wait = wait / 2 + Math.random() * wait;
-      if (retry.tries > 0) wait = Math.max(wait, retry.least);
-      retry.tries++;
-      await pause(Math.max(wait, after), life.signal);
-    }
-  })();
-  done.catch(() => {}); // whoever cares awaits done
-  return {
-    done,
-    close() {
-      life.abort();
-      return done.catch(() => {});
-    },
-  };
+function checkTransport(transport) {
+  if (transport !== 'socket' && transport !== 'sse') throw new RollcallError(0, 'invalid', `there is no transport ${transport}; there are socket and sse`);
+  return transport;
 }
 
-async function pause(ms, signal) {
-  let t;
-  let forget;
-  await new Promise((resolve) => {
-    t = setTimeout(resolve, ms);
-    forget = whenAborted(signal, resolve);
-  });
-  clearTimeout(t);
-  forget();
+function arePeers(peers) {
+  return Array.isArray(peers) && peers.every((p) => typeof p?.peer === 'string' && typeof p.status === 'string');
 }
 
-/** Calls fn when signal is aborted, now if it is already, and returns how to forget that: a signal outlives many attempts. */
-function whenAborted(signal, fn) {
-  if (signal.aborted) {
-    fn();
-    return () => {};
-  }
-  signal.addEventListener('abort', fn, { once: true });
-  return () => signal.removeEventListener('abort', fn);
-}
-
-/** Reads server-sent events; heard is called with every piece that comes. */
-async function* events(body, heard) {
-  const decoder = new TextDecoder();
-  const reader = body.getReader();
-  let rest = '';
-  let event = {};
-  try {
-    for (;;) {
-      const { value, done } = await reader.read();
-      if (done) return;
-      heard();
-      rest += decoder.decode(value, { stream: true });
-      const lines = rest.split(/\r?\n/);
-      rest = lines.pop();
-      for (const line of lines) {
-        if (line === '') {
-          yield event;
-          event = {};
-          continue;
-        }
-        const at = line.indexOf(':');
-        const name = at < 0 ? line : line.slice(0, at);
-        const text = at < 0 ? '' : line.slice(at + 1).replace(/^ /, '');
-        if (name === 'data') event.data = (event.data ?? '') + text;
-        else if (name === 'retry') event.retry = Number(text) || 0;
-        else if (name) event[name] = text;
-      }
-    }
-  } finally {
-    reader.cancel().catch(() => {});
-  }
+function withAge(answer, age) {
+  if (age !== undefined) answer.age = age;
+  return answer;
 }

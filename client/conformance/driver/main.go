@@ -8,19 +8,26 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	rollcall "rollcall/client/go"
 )
 
 type command struct {
-	Do     string           `json:"do"`
-	Name   string           `json:"name"`
-	Peers  []string         `json:"peers"`
-	Peer   string           `json:"peer"`
-	Device string           `json:"device"`
-	Events []rollcall.Event `json:"events"`
+	Do       string             `json:"do"`
+	Name     string             `json:"name"`
+	Peers    []string           `json:"peers"`
+	Peer     string             `json:"peer"`
+	Device   string             `json:"device"`
+	Tag      string             `json:"tag"`
+	Node     string             `json:"node"`
+	Lease    int                `json:"lease"`
+	Events   []rollcall.Event   `json:"events"`
+	Sessions []rollcall.Session `json:"sessions"`
 }
 
 type driver struct {
@@ -32,10 +39,7 @@ type driver struct {
 }
 
 func main() {
-	client, err := rollcall.New(rollcall.Config{
-		URL: os.Getenv("ROLLCALL_URL"), App: os.Getenv("ROLLCALL_APP"), Key: os.Getenv("ROLLCALL_KEY"),
-		MasterKey: os.Getenv("ROLLCALL_MASTER_KEY"), HookKey: os.Getenv("ROLLCALL_HOOK_KEY"),
-	})
+	client, err := open()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "driver:", err)
 		os.Exit(1)
@@ -52,6 +56,27 @@ func main() {
 	}
 }
 
+func open() (*rollcall.Client, error) {
+	cfg := rollcall.Config{
+		URL: os.Getenv("ROLLCALL_URL"), App: os.Getenv("ROLLCALL_APP"), Key: os.Getenv("ROLLCALL_KEY"),
+		MasterKey: os.Getenv("ROLLCALL_MASTER_KEY"), HookKey: os.Getenv("ROLLCALL_HOOK_KEY"),
+	}
+	client, err := rollcall.New(cfg)
+	if err != nil || os.Getenv("ROLLCALL_TICKETS") == "" {
+		return client, err
+	}
+	var bought atomic.Int32
+	cfg.Key = ""
+	cfg.Ticket = func(ctx context.Context, _ []string) (string, error) {
+		if bought.Add(1) == 1 {
+			return "a ticket that is none", nil
+		}
+		t, err := client.Ticket(ctx)
+		return t.Ticket, err
+	}
+	return rollcall.New(cfg)
+}
+
 func (d *driver) say(v map[string]any) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -63,25 +88,52 @@ func (d *driver) do(c *command) {
 	switch c.Do {
 	case "query":
 		peers, err := d.client.Query(ctx, c.Peers...)
-		d.answer(map[string]any{"query": words(peers)}, err)
+		var age time.Duration
+		if len(peers) > 0 {
+			age = peers[0].Age
+		}
+		d.answer(aged(map[string]any{"query": words(peers)}, age), err)
 	case "poll":
 		a, err := d.client.Ask(ctx, rollcall.Question{Peers: c.Peers, Since: &d.token})
 		d.token = a.Token
-		d.answer(map[string]any{"poll": words(a.Peers), "complete": a.Complete}, err)
+		d.answer(aged(map[string]any{"poll": words(a.Peers), "complete": a.Complete}, a.Age), err)
+	case "get":
+		p, err := d.client.Get(ctx, c.Peer)
+		d.answer(aged(map[string]any{"get": words([]rollcall.Peer{p})}, p.Age), err)
+	case "why":
+		e, err := d.client.Why(ctx, c.Peer)
+		d.answer(map[string]any{"why": e.Peer + "=" + string(e.Status)}, err)
+	case "list":
+		p, err := d.client.List(ctx, "", 0)
+		slices.Sort(p.Peers)
+		d.answer(aged(map[string]any{"list": strings.Join(p.Peers, " ")}, p.Age), err)
+	case "erase":
+		d.answer(map[string]any{"erase": c.Peer}, d.client.Erase(ctx, c.Peer))
+	case "kick":
+		d.answer(map[string]any{"kick": c.Peer}, d.client.Kick(ctx, c.Peer, "enough"))
 	case "report":
 		t, err := d.client.Report(ctx, c.Events...)
 		d.answer(map[string]any{"report": fmt.Sprintf("accepted=%d double=%d late=%d stale=%d ignored=%d full=%d",
 			t.Accepted, t.Double, t.Late, t.Stale, t.Ignored, t.Full)}, err)
+	case "beat":
+		lease, err := d.client.Beat(ctx, c.Node, time.Duration(c.Lease)*time.Second)
+		d.answer(map[string]any{"beat": lease.Seconds()}, err)
+	case "drain":
+		grace, err := d.client.Drain(ctx, c.Node)
+		d.answer(map[string]any{"drain": grace.Seconds()}, err)
+	case "resync":
+		t, ended, err := d.client.Resync(ctx, c.Node, c.Sessions, time.Time{})
+		d.answer(map[string]any{"resync": fmt.Sprintf("accepted=%d ended=%d", t.Accepted, ended)}, err)
 	case "watch":
 		d.begin(c.Name, func(ctx context.Context) error {
 			return d.client.Watch(ctx, c.Peers, func(p rollcall.Peer) {
-				d.say(map[string]any{"told": c.Name, "peer": words([]rollcall.Peer{p})})
+				d.say(aged(map[string]any{"told": c.Name, "peer": words([]rollcall.Peer{p})}, p.Age))
 			})
 		})
 	case "present":
 		d.begin(c.Name, func(ctx context.Context) error {
 			return d.client.Present(ctx, rollcall.Presence{
-				Peer: c.Peer, Device: c.Device,
+				Peer: c.Peer, Device: c.Device, Tag: c.Tag,
 				Changed: func(on bool) { d.say(map[string]any{"present": c.Name, "on": on}) },
 			})
 		})
@@ -114,6 +166,14 @@ func (d *driver) answer(v map[string]any, err error) {
 		v = map[string]any{"failed": err.Error()}
 	}
 	d.say(v)
+}
+
+// aged adds to v how old an answer is, if it is not as fresh as it can be.
+func aged(v map[string]any, age time.Duration) map[string]any {
+	if age > 0 {
+		v["age"] = age.Seconds()
+	}
+	return v
 }
 
 func words(peers []rollcall.Peer) string {

@@ -1,0 +1,35 @@
+// Being present: a peer is online for as long as a socket of its own lives.
+
+import { RollcallError } from './error.js';
+import { keep, notify, randomID, whenAborted } from './retry.js';
+
+const GOODBYE = 2_000; // how long a logout may take
+
+/** Keeps peer online until close(); open makes a socket that has said hello. */
+export function presentOverSocket(open, peer, { device = randomID(), tag, platform, onChange } = {}, options) {
+  let was = false; // present at least once: from then on the client comes back by itself, and yields to another device of its tag
+  return keep(async (signal, retry) => {
+    const { socket, hello } = await open([peer], signal, (m) => {
+      if (m.op === 'ended') socket.end(new RollcallError(409, String(m.cause), `the server ended the session: ${m.reason || m.cause}`));
+    });
+    let present = false;
+    const login = socket.request({ op: 'present', peer, device, tag, platform, auto: was });
+    const forget = whenAborted(signal, () => {
+      const gone = () => socket.end(new RollcallError(0, 'closed', 'logged out'));
+      socket.request({ op: 'absent' }).then(gone, gone);
+      setTimeout(gone, GOODBYE).unref?.();
+    });
+    try {
+      await hello;
+      await login;
+      present = was = true;
+      retry.tries = 0;
+      notify(onChange, true);
+      await socket.ended;
+    } finally {
+      forget();
+      socket.end(new RollcallError(0, 'closed', 'the attempt ended'));
+      if (present) notify(onChange, false);
+    }
+  }, options);
+}

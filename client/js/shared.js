@@ -1,0 +1,235 @@
+// Watching over sockets that all watches of a client share. The server merges what a socket follows into one set of peers,
+// so the client adds and removes peers and passes every update to the watches that follow its peer.
+
+import { RollcallError } from './error.js';
+import { backoff, keep, notify, pause } from './retry.js';
+
+const MESSAGE = 32_000; // bytes of ids in one message; the server takes 64 KiB
+
+/** The sockets of one client. Nearly always it is one; another is opened for a watch that finds no room on the first. */
+export class SharedSockets {
+  #open;
+  #options;
+  #sockets = [];
+
+  constructor(open, options) {
+    this.#open = open;
+    this.#options = options;
+  }
+
+  watch(peers, onPeer) {
+    const w = new Watch(peers, onPeer);
+    w.close = () => {
+      w.end();
+      return w.done.catch(() => {});
+    };
+    if (w.peers.size === 0) w.end(new RollcallError(400, 'invalid', 'a watch needs at least one peer'));
+    else this.place(w);
+    return { done: w.done, close: w.close };
+  }
+
+  /** Gives w to a socket that has not refused it yet. */
+  place(w) {
+    let s = this.#sockets.find((s) => !w.refusedBy.has(s));
+    if (!s) this.#sockets.push((s = new SharedSocket(this, this.#open, this.#options)));
+    s.add(w);
+  }
+
+  forget(s) {
+    this.#sockets = this.#sockets.filter((o) => o !== s);
+  }
+}
+
+/** One watch of the app. */
+class Watch {
+  refusedBy = new Set();
+  accepted = false;
+  ended = false;
+  #onPeer;
+  #known = new Map();
+  #resolve;
+  #reject;
+
+  constructor(peers, onPeer) {
+    this.peers = new Set(peers);
+    this.#onPeer = onPeer;
+    this.done = new Promise((resolve, reject) => ([this.#resolve, this.#reject] = [resolve, reject]));
+    this.done.catch(() => {}); // a caller that needs it awaits done
+  }
+
+  update(peer) {
+    if (this.ended || this.#known.get(peer.peer) === peer.status) return;
+    this.#known.set(peer.peer, peer.status);
+    notify(this.#onPeer, peer);
+  }
+
+  end(err) {
+    if (this.ended) return;
+    this.ended = true;
+    this.leave?.();
+    if (err) this.#reject(err);
+    else this.#resolve();
+  }
+}
+
+class SharedSocket {
+  #pool;
+  #options;
+  #handle;
+  #socket; // while it is connected
+  #resumed = false; // what was followed on the last socket is followed on this one
+  #watches = new Set();
+  #latest = new Map(); // the last update of each peer that is followed
+  #synced = false; // latest is what the server said last
+  #token;
+
+  constructor(pool, open, options) {
+    this.#pool = pool;
+    this.#options = options;
+    this.#handle = keep((signal, retry) => this.#attempt(open, signal, retry), options);
+    this.#handle.done.catch((err) => {
+      for (const w of [...this.#watches]) w.end(err);
+    });
+  }
+
+  add(w) {
+    this.#watches.add(w);
+    w.accepted = false;
+    w.leave = () => this.#remove(w);
+    if (this.#resumed) this.#join(this.#socket, w);
+  }
+
+  #remove(w) {
+    this.#watches.delete(w);
+    const left = [...w.peers].filter((p) => !this.#follows(p));
+    for (const p of left) this.#latest.delete(p);
+    if (this.#watches.size === 0) {
+      this.#pool.forget(this);
+      this.#handle.close();
+      this.#socket?.end(new RollcallError(0, 'closed', 'the last watch was closed'));
+      return;
+    }
+    if (w.asked === this.#socket) for (const peers of messages(left)) this.#socket?.request({ op: 'unwatch', peers });
+  }
+
+  #follows(peer) {
+    for (const w of this.#watches) if (w.peers.has(peer)) return true;
+    return false;
+  }
+
+  async #attempt(open, signal, retry) {
+    const all = new Set();
+    for (const w of this.#watches) for (const p of w.peers) all.add(p);
+    const { socket, hello } = await open([...all], signal, (m) => this.#take(m, retry));
+    const stop = () => socket.end(new RollcallError(0, 'closed', 'the last watch was closed'));
+    signal.addEventListener('abort', stop);
+    try {
+      await hello;
+      this.#socket = socket;
+      await this.#resume(socket);
+      this.#resumed = true;
+      for (const w of this.#watches) if (!w.accepted) this.#join(socket, w);
+      await socket.ended;
+    } finally {
+      this.#socket = undefined;
+      this.#resumed = false;
+      signal.removeEventListener('abort', stop);
+      stop();
+    }
+  }
+
+  /** Follows again, as one list, what was followed on the last socket. */
+  async #resume(socket) {
+    const again = [...this.#watches].filter((w) => w.accepted);
+    const peers = new Set();
+    for (const w of again) for (const p of w.peers) peers.add(p);
+    const lists = messages(peers);
+    const since = lists.length === 1 ? this.#token : undefined; // a token is of one whole list
+    this.#synced = since === undefined;
+    if (this.#synced) this.#latest.clear();
+    for (const w of again) w.asked = socket;
+    try {
+      await Promise.all(lists.map((peers) => socket.request({ op: 'watch', peers, since })));
+    } catch (err) {
+      if (err.temporary || socket.closed) throw err;
+      // What was taken together is refused together now: each watch asks for itself, and learns its own answer.
+      for (const w of again) w.accepted = false;
+      this.#token = undefined;
+      if (again.length > 1) throw new RollcallError(503, err.code, err.message);
+    }
+  }
+
+  /** Asks for the peers of w until the server takes or refuses them. */
+  async #join(socket, w) {
+    w.asked = socket;
+    for (let tries = 0; ; tries++) {
+      try {
+        await Promise.all(messages(w.peers).map((peers) => socket.request({ op: 'watch', peers })));
+        if (w.ended || socket.closed) return;
+        w.accepted = true;
+        return this.#catchUp(w);
+      } catch (err) {
+        if (w.ended || socket.closed) return; // the next socket asks again
+        if (!err.temporary) return this.#refused(w, err);
+        notify(this.#options.onRetry, err);
+        await pause(Math.max(backoff(tries), err.retryAfter * 1000), new AbortController().signal);
+        if (w.ended || socket.closed) return;
+      }
+    }
+  }
+
+  /** Ends w with err, or moves it when it may have room, or the right, on a socket of its own. */
+  #refused(w, err) {
+    const alone = this.#watches.size === 1;
+    if (alone || !['too_many_peers', 'forbidden'].includes(err.code)) return w.end(err);
+    w.refusedBy.add(this);
+    this.#remove(w);
+    this.#pool.place(w);
+  }
+
+  #take(m, retry) {
+    if (!Array.isArray(m.peers)) return;
+    for (const peer of m.peers) {
+      let followed = false;
+      for (const w of this.#watches) {
+        if (!w.peers.has(peer.peer)) continue;
+        followed = true;
+        w.update(peer);
+      }
+      if (followed) this.#latest.set(peer.peer, peer);
+    }
+    if (m.token) this.#token = m.token; // only now is all of it known
+    if (m.more) return;
+    retry.tries = 0;
+    if (this.#synced) return;
+    this.#synced = true;
+    for (const w of this.#watches) if (w.accepted) this.#catchUp(w);
+  }
+
+  /** Passes to w what is known already: the server says nothing again of a peer that the socket follows. */
+  #catchUp(w) {
+    if (!this.#synced) return;
+    for (const p of w.peers) {
+      const peer = this.#latest.get(p);
+      if (peer) w.update(peer);
+    }
+  }
+}
+
+const encoder = new TextEncoder();
+
+/** Parts ids into lists that fit into a message each. */
+function messages(ids) {
+  const lists = [];
+  let room = 0;
+  for (const id of ids) {
+    const n = encoder.encode(JSON.stringify(id)).length + 1;
+    if (n > room) {
+      lists.push([]);
+      room = MESSAGE;
+    }
+    lists.at(-1).push(id);
+    room -= n;
+  }
+  return lists;
+}

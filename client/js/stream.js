@@ -1,0 +1,72 @@
+// Watching over server-sent events: one request a watch.
+
+import { keep, notify, unlessAborted } from './retry.js';
+
+const SILENCE = 45_000; // the server marks every 15 s
+
+/** Follows peers over a stream; address says where one opens, which may take a ticket. */
+export function watchOverStream(http, peers, onPeer, address, options) {
+  const known = new Map();
+  let token;
+  return keep(async (signal, retry) => {
+    const breaker = new AbortController();
+    const stop = () => breaker.abort();
+    signal.addEventListener('abort', stop);
+    let silent = setTimeout(stop, SILENCE);
+    try {
+      const body = await http.stream(await unlessAborted(address(peers), signal), { peers, since: token }, breaker.signal);
+      for await (const event of events(body, () => {
+        clearTimeout(silent);
+        silent = setTimeout(stop, SILENCE);
+      })) {
+        if (event.retry) retry.least = event.retry;
+        if (!event.event) continue;
+        if (event.event === 'bye') return;
+        for (const peer of JSON.parse(event.data).peers ?? []) {
+          if (known.get(peer.peer) === peer.status) continue;
+          known.set(peer.peer, peer.status);
+          notify(onPeer, peer);
+        }
+        if (event.id) token = event.id.split('.')[0]; // only now is all of it known; a renewal may stand behind it
+        retry.tries = 0;
+      }
+    } finally {
+      clearTimeout(silent);
+      signal.removeEventListener('abort', stop);
+      breaker.abort();
+    }
+  }, options);
+}
+
+/** Reads server-sent events; alive is called with every piece that comes. */
+async function* events(body, alive) {
+  const decoder = new TextDecoder();
+  const reader = body.getReader();
+  let rest = '';
+  let event = {};
+  try {
+    for (;;) {
+      const { value, done } = await reader.read();
+      if (done) return;
+      alive();
+      rest += decoder.decode(value, { stream: true });
+      const lines = rest.split(/\r?\n/);
+      rest = lines.pop();
+      for (const line of lines) {
+        if (line === '') {
+          yield event;
+          event = {};
+          continue;
+        }
+        const at = line.indexOf(':');
+        const name = at < 0 ? line : line.slice(0, at);
+        const text = at < 0 ? '' : line.slice(at + 1).replace(/^ /, '');
+        if (name === 'data') event.data = (event.data ?? '') + text;
+        else if (name === 'retry') event.retry = Number(text) || 0;
+        else if (name) event[name] = text;
+      }
+    }
+  } finally {
+    reader.cancel().catch(() => {});
+  }
+}
