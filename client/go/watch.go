@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -19,16 +20,31 @@ const silence = 45 * time.Second
 // got last. It connects again after a break and goes on where it was. It returns when ctx ends, with nil, or with an [*Error]
 // that a retry would not change.
 func (c *Client) Watch(ctx context.Context, peers []string, each func(Peer)) error {
-	w := watcher{client: c, peers: append([]string{}, peers...), known: map[string]Status{}, each: each}
-	return c.keep(ctx, func(b *backoff) error { return w.stream(ctx, b) })
+	return c.Follow(ctx, Watching{Peers: peers, Each: each})
+}
+
+// A Watching is a watch with all it may hold.
+type Watching struct {
+	Peers []string
+	Each  func(Peer) // as for [Client.Watch]
+	// Aged, when it is not nil, is called while the server cannot read its store, with for how long, and with 0 when it
+	// can again: until then the updates so far may be old, and there may be none.
+	Aged func(time.Duration)
+}
+
+// Follow is [Client.Watch] with all it may hold.
+func (c *Client) Follow(ctx context.Context, w Watching) error {
+	s := watcher{Watching: w, client: c, known: map[string]Status{}}
+	s.Peers = append([]string{}, w.Peers...)
+	return c.keep(ctx, func(b *backoff) error { return s.stream(ctx, b) })
 }
 
 type watcher struct {
+	Watching
 	client *Client
-	peers  []string
 	token  string
 	known  map[string]Status
-	each   func(Peer)
+	age    time.Duration
 }
 
 // stream reads one stream until it breaks.
@@ -37,13 +53,13 @@ func (w *watcher) stream(ctx context.Context, b *backoff) error {
 	defer cancel(nil)
 	path := "/v1/watch"
 	if buy := w.client.cfg.Ticket; buy != nil {
-		ticket, err := buy(ctx, w.peers)
+		ticket, err := buy(ctx, w.Peers)
 		if err != nil {
 			return unreachable("buy a ticket", err)
 		}
 		path += "?" + url.Values{"app": {w.client.cfg.App}, "ticket": {ticket}}.Encode()
 	}
-	in := map[string]any{"peers": w.peers}
+	in := map[string]any{"peers": w.Peers}
 	if w.token != "" {
 		in["since"] = w.token
 	}
@@ -118,17 +134,25 @@ func (w *watcher) take(e *event) error {
 		return errBroken
 	}
 	var in struct {
-		Peers []Peer `json:"peers"`
+		Peers []Peer  `json:"peers"`
+		Stale float64 `json:"stale"` // seconds
 	}
 	if err := json.Unmarshal([]byte(e.data), &in); err != nil {
-		return err
+		return &Error{Code: CodeForeign, Text: fmt.Sprintf("the stream brought an event that is not rollcall's: %v", err)}
 	}
+	age := time.Duration(in.Stale * float64(time.Second))
 	for _, p := range in.Peers {
 		if was, ok := w.known[p.ID]; ok && was == p.Status {
 			continue
 		}
 		w.known[p.ID] = p.Status
-		w.each(p)
+		p.Age = age
+		w.Each(p)
+	}
+	if age > 0 || w.age > 0 {
+		if w.age = age; w.Aged != nil {
+			w.Aged(age)
+		}
 	}
 	// Only now is all of it known: a break before this line brings it again. A renewal may stand behind the token.
 	if token, _, _ := strings.Cut(e.id, "."); token != "" {

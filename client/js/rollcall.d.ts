@@ -122,6 +122,15 @@ export interface Presence {
   onChange?: (present: boolean) => void;
 }
 
+export interface Watching {
+  transport?: Transport;
+  /**
+   * Called while the server cannot read its store, with for how many seconds, and with 0 when it can again: until then
+   * the updates so far may be old, and there may be none.
+   */
+  onAge?: (age: number) => void;
+}
+
 export class RollcallError extends Error {
   /** Of HTTP; 0 when no answer came. */
   status: number;
@@ -150,6 +159,6 @@ export class Rollcall {
   beat(node: string, options?: { lease?: number }): Promise<number>;
   drain(node: string): Promise<number>;
   resync(node: string, sessions: Session[], options?: { time?: number }): Promise<Tally & { ended: number }>;
-  watch(peers: Iterable<string>, onPeer: (peer: Peer) => void, options?: { transport?: Transport }): Handle;
+  watch(peers: Iterable<string>, onPeer: (peer: Peer) => void, options?: Watching): Handle;
   present(peer: string, options?: Presence): Handle;
 }

@@ -123,10 +123,10 @@ export class Rollcall {
    * connects again after a break and goes on where it was. The promise in done ends after close(), or with a refusal that
    * a retry would not change.
    */
-  watch(peers, onPeer, { transport = this.#transport } = {}) {
+  watch(peers, onPeer, { transport = this.#transport, onAge } = {}) {
     const ids = [...peers];
-    if (checkTransport(transport) === 'socket') return this.#shared.watch(ids, onPeer);
-    return watchOverStream(this.#http, ids, onPeer, (ids) => this.#streamPath(ids), this.#options);
+    if (checkTransport(transport) === 'socket') return this.#shared.watch(ids, { onPeer, onAge });
+    return watchOverStream(this.#http, ids, { onPeer, onAge }, (ids) => this.#streamPath(ids), this.#options);
   }
 
   /**

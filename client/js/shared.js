@@ -2,6 +2,7 @@
 // so the client adds and removes peers and passes every update to the watches that follow its peer.
 
 import { RollcallError } from './error.js';
+import { Known } from './known.js';
 import { backoff, keep, notify, pause } from './retry.js';
 
 const MESSAGE = 32_000; // bytes of ids in one message; the server takes 64 KiB
@@ -17,8 +18,8 @@ export class SharedSockets {
     this.#options = options;
   }
 
-  watch(peers, onPeer) {
-    const w = new Watch(peers, onPeer);
+  watch(peers, { onPeer, onAge }) {
+    const w = new Watch(peers, new Known(onPeer, onAge));
     w.close = () => {
       w.end();
       return w.done.catch(() => {});
@@ -45,22 +46,19 @@ class Watch {
   refusedBy = new Set();
   accepted = false;
   ended = false;
-  #onPeer;
-  #known = new Map();
+  #known;
   #resolve;
   #reject;
 
-  constructor(peers, onPeer) {
+  constructor(peers, known) {
     this.peers = new Set(peers);
-    this.#onPeer = onPeer;
+    this.#known = known;
     this.done = new Promise((resolve, reject) => ([this.#resolve, this.#reject] = [resolve, reject]));
     this.done.catch(() => {}); // a caller that needs it awaits done
   }
 
-  update(peer) {
-    if (this.ended || this.#known.get(peer.peer) === peer.status) return;
-    this.#known.set(peer.peer, peer.status);
-    notify(this.#onPeer, peer);
+  take(peers, age) {
+    if (!this.ended) this.#known.take(peers, age);
   }
 
   end(err) {
@@ -82,6 +80,7 @@ class SharedSocket {
   #latest = new Map(); // the last update of each peer that is followed
   #synced = false; // latest is what the server said last
   #token;
+  #age; // of the last frame
 
   constructor(pool, open, options) {
     this.#pool = pool;
@@ -188,18 +187,13 @@ class SharedSocket {
   }
 
   #take(m, retry) {
-    if (!Array.isArray(m.peers)) return;
-    for (const peer of m.peers) {
-      let followed = false;
-      for (const w of this.#watches) {
-        if (!w.peers.has(peer.peer)) continue;
-        followed = true;
-        w.update(peer);
-      }
-      if (followed) this.#latest.set(peer.peer, peer);
-    }
+    if (!['snapshot', 'resume', 'change', 'mark'].includes(m.op)) return;
+    const peers = m.peers ?? [];
+    this.#age = m.stale;
+    for (const peer of peers) if (this.#follows(peer.peer)) this.#latest.set(peer.peer, peer);
+    for (const w of this.#watches) w.take(peers.filter((p) => w.peers.has(p.peer)), m.stale);
     if (m.token) this.#token = m.token; // only now is all of it known
-    if (m.more) return;
+    if (m.more || m.op === 'mark') return;
     retry.tries = 0;
     if (this.#synced) return;
     this.#synced = true;
@@ -209,10 +203,7 @@ class SharedSocket {
   /** Passes to w what is known already: the server says nothing again of a peer that the socket follows. */
   #catchUp(w) {
     if (!this.#synced) return;
-    for (const p of w.peers) {
-      const peer = this.#latest.get(p);
-      if (peer) w.update(peer);
-    }
+    w.take([...w.peers].map((p) => this.#latest.get(p)).filter(Boolean), this.#age);
   }
 }
 

@@ -1,12 +1,13 @@
 // Watching over server-sent events: one request a watch.
 
-import { keep, notify, unlessAborted } from './retry.js';
+import { Known } from './known.js';
+import { keep, unlessAborted } from './retry.js';
 
 const SILENCE = 45_000; // the server marks every 15 s
 
 /** Follows peers over a stream; address says where one opens, which may take a ticket. */
-export function watchOverStream(http, peers, onPeer, address, options) {
-  const known = new Map();
+export function watchOverStream(http, peers, { onPeer, onAge }, address, options) {
+  const known = new Known(onPeer, onAge);
   let token;
   return keep(async (signal, retry) => {
     const breaker = new AbortController();
@@ -22,11 +23,8 @@ export function watchOverStream(http, peers, onPeer, address, options) {
         if (event.retry) retry.least = event.retry;
         if (!event.event) continue;
         if (event.event === 'bye') return;
-        for (const peer of JSON.parse(event.data).peers ?? []) {
-          if (known.get(peer.peer) === peer.status) continue;
-          known.set(peer.peer, peer.status);
-          notify(onPeer, peer);
-        }
+        const frame = JSON.parse(event.data);
+        known.take(frame.peers ?? [], frame.stale);
         if (event.id) token = event.id.split('.')[0]; // only now is all of it known; a renewal may stand behind it
         retry.tries = 0;
       }

@@ -126,8 +126,12 @@ func (d *driver) do(c *command) {
 		d.answer(map[string]any{"resync": fmt.Sprintf("accepted=%d ended=%d", t.Accepted, ended)}, err)
 	case "watch":
 		d.begin(c.Name, func(ctx context.Context) error {
-			return d.client.Watch(ctx, c.Peers, func(p rollcall.Peer) {
-				d.say(aged(map[string]any{"told": c.Name, "peer": words([]rollcall.Peer{p})}, p.Age))
+			return d.client.Follow(ctx, rollcall.Watching{
+				Peers: c.Peers,
+				Each: func(p rollcall.Peer) {
+					d.say(aged(map[string]any{"told": c.Name, "peer": words([]rollcall.Peer{p})}, p.Age))
+				},
+				Aged: func(age time.Duration) { d.say(map[string]any{"aged": c.Name, "age": age.Seconds()}) },
 			})
 		})
 	case "present":

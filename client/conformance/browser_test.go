@@ -1,0 +1,92 @@
+package conformance_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"slices"
+	"testing"
+	"time"
+
+	"rollcall/internal/browsertest"
+)
+
+// pages serves a page of testdata, and the JavaScript client under /client/.
+func pages(t *testing.T, name string, s *stage) (address string) {
+	t.Helper()
+	mux := http.NewServeMux()
+	mux.Handle("/client/", http.StripPrefix("/client/", http.FileServer(http.Dir("../js"))))
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { http.ServeFile(w, r, "testdata/"+name) })
+	srv := httptest.NewServer(mux)
+	t.Cleanup(srv.Close)
+	return srv.URL + "/?" + url.Values{"server": {s.proxy.url()}, "app": {appID}, "key": {appKey}}.Encode()
+}
+
+// await passes over what a page says until it has said all of want, in any order.
+func await[Line comparable](t *testing.T, said <-chan Line, want ...Line) {
+	t.Helper()
+	for left, end := slices.Clone(want), time.After(2*patience); len(left) > 0; {
+		select {
+		case got := <-said:
+			if i := slices.Index(left, got); i >= 0 {
+				left = slices.Delete(left, i, i+1)
+			}
+		case <-end:
+			t.Fatalf("the page does not say %+v", left)
+		}
+	}
+}
+
+type watchLine struct {
+	Watch  int
+	Peer   string
+	Status string
+
+	Query, Retry, Refused, Failed string
+}
+
+// A browser has six connections to a server over HTTP/1.1. Six watches, and more, leave room for a query; each gets what it
+// follows, also after a cut, and closing one takes nothing from the others.
+func TestSixWatchesOfAPageLeaveRoomForAQuery(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	report := func(peer, state string) { s.do(t, step{Server: "report", Peer: peer, State: state}) }
+	report("shared", "online")
+	said := browsertest.Open[watchLine](t, pages(t, "watches.html", s))
+	var want []watchLine
+	for i := range 6 {
+		want = append(want, watchLine{Watch: i, Peer: "shared", Status: "online"}, watchLine{Watch: i, Peer: fmt.Sprintf("p%d", i), Status: "unknown"})
+	}
+	await(t, said, append(want, watchLine{Query: "unknown"}, watchLine{Watch: 6, Peer: "sse", Status: "unknown"}, watchLine{Refused: "invalid"})...)
+
+	report("p1", "online")
+	report("sse", "online")
+	await(t, said, watchLine{Watch: 1, Peer: "p1", Status: "online"}, watchLine{Watch: 6, Peer: "sse", Status: "online"})
+
+	s.proxy.cut()
+	report("p2", "online")
+	s.proxy.heal()
+	await(t, said, watchLine{Watch: 2, Peer: "p2", Status: "online"})
+
+	report("p3", "offline") // the page closes that watch
+	await(t, said, watchLine{Watch: 3, Peer: "p3", Status: "offline"})
+	report("p3", "online")
+	report("shared", "offline") // and then all others
+	want = nil
+	for _, i := range []int{0, 1, 2, 4, 5} {
+		want = append(want, watchLine{Watch: i, Peer: "shared", Status: "offline"})
+	}
+	await(t, said, want...)
+	for {
+		select {
+		case got := <-said:
+			if got.Watch == 3 && got.Failed == "" {
+				t.Errorf("a watch that was closed said %+v", got)
+			}
+			continue
+		default:
+		}
+		break
+	}
+}
