@@ -180,5 +180,6 @@ func (v Verdict) String() string {
 type Outcome struct {
 	Verdict Verdict
 	Turned  bool    // the peer's status turned
+	Fresh   bool    // nothing was known of the peer
 	Summary Summary // the peer after the report
 }

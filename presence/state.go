@@ -13,6 +13,10 @@ const (
 	// maxTombstones is how many ended sessions are remembered, the latest first: a client that reconnects every second under
 	// new session ids must not grow without end. A report later than that many endings may be taken for news.
 	maxTombstones = 64
+	// maxConnections is how many of them are connections of the gateway that ended within connectionMemory. Older ones are dropped,
+	// but for the latest: each names one connection and is never used again, so a report of it that comes later was sent again.
+	maxConnections   = 8
+	connectionMemory = 10 * time.Minute
 )
 
 // State is all that is remembered of one peer. Stores keep it packed, see [State.Pack].
@@ -128,7 +132,7 @@ func (st *State) Apply(r *Report, now Millis, rules *Rules) (Outcome, Effect) {
 	if quiet && !turned {
 		e = Quiet
 	}
-	return Outcome{Verdict: v, Turned: turned, Summary: st.Summary()}, e
+	return Outcome{Verdict: v, Turned: turned, Fresh: was == Unknown && turned, Summary: st.Summary()}, e
 }
 
 // late takes from a report about a run that a newer word has replaced what holds all the same: an end is an end, and the
@@ -352,10 +356,33 @@ func (st *State) prune(now Millis, rules *Rules) bool {
 	for ; dead > maxTombstones; dead-- {
 		st.dropOldest(now)
 	}
+	if dead > 1 {
+		st.dropConnections(now)
+	}
 	st.Slots = keep(st.Slots, func(s *Slot) bool { return !s.blank(now, rules) })
 	st.Seen = keep(st.Seen, func(s *Seen) bool { return s.At > now.Add(-rules.Detect) })
 	st.pruneHistories(now, rules)
 	return len(st.Sessions)+len(st.Slots)+len(st.Seen) != before
+}
+
+// dropConnections removes the ends of connections that need not be remembered beside the latest.
+func (st *State) dropConnections(now Millis) {
+	var ends []Millis
+	for i := range st.Sessions {
+		if s := &st.Sessions[i]; s.Source == SourceGateway && s.Ended {
+			ends = append(ends, s.At)
+		}
+	}
+	if len(ends) < 2 {
+		return
+	}
+	slices.Sort(ends)
+	latest, first := ends[len(ends)-1], now.Add(-connectionMemory)
+	if len(ends) > maxConnections {
+		first = max(first, ends[len(ends)-maxConnections])
+	}
+	first = min(first, latest)
+	st.Sessions = keep(st.Sessions, func(s *Session) bool { return s.Source != SourceGateway || !s.Ended || s.At >= first })
 }
 
 // keep removes from all, in place, what is not wanted. Mostly everything is, and then nothing moves.

@@ -35,5 +35,5 @@ func (g *Gateway) AddEnding(r presence.Report) { g.endings.add(r) }
 // Told reports whether the store has heard of every end.
 func (g *Gateway) Told() bool { return g.endings.told() }
 
-// Conflicts reports whether sessions of the two ids cannot coexist.
-func Conflicts(a, b presence.SessionID) bool { return conflicts(a, b) }
+// Rivals reports whether a login by hand with the one id cannot coexist with a session of the other.
+func Rivals(a, b presence.SessionID) bool { return placeOf(a).rivals(placeOf(b), false) }

@@ -44,6 +44,7 @@ type Gateway struct {
 	poll      *poller // nil: every socket has a goroutine
 	endings   endings
 	looks     looks
+	probes    probes
 	live      live
 	count     counters
 
@@ -134,7 +135,7 @@ type Event struct {
 	At      presence.Millis
 }
 
-func (g *Gateway) tell(e Event) {
+func (g *Gateway) emit(e Event) {
 	if g.Events != nil {
 		g.Events(e)
 	}

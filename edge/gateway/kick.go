@@ -34,7 +34,7 @@ func (g *Gateway) Kick(ctx context.Context, app presence.AppID, peer presence.Pe
 	}
 	var reports []presence.Report
 	for _, ss := range g.registry.sessions(key) {
-		if g.takeOver(ss) {
+		if g.takeOver(ss, g.endEvent(ss, presence.CauseKicked, reason)) {
 			reports = append(reports, g.offline(ss, presence.CauseKicked, now))
 			g.ended(ss, presence.CauseKicked, reason)
 		}
@@ -100,7 +100,7 @@ func (g *Gateway) standsAfterKicks(ctx context.Context, ss *Session, made presen
 	if made > kicked {
 		return nil
 	}
-	if g.takeOver(ss) {
+	if g.takeOver(ss, nil) {
 		g.endings.add(g.offline(ss, presence.CauseKicked, g.Now()))
 	}
 	return ErrKicked
@@ -117,21 +117,6 @@ func (g *Gateway) kick(ctx context.Context, key presence.Key) (at presence.Milli
 		}
 	}
 	return 0, "", nil
-}
-
-// ended takes ss, which is marked as over, off its socket and tells its client and the events.
-func (g *Gateway) ended(ss *Session, cause presence.Cause, reason string) {
-	g.detach(ss)
-	if !ss.open {
-		return // its Open finds out
-	}
-	if cause == presence.CauseKicked {
-		g.count.kicked.Add(1)
-	} else {
-		g.count.replaced.Add(1)
-	}
-	g.tell(Event{Key: ss.key, Session: ss.id, Tag: ss.Tag(), Cause: cause, Reason: reason, At: g.Now()})
-	ss.socket.handler.Ended(ss, cause, reason)
 }
 
 // cut shortens s to at most n bytes, between runes.

@@ -30,11 +30,13 @@ func (plain) Message(s *gateway.Socket, data []byte) {
 		if len(words) > 3 {
 			l.Tag, l.Device = words[2], words[3]
 		}
-		if _, err := s.Open(s.Context(), l); err != nil {
+		ss, err := s.Open(s.Context(), l)
+		if err != nil {
 			s.Send([]byte(err.Error()))
 			return
 		}
 		s.Send([]byte("welcome"))
+		ss.Answered()
 	case "out":
 		for _, ss := range s.Sessions() {
 			_ = ss.End(s.Context())
@@ -55,6 +57,7 @@ type bubble struct {
 	store presence.Store
 	svc   *presence.Service
 	gw    *gateway.Gateway
+	wire  gateway.Handler // nil is plain
 }
 
 func bubbleNow() presence.Millis { return presence.MillisOf(time.Now()) }
@@ -127,7 +130,10 @@ func (b *bubble) connect() *pipe {
 	client, server := net.Pipe()
 	p := &pipe{conn: client}
 	go p.run()
-	b.gw.Serve(server, nil, netip.Addr{}, false, gateway.Upgrade{Handler: plain{}, Text: true})
+	if b.wire == nil {
+		b.wire = plain{}
+	}
+	b.gw.Serve(server, nil, netip.Addr{}, false, gateway.Upgrade{Handler: b.wire, Text: true})
 	return p
 }
 

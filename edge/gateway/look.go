@@ -115,6 +115,7 @@ func (g *Gateway) look(ctx context.Context, key presence.Key) error {
 		return fmt.Errorf("read the state: %w", err)
 	}
 	for _, ss := range ours {
+		g.probeAkin(ss, &st)
 		for i := range st.Sessions {
 			if o := &st.Sessions[i]; o.Source == presence.SourceGateway && o.ID == ss.id {
 				g.compare(ctx, ss, o)
@@ -127,21 +128,18 @@ func (g *Gateway) look(ctx context.Context, key presence.Key) error {
 // compare acts on what the store has of ss.
 func (g *Gateway) compare(ctx context.Context, ss *Session, o *presence.Session) {
 	switch {
-	case o.Incarnation < ss.Start():
-		return // we are newer; our report is on its way
-	case o.Incarnation > ss.Start() && !o.Ended && o.Node != g.Node:
-		// The device has come back on another node: what we hold is its dead connection. The events do not hear of its end: it
-		// would come behind the other node's beginning, and who goes by the last word would take the peer for gone.
-		if g.takeOver(ss) {
-			g.detach(ss)
-			g.count.replaced.Add(1)
+	case o.Incarnation > ss.start && !o.Ended && o.Node != g.Node:
+		// A node of the release before has given the id to a client that came with our token. The end is no event: it would come
+		// behind the other node's beginning, and a function that goes by the last hook would take the peer for gone.
+		if g.takeOver(ss, nil) {
+			g.ended(ss, presence.CauseReplaced, "")
 		}
 	case o.Ended && (o.Cause == presence.CauseKicked || o.Cause == presence.CauseReplaced):
-		if g.takeOver(ss) {
-			reason := ""
-			if o.Cause == presence.CauseKicked {
-				_, reason, _ = g.kick(ctx, ss.key) // without a reason it is a kick all the same
-			}
+		reason := ""
+		if o.Cause == presence.CauseKicked {
+			_, reason, _ = g.kick(ctx, ss.key) // without a reason it is a kick all the same
+		}
+		if g.takeOver(ss, g.endEvent(ss, o.Cause, reason)) {
 			g.ended(ss, o.Cause, reason)
 		}
 	case !o.Ended && o.Node == "":
@@ -157,7 +155,7 @@ func (g *Gateway) yield(ctx context.Context, ss *Session) error {
 		return fmt.Errorf("read who has the tag: %w", err)
 	}
 	for i := range st.Sessions {
-		if o := &st.Sessions[i]; rival(o, ss, g.Now()) {
+		if o := &st.Sessions[i]; rival(o, ss, true, g.Now()) {
 			g.Refuse(RefusedConflict)
 			return ErrConflict
 		}
@@ -167,7 +165,7 @@ func (g *Gateway) yield(ctx context.Context, ss *Session) error {
 
 // contend decides between ss, which the store has taken, and other devices with its tag: the greater (incarnation, id)
 // stays. Of two that come at the same instant each sees the other or is seen, and both decide alike.
-func (g *Gateway) contend(ctx context.Context, ss *Session) error {
+func (g *Gateway) contend(ctx context.Context, ss *Session, auto bool) error {
 	var st presence.State
 	if err := g.store.Load(ctx, ss.key, &st); err != nil {
 		g.drop(ss)
@@ -178,13 +176,13 @@ func (g *Gateway) contend(ctx context.Context, ss *Session) error {
 	var reports []presence.Report
 	for i := range st.Sessions {
 		o := &st.Sessions[i]
-		if o.ID == ss.id && o.Source == presence.SourceGateway && o.Incarnation == ss.Start() && o.Ended {
+		if o.ID == ss.id && o.Source == presence.SourceGateway && o.Ended {
 			return g.lostTag(ctx, ss, nil)
 		}
-		if !rival(o, ss, now) {
+		if !rival(o, ss, auto, now) {
 			continue
 		}
-		if o.Incarnation > ss.Start() || o.Incarnation == ss.Start() && o.ID > ss.id {
+		if o.Incarnation > ss.start || o.Incarnation == ss.start && o.ID > ss.id {
 			return g.lostTag(ctx, ss, []presence.Report{g.offline(ss, presence.CauseReplaced, now)})
 		}
 		reports = append(reports, endOf(ss.key, o, presence.CauseReplaced, now))
@@ -201,7 +199,7 @@ func (g *Gateway) contend(ctx context.Context, ss *Session) error {
 }
 
 func (g *Gateway) lostTag(ctx context.Context, ss *Session, reports []presence.Report) error {
-	if g.takeOver(ss) && len(reports) > 0 {
+	if g.takeOver(ss, nil) && len(reports) > 0 {
 		if err := g.Service.Report(ctx, reports, g.Now(), make([]presence.Outcome, len(reports))); err != nil {
 			g.endings.add(reports[0])
 		}
@@ -210,7 +208,7 @@ func (g *Gateway) lostTag(ctx context.Context, ss *Session, reports []presence.R
 	return ErrConflict
 }
 
-// rival reports whether o is another device's live session with the tag of ss.
-func rival(o *presence.Session, ss *Session, now presence.Millis) bool {
-	return o.Source == presence.SourceGateway && o.Live(now) && conflicts(o.ID, ss.id)
+// rival reports whether o is another device's live session with the tag of ss, whose login is automatic or by hand.
+func rival(o *presence.Session, ss *Session, auto bool, now presence.Millis) bool {
+	return o.Source == presence.SourceGateway && o.Live(now) && placeOf(ss.id).rivals(placeOf(o.ID), auto)
 }

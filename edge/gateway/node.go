@@ -154,7 +154,7 @@ func (g *Gateway) assert(sessions []*Session) {
 	now := g.Now()
 	reports := make([]presence.Report, len(sessions))
 	for i, ss := range sessions {
-		reports[i] = g.online(ss, max(now, ss.Start()))
+		reports[i] = g.online(ss, max(now, ss.start))
 	}
 	if err := g.Service.Report(g.ctx, reports, now, make([]presence.Outcome, len(reports))); err != nil {
 		g.Log.Warn("the store did not take sessions again; the next beat or signal tries again", "sessions", len(reports), "err", err)

@@ -37,8 +37,6 @@ func TestALoginThatLostItsPlaceWhileItOpenedLeavesNothing(t *testing.T) {
 		name          string
 		first, second message // no second: the peer is kicked
 	}{
-		{"the same device on another socket", message{sTag: "Mobile", sDevice: "a"}, message{sTag: "Mobile", sDevice: "a"}},
-		{"the same device without a tag", message{sDevice: "a"}, message{sDevice: "a"}},
 		{"another device with the tag", message{sTag: "Mobile", sDevice: "a"}, message{sTag: "Mobile", sDevice: "b"}},
 		{"a kick", message{sTag: "Mobile", sDevice: "a"}, nil},
 	}

@@ -271,7 +271,7 @@ func TestAnUnknownSubprotocolIsRefused(t *testing.T) {
 	}
 }
 
-// The tag rule: who stays when the same id logs in again.
+// The tag rule: which connections stay when the same id logs in again. All of them live.
 func TestTagRule(t *testing.T) {
 	const opened, refused, kicked = "opened", "refused", "kicked"
 	tests := []struct {
@@ -283,18 +283,21 @@ func TestTagRule(t *testing.T) {
 		firstStays    bool
 	}{
 		{"by hand from another device", message{sTag: "Mobile", sDevice: "a"}, message{sTag: "Mobile", sDevice: "b"}, false, opened, kicked, false},
-		{"by hand from the same device", message{sTag: "Mobile", sDevice: "a"}, message{sTag: "Mobile", sDevice: "a"}, false, opened, "", false},
-		{"by hand with the first's token", message{sTag: "Mobile", sDevice: "a"}, message{}, true, opened, "", false},
+		{"by hand from the same device", message{sTag: "Mobile", sDevice: "a"}, message{sTag: "Mobile", sDevice: "a"}, false, opened, "", true},
+		{"by hand with the first's token", message{sTag: "Mobile", sDevice: "a"}, message{}, true, opened, "", true},
 		{"automatic from another device", message{sTag: "Mobile", sDevice: "a"}, message{sTag: "Mobile", sDevice: "b", sR: 1}, false, refused, "", true},
-		{"automatic from the same device", message{sTag: "Mobile", sDevice: "a"}, message{sTag: "Mobile", sDevice: "a", sR: 1}, false, opened, "", false},
-		{"automatic with the first's token", message{sTag: "Mobile", sDevice: "a"}, message{sR: 1}, true, opened, "", false},
-		{"Apple's name for the same device", message{sTag: "Mobile", sDeviceToken: "a"}, message{sTag: "Mobile", sDeviceToken: "a", sR: 1}, false, opened, "", false},
-		{"neither names a device", message{sTag: "Mobile"}, message{sTag: "Mobile", sR: 1}, false, opened, "", false},
+		{"automatic from the same device", message{sTag: "Mobile", sDevice: "a"}, message{sTag: "Mobile", sDevice: "a", sR: 1}, false, opened, "", true},
+		{"automatic with the first's token", message{sTag: "Mobile", sDevice: "a"}, message{sR: 1}, true, opened, "", true},
+		{"Apple's name for the same device", message{sTag: "Mobile", sDeviceToken: "a"}, message{sTag: "Mobile", sDeviceToken: "a", sR: 1}, false, opened, "", true},
+		{"neither names a device, and it is automatic", message{sTag: "Mobile"}, message{sTag: "Mobile", sR: 1}, false, opened, "", true},
+		{"neither names a device, and it is by hand", message{sTag: "Mobile"}, message{sTag: "Mobile"}, false, opened, kicked, false},
+		{"without a device, with the first's token", message{sTag: "Mobile"}, message{sTag: "Mobile"}, true, opened, "", true},
+		{"without a tag and a device, with the first's token", message{}, message{sR: 1}, true, opened, "", true},
 		{"another tag", message{sTag: "Mobile", sDevice: "a"}, message{sTag: "Pad", sDevice: "b"}, false, opened, "", true},
 		{"without a tag", message{sDevice: "a"}, message{sDevice: "b"}, false, opened, "", true},
 		{"the default tag is none", message{sTag: "default", sDevice: "a"}, message{sTag: "default", sDevice: "b"}, false, opened, "", true},
 		{"without a tag and without a device", message{}, message{}, false, opened, "", true},
-		{"the same device without a tag", message{sDevice: "a"}, message{sDevice: "a"}, false, opened, "", false},
+		{"the same device without a tag", message{sDevice: "a"}, message{sDevice: "a"}, false, opened, "", true},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -2,14 +2,8 @@ package gateway
 
 import (
 	"context"
-	"encoding/base64"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/fnv"
-	"math/rand/v2"
-	"strings"
-	"sync/atomic"
 
 	"rollcall/presence"
 )
@@ -19,13 +13,25 @@ type Session struct {
 	socket   *Socket
 	key      presence.Key
 	id       presence.SessionID
-	start    atomic.Int64 // its incarnation, in presence.Millis
+	start    presence.Millis // its incarnation
 	platform string
+	asked    presence.Millis // incarnation of the latest akin session elsewhere that had it probed; of the goroutine that looks
 
-	// guarded by the shard of key
-	next *Session
-	over bool // replaced, kicked, lost or closed; whoever sets it says so to the store
-	open bool // Open has returned it; whoever sets over then tells the events
+	// Guarded by the shard of key.
+	next     *Session
+	late     *notice // an end that came before the client had the answer to its login
+	over     bool    // replaced, kicked, lost or closed; the goroutine that sets it reports the end to the store
+	open     bool    // on its socket; its end is an event
+	answered bool    // the client has the answer to its login
+	auto     bool    // an automatic login
+	unsaid   bool    // its event of the beginning waits until the probes of akin sessions here are decided
+	probing  probing
+}
+
+// A notice is an end that the client is to be sent.
+type notice struct {
+	cause  presence.Cause
+	reason string
 }
 
 // Key returns whose session it is.
@@ -34,11 +40,11 @@ func (ss *Session) Key() presence.Key { return ss.key }
 // Peer returns the peer's id.
 func (ss *Session) Peer() presence.PeerID { return ss.key.Peer }
 
-// ID returns the session's id, for tokens that let it come back.
+// ID returns the session's id, for tokens that let its client come back.
 func (ss *Session) ID() presence.SessionID { return ss.id }
 
-// Start returns when it was opened; it rises from one opening of an id to the next.
-func (ss *Session) Start() presence.Millis { return presence.Millis(ss.start.Load()) }
+// Start returns when it was opened; of two sessions of one device on one node the newer has the later start.
+func (ss *Session) Start() presence.Millis { return ss.start }
 
 // Socket returns the socket it lives on.
 func (ss *Session) Socket() *Socket { return ss.socket }
@@ -50,52 +56,16 @@ func (ss *Session) Tag() string { return tagOf(ss.id) }
 type Login struct {
 	Key presence.Key
 	Tag string
-	// Device tells devices apart: the same device takes its own place. Empty is unknown: beside a real tag one unknown device
-	// is like another; without a tag every login is another device.
+	// Device tells devices apart. When the same device logs in again, its older sessions are probed, and end if their sockets
+	// do not answer. Empty is unknown: every login is another device, unless its token says which one.
 	Device   string
 	Platform string // for display
 	Auto     bool   // not by hand: it yields to another device with its tag
-	// Session is the id that a token remembers; empty makes it from Tag and Device.
+	// Session is the id of the session that a token was made for: the login is of its device and tag. Empty takes Tag and Device.
 	Session presence.SessionID
 	// Made is when the token or signature was made that lets the peer in: a kick since then voids it. Zero: nothing that a
 	// kick could void.
 	Made presence.Millis
-}
-
-// SessionID names a session by tag and device. The tag is part of it, after a dot, so that every node finds in the state
-// of a peer who has which tag.
-func (l *Login) sessionID() presence.SessionID {
-	if l.Session != "" {
-		return l.Session
-	}
-	tag := l.Tag
-	if tag == "default" {
-		tag = ""
-	}
-	var sum [8]byte
-	if tag == "" && l.Device == "" {
-		binary.BigEndian.PutUint64(sum[:], rand.Uint64())
-	} else {
-		h := fnv.New64a()
-		_, _ = h.Write([]byte(tag + "\x00" + l.Device)) // never fails
-		binary.BigEndian.PutUint64(sum[:], h.Sum64())
-	}
-	id := base64.RawURLEncoding.EncodeToString(sum[:])
-	if tag != "" {
-		id += "." + tag
-	}
-	return presence.SessionID(id)
-}
-
-// tagOf returns the real tag in a session id, or "".
-func tagOf(id presence.SessionID) string {
-	_, tag, _ := strings.Cut(string(id), ".")
-	return tag
-}
-
-// conflicts reports whether sessions of the two ids cannot coexist: one tag, two devices.
-func conflicts(a, b presence.SessionID) bool {
-	return a != b && tagOf(a) != "" && tagOf(a) == tagOf(b)
 }
 
 // MaxTag is the longest tag, so that the session id stays a name.
@@ -103,13 +73,18 @@ const MaxTag = 200
 
 // Open opens a session on s. Only the handler's Message may call it. When it returns nil the store has taken the session.
 //
-// The same device, or the same peer on the same socket, takes its older session's place without a word. A login by hand
-// pushes another device with the same tag out; an automatic one fails with [ErrConflict] instead, and so does one by hand
-// that was itself pushed out while it opened. One by a token or signature from before a kick fails with [ErrKicked].
+// The same peer on the same socket replaces its older session. Older sessions of the same device on other sockets are probed,
+// here and on other nodes, and end as replaced if nothing comes within five seconds; the session stays beside those that answer. A
+// login by hand ends sessions of other devices with its tag, and their clients are sent [Handler.Ended]; an automatic one fails with
+// [ErrConflict] instead, and so does one by hand that was itself pushed out while it opened. One by a token or signature from before
+// a kick fails with [ErrKicked], one beyond the rates with [ErrRate].
+//
+// After the answer is sent the handler calls [Session.Answered].
 func (s *Socket) Open(ctx context.Context, l Login) (*Session, error) {
 	ss, err := s.open(ctx, l)
 	switch {
-	case err == nil, errors.Is(err, ErrConflict), errors.Is(err, ErrFull), errors.Is(err, ErrGone), errors.Is(err, presence.ErrInvalid):
+	case err == nil, errors.Is(err, ErrConflict), errors.Is(err, ErrFull), errors.Is(err, ErrGone), errors.Is(err, ErrKicked),
+		errors.Is(err, presence.ErrInvalid):
 	default:
 		s.g.Refuse(RefusedUnavailable)
 	}
@@ -117,140 +92,113 @@ func (s *Socket) Open(ctx context.Context, l Login) (*Session, error) {
 }
 
 func (s *Socket) open(ctx context.Context, l Login) (*Session, error) {
-	if s.g.draining.Load() {
+	g := s.g
+	if g.draining.Load() {
 		return nil, ErrGone
 	}
-	ss := &Session{socket: s, key: l.Key, id: l.sessionID(), platform: l.Platform}
+	at := l.place()
+	ss := &Session{socket: s, key: l.Key, id: at.id(), platform: l.Platform}
 	s.mu.Lock()
 	held := len(s.sessions)
 	s.mu.Unlock()
-	if held >= s.g.cfg.MaxSessions {
-		s.g.Refuse(RefusedSessions)
+	if held >= g.cfg.MaxSessions {
+		g.Refuse(RefusedSessions)
 		return nil, fmt.Errorf("%w: %d on this socket", ErrFull, held)
 	}
-	tagged := s.g.Shared && tagOf(ss.id) != ""
+	tagged := g.Shared && at.tag != ""
 	if tagged && l.Auto {
-		if err := s.g.yield(ctx, ss); err != nil {
+		if err := g.yield(ctx, ss); err != nil {
 			return nil, err
 		}
 	}
-	out, err := s.g.claim(ss, l.Auto)
+	out, akin, err := g.claim(ss, l.Auto)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.g.report(ctx, ss, out); err != nil {
-		s.g.drop(ss)
+	if err := g.report(ctx, ss, out); err != nil {
+		g.drop(ss)
 		return nil, err
 	}
 	if l.Made > 0 {
-		if err := s.g.standsAfterKicks(ctx, ss, l.Made); err != nil {
+		if err := g.standsAfterKicks(ctx, ss, l.Made); err != nil {
 			return nil, err
 		}
 	}
 	if tagged {
-		if err := s.g.contend(ctx, ss); err != nil {
+		if err := g.contend(ctx, ss, l.Auto); err != nil {
 			return nil, err
 		}
 	}
-	return ss, s.attach(ss, l.Auto)
+	for _, o := range akin {
+		g.probe(o, probedHere)
+	}
+	if err := s.attach(ss, l.Auto); err != nil {
+		return nil, err
+	}
+	g.succeed(ctx, ss)
+	return ss, nil
 }
 
-// claim takes the place of ss in the registry and returns the sessions that lost theirs.
-func (g *Gateway) claim(ss *Session, auto bool) (out []*Session, err error) {
+// claim enters ss in the registry. It returns the sessions that lost their place to it, and older ones here that may be its
+// client's connections of before.
+func (g *Gateway) claim(ss *Session, auto bool) (out, akin []*Session, err error) {
 	start := g.Now()
+	at := placeOf(ss.id)
 	sh := g.registry.shard(ss.key)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	for other := sh.peers[ss.key]; other != nil; other = other.next {
-		if auto && other.socket != ss.socket && conflicts(other.id, ss.id) {
+	for other := sh.peers[ss.key]; auto && other != nil; other = other.next {
+		if other.socket != ss.socket && at.rivals(placeOf(other.id), auto) {
 			g.Refuse(RefusedConflict)
-			return nil, ErrConflict
+			return nil, nil, ErrConflict
 		}
 	}
-	for other := sh.peers[ss.key]; other != nil; {
-		next := other.next
-		if other.id == ss.id || other.socket == ss.socket || conflicts(other.id, ss.id) {
-			sh.remove(other)
-			other.over = true
+	for other := sh.peers[ss.key]; other != nil; other = other.next {
+		switch was := placeOf(other.id); {
+		case other.socket == ss.socket || at.rivals(was, auto):
 			out = append(out, other)
-			if other.id == ss.id {
-				start = max(start, other.Start()+1)
-			}
+		case at.akin(was):
+			akin = append(akin, other)
+			start = max(start, other.start+1)
 		}
-		other = next
 	}
-	ss.start.Store(int64(start))
+	for _, o := range out {
+		g.finish(sh, o, &Event{
+			Key: o.key, Session: o.id, Tag: o.Tag(), Cause: presence.CauseReplaced, Reason: "SESSION_CONFLICT", Address: ss.socket.remote,
+			At: g.Now(),
+		})
+	}
+	ss.start = start
 	sh.add(ss)
-	return out, nil
+	return out, akin, nil
 }
 
-// report tells the store that ss is open and that out are not, and the clients of out why.
+// report reports ss as online and out as offline, and sends the clients of out their end.
 func (g *Gateway) report(ctx context.Context, ss *Session, out []*Session) error {
 	reports := make([]presence.Report, 1, 1+len(out))
+	reports[0] = g.online(ss, ss.start)
 	for _, o := range out {
-		if o.id != ss.id {
-			reports = append(reports, g.offline(o, presence.CauseReplaced, g.Now()))
+		reports = append(reports, g.offline(o, presence.CauseReplaced, g.Now()))
+		g.detach(o)
+		g.count.replaced.Add(1)
+		if o.socket != ss.socket {
+			o.notify(presence.CauseReplaced, "")
 		}
-		g.putOut(o, ss)
 	}
 	outs := make([]presence.Outcome, len(reports))
-	for range 3 {
-		reports[0] = g.online(ss, ss.Start())
-		if err := g.Service.Report(ctx, reports, g.Now(), outs); err != nil {
-			for _, r := range reports[1:] {
-				g.endings.add(r)
-			}
-			return fmt.Errorf("report the login: %w", err)
+	if err := g.Service.Report(ctx, reports, g.Now(), outs); err != nil {
+		for _, r := range reports[1:] {
+			g.endings.add(r)
 		}
-		switch outs[0].Verdict {
-		case presence.Full:
-			g.Refuse(RefusedSessions)
-			return fmt.Errorf("%w: of this peer", ErrFull)
-		case presence.Late, presence.Double:
-			// Another node's clock is ahead, and the session's last run bears its time.
-			if err := g.overtake(ctx, ss); err != nil {
-				return err
-			}
-		default:
-			return nil
-		}
+		return fmt.Errorf("report the login: %w", err)
 	}
-	return fmt.Errorf("report the login: %w: another node keeps opening the session", presence.ErrUnavailable)
-}
-
-// putOut takes o, which has lost its place to ss, off its socket and tells its client unless it is the same device.
-func (g *Gateway) putOut(o, ss *Session) {
-	g.count.replaced.Add(1)
-	g.detach(o)
-	if !o.open {
-		return // its Open finds out
-	}
-	g.tell(Event{Key: o.key, Session: o.id, Tag: o.Tag(), Cause: presence.CauseReplaced, Reason: "SESSION_CONFLICT", Code: 0, Address: ss.socket.remote, At: g.Now()})
-	if o.socket != ss.socket && conflicts(o.id, ss.id) {
-		o.socket.handler.Ended(o, presence.CauseReplaced, "")
-	}
-}
-
-// overtake moves the incarnation of ss past the one that the store has. It fails with [ErrConflict] when ss has lost its
-// place by now.
-func (g *Gateway) overtake(ctx context.Context, ss *Session) error {
-	var st presence.State
-	if err := g.store.Load(ctx, ss.key, &st); err != nil {
-		return fmt.Errorf("read the session: %w", err)
-	}
-	sh := g.registry.shard(ss.key)
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	if ss.over {
-		// Whoever ended it has told, or will tell, the store so of the incarnation it had. Under a later one it would be
-		// online again, and nobody would end it.
+	switch outs[0].Verdict {
+	case presence.Full:
+		g.Refuse(RefusedSessions)
+		return fmt.Errorf("%w: of this peer", ErrFull)
+	case presence.Late, presence.Double: // it was ended before it was reported
 		g.Refuse(RefusedConflict)
 		return ErrConflict
-	}
-	for i := range st.Sessions {
-		if o := &st.Sessions[i]; o.Source == presence.SourceGateway && o.ID == ss.id {
-			ss.start.Store(int64(max(ss.Start(), o.Incarnation+1, o.At+1)))
-		}
 	}
 	return nil
 }
@@ -274,11 +222,10 @@ func (s *Socket) attach(ss *Session, auto bool) error {
 		g.endings.add(g.offline(ss, presence.CauseLost, g.Now()))
 		return ErrGone
 	}
-	ss.open = true
+	ss.open, ss.auto, ss.unsaid = true, auto, true
 	s.sessions = append(s.sessions, ss)
 	s.mu.Unlock()
-	// Told inside the lock, so that no end of this session can be told before.
-	g.tell(Event{Online: true, Key: ss.key, Session: ss.id, Tag: ss.Tag(), Auto: auto, Address: s.remote, At: ss.Start()})
+	g.say(sh, ss.key)
 	sh.mu.Unlock()
 	s.in.Limit = g.cfg.MessageLimit
 	g.count.sessions.Add(1)
@@ -286,93 +233,17 @@ func (s *Socket) attach(ss *Session, auto bool) error {
 	return nil
 }
 
-// detach takes ss off s and reports whether it was there.
-func (s *Socket) detach(ss *Session) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for i, o := range s.sessions {
-		if o == ss {
-			s.sessions = append(s.sessions[:i], s.sessions[i+1:]...)
-			if len(s.sessions) == 0 {
-				s.idle = s.g.mono()
-			}
-			return true
-		}
-	}
-	return false
-}
-
-// detach takes ss off its socket, unless the end of the socket did so first, which counts it then.
-func (g *Gateway) detach(ss *Session) {
-	if ss.socket.detach(ss) {
-		g.count.sessions.Add(-1)
-	}
-}
-
-// End ends ss because its user logged out. When it returns nil everybody sees it.
-func (ss *Session) End(ctx context.Context) error {
-	g := ss.socket.g
-	if !g.takeOver(ss) {
-		return nil // it has ended otherwise
-	}
-	g.detach(ss)
-	now := g.Now()
-	g.tell(Event{Key: ss.key, Session: ss.id, Tag: ss.Tag(), Cause: presence.CauseLogout, Address: ss.socket.remote, At: now})
-	r := g.offline(ss, presence.CauseLogout, now)
-	if err := g.Service.Report(ctx, []presence.Report{r}, now, make([]presence.Outcome, 1)); err != nil {
-		g.endings.add(r)
-		return fmt.Errorf("report the logout: %w", err)
-	}
-	return nil
-}
-
-// takeOver marks ss as over and reports whether this caller did.
-func (g *Gateway) takeOver(ss *Session) bool {
-	sh := g.registry.shard(ss.key)
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	if ss.over {
-		return false
-	}
-	ss.over = true
-	sh.remove(ss)
-	return true
-}
-
-// lose ends ss, which is off its socket, because the socket is gone.
-func (g *Gateway) lose(ss *Session, cause presence.Cause, at presence.Millis) {
-	g.count.sessions.Add(-1)
-	if !g.takeOver(ss) {
-		return
-	}
-	ss.socket.mu.Lock()
-	code := int(ss.socket.lost)
-	ss.socket.mu.Unlock()
-	g.tell(Event{Key: ss.key, Session: ss.id, Tag: ss.Tag(), Cause: presence.CauseLost, Code: code, At: g.Now()})
-	if g.draining.Load() {
-		return // the node's last beat speaks for it
-	}
-	g.endings.add(g.offline(ss, cause, at))
-}
-
-// drop forgets ss, whose login failed; the store may have taken it.
-func (g *Gateway) drop(ss *Session) {
-	if g.takeOver(ss) {
-		g.endings.add(g.offline(ss, presence.CauseLost, g.Now()))
-	}
-}
-
 func (g *Gateway) online(ss *Session, at presence.Millis) presence.Report {
 	return presence.Report{
 		App: ss.key.App, Peer: ss.key.Peer, Source: presence.SourceGateway, Session: ss.id, Node: g.Node,
-		Device: ss.platform, Kind: presence.KindOnline, At: at, Incarnation: ss.Start(), Hold: g.cfg.Hold,
+		Device: ss.platform, Kind: presence.KindOnline, At: at, Incarnation: ss.start, Hold: g.cfg.Hold,
 	}
 }
 
 func (g *Gateway) offline(ss *Session, cause presence.Cause, at presence.Millis) presence.Report {
 	r := presence.Report{
 		App: ss.key.App, Peer: ss.key.Peer, Source: presence.SourceGateway, Session: ss.id,
-		Kind: presence.KindOffline, At: max(at, ss.Start()), Incarnation: ss.Start(), Cause: cause,
+		Kind: presence.KindOffline, At: max(at, ss.start), Incarnation: ss.start, Cause: cause,
 	}
 	if cause == presence.CauseLost || cause == presence.CauseExpired {
 		r.Hold = g.cfg.Hold

@@ -50,6 +50,7 @@ type counters struct {
 	messages          atomic.Int64
 	pings             atomic.Int64
 	kicked, replaced  atomic.Int64
+	probes            atomic.Int64
 	asserted          atomic.Int64
 	disowned          atomic.Int64
 	beatsFailed       atomic.Int64
@@ -68,6 +69,7 @@ type Stats struct {
 	Pings          int64            `json:"pings"`           // to clients
 	Kicked         int64            `json:"kicked"`          // sessions ended by a kick
 	Replaced       int64            `json:"replaced"`        // sessions that lost their place to another device
+	Probes         int64            `json:"probes"`          // sockets asked whether they live, because their device logged in again
 	Asserted       int64            `json:"asserted"`        // sessions told to the store again
 	Disowned       int64            `json:"disowned"`        // sessions of this node that only the store had, and were ended
 	BeatsFailed    int64            `json:"beats_failed"`    // beats that the store did not take
@@ -81,7 +83,7 @@ func (g *Gateway) Stats() Stats {
 	c := &g.count
 	s := Stats{
 		Sockets: c.sockets.Load(), Sessions: c.sessions.Load(), Accepted: c.accepted.Load(), Opened: c.opened.Load(),
-		Messages: c.messages.Load(), Pings: c.pings.Load(), Kicked: c.kicked.Load(), Replaced: c.replaced.Load(),
+		Messages: c.messages.Load(), Pings: c.pings.Load(), Kicked: c.kicked.Load(), Replaced: c.replaced.Load(), Probes: c.probes.Load(),
 		Asserted: c.asserted.Load(), Disowned: c.disowned.Load(), BeatsFailed: c.beatsFailed.Load(), ReportsFailed: c.reportsFailed.Load(),
 		ReportsDropped: c.reportsDropped.Load(),
 		Refused:        make(map[string]int64, refusals),

@@ -68,6 +68,19 @@ func (w *wire) Message(s *gateway.Socket, data []byte) {
 	if m.ID != 0 {
 		s.Send(append(strconv.AppendInt([]byte(`{"op":"ok","id":`), m.ID, 10), '}'))
 	}
+	if m.Op == "present" {
+		w.answered()
+	}
+}
+
+// answered lets an end of the session be sent from now on.
+func (w *wire) answered() {
+	w.mu.Lock()
+	ss := w.session
+	w.mu.Unlock()
+	if ss != nil {
+		ss.Answered()
+	}
 }
 
 // obey does what m asks.

@@ -267,6 +267,7 @@ func (w *wire) opened(s *gateway.Socket, q *request, ss *gateway.Session, app *c
 		cmd: cmdSession, op: opOpened, peerID: q.peerID, i: q.i, service: serviceIM, serverTs: int64(now),
 		session: &sessionAnswer{st: st, stTTL: ttl},
 	})
+	ss.Answered()
 }
 
 func (w *wire) denied(s *gateway.Socket, q *request, c code, detail string) {

@@ -1,0 +1,218 @@
+package gateway
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"rollcall/presence"
+)
+
+// When a device logs in again, its older connection is either dead, and not found so before its lease ends, or alive: another
+// tab, another process. A ping decides. The lease would decide too, a good half minute later; until then a peer on a bad network
+// would collect sessions.
+
+const (
+	// probeTime is how long a probed socket may take to send anything.
+	probeTime = 5 * time.Second
+	// probeStep is how often its answer is looked for.
+	probeStep = 500 * time.Millisecond
+	// probeLate is how late a look may come. Later, the process stood still, and what was sent meanwhile is unread.
+	probeLate = 2 * time.Second
+)
+
+// probing says for which login a session is probed.
+type probing uint8
+
+const (
+	notProbed probing = iota
+	probedAfar
+	probedHere // its end is an event, before the beginning of the session that follows it
+)
+
+// probes are the sockets that are being probed. A socket has one probe at a time, whatever number of logins ask for it.
+type probes struct {
+	mu      sync.Mutex
+	running map[*Socket]struct{}
+}
+
+func (p *probes) begin(s *Socket) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if _, running := p.running[s]; running {
+		return false
+	}
+	if p.running == nil {
+		p.running = map[*Socket]struct{}{}
+	}
+	p.running[s] = struct{}{}
+	return true
+}
+
+func (p *probes) end(s *Socket) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.running, s)
+}
+
+// probe finds out whether the client of ss is still there, since a session akin to it has been opened.
+func (g *Gateway) probe(ss *Session, why probing) {
+	sh := g.registry.shard(ss.key)
+	sh.mu.Lock()
+	over := ss.over
+	if !over {
+		ss.probing = max(ss.probing, why)
+	}
+	sh.mu.Unlock()
+	if over || !g.probes.begin(ss.socket) {
+		return
+	}
+	g.count.probes.Add(1)
+	g.ask(ss.socket)
+}
+
+// ask pings s and has its answer looked for.
+func (g *Gateway) ask(s *Socket) {
+	asked := g.mono()
+	s.write(pingFrame)
+	time.AfterFunc(probeStep, func() { g.judge(s, asked, asked) })
+}
+
+// judge looks for the answer of s, which was asked at asked and looked at last at last.
+func (g *Gateway) judge(s *Socket, asked, last time.Duration) {
+	now, heard := g.mono(), time.Duration(s.heard.Load())
+	switch {
+	case heard >= asked:
+		g.probes.end(s)
+		g.decided(s)
+	case now-last > probeStep+probeLate:
+		g.ask(s)
+	case now-asked >= probeTime && s.reads.Load() == 0:
+		g.probes.end(s)
+		g.unanswered(s, g.Now().Add(heard-now))
+	default:
+		time.AfterFunc(probeStep, func() { g.judge(s, asked, now) })
+	}
+}
+
+// decided ends the probe of the sessions of s that live on.
+func (g *Gateway) decided(s *Socket) {
+	for _, ss := range s.Sessions() {
+		sh := g.registry.shard(ss.key)
+		sh.mu.Lock()
+		if !ss.over && ss.probing != notProbed {
+			ss.probing = notProbed
+			g.say(sh, ss.key)
+		}
+		sh.mu.Unlock()
+	}
+}
+
+// unanswered closes s, of which nothing has come since before the probe, when every session on it is followed by another of its
+// device. Otherwise it has its lease: some peer may be on no other connection.
+func (g *Gateway) unanswered(s *Socket, heard presence.Millis) {
+	sessions := s.Sessions()
+	if len(sessions) == 0 {
+		return // closed meanwhile
+	}
+	for _, ss := range sessions {
+		sh := g.registry.shard(ss.key)
+		sh.mu.Lock()
+		followed := ss.over || ss.probing != notProbed
+		sh.mu.Unlock()
+		if !followed {
+			g.decided(s)
+			return
+		}
+	}
+	for _, ss := range sessions {
+		// Behind the beginning on another node the end would take the peer down in a function that goes by the last hook.
+		afar := g.Shared && g.followedAfar(ss)
+		sh := g.registry.shard(ss.key)
+		sh.mu.Lock()
+		var e *Event
+		if ss.probing == probedHere || !afar {
+			e = g.endEvent(ss, presence.CauseReplaced, "SESSION_CONFLICT")
+		}
+		ended := g.finish(sh, ss, e)
+		sh.mu.Unlock()
+		if !ended {
+			continue
+		}
+		g.detach(ss)
+		g.count.replaced.Add(1)
+		if !g.draining.Load() {
+			g.endings.add(g.offline(ss, presence.CauseReplaced, heard))
+		}
+	}
+	g.Refuse(RefusedSilence)
+	// A client that is merely slow connects again, as it does after any loss.
+	s.Close(closeReadTimeout, "READ_TIMEOUT")
+}
+
+// probeAkin probes ss if st, the state of its peer, has a newer session akin to it on another node.
+func (g *Gateway) probeAkin(ss *Session, st *presence.State) {
+	if newest := g.newestAfar(ss, st); newest > ss.asked {
+		ss.asked = newest
+		g.probe(ss, probedAfar)
+	}
+}
+
+// newestAfar returns the start of the newest live session in st, the state of the peer of ss, that is akin to ss, newer than it and
+// on another node; 0 when there is none.
+func (g *Gateway) newestAfar(ss *Session, st *presence.State) (newest presence.Millis) {
+	at, now := placeOf(ss.id), g.Now()
+	for i := range st.Sessions {
+		o := &st.Sessions[i]
+		if o.Source == presence.SourceGateway && o.Node != g.Node && o.Live(now) && o.Incarnation > max(ss.start, newest) && at.akin(placeOf(o.ID)) {
+			newest = o.Incarnation
+		}
+	}
+	return newest
+}
+
+// followedAfar reports whether a newer session akin to ss lives on another node, or may.
+func (g *Gateway) followedAfar(ss *Session) bool {
+	var st presence.State
+	return g.store.Load(g.ctx, ss.key, &st) != nil || g.newestAfar(ss, &st) > 0
+}
+
+// A Drainer is a store that knows which nodes have drained and wait out their grace.
+type Drainer interface {
+	// Drained returns them; it is asked at every login and must be cheap.
+	Drained() []presence.NodeID
+}
+
+// succeed ends the sessions of the device of ss on nodes that hold sockets no more: earlier runs of this one, and drained nodes. Each
+// would end by itself, with its node's grace; until then a logout of ss would leave the peer online.
+func (g *Gateway) succeed(ctx context.Context, ss *Session) {
+	var drained []presence.NodeID
+	if d, ok := g.store.(Drainer); ok {
+		drained = d.Drained()
+	}
+	if g.Shared && len(drained) == 0 {
+		return
+	}
+	gone := func(n presence.NodeID) bool {
+		if !g.Shared {
+			return n != g.Node
+		}
+		for _, d := range drained {
+			if d == n {
+				return true
+			}
+		}
+		return false
+	}
+	var st presence.State
+	if g.store.Load(ctx, ss.key, &st) != nil {
+		return // they end by themselves
+	}
+	at, now := placeOf(ss.id), g.Now()
+	for i := range st.Sessions {
+		o := &st.Sessions[i]
+		if o.Source == presence.SourceGateway && o.Live(now) && o.Incarnation <= ss.start && gone(o.Node) && at.same(placeOf(o.ID)) {
+			g.endings.add(endOf(ss.key, o, presence.CauseReplaced, now))
+		}
+	}
+}
