@@ -7,10 +7,11 @@
 //
 // # Rules
 //
-// A session is named by what its device is, so that the same device that comes back, here or on another node, takes its
-// own place: same id, greater incarnation, no change of status. Two sessions of a peer with the same real tag on different
-// devices cannot coexist: a login by hand pushes the older one out, an automatic one is refused. The order is
-// (incarnation, id), decided on the state in the store, so two nodes agree on who stays.
+// A session is a connection; its id also says its device and tag. When a device logs in again, here or on another node, its older
+// connection is probed, and ends as replaced if nothing comes from it; if it lives, both stay. Two sessions of a peer with the same
+// real tag on different devices cannot coexist: a login by hand pushes the older one out, an automatic one is refused. The order is
+// (incarnation, id), decided on the state in the store, so two nodes agree on who stays. A client that loses its place is sent so,
+// after the answer to its login and never before.
 //
 // A clean close is offline at once. A lost socket is reported at once too, with a hold, so that queries know and watchers
 // do not flicker. Silence is offline at the lease, never before. A drained node reports nothing: its last beat gives its

@@ -377,6 +377,31 @@ func TestADrainedNodeChangesNothingForThoseWhoComeBack(t *testing.T) {
 	})
 }
 
+// The grace of a drained node is for devices that are still on their way.
+func TestALogoutWithinTheGraceOfADrainedNodeIsOfflineAtOnce(t *testing.T) {
+	for _, shared := range []bool{false, true} {
+		inBubble(t, func(b *bubble) {
+			first, second := newModelNode(t, b.store, "node-2", shared, nil), newModelNode(t, b.store, "node-3", shared, nil)
+			p := first.connect()
+			p.say("in tom - d1 hand -")
+			b.pass(time.Minute)
+			if err := first.gw.Drain(context.Background()); err != nil {
+				t.Fatal(err)
+			}
+			back := second.connect()
+			back.say("in tom - d1 auto -")
+			b.pass(2 * time.Second)
+			back.say("out")
+			if got := b.summary("tom"); got.Status != presence.Offline || got.Cause != presence.CauseLogout {
+				t.Errorf("shared %v: tom is %v (%v), want offline, logout", shared, got.Status, got.Cause)
+			}
+			if err := second.gw.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 // breakable is a real store whose beats or writes fail while it is told to.
 type breakable struct {
 	presence.Store

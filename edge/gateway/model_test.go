@@ -129,26 +129,28 @@ type model struct {
 func newModel(t *testing.T, store presence.Store, nodes int) *model {
 	m := &model{t: t, events: map[string][]string{}}
 	for i := range nodes {
-		b := &bubble{t: t, store: store, svc: presence.NewService(store, presence.DefaultConfig())}
-		cfg := gateway.DefaultConfig()
-		cfg.OneGoroutine, cfg.ConnectRate = true, 0
-		gw, err := gateway.New(cfg, gateway.Deps{
-			Service: b.svc, Node: presence.NodeID(fmt.Sprint("node-", i)), Shared: nodes > 1, Events: m.note,
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := gw.Start(); err != nil {
-			t.Fatal(err)
-		}
-		b.gw = gw
-		b.wire = modelWire{}
-		m.nodes[i] = b
+		m.nodes[i] = newModelNode(t, store, presence.NodeID(fmt.Sprint("node-", i)), nodes > 1, m.note)
 	}
 	if nodes == 1 {
 		m.nodes[1] = m.nodes[0]
 	}
 	return m
+}
+
+func newModelNode(t *testing.T, store presence.Store, node presence.NodeID, shared bool, events func(gateway.Event)) *bubble {
+	t.Helper()
+	b := &bubble{t: t, store: store, svc: presence.NewService(store, presence.DefaultConfig()), wire: modelWire{}}
+	cfg := gateway.DefaultConfig()
+	cfg.OneGoroutine, cfg.ConnectRate = true, 0
+	gw, err := gateway.New(cfg, gateway.Deps{Service: b.svc, Node: node, Shared: shared, Events: events})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := gw.Start(); err != nil {
+		t.Fatal(err)
+	}
+	b.gw = gw
+	return b
 }
 
 func (m *model) note(e gateway.Event) {

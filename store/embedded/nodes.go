@@ -83,6 +83,18 @@ func (s *Store) keepDrained() error {
 	return nil
 }
 
+// Drained returns the nodes that have drained and hold sockets no more.
+func (s *Store) Drained() (drained []presence.NodeID) {
+	s.nodes.mu.Lock()
+	defer s.nodes.mu.Unlock()
+	for id, n := range s.nodes.byID {
+		if n.drained {
+			drained = append(drained, id)
+		}
+	}
+	return drained
+}
+
 // LostNodes returns the nodes whose lease has run out by now.
 func (s *Store) LostNodes(_ context.Context, now presence.Millis) ([]presence.LostNode, error) {
 	if s.closed.Load() {

@@ -38,6 +38,8 @@ const (
 type nodeBook struct {
 	mu   sync.Mutex
 	book map[presence.NodeID]struct{} // in Redis when last looked
+	// drained are those of the book that were drained then. The slice is replaced, never changed.
+	drained []presence.NodeID
 	// spared are lost nodes with peers that only a newer rollcall can end, and since when.
 	spared map[presence.NodeID]time.Time
 }
@@ -175,16 +177,29 @@ func (s *Store) LostNodes(ctx context.Context, now presence.Millis) ([]presence.
 	var lost []presence.LostNode
 	s.nodes.mu.Lock()
 	clear(s.nodes.book)
+	s.nodes.drained = nil
 	for name, value := range all {
 		node := presence.NodeID(name)
 		s.nodes.book[node] = struct{}{}
-		if l, ok := parseNode(node, value); ok && now >= l.At {
+		l, ok := parseNode(node, value)
+		if ok && l.Drained {
+			s.nodes.drained = append(s.nodes.drained, node)
+		}
+		if ok && now >= l.At {
 			lost = append(lost, l)
 		}
 	}
 	s.nodes.mu.Unlock()
 	s.bury(lost)
 	return s.claim(ctx, s.nodes.unspared(lost)), nil
+}
+
+// Drained returns the nodes that have drained and hold sockets no more, as the last [Store.LostNodes] found them: within a second on
+// a server.
+func (s *Store) Drained() []presence.NodeID {
+	s.nodes.mu.Lock()
+	defer s.nodes.mu.Unlock()
+	return s.nodes.drained
 }
 
 // claim returns the lost nodes that are this process's to end. A claim keeps others from the same work and no more, so one
