@@ -14,7 +14,7 @@ type Report struct {
 	Source  Source
 	Session SessionID // empty: the source cannot name sessions, and the slot (Source, Tag) is meant
 	Tag     string    // device class of a slot; empty and "default" mean none
-	Node    NodeID    // who holds the session; it lives as long as that node beats. Empty: nobody beats for it
+	Node    NodeID    // which node holds the session; see Lease. Empty: none
 	Device  string    // platform, for display
 
 	Kind Kind
@@ -26,8 +26,9 @@ type Report struct {
 	Cause     Cause
 	Reconnect bool // an automatic login, not one by hand
 
-	// Lease is how long the report stays true without another; zero takes the default of [Rules].
-	// With a Node the node's beat renews it, and Lease is not used.
+	// Lease is how long the report stays true without another; zero takes the default of [Rules]. With a Node zero says that the
+	// node sends heartbeats: the session hangs on it from the beginning. With another lease it hangs on it from the node's first
+	// heartbeat on.
 	Lease time.Duration
 	// Hold is how long a lost session lingers before watchers hear of it.
 	Hold   time.Duration

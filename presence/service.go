@@ -33,6 +33,7 @@ type Service struct {
 	still atomic.Pointer[standstill]
 
 	flights flights
+	joined  joined
 	epoch   uint64
 	distant Distant // nil when the store is here
 }
@@ -43,6 +44,7 @@ type standstill struct{ asOf, until Millis }
 // NewService returns a service over store.
 func NewService(store Store, cfg Config) *Service {
 	s := &Service{store: store, cfg: cfg, trace: NewTrace(cfg.Trace), tally: NewTally(), epoch: rand.Uint64()}
+	s.joined.set, s.joined.unfinished = map[NodeID]struct{}{}, map[NodeID]struct{}{}
 	if d, ok := store.(Distant); ok {
 		s.distant = d
 		s.cfg.Rules.Replay = ReplayWithin
@@ -164,16 +166,14 @@ func (s *Service) Sweep(ctx context.Context, now Millis) (turned int, err error)
 	if leases == now {
 		turned, failed = s.sweepNodes(ctx, now)
 	}
+	var book nodeBook
 	for {
 		due, asked := s.store.Due(ctx, leases, sweepBatch)
 		if asked != nil {
 			asked = fmt.Errorf("ask for what is due: %w", asked)
 		}
-		n, more, err := s.conclude(ctx, due, now, func(st *State) (Outcome, Effect) { return st.Expire(leases, &s.cfg.Rules) })
+		n, more, err := s.expire(ctx, due, leases, now, &book)
 		turned += n
-		if err != nil {
-			err = fmt.Errorf("expire %d peers: %w", len(due), err)
-		}
 		if !more {
 			return turned, errors.Join(failed, asked, err, s.shed(ctx, now, leases))
 		}
@@ -206,6 +206,21 @@ func (s *Service) conclude(ctx context.Context, keys []Key, now Millis, expire f
 		}
 	}
 	return turned, more, err
+}
+
+// expire settles the peers that are due.
+func (s *Service) expire(ctx context.Context, due []Key, leases, now Millis, book *nodeBook) (turned int, more bool, err error) {
+	for {
+		n, some, failed := s.conclude(ctx, due, now, func(st *State) (Outcome, Effect) { return book.expire(st, leases, &s.cfg.Rules) })
+		turned, more = turned+n, more || some
+		if failed != nil {
+			failed = fmt.Errorf("expire %d peers: %w", len(due), failed)
+		}
+		asked, unasked := book.ask(ctx, s.store)
+		if err = errors.Join(failed, unasked); !asked {
+			return turned, more, err
+		}
+	}
 }
 
 // sweepNodes ends the sessions of nodes that stopped beating.
@@ -247,6 +262,7 @@ func (s *Service) endNode(ctx context.Context, l LostNode, now Millis) (turned i
 	if err := s.store.DropNode(ctx, l.Node, l.At); err != nil {
 		return turned, fmt.Errorf("forget node %q: %w", l.Node, err)
 	}
+	s.joined.drop(l.Node)
 	return turned, nil
 }
 

@@ -13,13 +13,13 @@ const forever Millis = maxMillis
 type Session struct {
 	Source Source
 	ID     SessionID
-	Node   NodeID // empty: nobody beats for it
+	Node   NodeID // of which it is, empty for none; it hangs on it unless it is [Session.Leased]
 	Device string
 
 	Incarnation Millis // zero: the source does not name incarnations
 	At          Millis // time of the greatest report
 	Start       Millis // since when it has been open
-	Until       Millis // lease end; forever while Node beats
+	Until       Millis // lease end; forever while it hangs on Node
 	Ended       bool   // its end was reported, not inferred
 	Cause       Cause  // of the end: as reported, or that of its node; a lease that ran out leaves it unknown
 	Hold        time.Duration
@@ -54,7 +54,7 @@ func sessionOf(r *Report, at Millis, lease time.Duration) Session {
 	switch {
 	case r.Kind == KindOffline:
 		s.Ended, s.Until, s.Node, s.Cause = true, at, "", r.Cause
-	case r.Node != "":
+	case r.Node != "" && r.Lease == 0:
 		s.Until = forever
 	default:
 		s.Until = at.Add(lease)
@@ -93,6 +93,9 @@ func (s *Session) weigh(n *Session) int {
 	}
 	if s.lapsed() && !n.Ended {
 		return 0 // an old word, told again, does not bring back what hung on a dead node
+	}
+	if s.Until == forever && n.Leased() && n.Node == s.Node {
+		return 0 // its node has sent a heartbeat since it was first reported
 	}
 	return cmp.Or(
 		cmp.Compare(n.Until, s.Until),

@@ -239,8 +239,13 @@ func (st *State) EndNode(l LostNode, now Millis, rules *Rules) (Outcome, Effect)
 	for i := range st.Sessions {
 		s := &st.Sessions[i]
 		if s.Node == l.Node && !s.Ended && !s.Outlives(l.At, now) {
+			hit = true
+			if s.Until < l.At { // its own lease had run out before
+				s.Node = ""
+				continue
+			}
 			// Not an end that anybody reported: the session lapses, and a newer word from a node that lives opens it again.
-			s.Node, s.Until, s.Cause, hit = "", max(l.At, s.At), l.Cause(), true
+			s.Node, s.Until, s.Cause = "", max(l.At, s.At), l.Cause()
 			st.LastSeen = max(st.LastSeen, min(l.Seen, s.Until))
 		}
 	}

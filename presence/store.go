@@ -46,6 +46,8 @@ type Store interface {
 	// Beat says that node lives for another lease from now. With drained it is the last beat: the node is going, and what
 	// hangs on it ends with CauseDrained.
 	Beat(ctx context.Context, node NodeID, lease time.Duration, drained bool, now Millis) error
+	// Beats returns for each of nodes whether it has sent a heartbeat, or was drained, and is not forgotten since.
+	Beats(ctx context.Context, nodes []NodeID) (beats []bool, err error)
 	// LostNodes returns the nodes whose lease has run out by now and whose sessions this caller is to end.
 	LostNodes(ctx context.Context, now Millis) ([]LostNode, error)
 	// OnNode returns up to limit peers that have a session on node; none are left when it returns none, and no error.

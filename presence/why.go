@@ -98,6 +98,10 @@ func (e *Explanation) reason(now Millis) string {
 }
 
 func (s *Session) reason(leases, now Millis) string {
+	if s.Leased() {
+		return fmt.Sprintf("session %.40q from %s was last heard of %s ago and its lease runs %s more, since node %.40q has sent no heartbeat",
+			s.ID, s.Source, spell(now.Sub(s.At)), spell(s.Until.Sub(leases)), s.Node)
+	}
 	if s.Node != "" {
 		return fmt.Sprintf("session %.40q from %s is open on node %.40q, by whose lease it lives", s.ID, s.Source, s.Node)
 	}

@@ -188,7 +188,6 @@ func (d *Door) report(w http.ResponseWriter, r *http.Request, c *native.Caller) 
 	app := presence.AppID(c.App.ID)
 	var t tally
 	reports := make([]presence.Report, 0, len(*in.Events))
-	nodes := map[presence.NodeID]struct{}{}
 	for i, raw := range *in.Events {
 		var e event
 		err := json.Unmarshal(raw, &e)
@@ -201,29 +200,32 @@ func (d *Door) report(w http.ResponseWriter, r *http.Request, c *native.Caller) 
 			t.ignore(i, err)
 			continue
 		}
-		if rep.Node != "" && rep.Kind != presence.KindOffline {
-			nodes[rep.Node] = struct{}{}
-		}
 		if rep.Received && rep.Session != "" {
 			d.receipts.stamp(&rep, now)
 		}
 		reports = append(reports, rep)
 	}
 	d.events.Add(int64(len(*in.Events)))
-	if err := d.apply(r, reports, nodes, now, &t); err != nil {
+	if err := d.apply(r, reports, now, &t); err != nil {
 		return refusal(err)
 	}
 	native.WriteJSON(w, http.StatusOK, t)
 	return nil
 }
 
-// apply counts reports. A node they name beats with them: a session must not hang on a node that nobody ever ends.
-func (d *Door) apply(r *http.Request, reports []presence.Report, nodes map[presence.NodeID]struct{}, now presence.Millis, t *tally) error {
-	for node := range nodes {
-		if err := d.service.Store().Beat(r.Context(), node, d.leaseOf(node, 0), false, now); err != nil {
-			return fmt.Errorf("beat of a node: %w", err)
-		}
+// apply counts reports. Each online or touch that names a node is a heartbeat of it, if it has sent one before.
+func (d *Door) apply(r *http.Request, reports []presence.Report, now presence.Millis, t *tally) error {
+	a, err := d.service.Attend(r.Context(), reports, now, func(node presence.NodeID) time.Duration { return d.leaseOf(node, 0) })
+	if err != nil {
+		return err
 	}
+	if err := d.applyAll(r, reports, now, t); err != nil {
+		return err
+	}
+	return d.service.Attended(r.Context(), a, reports, now)
+}
+
+func (d *Door) applyAll(r *http.Request, reports []presence.Report, now presence.Millis, t *tally) error {
 	batches := slices.Collect(slices.Chunk(reports, reportsAtOnce))
 	if len(batches) <= 1 {
 		return d.count(r.Context(), reports, now, t)

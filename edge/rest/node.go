@@ -45,7 +45,7 @@ func pathNode(r *http.Request, c *native.Caller) (presence.NodeID, error) {
 	return node, nil
 }
 
-// beat renews all sessions of a node at once.
+// beat takes a heartbeat: it renews all sessions of a node at once.
 func (d *Door) beat(w http.ResponseWriter, r *http.Request, c *native.Caller) error {
 	var in struct {
 		Lease num `json:"lease"`
@@ -61,14 +61,14 @@ func (d *Door) beat(w http.ResponseWriter, r *http.Request, c *native.Caller) er
 		return native.Refuse("invalid", "lease is not between 1 and %d seconds", maxNodeLease/time.Second)
 	}
 	lease := d.leaseOf(node, time.Duration(in.Lease)*time.Second)
-	if err := d.service.Store().Beat(r.Context(), node, lease, false, d.cfg.Now()); err != nil {
-		return refusal(fmt.Errorf("beat of a node: %w", err))
+	if err := d.service.Beat(r.Context(), node, lease, false, d.cfg.Now()); err != nil {
+		return refusal(err)
 	}
 	native.WriteJSON(w, http.StatusOK, map[string]any{"lease": lease / time.Second})
 	return nil
 }
 
-// drain is the last beat of a node that is going: its sessions have the grace to come back elsewhere.
+// drain is the last heartbeat of a node that shuts down: its sessions have the grace to come back elsewhere.
 func (d *Door) drain(w http.ResponseWriter, r *http.Request, c *native.Caller) error {
 	var in struct{}
 	if err := d.signed(w, r, c, d.cfg.MaxBody, &in); err != nil {
@@ -78,8 +78,8 @@ func (d *Door) drain(w http.ResponseWriter, r *http.Request, c *native.Caller) e
 	if err != nil {
 		return err
 	}
-	if err := d.service.Store().Beat(r.Context(), node, d.cfg.DrainGrace, true, d.cfg.Now()); err != nil {
-		return refusal(fmt.Errorf("drain of a node: %w", err))
+	if err := d.service.Beat(r.Context(), node, d.cfg.DrainGrace, true, d.cfg.Now()); err != nil {
+		return refusal(err)
 	}
 	d.nodesMu.Lock()
 	delete(d.nodes, node)
@@ -133,7 +133,7 @@ func (d *Door) resync(w http.ResponseWriter, r *http.Request, c *native.Caller) 
 	if err != nil {
 		return refusal(err)
 	}
-	if err := d.apply(r, append(reports, ended...), map[presence.NodeID]struct{}{node: {}}, now, &t); err != nil {
+	if err := d.apply(r, append(reports, ended...), now, &t); err != nil {
 		return refusal(err)
 	}
 	native.WriteJSON(w, http.StatusOK, struct {
@@ -193,7 +193,7 @@ func (d *Door) missing(r *http.Request, node presence.NodeID, listed map[session
 		}
 		for k, key := range some {
 			for _, s := range states[k].Sessions {
-				if _, ok := listed[sessionKey{key.Peer, s.ID}]; ok || s.Node != node || s.Ended || s.At >= at {
+				if _, ok := listed[sessionKey{key.Peer, s.ID}]; ok || s.Node != node || !s.Live(at) || s.At >= at {
 					continue
 				}
 				ended = append(ended, presence.Report{

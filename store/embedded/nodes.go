@@ -62,6 +62,20 @@ func (s *Store) Beat(_ context.Context, id presence.NodeID, lease time.Duration,
 	return s.keepDrained()
 }
 
+// Beats returns for each of nodes whether it has sent a heartbeat and is not forgotten since.
+func (s *Store) Beats(_ context.Context, nodes []presence.NodeID) ([]bool, error) {
+	s.nodes.mu.Lock()
+	defer s.nodes.mu.Unlock()
+	if s.closed.Load() {
+		return nil, errClosed
+	}
+	beats := make([]bool, len(nodes))
+	for i, id := range nodes {
+		_, beats[i] = s.nodes.byID[id]
+	}
+	return beats, nil
+}
+
 // keepDrained writes down which nodes are drained, so that after a restart what hangs on them ends with the right cause.
 // nodes.mu is held.
 func (s *Store) keepDrained() error {

@@ -376,7 +376,7 @@ func (r *recovery) restore(id presence.AppID, peer, packed []byte) error {
 		return nil
 	}
 	for i := range st.Sessions {
-		if ss := &st.Sessions[i]; ss.Node != "" && !ss.Ended && s.nodes.byID[ss.Node] == nil {
+		if ss := &st.Sessions[i]; ss.Node != "" && !ss.Ended && !ss.Leased() && s.nodes.byID[ss.Node] == nil {
 			s.nodes.byID[ss.Node] = &node{until: r.grace, drained: r.drained[ss.Node]}
 		}
 	}

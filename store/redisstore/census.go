@@ -321,7 +321,7 @@ func (s *Store) mend(ctx context.Context, batch []audited, now presence.Millis, 
 		j := job{st: *st, bucket: bucketOf(member)}
 		for _, e := range s.entries(&j) {
 			// An adopted one is indexed by being written.
-			if !adopt && s.reaches(e.index) && !(e.node == "" && s.idle(st, now, idleAfter)) {
+			if !adopt && s.reaches(e.index) && !(e.deadline != 0 && s.idle(st, now, idleAfter)) {
 				entries = append(entries, e)
 				members = append(members, member)
 			}
@@ -339,7 +339,7 @@ func (s *Store) mend(ctx context.Context, batch []audited, now presence.Millis, 
 	cmds := make([]rueidis.Completed, len(entries))
 	for i, e := range entries {
 		at := e.deadline
-		if e.node != "" {
+		if at == 0 { // in an index of a node
 			at = now
 		}
 		cmds[i] = s.client.B().Zadd().Key(e.index).Nx().ScoreMember().ScoreMember(score(at), members[i]).Build()

@@ -19,7 +19,7 @@ import (
 type entry struct {
 	index    string
 	deadline presence.Millis // 0 in an index of a node
-	node     presence.NodeID
+	node     presence.NodeID // on which some session hangs
 }
 
 // without removes the entry of an index.
@@ -48,8 +48,15 @@ func (s *Store) entries(j *job) []entry {
 	for i := range j.st.Sessions {
 		ss := &j.st.Sessions[i]
 		if ss.Node != "" && !ss.Ended {
-			if index := s.keys.nodeIndex(ss.Node, j.bucket); !has(list, index) {
-				list = append(list, entry{index: index, node: ss.Node})
+			e := entry{index: s.keys.nodeIndex(ss.Node, j.bucket)}
+			if !ss.Leased() {
+				e.node = ss.Node
+			}
+			switch at := slices.IndexFunc(list, func(o entry) bool { return o.index == e.index }); {
+			case at < 0:
+				list = append(list, e)
+			case e.node != "":
+				list[at] = e
 			}
 		}
 	}
@@ -81,8 +88,10 @@ func (s *Store) indexFirst(ctx context.Context, writes []*job, now presence.Mill
 				continue // what stands is early enough; if it was claimed, the settling moves it
 			}
 			at := e.deadline
-			if e.node != "" {
+			if at == 0 {
 				at = now
+			}
+			if e.node != "" {
 				if j.err = s.knowNode(ctx, e.node, now); j.err != nil {
 					break
 				}

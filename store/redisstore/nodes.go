@@ -11,6 +11,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/redis/rueidis"
+
 	"rollcall/presence"
 )
 
@@ -123,6 +125,38 @@ func (s *Store) Beat(ctx context.Context, node presence.NodeID, lease time.Durat
 		s.outage.returned(now, now)
 	}
 	return nil
+}
+
+// Beats implements [presence.Store].
+func (s *Store) Beats(ctx context.Context, nodes []presence.NodeID) ([]bool, error) {
+	ctx, cancel := s.deadline(ctx)
+	defer cancel()
+	key := s.keys.nodes()
+	if !s.reaches(key) {
+		return nil, errAway
+	}
+	cmds := make(rueidis.Commands, len(nodes))
+	for i, n := range nodes {
+		cmds[i] = s.client.B().Hget().Key(key).Field(string(n)).Build()
+	}
+	begun := time.Now()
+	results, err := s.multi(ctx, cmds)
+	if err != nil {
+		return nil, err
+	}
+	beats := make([]bool, len(nodes))
+	for i := range results {
+		switch err := results[i].Error(); {
+		case isStranger(err):
+			return nil, fmt.Errorf("ask for %d nodes: %w", len(nodes), s.foreign(key))
+		case err != nil && !rueidis.IsRedisNil(err):
+			s.failedSince(begun, key, err)
+			return nil, fmt.Errorf("ask for %d nodes: %w", len(nodes), away(err))
+		default:
+			beats[i] = err == nil
+		}
+	}
+	return beats, nil
 }
 
 // knowNode gives a node that reports before it beats a first lease, so that a node that never beats is found lost.
