@@ -255,7 +255,8 @@ const (
 	sessionDevice
 	sessionNamed // has an incarnation
 	sessionHold
-	sessionFlags = iota // how many there are
+	sessionLeased        // has a lease of its own beside its node
+	sessionFlags  = iota // how many there are
 )
 
 const minSession, minSlot, minSeen = 6, 4, 7 // bytes, for bounding counts before anything is allocated
@@ -270,6 +271,9 @@ func (s *Session) pack(b []byte, base Millis) []byte {
 	if s.Node != "" {
 		flags |= sessionNoded
 	}
+	if s.Leased() {
+		flags |= sessionLeased
+	}
 	if s.Device != "" {
 		flags |= sessionDevice
 	}
@@ -282,7 +286,7 @@ func (s *Session) pack(b []byte, base Millis) []byte {
 	b = append(b, flags, byte(s.Cause))
 	b = appendMillis(b, s.At, base)
 	b = appendMillis(b, s.Start, s.At)
-	if !s.Ended && s.Node == "" {
+	if !s.Ended && (s.Node == "" || s.Leased()) {
 		b = appendMillis(b, s.Until, s.At)
 	}
 	if s.Node != "" {
@@ -314,7 +318,7 @@ func (r *unpacker) session() Session {
 	switch {
 	case s.Ended:
 		s.Until = s.At
-	case flags&sessionNoded != 0:
+	case flags&sessionNoded != 0 && flags&sessionLeased == 0:
 		s.Until = forever
 	default:
 		s.Until = s.At + Millis(r.varint())

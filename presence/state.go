@@ -433,8 +433,11 @@ func (st *State) Deadline(rules *Rules) Millis {
 	return st.Until
 }
 
-// On reports whether a session of st hangs on node.
+// On reports whether st is online and has a session of node, which ends with it.
 func (st *State) On(node NodeID) bool {
+	if st.Status != Online {
+		return false
+	}
 	for i := range st.Sessions {
 		if s := &st.Sessions[i]; s.Node == node && !s.Ended {
 			return true

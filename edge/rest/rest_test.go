@@ -272,10 +272,73 @@ func TestNodes(t *testing.T) {
 	sweep()
 	status("tom", "online")
 	status("bob", "offline")
-	h.ahead.Add(31_000) // gw2 never beats
+	h.ahead.Add(31_000) // gw2 sends no heartbeat, so it leases nothing
 	sweep()
-	status("tom", "offline")
+	status("tom", "online")
 	h.expect("hook", "POST", "/v1/nodes/gw1/beat", `{"lease":4000}`, 400, "")
+}
+
+// TestANodeLeasesSessionsFromItsFirstHeartbeatOn: a name is no promise. Until the node sends a heartbeat, or drains, its sessions
+// have their own leases; from then on they live and end with it, whatever came first.
+func TestANodeLeasesSessionsFromItsFirstHeartbeatOn(t *testing.T) {
+	const (
+		event  = `POST events {"events":[{"user":"tom","state":"online","session":"1","node":"emqx@10.0.0.1"}]}`
+		short  = `POST events {"events":[{"user":"tom","state":"online","session":"1","node":"emqx@10.0.0.1","ttl":60}]}`
+		list   = `PUT nodes/emqx@10.0.0.1/sessions {"sessions":[{"user":"tom","session":"1"}]}`
+		brief  = `PUT nodes/emqx@10.0.0.1/sessions {"sessions":[{"user":"tom","session":"1","ttl":60}]}`
+		beat   = `POST nodes/emqx@10.0.0.1/beat {}`
+		long   = `POST nodes/emqx@10.0.0.1/beat {"lease":300}`
+		drain  = `POST nodes/emqx@10.0.0.1/drain {}`
+		touch  = `POST events {"events":[{"user":"tom","state":"touch","session":"1","node":"emqx@10.0.0.1","ttl":60}]}`
+		unsent = `POST events {"events":[{"user":"ann","state":"online","session":"1","node":"emqx@10.0.0.1","ttl":60}]}`
+	)
+	for _, tt := range []struct {
+		name string
+		does string // calls, and "+<seconds>" of quiet
+		want string
+	}{
+		{"an event is no heartbeat", event + " +31 +3600", "online"},
+		{"nor are many", event + " +20 " + event + " +31", "online"},
+		{"nor is a resync", list + " +31 +3600", "online"},
+		{"its own lease ends it", short + " +59", "online"},
+		{"and not later", short + " +61", "offline"},
+		{"so with a resync", brief + " +61", "offline"},
+		{"a heartbeat after it", short + " +5 " + beat + " +29", "online"},
+		{"beyond its lease", short + " +5 " + long + " +200 " + beat + " +200", "online"},
+		{"then the node ends it", event + " +5 " + beat + " +31", "offline"},
+		{"a heartbeat before it", beat + " +5 " + short + " +29", "online"},
+		{"it counts as one then", beat + " +25 " + short + " +29", "online"},
+		{"and ends with the node", beat + " " + event + " +31", "offline"},
+		{"a touch is as good", beat + " " + event + " +25 " + touch + " +25", "online"},
+		{"of another peer, too", beat + " " + event + " +25 " + unsent + " +25", "online"},
+		{"a drain gives it the grace", event + " " + drain + " +29", "online"},
+		{"a drain ends it after", event + " " + drain + " +31", "offline"},
+		{"a heartbeat after the lease is too late", short + " +61 " + beat + " +1", "offline"},
+		{"a lost node leases nothing more", beat + " +31 " + event + " +31 +3600", "online"},
+		{"until it sends a heartbeat again", beat + " +31 " + event + " +5 " + beat + " +31", "offline"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			h := open(t)
+			words := strings.Fields(tt.does)
+			for i := 0; i < len(words); i++ {
+				if seconds, ok := strings.CutPrefix(words[i], "+"); ok {
+					n, err := strconv.Atoi(seconds)
+					if err != nil {
+						t.Fatal(err)
+					}
+					h.ahead.Add(int64(n) * 1000)
+					if _, err := h.service.Sweep(t.Context(), h.now()); err != nil {
+						t.Fatal(err)
+					}
+					continue
+				}
+				h.expect("hook", words[i], "/v1/"+words[i+1], words[i+2], 200, "")
+				h.ahead.Add(1)
+				i += 2
+			}
+			h.expect("app", "GET", "/v1/peers/tom", "", 200, `{"peer":"tom","status":"`+tt.want+`"}`)
+		})
+	}
 }
 
 // Whoever names no time is told that the order of arrival counts: also within one call, and one millisecond.
@@ -301,6 +364,7 @@ func TestAResyncBringsBackWhatBeganLongAgo(t *testing.T) {
 	began := h.now()
 	for i, since := range []presence.Millis{began - 3_600_000, began - 48*3_600_000} {
 		session := fmt.Sprintf(`{"user":"tom%d","session":"1","time":%d}`, i, since)
+		h.expect("hook", "POST", "/v1/nodes/gw%231/beat", "", 200, `{"lease":30}`)
 		h.events(`{"events":[` + strings.Replace(session, "{", `{"state":"online","node":"gw#1",`, 1) + `]}`)
 		h.ahead.Add(31_000) // the lease of the node is over
 		if _, err := h.service.Sweep(t.Context(), h.now()); err != nil {

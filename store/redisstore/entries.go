@@ -47,7 +47,7 @@ func (s *Store) entries(j *job) []entry {
 	}
 	for i := range j.st.Sessions {
 		ss := &j.st.Sessions[i]
-		if ss.Node != "" && !ss.Ended {
+		if ss.Node != "" && !ss.Ended && j.st.Status == presence.Online { // as [presence.State.On] says
 			e := entry{index: s.keys.nodeIndex(ss.Node, j.bucket)}
 			if !ss.Leased() {
 				e.node = ss.Node

@@ -254,6 +254,8 @@ func closed(b *bench) {
 	check("lost nodes", err)
 	_, err = b.Store.OnNode(b.ctx, "n", 1)
 	check("on node", err)
+	_, err = b.Store.Beats(b.ctx, []presence.NodeID{"n"})
+	check("beats", err)
 	check("drop node", b.Store.DropNode(b.ctx, "n", b.now))
 }
 

@@ -40,7 +40,7 @@ func dueAtDeadline(b *bench) {
 		b.report(b.leased(p, "1", l))
 	}
 	noded := b.on("noded", "1")
-	noded.Node = "n1"
+	noded.Node, noded.Lease = "n1", 0
 	b.report(noded)
 	for _, p := range []string{"second", "odd", "minute", "hour", "week"} {
 		b.now = start.Add(leases[p]) - 1

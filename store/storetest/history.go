@@ -83,7 +83,7 @@ func drawStep(d draw, restarts bool) step {
 	case k == 9:
 		return step{kind: "erase", peers: []string{peer()}}
 	case k == 10:
-		return step{kind: "end node", node: node()}
+		return step{kind: []string{"end node", "hang"}[d(2, "node step")], node: node()}
 	case k == 11:
 		return step{kind: "jump", pass: []time.Duration{8 * 24 * time.Hour, -2 * time.Second}[d(2, "jump")]}
 	}
@@ -120,6 +120,8 @@ func (p *player) play(s step) error {
 		})
 	case "end node":
 		return p.endNode(s.node)
+	case "hang":
+		return p.hang(s.node)
 	case "restart":
 		p.h.Store = p.h.Reopen(p.now)
 	}
@@ -228,6 +230,15 @@ func (p *player) endNode(node presence.NodeID) error {
 		return fmt.Errorf("%v were not found on node %s", on, node)
 	}
 	return nil
+}
+
+// hang has the sessions of a node hang on it.
+func (p *player) hang(node presence.NodeID) error {
+	keys, err := p.h.Store.OnNode(p.ctx, node, 1000)
+	if err != nil || len(keys) == 0 {
+		return err
+	}
+	return p.both(keys, func(_ int, st *presence.State) presence.Effect { return st.Hang(node, p.now) })
 }
 
 // check compares all that the store answers with the model.

@@ -14,7 +14,7 @@ func (b *bench) onNode(node presence.NodeID, peers ...string) {
 		reports := make([]presence.Report, n)
 		for i, p := range peers[:n] {
 			reports[i] = b.on(p, "socket")
-			reports[i].Source, reports[i].Node = presence.SourceGateway, node
+			reports[i].Source, reports[i].Node, reports[i].Lease = presence.SourceGateway, node, 0
 		}
 		b.report(reports...)
 		peers = peers[n:]
@@ -205,6 +205,102 @@ func (b *bench) heartbeatsStay(again func(presence.Millis) presence.Store) {
 	if s := b.summary("tom"); s.LastSeen != seen {
 		b.Errorf("tom was last seen at %d, want %d", s.LastSeen, seen)
 	}
+}
+
+// silentNode: a node that has sent no heartbeat leases nothing and is never lost; its sessions have their own leases.
+func silentNode(b *bench) {
+	b.leasedOn("n1", "tom")
+	b.beats(false, "n1")
+	if lost := b.lost(); len(lost) != 0 {
+		b.Errorf("%v are lost, and never sent a heartbeat", lost)
+	}
+	b.is(presence.Online, "tom")
+	b.pass(time.Minute - 1)
+	b.dueAre()
+	b.is(presence.Online, "tom")
+	b.pass(time.Millisecond)
+	b.dueAre("tom")
+	b.sweep(10)
+	b.is(presence.Offline, "tom")
+	if lost := b.lost(); len(lost) != 0 {
+		b.Errorf("%v are lost, and never sent a heartbeat", lost)
+	}
+}
+
+// firstHeartbeat: the sessions of a node are found on it before its first heartbeat, hang on it from then on, and end with it.
+func firstHeartbeat(b *bench) {
+	const lease = 15 * time.Second
+	peers := names("p", 100)
+	b.leasedOn("n1", peers...)
+	b.leasedOn("n2", "ann")
+	b.beats(false, "n1", "n2", "n3")
+	b.must(b.Store.Beat(b.ctx, "n1", lease, false, b.now))
+	b.must(b.Store.Beat(b.ctx, "n3", lease, true, b.now))
+	b.beats(true, "n1", "n3")
+	b.beats(false, "n2")
+	keys, err := b.Store.OnNode(b.ctx, "n1", 1000)
+	b.must(err)
+	if len(keys) != len(peers) {
+		b.Fatalf("%d peers are on the node, want %d", len(keys), len(peers))
+	}
+	b.must(b.Store.Update(b.ctx, keys, b.now, func(_ int, st *presence.State) presence.Effect { return st.Hang("n1", b.now) }))
+	b.pass(2 * time.Minute)
+	b.must(b.Store.Beat(b.ctx, "n1", lease, false, b.now))
+	b.sweep(1000)
+	b.is(presence.Online, peers...)
+	b.is(presence.Offline, "ann")
+	b.pass(lease)
+	b.endNodes()
+	b.is(presence.Offline, peers...)
+	if s := b.summary(peers[7]); s.Cause != presence.CauseNodeLost || s.LastSeen != b.now.Add(-lease) {
+		b.Errorf("%s ended as %v, last seen %d; want node lost, %d", peers[7], s.Cause, s.LastSeen, b.now.Add(-lease))
+	}
+	b.beats(false, "n1", "n3")
+}
+
+// leasedOn reports peers online with a lease of a minute, on a node.
+func (b *bench) leasedOn(node presence.NodeID, peers ...string) {
+	b.Helper()
+	for _, p := range peers {
+		r := b.on(p, "socket")
+		r.Node = node
+		b.report(r)
+	}
+}
+
+func (b *bench) beats(want bool, nodes ...presence.NodeID) {
+	b.Helper()
+	beats, err := b.Store.Beats(b.ctx, nodes)
+	b.must(err)
+	for i, n := range nodes {
+		if beats[i] != want {
+			b.Errorf("%s has sent a heartbeat: %t, want %t", n, beats[i], want)
+		}
+	}
+}
+
+func silentOverRestart(b *bench) { b.staySilent(b.Reopen) }
+
+func silentOverKill(b *bench) { b.staySilent(b.Kill) }
+
+// staySilent: a restart makes no node of a name, and forgets none that has sent a heartbeat, though its sessions have their own leases.
+func (b *bench) staySilent(again func(presence.Millis) presence.Store) {
+	b.leasedOn("n1", "tom")
+	b.leasedOn("n2", "ann")
+	b.must(b.Store.Beat(b.ctx, "n2", 15*time.Second, false, b.now))
+	seen := b.now
+	b.pass(5 * time.Second)
+	b.Store = again(b.now)
+	b.beats(false, "n1")
+	b.beats(true, "n2")
+	b.pass(50 * time.Second) // the grace of the store is over, the leases are not
+	b.lostAt("n2", seen)
+	b.endNodes()
+	b.is(presence.Online, "tom")
+	b.is(presence.Offline, "ann")
+	b.Store = again(b.now)
+	b.beats(false, "n1", "n2")
+	b.is(presence.Online, "tom")
 }
 
 func restoredNodes(b *bench) {

@@ -98,6 +98,8 @@ var laws = []law{
 	{"a lost node's peers are found until they are ended", nodeEnds},
 	{"a drained node says so", nodeDrained},
 	{"a lost node's last heartbeat is known", lastHeartbeat},
+	{"a node that sends no heartbeat leases nothing", silentNode},
+	{"sessions hang on their node from its first heartbeat on", firstHeartbeat},
 	{"listeners hear what is shown", listeners},
 	{"a listener that stopped hears nothing", listenerStops},
 	{"a closed store is unavailable", closed},
@@ -116,6 +118,8 @@ var lasting = []law{
 	{"a drained node stays drained over a kill", drainedOverKill},
 	{"the last heartbeats are known after a restart", heartbeatOverRestart},
 	{"the last heartbeats are known after a kill", heartbeatOverKill},
+	{"which nodes send heartbeats is known after a restart", silentOverRestart},
+	{"which nodes send heartbeats is known after a kill", silentOverKill},
 }
 
 // A bench is a store with the time at which the test stands and the short forms that make tests readable.
