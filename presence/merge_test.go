@@ -119,6 +119,54 @@ func TestSessionMerge_order_repetition_and_split_leave_no_trace(t *testing.T) {
 	})
 }
 
+// The first heartbeat of a node is no report, so it may come at any place among them: at the end the sessions are those of the
+// same reports of a node that has sent heartbeats all the time.
+func TestSessionMerge_the_first_heartbeat_may_come_at_any_time(t *testing.T) {
+	rules := presence.DefaultRules()
+	rapid.Check(t, func(t *rapid.T) {
+		now := t0 + 5000
+		reports := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) presence.Report {
+			r := drawReport(t, []time.Duration{time.Minute, time.Hour})
+			if r.Node != "" {
+				r.Node = "n1"
+			}
+			return r
+		}), 1, 10).Draw(t, "reports")
+		told := append(rapid.Permutation(reports).Draw(t, "told"), reports[:rapid.IntRange(0, len(reports)).Draw(t, "twice")]...)
+		var beating, late presence.State
+		for _, r := range reports {
+			if r.Node != "" {
+				r.Lease = 0
+			}
+			beating.Apply(&r, now, &rules)
+		}
+		from := rapid.IntRange(0, len(told)).Draw(t, "from")
+		for i, r := range told {
+			if i == from {
+				late.Hang("n1", now)
+			}
+			if r.Node != "" && i >= from && rapid.Bool().Draw(t, "known") {
+				r.Lease = 0 // the process that took the report knew of the heartbeat
+			}
+			apply(t, &late, r, now, &rules)
+			if i >= from {
+				late.Hang("n1", now)
+			}
+		}
+		late.Hang("n1", now)
+		if got, want := words(&late), words(&beating); !slices.Equal(got, want) || late.Status != beating.Status {
+			t.Fatalf("sessions\n got %+v\nwant %+v", got, want)
+		}
+		lost := presence.LostNode{Node: "n1", At: now.Add(time.Minute), Seen: now}
+		for _, st := range []*presence.State{&beating, &late} {
+			st.EndNode(lost, now.Add(2*time.Minute), &rules)
+		}
+		if got, want := words(&late), words(&beating); !slices.Equal(got, want) {
+			t.Fatalf("after its end\n got %+v\nwant %+v", got, want)
+		}
+	})
+}
+
 // A word is a report about session x, as "on@3", "off@3/1" (incarnation 1), "touch@3".
 func sessionReport(t tb, word string) presence.Report {
 	t.Helper()

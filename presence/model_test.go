@@ -49,7 +49,7 @@ func wordOf(r *presence.Report, rules *presence.Rules) word {
 	w := word{r.Source, r.Session, r.Incarnation, r.At, r.At, r.Kind == presence.KindOffline}
 	switch {
 	case w.ended:
-	case r.Node != "":
+	case r.Node != "" && r.Lease == 0:
 		w.until = 1<<47 - 1
 	case r.Lease != 0:
 		w.until = r.At.Add(r.Lease)

@@ -4,10 +4,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
-// The packed form of a state, format 1; with histories, format 2. Integers are varints unless said otherwise; times are differences to Since, so
+// The packed form of a state, format 1; with histories or leased sessions, format 2. Integers are varints unless said otherwise; times are differences to Since, so
 // that the usual state of a hook-fed peer takes some 35 bytes.
 //
 //	0  rev, 8 bytes big endian (a store compares them)
@@ -46,7 +47,7 @@ func (st *State) Pack(b []byte) []byte {
 	sum := st.Summary()
 	b = binary.BigEndian.AppendUint64(b, st.Rev)
 	flags := byte(packFormat<<4) | byte(st.Status)
-	if len(st.Histories) > 0 {
+	if len(st.Histories) > 0 || slices.ContainsFunc(st.Sessions, func(s Session) bool { return s.Leased() }) {
 		flags = byte(packFormat2<<4) | byte(st.Status)
 	}
 	if sum.Noded {
@@ -154,7 +155,7 @@ func (st *State) Unpack(b []byte) error {
 	} else {
 		st.LastSeen = millis48(b[10:])
 	}
-	r := unpacker{b: b[packHead:], base: st.Since}
+	r := unpacker{b: b[packHead:], base: st.Since, format2: b[8]>>4 == packFormat2}
 	st.Hold = r.duration()
 	st.Day = int32(min(r.uvarint(), 1<<31-1))
 	if st.Status == Online {
@@ -255,7 +256,7 @@ const (
 	sessionDevice
 	sessionNamed // has an incarnation
 	sessionHold
-	sessionLeased        // has a lease of its own beside its node
+	sessionLeased        // in format 2: has a lease of its own beside its node
 	sessionFlags  = iota // how many there are
 )
 
@@ -307,7 +308,7 @@ func (s *Session) pack(b []byte, base Millis) []byte {
 func (r *unpacker) session() Session {
 	s := Session{Source: r.source(), ID: SessionID(r.string())}
 	flags := r.byte()
-	if flags>>sessionFlags != 0 {
+	if flags>>sessionFlags != 0 || flags&sessionLeased != 0 && !r.format2 {
 		r.later("flags %#x of a session", flags)
 		return Session{}
 	}
@@ -325,6 +326,9 @@ func (r *unpacker) session() Session {
 	}
 	if flags&sessionNoded != 0 {
 		s.Node = NodeID(r.string())
+	}
+	if flags&sessionLeased != 0 && !s.Leased() {
+		r.fail()
 	}
 	if flags&sessionDevice != 0 {
 		s.Device = r.string()
@@ -490,10 +494,11 @@ func millis48(b []byte) Millis {
 
 // unpacker reads the variable part. After a mistake bad is set and everything reads as zero.
 type unpacker struct {
-	b     []byte
-	base  Millis
-	bad   bool
-	newer string // what of it only a later release knows
+	b       []byte
+	base    Millis
+	bad     bool
+	format2 bool
+	newer   string // what of it only a later release knows
 }
 
 func (r *unpacker) fail() {

@@ -136,6 +136,38 @@ func TestServiceSweeps(t *testing.T) {
 	}
 }
 
+// A heartbeat that the report did not know of, as when the report waited in a spool, counts at the latest when the lease of the
+// session runs out.
+func TestALeaseThatRunsOutAsksForTheNode(t *testing.T) {
+	s := open(t, nil)
+	ctx := context.Background()
+	for _, node := range []presence.NodeID{"beats", "silent"} {
+		for i := range 700 { // more than one batch of the sweep
+			on := sessionReport(t, "on@0")
+			on.Peer, on.Node, on.Lease = presence.PeerID(fmt.Sprint(node, i)), node, time.Minute
+			report(t, s, t0, on)
+		}
+	}
+	if err := s.Store().Beat(ctx, "beats", time.Hour, false, t0); err != nil { // past the service
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		at   presence.Millis
+		want int
+		on   presence.Status
+	}{{t0 + 59_999, 0, presence.Online}, {t0 + 60_000, 700, presence.Online}, {t0 + 3_599_000, 0, presence.Online}, {t0 + 3_600_000, 700, presence.Offline}} {
+		if n, err := s.Sweep(ctx, c.at); n != c.want || err != nil {
+			t.Errorf("sweep at %v: %d turned, %v; want %d", c.at.Sub(t0), n, err, c.want)
+		}
+		if got := statusOf(t, s, "beats7", c.at); got != c.on {
+			t.Errorf("at %v: %v, want %v", c.at.Sub(t0), got, c.on)
+		}
+	}
+	if got := statusOf(t, s, "silent7", t0+60_000); got != presence.Offline {
+		t.Errorf("a session of a node without a heartbeat is %v after its lease", got)
+	}
+}
+
 // Rule 4.7: a node that misses its lease takes its sessions along, a drained one with another cause.
 func TestServiceEndsNodes(t *testing.T) {
 	for _, c := range []struct {
@@ -152,7 +184,7 @@ func TestServiceEndsNodes(t *testing.T) {
 			t.Fatal(err)
 		}
 		on := sessionReport(t, "on@0")
-		on.Node = "n1/1"
+		on.Node, on.Lease = "n1/1", 0
 		report(t, s, t0, on)
 		// It says nothing about whether the node beats: one that is drained, or has just died, does not.
 		if e := why(t, s, t0+1000); !strings.Contains(e.Why, `session "x" from api is open on node "n1/1", by whose lease it lives`) {
