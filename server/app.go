@@ -2,11 +2,13 @@ package server
 
 import (
 	"net/http"
+	"net/netip"
 	"strings"
 	"time"
 
 	"rollcall/edge/gateway/rtm"
 	"rollcall/edge/leancloud"
+	"rollcall/internal/httpx"
 )
 
 // A door is what answers the requests under a prefix of the path on the app listener.
@@ -22,6 +24,9 @@ type doors struct {
 	list    []door
 	sockets http.Handler // takes whatever asks for LeanCloud's realtime protocol, on any path
 	metrics *metrics
+
+	proxies []netip.Prefix   // that are named
+	unnamed func(netip.Addr) // is called for a proxy that is not
 }
 
 // mountApp mounts the doors on the app listener. A longer prefix stands before a shorter one; the dialect, which takes
@@ -29,13 +34,17 @@ type doors struct {
 func (s *Server) mountApp() (*doors, error) {
 	var err error
 	cfg := s.cfg.LeanCloud
-	cfg.Version, cfg.BodyTimeout = Release, s.cfg.HTTP.BodyTimeout
-	s.dialect, err = leancloud.New(cfg, leancloud.Deps{Service: s.presence, Keys: s.ring, Now: s.clock.Now, Log: s.log, Kicker: s.gateway})
+	cfg.Version, cfg.BodyTimeout, cfg.TrustedProxies = Release, s.cfg.HTTP.BodyTimeout, s.proxies()
+	s.held = s.shares()
+	s.dialect, err = leancloud.New(cfg, leancloud.Deps{
+		Service: s.presence, Keys: s.ring, Now: s.clock.Now, Log: s.log, Kicker: s.gateway,
+		Callers: s.callers, Bodies: s.held.bodies, Unnamed: s.unnamed.note,
+	})
 	if err != nil {
 		return nil, err
 	}
 	api := s.mountNative()
-	return &doors{metrics: s.metrics, sockets: s.rtm, list: []door{
+	return &doors{metrics: s.metrics, sockets: s.rtm, proxies: s.proxies(), unnamed: s.unnamed.note, list: []door{
 		{name: "route", prefix: "/v1/route", handler: http.HandlerFunc(s.rtm.Route)},
 		{name: "socket", prefix: "/v1/socket", handler: api, long: true},
 		{name: "watch", prefix: "/v1/watch", handler: api, long: true},
@@ -56,6 +65,11 @@ func (s *Server) openLane() {
 
 // ServeHTTP answers r.
 func (d *doors) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if len(r.Header["X-Forwarded-For"]) > 0 {
+		if socket := httpx.Socket(r); !httpx.Within(socket, d.proxies) {
+			d.unnamed(socket)
+		}
+	}
 	if rtm.Wants(r) {
 		d.sockets.ServeHTTP(w, r)
 		return
@@ -66,8 +80,6 @@ func (d *doors) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			continue
 		}
 		if o.long {
-			// The deadline for reading a request would cut it off while it is answered.
-			_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
 			o.handler.ServeHTTP(w, r)
 			return
 		}

@@ -29,6 +29,9 @@ type Config struct {
 	// Admin is the address of the operator listener (health, metrics, status). It asks for no key, so keep it on
 	// loopback or on a network of your own.
 	Admin string
+	// AdminHosts are further names by which the operator listener may be asked for, such as that of a container. Its addresses and
+	// localhost always may; any other name could be one that a page of the web points here.
+	AdminHosts []string
 	// Data is the directory that holds the keys and, with the embedded store, all state. Empty keeps everything in memory:
 	// a restart forgets it.
 	Data string
@@ -78,6 +81,13 @@ type HTTP struct {
 	BodyTimeout time.Duration
 	// IdleTimeout is how long a connection may wait for its next request.
 	IdleTimeout time.Duration
+	// MaxConnections is how many connections the app listener has open, sockets and streams among them. When there are as many, the one
+	// that has been idle longest makes room; one address that is no proxy has at most half of what the others leave. 0 takes nine tenths
+	// of the descriptors that this process may have.
+	MaxConnections int
+	// BodyMemory is the memory that bodies under way may take altogether, but for those of callers that show a secret key. One address
+	// has at most half of what the others leave.
+	BodyMemory int `config:",bytes"`
 	// MaxHeader is the largest head of a request.
 	MaxHeader int `config:",bytes"`
 	// StopTimeout is how long requests under way may take when the server stops.
@@ -120,6 +130,7 @@ func DefaultConfig() Config {
 			HeaderTimeout: 5 * time.Second,
 			BodyTimeout:   10 * time.Second,
 			IdleTimeout:   60 * time.Second,
+			BodyMemory:    64 << 20,
 			MaxHeader:     16 << 10,
 			StopTimeout:   1500 * time.Millisecond,
 		},
@@ -156,6 +167,12 @@ func (c *Config) Validate() error {
 	}
 	if err := presence.CheckApp(presence.AppID(c.Redis.RecipeApp)); c.Redis.RecipeApp != "" && err != nil {
 		errs = append(errs, fmt.Errorf("redis.recipe_app is %.80q: %w", c.Redis.RecipeApp, err))
+	}
+	if c.HTTP.MaxConnections < 0 {
+		errs = append(errs, errors.New("http.max_connections is negative"))
+	}
+	if c.HTTP.BodyMemory < 4<<20 {
+		errs = append(errs, errors.New("http.body_memory is less than 4MiB"))
 	}
 	if c.RTM.TokenLife > c.Gateway.Kicked || c.RTM.SignatureLife > c.Gateway.Kicked {
 		errs = append(errs, errors.New("gateway.kicked is shorter than rtm.token_life or rtm.signature_life; a kick must outlive them"))

@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -33,7 +32,7 @@ func (s *Server) openGateway() error {
 	if err := s.openHooks(); err != nil {
 		return err
 	}
-	trusted := slices.Concat(s.cfg.LeanCloud.TrustedProxies, s.cfg.Gate.Proxies)
+	trusted := s.proxies()
 	deps := gateway.Deps{
 		Service: s.presence, Node: nodeID(s.clock.Now()), Now: s.clock.Now, Log: s.log, Shared: s.store.shared,
 		Address: func(r *http.Request) netip.Addr { return httpx.Caller(r, trusted) },
@@ -49,6 +48,7 @@ func (s *Server) openGateway() error {
 	if err != nil {
 		return err
 	}
+	dialect.Callers, dialect.Proxies = s.callers, trusted
 	if err := gw.Start(); err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/coder/websocket"
 
 	"rollcall/edge/rest"
+	"rollcall/internal/limit"
 	"rollcall/internal/native"
 	"rollcall/presence"
 	"rollcall/server"
@@ -23,7 +24,7 @@ func limited(t *testing.T) *server.Server {
 	cfg := settings()
 	cfg.REST.MaxPeers, cfg.REST.MaxDevices, cfg.REST.MaxEvents, cfg.REST.MaxSessions, cfg.REST.Page = 50, 20, 11, 12, 13
 	cfg.REST.MaxBody, cfg.SSE.MaxBody = 5000, 6000
-	cfg.Watch.Peers, cfg.Watch.Watchers, cfg.Watch.Buffer = 40, 3, 5000
+	cfg.Watch.Peers, cfg.Watch.Watchers, cfg.Watch.Watched, cfg.Watch.Buffer = 40, 3, 60, 5000
 	cfg.Gateway.MaxSockets, cfg.Gateway.EarlyLimit, cfg.Gateway.MessageLimit = 4, 2000, 7000
 	return start(t, cfg)
 }
@@ -254,6 +255,20 @@ var trials = map[string][]trial{
 			return refused
 		}, "too_many_watchers"},
 	},
+	"peers_watched": {
+		{"streams", func(t *testing.T, s *server.Server, n int) string {
+			if refused := open(t, s, "POST", "", `{"peers":[`+ids(40)+`]}`); refused != "" {
+				t.Fatal(refused)
+			}
+			return open(t, s, "POST", "", `{"peers":[`+ids(n-40)+`]}`)
+		}, "too_many_watched"},
+		{"sockets", func(t *testing.T, s *server.Server, n int) string {
+			if refused := greeted(t, s).say(`{"op":"watch","id":2,"peers":[` + ids(40) + `]}`); refused != "" {
+				t.Fatal(refused)
+			}
+			return greeted(t, s).say(`{"op":"watch","id":2,"peers":[` + ids(n-40) + `]}`)
+		}, "too_many_watched"},
+	},
 	"sockets": {
 		{"sockets", func(t *testing.T, s *server.Server, n int) string {
 			for range n - 1 {
@@ -380,7 +395,7 @@ func TestThePageTellsTheDefaults(t *testing.T) {
 		}
 		return fmt.Sprint(v>>10, " KiB")
 	}
-	rate := func(r native.Rate) string {
+	rate := func(r limit.Rate) string {
 		return n(int(r.PerSecond)) + " a second, " + n(int(r.Burst)) + " at once"
 	}
 	l, g := c.Gate.Limits, c.Gateway
@@ -389,6 +404,10 @@ func TestThePageTellsTheDefaults(t *testing.T) {
 		"ids in one query for devices":                  n(c.REST.MaxDevices),
 		"peers one watcher follows":                     n(c.Watch.Peers),
 		"watchers on one node":                          n(c.Watch.Watchers),
+		"peers watched on one node":                     "an eighth of the memory, at 600 bytes each",
+		"connections to one node":                       "nine tenths of its descriptors",
+		"bodies under way, but for secret keys":         kib(c.HTTP.BodyMemory),
+		"time for an answer to be read":                 "30 s",
 		"sockets on one node":                           "nine tenths of its descriptors",
 		"sockets opened, by address":                    n(g.ConnectRate) + " a minute, " + n(g.ConnectRate/2) + " at once",
 		"events in one call":                            n(c.REST.MaxEvents),

@@ -8,48 +8,70 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
 
+	"rollcall/internal/conns"
 	"rollcall/internal/fastlane"
 	"rollcall/internal/framing"
 	"rollcall/internal/httpx"
 	"rollcall/internal/native"
 )
 
-// A listener is a bound port, the HTTP server on it, and the fast lane in front of that. Until a handler is mounted it answers
-// 503 "starting".
+// A listener is a bound port, the HTTP server on it, the fast lane in front of that, and the book of its connections. Until a
+// handler is mounted requests wait, for a while.
 type listener struct {
 	net     *fastlane.Listener
+	conns   *conns.Listener
 	http    *http.Server
 	handler atomic.Pointer[http.Handler]
 	gate    atomic.Pointer[native.Gate] // counts what is refused below the native doors; nil until they are open
 	done    chan struct{}
+
+	ready          chan struct{} // closed when a handler is mounted for good, or the listener stops
+	once           sync.Once
+	waiting        atomic.Int64  // requests that wait for it
+	patience, body time.Duration // how long each waits, and how long a body may take after that
 }
 
-// bind takes the port at address. setting is the key that the address was written under.
-func bind(setting, address string, limits HTTP, log *slog.Logger) (*listener, error) {
-	n, err := net.Listen("tcp", address)
+// A port is what is bound and how.
+type port struct {
+	setting, address string // the key that the address was written under, and the address
+	max              int    // connections
+	write            time.Duration
+	proxies          []netip.Prefix
+}
+
+// bind takes p.
+func bind(p port, limits HTTP, log *slog.Logger) (*listener, error) {
+	n, err := net.Listen("tcp", p.address)
 	if err != nil {
-		return nil, bindError(setting, address, err)
+		return nil, bindError(p.setting, p.address, err)
 	}
-	l := &listener{done: make(chan struct{})}
+	l := &listener{done: make(chan struct{}), ready: make(chan struct{}), patience: startWait, body: limits.BodyTimeout}
 	httpLog := newHTTPLog(log)
-	l.net = fastlane.Listen(n, fastlane.Config{
+	l.conns = conns.Listen(n, conns.Config{Max: p.max, Proxies: p.proxies, Refusal: connectionRefusal})
+	l.net = fastlane.Listen(l.conns, fastlane.Config{
 		HeaderTimeout: limits.HeaderTimeout, BodyTimeout: limits.BodyTimeout,
-		IdleTimeout: limits.IdleTimeout, WriteTimeout: writeTimeout, Code: l.code,
+		IdleTimeout: limits.IdleTimeout, WriteTimeout: laneWrite, Code: l.code,
 		AcceptFailed: func(err error) { httpLog.Print("http: Accept error: ", err) },
 	})
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true) // for proxies that speak it to what is behind them; browsers have it with TLS only
 	l.http = &http.Server{
-		Protocols:         &protocols,
-		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
+		Protocols: &protocols,
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams: maxStreams, WriteByteTimeout: p.write,
+			MaxReceiveBufferPerConnection: 256 << 10, MaxReceiveBufferPerStream: 128 << 10,
+		},
 		Handler:           l,
 		ReadHeaderTimeout: limits.HeaderTimeout,
 		ReadTimeout:       limits.BodyTimeout,
+		WriteTimeout:      p.write,
 		IdleTimeout:       limits.IdleTimeout,
 		MaxHeaderBytes:    limits.MaxHeader,
 		ErrorLog:          httpLog,
@@ -62,8 +84,21 @@ func bind(setting, address string, limits HTTP, log *slog.Logger) (*listener, er
 // maxStreams is how many requests one HTTP/2 connection may have under way, streams that watch among them.
 const maxStreams = 100
 
-// writeTimeout is how long a client may take to read the answer of the fast lane.
-const writeTimeout = 10 * time.Second
+const (
+	// laneWrite is how long a client may take to read the answer of the fast lane.
+	laneWrite = 10 * time.Second
+	// writeTimeout is how long an answer may take from the end of the request's head until it is read. Streams lift it when they begin.
+	writeTimeout = 30 * time.Second
+	// operatorWrite is the same for operators, who read profiles that take their time.
+	operatorWrite = 5 * time.Minute
+)
+
+// connectionRefusal is what a client reads for which there is no connection left.
+var connectionRefusal = func() []byte {
+	const body = `{"code":"full","error":"the server holds as many connections as it may, for this address or altogether"}` + "\n"
+	return fmt.Appendf(nil, "HTTP/1.1 503 Service Unavailable\r\nAccess-Control-Allow-Origin: *\r\nConnection: close\r\nContent-Length: %d\r\n"+
+		"Content-Type: application/json\r\nRetry-After: 5\r\n\r\n%s", len(body), body)
+}()
 
 // bindError says in one line what stands in the way of a port.
 func bindError(setting, address string, err error) error {
@@ -89,15 +124,54 @@ func (l *listener) serve() {
 	}()
 }
 
-func (l *listener) mount(h http.Handler) { l.handler.Store(&h) }
+// mount has h answer from now on. What is mounted for good lets the requests in that wait.
+func (l *listener) mount(h http.Handler, good bool) {
+	l.handler.Store(&h)
+	if good {
+		l.release()
+	}
+}
+
+// release lets go of the requests that wait.
+func (l *listener) release() { l.once.Do(func() { close(l.ready) }) }
 
 // ServeHTTP passes r on to what is mounted.
 func (l *listener) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if h := l.handler.Load(); h != nil {
-		(*h).ServeHTTP(w, r)
+	h := l.handler.Load()
+	if h == nil && l.wait(w, r) {
+		h = l.handler.Load()
+	}
+	if h == nil {
+		starting(w, r)
 		return
 	}
-	starting(w, r)
+	(*h).ServeHTTP(w, r)
+}
+
+const (
+	startWait  = 10 * time.Second // how long a request may wait for the server to be ready
+	maxWaiting = 1000             // how many may
+)
+
+// wait holds r back until the server is ready: a hook that is refused while the server starts is not sent again. It reports
+// whether there was room and r is still wanted.
+func (l *listener) wait(w http.ResponseWriter, r *http.Request) bool {
+	defer l.waiting.Add(-1)
+	if l.waiting.Add(1) > maxWaiting {
+		return false
+	}
+	t := time.NewTimer(l.patience)
+	defer t.Stop()
+	select {
+	case <-l.ready:
+	case <-t.C:
+		return false
+	case <-r.Context().Done():
+		return false
+	}
+	// The time for the body has run meanwhile, though nobody has read it.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(l.body))
+	return true
 }
 
 // code says what stands as "code" in a refusal that net/http makes by itself.
@@ -128,6 +202,7 @@ func starting(w http.ResponseWriter, r *http.Request) {
 
 // stop lets requests under way end until ctx is done, then cuts them.
 func (l *listener) stop(ctx context.Context) {
+	l.release()
 	err := l.net.Shutdown(ctx)
 	if l.http.Shutdown(ctx) != nil || err != nil {
 		_ = l.http.Close()

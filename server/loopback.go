@@ -3,17 +3,27 @@ package server
 import (
 	"net"
 	"net/http"
+	"slices"
+	"strings"
 )
 
-// onlyLocal keeps pages of the web away from a listener on loopback: a name that somebody else lets point to 127.0.0.1 would
-// make a browser on this machine ask here on his behalf. A listener on another address is reached by names of its own.
-func onlyLocal(bound string, next http.Handler) http.Handler {
-	if !local(bound) {
-		return next
+// onlyNamed keeps pages of the web away from the operator listener: a name that a stranger lets point to its address would make a
+// browser near it ask here on the stranger's behalf. On loopback it is asked for by a loopback address or localhost, elsewhere by any
+// address, which no name can stand for; by a name only when that is the one it is bound to, or one of hosts.
+func onlyNamed(bound, setting string, hosts []string, next http.Handler) http.Handler {
+	loopback := local(bound)
+	names := append([]string{"localhost"}, hosts...)
+	if host := hostOf(setting); host != "" && net.ParseIP(host) == nil {
+		names = append(names, host)
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !local(r.Host) {
-			writeJSON(w, http.StatusForbidden, map[string]any{"code": 403, "error": "ask for this listener by 127.0.0.1 or localhost"})
+		host := strings.ToLower(strings.TrimSuffix(hostOf(r.Host), "."))
+		ip := net.ParseIP(host)
+		named := slices.ContainsFunc(names, func(name string) bool { return strings.EqualFold(name, host) })
+		if !named && (ip == nil || loopback && !ip.IsLoopback()) {
+			writeJSON(w, http.StatusForbidden, map[string]any{
+				"code": 403, "error": "ask for this listener by 127.0.0.1, localhost or its address, or name its host in admin_hosts",
+			})
 			return
 		}
 		next.ServeHTTP(w, r)
@@ -22,6 +32,13 @@ func onlyLocal(bound string, next http.Handler) http.Handler {
 
 // local reports whether address, with or without a port, names this machine for itself.
 func local(address string) bool {
+	host := hostOf(address)
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// hostOf returns address without its port and brackets.
+func hostOf(address string) string {
 	host := address
 	if h, _, err := net.SplitHostPort(address); err == nil {
 		host = h
@@ -29,6 +46,5 @@ func local(address string) bool {
 	if len(host) > 1 && host[0] == '[' && host[len(host)-1] == ']' {
 		host = host[1 : len(host)-1]
 	}
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
+	return host
 }

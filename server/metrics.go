@@ -39,6 +39,10 @@ var (
 	descWatch   = prometheus.NewDesc("rollcall_watch_total", "What the hub has done, by what.", []string{"what"}, nil)
 	descClosed  = prometheus.NewDesc("rollcall_watchers_closed_total", "Watchers that ended, by reason.", []string{"reason"}, nil)
 	descNotLet  = prometheus.NewDesc("rollcall_native_refused_total", "Native calls, and messages on native sockets, that were refused, by code.", []string{"code"}, nil)
+	descShared  = prometheus.NewDesc("rollcall_shared", "What all callers share: how much is used, and how much there is.", []string{"of", "what"}, nil)
+	descNoRoom  = prometheus.NewDesc("rollcall_shared_refused_total", "Requests for which there was no room, for their address, their app or altogether, by what they wanted.", []string{"of"}, nil)
+	descEvicted = prometheus.NewDesc("rollcall_connections_evicted_total", "Idle connections that were closed to make room for new ones.", nil, nil)
+	descLimited = prometheus.NewDesc("rollcall_rate_limited_total", "Calls that were refused because their key and address asked too often, at any door.", nil, nil)
 	descBuild   = prometheus.NewDesc("rollcall_build_info", "Always 1; what was built is in the labels.", []string{"release", "revision", "go"}, nil)
 )
 
@@ -78,7 +82,7 @@ func (m *metrics) swept(err error) {
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		descReports, descLast, descChanges, descExpired, descShed, descQueries, descIDs, descDialect, descLane, descPeers, descStore, descTrouble, descUp, descDropped, descBuild,
-		descSize, descWatch, descClosed, descNotLet,
+		descSize, descWatch, descClosed, descNotLet, descShared, descNoRoom, descEvicted, descLimited,
 	} {
 		ch <- d
 	}
@@ -119,6 +123,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	count(descLane, answered, "answered")
 	count(descLane, handed, "handed over")
 	m.peers(gauge)
+	m.shared(count, gauge)
 	m.watch(count, gauge)
 	for name, n := range s.store.counts() {
 		gauge(descStore, float64(n), name)
@@ -154,6 +159,21 @@ func (m *metrics) watch(count func(*prometheus.Desc, int64, ...string), gauge fu
 	for code, n := range m.s.gate.Stats().Refused {
 		count(descNotLet, n, code)
 	}
+}
+
+// shared gives what callers share and the refusals for want of it.
+func (m *metrics) shared(count func(*prometheus.Desc, int64, ...string), gauge func(*prometheus.Desc, float64, ...string)) {
+	for of, h := range m.s.held.all() {
+		gauge(descShared, float64(h.Used()), of, "used")
+		gauge(descShared, float64(h.Total()), of, "total")
+		count(descNoRoom, h.Refused(), of)
+	}
+	st := m.s.app.conns.Stats()
+	gauge(descShared, float64(st.Open), "connections", "used")
+	gauge(descShared, float64(m.s.app.conns.Max()), "connections", "total")
+	count(descNoRoom, st.Refused, "connections")
+	count(descEvicted, st.Evicted)
+	count(descLimited, m.s.callers.Limited())
 }
 
 func (m *metrics) peers(gauge func(*prometheus.Desc, float64, ...string)) {

@@ -15,6 +15,8 @@ import (
 // mountNative starts the hub and mounts the doors of the native API, all behind one gate.
 func (s *Server) mountNative() http.Handler {
 	gate := s.cfg.Gate
+	gate.Proxies = s.proxies()
+	gate.Callers, gate.Bodies, gate.Watchers, gate.Watched = s.callers, s.held.bodies, s.held.watchers, s.held.watched
 	gate.BodyTimeout = s.cfg.HTTP.BodyTimeout
 	gate.Keys, gate.Log, gate.Now = s.ring, s.log, func() int64 { return int64(s.clock.Now()) }
 	s.gate = native.NewGate(gate)
@@ -58,7 +60,8 @@ func (s *Server) info() any {
 			"events_per_batch": c.REST.MaxEvents, "sessions_per_resync": c.REST.MaxSessions, "peers_per_page": c.REST.Page,
 			"body_bytes": c.REST.MaxBody, "resync_body_bytes": rest.ResyncBodies * c.REST.MaxBody, "watch_body_bytes": c.SSE.MaxBody,
 			"json_depth": native.MaxDepth, "peer_id_bytes": presence.MaxPeer, "frame_bytes": c.Watch.Buffer, "watchers": c.Watch.Watchers,
-			"sockets": s.gateway.Config().MaxSockets, "hello_bytes": c.Gateway.EarlyLimit, "message_bytes": c.Gateway.MessageLimit,
+			"peers_watched": int(s.held.watched.Total()),
+			"sockets":       s.gateway.Config().MaxSockets, "hello_bytes": c.Gateway.EarlyLimit, "message_bytes": c.Gateway.MessageLimit,
 		},
 		Seconds: map[string]float64{
 			"tick": c.Watch.Tick.Seconds(), "mark": c.Watch.Mark.Seconds(), "stall": c.SSE.Stall.Seconds(),

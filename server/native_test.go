@@ -20,7 +20,7 @@ import (
 
 	"github.com/coder/websocket"
 
-	"rollcall/internal/native"
+	"rollcall/internal/limit"
 	"rollcall/server"
 )
 
@@ -242,7 +242,7 @@ func TestCallersBehindAProxy(t *testing.T) {
 			for _, p := range tt.proxies {
 				cfg.Gate.Proxies = append(cfg.Gate.Proxies, netip.MustParsePrefix(p))
 			}
-			cfg.Gate.Limits.Ask = native.Rate{PerSecond: 0.001, Burst: 1}
+			cfg.Gate.Limits.Ask = limit.Rate{PerSecond: 0.001, Burst: 1}
 			cfg.Gateway.ConnectRate = 2 // one at once
 			s := start(t, cfg)
 			call := func(head []string) int {
@@ -313,7 +313,7 @@ func TestBehindAReverseProxy(t *testing.T) {
 func TestIPv6(t *testing.T) {
 	cfg := settings()
 	cfg.Listen, cfg.Admin = "[::1]:0", "[::1]:0"
-	cfg.Gate.Limits.Ask = native.Rate{PerSecond: 0.001, Burst: 2}
+	cfg.Gate.Limits.Ask = limit.Rate{PerSecond: 0.001, Burst: 2}
 	s := start(t, cfg)
 	if status, body := ask(t, "GET", "http://"+s.Admin()+"/readyz", ""); status != 200 {
 		t.Errorf("/readyz: %d %s", status, body)

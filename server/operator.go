@@ -36,6 +36,11 @@ func (s *Server) mountOperator() http.Handler {
 	return mux
 }
 
+// operatorOnly refuses what asks for the operator listener by a host that is none of its own.
+func (s *Server) operatorOnly(next http.Handler) http.Handler {
+	return onlyNamed(s.Admin(), s.cfg.Admin, s.cfg.AdminHosts, next)
+}
+
 // serveReady answers 200 when reports are taken and questions answered, else 503 and why.
 func (s *Server) serveReady(w http.ResponseWriter, _ *http.Request) {
 	status, code := phaseNames[s.phase.Load()], http.StatusServiceUnavailable

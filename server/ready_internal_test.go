@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 )
 
 // quiet returns a server on free ports, in memory.
@@ -41,12 +42,13 @@ func get(t *testing.T, address, path string) (int, http.Header, string) {
 	return resp.StatusCode, resp.Header, string(b)
 }
 
-func TestBeforeTheStoreIsOpenEverybodyHearsStarting(t *testing.T) {
+func TestBeforeTheStoreIsOpenRequestsWaitAndThenHearStarting(t *testing.T) {
 	s := quiet(t)
+	s.app.patience = time.Millisecond
 	s.app.serve()
 	s.operator.serve()
 	s.onStop(func(ctx context.Context) { s.operator.stop(ctx) })
-	s.operator.mount(s.health())
+	s.operator.mount(s.health(), false)
 	status, h, body := get(t, s.Listen(), "/1.1/functions/getOnOffStatus")
 	if status != http.StatusServiceUnavailable || body != `{"code":503,"error":"starting"}`+"\n" || h.Get("Retry-After") == "" || h.Get("Access-Control-Allow-Origin") != "*" {
 		t.Errorf("apps: %d %s %v", status, body, h)
@@ -60,6 +62,47 @@ func TestBeforeTheStoreIsOpenEverybodyHearsStarting(t *testing.T) {
 	}
 	if status, _, body := get(t, s.Admin(), "/readyz"); status != http.StatusServiceUnavailable || !strings.Contains(body, "starting") {
 		t.Errorf("/readyz: %d %s", status, body)
+	}
+}
+
+// A hook that is refused is not sent again: what comes while the server starts waits for it. Beyond a bound it is refused at once.
+func TestRequestsWaitForTheServerToStart(t *testing.T) {
+	s := quiet(t)
+	s.app.patience = time.Minute
+	s.app.serve()
+	s.operator.serve()
+	s.onStop(func(ctx context.Context) { s.operator.stop(ctx) })
+	answers := make(chan int, maxWaiting)
+	ask := func() {
+		resp, err := http.Post("http://"+s.Listen()+"/1.1/functions/_clientOnline", "application/json", strings.NewReader(`{"peerId":"tom"}`))
+		if err != nil {
+			answers <- 0
+			return
+		}
+		_ = resp.Body.Close()
+		answers <- resp.StatusCode
+	}
+	t.Cleanup(http.DefaultClient.CloseIdleConnections)
+	for range 3 {
+		go ask()
+	}
+	for s.app.waiting.Load() < 3 {
+		time.Sleep(time.Millisecond)
+	}
+	s.app.waiting.Add(maxWaiting)
+	if ask(); <-answers != http.StatusServiceUnavailable {
+		t.Error("one more than may wait is not refused at once")
+	}
+	s.app.waiting.Add(-maxWaiting)
+	s.app.mount(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if b, err := io.ReadAll(r.Body); err != nil || string(b) != `{"peerId":"tom"}` {
+			w.WriteHeader(http.StatusTeapot)
+		}
+	}), true)
+	for range 3 {
+		if got := <-answers; got != http.StatusOK {
+			t.Errorf("a request that waited is answered %d", got)
+		}
 	}
 }
 

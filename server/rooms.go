@@ -21,6 +21,13 @@ func (s *Server) roomCounts() map[string]map[string]int64 {
 			"behind": hub.Behind, "holds": hub.Holds, "hidden": hub.Hidden, "resumes": hub.Resumes, "resyncs": hub.Resyncs, "refused": hub.Refused,
 		},
 	}
+	rooms["callers"] = map[string]int64{"rate_limited": s.callers.Limited()}
+	for of, h := range s.held.all() {
+		rooms["callers"][of], rooms["callers"]["refused_"+of] = h.Used(), h.Refused()
+	}
+	conns := s.app.conns.Stats()
+	rooms["callers"]["connections"], rooms["callers"]["refused_connections"] = int64(conns.Open), conns.Refused
+	rooms["callers"]["evicted_connections"] = conns.Evicted
 	for kind, n := range sockets.Refused {
 		rooms["gateway"]["refused_"+kind] = n
 	}

@@ -20,6 +20,7 @@ import (
 	"rollcall/edge/leancloud"
 	"rollcall/edge/rest"
 	"rollcall/internal/credentials"
+	"rollcall/internal/limit"
 	"rollcall/internal/native"
 	"rollcall/presence"
 	"rollcall/watch"
@@ -42,6 +43,9 @@ type Server struct {
 	metrics  *metrics
 	doors    *doors
 	gate     *native.Gate
+	callers  *limit.Callers // the rates of all doors
+	held     shares
+	unnamed  unnamedProxies
 	hub      *watch.Hub
 	rest     *rest.Door
 	history  *history
@@ -67,12 +71,17 @@ var phaseNames = [...]string{"starting", "ready", "stopping"}
 
 // New binds the ports of cfg, which must be valid. sink may be nil; it is only counted.
 func New(cfg Config, log *slog.Logger, sink *Sink) (*Server, error) {
-	s := &Server{cfg: cfg, log: log, sink: sink, clock: NewClock()}
+	s := &Server{cfg: cfg, log: log, sink: sink, clock: NewClock(), callers: limit.NewCallers(cfg.Gate.Limits)}
+	s.unnamed.log = log
 	var err error
-	if s.app, err = bind("listen", cfg.Listen, cfg.HTTP, log); err != nil {
+	most := cfg.HTTP.MaxConnections
+	if most == 0 {
+		most = maxConnections()
+	}
+	if s.app, err = bind(port{"listen", cfg.Listen, most, writeTimeout, s.proxies()}, cfg.HTTP, log); err != nil {
 		return nil, err
 	}
-	if s.operator, err = bind("admin", cfg.Admin, cfg.HTTP, log); err != nil {
+	if s.operator, err = bind(port{"admin", cfg.Admin, operatorConnections, operatorWrite, nil}, cfg.HTTP, log); err != nil {
 		_ = s.app.net.Close()
 		return nil, err
 	}
@@ -89,7 +98,7 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	s.app.serve()
 	s.operator.serve()
 	s.onStop(func(ctx context.Context) { s.operator.stop(ctx) })
-	s.operator.mount(onlyLocal(s.Admin(), s.health()))
+	s.operator.mount(s.operatorOnly(s.health()), false)
 	if err := s.prepare(); err != nil {
 		return err
 	}
@@ -113,9 +122,9 @@ func (s *Server) Start(ctx context.Context) (err error) {
 		return err
 	}
 	s.startLoops()
-	s.operator.mount(onlyLocal(s.Admin(), s.mountOperator()))
+	s.operator.mount(s.operatorOnly(s.mountOperator()), true)
 	s.app.gate.Store(s.gate)
-	s.app.mount(s.doors)
+	s.app.mount(s.doors, true)
 	s.openLane()
 	s.onStop(func(ctx context.Context) { s.app.stop(ctx) })
 	s.onStop(func(context.Context) { s.hub.Close(watch.ReasonShutdown) }) // first: streams end only when they are told to

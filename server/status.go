@@ -28,6 +28,9 @@ type Status struct {
 	Changes int64            `json:"changes"`
 	Expired map[string]int64 `json:"expired"`
 
+	// UnnamedProxies are addresses that send X-Forwarded-For and that gate.proxies does not name: all callers behind one share its rates.
+	UnnamedProxies []string `json:"unnamed_proxies,omitempty"`
+
 	Gateway gateway.Stats `json:"gateway"`
 	Store   StoreStatus   `json:"store"`
 	// Rooms are the counts of the rooms behind the doors, by their own names.
@@ -108,7 +111,7 @@ func (s *Server) Status(ctx context.Context) Status {
 		}
 		st.Apps = append(st.Apps, AppStatus{ID: a.ID, Online: c.Online, Known: c.Known, Today: c.Today, Unanswered: err != nil})
 	}
-	st.Gateway = s.gateway.Stats()
+	st.Gateway, st.UnnamedProxies = s.gateway.Stats(), s.unnamed.list()
 	total := s.counted()
 	st.Queries, st.IDs, st.Changes = total.Queries, total.IDs, total.Changes
 	for _, c := range expiryCauses {

@@ -31,8 +31,12 @@ type Config struct {
 	Buffer int `config:",bytes"`
 	// Peers is how many peers one watcher may follow.
 	Peers int
-	// Watchers is how many watchers there may be on this node.
+	// Watchers is how many watchers there may be on this node. Of them and of the peers below, one address without a secret key has at
+	// most half of what the others leave, and so has one app, when there are several.
 	Watchers int
+	// Watched is how many peers all watchers of this node may follow altogether, at some 600 bytes each. 0 takes an eighth of the
+	// memory that this process may use.
+	Watched int
 
 	// Now is the clock by which leases and holds are judged; nil is the wall clock.
 	Now func() presence.Millis `config:"-"`
@@ -59,6 +63,7 @@ func (c *Config) Validate() error {
 		{c.Buffer >= 4<<10 && c.Buffer <= 16<<20, "buffer is not between 4KiB and 16MiB"},
 		{c.Peers >= 1 && c.Peers <= 100_000, "peers is not between 1 and 100000"},
 		{c.Watchers >= 1, "watchers is less than 1"},
+		{c.Watched >= 0, "watched is negative"},
 	} {
 		if !f.ok {
 			errs = append(errs, errors.New(f.say))

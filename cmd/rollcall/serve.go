@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
 	"path/filepath"
 	"runtime/debug"
 	"strings"
@@ -20,7 +21,7 @@ type serveCmd struct {
 
 // Help is shown below the flags.
 func (serveCmd) Help() string {
-	return `With nothing configured, the first start makes an app with fresh keys, keeps them in the data directory and prints them once.
+	return `With nothing configured, the first start makes an app with fresh keys, keeps them in the data directory and, on a terminal, prints them once.
 The log goes to standard error. Ctrl-C or SIGTERM stops the server; a second one ends it at once.`
 }
 
@@ -53,21 +54,36 @@ func (c *serveCmd) Run(e *env) error {
 	}
 	out := server.NewSink(e.stdout) // a terminal that takes nothing must not keep us from stopping
 	defer out.Close(500 * time.Millisecond)
-	welcome(out, srv)
+	welcome(out, srv, terminal(e.stdout))
 	<-e.ctx.Done()
 	srv.Stop(context.WithoutCancel(e.ctx))
 	fmt.Fprintln(out, "rollcall: stopped")
 	return nil
 }
 
-// welcome says what listens where and, for an app that rollcall made, prints lines to paste.
-func welcome(w io.Writer, srv *server.Server) {
+// terminal reports whether w is one: what is printed there is kept by no log.
+func terminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	st, err := f.Stat()
+	return err == nil && st.Mode()&os.ModeCharDevice != 0
+}
+
+// welcome says what listens where and, for an app that rollcall made, prints lines to paste. Only a terminal is shown fresh keys.
+func welcome(w io.Writer, srv *server.Server, terminal bool) {
 	fmt.Fprintf(w, "%s\n\n", server.BuildVersion())
 	fmt.Fprintf(w, "  apps       %s\n", baseURL(srv.Listen()))
 	fmt.Fprintf(w, "  operators  %s  (/livez /readyz /metrics /status)\n", baseURL(srv.Admin()))
 	fmt.Fprintf(w, "  state      %s\n", srv.StoreName())
 	apps := srv.Apps()
 	switch file := srv.KeysFile(); {
+	case srv.Made() && !terminal && file == "":
+		fmt.Fprintf(w, "  tenant     made just now; its keys are not shown, since this is no terminal: set LEANCLOUD_APP_ID and its keys, or keep them with --data DIR\n")
+	case srv.Made() && !terminal:
+		fmt.Fprintf(w, "  tenant     made just now; its keys are kept in %s\n", absolute(file))
+		lines(w, baseURL(srv.Listen()), absolute(file), "$LEANCLOUD_APP_ID", "$LEANCLOUD_APP_KEY", "$LEANCLOUD_APP_HOOK_KEY")
 	case srv.Made():
 		a := apps[0]
 		where := "kept in " + absolute(file) + "; they are not shown again"

@@ -36,6 +36,10 @@ func printStatus(w io.Writer, s *server.Status) error {
 	if s.Trouble != "" {
 		fmt.Fprintf(&out, "trouble: %s\n", s.Trouble)
 	}
+	if len(s.UnnamedProxies) > 0 {
+		fmt.Fprintf(&out, "proxies: %s sends X-Forwarded-For and is not named in gate.proxies: all callers behind it share the limits of one address\n",
+			strings.Join(s.UnnamedProxies, ", "))
+	}
 	t := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(t, "\napps at\t%s\noperators at\t%s\nstate\t%s\n", s.Listen, s.Admin, s.Store.Name)
 	fmt.Fprintf(t, "\napp\tonline\tknown\ttoday\n")

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -557,6 +558,32 @@ func TestAnonymityCanBeOff(t *testing.T) {
 	}
 }
 
+// What a proxy says of how clients came counts only when it is named: anybody may write the headers.
+func TestRouteBelievesNamedProxiesAlone(t *testing.T) {
+	w := newWorld(t, settings{})
+	w.rtm.Proxies = nil
+	for _, head := range []http.Header{
+		{"X-Forwarded-Proto": {"https"}},
+		{"X-Forwarded-Host": {"evil.example"}},
+		{"X-Forwarded-Proto": {"https"}, "X-Forwarded-Host": {"evil.example:444"}, "Forwarded": {"host=evil.example;proto=https"}},
+	} {
+		req, err := http.NewRequest(http.MethodGet, w.server.URL+"/v1/route", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header = head
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := io.ReadAll(resp.Body)
+		_ = resp.Body.Close()
+		if err != nil || !strings.Contains(string(b), `"server":"ws://`+req.URL.Host+`/rtm"`) {
+			t.Errorf("with %v: %s, %v", head, b, err)
+		}
+	}
+}
+
 func TestRoute(t *testing.T) {
 	tests := []struct {
 		name   string
@@ -569,6 +596,7 @@ func TestRoute(t *testing.T) {
 		{"behind a proxy that ends TLS", "", "?appId=x", http.Header{"X-Forwarded-Proto": {"https"}}, "wss://HOST/rtm"},
 		{"an open connection is asked for", "", "?secure=false", http.Header{"X-Forwarded-Proto": {"https"}}, "ws://HOST/rtm"},
 		{"a custom domain", "", "", http.Header{"X-Forwarded-Proto": {"https"}, "X-Forwarded-Host": {"im.example.com"}}, "wss://im.example.com/rtm"},
+		{"a custom domain with a port", "", "", http.Header{"X-Forwarded-Proto": {"https"}, "X-Forwarded-Host": {"im.example.com:8443"}}, "wss://im.example.com:8443/rtm"},
 		{"a host that is none", "", "", http.Header{"X-Forwarded-Host": {`x"/../?y`}}, "ws://HOST/rtm"},
 		{"a setting", "wss://im.example.com/x", "?secure=false", nil, "wss://im.example.com/x"},
 	}

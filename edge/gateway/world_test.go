@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -122,6 +123,9 @@ func newWorld(t testing.TB, s settings) *world {
 		s.rtm(&rc)
 	}
 	w.rtm, err = rtm.New(gw, ring, rc)
+	if err == nil {
+		w.rtm.Proxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")} // tests speak through proxies
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -85,6 +85,7 @@ var (
 	errTooLarge     = &fault{status: http.StatusRequestEntityTooLarge, code: codeBad, text: "request entity too large", hangUp: true}
 	errTooSlow      = &fault{status: http.StatusRequestTimeout, code: codeBad, text: "The body did not arrive in time.", hangUp: true}
 	errBroken       = &fault{status: http.StatusBadRequest, code: codeBad, text: "The body could not be read.", hangUp: true}
+	errNoRoom       = &fault{status: http.StatusServiceUnavailable, code: codeUnavailable, text: "The server holds as many bodies as it may; sending again is safe.", wait: 1, hangUp: true}
 	errUnavailable  = &fault{status: http.StatusServiceUnavailable, code: codeUnavailable, text: "Temporarily unavailable; sending again is safe.", wait: 1}
 )
 

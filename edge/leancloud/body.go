@@ -56,8 +56,8 @@ func unsupported(what, value string) *fault {
 	}
 }
 
-// read returns the body of r, decompressed and without byte order mark.
-func (h *Handler) read(w http.ResponseWriter, r *http.Request, s *scratch) ([]byte, *fault) {
+// read returns the body of r, decompressed to at most unpacked bytes, and without byte order mark.
+func (h *Handler) read(w http.ResponseWriter, r *http.Request, c *call, s *scratch, unpacked int) ([]byte, *fault) {
 	encoding := "identity"
 	if v := r.Header["Content-Encoding"]; len(v) > 0 {
 		encoding = strings.ToLower(strings.TrimSpace(strings.Join(v, ",")))
@@ -67,9 +67,16 @@ func (h *Handler) read(w http.ResponseWriter, r *http.Request, s *scratch) ([]by
 	default:
 		return nil, unsupported("content encoding", encoding)
 	}
+	var room httpx.Room
+	if h.Bodies != nil && !c.secret() {
+		c.memory = *h.Bodies.Hold("", c.address)
+		room = c.memory.Grow
+	}
 	var err error
-	s.body, err = httpx.ReadBody(w, r, h.cfg.MaxBody, h.cfg.BodyTimeout, s.body)
+	s.body, err = httpx.ReadBody(w, r, h.cfg.MaxBody, h.cfg.BodyTimeout, s.body, room)
 	switch {
+	case errors.Is(err, httpx.ErrNoRoom):
+		return nil, errNoRoom
 	case errors.Is(err, httpx.ErrTooLarge):
 		return nil, errTooLarge
 	case errors.Is(err, httpx.ErrTooSlow):
@@ -79,8 +86,10 @@ func (h *Handler) read(w http.ResponseWriter, r *http.Request, s *scratch) ([]by
 	}
 	body := s.body
 	if len(body) > 0 && (encoding == "gzip" || encoding == "deflate") {
-		s.plain, err = unpack(encoding, body, h.cfg.MaxBody, s.plain)
+		s.plain, err = unpack(encoding, body, unpacked, s.plain, room)
 		switch {
+		case errors.Is(err, httpx.ErrNoRoom):
+			return nil, errNoRoom
 		case errors.Is(err, httpx.ErrTooLarge):
 			return nil, errTooLarge
 		case err != nil:
@@ -91,12 +100,12 @@ func (h *Handler) read(w http.ResponseWriter, r *http.Request, s *scratch) ([]by
 	return bytes.TrimPrefix(body, []byte("\xef\xbb\xbf")), nil
 }
 
-func unpack(encoding string, packed []byte, limit int, buf []byte) ([]byte, error) {
+func unpack(encoding string, packed []byte, limit int, buf []byte, room httpx.Room) ([]byte, error) {
 	src, err := unpacker(encoding, packed)
 	if err != nil {
 		return buf, err
 	}
-	return httpx.ReadLimited(src, limit, buf)
+	return httpx.ReadLimited(src, limit, buf, room)
 }
 
 // unpacker returns a reader of what packed holds. "deflate" is zlib's format by the book, and bare deflate from those who

@@ -21,7 +21,7 @@ func (h *Handler) call(ctx context.Context, c *call, s *scratch) answer {
 		return h.hook(ctx, c, presence.KindOffline)
 	case "_ops/metadatas":
 		if !c.rights.Has(credentials.Master) {
-			return errUnauthorized.answer()
+			return h.unauthorized(c).answer()
 		}
 		return answer{status: http.StatusOK, body: answerFunctions}
 	}

@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"strings"
 	"sync"
 	"time"
 
 	"rollcall/internal/credentials"
 	"rollcall/internal/httpx"
+	"rollcall/internal/limit"
 	"rollcall/internal/seldom"
 	"rollcall/presence"
 )
@@ -27,6 +29,12 @@ type Deps struct {
 	Keys    *credentials.Keyring
 	Now     func() presence.Millis
 	Log     *slog.Logger
+	// Callers holds callers to their rates, as every door does. Nil is no rate.
+	Callers *limit.Callers
+	// Bodies is the memory that bodies under way share. Nil is without bound.
+	Bodies *limit.Shared
+	// Unnamed is called with the address of a proxy that is not trusted, when the fast lane meets one; nil is not called.
+	Unnamed func(netip.Addr)
 	// Kicker closes connections on kick. Without one this server holds none, and a kick has nothing to close.
 	Kicker Kicker
 }
@@ -93,10 +101,14 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.Method == http.MethodOptions && !strings.HasPrefix(r.URL.Path, "/__engine/"):
 		preflight(w.Header())
 		a = answer{status: http.StatusOK}
-	case ok:
-		a = h.function(w, r, name, typed, s)
 	default:
-		a = h.other(w, r, s)
+		c := call{address: httpx.Caller(r, h.cfg.TrustedProxies), remote: h.remote(r)}
+		defer c.memory.Release()
+		if ok {
+			a = h.function(w, r, name, typed, &c, s)
+		} else {
+			a = h.other(w, r, &c, s)
+		}
 	}
 	h.counters.answered(a.status)
 	a.hangUp = a.hangUp && r.ProtoMajor < 2 // over HTTP/2 it would end every other call of the connection
@@ -104,17 +116,16 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // function answers a call of the cloud function name.
-func (h *Handler) function(w http.ResponseWriter, r *http.Request, name string, typed bool, s *scratch) answer {
-	c, fail := h.open(w, r, s)
-	if fail != nil {
+func (h *Handler) function(w http.ResponseWriter, r *http.Request, name string, typed bool, c *call, s *scratch) answer {
+	if fail := h.open(w, r, c, s); fail != nil {
 		return fail.answer()
 	}
 	if name == "" {
 		return notFound("No function name or class name: " + r.URL.Path).answer()
 	}
 	c.name, c.typed = name, typed
-	// Who stops listening once he has told us something has told it all the same.
-	return h.call(context.WithoutCancel(r.Context()), &c, s)
+	// A hook is applied even if the client disconnects first.
+	return h.call(context.WithoutCancel(r.Context()), c, s)
 }
 
 // A call is an authenticated request, free of the way it came.
@@ -125,49 +136,80 @@ type call struct {
 	rights credentials.Rights
 	form   bool
 	body   []byte
-	remote func() string // who sent it, for telling
+	remote func() string // the client that sent it, for telling
+
+	address netip.Addr // by which it is held to a rate
+	lane    *caller    // what its connection keeps, in the lane
+	memory  limit.Hold // of its body
+	paid    int        // peers that the size of its body was charged as
 }
 
 // open checks the credentials of r and reads its body, in this order unless the credentials are in the body.
-func (h *Handler) open(w http.ResponseWriter, r *http.Request, s *scratch) (c call, fail *fault) {
+func (h *Handler) open(w http.ResponseWriter, r *http.Request, c *call, s *scratch) (fail *fault) {
 	kind, fail := contentOf(r.Header["Content-Type"])
 	if kind == contentText {
-		return h.openText(w, r, fail, s)
+		return h.openText(w, r, fail, c, s)
 	}
-	app, rights := h.Keys.Check(credentials.FromHeader(r.Header))
-	if !rights.Has(credentials.Client) {
-		return c, errUnauthorized
+	if !h.admit(c, credentials.FromHeader(r.Header)) {
+		return h.unauthorized(c)
 	}
 	if fail != nil && r.ContentLength != 0 {
-		return c, fail
+		return fail
 	}
-	c = call{app: presence.AppID(app.ID), rights: rights, form: kind == contentForm, remote: h.remote(r)}
-	c.body, fail = h.read(w, r, s)
-	return c, fail
+	c.form = kind == contentForm
+	if fail := h.takeCall(c); fail != nil {
+		return fail
+	}
+	if c.body, fail = h.read(w, r, c, s, h.cfg.MaxBody); fail != nil {
+		return fail
+	}
+	return h.takeBytes(c, len(c.body))
 }
 
-// openText is open for text/plain, whose body may hold the credentials.
-func (h *Handler) openText(w http.ResponseWriter, r *http.Request, fail *fault, s *scratch) (c call, _ *fault) {
-	if fail != nil && r.ContentLength != 0 {
-		return c, fail
+// admit fills in whom shown speaks for and reports whether that is an app of ours.
+func (h *Handler) admit(c *call, shown credentials.Presented) bool {
+	app, rights := h.Keys.Check(shown)
+	if !rights.Has(credentials.Client) {
+		return false
 	}
-	body, fail := h.read(w, r, s)
-	if fail != nil {
-		return c, fail
+	c.app, c.rights = presence.AppID(app.ID), rights
+	return true
+}
+
+// maxStrange is how many bytes a compressed body may unpack to before the keys are known.
+const maxStrange = 8 << 10
+
+// openText is open for text/plain, whose body may hold the credentials. Those go before what the headers show.
+func (h *Handler) openText(w http.ResponseWriter, r *http.Request, fail *fault, c *call, s *scratch) *fault {
+	if fail != nil && r.ContentLength != 0 {
+		return fail
 	}
 	shown := credentials.FromHeader(r.Header)
-	params, fail := h.parse(body, false)
+	unpacked := maxStrange
+	if h.admit(c, shown) {
+		unpacked = h.cfg.MaxBody
+	}
+	c.body, fail = h.read(w, r, c, s, unpacked)
+	if fail == errTooLarge && unpacked == maxStrange && r.ContentLength <= int64(h.cfg.MaxBody) {
+		return h.unauthorized(c) // no client compresses a body that has the keys in it
+	}
+	if fail != nil {
+		return fail
+	}
+	if fail := h.takeBytes(c, len(c.body)); fail != nil {
+		return fail
+	}
+	params, fail := h.parse(c.body, false)
 	if fail == nil {
 		shown = fromBody(params, shown)
 	}
-	app, rights := h.Keys.Check(shown)
-	if !rights.Has(credentials.Client) {
-		if fail != nil && fail.code == codeMalformed {
-			return c, fail // the keys may be in what could not be read
+	if !h.admit(c, shown) {
+		if refused := h.unauthorized(c); refused != errUnauthorized || fail == nil || fail.code != codeMalformed {
+			return refused
 		}
-		return c, errUnauthorized
+		return fail // the keys may be in what could not be read
 	}
-	return call{app: presence.AppID(app.ID), rights: rights, body: body, remote: h.remote(r)}, nil
+	return h.takeCall(c)
 }
 
 func (h *Handler) remote(r *http.Request) func() string {

@@ -15,7 +15,10 @@ import (
 // hook takes the word of the IM service that a client came or left. It answers once the report is kept.
 func (h *Handler) hook(ctx context.Context, c *call, kind presence.Kind) answer {
 	if !c.rights.Has(credentials.Hook) {
-		f := *errUnauthorized
+		f := *h.unauthorized(c)
+		if f.status != http.StatusUnauthorized {
+			return f.answer()
+		}
 		f.text = "Hook key check failed, request from " + c.remote()
 		return f.answer()
 	}

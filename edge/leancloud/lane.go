@@ -5,12 +5,14 @@ import (
 	"context"
 	"crypto/subtle"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"unsafe"
 
 	"rollcall/internal/credentials"
 	"rollcall/internal/fastlane"
 	"rollcall/internal/httpx"
+	"rollcall/internal/limit"
 	"rollcall/presence"
 )
 
@@ -22,9 +24,10 @@ const (
 	fieldHookKey
 	fieldType
 	fieldOrigin
+	fieldForwarded
 )
 
-var laneFields = []string{"X-LC-Id", "X-LC-Key", "X-LC-Sign", "X-LC-Hook-Key", "Content-Type", "Origin"}
+var laneFields = []string{"X-LC-Id", "X-LC-Key", "X-LC-Sign", "X-LC-Hook-Key", "Content-Type", "Origin", "X-Forwarded-For"}
 
 // laneForeign are credentials of other families; who sends them takes the long way.
 var laneForeign = []string{
@@ -62,11 +65,14 @@ func (h *Handler) Lane() fastlane.Routes {
 	return r
 }
 
-// A caller is who was let in last on a connection, and what he showed.
+// A caller is what was let in last on a connection, by what it showed, and what it owes.
 type caller struct {
 	shown  []byte
 	app    presence.AppID
 	rights credentials.Rights
+
+	address netip.Addr
+	owed    [limit.Serve + 1]*limit.Bucket // by class; of app and address
 }
 
 func (h *Handler) laneAnswer(r *fastlane.Request, out []byte) (_ []byte, last, ok bool) {
@@ -74,20 +80,21 @@ func (h *Handler) laneAnswer(r *fastlane.Request, out []byte) (_ []byte, last, o
 		return out, false, false
 	}
 	target := &laneTargets[r.Target]
-	app, rights := h.letIn(r)
+	known, rights := h.letIn(r)
 	if target.name != "getOnOffStatus" && rights.Has(credentials.Client) && !rights.Has(credentials.Hook) {
 		return out, false, false // the refusal names the client's address, which may be in fields that the lane skips
 	}
 	var a answer
 	s := h.scratch.Get().(*scratch)
+	c := call{
+		name: target.name, typed: target.typed, rights: rights, body: bytes.TrimPrefix(r.Body, []byte("\xef\xbb\xbf")),
+		address: known.address, lane: known,
+	}
 	if !rights.Has(credentials.Client) {
-		a = errUnauthorized.answer()
+		a = h.unauthorized(&c).answer()
 	} else {
-		c := call{
-			name: target.name, typed: target.typed, app: app, rights: rights,
-			body: bytes.TrimPrefix(r.Body, []byte("\xef\xbb\xbf")),
-		}
-		a = h.call(context.Background(), &c, s)
+		c.app = known.app
+		a = h.laneCall(&c, s)
 	}
 	h.counters.answered(a.status)
 	out = a.append(out, r.Fields[fieldOrigin], r.Date)
@@ -95,30 +102,59 @@ func (h *Handler) laneAnswer(r *fastlane.Request, out []byte) (_ []byte, last, o
 	return out, a.hangUp, true
 }
 
+func (h *Handler) laneCall(c *call, s *scratch) answer {
+	fail := h.takeCall(c)
+	if fail == nil {
+		fail = h.takeBytes(c, len(c.body))
+	}
+	if fail != nil {
+		return fail.answer()
+	}
+	return h.call(context.Background(), c, s)
+}
+
 // letIn checks the credentials of r. Who shows the same as before on this connection is known; both are compared in constant
 // time.
-func (h *Handler) letIn(r *fastlane.Request) (presence.AppID, credentials.Rights) {
+func (h *Handler) letIn(r *fastlane.Request) (*caller, credentials.Rights) {
 	known, _ := (*r.Conn).(*caller)
 	if known == nil {
-		known = &caller{}
+		known = &caller{address: r.Remote}
 		*r.Conn = known
 	}
+	h.locate(known, r)
 	var room [256]byte
 	shown := room[:0]
 	for _, f := range r.Fields[fieldID : fieldHookKey+1] {
 		shown = append(append(shown, f...), '\n') // which no field can hold
 	}
 	if known.rights != credentials.None && subtle.ConstantTimeCompare(shown, known.shown) == 1 {
-		return known.app, known.rights
+		return known, known.rights
 	}
 	app, rights := h.Keys.Check(credentials.Presented{
 		ID: text(r.Fields[fieldID]), Key: text(r.Fields[fieldKey]), Sign: text(r.Fields[fieldSign]), HookKey: text(r.Fields[fieldHookKey]),
 	})
 	if rights == credentials.None {
-		return "", rights
+		return known, rights
 	}
 	known.shown, known.app, known.rights = append(known.shown[:0], shown...), presence.AppID(app.ID), rights
-	return known.app, rights
+	clear(known.owed[:])
+	return known, rights
+}
+
+// locate sets the address by which the caller is held to a rate: a proxy speaks for many on one connection.
+func (h *Handler) locate(known *caller, r *fastlane.Request) {
+	forwarded := r.Fields[fieldForwarded]
+	if forwarded == nil && known.address == r.Remote {
+		return
+	}
+	address := httpx.CallerOf(r.Remote, text(forwarded), h.cfg.TrustedProxies)
+	if forwarded != nil && h.Unnamed != nil && !httpx.Within(r.Remote, h.cfg.TrustedProxies) {
+		h.Unnamed(r.Remote)
+	}
+	if address != known.address {
+		known.address = address
+		clear(known.owed[:])
+	}
 }
 
 // text returns b as a string that is good as long as b is.

@@ -18,6 +18,9 @@ func (h *Handler) onOffStatus(ctx context.Context, c *call, s *scratch) answer {
 	if fail != nil {
 		return fail.answer()
 	}
+	if fail := h.takeIDs(c, len(ids)); fail != nil {
+		return fail.answer()
+	}
 	statuses, fail := h.statuses(ctx, c.app, ids, s)
 	if fail != nil {
 		return fail.answer()

@@ -15,7 +15,7 @@ import (
 )
 
 // other answers what is not a function: the engine's ping and the REST calls about clients.
-func (h *Handler) other(w http.ResponseWriter, r *http.Request, s *scratch) answer {
+func (h *Handler) other(w http.ResponseWriter, r *http.Request, c *call, s *scratch) answer {
 	if strings.HasPrefix(r.URL.Path, "/__engine/") {
 		return h.engine(r)
 	}
@@ -26,14 +26,13 @@ func (h *Handler) other(w http.ResponseWriter, r *http.Request, s *scratch) answ
 	if r.Method != route.method && (route.method != http.MethodGet || r.Method != http.MethodHead) {
 		return answer405(route.method)
 	}
-	c, fail := h.open(w, r, s)
-	if fail != nil {
+	if fail := h.open(w, r, c, s); fail != nil {
 		return fail.answer()
 	}
 	if !c.rights.Has(route.need) {
-		return errUnauthorized.answer()
+		return h.unauthorized(c).answer()
 	}
-	return route.answer(h, r, &c, id, s)
+	return route.answer(h, r, c, id, s)
 }
 
 func answer405(allow string) answer {

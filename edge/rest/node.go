@@ -95,7 +95,11 @@ func (d *Door) resync(w http.ResponseWriter, r *http.Request, c *native.Caller) 
 		Sessions *[]json.RawMessage `json:"sessions"`
 		Time     num                `json:"time"`
 	}
-	if err := d.signed(w, r, c, ResyncBodies*d.cfg.MaxBody, &in); err != nil {
+	limit := ResyncBodies * d.cfg.MaxBody
+	if c.Signed { // the signature proves itself when the body has come, and a stranger must not have that much kept
+		limit = d.cfg.MaxBody
+	}
+	if err := d.signed(w, r, c, limit, &in); err != nil {
 		return err
 	}
 	node, err := pathNode(r, c)

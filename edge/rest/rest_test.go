@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"rollcall/internal/limit"
 	"rollcall/internal/native"
 	"rollcall/presence"
 	"rollcall/watch"
@@ -440,7 +441,7 @@ func TestSignature(t *testing.T) {
 
 func TestRateLimit(t *testing.T) {
 	h := open(t, func(cfg *native.Config, _ *watch.Config) {
-		cfg.Limits.Ask = native.Rate{PerSecond: 0.01, Burst: 3}
+		cfg.Limits.Ask = limit.Rate{PerSecond: 0.01, Burst: 3}
 	})
 	for range 3 {
 		h.expect("app", "GET", "/v1/peers/tom", "", 200, "")
@@ -489,7 +490,7 @@ func TestCrossOrigin(t *testing.T) {
 
 func TestIDsAreChargedToTheAppKey(t *testing.T) {
 	h := open(t, func(cfg *native.Config, _ *watch.Config) {
-		cfg.Limits.AskPeers = native.Rate{PerSecond: 0.01, Burst: 5}
+		cfg.Limits.AskPeers = limit.Rate{PerSecond: 0.01, Burst: 5}
 	})
 	h.expect("app", "POST", "/v1/peers/query", `{"peers":["a","b","c","d"]}`, 200, "")
 	h.expect("app", "POST", "/v1/peers/query", `{"peers":["a","b"]}`, 429, "")

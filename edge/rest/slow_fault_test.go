@@ -12,6 +12,7 @@ import (
 
 	"rollcall/edge/gateway"
 	"rollcall/edge/sse"
+	"rollcall/internal/limit"
 	"rollcall/internal/native"
 	"rollcall/presence"
 	"rollcall/watch"
@@ -30,7 +31,7 @@ func TestFaultOthersBesideStoppedWatchers(t *testing.T) {
 		streams.Stall, sockets.Stall = 5*time.Minute, 5*time.Minute // they stay as long as the phase
 		sockets.Ping, sockets.Lease, sockets.ConnectRate = 0, time.Hour, 0
 	}, func(cfg *native.Config, hub *watch.Config) {
-		cfg.Limits = native.Limits{}
+		cfg.Limits = limit.Limits{}
 		hub.Tick, hub.Mark = 10*time.Millisecond, time.Hour
 	})
 	ids := longNames(100)

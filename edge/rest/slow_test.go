@@ -19,6 +19,7 @@ import (
 
 	"rollcall/edge/gateway"
 	"rollcall/edge/sse"
+	"rollcall/internal/limit"
 	"rollcall/internal/native"
 	"rollcall/presence"
 	"rollcall/watch"
@@ -30,7 +31,7 @@ func TestStoppedWatchers(t *testing.T) { stopped(t, 60, 200_000) }
 // stopped plays watchers that stop reading under at least so many changes, and until the last of them is closed.
 func stopped(t *testing.T, watchers, changes int) {
 	h := open(t, func(cfg *native.Config, _ *watch.Config) {
-		cfg.Limits = native.Limits{} // it is not they who are tried
+		cfg.Limits = limit.Limits{} // it is not they who are tried
 	})
 	ids := longNames(100)
 	warm := make(chan struct{})
@@ -90,7 +91,7 @@ func TestReadersThatStoppedAreNotWrittenTo(t *testing.T) {
 		streams.Stall, sockets.Stall = 5*time.Minute, 5*time.Minute // none is closed while the test looks
 		sockets.Ping, sockets.Lease = 0, time.Hour
 	}, func(cfg *native.Config, hub *watch.Config) {
-		cfg.Limits = native.Limits{}
+		cfg.Limits = limit.Limits{}
 		hub.Tick, hub.Mark = 10*time.Millisecond, time.Hour
 	})
 	ids := longNames(300)

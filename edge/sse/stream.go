@@ -107,6 +107,15 @@ func (d *Door) stream(w http.ResponseWriter, r *http.Request, c *native.Caller, 
 	if err := c.TakeIDs(len(peers)); err != nil {
 		return err
 	}
+	c.FreeBody()
+	share, err := c.Watch()
+	if err != nil {
+		return err
+	}
+	defer share.Release()
+	if err := share.Add(len(peers)); err != nil {
+		return err
+	}
 	watcher, err := d.hub.Watch(r.Context(), presence.AppID(c.App.ID), peers, token)
 	if err != nil {
 		return Refusal(err)
@@ -181,8 +190,9 @@ type stream struct {
 
 // run writes what the watcher is told until one of the two goes, and returns why it ended.
 func (s *stream) run(ctx context.Context) watch.Reason {
-	// The server's read deadline is for the request; it would end the stream.
+	// The server's deadlines are for a request and its answer; they would end the stream.
 	_ = s.rc.SetReadDeadline(time.Time{})
+	_ = s.rc.SetWriteDeadline(time.Time{})
 	h := s.w.Header()
 	h.Set("Content-Type", "text/event-stream; charset=utf-8")
 	h.Set("Cache-Control", "no-store, no-transform")

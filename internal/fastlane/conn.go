@@ -7,6 +7,9 @@ import (
 	"os"
 	"sync/atomic"
 	"time"
+
+	"rollcall/internal/conns"
+	"rollcall/internal/httpx"
 )
 
 // The states of a connection. It is idle while nothing of its next request has been read. A new one is busy, since its first
@@ -38,6 +41,7 @@ type conn struct {
 	net.Conn
 	lane  *Listener
 	table *table
+	mark  conns.Mark // nil: the connection is not bounded
 	state atomic.Uint32
 
 	buf     []byte // read and not answered
@@ -56,8 +60,9 @@ type conn struct {
 // serve answers until the connection ends or is handed over.
 func (c *conn) serve() {
 	c.now = time.Now()
+	c.mark = conns.MarkOf(c.Conn)
 	c.buf = make([]byte, 0, firstBuffer)
-	c.request = Request{Fields: make([][]byte, len(c.table.routes.Fields)), Conn: &c.memory}
+	c.request = Request{Fields: make([][]byte, len(c.table.routes.Fields)), Conn: &c.memory, Remote: httpx.Remote(c.Conn)}
 	c.setReadDeadline(forFirst, c.lane.cfg.HeaderTimeout)
 	for {
 		partial := c.skipBlanks()
@@ -73,6 +78,9 @@ func (c *conn) serve() {
 		case v == plain:
 			c.grow(size + body)
 			if c.waits != forBody {
+				if c.mark != nil {
+					c.mark.Busy()
+				}
 				c.setReadDeadline(forBody, c.lane.cfg.BodyTimeout)
 			}
 			if !c.fill() {
@@ -102,6 +110,9 @@ func (late) Read([]byte) (int, error) { return 0, os.ErrDeadlineExceeded }
 // answer answers the request at the start of the buffer. It returns false when the connection is no longer ours.
 func (c *conn) answer(size, body int) bool {
 	start := c.now
+	if c.mark != nil {
+		c.mark.Busy()
+	}
 	c.request.Body = c.buf[size : size+body]
 	c.request.Date = date(c.now)
 	out, last, ok := c.table.routes.Answer(&c.request, c.out[:0])
@@ -165,6 +176,9 @@ func (c *conn) rest() bool {
 	// Setting a deadline costs more than reading a head, so it is moved only when it has come near by a twelfth.
 	if t := c.lane.cfg.IdleTimeout; c.waits != forNext || t > 0 && c.readUntil.Sub(c.now) < t-t/12 {
 		c.setReadDeadline(forNext, t)
+	}
+	if c.mark != nil {
+		c.mark.Idle()
 	}
 	c.state.Store(idle)
 	if c.lane.closing.Load() {

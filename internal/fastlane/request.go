@@ -2,6 +2,7 @@ package fastlane
 
 import (
 	"bytes"
+	"net/netip"
 	"time"
 )
 
@@ -27,8 +28,9 @@ type Request struct {
 	Target int      // which of the targets
 	Fields [][]byte // values in the order of Routes.Fields; nil when absent
 	Body   []byte
-	Conn   *any   // for Answer to remember something of this connection; nothing at first
-	Date   []byte // now, for the Date field
+	Remote netip.Addr // of the connection
+	Conn   *any       // for Answer to remember something of this connection; nothing at first
+	Date   []byte     // now, for the Date field
 }
 
 // table is Routes made ready for matching.

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"slices"
 	"sync/atomic"
+
+	"rollcall/internal/conns"
 )
 
 // A Listener guards every connection it accepts. The server must have [ConnState] as its hook.
@@ -32,6 +34,14 @@ func ConnState(c net.Conn, state http.ConnState) {
 			g.told.Store(toldHijacked)
 		case http.StateIdle:
 			g.told.Store(toldIdle)
+		}
+	}
+	if m := conns.MarkOf(c); m != nil {
+		switch state {
+		case http.StateIdle:
+			m.Idle()
+		case http.StateActive, http.StateHijacked:
+			m.Busy()
 		}
 	}
 }

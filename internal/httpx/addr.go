@@ -1,6 +1,7 @@
 package httpx
 
 import (
+	"net"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -14,7 +15,7 @@ func ClientAddr(r *http.Request, trusted []netip.Prefix) string {
 	if !socket.IsValid() {
 		return r.RemoteAddr
 	}
-	if !within(socket, trusted) {
+	if !Within(socket, trusted) {
 		return socket.String()
 	}
 	if a := rightmost(forwardedFor(r.Header.Values("Forwarded"))); a.IsValid() {
@@ -34,9 +35,17 @@ func ClientAddr(r *http.Request, trusted []netip.Prefix) string {
 // takes no other header, for most proxies pass those on as the client wrote them, and it takes private addresses, for
 // what stands left of them may be the client's own.
 func Caller(r *http.Request, trusted []netip.Prefix) netip.Addr {
-	caller := parseAddr(r.RemoteAddr)
-	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
-	for i := len(hops) - 1; i >= 0 && within(caller, trusted); i-- {
+	return CallerOf(parseAddr(r.RemoteAddr), strings.Join(r.Header.Values("X-Forwarded-For"), ","), trusted)
+}
+
+// CallerOf is [Caller] of a connection from socket whose request has the X-Forwarded-For forwarded.
+func CallerOf(socket netip.Addr, forwarded string, trusted []netip.Prefix) netip.Addr {
+	if forwarded == "" || !Within(socket, trusted) {
+		return socket
+	}
+	caller := socket
+	hops := strings.Split(forwarded, ",")
+	for i := len(hops) - 1; i >= 0 && Within(caller, trusted); i-- {
 		a := parseAddr(hops[i])
 		if !a.IsValid() {
 			break
@@ -46,7 +55,23 @@ func Caller(r *http.Request, trusted []netip.Prefix) netip.Addr {
 	return caller
 }
 
-func within(a netip.Addr, prefixes []netip.Prefix) bool {
+// Socket returns the address of the peer of the connection that r came on; invalid when it is not known.
+func Socket(r *http.Request) netip.Addr { return parseAddr(r.RemoteAddr) }
+
+// Remote returns the address of the peer of c; invalid when it has none.
+func Remote(c net.Conn) netip.Addr {
+	switch a := c.RemoteAddr().(type) {
+	case *net.TCPAddr:
+		return a.AddrPort().Addr().Unmap().WithZone("")
+	case nil:
+		return netip.Addr{}
+	default:
+		return parseAddr(a.String())
+	}
+}
+
+// Within reports whether a lies in one of prefixes.
+func Within(a netip.Addr, prefixes []netip.Prefix) bool {
 	for _, p := range prefixes {
 		if p.Contains(a) {
 			return true

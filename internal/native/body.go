@@ -3,8 +3,10 @@ package native
 import (
 	"encoding/json"
 	"errors"
+	"io"
 	"mime"
 	"net/http"
+	"time"
 
 	"rollcall/internal/httpx"
 	"rollcall/internal/strictjson"
@@ -21,19 +23,47 @@ func (c *Caller) ReadBody(w http.ResponseWriter, r *http.Request, max int) ([]by
 			return nil, Refuse("unsupported_media", "the body must be application/json")
 		}
 	}
-	body, err := httpx.ReadBody(w, r, max, c.gate.cfg.BodyTimeout, nil)
+	var room httpx.Room
+	if !c.Secret() && c.gate.cfg.Bodies != nil {
+		c.body = c.gate.cfg.Bodies.Hold("", c.Address)
+		room = c.body.Grow
+	}
+	body, err := httpx.ReadBody(w, r, max, c.gate.cfg.BodyTimeout, nil, room)
 	switch {
+	case errors.Is(err, httpx.ErrNoRoom):
+		closeBehind(w, r)
+		return nil, Refuse("full", "the server holds as many bodies as it may").WithRetry(time.Second)
 	case errors.Is(err, httpx.ErrTooLarge):
-		if r.ProtoMajor < 2 { // over HTTP/2 it would end every other call of the connection
-			w.Header().Set("Connection", "close") // the rest of the body is not worth reading
-		}
+		closeBehind(w, r)
 		return nil, Refuse("too_large", "the body is larger than %d bytes", max).WithLimit(max)
 	case errors.Is(err, httpx.ErrTooSlow):
 		return nil, Refuse("timeout", "the body did not arrive in time")
 	case err != nil:
 		return nil, Refuse("bad_json", "the body broke off")
 	}
-	return body, nil
+	return body, c.takeBytes(len(body))
+}
+
+// maxSkipped is how many bytes of a body that means nothing are read.
+const maxSkipped = 4 << 10
+
+// skipBody reads the body of a call that takes none: a stream lives long, and its client's leaving is noticed only behind the body.
+func skipBody(r *http.Request) error {
+	if r.ContentLength == 0 || r.Body == nil {
+		return nil
+	}
+	if n, err := io.Copy(io.Discard, io.LimitReader(r.Body, maxSkipped+1)); err != nil || n > maxSkipped {
+		return Refuse("invalid", "this call takes no body")
+	}
+	return nil
+}
+
+// closeBehind ends the connection behind the answer: the rest of the body is not worth reading. Over HTTP/2 only the call ends;
+// the header would end every other call of the connection.
+func closeBehind(w http.ResponseWriter, r *http.Request) {
+	if r.ProtoMajor < 2 {
+		w.Header().Set("Connection", "close")
+	}
 }
 
 // plain are the types under which JSON comes: its own, what a browser sends when it wants no pre-flight, and what curl

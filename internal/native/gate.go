@@ -1,48 +1,19 @@
 package native
 
 import (
-	"crypto/hmac"
 	"crypto/sha256"
 	"crypto/subtle"
-	"encoding/hex"
-	"errors"
-	"fmt"
 	"log/slog"
 	"net/http"
 	"net/netip"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
 
 	"rollcall/internal/credentials"
 	"rollcall/internal/httpx"
+	"rollcall/internal/limit"
 )
-
-// Limits are the rates that callers are held to, each by key and address.
-type Limits struct {
-	// Ask is the rate of calls with the app key.
-	Ask Rate
-	// AskPeers is the rate of peers named in such calls.
-	AskPeers Rate
-	// Serve is the rate of calls with the master key or the hook key.
-	Serve Rate
-	// Streams is the rate of streams opened.
-	Streams Rate
-	// Refused is the rate of calls with a wrong key, by address alone.
-	Refused Rate
-}
-
-// DefaultLimits are generous: a person with a phone never meets them, a script that walks over all ids does.
-func DefaultLimits() Limits {
-	return Limits{
-		Ask:      Rate{PerSecond: 200, Burst: 2000},
-		AskPeers: Rate{PerSecond: 20_000, Burst: 200_000},
-		Serve:    Rate{PerSecond: 50_000, Burst: 100_000},
-		Streams:  Rate{PerSecond: 200, Burst: 4000},
-		Refused:  Rate{PerSecond: 10, Burst: 200},
-	}
-}
 
 // Config are the settings of a [Gate]. Start from [DefaultConfig].
 type Config struct {
@@ -53,11 +24,18 @@ type Config struct {
 	Proxies []netip.Prefix
 	// Origins are the web origins that a browser may call from; "*" is any. Nothing here relies on cookies.
 	Origins []string
-	// Limits are how often callers may call, by key and address; an IPv6 address counts by its /64.
-	Limits Limits
+	// Limits are how often callers may call, by key and address; an IPv6 address counts by its /64. They hold at every door.
+	Limits limit.Limits
 
 	// BodyTimeout is how long a body may take to arrive; zero is no limit. The server gives it its own.
 	BodyTimeout time.Duration `config:"-"`
+	// Callers holds callers to the limits; the doors of a server share it. Nil makes one.
+	Callers *limit.Callers `config:"-"`
+	// Bodies is the memory that bodies under way share, but for those of callers that showed a secret key. Nil is without bound.
+	Bodies *limit.Shared `config:"-"`
+	// Watchers and Watched are how many watchers there may be, and how many peers they may follow altogether. Nil is without bound.
+	Watchers *limit.Shared `config:"-"`
+	Watched  *limit.Shared `config:"-"`
 	// Keys are the apps and their keys.
 	Keys *credentials.Keyring `config:"-"`
 	// Now returns the time in Unix milliseconds.
@@ -68,84 +46,33 @@ type Config struct {
 
 // DefaultConfig returns the defaults of the product.
 func DefaultConfig() Config {
-	return Config{Origins: []string{"*"}, Limits: DefaultLimits(), BodyTimeout: 10 * time.Second}
+	return Config{Origins: []string{"*"}, Limits: limit.DefaultLimits(), BodyTimeout: 10 * time.Second}
 }
 
 // Validate returns every setting that is out of range, joined; each begins with its key.
 func (c *Config) Validate() error {
-	var errs []error
-	for _, r := range []struct {
-		key  string
-		rate Rate
-	}{
-		{"ask", c.Limits.Ask},
-		{"ask_peers", c.Limits.AskPeers},
-		{"serve", c.Limits.Serve},
-		{"streams", c.Limits.Streams},
-		{"refused", c.Limits.Refused},
-	} {
-		if r.rate.PerSecond < 0 || r.rate.Burst < 0 {
-			errs = append(errs, fmt.Errorf("limits.%s is negative; 0 a second is no limit", r.key))
-		}
-	}
-	return errors.Join(errs...)
+	return c.Limits.Validate()
 }
 
 // A Gate lets callers through to routes. All doors of the native API share one.
 type Gate struct {
 	cfg     Config
-	limiter *Limiter
 	Tickets *Tickets
-	start   time.Time
+	replays replays
 	stats   gateCounters
 }
 
 // NewGate returns a gate.
 func NewGate(cfg Config) *Gate {
-	g := &Gate{cfg: cfg, limiter: NewLimiter(), Tickets: NewTickets(), start: time.Now()}
+	if cfg.Callers == nil {
+		cfg.Callers = limit.NewCallers(cfg.Limits)
+	}
+	g := &Gate{cfg: cfg, Tickets: NewTickets()}
 	g.stats.codes = map[string]*atomic.Int64{}
 	for _, c := range Codes {
 		g.stats.codes[c.Code] = new(atomic.Int64)
 	}
 	return g
-}
-
-// A Caller is who calls, once the gate has let it through.
-type Caller struct {
-	App     *credentials.App
-	Rights  credentials.Rights
-	Address string // by which it is held to a rate
-	Ticket  bool   // came with a ticket or a renewal: its stream must carry renewals
-	Signed  bool   // must still prove its signature over the body, see [Gate.CheckSignature]
-
-	gate *Gate
-}
-
-// Master reports whether c may see everything.
-func (c *Caller) Master() bool { return c.Rights.Has(credentials.Master) }
-
-// Detailed reports whether c may see more than the status of a peer.
-func (c *Caller) Detailed() bool { return c.Master() || c.gate.cfg.AppDetail }
-
-// TakeIDs charges c for naming n peers.
-func (c *Caller) TakeIDs(n int) error {
-	if c.Master() {
-		return nil
-	}
-	return c.gate.take("ids", c, float64(n), c.gate.cfg.Limits.AskPeers)
-}
-
-func (g *Gate) take(class string, c *Caller, n float64, rate Rate) error {
-	id := ""
-	if c.App != nil {
-		id = c.App.ID
-	}
-	wait, ok := g.limiter.Take(class, id, c.Address, n, rate, int64(time.Since(g.start)))
-	if ok {
-		return nil
-	}
-	g.stats.limited.Add(1)
-	return Refuse("rate_limited", "too many calls from this key and address").WithRetry(wait)
 }
 
 // Handle returns a handler for the routes of one path, which are told apart by method.
@@ -185,6 +112,12 @@ func (g *Gate) serve(w http.ResponseWriter, r *http.Request, rt *Route) error {
 	if err != nil {
 		return err
 	}
+	defer c.FreeBody()
+	if rt.Stream && r.Method == http.MethodGet {
+		if err := skipBody(r); err != nil {
+			return err
+		}
+	}
 	return rt.Handler(w, r, c)
 }
 
@@ -207,13 +140,13 @@ func (g *Gate) Count(code string) {
 
 // Admit finds out who calls and whether it may.
 func (g *Gate) Admit(r *http.Request, rt *Route) (*Caller, error) {
-	c := &Caller{Address: rateAddress(httpx.Caller(r, g.cfg.Proxies)), gate: g}
+	c := &Caller{Address: httpx.Caller(r, g.cfg.Proxies), gate: g}
 	if rt.Need == Anyone || rt.Inside {
-		rate := g.cfg.Limits.Ask
+		class := limit.Anyone
 		if rt.Stream {
-			rate = g.cfg.Limits.Streams
+			class = limit.Streams
 		}
-		return c, g.take("anyone", c, 1, rate)
+		return c, g.take(class, c, 1)
 	}
 	g.identify(r, rt, c)
 	if err := g.permit(c, rt.Need); err != nil {
@@ -221,21 +154,11 @@ func (g *Gate) Admit(r *http.Request, rt *Route) (*Caller, error) {
 	}
 	switch {
 	case rt.Stream:
-		return c, g.take("streams", c, 1, g.cfg.Limits.Streams)
+		return c, g.take(limit.Streams, c, 1)
 	case c.Rights.Has(credentials.Master) || c.Rights.Has(credentials.Hook):
-		return c, g.take("serve", c, 1, g.cfg.Limits.Serve)
+		return c, g.take(limit.Serve, c, 1)
 	}
-	return c, g.take("ask", c, 1, g.cfg.Limits.Ask)
-}
-
-// rateAddress names who is held to a rate. One who has an IPv6 address has all of its /64.
-func rateAddress(a netip.Addr) string {
-	if a.Is6() {
-		if p, err := a.Prefix(64); err == nil {
-			return p.String()
-		}
-	}
-	return a.String()
+	return c, g.take(limit.Ask, c, 1)
 }
 
 // permit answers whether c, identified or not, may do what need asks.
@@ -254,7 +177,7 @@ func (g *Gate) permit(c *Caller, need Need) error {
 	}
 	// Guessing keys is charged to the address, whatever app it names.
 	stranger := &Caller{Address: c.Address, gate: g}
-	if err := g.take("refused", stranger, 1, g.cfg.Limits.Refused); err != nil {
+	if err := g.take(limit.Refused, stranger, 1); err != nil {
 		return err
 	}
 	if c.Rights == credentials.None {
@@ -310,44 +233,6 @@ func (g *Gate) Login(c *Caller, app, key, ticket string) error {
 		c.App, c.Rights = g.cfg.Keys.Check(credentials.Presented{ID: app, Key: key, Bearer: key})
 	}
 	return g.permit(c, Asker)
-}
-
-// The headers of a signed report.
-const (
-	TimeHeader      = "X-Rollcall-Time"
-	SignatureHeader = "X-Rollcall-Signature"
-)
-
-// SignatureWindow is how far a signature's time may be from ours.
-const SignatureWindow = 300 * time.Second
-
-// CheckSignature lets a signed caller through when one of its signatures is right for body: "v1=<hex>", several by commas,
-// each the HMAC-SHA256 with the hook key of "<unix seconds>.<body>".
-func (g *Gate) CheckSignature(r *http.Request, c *Caller, body []byte) error {
-	if !c.Signed {
-		return nil
-	}
-	stamp := r.Header.Get(TimeHeader)
-	m := hmac.New(sha256.New, []byte(c.App.HookKey))
-	m.Write([]byte(stamp + "."))
-	m.Write(body)
-	want := m.Sum(nil)
-	right := false
-	for s := range strings.SplitSeq(r.Header.Get(SignatureHeader), ",") {
-		if v, ok := strings.CutPrefix(strings.TrimSpace(s), "v1="); ok {
-			got, err := hex.DecodeString(v)
-			right = err == nil && hmac.Equal(got, want) || right
-		}
-	}
-	if !right {
-		c.Rights = credentials.None
-		return g.permit(c, Reporter)
-	}
-	sec, err := strconv.ParseInt(stamp, 10, 64)
-	if away := g.cfg.Now()/1000 - sec; err != nil || away > int64(SignatureWindow/time.Second) || -away > int64(SignatureWindow/time.Second) {
-		return Refuse("signature_expired", "the signature's time is more than %d s away from the server's", SignatureWindow/time.Second)
-	}
-	return nil
 }
 
 func equalSecret(want, got string) bool {
@@ -415,13 +300,12 @@ type GateStats struct {
 }
 
 type gateCounters struct {
-	limited atomic.Int64
-	codes   map[string]*atomic.Int64
+	codes map[string]*atomic.Int64
 }
 
 // Stats returns the refusals of g.
 func (g *Gate) Stats() GateStats {
-	st := GateStats{Limited: g.stats.limited.Load(), Refused: map[string]int64{}}
+	st := GateStats{Limited: g.cfg.Callers.Limited(), Refused: map[string]int64{}}
 	for code, n := range g.stats.codes {
 		st.Refused[code] = n.Load()
 	}

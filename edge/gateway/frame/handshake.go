@@ -33,6 +33,8 @@ func Check(r *http.Request) error {
 		return fmt.Errorf("%w: the method is not GET", ErrHandshake)
 	case r.ProtoMajor != 1 || r.ProtoMinor < 1:
 		return fmt.Errorf("%w: the protocol is not HTTP/1.1", ErrHandshake)
+	case r.ContentLength != 0:
+		return fmt.Errorf("%w: the request has a body", ErrHandshake)
 	case !Asked(r):
 		return fmt.Errorf("%w: no Connection: Upgrade with Upgrade: websocket", ErrHandshake)
 	case r.Header.Get("Sec-WebSocket-Version") != "13":

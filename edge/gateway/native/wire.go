@@ -23,6 +23,7 @@ type wire struct {
 	mu      sync.Mutex
 	session *gateway.Session
 	watcher *watch.Watcher
+	share   *api.Watching // of what the node may hold of watchers and their peers
 	gone    bool
 }
 
@@ -183,10 +184,21 @@ func (w *wire) watch(ctx context.Context, s *gateway.Socket, m *message) error {
 	w.mu.Lock()
 	watcher := w.watcher
 	w.mu.Unlock()
+	if err := w.hold(len(peers)); err != nil {
+		if watcher == nil {
+			w.settle(nil)
+		}
+		return err
+	}
 	if watcher != nil {
-		return refusal(watcher.Add(ctx, peers))
+		err := watcher.Add(ctx, peers)
+		w.settle(watcher)
+		return refusal(err)
 	}
 	watcher, err = w.door.hub.Watch(ctx, presence.AppID(w.caller.App.ID), peers, m.Since)
+	if err != nil {
+		w.settle(nil)
+	}
 	if errors.Is(err, watch.ErrLimit) {
 		return api.Refuse("too_many_watchers", "%v", err).WithRetry(5 * time.Second) // the peers are few enough
 	}
@@ -201,6 +213,7 @@ func (w *wire) watch(ctx context.Context, s *gateway.Socket, m *message) error {
 	}
 	w.watcher = watcher
 	w.mu.Unlock()
+	w.settle(watcher) // peers named twice count once
 	w.door.writers.Go(func() { w.write(s, watcher) })
 	return nil
 }
@@ -215,8 +228,39 @@ func (w *wire) unwatch(m *message) error {
 	w.mu.Unlock()
 	if watcher != nil {
 		watcher.Remove(peers)
+		w.settle(watcher)
 	}
 	return nil
+}
+
+// hold takes a share of what the node may watch for n peers more.
+func (w *wire) hold(n int) (err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.gone {
+		return refusal(watch.ErrClosed)
+	}
+	if w.share == nil {
+		if w.share, err = w.caller.Watch(); err != nil {
+			w.share = nil
+			return err
+		}
+	}
+	return w.share.Add(n)
+}
+
+// settle gives back what of the share watcher does not need; nil needs nothing.
+func (w *wire) settle(watcher *watch.Watcher) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if watcher == nil {
+		w.share.Release()
+		w.share = nil
+		return
+	}
+	if w.share != nil {
+		w.share.Settle(watcher.Len())
+	}
 }
 
 // peersOf returns the peers called ids, or why one of them is none.
@@ -403,6 +447,8 @@ func (w *wire) Gone(*gateway.Socket) {
 	w.mu.Lock()
 	w.gone = true
 	watcher := w.watcher
+	w.share.Release()
+	w.share = nil
 	w.mu.Unlock()
 	if watcher != nil {
 		watcher.Close(watch.ReasonGone)

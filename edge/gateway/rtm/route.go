@@ -6,6 +6,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"rollcall/internal/httpx"
 )
 
 // Route answers GET /v1/route: where to connect. It asks for no credentials and answers for any app, as LeanCloud does;
@@ -49,16 +51,20 @@ func (s *Server) address(r *http.Request) string {
 	if s.cfg.PublicURL != "" {
 		return s.cfg.PublicURL
 	}
-	scheme := "ws"
-	if r.TLS != nil || strings.EqualFold(first(r.Header.Get("X-Forwarded-Proto")), "https") {
+	scheme, host := "ws", r.Host
+	if r.TLS != nil {
 		scheme = "wss"
+	}
+	if httpx.Within(httpx.Socket(r), s.Proxies) { // others may write what they like
+		if strings.EqualFold(first(r.Header.Get("X-Forwarded-Proto")), "https") {
+			scheme = "wss"
+		}
+		if f := first(r.Header.Get("X-Forwarded-Host")); validHost(f) {
+			host = f
+		}
 	}
 	if r.URL.Query().Get("secure") == "false" {
 		scheme = "ws"
-	}
-	host := r.Host
-	if f := first(r.Header.Get("X-Forwarded-Host")); validHost(f) {
-		host = f
 	}
 	return scheme + "://" + host + Path
 }

@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"strings"
 	"time"
 
 	"rollcall/edge/gateway"
 	"rollcall/edge/gateway/frame"
 	"rollcall/internal/credentials"
+	"rollcall/internal/limit"
 	"rollcall/internal/seldom"
 	"rollcall/presence"
 )
@@ -63,6 +65,12 @@ const Path = "/rtm"
 
 // A Server is the realtime dialect over one gateway.
 type Server struct {
+	// Callers holds the queries of clients and logins with an app that is none to the rates of every door. Nil is no rate. It is
+	// set before the first request.
+	Callers *limit.Callers
+	// Proxies are those whose X-Forwarded-Host and X-Forwarded-Proto count for the route. They are set before the first request.
+	Proxies []netip.Prefix
+
 	cfg    Config
 	gw     *gateway.Gateway
 	ring   *credentials.Keyring

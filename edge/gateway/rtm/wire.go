@@ -11,6 +11,7 @@ import (
 
 	"rollcall/edge/gateway"
 	"rollcall/internal/credentials"
+	"rollcall/internal/limit"
 	"rollcall/presence"
 )
 
@@ -170,7 +171,11 @@ func (w *wire) open(s *gateway.Socket, q *request) {
 	app := w.srv.ring.Lookup(q.appID)
 	switch {
 	case app == nil:
-		w.denied(s, q, codeApp, "")
+		c := codeApp
+		if _, ok := w.srv.Callers.Take(limit.Refused, "", s.Remote(), 1); !ok {
+			c = codeRate
+		}
+		w.denied(s, q, c, "")
 		return
 	case s.Foreign():
 		w.srv.gw.Refuse(gateway.RefusedOrigin)
@@ -293,6 +298,12 @@ func (w *wire) close(s *gateway.Socket, q *request, ss *gateway.Session) {
 }
 
 func (w *wire) query(s *gateway.Socket, q *request, ss *gateway.Session) {
+	app := string(ss.Key().App)
+	_, call := w.srv.Callers.Take(limit.Ask, app, s.Remote(), 1)
+	if _, ids := w.srv.Callers.Take(limit.AskPeers, app, s.Remote(), float64(len(q.asked))); !call || !ids {
+		w.fail(s, q, string(ss.Peer()), codeRate, "too many queries from this address")
+		return
+	}
 	out := make([]presence.Status, len(q.asked))
 	// The protocol has no field for the age that an answer has while the store is out of reach.
 	if _, err := w.srv.gw.Service.Statuses(s.Context(), ss.Key().App, q.asked, w.srv.gw.Now(), out); err != nil {

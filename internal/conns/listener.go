@@ -1,0 +1,211 @@
+// Package conns bounds how many connections a listener has open, of all kinds together.
+//
+// When there are as many as there may be, the connection that has been idle longest makes room for a new one; when none is idle
+// the new one is refused in words and closed. One address has at most half of what the others leave, so that no single client can
+// take all of them. A connection is idle between its requests, and before its first request is whole; whatever serves it says so
+// by [Mark]. One that became a socket or a stream is never idle.
+package conns
+
+import (
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"rollcall/internal/httpx"
+	"rollcall/internal/limit"
+)
+
+// Config are the bounds of a [Listener].
+type Config struct {
+	// Max is how many connections may be open.
+	Max int
+	// Proxies are addresses that speak for many: they are held to Max alone.
+	Proxies []netip.Prefix
+	// Refusal is written to a connection that there is no room for.
+	Refusal []byte
+}
+
+// A Listener accepts connections while there is room.
+type Listener struct {
+	net.Listener
+	cfg   Config
+	share *limit.Share[netip.Addr]
+	start time.Time
+
+	mu     sync.Mutex
+	open   []*Conn
+	cursor int
+
+	evicted, refused atomic.Int64
+}
+
+// Listen returns a listener of what l accepts.
+func Listen(l net.Listener, cfg Config) *Listener {
+	return &Listener{Listener: l, cfg: cfg, share: limit.NewShare[netip.Addr](int64(cfg.Max)), start: time.Now()}
+}
+
+// Stats are the counts of a listener.
+type Stats struct {
+	Open    int   // now
+	Evicted int64 // idle ones closed for new ones
+	Refused int64 // new ones that there was no room for
+}
+
+// Stats returns the counts of l.
+func (l *Listener) Stats() Stats {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return Stats{Open: len(l.open), Evicted: l.evicted.Load(), Refused: l.refused.Load()}
+}
+
+// Max returns how many connections may be open.
+func (l *Listener) Max() int { return l.cfg.Max }
+
+// Accept implements net.Listener.
+func (l *Listener) Accept() (net.Conn, error) {
+	for {
+		c, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		if admitted := l.admit(c); admitted != nil {
+			return admitted, nil
+		}
+		l.refused.Add(1)
+		_ = c.SetWriteDeadline(time.Now().Add(time.Millisecond)) // the kernel has room for it, or it is not worth a wait
+		_, _ = c.Write(l.cfg.Refusal)
+		_ = c.Close()
+	}
+}
+
+// admit returns the connection that takes the place of c, or nil when there is no room.
+func (l *Listener) admit(c net.Conn) net.Conn {
+	address := limit.Group(httpx.Remote(c))
+	if httpx.Within(address, l.cfg.Proxies) {
+		address = netip.Addr{}
+	}
+	if !l.share.Take(address, 1) {
+		// What an address has too much of it gives back itself.
+		if !(l.evict(address) && l.share.Take(address, 1)) &&
+			!(l.share.Used() >= int64(l.cfg.Max) && l.evict(netip.Addr{}) && l.share.Take(address, 1)) {
+			return nil
+		}
+	}
+	tcp, ok := c.(*net.TCPConn)
+	if !ok {
+		l.share.Give(address, 1)
+		return c // none that the server opens; nothing is known of it
+	}
+	conn := &Conn{TCPConn: tcp, listener: l, address: address}
+	conn.Idle()
+	l.mu.Lock()
+	conn.place = len(l.open)
+	l.open = append(l.open, conn)
+	l.mu.Unlock()
+	return conn
+}
+
+// sample is how many connections are looked at for the longest idle one when there are more: a scan of all of them for every new
+// one would be a way to keep a server busy.
+const sample = 1024
+
+// evict closes the connection of address, or of any when that is not valid, that has been idle longest.
+func (l *Listener) evict(address netip.Addr) bool {
+	for range 3 { // the one that is found may just have become busy
+		victim, since := l.longest(address)
+		if victim == nil {
+			return false
+		}
+		if victim.idle.CompareAndSwap(since, taken) {
+			l.evicted.Add(1)
+			_ = victim.Close()
+			return true
+		}
+	}
+	return false
+}
+
+func (l *Listener) longest(address netip.Addr) (victim *Conn, since int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := len(l.open)
+	for i := range min(n, sample) {
+		c := l.open[(l.cursor+i)%n]
+		if address.IsValid() && c.address != address {
+			continue
+		}
+		if at := c.idle.Load(); at > 0 && (victim == nil || at < since) {
+			victim, since = c, at
+		}
+	}
+	if n > sample {
+		l.cursor = (l.cursor + sample) % n
+	}
+	return victim, since
+}
+
+// A Conn is a connection that was admitted.
+type Conn struct {
+	*net.TCPConn
+	listener *Listener
+	address  netip.Addr
+	place    int          // in listener.open, of its mutex
+	idle     atomic.Int64 // nanoseconds since the listener's start; 0: busy
+	closed   atomic.Bool
+}
+
+// taken is the idle time of a connection that is being closed.
+const taken = -1
+
+// Unwrap returns the connection below.
+func (c *Conn) Unwrap() net.Conn { return c.TCPConn }
+
+// Idle says that c waits for its next request.
+func (c *Conn) Idle() { c.mark(max(int64(time.Since(c.listener.start)), 1)) }
+
+// Busy says that a request is under way, or that c is a socket or a stream.
+func (c *Conn) Busy() { c.mark(0) }
+
+func (c *Conn) mark(at int64) {
+	if old := c.idle.Load(); old != taken && old != at {
+		c.idle.CompareAndSwap(old, at)
+	}
+}
+
+// Close implements net.Conn.
+func (c *Conn) Close() error {
+	if !c.closed.Swap(true) {
+		l := c.listener
+		l.mu.Lock()
+		last := len(l.open) - 1
+		l.open[c.place] = l.open[last]
+		l.open[c.place].place = c.place
+		l.open[last] = nil
+		l.open = l.open[:last]
+		l.mu.Unlock()
+		l.share.Give(c.address, 1)
+	}
+	return c.TCPConn.Close()
+}
+
+// A Mark says what a connection does. Connections that are not bounded have none.
+type Mark interface {
+	Idle()
+	Busy()
+}
+
+// MarkOf returns the mark of c or of what is below it; nil when there is none.
+func MarkOf(c net.Conn) Mark {
+	for {
+		switch t := c.(type) {
+		case Mark:
+			return t
+		case interface{ Unwrap() net.Conn }:
+			c = t.Unwrap()
+		default:
+			return nil
+		}
+	}
+}

@@ -1,0 +1,145 @@
+package limit
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"sync/atomic"
+	"time"
+)
+
+// Limits are the rates that callers are held to, each by key and address, whichever door they use.
+type Limits struct {
+	// Ask is the rate of calls with the app key.
+	Ask Rate
+	// AskPeers is the rate of peers named in such calls. A body counts as one peer for every 64 bytes when that is more.
+	AskPeers Rate
+	// Serve is the rate of calls with the master key or the hook key.
+	Serve Rate
+	// Streams is the rate of streams opened.
+	Streams Rate
+	// Refused is the rate of calls with a wrong key, by address alone.
+	Refused Rate
+}
+
+// DefaultLimits are generous: a server that asks for a large app meets none of them, a script that walks over all ids does.
+func DefaultLimits() Limits {
+	return Limits{
+		Ask:      Rate{PerSecond: 5_000, Burst: 10_000},
+		AskPeers: Rate{PerSecond: 150_000, Burst: 200_000},
+		Serve:    Rate{PerSecond: 50_000, Burst: 100_000},
+		Streams:  Rate{PerSecond: 200, Burst: 4000},
+		Refused:  Rate{PerSecond: 10, Burst: 200},
+	}
+}
+
+// Validate returns every limit that is out of range, joined; each begins with its key.
+func (l *Limits) Validate() error {
+	var errs []error
+	for _, r := range []struct {
+		key  string
+		rate Rate
+	}{
+		{"ask", l.Ask},
+		{"ask_peers", l.AskPeers},
+		{"serve", l.Serve},
+		{"streams", l.Streams},
+		{"refused", l.Refused},
+	} {
+		if r.rate.PerSecond < 0 || r.rate.Burst < 0 {
+			errs = append(errs, fmt.Errorf("limits.%s is negative; 0 a second is no limit", r.key))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// A Class is what a caller takes.
+type Class uint8
+
+// The classes, each with the rate of its name in [Limits].
+const (
+	Ask Class = iota
+	AskPeers
+	Serve
+	Streams
+	Refused
+	Anyone // calls without a key: at the rate of Ask, beside it
+)
+
+// PeerBytes is how many bytes of a body count as one peer.
+const PeerBytes = 64
+
+// Callers holds callers to their rates. All doors of a server share one.
+type Callers struct {
+	limits  Limits
+	limiter *Limiter
+	start   time.Time
+	limited atomic.Int64
+}
+
+// NewCallers returns the book of a server.
+func NewCallers(limits Limits) *Callers {
+	return &Callers{limits: limits, limiter: NewLimiter(), start: time.Now()}
+}
+
+// now is the running clock of the limiter.
+func (c *Callers) now() int64 { return int64(time.Since(c.start)) }
+
+func (c *Callers) rate(class Class) Rate {
+	switch class {
+	case AskPeers:
+		return c.limits.AskPeers
+	case Serve:
+		return c.limits.Serve
+	case Streams:
+		return c.limits.Streams
+	case Refused:
+		return c.limits.Refused
+	}
+	return c.limits.Ask
+}
+
+// Take charges n units of class to the caller with a key of app at address. When they are too many it charges nothing and
+// returns how long to wait. Nil charges nothing.
+func (c *Callers) Take(class Class, app string, address netip.Addr, n float64) (wait time.Duration, ok bool) {
+	if c == nil {
+		return 0, true
+	}
+	rate := c.rate(class)
+	if rate.PerSecond <= 0 || n <= 0 {
+		return 0, true
+	}
+	now := c.now()
+	return c.counted(c.limiter.Bucket(class, app, Group(address), now).Take(n, rate, now))
+}
+
+// TakeFrom is Take for whoever keeps the bucket between calls; *kept is nil at first.
+func (c *Callers) TakeFrom(kept **Bucket, class Class, app string, address netip.Addr, n float64) (wait time.Duration, ok bool) {
+	if c == nil {
+		return 0, true
+	}
+	rate := c.rate(class)
+	if rate.PerSecond <= 0 || n <= 0 {
+		return 0, true
+	}
+	now := c.now()
+	if *kept == nil || (*kept).Stale() {
+		*kept = c.limiter.Bucket(class, app, Group(address), now)
+	}
+	return c.counted((*kept).Take(n, rate, now))
+}
+
+func (c *Callers) counted(wait time.Duration, ok bool) (time.Duration, bool) {
+	if !ok {
+		c.limited.Add(1)
+	}
+	return wait, ok
+}
+
+// Limited returns how many calls were refused because a caller asked too often.
+func (c *Callers) Limited() int64 {
+	if c == nil {
+		return 0
+	}
+	return c.limited.Load()
+}

@@ -1,0 +1,43 @@
+package server
+
+import (
+	"net/netip"
+	"slices"
+
+	"rollcall/internal/limit"
+	"rollcall/internal/sysmem"
+)
+
+// shares are what all callers of this node use together.
+type shares struct{ bodies, watchers, watched *limit.Shared }
+
+// watchedBytes is what one watched peer takes, as measured: its entry, its link and its slot.
+const watchedBytes = 600
+
+func (s *Server) shares() shares {
+	apps, c := len(s.apps), &s.cfg
+	watched := int64(c.Watch.Watched)
+	if watched == 0 {
+		memory := sysmem.Limit()
+		if memory == 0 {
+			memory = 4 << 30 // the system does not say
+		}
+		watched = max(memory/8/watchedBytes, int64(c.Watch.Peers))
+		watched = min(watched, int64(c.Watch.Watchers)*int64(c.Watch.Peers))
+	}
+	return shares{
+		bodies:   limit.NewShared(int64(c.HTTP.BodyMemory), 1), // the app is not known yet when a body comes
+		watchers: limit.NewShared(int64(c.Watch.Watchers), apps),
+		watched:  limit.NewShared(watched, apps),
+	}
+}
+
+// all returns the shares by the names that metrics and the status give them.
+func (h *shares) all() map[string]*limit.Shared {
+	return map[string]*limit.Shared{"body_bytes": h.bodies, "watchers": h.watchers, "watched_peers": h.watched}
+}
+
+// proxies are the networks whose X-Forwarded-For is believed, under both settings that name some.
+func (s *Server) proxies() []netip.Prefix {
+	return slices.Concat(s.cfg.LeanCloud.TrustedProxies, s.cfg.Gate.Proxies)
+}
