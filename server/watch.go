@@ -33,7 +33,7 @@ func (s *Server) serveWatch(w http.ResponseWriter, r *http.Request) {
 	for _, id := range q["id"] {
 		peers = append(peers, presence.PeerID(id))
 	}
-	watcher, err := s.hub.Watch(r.Context(), app, peers, "")
+	watcher, err := s.hub.Watch(r.Context(), app, peers, watch.Full, "")
 	switch {
 	case errors.Is(err, watch.ErrLimit):
 		writeJSON(w, http.StatusBadRequest, map[string]any{"code": 400, "error": err.Error()})

@@ -29,7 +29,7 @@ func TestAWatchThatBeginsInAnOutageGetsASnapshotWithItsAge(t *testing.T) {
 		}
 		time.Sleep(stale)
 		for _, p := range []presence.PeerID{"tom", "eve"} {
-			if _, err := h.hub.Watch(t.Context(), app, []presence.PeerID{p}, ""); !errors.Is(err, presence.ErrUnavailable) {
+			if _, err := h.hub.Watch(t.Context(), app, []presence.PeerID{p}, watch.Full, ""); !errors.Is(err, presence.ErrUnavailable) {
 				t.Errorf("watch %s after the limit: %v", p, err)
 			}
 		}
@@ -89,7 +89,7 @@ func (h *house) look(token string, peers ...presence.PeerID) watch.Poll {
 	for i, p := range peers {
 		keys[i] = presence.Key{App: app, Peer: p}
 	}
-	p, err := watch.Look(context.Background(), h.Service, app, keys, token, now())
+	p, err := h.tokens.Look(context.Background(), h.Service, &watch.Question{App: app, Keys: keys, Since: token, Detail: h.detail(), Now: now()})
 	if err != nil {
 		h.Fatal(err)
 	}

@@ -22,15 +22,16 @@
 //
 // # Hold
 //
-// A peer whose session was lost, not logged out, is told offline only when its hold is over. When it is back by then
-// nothing is told, not even that its online began anew: to watchers the interruption did not happen. A watcher that
-// arrives while a peer is held sees it as the others do.
+// A peer whose session was lost, not logged out, is notified offline only when its hold is over. From online to online is no update: what
+// turned and turned back within a hold, or between two looks of the hub, did not happen to watchers, and the since of the online stands. A
+// watcher that arrives while a peer is held sees it as the others do.
 //
 // # Tokens
 //
-// A [Token] names what a watcher surely knows: every write up to a horizon, of one list of peers, in one epoch of the
-// store. Resuming with it tells all that may be newer, often a little more; a token that cannot be used gets a snapshot.
-// The horizon lags some seconds behind, so that a signal on its way is not taken for told.
+// A [Token] names what a watcher surely knows of one list of peers. For one that sees all it is every write up to a horizon in one epoch of the
+// store: resuming notifies of all that may be newer, often a little more, and the horizon lags some seconds behind, so that a signal on its
+// way is not taken for notified. For one that sees only statuses it is the statuses that it was notified of. Tokens are sealed ([Tokens]); one
+// that cannot be used gets a snapshot.
 //
 // # Units and errors
 //

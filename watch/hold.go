@@ -27,7 +27,6 @@ func (h *Hub) hold(e *entry, old *Word, raw, seen presence.Summary, start time.T
 	if seen.Status != presence.Offline || !lost(seen.Cause) {
 		if !e.heldUntil.IsZero() {
 			if seen.Status == presence.Online {
-				e.resumed = seen.Since
 				h.stats.hidden.Add(1)
 			}
 			e.heldUntil = time.Time{}

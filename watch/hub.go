@@ -40,6 +40,8 @@ type Config struct {
 
 	// Now is the clock by which leases and holds are judged; nil is the wall clock.
 	Now func() presence.Millis `config:"-"`
+	// Tokens seals the tokens; nil makes some that open in this hub only.
+	Tokens *Tokens `config:"-"`
 }
 
 // DefaultConfig returns the defaults of the product.
@@ -112,9 +114,8 @@ type entry struct {
 	links []link
 
 	// Of the hub's goroutine alone.
-	heldUntil time.Time       // zero: not held
-	guessed   bool            // held because its expiry is not written yet
-	resumed   presence.Millis // the since of the online that a hold hid
+	heldUntil time.Time // zero: not held
+	guessed   bool      // held because its expiry is not written yet
 }
 
 // A link is one watcher of a peer, and which of its slots that is.
@@ -127,6 +128,9 @@ type link struct {
 func New(service *presence.Service, cfg Config) *Hub {
 	if cfg.Now == nil {
 		cfg.Now = func() presence.Millis { return presence.MillisOf(time.Now()) }
+	}
+	if cfg.Tokens == nil {
+		cfg.Tokens = NewTokens(nil)
 	}
 	h := &Hub{
 		service: service, cfg: cfg,
@@ -203,11 +207,11 @@ func (h *Hub) prod() {
 	}
 }
 
-// Watch follows peers of app from now on. With the token of an earlier watch of the same peers the watcher is first told
-// what may have changed since; with none, or one that cannot be used, it is told everything. Peers named twice count
-// once. The caller must close the watcher.
-func (h *Hub) Watch(ctx context.Context, app presence.AppID, peers []presence.PeerID, token string) (*Watcher, error) {
-	w := &Watcher{hub: h, app: app, wake: make(chan struct{}, 1), list: appFingerprint(app)}
+// Watch follows peers of app from now on, for a client that may see detail of them. With the token of an earlier watch of the same
+// peers the watcher is first notified of what may have changed since; with none, or one that cannot be used, of everything. Peers named twice
+// count once. The caller must close the watcher.
+func (h *Hub) Watch(ctx context.Context, app presence.AppID, peers []presence.PeerID, detail Detail, token string) (*Watcher, error) {
+	w := &Watcher{hub: h, app: app, detail: detail, wake: make(chan struct{}, 1), list: appFingerprint(app), seal: h.cfg.Tokens.of(app)}
 	w.turn.Lock()
 	h.mu.Lock()
 	switch {
@@ -234,6 +238,7 @@ func (h *Hub) Watch(ctx context.Context, app presence.AppID, peers []presence.Pe
 	}
 	w.age = age
 	w.index = nil // most lists never change
+	w.arrange()
 	if w.since(token, slots) {
 		h.stats.resumes.Add(1)
 	} else {

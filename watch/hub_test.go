@@ -284,7 +284,7 @@ func TestResume(t *testing.T) {
 				h.tell(on, "tom", "1")
 				w := h.watch("", "tom")
 				h.expect(w, 0, "snapshot tom=online")
-				k, ok := watch.ParseToken(settle(h, w))
+				k, ok := h.tokens.Open(app, settle(h, w))
 				if !ok {
 					t.Fatal("no token")
 				}
@@ -321,14 +321,14 @@ func TestLimits(t *testing.T) {
 	cfg := watch.DefaultConfig()
 	cfg.Peers, cfg.Watchers = 2, 1
 	h := open(t, cfg)
-	if _, err := h.hub.Watch(context.Background(), app, []presence.PeerID{"a", "b", "c"}, ""); !errors.Is(err, watch.ErrLimit) {
+	if _, err := h.hub.Watch(context.Background(), app, []presence.PeerID{"a", "b", "c"}, watch.Full, ""); !errors.Is(err, watch.ErrLimit) {
 		t.Errorf("three peers of two: %v", err)
 	}
 	w := h.watch("", "a", "b")
 	if err := w.Add(context.Background(), []presence.PeerID{"c"}); !errors.Is(err, watch.ErrLimit) {
 		t.Errorf("a third peer: %v", err)
 	}
-	if _, err := h.hub.Watch(context.Background(), app, []presence.PeerID{"a"}, ""); !errors.Is(err, watch.ErrLimit) {
+	if _, err := h.hub.Watch(context.Background(), app, []presence.PeerID{"a"}, watch.Full, ""); !errors.Is(err, watch.ErrLimit) {
 		t.Errorf("a second watcher of one: %v", err)
 	}
 	if s := h.hub.Stats(); s.Peers != 2 || s.Watchers != 1 {
@@ -375,7 +375,7 @@ func TestTheStoreGoesAwayAndComesBack(t *testing.T) {
 		h.store.down.Store(true)
 		h.tell(on, "tom", "1")
 		h.expect(w, 3*time.Second, "")
-		if _, err := h.hub.Watch(context.Background(), app, []presence.PeerID{"ann"}, ""); !errors.Is(err, presence.ErrUnavailable) {
+		if _, err := h.hub.Watch(context.Background(), app, []presence.PeerID{"ann"}, watch.Full, ""); !errors.Is(err, presence.ErrUnavailable) {
 			t.Errorf("a new watch while the store is away: %v", err)
 		}
 		h.store.down.Store(false)
@@ -393,7 +393,7 @@ func TestCloseSaysWhy(t *testing.T) {
 	if _, err := w.Next(context.Background()); !errors.Is(err, watch.ErrClosed) || w.Reason() != watch.ReasonShutdown {
 		t.Errorf("got %v because of %q", err, w.Reason())
 	}
-	if _, err := h.hub.Watch(context.Background(), app, []presence.PeerID{"tom"}, ""); !errors.Is(err, watch.ErrClosed) {
+	if _, err := h.hub.Watch(context.Background(), app, []presence.PeerID{"tom"}, watch.Full, ""); !errors.Is(err, watch.ErrClosed) {
 		t.Errorf("a watch after the end: %v", err)
 	}
 	if s := h.hub.Stats(); s.Closed[watch.ReasonShutdown] != 1 {

@@ -26,6 +26,9 @@ type house struct {
 	*presence.Service
 	hub   *watch.Hub
 	store *flaky
+	// tokens opens what the hub sealed.
+	tokens *watch.Tokens
+	brief  bool // the watchers see only statuses
 	at    presence.Millis // of the last report: the next one is later, for at one time an online wins
 }
 
@@ -88,7 +91,8 @@ func open(t testing.TB, cfg watch.Config) *house {
 		t.Fatal(err)
 	}
 	f := &flaky{Store: st}
-	h := &house{TB: t, Service: presence.NewService(f, presence.DefaultConfig()), store: f}
+	h := &house{TB: t, Service: presence.NewService(f, presence.DefaultConfig()), store: f, tokens: testTokens()}
+	cfg.Tokens = h.tokens
 	h.hub = watch.New(h.Service, cfg)
 	t.Cleanup(func() {
 		h.hub.Close(watch.ReasonShutdown)
@@ -124,9 +128,21 @@ func logout(r *presence.Report) { r.Cause = presence.CauseLogout }
 
 func lease(d time.Duration) func(*presence.Report) { return func(r *presence.Report) { r.Lease = d } }
 
+// testTokens are those of a process that knows the secret of every app.
+func testTokens() *watch.Tokens {
+	return watch.NewTokens(func(a presence.AppID) string { return "secret of " + string(a) })
+}
+
+func (h *house) detail() watch.Detail {
+	if h.brief {
+		return watch.Brief
+	}
+	return watch.Full
+}
+
 func (h *house) watch(token string, peers ...presence.PeerID) *watch.Watcher {
 	h.Helper()
-	w, err := h.hub.Watch(context.Background(), app, peers, token)
+	w, err := h.hub.Watch(context.Background(), app, peers, h.detail(), token)
 	if err != nil {
 		h.Fatal(err)
 	}

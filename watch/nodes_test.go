@@ -28,7 +28,7 @@ func TestTwoNodesOnRedis(t *testing.T) {
 		}
 		services[i] = presence.NewService(st, presence.DefaultConfig())
 		hub := watch.DefaultConfig()
-		hub.Now = st.Now
+		hub.Now, hub.Tokens = st.Now, testTokens()
 		hubs[i] = watch.New(services[i], hub)
 		t.Cleanup(func() {
 			hubs[i].Close(watch.ReasonShutdown)
@@ -60,7 +60,7 @@ func TestTwoNodesOnRedis(t *testing.T) {
 		return s, b.Token
 	}
 	report(0, on, "tom")
-	w, err := hubs[1].Watch(ctx, app, []presence.PeerID{"tom", "ann"}, "")
+	w, err := hubs[1].Watch(ctx, app, []presence.PeerID{"tom", "ann"}, watch.Full, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,7 +77,7 @@ func TestTwoNodesOnRedis(t *testing.T) {
 		t.Errorf("told %q", got)
 	}
 	report(1, off, "tom")
-	again, err := hubs[0].Watch(ctx, app, []presence.PeerID{"tom", "ann"}, token.String())
+	again, err := hubs[0].Watch(ctx, app, []presence.PeerID{"tom", "ann"}, watch.Full, token.String())
 	if err != nil {
 		t.Fatal(err)
 	}

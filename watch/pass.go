@@ -144,14 +144,15 @@ func (h *Hub) judge(e *entry, raw presence.Summary, ticket uint64, start time.Ti
 			e.need.Store(always)
 			return false
 		}
-		if old.same(n) || old.Status == presence.Online && seen.Status == presence.Online && seen.Since == e.resumed {
+		// What turned and turned back between two looks, or within a hold, did not happen to watchers: the since of an online stands
+		// until they are notified of an offline.
+		if old.same(n) || old.Status == presence.Online && seen.Status == presence.Online {
 			e.need.Store(h.debt(max(n.Version, old.Version), raw, seen))
 			return false
 		}
 		if n.Version <= old.Version {
 			n.Version = old.Version + 1
 		}
-		e.resumed = 0
 		e.need.Store(h.debt(n.Version, raw, seen))
 		e.word.Store(n)
 		h.stats.changes.Add(1)

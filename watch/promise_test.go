@@ -24,6 +24,7 @@ type checker struct {
 	peers   map[presence.PeerID]bool
 	known   map[presence.PeerID]*watch.Word
 	token   string
+	detail  watch.Detail
 	started bool // this stream has told its snapshot or resume
 	words   int
 }
@@ -161,6 +162,7 @@ func promise(t *testing.T, watchers, peers, changes int) {
 	s := presence.NewService(st, presence.DefaultConfig())
 	cfg := watch.DefaultConfig()
 	cfg.Buffer = 4 << 10 // so that snapshots and bursts come in parts
+	cfg.Tokens = testTokens()
 	hubs := []*watch.Hub{watch.New(s, cfg), watch.New(s, cfg)}
 	ids := make([]presence.PeerID, peers)
 	for i := range ids {
@@ -178,7 +180,8 @@ func promise(t *testing.T, watchers, peers, changes int) {
 		mine := append([]presence.PeerID{}, ids...)
 		rand.Shuffle(len(mine), func(a, b int) { mine[a], mine[b] = mine[b], mine[a] })
 		mine = mine[:1+rand.IntN(len(mine))]
-		c := &checker{name: fmt.Sprint("watcher ", i), ledger: l, peers: map[presence.PeerID]bool{}, known: map[presence.PeerID]*watch.Word{}}
+		detail := watch.Detail(i / 8 % 2)
+		c := &checker{detail: detail, name: fmt.Sprint("watcher ", i), ledger: l, peers: map[presence.PeerID]bool{}, known: map[presence.PeerID]*watch.Word{}}
 		for _, p := range mine {
 			c.peers[p] = true
 		}
@@ -256,7 +259,7 @@ const (
 
 func (c *checker) follow(ctx context.Context, hub *watch.Hub, peers []presence.PeerID, how reader, quiet <-chan struct{}) {
 	for ctx.Err() == nil {
-		w, err := hub.Watch(ctx, app, peers, c.token)
+		w, err := hub.Watch(ctx, app, peers, c.detail, c.token)
 		if err != nil {
 			if ctx.Err() == nil {
 				c.ledger.Error(err)

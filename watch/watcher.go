@@ -75,6 +75,7 @@ type Watcher struct {
 	pass    uint64        // in which the queue began
 	after   uint64        // when behind: words of a later ticket may not be queued
 	list    uint64        // fingerprint of the peers
+	detail  Detail        // how much the client may see
 	unknown uint64        // fingerprint of those that were last told unknown
 	age     time.Duration // of the fresh ones
 
@@ -92,6 +93,14 @@ type Watcher struct {
 	timer  *time.Timer // of Next
 	reason Reason      // as the rest, of mu
 	free   []int32
+
+	// What a client that sees only statuses was notified of; as the rest, of mu. Of at most exactPeers peers it is in known, by the
+	// rank of their slots, of more it is digested.
+	seal    *seal
+	known   known
+	digest  uint64
+	ranked  uint64 // fingerprint of the peers that known is of
+	knownAs string // the text of known or digest; empty when it has changed
 	index  map[presence.PeerID]int32 // nil while the list stays as it is
 	count  int
 }
@@ -100,12 +109,13 @@ type slot struct {
 	e     *entry
 	pos   int32 // of this watcher in e.links
 	state uint8
+	told  uint8  // what the client was last notified that the peer is, see codeOf
+	rank  uint16 // in known, from 1; 0: none
 }
 
 const (
-	isFresh   = 1 << iota // in fresh
-	isQueued              // in queue
-	isUnknown             // was last told unknown
+	isFresh  = 1 << iota // in fresh
+	isQueued             // in queue
 )
 
 // join links w to peers and reads those that are not read yet; it returns their slots, and how old what is known of them is.
@@ -204,9 +214,10 @@ func (w *Watcher) drop(s int32) {
 	w.hub.part(sl.e, sl.pos)
 	f := Fingerprint(string(peer))
 	w.list ^= f
-	if sl.state&isUnknown != 0 {
+	if sl.told == toldUnknown {
 		w.unknown ^= f
 	}
+	w.digest ^= digestOf(peer, sl.told)
 	// What is queued for the slot falls away: the slot may be taken by another peer before it is told.
 	if sl.state&isFresh != 0 {
 		w.fresh = without(w.fresh, s)
@@ -232,9 +243,12 @@ func without(list []int32, s int32) []int32 {
 // since prepares a watcher that knows token to be told only what may be newer; it reports false when it cannot. The
 // caller holds mu.
 func (w *Watcher) since(token string, slots []int32) bool {
-	t, ok := ParseToken(token)
+	t, ok := w.hub.cfg.Tokens.Open(w.app, token)
+	if ok && w.detail == Brief {
+		return w.sinceKnown(t, slots)
+	}
 	now := w.hub.cfg.Now()
-	if !ok || t.Epoch != w.hub.service.Epoch() || t.List != w.list || t.Horizon > w.hub.service.Horizon(now) {
+	if !ok || t.Detail != Full || t.Epoch != w.hub.service.Epoch() || t.List != w.list || t.Horizon > w.hub.service.Horizon(now) {
 		return false
 	}
 	var unknown uint64
@@ -247,8 +261,7 @@ func (w *Watcher) since(token string, slots []int32) bool {
 		sl := &w.slots[s]
 		word := sl.e.word.Load()
 		if word.Status == presence.Unknown && unknown == t.Unknown {
-			sl.state |= isUnknown
-			w.unknown ^= Fingerprint(string(word.Peer))
+			w.notified(sl, toldUnknown)
 			continue
 		}
 		if word.Status == presence.Unknown || sl.e.need.Load() > t.Horizon {
@@ -258,6 +271,91 @@ func (w *Watcher) since(token string, slots []int32) bool {
 	}
 	w.resumed = true
 	return true
+}
+
+// sinceKnown is since for a client that sees only statuses: it is notified of those that differ, however often they turned meanwhile.
+func (w *Watcher) sinceKnown(t Token, slots []int32) bool {
+	if t.Detail != Brief || t.List != w.list {
+		return false
+	}
+	if w.known == nil {
+		var digest uint64
+		for _, s := range slots {
+			word := w.slots[s].e.word.Load()
+			digest ^= digestOf(word.Peer, codeOf(word.Status))
+		}
+		if t.Known != digestText(digest) {
+			return false
+		}
+		for _, s := range slots {
+			sl := &w.slots[s]
+			w.notified(sl, codeOf(sl.e.word.Load().Status))
+		}
+		w.resumed = true
+		return true
+	}
+	was := known(t.Known)
+	if len(was) != len(w.known) {
+		return false
+	}
+	for _, s := range slots {
+		sl := &w.slots[s]
+		if w.notified(sl, was.at(int(sl.rank)-1)); sl.told != codeOf(sl.e.word.Load().Status) {
+			sl.state |= isFresh
+			w.fresh = append(w.fresh, s)
+		}
+	}
+	w.resumed = true
+	return true
+}
+
+// arrange makes known, or digest, of what the slots say; it is due when the list has changed. The caller holds mu.
+func (w *Watcher) arrange() {
+	if w.detail != Brief {
+		return
+	}
+	w.known, w.digest, w.ranked, w.knownAs = nil, 0, w.list, ""
+	if w.count > exactPeers {
+		for i := range w.slots {
+			if sl := &w.slots[i]; sl.e != nil {
+				sl.rank = 0
+				w.digest ^= digestOf(sl.e.key.Peer, sl.told)
+			}
+		}
+		return
+	}
+	places := make([]int, 0, w.count)
+	for i := range w.slots {
+		if w.slots[i].e != nil {
+			places = append(places, i)
+		}
+	}
+	ranks(places, func(i int) string { return string(w.slots[i].e.key.Peer) })
+	w.known = newKnown(len(places))
+	for rank, i := range places {
+		w.slots[i].rank = uint16(rank + 1)
+		w.known.set(rank, w.slots[i].told)
+	}
+}
+
+// notified takes note that the client is notified that the peer of sl is what code says. The caller holds mu.
+func (w *Watcher) notified(sl *slot, code uint8) {
+	if sl.told == code {
+		return
+	}
+	if sl.told == toldUnknown || code == toldUnknown {
+		w.unknown ^= Fingerprint(string(sl.e.key.Peer))
+	}
+	if w.detail == Brief {
+		w.knownAs = ""
+		switch {
+		case w.known == nil:
+			w.digest ^= digestOf(sl.e.key.Peer, sl.told) ^ digestOf(sl.e.key.Peer, code)
+		case sl.rank > 0: // else it has just been added, and will be arranged
+			w.known.set(int(sl.rank)-1, code)
+		}
+	}
+	sl.told = code
 }
 
 // Add follows more peers; they are told as a snapshot. Those that are followed already are left as they are.
@@ -272,6 +370,7 @@ func (w *Watcher) Add(ctx context.Context, peers []presence.PeerID) error {
 		return ErrClosed
 	}
 	w.age = age
+	w.arrange()
 	for _, s := range slots {
 		w.slots[s].state |= isFresh
 		w.fresh = append(w.fresh, s)
@@ -296,6 +395,7 @@ func (w *Watcher) Remove(peers []presence.PeerID) {
 			w.drop(s)
 		}
 	}
+	w.arrange()
 }
 
 // Len returns how many peers are followed.
@@ -354,10 +454,11 @@ func (w *Watcher) queueUp(s int32, p pass) bool {
 		w.hub.stats.behind.Add(1)
 		return false
 	}
-	if w.slots[s].state&isQueued != 0 {
+	sl := &w.slots[s]
+	if sl.state&isQueued != 0 || w.detail == Brief && sl.told == codeOf(sl.e.word.Load().Status) {
 		return false
 	}
-	w.slots[s].state |= isQueued
+	sl.state |= isQueued
 	w.queue = append(w.queue, s)
 	w.pass = p.number
 	return len(w.queue) == 1
@@ -457,7 +558,9 @@ func (w *Watcher) take(words []*Word) (b Batch, ok bool, err error) {
 		}
 	case len(w.queue) > 0:
 		b.Kind = Change
-		w.queue = w.pour(&b, w.queue, isQueued)
+		if w.queue = w.pour(&b, w.queue, isQueued); len(b.Words) == 0 {
+			return Batch{}, false, nil // all that turned has turned back
+		}
 	default:
 		return Batch{}, false, nil
 	}
@@ -473,15 +576,17 @@ func (w *Watcher) pour(b *Batch, list []int32, flag uint8) []int32 {
 	for i, s := range list {
 		sl := &w.slots[s]
 		word := sl.e.word.Load()
+		code := codeOf(word.Status)
+		if flag == isQueued && w.detail == Brief && sl.told == code {
+			sl.state &^= flag
+			continue
+		}
 		room -= word.size
-		if room < 0 && i > 0 {
+		if room < 0 && len(b.Words) > 0 {
 			return list[:copy(list, list[i:])]
 		}
 		sl.state &^= flag
-		if unknown := word.Status == presence.Unknown; unknown != (sl.state&isUnknown != 0) {
-			sl.state ^= isUnknown
-			w.unknown ^= Fingerprint(string(word.Peer))
-		}
+		w.notified(sl, code)
 		b.Words = append(b.Words, word)
 	}
 	if cap(list) > 256 {
@@ -506,5 +611,13 @@ func (w *Watcher) mark() (Batch, error) {
 }
 
 func (w *Watcher) token(shore *shoreline) Token {
-	return Token{Epoch: shore.epoch, Horizon: shore.horizon, List: w.list, Unknown: w.unknown}
+	if w.detail == Brief {
+		if w.knownAs == "" {
+			if w.knownAs = string(w.known); w.known == nil {
+				w.knownAs = digestText(w.digest)
+			}
+		}
+		return Token{Detail: Brief, List: w.ranked, Known: w.knownAs, seal: w.seal}
+	}
+	return Token{Detail: Full, seal: w.seal, Epoch: shore.epoch, Horizon: shore.horizon, List: w.list, Unknown: w.unknown}
 }

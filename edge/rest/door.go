@@ -10,6 +10,7 @@ import (
 
 	"rollcall/internal/native"
 	"rollcall/presence"
+	"rollcall/watch"
 )
 
 // Config are the settings of the door. Start from [DefaultConfig].
@@ -35,6 +36,8 @@ type Config struct {
 
 	// Now is the clock.
 	Now func() presence.Millis `config:"-"`
+	// Tokens seals tokens and cursors; nil makes some that open at this door only.
+	Tokens *watch.Tokens `config:"-"`
 	// Info is what GET /v1/info tells: limits, defaults and the ghost bound.
 	Info func() any `config:"-"`
 	// Stats adds to what GET /v1/stats tells of an app.
@@ -89,6 +92,9 @@ type Door struct {
 
 // New returns a door to service.
 func New(service *presence.Service, gate *native.Gate, cfg Config) *Door {
+	if cfg.Tokens == nil {
+		cfg.Tokens = watch.NewTokens(nil)
+	}
 	return &Door{service: service, gate: gate, cfg: cfg, nodes: map[presence.NodeID]time.Duration{}}
 }
 
@@ -150,12 +156,6 @@ func namedPeer(r *http.Request, c *native.Caller, check func(presence.PeerID) er
 		return presence.Key{}, refusal(err)
 	}
 	return presence.Key{App: presence.AppID(c.App.ID), Peer: p}, nil
-}
-
-func (d *Door) ticket(w http.ResponseWriter, _ *http.Request, c *native.Caller) error {
-	ticket, expires := d.gate.Tickets.Sell(c.App, c.Rights, int64(d.cfg.Now()))
-	native.WriteJSON(w, http.StatusOK, map[string]any{"ticket": ticket, "expires": expires})
-	return nil
 }
 
 func (d *Door) info(w http.ResponseWriter, _ *http.Request, _ *native.Caller) error {

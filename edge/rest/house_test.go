@@ -45,6 +45,7 @@ type house struct {
 	service *presence.Service
 	hub     *watch.Hub
 	gate    *native.Gate
+	tokens  *watch.Tokens
 	routes  []native.Route
 	ahead   atomic.Int64 // of the wall clock, in ms
 }
@@ -101,7 +102,8 @@ func buildOn(t testing.TB, st presence.Store, rules presence.Config, doors func(
 	cfg.Keys, cfg.Log, cfg.Now = ring, log, func() int64 { return int64(h.now()) }
 	gate := native.NewGate(cfg)
 	h.gate = gate
-	hub.Now = h.now
+	hub.Now, hub.Tokens = h.now, watch.NewTokens(func(app presence.AppID) string { return "secret of " + string(app) })
+	h.tokens = hub.Tokens
 	h.hub = watch.New(h.service, hub)
 	sockets, streams := gateway.DefaultConfig(), sse.DefaultConfig()
 	doors(&sockets, &streams)
@@ -113,7 +115,7 @@ func buildOn(t testing.TB, st presence.Store, rules presence.Config, doors func(
 		t.Fatal(err)
 	}
 	door := rest.DefaultConfig()
-	door.Now = h.now
+	door.Now, door.Tokens = h.now, h.tokens
 	door.Info = func() any {
 		return map[string]any{"release": "test", "now": 0, "limits": map[string]int{}, "seconds": map[string]int{}, "ghost_bound_seconds": map[string]int{}}
 	}

@@ -22,7 +22,12 @@ func (d *Door) list(w http.ResponseWriter, r *http.Request, c *native.Caller) er
 			return native.Refuse("invalid", "limit must be a number from 1 to %d", d.cfg.Page).WithLimit(d.cfg.Page)
 		}
 	}
-	peers, next, err := d.service.Store().List(r.Context(), presence.AppID(c.App.ID), q.Get("cursor"), limit, d.service.Leases(d.cfg.Now()))
+	app := presence.AppID(c.App.ID)
+	cursor, ok := d.cfg.Tokens.OpenCursor(app, q.Get("cursor"))
+	if !ok {
+		return native.Refuse("invalid", "cursor is not one that this server gave out; start again without it")
+	}
+	peers, next, err := d.service.Store().List(r.Context(), app, cursor, limit, d.service.Leases(d.cfg.Now()))
 	if err != nil {
 		return refusal(err)
 	}
@@ -34,7 +39,7 @@ func (d *Door) list(w http.ResponseWriter, r *http.Request, c *native.Caller) er
 		b = watch.AppendString(b, string(p))
 	}
 	b = append(b, `],"cursor":`...)
-	b = watch.AppendString(b, next)
+	b = watch.AppendString(b, d.cfg.Tokens.SealCursor(app, next))
 	native.WriteBytes(w, http.StatusOK, append(b, "}\n"...))
 	return nil
 }

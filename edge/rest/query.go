@@ -160,7 +160,7 @@ func (d *Door) summaries(w http.ResponseWriter, r *http.Request, c *native.Calle
 	poll := watch.Poll{Summaries: make([]presence.Summary, len(keys))}
 	var err error
 	if q.since != nil {
-		poll, err = watch.Look(r.Context(), d.service, app, keys, *q.since, now)
+		poll, err = d.cfg.Tokens.Look(r.Context(), d.service, &watch.Question{App: app, Keys: keys, Since: *q.since, Detail: detailOf(c), Now: now})
 	} else {
 		poll.Age, err = d.service.Summaries(r.Context(), keys, now, poll.Summaries)
 	}
@@ -194,6 +194,14 @@ func (d *Door) summaries(w http.ResponseWriter, r *http.Request, c *native.Calle
 	markAge(w, poll.Age)
 	native.WriteBytes(w, http.StatusOK, append(b, "}\n"...))
 	return nil
+}
+
+// detailOf returns how much c may see of a peer.
+func detailOf(c *native.Caller) watch.Detail {
+	if c.Detailed() {
+		return watch.Full
+	}
+	return watch.Brief
 }
 
 // states reads the whole states of the peers whose devices are asked for and which are online, in one call. They come from the store

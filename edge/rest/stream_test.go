@@ -34,7 +34,7 @@ func TestStream(t *testing.T) {
 	}
 	h.events(`{"events":[{"user":"ann","state":"online","session":"1"}]}`)
 	e = s.expect("change ann=online")
-	if _, ok := watch.ParseToken(e.ID); !ok {
+	if _, ok := h.tokens.Open(appID, e.ID); !ok {
 		t.Errorf("the id %q is no token", e.ID)
 	}
 	full := h.stream(as("master"), "/v1/watch?peer=tom")
@@ -44,36 +44,56 @@ func TestStream(t *testing.T) {
 }
 
 func TestStreamResumes(t *testing.T) {
+	for _, who := range []string{"app", "master"} {
+		t.Run(who, func(t *testing.T) { streamResumes(t, who) })
+	}
+}
+
+func streamResumes(t *testing.T, who string) {
 	h := open(t, func(_ *native.Config, w *watch.Config) { w.Lag = time.Millisecond })
 	h.events(`{"events":[{"user":"tom","state":"online","session":"1"},{"user":"ann","state":"online","session":"1"}]}`)
 	const path = "/v1/watch?peer=tom&peer=ann"
-	s := h.stream(as("app"), path)
+	session, online := 1, true
+	turn := func() { // tom goes, or comes
+		h.ahead.Add(1000)
+		state := "offline"
+		if online = !online; online {
+			state = "online"
+			session++
+		}
+		h.events(fmt.Sprintf(`{"events":[{"user":"tom","state":%q,"session":"%d","why":"logout"}]}`, state, session))
+	}
+	s := h.stream(as(who), path)
 	s.expect("snapshot tom=online ann=online")
 	var id string
-	// The first seconds' tokens name no horizon yet; a later one does.
-	for i := 0; ; i++ {
-		h.ahead.Add(1000)
-		h.events(fmt.Sprintf(`{"events":[{"user":"tom","state":"offline","session":"1","why":"logout","inc":%d},{"user":"tom","state":"online","session":"1","inc":%d}]}`, i+1, i+2))
+	// To those who see all the first seconds' tokens name no horizon yet; a later one does.
+	for {
+		turn()
 		e := s.next()
-		if k, ok := watch.ParseToken(e.ID); ok && k.Horizon > 0 {
+		if k, ok := h.tokens.Open(appID, e.ID); ok && online && (who == "app" || k.Horizon > 0) {
 			id = e.ID
 			break
 		}
 	}
+	turn()
+	s.next()
 	s.close()
-	head := as("app")
+	head := as(who)
 	head.Set("Last-Event-ID", id)
-	if e := h.stream(head, path).next(); e.Name != "resume" || strings.Contains(e.Data, "ann") && !strings.Contains(e.Data, "tom") {
+	if e := h.stream(head, path).next(); e.Name != "resume" || !strings.Contains(e.Data, "tom") || who == "app" && strings.Contains(e.Data, "ann") {
 		t.Errorf("with its id: %+v", e)
 	}
-	for name, bad := range map[string]string{"garbage": "x", "huge": strings.Repeat("A", 4000), "cut": id[1:]} {
+	for name, bad := range map[string]string{
+		"garbage": "x", "huge": strings.Repeat("A", 4000), "cut": id[1:], "cut at the end": id[:len(id)-1],
+		"of the first release": "AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+	} {
 		head.Set("Last-Event-ID", bad)
-		if e := h.stream(head, path).next(); e.told() != "snapshot tom=online ann=online" {
+		if e := h.stream(head, path).next(); e.told() != "snapshot tom=offline ann=online" {
 			t.Errorf("with a token that is %s: %+v", name, e)
 		}
 	}
 	head.Set("Last-Event-ID", id)
-	if e := h.stream(head, "/v1/watch?peer=tom").next(); e.told() != "snapshot tom=online" {
+	if e := h.stream(head, "/v1/watch?peer=tom").next(); e.told() != "snapshot tom=offline" {
 		t.Errorf("with another list: %+v", e)
 	}
 }
@@ -113,46 +133,6 @@ func TestByeSaysWhy(t *testing.T) {
 	if e := s.next(); e.Name != "bye" || e.Data != `{"reason":"shutdown"}` {
 		t.Errorf("the last event is %+v", e)
 	}
-}
-
-func TestTicket(t *testing.T) {
-	h := open(t)
-	buy := func() string {
-		t.Helper()
-		_, body := h.call("app", "POST", "/v1/ticket", "")
-		var out struct{ Ticket string }
-		if err := json.Unmarshal([]byte(body), &out); err != nil || out.Ticket == "" {
-			t.Fatal(body)
-		}
-		return out.Ticket
-	}
-	path := func(ticket string) string { return "/v1/watch?app=" + appID + "&ticket=" + ticket + "&peer=tom" }
-	ticket := buy()
-	s := h.stream(nil, path(ticket))
-	id := s.expect("snapshot tom=unknown").ID
-	s.close()
-	h.expect("nobody", "GET", path(ticket), "", 401, "") // used
-	// A browser connects again to the same address, with its last id.
-	head := http.Header{"Last-Event-Id": {id}}
-	again := h.stream(head, path(ticket))
-	again.close()
-	h.ahead.Store((native.RenewalLife + time.Second).Milliseconds())
-	res := h.do(head, "GET", path(ticket), "")
-	_ = res.Body.Close()
-	if res.StatusCode != 401 {
-		t.Errorf("a renewal of long ago: %d", res.StatusCode)
-	}
-	h.ahead.Store(0)
-	ticket = buy()
-	h.ahead.Store((native.TicketLife + time.Second).Milliseconds())
-	h.expect("nobody", "GET", path(ticket), "", 401, "") // expired
-	h.ahead.Store(0)
-	h.expect("nobody", "GET", strings.Replace(path(ticket), appID, otherApp, 1), "", 401, "")
-	h.expect("nobody", "POST", "/v1/peers/query?app="+appID+"&ticket="+ticket, `{"peers":[]}`, 401, "") // streams only
-	flipped := []byte(ticket)
-	flipped[3] ^= 1
-	h.expect("nobody", "GET", path(string(flipped)), "", 401, "")
-	h.expect("nobody", "GET", "/v1/watch?app="+appID+"&key="+appKey+"&peer=tom", "", 401, "") // never a key in an address
 }
 
 // A client is a socket on the house.

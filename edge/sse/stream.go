@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"rollcall/internal/httpx"
@@ -61,7 +62,7 @@ func (d *Door) Routes() []native.Route {
 // get watches the peers named in the query: peer=a&peer=b.
 func (d *Door) get(w http.ResponseWriter, r *http.Request, c *native.Caller) error {
 	q := r.URL.Query()
-	token, _, _ := cut(r.Header.Get("Last-Event-Id"))
+	token := tokenOf(r)
 	if token == "" {
 		token = q.Get("since")
 	}
@@ -81,19 +82,17 @@ func (d *Door) post(w http.ResponseWriter, r *http.Request, c *native.Caller) er
 	if err := native.Decode(body, &in); err != nil {
 		return err
 	}
-	token, _, _ := cut(r.Header.Get("Last-Event-Id"))
+	token := tokenOf(r)
 	if token == "" {
 		token = in.Since
 	}
 	return d.stream(w, r, c, in.Peers, token)
 }
 
-// cut parts an event id into the token and the renewal behind it.
-func cut(id string) (token, renewal string, ok bool) {
-	if len(id) > watch.TokenLen && id[watch.TokenLen:watch.TokenLen+1] == native.RenewalMark {
-		return id[:watch.TokenLen], id[watch.TokenLen+1:], true
-	}
-	return id, "", false
+// tokenOf returns the token of the last event that a reader has, without the renewal behind it.
+func tokenOf(r *http.Request) string {
+	token, _, _ := strings.Cut(r.Header.Get("Last-Event-Id"), native.RenewalMark)
+	return token
 }
 
 func (d *Door) stream(w http.ResponseWriter, r *http.Request, c *native.Caller, ids []string, token string) error {
@@ -104,8 +103,15 @@ func (d *Door) stream(w http.ResponseWriter, r *http.Request, c *native.Caller, 
 	if err != nil {
 		return err
 	}
+	if err := c.MayWatch(ids); err != nil {
+		return err
+	}
 	if err := c.TakeIDs(len(peers)); err != nil {
 		return err
+	}
+	detail := watch.Brief
+	if c.Detailed() {
+		detail = watch.Full
 	}
 	c.FreeBody()
 	share, err := c.Watch()
@@ -116,15 +122,12 @@ func (d *Door) stream(w http.ResponseWriter, r *http.Request, c *native.Caller, 
 	if err := share.Add(len(peers)); err != nil {
 		return err
 	}
-	watcher, err := d.hub.Watch(r.Context(), presence.AppID(c.App.ID), peers, token)
+	watcher, err := d.hub.Watch(r.Context(), presence.AppID(c.App.ID), peers, detail, token)
 	if err != nil {
 		return Refusal(err)
 	}
-	s := &stream{Door: d, w: w, queue: queueOf(r), rc: http.NewResponseController(w), caller: c, watcher: watcher, detail: watch.Brief}
+	s := &stream{Door: d, w: w, queue: queueOf(r), rc: http.NewResponseController(w), caller: c, watcher: watcher, detail: detail, token: token}
 	s.chunked = r.ProtoAtLeast(1, 1)
-	if c.Detailed() {
-		s.detail = watch.Full
-	}
 	if r.ProtoMajor < 2 { // over HTTP/2 it would end every other call of the connection
 		w.Header().Set("Connection", "close") // a stream is the last thing on its connection
 	}
@@ -183,13 +186,19 @@ type stream struct {
 	detail  watch.Detail
 	chunked bool // the server writes this answer in chunks, as every answer of HTTP/1.1 without a length
 
-	buf       []byte
-	renewal   string
-	renewedAt time.Time
+	buf     []byte
+	token   string // with which the reader came
+	renewal string // of its ticket, if it has one
 }
 
 // run writes what the watcher is told until one of the two goes, and returns why it ended.
 func (s *stream) run(ctx context.Context) watch.Reason {
+	if p := s.caller.Pass; p != nil {
+		s.renewal = s.gate.Tickets.Renewal(s.caller.App, p)
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, time.Duration(p.Ends()-s.gate.Now())*time.Millisecond, errExpired)
+		defer cancel()
+	}
 	// The server's deadlines are for a request and its answer; they would end the stream.
 	_ = s.rc.SetReadDeadline(time.Time{})
 	_ = s.rc.SetWriteDeadline(time.Time{})
@@ -200,6 +209,11 @@ func (s *stream) run(ctx context.Context) watch.Reason {
 	s.w.WriteHeader(http.StatusOK)
 	// Readers wait for different times before they connect again, so that a restart does not bring all back at once.
 	s.buf = strconv.AppendInt(append(s.buf[:0], "retry: "...), 1000+rand.Int64N(4000), 10)
+	// The first bytes have an id: a reader that is cut off before its first event is whole comes back with a renewal, and goes on where it was.
+	if s.token != "" || s.renewal != "" {
+		s.buf = append(append(s.buf, "\nid: "...), safeID(s.token)...)
+		s.buf = appendRenewal(s.buf, s.renewal)
+	}
 	s.buf = append(s.buf, "\n\n"...)
 	s.form = formOf(s.detail, s.chunked)
 	if s.queue.plain {
@@ -211,7 +225,7 @@ func (s *stream) run(ctx context.Context) watch.Reason {
 		}
 		if !s.taken(ctx) {
 			if ctx.Err() != nil {
-				return watch.ReasonGone
+				return s.gone(ctx)
 			}
 			s.bye(watch.ReasonSlow)
 			return watch.ReasonSlow
@@ -222,15 +236,43 @@ func (s *stream) run(ctx context.Context) watch.Reason {
 			s.bye(s.watcher.Reason())
 			return s.watcher.Reason()
 		case err != nil:
-			return watch.ReasonGone
+			return s.gone(ctx)
 		case b.Kind == watch.Stuck:
 			continue
 		}
-		s.buf = appendEvent(s.buf, &b, s.detail, s.renew())
+		s.buf = appendEvent(s.buf, &b, s.detail, s.renewal)
 		if err := s.flush(); err != nil {
 			return reasonOf(err)
 		}
 	}
+}
+
+// errExpired: the ticket of a stream has ended.
+var errExpired = errors.New("the ticket of the stream has ended")
+
+// gone says why a stream ends whose context is over: the reader went away, or its ticket ended.
+func (s *stream) gone(ctx context.Context) watch.Reason {
+	if !errors.Is(context.Cause(ctx), errExpired) {
+		return watch.ReasonGone
+	}
+	s.bye(watch.ReasonExpired)
+	return watch.ReasonExpired
+}
+
+// safeID returns id without what would end the field in an event.
+func safeID(id string) string {
+	if strings.ContainsAny(id, "\r\n\x00") {
+		return ""
+	}
+	return id
+}
+
+// appendRenewal appends a renewal to an event id.
+func appendRenewal(out []byte, renewal string) []byte {
+	if renewal == "" {
+		return out
+	}
+	return append(append(out, native.RenewalMark...), renewal...)
 }
 
 // reasonOf says why a stream ends whose write failed with err.
@@ -289,10 +331,7 @@ func appendEvent(out []byte, b *watch.Batch, d watch.Detail, renewal string) []b
 	if b.Token != (watch.Token{}) {
 		out = append(out, "\nid: "...)
 		out, _ = b.Token.AppendText(out)
-		if renewal != "" {
-			out = append(out, native.RenewalMark...)
-			out = append(out, renewal...)
-		}
+		out = appendRenewal(out, renewal)
 	}
 	out = append(out, "\ndata: {"...)
 	if b.Kind == watch.Mark {
@@ -319,18 +358,6 @@ func appendEvent(out []byte, b *watch.Batch, d watch.Detail, renewal string) []b
 		out = append(append(out, `,"stale":`...), httpx.Age(b.Age)...)
 	}
 	return append(out, "}\n\n"...)
-}
-
-// renew returns the renewal of the caller's ticket, empty when it has none; it is signed again once a minute.
-func (s *stream) renew() string {
-	if !s.caller.Ticket {
-		return ""
-	}
-	if now := time.Now(); now.Sub(s.renewedAt) > time.Minute {
-		s.renewedAt = now
-		s.renewal = s.gate.Tickets.Renewal(s.caller.App, s.caller.Rights, now.UnixMilli())
-	}
-	return s.renewal
 }
 
 const keepBuffer = 4 << 10

@@ -43,11 +43,11 @@ func (t *teller) Tell(b *watch.Batch) bool {
 
 // bytes returns b as it goes to the socket.
 func (s *stream) bytes(b *watch.Batch) []byte {
-	if !s.caller.Ticket {
+	if s.renewal == "" {
 		return b.In(s.form)
 	}
 	// The renewal of a ticket is for its owner only.
-	s.buf = appendEvent(s.buf[:0], b, s.detail, s.renew())
+	s.buf = appendEvent(s.buf[:0], b, s.detail, s.renewal)
 	if s.chunked {
 		s.buf = chunk(s.buf, 0)
 	}

@@ -1,6 +1,9 @@
 package credentials
 
-import "log/slog"
+import (
+	"cmp"
+	"log/slog"
+)
 
 // An App is a tenant and its secrets. A secret left empty is not configured, and whatever needs it is refused.
 type App struct {
@@ -10,6 +13,10 @@ type App struct {
 	HookKey    string // the IM service
 	AndroidKey string // signatures of Android apps built with a native key
 }
+
+// Secret returns what the server seals and signs its own tickets and tokens with: the most secret key that the app has, so that every node
+// that knows the app takes what any other made.
+func (a *App) Secret() string { return cmp.Or(a.MasterKey, a.HookKey, a.Key) }
 
 // String returns the id: an App never prints its secrets.
 func (a App) String() string { return "app " + a.ID }

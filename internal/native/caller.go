@@ -13,23 +13,41 @@ type Caller struct {
 	App     *credentials.App
 	Rights  credentials.Rights
 	Address netip.Addr // by which it is held to a rate
-	Ticket  bool       // came with a ticket or a renewal: its stream must carry renewals
+	Pass    *Pass      // what its ticket or renewal gives; nil for one that came with a key
 	Signed  bool       // must still prove its signature over the body, see [Gate.CheckSignature]
 
-	gate *Gate
-	body *limit.Hold // the memory of its body; nil: none is accounted for
-	paid int         // peers that the size of its body was charged as
+	gate    *Gate
+	release func()      // makes its ticket good again; nil when it came without one
+	body    *limit.Hold // the memory of its body; nil: none is accounted for
+	paid    int         // peers that the size of its body was charged as
+}
+
+// Release says that what c opened is gone: its ticket is good again for what is left of its life.
+func (c *Caller) Release() {
+	if c.release != nil {
+		c.release()
+	}
+}
+
+// MayWatch answers whether c may watch peers: a ticket that was bought for a list is for that list.
+func (c *Caller) MayWatch(peers []string) error {
+	if c.Pass == nil || !c.Pass.Bound || c.Pass.list == listOf(peers) {
+		return nil
+	}
+	return Refuse("forbidden", "this ticket was bought for another list of peers")
 }
 
 // Master reports whether c may see everything.
 func (c *Caller) Master() bool { return c.Rights.Has(credentials.Master) }
 
 // Detailed reports whether c may see more than the status of a peer.
-func (c *Caller) Detailed() bool { return c.Master() || c.gate.cfg.AppDetail }
+func (c *Caller) Detailed() bool {
+	return c.Master() || c.gate.cfg.AppDetail || c.Pass != nil && c.Pass.Detail
+}
 
 // Secret reports whether c has shown a key that is in no copy of the app. It is held to no share of an address.
 func (c *Caller) Secret() bool {
-	return !c.Signed && (c.Master() || c.Rights.Has(credentials.Hook)) && !c.Ticket
+	return !c.Signed && (c.Master() || c.Rights.Has(credentials.Hook)) && c.Pass == nil
 }
 
 // TakeIDs charges c for naming n peers.

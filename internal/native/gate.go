@@ -112,6 +112,9 @@ func (g *Gate) serve(w http.ResponseWriter, r *http.Request, rt *Route) error {
 	if err != nil {
 		return err
 	}
+	if !rt.Inside {
+		defer c.Release()
+	}
 	defer c.FreeBody()
 	if rt.Stream && r.Method == http.MethodGet {
 		if err := skipBody(r); err != nil {
@@ -154,7 +157,11 @@ func (g *Gate) Admit(r *http.Request, rt *Route) (*Caller, error) {
 	}
 	switch {
 	case rt.Stream:
-		return c, g.take(limit.Streams, c, 1)
+		if err := g.take(limit.Streams, c, 1); err != nil {
+			c.Release()
+			return nil, err
+		}
+		return c, nil
 	case c.Rights.Has(credentials.Master) || c.Rights.Has(credentials.Hook):
 		return c, g.take(limit.Serve, c, 1)
 	}
@@ -201,13 +208,16 @@ func (g *Gate) identify(r *http.Request, rt *Route, c *Caller) {
 	case rt.Need == Reporter && rt.Raw && r.Header.Get(SignatureHeader) != "" && app.HookKey != "":
 		c.App, c.Rights, c.Signed = app, credentials.Hook, true
 	case rt.Ticket:
-		c.App, c.Ticket = app, true
+		c.App = app
 		// A browser that connects again sends the spent ticket of its address and, in a header, the renewal.
 		if _, renewal, ok := strings.Cut(r.Header.Get("Last-Event-Id"), RenewalMark); ok {
-			c.Rights = g.Tickets.Renew(app, renewal, g.cfg.Now())
+			c.Pass = g.Tickets.Renew(app, renewal, g.cfg.Now())
 		}
-		if c.Rights == credentials.None {
-			c.Rights = g.Tickets.Redeem(app, r.URL.Query().Get("ticket"), g.cfg.Now())
+		if c.Pass == nil {
+			c.Pass, c.release = g.Tickets.Redeem(app, r.URL.Query().Get("ticket"), g.cfg.Now())
+		}
+		if c.Pass != nil {
+			c.Rights = credentials.Client
 		}
 	}
 	if c.Rights == credentials.None {
@@ -218,6 +228,9 @@ func (g *Gate) identify(r *http.Request, rt *Route, c *Caller) {
 	}
 }
 
+// Now returns the time by which tickets are judged, in Unix milliseconds.
+func (g *Gate) Now() int64 { return g.cfg.Now() }
+
 // RenewalMark parts a token from the renewal behind it in an event id.
 const RenewalMark = "."
 
@@ -225,8 +238,8 @@ const RenewalMark = "."
 func (g *Gate) Login(c *Caller, app, key, ticket string) error {
 	if ticket != "" {
 		if a := g.cfg.Keys.Lookup(app); a != nil {
-			if rights := g.Tickets.Redeem(a, ticket, g.cfg.Now()); rights != credentials.None {
-				c.App, c.Rights = a, rights
+			if c.Pass, c.release = g.Tickets.Redeem(a, ticket, g.cfg.Now()); c.Pass != nil {
+				c.App, c.Rights = a, credentials.Client
 			}
 		}
 	} else {

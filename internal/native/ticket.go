@@ -1,11 +1,13 @@
 package native
 
 import (
+	"cmp"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
+	"slices"
 	"sync"
 	"time"
 
@@ -13,38 +15,81 @@ import (
 )
 
 // Tickets let a browser open a stream without a key in its address: an EventSource sets no headers, and addresses end up in
-// logs. A ticket is bought with the key by a POST, is good for 30 s and, on each node, once. The stream it opens
-// carries renewals in its event ids, which the browser sends back in a header when it connects again.
+// logs. A ticket is bought with the key by a POST, is good for 30 s and, on each node, for one stream at a time. The stream it opens
+// carries a renewal in its event ids, which the browser sends back in a header when it connects again; it is good until 24 h after the
+// purchase.
 //
-// A ticket is signed with a secret of its app, so any node that knows the app can check it.
+// A ticket is signed with a secret of its app, so any node that knows the app can check it. All times are those of the server's clock.
 type Tickets struct {
 	mu   sync.Mutex
-	used map[string]map[[nonceSize]byte]int64 // by app id: nonce → expiry in ms
+	used map[string]map[[nonceSize]byte]*use // by app id
 }
 
-// How long the two kinds are good.
+// A use is a ticket that opened a stream.
+type use struct {
+	expires int64
+	open    bool // the stream is there
+}
+
+// How long the two kinds are good after the purchase.
 const (
 	TicketLife  = 30 * time.Second
-	RenewalLife = 15 * time.Minute
+	RenewalLife = 24 * time.Hour
 )
 
 const (
-	kindTicket, kindRenewal = 1, 2
+	// Kinds 1 and 2 are those of the first release, see passOfFirst.
+	kindTicket, kindRenewal = 3, 4
+
+	flagDetail, flagBound = 1, 2
 
 	nonceSize  = 12
-	ticketHead = 1 + 1 + 8 + nonceSize // kind, rights, expiry, nonce
+	listSize   = 16
+	ticketHead = 1 + 1 + 8 + nonceSize + listSize // kind, flags, purchase, nonce, list
 	ticketMAC  = 16
 	maxUsed    = 1 << 16 // of one app: what one has spent takes nothing from another
 )
 
-// NewTickets returns an empty book of used tickets.
-func NewTickets() *Tickets { return &Tickets{used: map[string]map[[nonceSize]byte]int64{}} }
+// A Pass is what a ticket or a renewal gives: the rights of the app key, and what was asked for at the purchase.
+type Pass struct {
+	Bought int64 // in Unix milliseconds of the server's clock
+	Detail bool  // it sees times, causes and versions
+	Bound  bool  // it is for one list of peers only
 
-func signTicket(app *credentials.App, head []byte) []byte {
-	secret := app.MasterKey
-	if secret == "" {
-		secret = app.Key // inside every copy of the app, so such a ticket has the rights of a client at most; see rightsIn
+	list  [listSize]byte
+	nonce [nonceSize]byte
+}
+
+// NewPass returns what a ticket is to give that is bought at now. With peers it is for exactly these; without, for any.
+func NewPass(peers []string, detail bool, now int64) Pass {
+	p := Pass{Bought: now, Detail: detail, Bound: len(peers) > 0}
+	if p.Bound {
+		p.list = listOf(peers)
 	}
+	return p
+}
+
+// Ends returns when the pass ends, and with it the streams that it opened.
+func (p *Pass) Ends() int64 { return p.Bought + RenewalLife.Milliseconds() }
+
+// listOf names a list of peers without regard to order and repetition.
+func listOf(peers []string) (name [listSize]byte) {
+	sorted := slices.Compact(slices.Sorted(slices.Values(peers)))
+	h := sha256.New()
+	for _, p := range sorted {
+		var n [4]byte
+		binary.BigEndian.PutUint32(n[:], uint32(len(p)))
+		h.Write(n[:])
+		h.Write([]byte(p))
+	}
+	copy(name[:], h.Sum(nil))
+	return name
+}
+
+// NewTickets returns an empty book of used tickets.
+func NewTickets() *Tickets { return &Tickets{used: map[string]map[[nonceSize]byte]*use{}} }
+
+func signTicket(app *credentials.App, secret string, head []byte) []byte {
 	m := hmac.New(sha256.New, []byte("rollcall ticket "+secret))
 	m.Write([]byte(app.ID))
 	m.Write([]byte{0})
@@ -52,86 +97,121 @@ func signTicket(app *credentials.App, head []byte) []byte {
 	return m.Sum(nil)[:ticketMAC]
 }
 
-func sell(app *credentials.App, kind byte, rights credentials.Rights, expires int64) string {
+func sell(app *credentials.App, kind byte, p *Pass) string {
 	head := make([]byte, ticketHead, ticketHead+ticketMAC)
-	head[0], head[1] = kind, byte(rights)
-	binary.BigEndian.PutUint64(head[2:], uint64(expires))
-	_, _ = rand.Read(head[10:])
-	return base64.RawURLEncoding.EncodeToString(append(head, signTicket(app, head)...))
+	head[0] = kind
+	if p.Detail {
+		head[1] |= flagDetail
+	}
+	if p.Bound {
+		head[1] |= flagBound
+	}
+	binary.BigEndian.PutUint64(head[2:], uint64(p.Bought))
+	copy(head[10:], p.nonce[:])
+	copy(head[10+nonceSize:], p.list[:])
+	return base64.RawURLEncoding.EncodeToString(append(head, signTicket(app, app.Secret(), head)...))
 }
 
-// Sell returns a ticket with rights on app, and when it expires.
-func (t *Tickets) Sell(app *credentials.App, rights credentials.Rights, now int64) (ticket string, expires int64) {
-	expires = now + TicketLife.Milliseconds()
-	return sell(app, kindTicket, rights, expires), expires
+// Sell returns a ticket for p on app, and when it expires.
+func (t *Tickets) Sell(app *credentials.App, p Pass) (ticket string, expires int64) {
+	_, _ = rand.Read(p.nonce[:])
+	return sell(app, kindTicket, &p), p.Bought + TicketLife.Milliseconds()
 }
 
 // Renewal returns what takes the place of a ticket when its stream breaks.
-func (t *Tickets) Renewal(app *credentials.App, rights credentials.Rights, now int64) string {
-	return sell(app, kindRenewal, rights, now+RenewalLife.Milliseconds())
-}
+func (t *Tickets) Renewal(app *credentials.App, p *Pass) string { return sell(app, kindRenewal, p) }
 
-// Redeem returns the rights that ticket gives on app now, None when it gives none. A ticket is used up by it.
-func (t *Tickets) Redeem(app *credentials.App, ticket string, now int64) credentials.Rights {
-	head, ok := t.check(app, ticket, kindTicket, now)
-	if !ok {
-		return credentials.None
+// Redeem returns what ticket gives on app at now, nil when it gives nothing. A ticket opens one stream at a time: when its stream is gone,
+// release makes it good again for what is left of its life.
+func (t *Tickets) Redeem(app *credentials.App, ticket string, now int64) (p *Pass, release func()) {
+	p = open(app, ticket, kindTicket)
+	if p == nil || now >= p.Bought+TicketLife.Milliseconds() {
+		return nil, nil
 	}
-	nonce := [nonceSize]byte(head[10:])
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	used := t.used[app.ID]
 	if used == nil {
-		used = map[[nonceSize]byte]int64{}
+		used = map[[nonceSize]byte]*use{}
 		t.used[app.ID] = used
 	}
-	if _, twice := used[nonce]; twice {
-		return credentials.None
-	}
-	if len(used) >= maxUsed {
-		for n, expires := range used {
-			if expires < now {
+	u := used[p.nonce]
+	switch {
+	case u != nil && u.open:
+		return nil, nil
+	case u == nil && len(used) >= maxUsed:
+		for n, u := range used {
+			if u.expires <= now {
 				delete(used, n)
 			}
 		}
 		if len(used) >= maxUsed {
-			return credentials.None // 65,536 tickets in 30 s: no more until some expire
+			return nil, nil // 65,536 tickets in 30 s: no more until some expire
 		}
 	}
-	used[nonce] = int64(binary.BigEndian.Uint64(head[2:]))
-	return rightsIn(app, head)
-}
-
-// Renew returns the rights that a renewal gives on app now.
-func (t *Tickets) Renew(app *credentials.App, renewal string, now int64) credentials.Rights {
-	head, ok := t.check(app, renewal, kindRenewal, now)
-	if !ok {
-		return credentials.None
+	u = &use{expires: p.Bought + TicketLife.Milliseconds(), open: true}
+	used[p.nonce] = u
+	return p, func() {
+		t.mu.Lock()
+		u.open = false
+		t.mu.Unlock()
 	}
-	return rightsIn(app, head)
 }
 
-// rightsIn returns the rights that the head of a genuine ticket gives on app. Without a master key tickets are signed with the app key,
-// which anybody can take out of a copy of the app: they give what that key gives.
-func rightsIn(app *credentials.App, head []byte) credentials.Rights {
-	rights := credentials.Rights(head[1])
-	if app.MasterKey == "" {
-		rights &= credentials.Client
+// Renew returns what a renewal gives on app at now, nil when it gives nothing.
+func (t *Tickets) Renew(app *credentials.App, renewal string, now int64) *Pass {
+	p := open(app, renewal, kindRenewal)
+	if p == nil || now >= p.Ends() {
+		return nil
 	}
-	return rights
+	return p
 }
 
-func (t *Tickets) check(app *credentials.App, ticket string, kind byte, now int64) (head []byte, ok bool) {
-	if app == nil || len(ticket) != base64.RawURLEncoding.EncodedLen(ticketHead+ticketMAC) {
-		return nil, false
+// open returns what a genuine ticket gives, whatever its age. Without a master key and a hook key tickets are signed with the app key, which
+// can be taken out of any copy of the app: they give what that key gives.
+func open(app *credentials.App, ticket string, kind byte) *Pass {
+	if app == nil {
+		return nil
 	}
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(ticket)
 	if err != nil {
-		return nil, false
+		return nil
 	}
-	head = raw[:ticketHead]
-	if !hmac.Equal(signTicket(app, head), raw[ticketHead:]) || head[0] != kind {
-		return nil, false
+	if len(raw) == firstHead+ticketMAC {
+		return passOfFirst(app, raw, kind)
 	}
-	return head, now < int64(binary.BigEndian.Uint64(head[2:]))
+	if len(raw) != ticketHead+ticketMAC {
+		return nil
+	}
+	head := raw[:ticketHead]
+	if !hmac.Equal(signTicket(app, app.Secret(), head), raw[ticketHead:]) || head[0] != kind {
+		return nil
+	}
+	p := &Pass{
+		Bought: int64(binary.BigEndian.Uint64(head[2:])), Bound: head[1]&flagBound != 0,
+		Detail: head[1]&flagDetail != 0 && app.Secret() != app.Key,
+	}
+	copy(p.nonce[:], head[10:])
+	copy(p.list[:], head[10+nonceSize:])
+	return p
+}
+
+// firstHead is the length of a ticket of the first release without its signature: kind, rights, expiry, nonce.
+const firstHead = 1 + 1 + 8 + nonceSize
+
+// passOfFirst returns what a ticket or a renewal of the first release gives, so that a browser that has one survives an upgrade: the rights of
+// the app key, for as long as it was good there.
+func passOfFirst(app *credentials.App, raw []byte, kind byte) *Pass {
+	head := raw[:firstHead]
+	life := map[byte]time.Duration{kindTicket: TicketLife, kindRenewal: 15 * time.Minute}[kind]
+	if !hmac.Equal(signTicket(app, cmp.Or(app.MasterKey, app.Key), head), raw[firstHead:]) || head[0] != kind-2 {
+		return nil
+	}
+	p := &Pass{Bought: int64(binary.BigEndian.Uint64(head[2:])) - life.Milliseconds()}
+	if kind == kindRenewal {
+		// It ends when it would have ended there, not a day after.
+		p.Bought += life.Milliseconds() - RenewalLife.Milliseconds()
+	}
+	copy(p.nonce[:], head[10:])
+	return p
 }

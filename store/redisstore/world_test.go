@@ -205,7 +205,7 @@ func (w *witness) follow(ctx context.Context, n *node, peers []string) {
 	for i, p := range peers {
 		ids[i] = presence.PeerID(p)
 	}
-	watcher, err := hub.Watch(ctx, "app", ids, "")
+	watcher, err := hub.Watch(ctx, "app", ids, watch.Full, "")
 	if err != nil {
 		n.t.Errorf("watch: %v", err)
 		return

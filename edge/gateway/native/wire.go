@@ -184,6 +184,12 @@ func (w *wire) watch(ctx context.Context, s *gateway.Socket, m *message) error {
 	w.mu.Lock()
 	watcher := w.watcher
 	w.mu.Unlock()
+	if watcher != nil && w.caller.Pass != nil && w.caller.Pass.Bound {
+		return api.Refuse("forbidden", "this ticket was bought for one list of peers, which is followed already")
+	}
+	if err := w.caller.MayWatch(m.Peers); err != nil {
+		return err
+	}
 	if err := w.hold(len(peers)); err != nil {
 		if watcher == nil {
 			w.settle(nil)
@@ -195,7 +201,7 @@ func (w *wire) watch(ctx context.Context, s *gateway.Socket, m *message) error {
 		w.settle(watcher)
 		return refusal(err)
 	}
-	watcher, err = w.door.hub.Watch(ctx, presence.AppID(w.caller.App.ID), peers, m.Since)
+	watcher, err = w.door.hub.Watch(ctx, presence.AppID(w.caller.App.ID), peers, w.detail(), m.Since)
 	if err != nil {
 		w.settle(nil)
 	}
@@ -216,6 +222,14 @@ func (w *wire) watch(ctx context.Context, s *gateway.Socket, m *message) error {
 	w.settle(watcher) // peers named twice count once
 	w.door.writers.Go(func() { w.write(s, watcher) })
 	return nil
+}
+
+// detail returns how much the client may see of a peer.
+func (w *wire) detail() watch.Detail {
+	if w.caller.Detailed() {
+		return watch.Full
+	}
+	return watch.Brief
 }
 
 func (w *wire) unwatch(m *message) error {
@@ -289,11 +303,11 @@ func refusal(err error) error {
 
 // write tells the client what its watcher is told, one batch at a time: what is not taken yet merges into the latest.
 func (w *wire) write(s *gateway.Socket, watcher *watch.Watcher) {
-	detail := watch.Brief
-	if w.caller.Detailed() {
-		detail = watch.Full
+	if p := w.caller.Pass; p != nil {
+		left := time.Duration(p.Ends()-w.door.gate.Now()) * time.Millisecond
+		defer time.AfterFunc(left, func() { watcher.Close(watch.ReasonExpired) }).Stop()
 	}
-	t := teller{socket: s, form: &forms[detail]}
+	t := teller{socket: s, form: &forms[w.detail()]}
 	watcher.Offer(t)
 	for {
 		if !w.taken(s) {
@@ -301,8 +315,8 @@ func (w *wire) write(s *gateway.Socket, watcher *watch.Watcher) {
 		}
 		b, err := watcher.Next(w.door.ctx)
 		if err != nil {
-			if reason := watcher.Reason(); reason == watch.ReasonShutdown {
-				s.Send([]byte(`{"op":"bye","reason":"shutdown"}`))
+			if reason := watcher.Reason(); reason == watch.ReasonShutdown || reason == watch.ReasonExpired {
+				s.Send([]byte(`{"op":"bye","reason":"` + string(reason) + `"}`))
 			}
 			return
 		}
@@ -450,6 +464,7 @@ func (w *wire) Gone(*gateway.Socket) {
 	w.share.Release()
 	w.share = nil
 	w.mu.Unlock()
+	w.caller.Release()
 	if watcher != nil {
 		watcher.Close(watch.ReasonGone)
 	}

@@ -1,0 +1,46 @@
+package rest
+
+import (
+	"net/http"
+
+	"rollcall/internal/native"
+	"rollcall/presence"
+)
+
+// ticket sells a ticket for one stream: POST /v1/ticket {"peers":["a","b"],"detail":true}. Both are optional, and so is the body.
+func (d *Door) ticket(w http.ResponseWriter, r *http.Request, c *native.Caller) error {
+	body, err := c.ReadBody(w, r, d.cfg.MaxBody)
+	if err != nil {
+		return err
+	}
+	var in struct {
+		Peers  *[]string `json:"peers"`
+		Detail bool      `json:"detail"`
+	}
+	if len(body) > 0 {
+		if err := native.Decode(body, &in); err != nil {
+			return err
+		}
+	}
+	var peers []string
+	if in.Peers != nil {
+		if peers = *in.Peers; len(peers) == 0 {
+			return native.Refuse("invalid", "peers is empty; leave it out for a ticket that is for any peers")
+		}
+	}
+	if len(peers) > d.cfg.MaxPeers {
+		return native.Refuse("too_many_peers", "one ticket may name %d peers", d.cfg.MaxPeers).WithLimit(d.cfg.MaxPeers)
+	}
+	for i, p := range peers {
+		if err := presence.CheckPeer(presence.PeerID(p)); err != nil {
+			return native.Refuse("invalid", "peer %d: %v", i, err)
+		}
+	}
+	if in.Detail && !c.Detailed() {
+		return native.Refuse("forbidden", "this key may ask for the status only, so its tickets have no detail")
+	}
+	pass := native.NewPass(peers, in.Detail, int64(d.cfg.Now()))
+	ticket, expires := d.gate.Tickets.Sell(c.App, pass)
+	native.WriteJSON(w, http.StatusOK, map[string]any{"ticket": ticket, "expires": expires, "ends": pass.Ends()})
+	return nil
+}

@@ -1,0 +1,153 @@
+package watch_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"rollcall/presence"
+	"rollcall/watch"
+)
+
+// updates are what a watcher is notified of one peer, in order.
+type updates []watch.Word
+
+func (u updates) String() string {
+	s := ""
+	for i := range u {
+		s += fmt.Sprintf("%v since %d; ", u[i].Status, u[i].Since)
+	}
+	return s
+}
+
+// gather takes all that w is notified of within d.
+func (h *house) gather(w *watch.Watcher, d time.Duration) (all updates) {
+	h.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	defer cancel()
+	for {
+		b, err := w.Next(ctx)
+		if errors.Is(err, context.DeadlineExceeded) {
+			return all
+		}
+		if err != nil {
+			h.Fatal(err)
+		}
+		for _, word := range b.Words {
+			all = append(all, watch.Word{Peer: word.Peer, Status: word.Status, Cause: word.Cause, Since: word.Since, LastSeen: word.LastSeen, Version: word.Version})
+		}
+	}
+}
+
+// A connection that is lost at any time after watchers were notified of the online, and back within its hold, makes no update: wherever the
+// tick of the hub falls, under the session's id or another, by one interruption or several.
+func TestAReturnWithinTheHoldIsNotNotified(t *testing.T) {
+	const hold = 2 * time.Second
+	step := 20 * time.Millisecond
+	synctest.Test(t, func(t *testing.T) {
+		for lostAt := time.Duration(0); lostAt <= 400*time.Millisecond; lostAt += step {
+			for _, away := range []time.Duration{0, time.Millisecond, 30 * time.Millisecond, 240 * time.Millisecond, 250 * time.Millisecond, 260 * time.Millisecond, 500 * time.Millisecond, 1990 * time.Millisecond} {
+				for _, session := range []string{"1", "2"} {
+					h := open(t, watch.DefaultConfig())
+					w := h.watch("", "tom")
+					h.expect(w, 0, "snapshot tom=unknown")
+					h.tell(on, "tom", "1")
+					first := h.gather(w, lostAt+time.Nanosecond)
+					for len(first) == 0 { // the lost may come before the notice of the online, which then has to come first
+						first = h.gather(w, time.Millisecond)
+					}
+					h.tell(off, "tom", "1", lost(hold))
+					rest := h.gather(w, max(away, time.Nanosecond))
+					h.tell(on, "tom", session)
+					rest = append(rest, h.gather(w, 3*hold)...)
+					if len(first) != 1 || first[0].Status != presence.Online || len(rest) != 0 {
+						t.Errorf("lost after %v, back after %v as session %s: notified %v, then %v", lostAt, away, session, first, rest)
+					}
+					// The hold begins anew with each loss, and an end that is one is notified with its own time.
+					h.tell(off, "tom", session, lost(hold))
+					end := h.at
+					if all := h.gather(w, 3*hold); len(all) != 1 || all[0].Status != presence.Offline || all[0].Since != end {
+						t.Errorf("lost after %v, back after %v, and lost for good at %d: notified %v", lostAt, away, end, all)
+					}
+					w.Close(watch.ReasonGone)
+				}
+			}
+		}
+	})
+}
+
+// A connection that flaps faster than its hold: watchers are notified of the first online and, once it stays away, of one offline.
+func TestAFlappingConnectionIsNotifiedOnce(t *testing.T) {
+	for name, session := range map[string]func(i int) string{
+		"under one session": func(int) string { return "s" }, "under a new session each time": func(i int) string { return fmt.Sprint(i) },
+	} {
+		for _, every := range []time.Duration{time.Millisecond, 20 * time.Millisecond, 130 * time.Millisecond, 251 * time.Millisecond} {
+			for _, brief := range []bool{false, true} {
+				t.Run(fmt.Sprint(name, " every ", every, " brief ", brief), func(t *testing.T) {
+					bubble(t, func(t *testing.T, h *house) {
+						h.brief = brief
+						w, other := h.watch("", "tom"), h.watch("", "tom")
+						h.expect(w, 0, "snapshot tom=unknown")
+						h.expect(other, 0, "snapshot tom=unknown")
+						all := make(chan updates, 1)
+						go func() { all <- h.gather(other, time.Minute) }()
+						h.tell(on, "tom", session(-1))
+						start := h.at
+						got := h.gather(w, time.Second)
+						for i := range 100 {
+							h.tell(off, "tom", session(i-1), lost(3*time.Second))
+							got = append(got, h.gather(w, every)...)
+							h.tell(on, "tom", session(i))
+							got = append(got, h.gather(w, every)...)
+						}
+						if len(got) != 1 || got[0].Status != presence.Online || got[0].Since != start {
+							t.Errorf("notified %v; want online since %d, once", got, start)
+						}
+						h.tell(off, "tom", session(99), lost(3*time.Second))
+						if got = h.gather(w, 10*time.Second); len(got) != 1 || got[0].Status != presence.Offline {
+							t.Errorf("when it stays away: notified %v; want offline, once", got)
+						}
+						w.Close(watch.ReasonGone)
+						if got := <-all; len(got) != 2 {
+							t.Errorf("another watcher is notified %v", got)
+						}
+					})
+				})
+			}
+		}
+	}
+}
+
+// A logout that is followed by a login before the hub looks is no update either: watchers were never notified that the peer was offline, so
+// the since that they know stands. A query says when the session began that is open now.
+func TestALogoutAndALoginBetweenTwoLooksAreNotNotified(t *testing.T) {
+	bubble(t, func(t *testing.T, h *house) {
+		w := h.watch("", "tom")
+		h.expect(w, 0, "snapshot tom=unknown")
+		h.tell(on, "tom", "1")
+		first := h.gather(w, time.Second)
+		time.Sleep(time.Second)
+		h.tell(off, "tom", "1", logout)
+		h.tell(on, "tom", "2")
+		if got := h.gather(w, time.Second); len(first) != 1 || len(got) != 0 {
+			t.Errorf("notified %v, then %v", first, got)
+		}
+		var sum [1]presence.Summary
+		if _, err := h.Summaries(t.Context(), []presence.Key{{App: app, Peer: "tom"}}, now(), sum[:]); err != nil || sum[0].Since <= first[0].Since {
+			t.Errorf("a query says since %d, %v; watchers know %d", sum[0].Since, err, first[0].Since)
+		}
+		if b, err := h.watch("", "tom").Next(t.Context()); err != nil || b.Words[0].Since != first[0].Since {
+			t.Errorf("a new watcher is notified since %d, the others know %d; %v", b.Words[0].Since, first[0].Since, err)
+		}
+		time.Sleep(time.Second)
+		h.tell(off, "tom", "2", logout)
+		time.Sleep(300 * time.Millisecond)
+		h.tell(on, "tom", "3")
+		if got := h.gather(w, time.Second); len(got) != 2 || got[0].Status != presence.Offline || got[1].Since != h.at {
+			t.Errorf("a logout that the hub sees, and a login: notified %v; want both, the online since %d", got, h.at)
+		}
+	})
+}

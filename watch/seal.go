@@ -1,0 +1,159 @@
+package watch
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"sync"
+	"sync/atomic"
+
+	"rollcall/presence"
+)
+
+// Tokens seals what clients keep for the server: tokens and cursors. A client can neither read nor make one. Every process that knows
+// the secret of an app opens what any other sealed; what was sealed for one app opens for no other.
+type Tokens struct {
+	secret func(app presence.AppID) string
+
+	mu  sync.RWMutex
+	all map[presence.AppID]*seal
+}
+
+// NewTokens returns seals made from the secrets that secret returns, which must not change. An app without one, and every app when secret is
+// nil, gets a random one: what was sealed for it opens in this process only.
+func NewTokens(secret func(app presence.AppID) string) *Tokens {
+	if secret == nil {
+		secret = func(presence.AppID) string { return "" }
+	}
+	return &Tokens{secret: secret, all: map[presence.AppID]*seal{}}
+}
+
+// of returns the seal of app.
+func (ts *Tokens) of(app presence.AppID) *seal {
+	ts.mu.RLock()
+	s := ts.all[app]
+	ts.mu.RUnlock()
+	if s != nil {
+		return s
+	}
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	if s = ts.all[app]; s == nil {
+		s = newSeal(app, ts.secret(app))
+		ts.all[app] = s
+	}
+	return s
+}
+
+// SealCursor returns the text of a store's cursor for a client; "" stays "".
+func (ts *Tokens) SealCursor(app presence.AppID, cursor string) string {
+	if cursor == "" {
+		return ""
+	}
+	return string(ts.of(app).append(nil, purposeCursor, []byte(cursor)))
+}
+
+// OpenCursor returns the store's cursor that a client brings; ok is false for text that [Tokens.SealCursor] did not make.
+func (ts *Tokens) OpenCursor(app presence.AppID, text string) (cursor string, ok bool) {
+	if text == "" {
+		return "", true
+	}
+	if len(text) > maxSealed {
+		return "", false
+	}
+	p, ok := ts.of(app).open(purposeCursor, text)
+	return string(p), ok
+}
+
+// What is sealed for one purpose opens for no other.
+const (
+	purposeToken  = "token"
+	purposeCursor = "cursor"
+)
+
+// maxSealed is the longest text that is looked at.
+const maxSealed = 64 << 10
+
+// A seal encrypts and authenticates with AES-256-GCM. Its nonces are a random number of the process and a count, and never come twice.
+type seal struct {
+	aead cipher.AEAD
+	mu   sync.Mutex // for a new run of nonces
+	run  atomic.Pointer[nonces]
+}
+
+type nonces struct {
+	prefix [8]byte
+	used   atomic.Uint32
+}
+
+const (
+	sealFormat = 2 // 1 was not sealed
+	nonceSize  = 12
+	tagSize    = 16
+)
+
+func newSeal(app presence.AppID, secret string) *seal {
+	if secret == "" {
+		secret = rand.Text()
+	}
+	m := hmac.New(sha256.New, []byte(secret))
+	m.Write([]byte("rollcall seal\x00" + app))
+	block, err := aes.NewCipher(m.Sum(nil))
+	if err != nil {
+		panic(err) // the key has 32 bytes
+	}
+	aead, err := cipher.NewGCM(block)
+	if err != nil {
+		panic(err) // the block has 16 bytes
+	}
+	s := &seal{aead: aead}
+	s.run.Store(newNonces())
+	return s
+}
+
+func newNonces() *nonces {
+	n := &nonces{}
+	_, _ = rand.Read(n.prefix[:])
+	return n
+}
+
+// nonce fills in the next nonce.
+func (s *seal) nonce(b []byte) {
+	for {
+		run := s.run.Load()
+		if n := run.used.Add(1); n < 1<<31 {
+			copy(b, run.prefix[:])
+			binary.BigEndian.PutUint32(b[8:], n)
+			return
+		}
+		s.mu.Lock()
+		if s.run.Load() == run {
+			s.run.Store(newNonces())
+		}
+		s.mu.Unlock()
+	}
+}
+
+// append appends the text of plain, sealed for purpose, to b.
+func (s *seal) append(b []byte, purpose string, plain []byte) []byte {
+	var room [320]byte
+	raw := append(room[:0], sealFormat)
+	raw = raw[:1+nonceSize]
+	s.nonce(raw[1:])
+	raw = s.aead.Seal(raw, raw[1:], plain, []byte(purpose))
+	return base64.RawURLEncoding.AppendEncode(b, raw)
+}
+
+// open returns what text was sealed from.
+func (s *seal) open(purpose, text string) (plain []byte, ok bool) {
+	raw, err := base64.RawURLEncoding.Strict().DecodeString(text)
+	if err != nil || len(raw) < 1+nonceSize+tagSize || raw[0] != sealFormat {
+		return nil, false
+	}
+	plain, err = s.aead.Open(nil, raw[1:1+nonceSize], raw[1+nonceSize:], []byte(purpose))
+	return plain, err == nil
+}
