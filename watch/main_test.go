@@ -28,8 +28,8 @@ type house struct {
 	store *flaky
 	// tokens opens what the hub sealed.
 	tokens *watch.Tokens
-	brief  bool // the watchers see only statuses
-	at    presence.Millis // of the last report: the next one is later, for at one time an online wins
+	brief  bool            // the watchers see only statuses
+	at     presence.Millis // of the last report: the next one is later, for at one time an online wins
 }
 
 // flaky is the embedded store with a plug that can be pulled, and with a link that can be cut: then it answers with an age, from what

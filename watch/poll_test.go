@@ -168,4 +168,3 @@ func TestPollTellsOnlyWhatChanged(t *testing.T) {
 		expect(token, keys, "ann=offline zed=unknown ")
 	})
 }
-

@@ -99,10 +99,10 @@ type Watcher struct {
 	seal    *seal
 	known   known
 	digest  uint64
-	ranked  uint64 // fingerprint of the peers that known is of
-	knownAs string // the text of known or digest; empty when it has changed
-	index  map[presence.PeerID]int32 // nil while the list stays as it is
-	count  int
+	ranked  uint64                    // fingerprint of the peers that known is of
+	knownAs string                    // the text of known or digest; empty when it has changed
+	index   map[presence.PeerID]int32 // nil while the list stays as it is
+	count   int
 }
 
 type slot struct {
