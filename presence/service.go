@@ -158,26 +158,41 @@ func (s *Service) Age() time.Duration {
 // sweepBatch bounds how long one sweep holds the store.
 const sweepBatch = 512
 
+// sweepBatches bounds how long one part of a sweep keeps it from another.
+const sweepBatches = 8
+
 // Sweep ends what has run out by now, at the cost of what is due, and returns how many peers turned. A part of the store
 // that is out of reach keeps it from nothing else: what it could not do is the error, and is done by a later one.
 func (s *Service) Sweep(ctx context.Context, now Millis) (turned int, err error) {
+	for more := true; more; {
+		var n int
+		n, more, err = s.SweepSome(ctx, now)
+		turned += n
+	}
+	return turned, err
+}
+
+// SweepSome is Sweep for some thousands of peers of each lost node, and as many of those whose leases have run out; more reports that it left
+// some. The time is to be asked anew before the rest: nodes may be lost meanwhile.
+func (s *Service) SweepSome(ctx context.Context, now Millis) (turned int, more bool, err error) {
 	leases := s.Leases(now)
 	var failed error
 	if leases == now {
-		turned, failed = s.sweepNodes(ctx, now)
+		turned, more, failed = s.sweepNodes(ctx, now)
 	}
 	var book nodeBook
-	for {
+	for range sweepBatches {
 		due, asked := s.store.Due(ctx, leases, sweepBatch)
 		if asked != nil {
 			asked = fmt.Errorf("ask for what is due: %w", asked)
 		}
-		n, more, err := s.expire(ctx, due, leases, now, &book)
+		n, some, err := s.expire(ctx, due, leases, now, &book)
 		turned += n
-		if !more {
-			return turned, errors.Join(failed, asked, err, s.shed(ctx, now, leases))
+		if !some {
+			return turned, more, errors.Join(failed, asked, err, s.shed(ctx, now, leases))
 		}
 	}
+	return turned, true, failed
 }
 
 // conclude has expire settle keys and returns how many turned. It reports more when something was settled, so that a
@@ -224,46 +239,65 @@ func (s *Service) expire(ctx context.Context, due []Key, leases, now Millis, boo
 }
 
 // sweepNodes ends the sessions of nodes that stopped beating.
-func (s *Service) sweepNodes(ctx context.Context, now Millis) (turned int, err error) {
+func (s *Service) sweepNodes(ctx context.Context, now Millis) (turned int, more bool, err error) {
 	lost, err := s.store.LostNodes(ctx, now)
 	if err != nil {
 		err = fmt.Errorf("ask for lost nodes: %w", err)
 	}
 	for _, l := range lost {
-		n, failed := s.endNode(ctx, l, now)
-		turned += n
+		n, some, failed := s.endNode(ctx, l, now)
+		turned, more = turned+n, more || some
 		err = errors.Join(err, failed)
 	}
-	return turned, err
+	return turned, more, err
 }
 
-// endNode ends the sessions of one lost node, and forgets it when none are left.
-func (s *Service) endNode(ctx context.Context, l LostNode, now Millis) (turned int, err error) {
-	for {
-		keys, asked := s.store.OnNode(ctx, l.Node, sweepBatch)
-		if asked != nil {
-			asked = fmt.Errorf("ask for the peers of node %q: %w", l.Node, asked)
+// orphans returns peers of a lost node for this process to end; others reports that other processes are at some.
+func (s *Service) orphans(ctx context.Context, node NodeID) (keys []Key, others bool, err error) {
+	if shared, ok := s.store.(Sharer); ok {
+		keys, others, err = shared.Orphans(ctx, node, sweepBatch)
+	} else {
+		keys, err = s.store.OnNode(ctx, node, sweepBatch)
+	}
+	if err != nil {
+		err = fmt.Errorf("ask for the peers of node %q: %w", node, err)
+	}
+	return keys, others, err
+}
+
+// endNode ends some of the sessions of one lost node, and forgets it when none are left. It reports more when it stopped before that for the
+// sake of others.
+func (s *Service) endNode(ctx context.Context, l LostNode, now Millis) (turned int, more bool, err error) {
+	for range sweepBatches {
+		keys, others, asked := s.orphans(ctx, l.Node)
+		switch {
+		case len(keys) > 0 || asked != nil:
+		case others:
+			return turned, false, nil
+		default:
+			return turned, false, s.forgetNode(ctx, l)
 		}
-		if len(keys) == 0 && asked == nil {
-			break
-		}
-		n, more, err := s.conclude(ctx, keys, now, func(st *State) (Outcome, Effect) {
+		n, some, err := s.conclude(ctx, keys, now, func(st *State) (Outcome, Effect) {
 			return st.EndNode(l, now, &s.cfg.Rules)
 		})
 		turned += n
 		if err != nil {
 			err = fmt.Errorf("end %d peers of node %q: %w", len(keys), l.Node, err)
 		}
-		if !more {
+		if !some {
 			// Something is out of reach; or it has spoken since, and either beats again or is found lost again.
-			return turned, errors.Join(asked, err)
+			return turned, false, errors.Join(asked, err)
 		}
 	}
+	return turned, true, nil
+}
+
+func (s *Service) forgetNode(ctx context.Context, l LostNode) error {
 	if err := s.store.DropNode(ctx, l.Node, l.At); err != nil {
-		return turned, fmt.Errorf("forget node %q: %w", l.Node, err)
+		return fmt.Errorf("forget node %q: %w", l.Node, err)
 	}
 	s.joined.drop(l.Node)
-	return turned, nil
+	return nil
 }
 
 // Erase forgets peers as if nobody had ever reported them.

@@ -71,6 +71,13 @@ type Settler interface {
 	Settle(ctx context.Context, keys []Key, now Millis, merge Merge) error
 }
 
+// A Sharer is a store whose processes end the sessions of a lost node together.
+type Sharer interface {
+	// Orphans is OnNode for who ends the sessions of a lost node: it returns up to limit peers that no other process is at. others reports
+	// that some are left to other processes, so that the node is not to be forgotten yet.
+	Orphans(ctx context.Context, node NodeID, limit int) (keys []Key, others bool, err error)
+}
+
 // A Claimer is a store that several processes share, and through which one of them takes a piece of work.
 type Claimer interface {
 	// Claim reports whether the work called name is this process's until ttl has passed (at least a second, in whole seconds). A

@@ -43,14 +43,14 @@ const longPause = 5 * time.Second
 // sweep returns what ends leases that have run out. It says once that it fails and once that it works again.
 func (s *Server) sweep() func(context.Context) {
 	failing, last := false, s.clock.Now()
-	return func(ctx context.Context) {
+	some := func(ctx context.Context) (more bool) {
 		now := s.clock.Now()
 		if now >= last.Add(longPause) && !s.store.shared {
 			// Nobody but this process hears renewals, and it was deaf.
 			s.log.Warn("this process stood still; leases that ran out meanwhile may be renewed", "from", last, "to", now)
 			s.presence.StandStill(last, now)
 		}
-		_, err := s.presence.Sweep(ctx, now)
+		_, more, err := s.presence.SweepSome(ctx, now)
 		last = s.clock.Now()
 		switch {
 		case ctx.Err() != nil:
@@ -61,5 +61,10 @@ func (s *Server) sweep() func(context.Context) {
 		}
 		failing = err != nil
 		s.metrics.swept(err)
+		return more && ctx.Err() == nil
+	}
+	return func(ctx context.Context) {
+		for some(ctx) {
+		}
 	}
 }

@@ -133,7 +133,9 @@ func (l *layout) nodeIndex(node presence.NodeID, bucket int) string {
 func (l *layout) nodes() string { return l.own + "nodes" }
 func (l *layout) epoch() string { return l.own + "epoch" }
 
-func (l *layout) reap(node presence.NodeID) string { return l.own + "reap:" + escape(node) }
+func (l *layout) reap(node presence.NodeID, bucket int) string {
+	return l.own + "reap:" + escape(node) + ":" + strconv.Itoa(bucket)
+}
 
 func (l *layout) claim(name string) string { return l.own + "claim:" + escape(name) }
 

@@ -71,7 +71,7 @@ func TestEveryKeyOfAPeerIsInOneSlot(t *testing.T) {
 func TestNoTwoPeersShareAKey(t *testing.T) {
 	for name, l := range layouts() {
 		seen := map[string]string{}
-		own := map[string]bool{l.nodes(): true, l.epoch(): true, l.leaseIndex(3): true, l.nodeIndex("n", 3): true, l.reap("n"): true, l.owner(): true, l.claim("n"): true}
+		own := map[string]bool{l.nodes(): true, l.epoch(): true, l.leaseIndex(3): true, l.nodeIndex("n", 3): true, l.reap("n", 3): true, l.owner(): true, l.claim("n"): true}
 		for _, app := range []presence.AppID{"app", "other", "", "a:b", "{x}", "%", "on", "lease"} {
 			for _, id := range nastyIDs {
 				who := fmt.Sprintf("%q of %q", cutID(id), app)

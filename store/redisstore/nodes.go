@@ -33,7 +33,7 @@ var (
 
 const (
 	// claimFor is how long one survivor keeps the others from the same work.
-	claimFor = 10 // seconds
+	claimFor = 10 * time.Second
 )
 
 // A nodeBook is what this process knows of nodes.
@@ -47,7 +47,7 @@ type nodeBook struct {
 }
 
 // spareFor is how long a lost node is left to newer rollcalls before this one tries again.
-const spareFor = 6 * claimFor * time.Second
+const spareFor = 6 * claimFor
 
 func (b *nodeBook) spare(node presence.NodeID) {
 	b.mu.Lock()
@@ -225,7 +225,7 @@ func (s *Store) LostNodes(ctx context.Context, now presence.Millis) ([]presence.
 	}
 	s.nodes.mu.Unlock()
 	s.bury(lost)
-	return s.claim(ctx, s.nodes.unspared(lost)), nil
+	return s.nodes.unspared(lost), nil
 }
 
 // Drained returns the nodes that have drained and hold sockets no more, as the last [Store.LostNodes] found them: within a second on
@@ -234,36 +234,6 @@ func (s *Store) Drained() []presence.NodeID {
 	s.nodes.mu.Lock()
 	defer s.nodes.mu.Unlock()
 	return s.nodes.drained
-}
-
-// claim returns the lost nodes that are this process's to end. A claim keeps others from the same work and no more, so one
-// that cannot be asked for counts as given.
-func (s *Store) claim(ctx context.Context, lost []presence.LostNode) []presence.LostNode {
-	if len(lost) == 0 {
-		return nil
-	}
-	calls := make([]scriptCall, len(lost))
-	for i, l := range lost {
-		calls[i] = scriptCall{[]string{s.keys.reap(l.Node)}, []string{s.name, strconv.Itoa(claimFor)}}
-	}
-	begun := time.Now()
-	results, err := s.exec(ctx, claimScript, calls)
-	if err != nil {
-		return nil
-	}
-	mine := lost[:0]
-	for i, l := range lost {
-		n, err := results[i].AsInt64()
-		if isStranger(err) {
-			s.stranger(calls[i].keys[0])
-		} else if err != nil {
-			s.failedSince(begun, calls[i].keys[0], err)
-		}
-		if n == 1 || err != nil {
-			mine = append(mine, l)
-		}
-	}
-	return mine
 }
 
 // Claim implements [presence.Claimer].
@@ -276,6 +246,9 @@ func (s *Store) Claim(ctx context.Context, name string, ttl time.Duration) bool 
 // claimKey takes or keeps the claim at key. A claim that cannot be asked for counts as given: it keeps others from the same work and
 // does no more.
 func (s *Store) claimKey(ctx context.Context, key string, ttl time.Duration) bool {
+	if !s.reaches(key) {
+		return true
+	}
 	begun := time.Now()
 	results, err := s.exec(ctx, claimScript, []scriptCall{{[]string{key}, []string{s.name, seconds(ttl)}}})
 	if err != nil {
@@ -339,6 +312,74 @@ func (s *Store) OnNode(ctx context.Context, node presence.NodeID, limit int) ([]
 	return keys, doing(what, unread)
 }
 
+// Orphans implements [presence.Sharer]. The survivors share the indexes of the node by claims: each ends what is in one, then claims another,
+// beginning at a place of its own.
+func (s *Store) Orphans(ctx context.Context, node presence.NodeID, limit int) (keys []presence.Key, others bool, err error) {
+	what := fmt.Sprintf("ask who is on node %q", node)
+	if err := s.owned(ctx); err != nil {
+		return nil, false, doing(what, err)
+	}
+	left, unread := s.leftOn(ctx, node)
+	held := 0
+	for _, bucket := range left {
+		if !s.claimKey(ctx, s.keys.reap(node, bucket), claimFor) {
+			others = true
+			continue
+		}
+		k, h, err := s.onNode(ctx, node, []string{s.keys.nodeIndex(node, bucket)}, limit-len(keys))
+		keys, held, unread = append(keys, k...), held+h, errors.Join(unread, err)
+		if len(keys) >= limit || err != nil && s.single != nil {
+			break
+		}
+	}
+	if len(keys) == 0 && !others && unread == nil && held > 0 {
+		unread = errNewer
+		s.nodes.spare(node)
+	}
+	return keys, others, doing(what, unread)
+}
+
+// leftOn returns the indexes of a node that are not empty, in the order in which this process takes them.
+func (s *Store) leftOn(ctx context.Context, node presence.NodeID) (left []int, err error) {
+	ctx, cancel := s.deadline(ctx)
+	defer cancel()
+	first := bucketOf(s.name)
+	var asked []int
+	var cmds []rueidis.Completed
+	for i := range buckets {
+		bucket := (first + i) % buckets
+		index := s.keys.nodeIndex(node, bucket)
+		if !s.settles(index) {
+			err = errAway
+			continue
+		}
+		asked = append(asked, bucket)
+		cmds = append(cmds, s.client.B().Zrangebyscore().Key(index).Min("-inf").Max("+inf").Limit(0, 1).Build())
+	}
+	if len(cmds) == 0 {
+		return nil, err
+	}
+	begun := time.Now()
+	results, failed := s.multi(ctx, cmds)
+	if failed != nil {
+		return nil, failed
+	}
+	for i, bucket := range asked {
+		some, failed := results[i].AsStrSlice()
+		index := s.keys.nodeIndex(node, bucket)
+		switch {
+		case isStranger(failed):
+			err = s.foreign(index)
+		case failed != nil:
+			s.failedSince(begun, index, failed)
+			err = away(failed)
+		case len(some) > 0:
+			left = append(left, bucket)
+		}
+	}
+	return left, err
+}
+
 // indexStep is how many of the indexes of a node are read in one step.
 const indexStep = 4
 
@@ -394,9 +435,6 @@ func (s *Store) DropNode(ctx context.Context, node presence.NodeID, at presence.
 	if err == nil {
 		stays, err = results[0].AsInt64()
 	}
-	if err == nil && s.reaches(s.keys.reap(node)) {
-		_ = s.do(ctx, s.client.B().Del().Key(s.keys.reap(node)).Build()).Error() // it runs out by itself
-	}
 	if err != nil {
 		s.failed(s.linkOfKey(s.keys.nodes()), err)
 		return fmt.Errorf("forget node %q: %w", node, away(err))
@@ -450,7 +488,7 @@ func (s *Store) sift(ctx context.Context, r *reading, list []found, wanted func(
 			r.pass(list[i])
 			continue
 		}
-		if damaged || !wanted(&st) { // the update that tidies also takes away what is damaged
+		if damaged || !wanted(&st) && !s.doubts.holds(list[i].member, v) { // the update that tidies also takes away what is damaged
 			idle = append(idle, list[i])
 			continue
 		}

@@ -11,25 +11,32 @@ import (
 
 	"rollcall/internal/redistest"
 	"rollcall/presence"
+	"rollcall/store/redisstore"
 )
 
-// TestDeadNodeIsReapedOnce: a node with many sessions dies; two survivors race. Every session ends once, none early, all
-// within two seconds of the end of its lease. Time is played forward, so nothing waits.
-func TestDeadNodeIsReapedOnce(t *testing.T) {
-	const sessions = 5000
-	_, url := redisOf(t)
-	cfg := config(url)
+// dying is a node with sessions that stops sending heartbeats, and the survivors that end them. Time is played forward, so nothing waits.
+type dying struct {
+	t         testing.TB
+	server    *redistest.Server
+	end       presence.Millis // when the lease of the node is over
+	ids       [][]byte
+	stores    []*redisstore.Store
+	survivors []*presence.Service
+	turned    []atomic.Int64 // by survivor
+}
+
+func newDying(t testing.TB, cfg redisstore.Config, server *redistest.Server, sessions, survivors int) *dying {
+	t.Helper()
 	dead := open(t, cfg)
-	svc := presence.NewService(dead, presence.DefaultConfig())
-	now := dead.Now()
-	ctx := context.Background()
+	svc, now, ctx := presence.NewService(dead, presence.DefaultConfig()), dead.Now(), context.Background()
 	if err := dead.Beat(ctx, "dead", 15*time.Second, false, now); err != nil {
 		t.Fatal(err)
 	}
-	peers := numbered("p", sessions)
-	for i := 0; i < sessions; i += 500 {
+	d := &dying{t: t, server: server, end: now.Add(15 * time.Second), turned: make([]atomic.Int64, survivors)}
+	for some := range slices.Chunk(numbered("p", sessions), 500) {
 		var reports []presence.Report
-		for _, p := range peers[i : i+500] {
+		for _, p := range some {
+			d.ids = append(d.ids, []byte(p))
 			reports = append(reports, presence.Report{
 				App: "app", Peer: presence.PeerID(p), Source: presence.SourceGateway, Session: "s", Node: "dead", Kind: presence.KindOnline, At: now,
 			})
@@ -38,74 +45,126 @@ func TestDeadNodeIsReapedOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	var survivors [2]*presence.Service
 	for i := range survivors {
 		st := open(t, cfg)
-		survivors[i] = presence.NewService(st, presence.DefaultConfig())
 		if err := st.Beat(ctx, presence.NodeID(fmt.Sprint("alive", i)), time.Hour, false, now); err != nil {
 			t.Fatal(err)
 		}
+		d.stores = append(d.stores, st)
+		d.survivors = append(d.survivors, presence.NewService(st, presence.DefaultConfig()))
 	}
-	ids := make([][]byte, sessions)
-	for i, p := range peers {
-		ids[i] = []byte(p)
+	return d
+}
+
+// count returns how many peers are as wanted at a time, as a survivor sees them.
+func (d *dying) count(survivor int, at presence.Millis, want presence.Status) (n int) {
+	d.t.Helper()
+	out := make([]presence.Status, len(d.ids))
+	if _, err := d.survivors[survivor].Statuses(context.Background(), "app", d.ids, at, out); err != nil {
+		d.t.Fatal(err)
 	}
-	count := func(svc *presence.Service, at presence.Millis, want presence.Status) int {
-		t.Helper()
-		out := make([]presence.Status, sessions)
-		if _, err := svc.Statuses(ctx, "app", ids, at, out); err != nil {
-			t.Fatal(err)
+	for _, st := range out {
+		if st == want {
+			n++
 		}
-		n := 0
-		for _, st := range out {
-			if st == want {
-				n++
+	}
+	return n
+}
+
+// sweep has all survivors sweep at once and returns how long they took.
+func (d *dying) sweep(at presence.Millis) time.Duration {
+	begun := time.Now()
+	var wg sync.WaitGroup
+	for i, s := range d.survivors {
+		wg.Go(func() {
+			n, err := s.Sweep(context.Background(), at)
+			if err != nil {
+				d.t.Error(err)
 			}
+			d.turned[i].Add(int64(n))
+		})
+	}
+	wg.Wait()
+	return time.Since(begun)
+}
+
+// bury sweeps until the node is forgotten and returns how long that took.
+func (d *dying) bury() (took time.Duration) {
+	eventually(d.t, "the dead node is forgotten", func() bool {
+		took += d.sweep(d.end)
+		return d.t.Failed() || d.server.Do(d.t, "HEXISTS", "rc:nodes", "dead") == int64(0)
+	})
+	return took
+}
+
+// counted checks that every end was counted once, by whatever survivor, and returns the counts.
+func (d *dying) counted() (by []int64) {
+	d.t.Helper()
+	sum, told := int64(0), int64(0)
+	for i := range d.turned {
+		by = append(by, d.turned[i].Load())
+		sum += by[i]
+		told += d.survivors[i].Tally().Expired(presence.CauseNodeLost)
+	}
+	if sum != int64(len(d.ids)) || told != sum {
+		d.t.Errorf("%d ends are counted, %d told by the tallies, of %d; by survivor %v", sum, told, len(d.ids), by)
+	}
+	for i := range d.survivors {
+		if n := d.count(i, d.end, presence.Offline); n != len(d.ids) {
+			d.t.Errorf("survivor %d sees %d of %d offline", i, n, len(d.ids))
 		}
-		return n
 	}
-	var turned atomic.Int64
-	sweep := func(at presence.Millis) time.Duration {
-		begun := time.Now()
-		var wg sync.WaitGroup
-		for _, s := range survivors {
-			wg.Go(func() {
-				n, err := s.Sweep(ctx, at)
-				if err != nil {
-					t.Error(err)
-				}
-				turned.Add(int64(n))
-			})
-		}
-		wg.Wait()
-		return time.Since(begun)
+	return by
+}
+
+// TestDeadNodeIsReapedOnce: a node with many sessions dies; three survivors race. Every session ends once, and none early.
+func TestDeadNodeIsReapedOnce(t *testing.T) {
+	server, url := redisOf(t)
+	d := newDying(t, config(url), server, 5000, 3)
+	early := d.end - 1
+	d.sweep(early)
+	if n := d.count(0, early, presence.Online); n != len(d.ids) || d.turned[0].Load() != 0 {
+		t.Fatalf("a millisecond before the end of the lease %d of %d are online, %d were ended", n, len(d.ids), d.turned[0].Load())
 	}
-	early := now.Add(15*time.Second) - 1
-	sweep(early)
-	if n := count(survivors[0], early, presence.Online); n != sessions || turned.Load() != 0 {
-		t.Fatalf("a millisecond before the end of the lease %d of %d are online, %d were ended", n, sessions, turned.Load())
-	}
-	after := now.Add(15 * time.Second)
-	took := sweep(after)
-	for range 5 { // one may have left the work to the other
-		sweep(after)
-	}
-	if turned.Load() != sessions {
-		t.Errorf("%d sessions were ended, want %d once each", turned.Load(), sessions)
-	}
-	for i, s := range survivors {
-		if n := count(s, after, presence.Offline); n != sessions {
-			t.Errorf("survivor %d sees %d of %d offline", i, n, sessions)
+	took := d.bury()
+	by := d.counted()
+	for i, n := range by {
+		if n == 0 {
+			t.Errorf("survivor %d has ended nothing of %v", i, by)
 		}
 	}
 	out := make([]presence.Summary, 1)
-	if _, err := survivors[0].Summaries(ctx, []presence.Key{{App: "app", Peer: "p7"}}, after, out); err != nil {
+	if _, err := d.survivors[0].Summaries(t.Context(), []presence.Key{{App: "app", Peer: "p7"}}, d.end, out); err != nil {
 		t.Fatal(err)
 	}
 	if out[0].Cause != presence.CauseNodeLost {
 		t.Errorf("the cause is %v, want node_lost", out[0].Cause)
 	}
-	t.Logf("%d sessions were ended in %v by two survivors, %v each", sessions, took.Round(time.Millisecond), took/sessions)
+	t.Logf("%d sessions were ended in %v by survivors %v", len(d.ids), took.Round(time.Millisecond), by)
+}
+
+// unclaimed is a store whose claims have all run out: every survivor is at every session.
+type unclaimed struct {
+	presence.Store
+	presence.Settler
+}
+
+// TestOverlappingSurvivorsCountEachEndOnce: claims save work and decide nothing.
+func TestOverlappingSurvivorsCountEachEndOnce(t *testing.T) {
+	server, url := redisOf(t)
+	d := newDying(t, config(url), server, 3000, 3)
+	for i, st := range d.stores {
+		d.survivors[i] = presence.NewService(unclaimed{st, st}, presence.DefaultConfig())
+	}
+	d.bury()
+	d.counted()
+	conflicts := int64(0)
+	for _, st := range d.stores {
+		conflicts += st.Stats()["conflicts"]
+	}
+	if conflicts == 0 {
+		t.Error("the survivors were never at the same session: the fault did not take hold")
+	}
 }
 
 // TestOneProcessHoldsAClaim: of several that ask for one piece of work one gets it, keeps it while it asks, and leaves it to the next when

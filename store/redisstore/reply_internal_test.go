@@ -136,6 +136,62 @@ func TestReplyIsLost(t *testing.T) {
 	}
 }
 
+// TestLostAnswersOfASweepAreCounted: Redis carries out what a sweep has sent, and no answer comes in time. The ends count once all the same,
+// when a later sweep finds them.
+func TestLostAnswersOfASweepAreCounted(t *testing.T) {
+	const sessions = 300
+	server := redistest.Run(t)
+	proxy := redistest.RunProxy(t, server.Addr)
+	a, b := openAt(t, proxy.Addr), openAt(t, server.Addr)
+	a.cfg.Deadline = time.Second
+	ctx, now := t.Context(), b.Now()
+	if err := b.Beat(ctx, "dead", 15*time.Second, false, now); err != nil {
+		t.Fatal(err)
+	}
+	reports, summaries := make([]presence.Report, sessions), []string{"MGET"}
+	for i := range reports {
+		peer := fmt.Sprint("p", i)
+		reports[i] = presence.Report{App: "app", Peer: presence.PeerID(peer), Source: presence.SourceGateway, Session: "s", Node: "dead", Kind: presence.KindOnline, At: now}
+		summaries = append(summaries, "onOffStatus:"+peer)
+	}
+	if err := presence.NewService(b, presence.DefaultConfig()).Report(ctx, reports, now, make([]presence.Outcome, sessions)); err != nil {
+		t.Fatal(err)
+	}
+	ended := func() (n int) {
+		list, _ := server.Do(t, summaries...).([]any)
+		for _, v := range list {
+			if v == "0" {
+				n++
+			}
+		}
+		return n
+	}
+	var once sync.Once
+	a.onPause = func(stage string) {
+		if stage == "before the state" {
+			once.Do(func() { proxy.Freeze(redistest.ToClient) })
+		}
+	}
+	svc := presence.NewService(a, presence.DefaultConfig())
+	later := now.Add(time.Hour) // no standstill lasts that long
+	turned, err := svc.Sweep(ctx, later)
+	proxy.Thaw()
+	if err == nil || turned == ended() || ended() == 0 {
+		t.Fatalf("%d ends are counted of %d (error %v): the fault did not take hold", turned, ended(), err)
+	}
+	for begun := time.Now(); turned < sessions; time.Sleep(5 * time.Millisecond) {
+		n, _ := svc.Sweep(ctx, later)
+		turned += n
+		if time.Since(begun) > time.Minute {
+			break
+		}
+	}
+	told := svc.Tally().Expired(presence.CauseNodeLost)
+	if turned != sessions || told != sessions || ended() != sessions {
+		t.Errorf("%d ends are counted, %d told, of %d that took place; want %d", turned, told, ended(), sessions)
+	}
+}
+
 func openAt(t *testing.T, addr string) *Store {
 	t.Helper()
 	cfg := NewConfig("redis://" + addr)

@@ -65,7 +65,7 @@ func (s *Store) exec(ctx context.Context, sc script, calls []scriptCall) ([]ruei
 		}
 		more, err := s.multi(ctx, cmds)
 		if err != nil {
-			return nil, err
+			return results, nil // what was refused stays so; the others have run
 		}
 		for k, i := range again {
 			results[i] = more[k]

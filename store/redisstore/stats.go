@@ -33,4 +33,6 @@ var (
 	_ presence.Shared  = (*Store)(nil)
 	_ presence.Distant = (*Store)(nil)
 	_ presence.Claimer = (*Store)(nil)
+	_ presence.Settler = (*Store)(nil)
+	_ presence.Sharer  = (*Store)(nil)
 )

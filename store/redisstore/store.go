@@ -54,6 +54,7 @@ type Store struct {
 	locks  [1024]chan struct{} // one report at a time for a peer
 	calls  chan struct{}       // how many are under way; fewer than the rings of the client hold
 	claims claims
+	doubts doubts
 
 	strangers strangers
 	newerSaid atomic.Int64  // when the log last told of a newer rollcall, ms of the store's age

@@ -42,6 +42,9 @@ type job struct {
 	effect  presence.Effect
 	st      presence.State
 	retried bool
+	sent    bool // to be written, and what became of it is not known
+	landed  bool // written
+	resumed bool // by an earlier call of this process, which did not learn of it
 
 	before  []entry // what the old state needs
 	needed  []entry // what the new state needs
@@ -125,6 +128,11 @@ func (s *Store) updateEach(ctx context.Context, keys []presence.Key, now presenc
 	}
 	ctx, cancel := s.deadline(ctx)
 	defer cancel()
+	return s.updateWith(ctx, keys, now, merge, nil)
+}
+
+// updateWith is updateEach until ctx ends. doubts, which may be nil, are what earlier calls did not learn the end of.
+func (s *Store) updateWith(ctx context.Context, keys []presence.Key, now presence.Millis, merge presence.Merge, doubts *doubts) (errs []error) {
 	if err := s.owned(ctx); err != nil {
 		return slices.Repeat([]error{err}, len(keys))
 	}
@@ -135,6 +143,9 @@ func (s *Store) updateEach(ctx context.Context, keys []presence.Key, now presenc
 	}
 	fail := func(jobs []*job, doing string, err error) {
 		for _, j := range jobs {
+			if j.landed {
+				continue // an entry too many in an index is all that is wrong
+			}
 			j.err = fmt.Errorf("%s %d peers: %w", doing, len(jobs), away(err))
 		}
 	}
@@ -154,6 +165,8 @@ func (s *Store) updateEach(ctx context.Context, keys []presence.Key, now presenc
 		fail(pending, "read", err)
 		return errsOf(jobs, len(keys))
 	}
+	doubts.resume(pending)
+	defer doubts.keep(jobs)
 	for round := 0; len(pending) > 0; round++ {
 		if round > 0 {
 			s.stats.conflicts.Add(int64(len(pending)))
@@ -420,8 +433,12 @@ func (s *Store) compareAndSet(ctx context.Context, writes []*job, now presence.M
 	var able []*job
 	var calls []scriptCall
 	for _, j := range writes {
-		if j.err == nil {
+		if j.resumed && j.err == nil {
+			s.wrote(j)
+			j.resumed = false
+		} else if j.err == nil {
 			able = append(able, j)
+			j.sent = true
 			calls = append(calls, s.casCall(j, now))
 		}
 	}
@@ -437,10 +454,12 @@ func (s *Store) compareAndSet(ctx context.Context, writes []*job, now presence.M
 	var again []*job
 	for i, j := range able {
 		stands, err := s.written(j, results[i])
+		_, told := rueidis.IsRedisErr(err)
+		j.sent = err != nil && !told
 		switch {
 		case err != nil:
 			s.failedSince(begun, j.summary, err)
-			if _, told := rueidis.IsRedisErr(err); !told && !j.retried && ctx.Err() == nil {
+			if !told && !j.retried && ctx.Err() == nil {
 				// The connection broke. Whether the script ran shows when it runs again: then our own state stands there.
 				j.retried = true
 				again = append(again, j)
@@ -483,6 +502,7 @@ func (s *Store) written(j *job, result rueidis.RedisResult) (stands []byte, err 
 
 // wrote keeps the books of a state that was written.
 func (s *Store) wrote(j *job) {
+	j.landed = true
 	if presence.Rev(j.was) == 0 && len(j.was) > 0 && !j.damaged {
 		s.stats.adopted.Add(1)
 	}
@@ -561,6 +581,8 @@ func (s *Store) settle(ctx context.Context, done []*job) error {
 		switch err := results[i].Error(); {
 		case isStranger(err):
 			s.stranger(index)
+		case err != nil && j.landed:
+			s.failedSince(begun, index, err) // the entry stays, for nothing
 		case err != nil:
 			s.failedSince(begun, index, err)
 			j.err = fmt.Errorf("settle the index %s: %w", index, away(err))
