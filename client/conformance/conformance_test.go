@@ -58,6 +58,15 @@ func TestClients(t *testing.T) {
 	if err != nil || len(cases) == 0 {
 		t.Fatal(err, len(cases))
 	}
+	eachClient(t, func(t *testing.T, argv []string) {
+		for _, c := range cases {
+			t.Run(c.Name, func(t *testing.T) { play(t, c, argv) })
+		}
+	})
+}
+
+// eachClient runs test for every client and way it watches, with the command of its driver.
+func eachClient(t *testing.T, test func(t *testing.T, argv []string)) {
 	goDriver := filepath.Join(t.TempDir(), "driver")
 	if out, err := exec.Command("go", "build", "-buildvcs=false", "-o", goDriver, "./driver").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
@@ -67,9 +76,7 @@ func TestClients(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			for _, c := range cases {
-				t.Run(c.Name, func(t *testing.T) { play(t, c, argv) })
-			}
+			test(t, argv)
 		})
 	}
 }

@@ -191,7 +191,7 @@ class SharedSocket {
     const peers = m.peers ?? [];
     this.#age = m.stale;
     for (const peer of peers) if (this.#follows(peer.peer)) this.#latest.set(peer.peer, peer);
-    for (const w of this.#watches) w.take(peers.filter((p) => w.peers.has(p.peer)), m.stale);
+    for (const w of this.#watches) if (w.accepted) w.take(peers.filter((p) => w.peers.has(p.peer)), m.stale);
     if (m.token) this.#token = m.token; // only now is all of it known
     if (m.more || m.op === 'mark') return;
     retry.tries = 0;

@@ -46,6 +46,7 @@ func main() {
 	}
 	d := &driver{client: client, end: map[string]context.CancelFunc{}}
 	in := bufio.NewScanner(os.Stdin)
+	in.Buffer(nil, 1<<20)
 	for in.Scan() {
 		var c command
 		if err := json.Unmarshal(in.Bytes(), &c); err != nil {
