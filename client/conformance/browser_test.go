@@ -1,6 +1,7 @@
 package conformance_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -88,5 +89,53 @@ func TestSixWatchesOfAPageLeaveRoomForAQuery(t *testing.T) {
 		default:
 		}
 		break
+	}
+}
+
+type tabLine struct {
+	Tab    string
+	On     bool
+	Peer   string
+	Status string
+	Failed string
+}
+
+// Two tabs of one app are two connections, whether the app names one device for both or none: closing the second leaves the
+// peer online, and the first present.
+func TestTwoTabsOfAPageAreTwoConnections(t *testing.T) {
+	for name, device := range map[string]string{"one device": "laptop", "no device": ""} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := open(t)
+			said := browsertest.Open[tabLine](t, pages(t, "tabs.html", s)+"&same="+device)
+			await(t, said, tabLine{Tab: "a", On: true}, tabLine{Tab: "b", On: true}, tabLine{Peer: "tom", Status: "online"}, tabLine{Peer: "flag", Status: "unknown"})
+			for open := 2; open != 1; time.Sleep(10 * time.Millisecond) { // until the server knows that the tab was closed
+				var why struct {
+					Status   string
+					Sessions []struct{ Open bool }
+				}
+				res := s.call(t, "GET", "/v1/peers/tom/why", "")
+				err := json.NewDecoder(res.Body).Decode(&why)
+				_ = res.Body.Close()
+				open = 0
+				for _, one := range why.Sessions {
+					if one.Open {
+						open++
+					}
+				}
+				if err != nil || why.Status != "online" {
+					t.Fatalf("tom is %q, with %d sessions open (%v)", why.Status, open, err)
+				}
+			}
+			s.do(t, step{Server: "report", Peer: "flag", State: "online"})
+			for got := range said {
+				switch got {
+				case tabLine{Peer: "flag", Status: "online"}:
+					return
+				case tabLine{Peer: "tom", Status: "offline"}, tabLine{Tab: "a"}:
+					t.Fatalf("the page says %+v", got)
+				}
+			}
+		})
 	}
 }
