@@ -31,6 +31,7 @@ var law = []struct {
 	{"cmd", []string{"server", "client/go", "cmd", "internal", "presence", "store"}, "the command line starts a server or asks one"},
 	{"client/go", []string{"client/go"}, "whoever calls us does not carry our server"},
 	{"client/conformance", []string{"client/go", "client/conformance"}, "the cases see a client as its users do"},
+	{"examples", []string{"client/go"}, "an example sees a client as its users do"},
 	{"internal", []string{"internal"}, "what two rooms share knows no room"},
 }
 

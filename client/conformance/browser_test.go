@@ -3,6 +3,7 @@ package conformance_test
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -10,15 +11,25 @@ import (
 	"testing"
 	"time"
 
+	rollcall "rollcall/client/go"
 	"rollcall/internal/browsertest"
 )
 
 // pages serves a page of testdata, and the JavaScript client under /client/.
-func pages(t *testing.T, name string, s *stage) (address string) {
+func pages(t *testing.T, name string, s *stage, scripts ...string) (address string) {
 	t.Helper()
 	mux := http.NewServeMux()
+	mux.HandleFunc("POST /ticket", func(w http.ResponseWriter, _ *http.Request) { // what an app's server does
+		_, _ = io.WriteString(w, s.ticket(t))
+	})
 	mux.Handle("/client/", http.StripPrefix("/client/", http.FileServer(http.Dir("../js"))))
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { http.ServeFile(w, r, "testdata/"+name) })
+	for i, script := range scripts {
+		mux.HandleFunc(fmt.Sprintf("/block%d.js", i+1), func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "text/javascript")
+			_, _ = io.WriteString(w, script)
+		})
+	}
 	srv := httptest.NewServer(mux)
 	t.Cleanup(srv.Close)
 	return srv.URL + "/?" + url.Values{"server": {s.proxy.url()}, "app": {appID}, "key": {appKey}}.Encode()
@@ -138,4 +149,19 @@ func TestTwoTabsOfAPageAreTwoConnections(t *testing.T) {
 			}
 		})
 	}
+}
+
+// ticket buys a ticket with the app key.
+func (s *stage) ticket(t *testing.T) string {
+	c, err := rollcall.New(rollcall.Config{URL: "http://" + s.srv.Listen(), App: appID, Key: appKey})
+	if err != nil {
+		t.Error(err)
+		return ""
+	}
+	defer c.Close()
+	ticket, err := c.Ticket(t.Context())
+	if err != nil {
+		t.Error(err)
+	}
+	return ticket.Ticket
 }

@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"rollcall/internal/browsertest"
 )
 
 // A stranger follows a README to the letter, in an empty folder. Only the ports and the place of rollcall are his own.
@@ -118,6 +120,34 @@ func TestReadmeOfJS(t *testing.T) {
 	if got := s.run("node hello.mjs", patience); !want.MatchString(got) {
 		t.Errorf("printed %q, want %v", got, want)
 	}
+}
+
+// The pages of the README have no key. When what a stream was opened with is refused, as after a night's sleep, both ways come
+// back with another ticket.
+func TestReadmeOfJSInABrowser(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	b, err := os.ReadFile("../js/README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	readme := &stranger{TB: t, text: strings.NewReplacer("http://127.0.0.1:3000", s.proxy.url(), "my-app", appID).Replace(string(b))}
+	readme.block("js") // the first is for Node
+	ours, plain := readme.block("js"), readme.block("js")
+	type line struct{ Printed, Failed string }
+	print := "const print = console.log; console.log = (printed) => print(JSON.stringify({ printed }));\n"
+	said := browsertest.Open[line](t, pages(t, "readme.html", s, strings.Replace(ours, "\n\n", "\n"+print, 1), plain))
+	await(t, said, line{Printed: "client: tom is unknown"}, line{Printed: "EventSource: tom is unknown"})
+
+	s.proxy.cut()
+	refused := page{
+		Status: 401, Type: "application/json", Head: []string{"Access-Control-Allow-Origin: *"},
+		Body: `{"code":"unauthorized","error":"no key, signature or ticket that is right was presented"}`,
+	}
+	s.proxy.play(refused.answer)
+	s.do(t, step{Server: "report", Peer: "tom", State: "online"})
+	s.proxy.heal()
+	await(t, said, line{Printed: "client: tom is online"}, line{Printed: "EventSource: tom is online"})
 }
 
 func TestReadmeOfGo(t *testing.T) {

@@ -1,0 +1,58 @@
+//go:build faults
+
+package examples_test
+
+import (
+	"fmt"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// The chat server is killed with kill -9 and started again. The user that returns is online throughout, for queries and for
+// watchers; the one that does not return is offline when the node's lease has run out; nothing is left open.
+func TestFaultAChatServerSurvivesItsOwnCrash(t *testing.T) {
+	const lease = 8 * time.Second
+	each(t, lease, func(w *world) {
+		chat := w.start("127.0.0.1:0")
+		w.join(chat.address, "tom")
+		w.join(chat.address, "ann")
+		w.expect("tom=online ann=online")
+		told := w.watch("tom", "ann")
+		time.Sleep(lease / 2) // some heartbeats later
+
+		died := time.Now()
+		_ = chat.end(syscall.SIGKILL)
+		chat = w.start(chat.address)
+		tom := w.join(chat.address, "tom")
+		for w.sessions("tom") != 2 { // that of the dead process, and the new one
+			time.Sleep(10 * time.Millisecond)
+		}
+		w.expect("tom=online ann=online")
+		w.expect("ann=offline")
+		w.Logf("offline %v after the crash", time.Since(died).Round(time.Millisecond))
+		for w.sessions("tom") != 1 {
+			time.Sleep(10 * time.Millisecond)
+		}
+		w.expect("tom=online")
+		ann, err := w.client.Get(w.Context(), "ann")
+		if err != nil || ann.LastSeen < died.Add(-lease).UnixMilli() || ann.LastSeen > died.UnixMilli() {
+			w.Errorf("ann was last seen %v before the crash (%v), want the last heartbeat", died.Sub(time.UnixMilli(ann.LastSeen)), err)
+		}
+		for end := time.Now().Add(patience); !strings.Contains(told(), "ann=offline") && time.Now().Before(end); {
+			time.Sleep(20 * time.Millisecond)
+		}
+		_, _ = fmt.Fprintln(tom, "/quit")
+		w.expect("tom=offline ann=offline")
+		for end := time.Now().Add(patience); !strings.Contains(told(), "tom=offline") && time.Now().Before(end); {
+			time.Sleep(20 * time.Millisecond)
+		}
+		if got, want := told(), "tom=online ann=online ann=offline tom=offline"; got != want {
+			w.Errorf("watchers were told %s, want %s", got, want)
+		}
+		if page, err := w.client.List(w.Context(), "", 0); err != nil || len(page.Peers) > 0 {
+			w.Errorf("still online: %v (%v)", page.Peers, err)
+		}
+	})
+}
