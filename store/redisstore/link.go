@@ -223,11 +223,18 @@ func (s *Store) identify(ctx context.Context, conn rueidis.DedicatedClient) (str
 	if name, _ := role[0].ToString(); name != "master" {
 		return "", errReplica
 	}
-	text, err := conn.Do(ctx, conn.B().Info().Section("server").Section("replication").Build()).ToString()
-	if err != nil {
-		return "", fmt.Errorf("ask who it is: %w", err)
+	if err := checkVersion(ctx, conn); err != nil {
+		return "", err
 	}
-	return infoField(text, "run_id") + " " + infoField(text, "master_replid"), nil
+	var who [2]string // Redis before 7 takes one section at a time
+	for i, ask := range []struct{ section, field string }{{"server", "run_id"}, {"replication", "master_replid"}} {
+		text, err := conn.Do(ctx, conn.B().Info().Section(ask.section).Build()).ToString()
+		if err != nil {
+			return "", fmt.Errorf("ask who it is: %w", err)
+		}
+		who[i] = infoField(text, ask.field)
+	}
+	return who[0] + " " + who[1], nil
 }
 
 func infoField(text, field string) string {

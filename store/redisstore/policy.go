@@ -12,13 +12,16 @@ import (
 
 var errPolicy = errors.New("the eviction policy of redis would drop peers that are online")
 
-// checkServer refuses a server on which peers that are online could be evicted.
+// checkServer refuses a server that is too old, or on which peers that are online could be evicted.
 func (s *Store) checkServer(ctx context.Context) error {
 	err := s.anyNode(ctx, func(ctx context.Context, n rueidis.Client) error {
 		return n.Do(ctx, n.B().Ping().Build()).Error()
 	})
 	if err != nil {
 		return fmt.Errorf("ask redis: %w", away(err))
+	}
+	if err := s.checkVersions(ctx); err != nil {
+		return err
 	}
 	return s.checkPolicy(ctx)
 }

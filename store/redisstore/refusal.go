@@ -46,6 +46,9 @@ func (c *Config) refusal(ctx context.Context, p place, err error) *Refusal {
 		return r
 	}
 	r = c.certificateRefusal(p, err)
+	if errors.Is(err, errOld) {
+		return &Refusal{Err: err, Hint: "upgrade Redis, or name another; Valkey does as well", Settings: true}
+	}
 	if errors.Is(err, errReplica) {
 		r = replica(p.at(), errReplica)
 	}
@@ -131,9 +134,12 @@ func replyRefusal(p place, err error) *Refusal {
 			"redis+sentinel:// takes the addresses of the Sentinels, mostly on port 26379; for Redis itself write redis://host:6379")
 	case p.master != "" && says("No such master"):
 		return misfit("the Sentinels at %s know no master %.80q: %w", strings.Join(p.addrs, ","), p.master, re)("write the name that \"sentinel monitor\" gives it behind the addresses: redis+sentinel://…/NAME")
+	case says("wrong number of arguments for 'auth'"):
+		return misfit("redis at %s takes no user name, as Redis older than %d: %w", at, leastVersion, re)(
+			fmt.Sprintf("Redis is to be %d or newer; an older one does not do", leastVersion))
 	case says("unknown command"):
-		return misfit("what answers at %s does not know the commands of Redis 7: %w", at, re)(
-			"if these are Sentinels, write redis+sentinel://host:26379,…/master; Redis older than 7 does not do")
+		return misfit("what answers at %s does not know the commands of Redis %d: %w", at, leastVersion, re)(
+			fmt.Sprintf("if these are Sentinels, write redis+sentinel://host:26379,…/master; Redis older than %d does not do", leastVersion))
 	case says("READONLY"):
 		return replica(at, re)
 	case says("BUSY "):

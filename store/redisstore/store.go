@@ -235,6 +235,9 @@ func (s *Store) linksWhy() error {
 func (s *Store) linksDown() error {
 	for _, k := range s.links() {
 		if s.cache.links[k.number].good.Load() == 0 {
+			if why := k.why.Load(); why != nil && *why != nil {
+				return fmt.Errorf("no link to redis %s: %w", s.called(k), *why)
+			}
 			return fmt.Errorf("no link to redis %s", s.called(k))
 		}
 	}

@@ -40,7 +40,7 @@ if ARGV[4] == '-' then
     redis.call('DEL', summary)
   end
 elseif ARGV[4] ~= '' then
-  -- With GET it refuses another type, at no cost.
+  -- With GET it refuses another type, at no cost. Redis before 6.2 does not know that, and writes over another type unnoticed.
   local was
   if ARGV[5] == '0' then
     was = redis.pcall('SET', summary, ARGV[4], 'GET')
@@ -53,7 +53,9 @@ elseif ARGV[4] ~= '' then
     else
       redis.call('SET', summary, ARGV[4], 'EX', ARGV[5])
     end
-    done = done + 4
+    if string.sub(was.err, 1, 9) == 'WRONGTYPE' then
+      done = done + 4
+    end
   end
 end
 return done
