@@ -42,7 +42,7 @@ func (s *Server) mountNative() http.Handler {
 	s.gate.Mux(mux, sockets.Routes())
 	s.onStop(func(context.Context) { sockets.Close() })
 	mux.Handle("/", s.gate.NotFound())
-	return mux
+	return s.gate.Clean(mux)
 }
 
 // Info is what GET /v1/info tells anybody: what this server allows, and how wrong an answer may be.

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/pprof"
 
+	"rollcall/internal/httpx"
 	"rollcall/presence"
 )
 
@@ -60,7 +61,11 @@ func (s *Server) serveStatus(w http.ResponseWriter, r *http.Request) {
 
 // servePeer answers what is known of ?id= of ?app=, which may be left out when there is only one app.
 func (s *Server) servePeer(w http.ResponseWriter, r *http.Request) {
-	q := r.URL.Query()
+	q, err := httpx.Query(r.URL.RawQuery, "app", "id")
+	if err != nil {
+		writeJSON(w, http.StatusBadRequest, map[string]any{"code": 400, "error": err.Error()})
+		return
+	}
 	p, err := s.Peer(r.Context(), presence.AppID(q.Get("app")), presence.PeerID(q.Get("id")))
 	switch {
 	case errors.Is(err, presence.ErrInvalid):

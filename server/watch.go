@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"time"
 
+	"rollcall/internal/httpx"
 	"rollcall/presence"
 	"rollcall/watch"
 )
@@ -23,7 +24,11 @@ type Watched struct {
 
 // serveWatch tells what becomes of ?id=…&id=… of ?app=, a line of JSON for each word, until the client goes.
 func (s *Server) serveWatch(w http.ResponseWriter, r *http.Request) {
-	q := r.URL.Query()
+	q, err := httpx.Query(r.URL.RawQuery, "app", "id*")
+	if err != nil {
+		writeJSON(w, http.StatusBadRequest, map[string]any{"code": 400, "error": err.Error()})
+		return
+	}
 	app, err := s.whichApp(presence.AppID(q.Get("app")))
 	if err != nil {
 		writeJSON(w, http.StatusBadRequest, map[string]any{"code": 400, "error": err.Error()})

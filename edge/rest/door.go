@@ -110,11 +110,15 @@ func (d *Door) Stats() Stats {
 func (d *Door) Routes() []native.Route {
 	return []native.Route{
 		{Method: http.MethodPost, Path: "/v1/peers/query", Need: native.Asker, Handler: d.query},
-		{Method: http.MethodGet, Path: "/v1/peers", Need: native.Master, Handler: d.list},
+		{Method: http.MethodGet, Path: "/v1/peers", Need: native.Master, Query: []string{"online", "cursor", "limit"}, Handler: d.list},
 		{Method: http.MethodGet, Path: "/v1/peers/{id}", Need: native.Asker, Handler: d.peer},
 		{Method: http.MethodDelete, Path: "/v1/peers/{id}", Need: native.Master, Handler: d.erase},
 		{Method: http.MethodGet, Path: "/v1/peers/{id}/why", Need: native.Master, Handler: d.why},
 		{Method: http.MethodGet, Path: "/v1/peers/{id}/online-time", Need: native.Master, Handler: d.onlineTime},
+		{Method: http.MethodGet, Path: "/v1/peer", Need: native.Asker, Query: []string{"id"}, Handler: d.peer},
+		{Method: http.MethodDelete, Path: "/v1/peer", Need: native.Master, Query: []string{"id"}, Handler: d.erase},
+		{Method: http.MethodGet, Path: "/v1/peer/why", Need: native.Master, Query: []string{"id"}, Handler: d.why},
+		{Method: http.MethodGet, Path: "/v1/peer/online-time", Need: native.Master, Query: []string{"id"}, Handler: d.onlineTime},
 		{Method: http.MethodPost, Path: "/v1/events", Need: native.Reporter, Raw: true, Handler: d.report},
 		{Method: http.MethodPost, Path: "/v1/nodes/{node}/beat", Need: native.Reporter, Raw: true, Handler: d.beat},
 		{Method: http.MethodPost, Path: "/v1/nodes/{node}/drain", Need: native.Reporter, Raw: true, Handler: d.drain},
@@ -122,8 +126,8 @@ func (d *Door) Routes() []native.Route {
 		{Method: http.MethodPost, Path: "/v1/ticket", Need: native.Asker, Handler: d.ticket},
 		{Method: http.MethodGet, Path: "/v1/stats", Need: native.Master, Handler: d.stats},
 		{Method: http.MethodGet, Path: "/v1/info", Need: native.Anyone, Handler: d.info},
-		{Method: http.MethodGet, Path: "/openapi.yaml", Need: native.Anyone, Handler: d.openapi},
-		{Method: http.MethodGet, Path: "/openapi/", Need: native.Anyone, Handler: d.page},
+		{Method: http.MethodGet, Path: "/openapi.yaml", Need: native.Anyone, Loose: true, Handler: d.openapi},
+		{Method: http.MethodGet, Path: "/openapi/", Need: native.Anyone, Loose: true, Handler: d.page},
 	}
 }
 
@@ -140,7 +144,7 @@ func refusal(err error) error {
 	return err
 }
 
-// pathPeer returns the peer that the path of r names.
+// pathPeer returns the peer that the path of r names, or its query: not every id can be a part of a path, for what lies between may tidy it up.
 func pathPeer(r *http.Request, c *native.Caller) (presence.Key, error) {
 	return namedPeer(r, c, presence.CheckPeer)
 }
@@ -152,6 +156,12 @@ func knownPeer(r *http.Request, c *native.Caller) (presence.Key, error) {
 
 func namedPeer(r *http.Request, c *native.Caller, check func(presence.PeerID) error) (presence.Key, error) {
 	p := presence.PeerID(r.PathValue("id"))
+	if p == "" {
+		if !c.Query.Has("id") {
+			return presence.Key{}, native.Refuse("invalid", "the query parameter id is missing")
+		}
+		p = presence.PeerID(c.Query.Get("id"))
+	}
 	if err := check(p); err != nil {
 		return presence.Key{}, refusal(err)
 	}

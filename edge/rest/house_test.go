@@ -129,7 +129,7 @@ func buildOn(t testing.TB, st presence.Store, rules presence.Config, doors func(
 	mux := http.NewServeMux()
 	gate.Mux(mux, h.routes)
 	mux.Handle("/", gate.NotFound())
-	h.Server = httptest.NewUnstartedServer(mux)
+	h.Server = httptest.NewUnstartedServer(gate.Clean(mux))
 	h.Config.ConnContext = httpx.WithConn
 	h.Start()
 	t.Cleanup(func() {

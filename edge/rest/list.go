@@ -11,12 +11,12 @@ import (
 
 // list pages through who is online: GET /v1/peers?online&cursor=…&limit=….
 func (d *Door) list(w http.ResponseWriter, r *http.Request, c *native.Caller) error {
-	q := r.URL.Query()
+	q := c.Query
 	if v := q.Get("online"); !q.Has("online") || v != "" && v != "1" && v != "true" {
 		return native.Refuse("invalid", "only those who are online can be listed: say ?online")
 	}
 	limit := d.cfg.Page
-	if v := q.Get("limit"); v != "" {
+	if v := q.Get("limit"); q.Has("limit") {
 		var ok bool
 		if limit, ok = number(v); !ok || limit < 1 || limit > d.cfg.Page {
 			return native.Refuse("invalid", "limit must be a number from 1 to %d", d.cfg.Page).WithLimit(d.cfg.Page)

@@ -54,14 +54,14 @@ func New(hub *watch.Hub, gate *native.Gate, cfg Config) *Door {
 // Routes returns the calls of the door.
 func (d *Door) Routes() []native.Route {
 	return []native.Route{
-		{Method: http.MethodGet, Path: "/v1/watch", Need: native.Asker, Ticket: true, Stream: true, Handler: d.get},
+		{Method: http.MethodGet, Path: "/v1/watch", Need: native.Asker, Query: []string{"peer*", "since"}, Ticket: true, Stream: true, Handler: d.get},
 		{Method: http.MethodPost, Path: "/v1/watch", Need: native.Asker, Ticket: true, Stream: true, Handler: d.post},
 	}
 }
 
 // get watches the peers named in the query: peer=a&peer=b.
 func (d *Door) get(w http.ResponseWriter, r *http.Request, c *native.Caller) error {
-	q := r.URL.Query()
+	q := c.Query
 	token := tokenOf(r)
 	if token == "" {
 		token = q.Get("since")

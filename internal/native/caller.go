@@ -2,6 +2,7 @@ package native
 
 import (
 	"net/netip"
+	"net/url"
 	"time"
 
 	"rollcall/internal/credentials"
@@ -15,6 +16,9 @@ type Caller struct {
 	Address netip.Addr // by which it is held to a rate
 	Pass    *Pass      // what its ticket or renewal gives; nil for one that came with a key
 	Signed  bool       // must still prove its signature over the body, see [Gate.CheckSignature]
+
+	// Query is what the query of the call says, read strictly: see [Route.Query].
+	Query url.Values
 
 	gate    *Gate
 	release func()      // makes its ticket good again; nil when it came without one

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -116,6 +117,15 @@ func (g *Gate) serve(w http.ResponseWriter, r *http.Request, rt *Route) error {
 		defer c.Release()
 	}
 	defer c.FreeBody()
+	if r.URL.RawQuery != "" && !rt.Loose {
+		known := append([]string{"app"}, rt.Query...)
+		if rt.Ticket {
+			known = append(known, "ticket")
+		}
+		if c.Query, err = httpx.Query(r.URL.RawQuery, known...); err != nil {
+			return Refuse("invalid", "%v", err)
+		}
+	}
 	if rt.Stream && r.Method == http.MethodGet {
 		if err := skipBody(r); err != nil {
 			return err
@@ -294,8 +304,67 @@ func (g *Gate) Mux(mux *http.ServeMux, routes []Route) {
 		byPath[rt.Path] = append(byPath[rt.Path], rt)
 	}
 	for _, p := range order {
-		mux.Handle(p, g.Handle(byPath[p]...))
+		mux.Handle(p, g.Handle(append(byPath[p], shadowed(p, routes)...)...))
 	}
+}
+
+// shadowed returns the routes whose pattern takes path too, with a part of it as an id, and which its own routes would hide: a call takes no
+// id away from the others.
+func shadowed(path string, routes []Route) (hidden []Route) {
+	if strings.Contains(path, "{") {
+		return nil
+	}
+	parts := strings.Split(path, "/")
+	for _, rt := range routes {
+		pattern := strings.Split(rt.Path, "/")
+		own := func(o Route) bool { return o.Path == path && o.Method == rt.Method }
+		if len(pattern) != len(parts) || rt.Path == path || slices.ContainsFunc(routes, own) {
+			continue
+		}
+		values := map[string]string{}
+		for i, p := range pattern {
+			if name, ok := strings.CutPrefix(p, "{"); ok {
+				values[strings.TrimSuffix(name, "}")] = parts[i]
+			} else if p != parts[i] {
+				values = nil
+				break
+			}
+		}
+		if len(values) == 0 {
+			continue
+		}
+		handler := rt.Handler
+		rt.Handler = func(w http.ResponseWriter, r *http.Request, c *Caller) error {
+			for name, value := range values {
+				r.SetPathValue(name, value)
+			}
+			return handler(w, r, c)
+		}
+		hidden = append(hidden, rt)
+	}
+	return hidden
+}
+
+// Clean refuses paths that a router would tidy up, //, /./ and /../, instead of answering for another path: an id may be such a part when it is
+// not escaped.
+func (g *Gate) Clean(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if p := r.URL.EscapedPath(); p != "" && !clean(p) {
+			g.cors(w, r, http.MethodOptions)
+			g.refuse(w, r, Refuse("bad_request", "the path has an empty part, or one that is . or ..; an id like that goes into the query: /v1/peer?id="))
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func clean(p string) bool {
+	for i, part := range strings.Split(strings.TrimPrefix(p, "/"), "/") {
+		if part == "." || part == ".." || part == "" && i < strings.Count(p, "/")-1 {
+			return false
+		}
+	}
+	return true
 }
 
 // NotFound answers a call that does not exist.

@@ -32,12 +32,16 @@ type Route struct {
 	Path    string // pattern of net/http.ServeMux, without the method
 	Need    Need
 	Handler func(w http.ResponseWriter, r *http.Request, c *Caller) error
+	// Query names the query parameters that the call takes beside app; a name that ends in * may be given again. Any other is refused.
+	Query []string
 	// Ticket says that a caller may also come with a ticket in the query, because browsers set no headers there.
 	Ticket bool
 	// Stream says that the call opens a stream, which counts against another limit.
 	Stream bool
 	// Inside says that the caller shows what it is inside the call: the handler admits it.
 	Inside bool
+	// Loose says that the query is of no concern to the call and is not looked at.
+	Loose bool
 	// Raw says that the handler reads the raw body to check a signature: the gate lets a signed caller through unchecked.
 	Raw bool
 }
