@@ -1,6 +1,7 @@
 package presence_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"testing"
@@ -118,5 +119,56 @@ func TestWhatALaterReleasePackedIsNewer(t *testing.T) {
 		if err := back.Unpack(plain[:n]); errors.Is(err, presence.ErrNewer) {
 			t.Errorf("cut to %d bytes: %v, want damage", n, err)
 		}
+	}
+}
+
+// TestSectionsOfALaterRelease: in format 2 a section that is not known is carried over every write as it is, and one that is critical
+// has the state left alone.
+func TestSectionsOfALaterRelease(t *testing.T) {
+	rules := presence.DefaultRules()
+	r := sessionReport(t, "on@3")
+	r.Seq = 7
+	var st presence.State
+	st.Apply(&r, r.At, &rules)
+	st.Rev = uint64(r.At)
+	packed := st.Pack(nil)
+	if format := packed[8] >> 4; format != 2 {
+		t.Fatalf("a session with a number is packed in format %d, want 2", format)
+	}
+	section := []byte{20 << 1, 3, 'a', 'b', 'c'}
+	beside := func() []byte {
+		b := bytes.Clone(packed)
+		b[bytes.LastIndexByte(b, 9<<1|1)-1] += byte(len(section)) // the length of all sections stands before the first
+		return append(b, section...)
+	}
+	var back presence.State
+	if err := back.Unpack(beside()); err != nil {
+		t.Fatal(err)
+	}
+	again := r
+	again.At += 1000
+	apply(t, &back, again, again.At, &rules)
+	if string(back.Rest) != string(section) || back.Sessions[0].Seq != 7 {
+		t.Errorf("after a write the section is %q, want %q, beside %+v", back.Rest, section, back.Sessions)
+	}
+	back.Sessions[0].Seq = 0
+	if got := back.Pack(nil); got[8]>>4 != 2 {
+		t.Error("a section is dropped with the last number")
+	}
+	section[0] |= 1
+	if err := back.Unpack(beside()); !errors.Is(err, presence.ErrNewer) {
+		t.Errorf("a critical section: %v, want ErrNewer", err)
+	}
+	refusesEveryOtherLength(t, packed)
+
+	// What uses nothing new is packed as ever.
+	plain := sessionReport(t, "on@3")
+	var old presence.State
+	old.Apply(&plain, plain.At, &rules)
+	if got := old.Pack(nil); got[8]>>4 != 1 {
+		t.Errorf("a plain session is packed in format %d, want 1", got[8]>>4)
+	}
+	if with, without := len(packed), len(old.Pack(nil)); with > without+6 {
+		t.Errorf("a number costs %d bytes, want at most 6", with-without)
 	}
 }

@@ -17,6 +17,7 @@ type word struct {
 	incarnation presence.Millis
 	at, until   presence.Millis
 	ended       bool
+	seq         uint64
 }
 
 // words returns what is so of every session, by source and id.
@@ -46,20 +47,22 @@ func (m model) words(rules *presence.Rules) []word {
 }
 
 func wordOf(r *presence.Report, rules *presence.Rules) word {
-	w := word{r.Source, r.Session, r.Incarnation, r.At, r.At, r.Kind == presence.KindOffline}
+	seen := r.At - r.Ahead
+	w := word{r.Source, r.Session, r.Incarnation, r.At, seen, r.Kind == presence.KindOffline, r.Seq}
 	switch {
 	case w.ended:
 	case r.Node != "" && r.Lease == 0:
 		w.until = 1<<47 - 1
 	case r.Lease != 0:
-		w.until = r.At.Add(r.Lease)
+		w.until = seen.Add(r.Lease)
 	default:
-		w.until = r.At.Add(rules.Lease)
+		w.until = seen.Add(rules.Lease)
 	}
 	return w
 }
 
-// greater is rule 4.1: (incarnation, time, offline before online at a tie); within one named incarnation an offline is final.
+// greater is rule 4.1: (incarnation, time of the source, its number, offline before online at a tie); within one named incarnation
+// an offline is final.
 func greater(a, b word) bool {
 	switch {
 	case a.incarnation != b.incarnation:
@@ -68,6 +71,8 @@ func greater(a, b word) bool {
 		return a.ended
 	case a.at != b.at:
 		return a.at > b.at
+	case a.seq != b.seq:
+		return a.seq > b.seq
 	case a.ended != b.ended:
 		return b.ended
 	}
@@ -84,7 +89,7 @@ func (m model) status(now presence.Millis, rules *presence.Rules) (s presence.St
 	}
 	for i := range m {
 		if m[i].Kind == presence.KindOffline {
-			lastSeen = max(lastSeen, m[i].At)
+			lastSeen = max(lastSeen, m[i].At-m[i].Ahead)
 		}
 	}
 	return s, lastSeen

@@ -4,11 +4,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 )
 
-// The packed form of a state, format 1; with histories or leased sessions, format 2. Integers are varints unless said otherwise; times are differences to Since, so
+// The packed form of a state, in the lowest format that holds it, so one that needs nothing new stays readable by older programs.
+// Integers are varints unless said otherwise; times are differences to Since, so
 // that the usual state of a hook-fed peer takes some 35 bytes.
 //
 //	0  rev, 8 bytes big endian (a store compares them)
@@ -16,22 +16,16 @@ import (
 //	9  1 byte: cause
 //	10 until when online, last seen when not: 6 bytes big endian
 //	16 since: 6 bytes big endian
-//	22 hold (ms), day, last seen when online, sessions, slots, seen; days, if bit 3 is set
-//	   in format 2 then sections, ascending: number shifted left by one, with the low bit set when a reader that does not know
-//	   it must leave the state alone; length; bytes
-//
-// A state is packed in the lowest format that holds it, so one that needs nothing new stays readable by older programs.
+//	22 hold (ms), day, last seen when online, sessions, slots, seen; days, if bit 3 is set; in format 2, sections
 //
 // A later format may change all of it but the first 22 bytes' length, the rev and the place of the format: by these an
 // older program knows what it must not write over, see [ErrNewer].
 const (
-	packFormat  = 1
+	packFormat1 = 1
 	packFormat2 = 2
 	packHead    = 22
 	packNoded   = 1 << 2
 	packDays    = 1 << 3
-
-	sectionHistories = 8<<1 | 1
 )
 
 // ErrCorrupt: bytes that are not a packed state.
@@ -46,10 +40,8 @@ var ErrNewer = fmt.Errorf("%w: a later release wrote it", ErrCorrupt)
 func (st *State) Pack(b []byte) []byte {
 	sum := st.Summary()
 	b = binary.BigEndian.AppendUint64(b, st.Rev)
-	flags := byte(packFormat<<4) | byte(st.Status)
-	if len(st.Histories) > 0 || slices.ContainsFunc(st.Sessions, func(s Session) bool { return s.Leased() }) {
-		flags = byte(packFormat2<<4) | byte(st.Status)
-	}
+	format := st.format()
+	flags := format<<4 | byte(st.Status)
 	if sum.Noded {
 		flags |= packNoded
 	}
@@ -85,10 +77,8 @@ func (st *State) Pack(b []byte) []byte {
 	if len(st.Days) > 0 {
 		b = st.packDaysTo(b)
 	}
-	if len(st.Histories) > 0 {
-		section := st.packHistories(nil)
-		b = binary.AppendUvarint(b, sectionHistories)
-		b = append(binary.AppendUvarint(b, uint64(len(section))), section...)
+	if format == packFormat2 {
+		b = st.packSections(b)
 	}
 	return b
 }
@@ -104,7 +94,7 @@ func Rev(b []byte) uint64 {
 // PeekStatus answers from the first bytes of a packed state what its peer is at now, and whether that also hangs on the
 // beat of a node. It is the hot path of a query. A forgotten or damaged state is Unknown.
 func PeekStatus(b []byte, now Millis, rules *Rules) (status Status, noded bool) {
-	if len(b) < packHead || !packed(b) {
+	if !readable(b) {
 		return Unknown, false
 	}
 	flags := b[8]
@@ -125,27 +115,26 @@ func PeekStatus(b []byte, now Millis, rules *Rules) (status Status, noded bool) 
 	return Unknown, false
 }
 
-// packed reports whether b, of at least packHead bytes, says that it is in a format that this program reads.
-func packed(b []byte) bool { return b[8]>>4-packFormat <= packFormat2-packFormat }
-
 // PackFormat is the latest format of states that this program writes and reads.
 func PackFormat() int { return packFormat2 }
+
+// readable reports whether b begins as a state in a format that this program reads.
+func readable(b []byte) bool {
+	return len(b) >= packHead && b[8]>>4-packFormat1 <= packFormat2-packFormat1
+}
 
 // Unpack replaces st by the state packed in b. It returns an error matching [ErrCorrupt] for bytes that are none.
 func (st *State) Unpack(b []byte) error {
 	if len(b) < packHead {
 		return fmt.Errorf("%w: %d bytes", ErrCorrupt, len(b))
 	}
-	switch f := b[8] >> 4; {
-	case f > packFormat2:
-		return fmt.Errorf("%w: %d, this program reads %d", ErrNewer, f, packFormat2)
-	case f < packFormat:
-		return fmt.Errorf("%w: format %d, this program reads %d to %d", ErrCorrupt, f, packFormat, packFormat2)
+	if !readable(b) {
+		return formatError(b[8] >> 4)
 	}
 	*st = State{
 		Rev: binary.BigEndian.Uint64(b), Status: Status(b[8] & 3), Cause: Cause(b[9]), Since: millis48(b[16:]),
 		Sessions: st.Sessions[:0], Slots: st.Slots[:0], Seen: st.Seen[:0], Days: st.Days[:0],
-		Histories: st.Histories[:0],
+		Histories: st.Histories[:0], Rest: st.Rest[:0],
 	}
 	if st.Status > Online || !st.Cause.Known() {
 		return fmt.Errorf("%w: status %d, cause %d", ErrNewer, st.Status, st.Cause)
@@ -194,30 +183,9 @@ func (st *State) plausible() bool {
 	return st.Hold <= MaxHold && Millis(st.Day) <= Millis(st.Rev)/day+2
 }
 
-// sections reads what follows the body in format 2.
-func (r *unpacker) sections(st *State) {
-	for len(r.b) > 0 && !r.bad {
-		number := r.uvarint()
-		section := r.string()
-		if number != sectionHistories {
-			r.later("section %d", number>>1)
-			return
-		}
-		inner := unpacker{b: []byte(section), base: r.base}
-		inner.histories(st)
-		if inner.newer != "" {
-			r.later("%s", inner.newer)
-			return
-		}
-		if inner.bad || len(inner.b) > 0 || len(st.Histories) == 0 {
-			r.fail()
-		}
-	}
-}
-
 // PeekSummary returns the summary of the state packed in b; the zero Summary for bytes that are none.
 func PeekSummary(b []byte) Summary {
-	if len(b) >= packHead && packed(b) && Status(b[8]&3) != Online {
+	if readable(b) && Status(b[8]&3) != Online {
 		hold, n := binary.Uvarint(b[packHead:])
 		if n > 0 && b[9] < byte(causes) && b[8]&3 <= byte(Online) {
 			return Summary{
@@ -230,7 +198,7 @@ func PeekSummary(b []byte) Summary {
 	switch err := st.Unpack(b); {
 	case err == nil:
 		return st.Summary()
-	case errors.Is(err, ErrNewer) && packed(b) && Status(b[8]&3) <= Online:
+	case errors.Is(err, ErrNewer) && readable(b) && Status(b[8]&3) <= Online:
 		return headSummary(b)
 	}
 	return Summary{}

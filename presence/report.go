@@ -18,7 +18,13 @@ type Report struct {
 	Device  string    // platform, for display
 
 	Kind Kind
-	At   Millis // the source's time, or the time of receipt; clamped and judged by [Rules]
+	At   Millis // the source's time, or the time of receipt; judged by [Rules.Admit]
+	// Ahead is how far At was ahead of the receipt, when that is further than [Rules].Ahead; [Rules.Admit] sets it. At orders the
+	// reports of a session all the same; what is shown, and leases, count from the receipt.
+	Ahead Millis
+	// Seq is any number that rises with the reports of the source about the session; of two with the same At and Incarnation the
+	// greater Seq is later. Zero when the source has none.
+	Seq uint64
 	// Incarnation is the start of the connection under a reused session id; zero when the source does not name it.
 	Incarnation Millis
 	// Start is when the session began, when the source tells it beside At; zero when it does not.
@@ -44,6 +50,14 @@ type Report struct {
 
 // Key returns the peer that the report is about.
 func (r *Report) Key() Key { return Key{r.App, r.Peer} }
+
+// seen returns when r was true as far as this side can tell: At, unless the clock of the source is ahead.
+func (r *Report) seen() Millis { return r.At - r.Ahead }
+
+// expired reports whether the lease of r was over at now, when it arrived.
+func (r *Report) expired(now Millis, lease time.Duration) bool {
+	return r.Kind != KindOffline && r.Session != "" && (r.Node == "" || r.Lease != 0) && r.seen().Add(lease) <= now
+}
 
 // known reports whether this release knows what r says.
 func (r *Report) known() bool { return r.Kind.Known() && r.Cause.Known() && r.Policy <= PolicyLast }
@@ -87,6 +101,8 @@ func (r *Report) Validate() error {
 		return fmt.Errorf("%w: policy %d of the report is not known to this release", ErrInvalid, r.Policy)
 	case r.At <= 0 || r.At > maxMillis:
 		return fmt.Errorf("%w: the time of the report is out of range", ErrInvalid)
+	case r.Ahead < 0 || r.Ahead > r.At:
+		return fmt.Errorf("%w: the report is ahead of its receipt by a time out of range", ErrInvalid)
 	case r.Incarnation < 0 || r.Incarnation > maxMillis:
 		return fmt.Errorf("%w: the incarnation is out of range", ErrInvalid)
 	case r.Start < 0 || r.Start > maxMillis:
@@ -111,7 +127,7 @@ const (
 // Rules are the settings of the merge. The zero value is not useful; start from [DefaultRules].
 type Rules struct {
 	Lease         time.Duration // of a report that names none and has no node
-	Ahead         time.Duration // a report's time may be this far in the future; more is clamped to now
+	Ahead         time.Duration // a report's time may be this far in the future; further ahead, leases and what is shown count from the receipt.
 	Stale         time.Duration // a report older than this is stale and changes nothing
 	Window        time.Duration // reorder window of hooks without time and session
 	Detect        time.Duration // how long sessions beyond the known number of devices are believed
@@ -143,14 +159,23 @@ func DefaultRules() Rules {
 	}
 }
 
-// Admit judges the time of r, heard at now: a time further ahead than a clock may be wrong is clamped to now. It
-// reports false for a report that is too old to count.
+// Admit judges the time of r, heard at now. A time further ahead than a clock may be wrong orders the session's reports only, see
+// [Report].Ahead; a slot has no order but that of receipt, and its report gets the time of receipt. Admit reports false for a report
+// that is too old to count: one that tells the end of a named session counts however old it is, if that session is still open.
 func (ru *Rules) Admit(r *Report, now Millis) bool {
+	r.Ahead = 0
 	if r.At > now.Add(ru.Ahead) {
-		r.At = now
+		if r.Session == "" {
+			r.At = now
+		} else {
+			r.Ahead = r.At - now
+		}
 	}
-	return r.At >= now.Add(-ru.Stale)
+	return !ru.stale(r, now) || r.Kind == KindOffline && r.Session != ""
 }
+
+// stale reports whether r, heard at now, is older than a source may be late.
+func (ru *Rules) stale(r *Report, now Millis) bool { return r.At < now.Add(-ru.Stale) }
 
 // Verdict is what the merge made of a report.
 type Verdict uint8
@@ -171,10 +196,17 @@ const (
 	Ignored
 	// Full: the peer has as many open sessions as one may have; nothing was counted.
 	Full
+	// Expired: the report was taken, and its lease was over when it arrived: the clock of the source is behind, or the report came
+	// late. It makes nobody online.
+	Expired
+	verdicts
 )
 
 func (v Verdict) String() string {
-	return [...]string{"none", "taken", "late", "double", "swallowed", "stale", "ignored", "full"}[min(v, Full)]
+	if v >= verdicts {
+		return "none"
+	}
+	return [...]string{"none", "taken", "late", "double", "swallowed", "stale", "ignored", "full", "expired_on_arrival"}[v]
 }
 
 // An Outcome tells what became of one report.

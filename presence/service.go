@@ -123,7 +123,7 @@ func (s *Service) Report(ctx context.Context, reports []Report, now Millis, out 
 		}
 	}
 	for i := range reports {
-		s.tally.report(reports[i].Source, out[i], now)
+		s.tally.report(&reports[i], out[i], now)
 		s.trace.add(&reports[i], out[i], now)
 	}
 	return nil

@@ -17,7 +17,9 @@ type Session struct {
 	Device string
 
 	Incarnation Millis // zero: the source does not name incarnations
-	At          Millis // time of the greatest report
+	At          Millis // time of the greatest report, by the clock of the source
+	Ahead       Millis // how far At was ahead of the receipt, see [Report].Ahead
+	Seq         uint64 // see [Report].Seq
 	Start       Millis // since when it has been open
 	Until       Millis // lease end; forever while it hangs on Node
 	Ended       bool   // its end was reported, not inferred
@@ -25,39 +27,48 @@ type Session struct {
 	Hold        time.Duration
 }
 
+// clockStep is how far ahead of now a session's time must still be for a report of a right clock to count as later: the clock of
+// the source was wrong and was put right.
+const clockStep = Millis(time.Minute / time.Millisecond)
+
+// Seen returns when the greatest report of s was true as far as this side can tell: At, unless the clock of the source is ahead.
+func (s *Session) Seen() Millis { return s.At - s.Ahead }
+
 // Live reports whether s is open at now.
 func (s *Session) Live(now Millis) bool { return !s.Ended && now < s.Until }
 
 // Outlives reports whether s is spared at now when its node is found lost, whose lease ended at at: the node told s after
 // that, and not longer than [NodeLease] ago.
-func (s *Session) Outlives(at, now Millis) bool { return s.At > at && now < s.At.Add(NodeLease) }
+func (s *Session) Outlives(at, now Millis) bool {
+	return s.Seen() > at && now < s.Seen().Add(NodeLease)
+}
 
 // end returns when s ended: what the source said, or when its lease ran out.
 func (s *Session) end() Millis {
 	if s.Ended {
-		return s.At
+		return s.Seen()
 	}
 	return s.Until
 }
 
 // sessionOf returns the session as r alone tells it.
-func sessionOf(r *Report, at Millis, lease time.Duration) Session {
+func sessionOf(r *Report, lease time.Duration) Session {
 	s := Session{
 		Source: r.Source, ID: r.Session, Node: r.Node, Device: r.Device,
-		Incarnation: r.Incarnation, At: at, Start: at, Hold: r.Hold,
+		Incarnation: r.Incarnation, At: r.At, Ahead: r.Ahead, Seq: r.Seq, Start: r.seen(), Hold: r.Hold,
 	}
 	for _, start := range [...]Millis{r.Incarnation, r.Start} {
-		if start > 0 && start < s.Start {
+		if start -= r.Ahead; start > 0 && start < s.Start {
 			s.Start = start
 		}
 	}
 	switch {
 	case r.Kind == KindOffline:
-		s.Ended, s.Until, s.Node, s.Cause = true, at, "", r.Cause
+		s.Ended, s.Until, s.Node, s.Cause = true, r.seen(), "", r.Cause
 	case r.Node != "" && r.Lease == 0:
 		s.Until = forever
 	default:
-		s.Until = at.Add(lease)
+		s.Until = r.seen().Add(lease)
 	}
 	return s
 }
@@ -75,8 +86,8 @@ func (s *Session) ending() ending { return ending{s.end(), s.EndCause(), s.Hold}
 
 // weigh orders two words about the same session: positive when n, the new one, is greater than what s holds.
 //
-// The order is (incarnation, time, offline before online at a tie); within one named incarnation an offline is greater
-// than any online. What follows after that only makes it total, so that the greatest of a set of reports does not depend
+// The order is (incarnation, time, the source's number, offline before online at a tie); within one named incarnation an offline
+// is greater than any online. The time is that of the source, however wrong its clock. What follows after that only makes it total, so that the greatest of a set of reports does not depend
 // on the order in which they came.
 func (s *Session) weigh(n *Session) int {
 	if c := cmp.Compare(n.Incarnation, s.Incarnation); c != 0 {
@@ -86,6 +97,9 @@ func (s *Session) weigh(n *Session) int {
 		return sign(n.Ended)
 	}
 	if c := cmp.Compare(n.At, s.At); c != 0 {
+		return c
+	}
+	if c := cmp.Compare(n.Seq, s.Seq); c != 0 {
 		return c
 	}
 	if n.Ended != s.Ended {
@@ -98,19 +112,39 @@ func (s *Session) weigh(n *Session) int {
 		return 0 // its node has sent a heartbeat since it was first reported
 	}
 	return cmp.Or(
-		cmp.Compare(n.Until, s.Until),
+		cmp.Compare(n.lease(), s.lease()),
 		cmp.Compare(n.Cause, s.Cause),
 		cmp.Compare(n.Hold, s.Hold),
 		strings.Compare(string(n.Node), string(s.Node)),
+		cmp.Compare(max(n.Ahead, s.Ahead), s.Ahead), // of one report received twice, the first receipt counts
 	)
+}
+
+// lease returns how long s is live from when it was last seen; forever while its node beats.
+func (s *Session) lease() Millis {
+	if s.Until == forever {
+		return forever
+	}
+	return s.Until - s.Seen()
 }
 
 // lapsed reports whether s was open when its node was lost or drained.
 func (s *Session) lapsed() bool { return !s.Ended && s.Cause != CauseUnknown }
 
-// merge takes n into s and tells what became of it.
-func (s *Session) merge(n *Session) Verdict {
+// corrected reports whether n, heard at now, comes of a right clock and was true after s was received, whose clock was ahead: that one
+// was put right, since s is still far in the future, or n says that what hung on a lost node is there. Two clocks have no common
+// order, so the receipt decides.
+func (s *Session) corrected(n *Session, now Millis) bool {
+	if s.Ahead == 0 || n.Ahead != 0 || n.At <= s.Seen() || s.At <= max(now, n.At)+clockStep && (!s.lapsed() || n.Ended) {
+		return false
+	}
+	return s.Incarnation == 0 || n.Incarnation != s.Incarnation || n.Ended || !s.Ended
+}
+
+// merge takes n, heard at now, into s and tells what became of it.
+func (s *Session) merge(n *Session, now Millis) Verdict {
 	switch c := s.weigh(n); {
+	case c < 0 && s.corrected(n, now):
 	case c < 0:
 		return Late
 	case c == 0:

@@ -44,6 +44,7 @@ type State struct {
 	Sessions []Session // by (source, id)
 	Slots    []Slot    // by (source, tag)
 	Seen     []Seen    // deliveries that have been counted and are in no history, by (time, hash)
+	Rest     []byte    // sections of a later release, kept as they are
 
 	Histories []History // by (source, tag); with [Rules].Replay only
 	Replayed  Millis    // when a report last came late
@@ -74,7 +75,7 @@ func (st *State) Summary() Summary {
 		for i := range st.Sessions {
 			ss := &st.Sessions[i]
 			if !ss.Ended {
-				s.LastSeen = max(s.LastSeen, ss.At)
+				s.LastSeen = max(s.LastSeen, ss.Seen())
 				s.Noded = s.Noded || ss.Node != ""
 			}
 		}
@@ -105,7 +106,7 @@ func (st *State) Apply(r *Report, now Millis, rules *Rules) (Outcome, Effect) {
 	if r.Session == "" {
 		v, quiet, late = st.applySlot(r, lease, now, rules, assumed)
 	} else {
-		v, quiet = st.applySession(r, lease, now)
+		v, quiet = st.applySession(r, lease, now, rules)
 	}
 	if v == Late && r.Session != "" {
 		e := st.late(r, rules)
@@ -114,8 +115,11 @@ func (st *State) Apply(r *Report, now Millis, rules *Rules) (Outcome, Effect) {
 	if v != Taken && v != Swallowed {
 		return Outcome{Verdict: v, Summary: st.Summary()}, Same
 	}
-	if r.Kind != KindOffline && st.seenOn(r.At, rules) {
+	if r.Kind != KindOffline && st.seenOn(r.seen(), rules) {
 		quiet = false
+	}
+	if v == Taken && r.expired(now, lease) {
+		v = Expired
 	}
 	was, since := st.Status, st.Since
 	last := r
@@ -139,12 +143,12 @@ func (st *State) Apply(r *Report, now Millis, rules *Rules) (Outcome, Effect) {
 // peer was there on that day.
 func (st *State) late(r *Report, rules *Rules) Effect {
 	switch {
-	case r.Kind != KindOffline && st.seenOn(r.At, rules):
+	case r.Kind != KindOffline && st.seenOn(r.seen(), rules):
 		return Shown
-	case r.Kind != KindOffline || r.At <= st.LastSeen:
+	case r.Kind != KindOffline || r.seen() <= st.LastSeen:
 		return Same
 	}
-	st.LastSeen = r.At
+	st.LastSeen = r.seen()
 	if st.Status == Online {
 		return Quiet
 	}
@@ -161,19 +165,24 @@ func (st *State) seenOn(at Millis, rules *Rules) bool {
 	return true
 }
 
-func (st *State) applySession(r *Report, lease time.Duration, now Millis) (v Verdict, quiet bool) {
+func (st *State) applySession(r *Report, lease time.Duration, now Millis, rules *Rules) (v Verdict, quiet bool) {
 	hash := seenHash(r)
 	if hash != 0 && st.saw(hash) {
 		return Double, false
 	}
-	n := sessionOf(r, r.At, lease)
+	n := sessionOf(r, lease)
 	i, found := slices.BinarySearchFunc(st.Sessions, &n, func(s Session, n *Session) int {
 		return cmp.Or(strings.Compare(string(s.Source), string(n.Source)), strings.Compare(string(s.ID), string(n.ID)))
 	})
+	if rules.stale(r, now) && (!found || !st.Sessions[i].Live(now)) {
+		return Stale, false
+	}
 	if found {
 		s := &st.Sessions[i]
 		was, node := s.Live(now), s.Node
-		v = s.merge(&n)
+		if v = s.merge(&n, now); v == Late && rules.stale(r, now) {
+			v = Stale
+		}
 		if hash != 0 && v == Taken {
 			st.see(hash, r.At)
 		}
@@ -245,7 +254,7 @@ func (st *State) EndNode(l LostNode, now Millis, rules *Rules) (Outcome, Effect)
 				continue
 			}
 			// Not an end that anybody reported: the session lapses, and a newer word from a node that lives opens it again.
-			s.Node, s.Until, s.Cause = "", max(l.At, s.At), l.Cause()
+			s.Node, s.Until, s.Cause = "", max(l.At, s.Seen()), l.Cause()
 			st.LastSeen = max(st.LastSeen, min(l.Seen, s.Until))
 		}
 	}
@@ -290,7 +299,7 @@ func (st *State) conclude(now Millis, r *Report) bool {
 			}
 			continue
 		}
-		st.LastSeen = max(st.LastSeen, s.At)
+		st.LastSeen = max(st.LastSeen, s.Seen())
 		if e := s.ending(); e.later(reported) {
 			reported = e
 		}

@@ -12,12 +12,14 @@ type Tally struct {
 	sources map[Source]*sourceTally
 
 	changes atomic.Int64
+	ahead   atomic.Int64
+	clocks  clocks
 	shed    atomic.Int64
 	expires [causes]atomic.Int64
 }
 
 type sourceTally struct {
-	verdicts [Full + 1]atomic.Int64
+	verdicts [verdicts]atomic.Int64
 	last     atomic.Int64
 }
 
@@ -46,9 +48,13 @@ func (t *Tally) source(s Source) *sourceTally {
 	return c
 }
 
-func (t *Tally) report(s Source, o Outcome, heard Millis) {
-	c := t.source(s)
-	c.verdicts[min(o.Verdict, Full)].Add(1)
+func (t *Tally) report(r *Report, o Outcome, heard Millis) {
+	if r.Ahead != 0 {
+		t.ahead.Add(1)
+	}
+	t.clocks.note(r, o.Verdict, heard)
+	c := t.source(r.Source)
+	c.verdicts[min(o.Verdict, verdicts-1)].Add(1)
 	c.last.Store(int64(heard))
 	if o.Turned {
 		t.changes.Add(1)
@@ -68,7 +74,7 @@ func (t *Tally) Reports() map[Source]map[Verdict]int64 {
 	all := make(map[Source]map[Verdict]int64, len(sources))
 	for s, c := range sources {
 		counts := map[Verdict]int64{}
-		for v := Taken; v <= Full; v++ {
+		for v := Taken; v < verdicts; v++ {
 			counts[v] = c.verdicts[v].Load()
 		}
 		all[s] = counts

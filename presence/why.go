@@ -106,7 +106,7 @@ func (s *Session) reason(leases, now Millis) string {
 		return fmt.Sprintf("session %.40q from %s is open on node %.40q, by whose lease it lives", s.ID, s.Source, s.Node)
 	}
 	return fmt.Sprintf("session %.40q from %s was last heard of %s ago and its lease runs %s more",
-		s.ID, s.Source, spell(now.Sub(s.At)), spell(s.Until.Sub(leases)))
+		s.ID, s.Source, spell(now.Sub(s.Seen())), spell(s.Until.Sub(leases)))
 }
 
 func (s *Slot) reason(leases, now Millis) string {

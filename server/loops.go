@@ -3,6 +3,8 @@ package server
 import (
 	"context"
 	"time"
+
+	"rollcall/presence"
 )
 
 // startLoops starts what runs beside the requests. Stop ends it and waits.
@@ -11,6 +13,7 @@ func (s *Server) startLoops() {
 	s.loops.Go(func() { s.every(ctx, s.cfg.Sweep, s.sweep()) })
 	s.loops.Go(func() { s.every(ctx, time.Second, func(context.Context) { s.rates.sample(s.counted()) }) })
 	s.loops.Go(func() { s.every(ctx, historySample, s.remember()) })
+	s.loops.Go(func() { s.every(ctx, time.Second, s.watchClocks()) })
 	s.onStop(func(context.Context) {
 		cancel()
 		s.loops.Wait()
@@ -30,6 +33,31 @@ func (s *Server) every(ctx context.Context, period time.Duration, fn func(contex
 			return
 		case <-t.C:
 			fn(ctx)
+		}
+	}
+}
+
+// clockRepeat is how often the log repeats that the clock of a sender is off.
+const clockRepeat = 10 * time.Minute
+
+// watchClocks returns what logs the senders whose clocks are off: each once, and again while it lasts.
+func (s *Server) watchClocks() func(context.Context) {
+	type sender struct{ app, source, node string }
+	type line struct {
+		reports int64
+		at      presence.Millis
+	}
+	logged := map[sender]line{}
+	return func(context.Context) {
+		now := s.clock.Now()
+		for _, c := range s.presence.Tally().Clocks() {
+			key := sender{string(c.App), string(c.Source), string(c.Node)}
+			last, known := logged[key]
+			if known && (c.Reports == last.reports || now < last.at.Add(clockRepeat)) {
+				continue
+			}
+			logged[key] = line{c.Reports, now}
+			s.log.Warn("clock of a sender is off", "app", key.app, "source", key.source, "node", key.node, "ahead", c.Off, "reports", c.Reports)
 		}
 	}
 }

@@ -22,6 +22,7 @@ type metrics struct {
 
 var (
 	descReports = prometheus.NewDesc("rollcall_reports_total", "Reports heard, by source and by what became of them.", []string{"source", "verdict"}, nil)
+	descAhead   = prometheus.NewDesc("rollcall_reports_ahead_total", "Reports whose time was further ahead than presence.ahead.", nil, nil)
 	descLast    = prometheus.NewDesc("rollcall_last_report_age_seconds", "How long ago the last report of a source was heard by this process.", []string{"source"}, nil)
 	descChanges = prometheus.NewDesc("rollcall_changes_total", "Times that a peer's status turned.", nil, nil)
 	descExpired = prometheus.NewDesc("rollcall_expired_total", "Peers that turned offline because nothing more was heard, by cause.", []string{"cause"}, nil)
@@ -81,7 +82,7 @@ func (m *metrics) swept(err error) {
 // Describe names what Collect gives.
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		descReports, descLast, descChanges, descExpired, descShed, descQueries, descIDs, descDialect, descLane, descPeers, descStore, descTrouble, descUp, descDropped, descBuild,
+		descReports, descAhead, descLast, descChanges, descExpired, descShed, descQueries, descIDs, descDialect, descLane, descPeers, descStore, descTrouble, descUp, descDropped, descBuild,
 		descSize, descWatch, descClosed, descNotLet, descShared, descNoRoom, descEvicted, descLimited,
 	} {
 		ch <- d
@@ -108,6 +109,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 			gauge(descLast, max(now.Sub(at), 0).Seconds(), string(source))
 		}
 	}
+	count(descAhead, s.presence.Tally().Ahead())
 	total := s.counted()
 	count(descChanges, total.Changes)
 	count(descQueries, total.Queries)

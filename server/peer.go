@@ -123,7 +123,7 @@ func (s *Server) whichApp(app presence.AppID) (presence.AppID, error) {
 func sessionOf(x *presence.Session, leases presence.Millis) Session {
 	o := Session{
 		Source: string(x.Source), ID: string(x.ID), Node: string(x.Node), Device: x.Device, Open: x.Live(leases),
-		Start: stamp(x.Start), At: stamp(x.At),
+		Start: stamp(x.Start), At: stamp(x.Seen()),
 	}
 	if o.Open {
 		o.Until = leaseEnd(x.Until)

@@ -21,6 +21,7 @@ type Status struct {
 
 	Apps    []AppStatus    `json:"apps"`
 	Sources []SourceStatus `json:"sources"`
+	Clocks  []ClockStatus  `json:"clocks,omitempty"` // senders whose clocks are off
 	Rates   Rates          `json:"per_second"`
 
 	Queries int64            `json:"queries"`
@@ -56,6 +57,16 @@ type SourceStatus struct {
 	Reports  int64            `json:"reports"`
 	Verdicts map[string]int64 `json:"verdicts"`
 	Last     string           `json:"last"`
+}
+
+// ClockStatus tells of a sender whose clock is off, by its reports since the start.
+type ClockStatus struct {
+	App     string `json:"app"`
+	Source  string `json:"source"`
+	Node    string `json:"node,omitempty"`
+	OffMS   int64  `json:"off_ms"` // of the last such report: more than zero ahead, less behind, or late
+	Reports int64  `json:"reports"`
+	Last    string `json:"last"`
 }
 
 // Rates are means per second over the last minute.
@@ -118,6 +129,11 @@ func (s *Server) Status(ctx context.Context) Status {
 		st.Expired[c.String()] = s.presence.Tally().Expired(c)
 	}
 	st.Sources = s.sources()
+	for _, c := range s.presence.Tally().Clocks() {
+		st.Clocks = append(st.Clocks, ClockStatus{
+			App: string(c.App), Source: string(c.Source), Node: string(c.Node), OffMS: c.Off.Milliseconds(), Reports: c.Reports, Last: stamp(c.Last),
+		})
+	}
 	return st
 }
 

@@ -21,12 +21,19 @@ type Event struct {
 	Why      string `json:"why,omitempty"`
 	ID       string `json:"id,omitempty"`  // names the event, so that it counts once; Report makes one when it is empty
 	TTL      int    `json:"ttl,omitempty"` // seconds
+
+	// Seq is any number that rises with the events of a session; of two with the same Time the greater one is later.
+	Seq uint64 `json:"seq,omitempty"`
 }
 
 // A Tally says what became of a batch of events.
 type Tally struct {
 	Accepted, Double, Late, Stale, Ignored, Full int
-	Errors                                       []EventError // of the first that were not understood
+
+	// Expired were taken, and their lease was over when they came: the clock here is behind, or they were late.
+	Expired int `json:"expired_on_arrival"`
+
+	Errors []EventError // of the first that were not understood
 }
 
 // An EventError says why an event was not understood.
@@ -34,6 +41,7 @@ type EventError struct {
 	Index int    `json:"index"`
 	Code  string `json:"code"`
 	Text  string `json:"error"`
+	Field string `json:"field"` // at fault; empty when it is none in particular
 }
 
 // Report reports what happened to sessions. An event without an id gets one, so that a retry of this call counts it once;

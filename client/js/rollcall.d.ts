@@ -62,6 +62,8 @@ export interface Event {
   /** Unix milliseconds. */
   time?: number;
   inc?: number;
+  /** Any number that rises with the events of a session; of two with the same time the greater one is later. */
+  seq?: number;
   platform?: string;
   why?: string;
   /** Names the event, so that it counts once. The client makes one when it is absent. */
@@ -77,7 +79,9 @@ export interface Tally {
   stale: number;
   ignored: number;
   full: number;
-  errors?: { index: number; code: string; error: string }[];
+  /** Taken, and their lease was over when they came; left out when there are none. */
+  expired_on_arrival?: number;
+  errors?: { index: number; code: string; error: string; field?: string }[];
 }
 
 export type Transport = 'socket' | 'sse';

@@ -66,6 +66,12 @@ func printStatus(w io.Writer, s *server.Status) error {
 			fmt.Fprintf(t, "%s\t%d\t%s\t%s\n", visible(o.Source), o.Reports, o.Last, counts(o.Verdicts))
 		}
 	}
+	if len(s.Clocks) > 0 {
+		fmt.Fprintf(t, "\nsender whose clock is off\tnode\tby\treports\tlast\n")
+		for _, c := range s.Clocks {
+			fmt.Fprintf(t, "%s of %s\t%s\t%s\t%d\t%s\n", visible(c.Source), visible(c.App), dash(visible(c.Node)), offBy(c.OffMS), c.Reports, c.Last)
+		}
+	}
 	if len(s.Store.Counts) > 0 {
 		fmt.Fprintf(t, "\nstore\t\n")
 		for _, name := range slices.Sorted(maps.Keys(s.Store.Counts)) {
@@ -79,6 +85,15 @@ func printStatus(w io.Writer, s *server.Status) error {
 	}
 	_, err := io.WriteString(w, trimmed(out.String()))
 	return err
+}
+
+// offBy writes how far a clock is off.
+func offBy(ms int64) string {
+	d := time.Duration(ms) * time.Millisecond
+	if d < 0 {
+		return (-d).String() + " behind, or late"
+	}
+	return d.String() + " ahead"
 }
 
 // trimmed drops the blanks that columns leave at the ends of lines.

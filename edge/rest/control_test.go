@@ -34,7 +34,7 @@ func TestControlCharactersAreRefused(t *testing.T) {
 			h.expect("master", "GET", "/v1/peers/"+path+"/online-time", "", 400, whole)
 			h.expect("hook", "POST", "/v1/events", `{"events":[{"user":"ok","state":"online","session":"1"},{"user":`+text+`,"state":"online"}]}`, 200, "")
 			_, body := h.call("hook", "POST", "/v1/events", `{"events":[{"peer":`+text+`,"state":"online","session":"1"}]}`)
-			if want := `"ignored":1,"full":0,"errors":[{"index":0,"code":"invalid","error":"` + refused + `"}]}`; !strings.HasSuffix(body, want) {
+			if want := `"ignored":1,"full":0,"errors":[{"index":0,"code":"invalid","error":"` + refused + `","field":"user"}]}`; !strings.HasSuffix(body, want) {
 				t.Errorf("an event is answered by %s", body)
 			}
 			h.expect("hook", "PUT", "/v1/nodes/gw/sessions", `{"sessions":[{"user":`+text+`,"session":"1"}]}`, 400,

@@ -2,55 +2,20 @@ package rest
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"rollcall/internal/native"
+	"rollcall/internal/strictjson"
 	"rollcall/presence"
 )
-
-// An event is one report in the generic JSON. Senders differ in how they write numbers, so both forms are taken.
-type event struct {
-	User     string `json:"user"`
-	Peer     string `json:"peer"` // the same
-	State    string `json:"state"`
-	Session  string `json:"session"`
-	Node     string `json:"node"`
-	Time     num    `json:"time"`
-	Inc      num    `json:"inc"`
-	Platform string `json:"platform"`
-	Why      string `json:"why"`
-	ID       string `json:"id"`
-	TTL      num    `json:"ttl"`
-}
-
-// num is a whole number written as a number or as a string of one.
-type num int64
-
-func (n *num) UnmarshalJSON(b []byte) error {
-	s := strings.Trim(string(b), `"`)
-	if s == "null" || s == "" {
-		return nil
-	}
-	v, err := strconv.ParseInt(s, 10, 64)
-	if err != nil {
-		f, ferr := strconv.ParseFloat(s, 64)
-		if ferr != nil || f != float64(int64(f)) {
-			return fmt.Errorf("%w: %.32s is not a whole number", presence.ErrInvalid, s)
-		}
-		v = int64(f)
-	}
-	*n = num(v)
-	return nil
-}
 
 // causes are the words of the generic JSON for why a session ended; those of presence are taken too.
 var causes = map[string]presence.Cause{
@@ -60,16 +25,16 @@ var causes = map[string]presence.Cause{
 // reportOf turns e into a report heard at now.
 func (d *Door) reportOf(app presence.AppID, e *event, now presence.Millis) (presence.Report, error) {
 	r := presence.Report{
-		App: app, Peer: presence.PeerID(e.User), Source: presence.SourceAPI, Session: presence.SessionID(e.Session),
-		Device: e.Platform, At: presence.Millis(e.Time), Incarnation: presence.Millis(e.Inc), ID: e.ID, Hold: d.cfg.Hold,
+		App: app, Peer: presence.PeerID(e.User.s), Source: presence.SourceAPI, Session: presence.SessionID(e.Session.s),
+		Device: e.Platform.s, At: presence.Millis(e.Time.f), Incarnation: presence.Millis(e.Inc.f), Seq: uint64(e.Seq), ID: e.ID.s, Hold: d.cfg.Hold,
 	}
-	if e.Peer != "" {
-		if e.User != "" && e.User != e.Peer {
-			return r, fmt.Errorf("%w: user and peer differ", presence.ErrInvalid)
+	if e.Peer.s != "" {
+		if e.User.s != "" && e.User.s != e.Peer.s {
+			return r, invalidField("peer", "invalid", "user and peer differ")
 		}
-		r.Peer = presence.PeerID(e.Peer)
+		r.Peer = presence.PeerID(e.Peer.s)
 	}
-	switch e.State {
+	switch e.State.s {
 	case "online":
 		r.Kind = presence.KindOnline
 	case "offline":
@@ -77,39 +42,57 @@ func (d *Door) reportOf(app presence.AppID, e *event, now presence.Millis) (pres
 	case "touch":
 		r.Kind = presence.KindTouch
 	case "":
-		return r, fmt.Errorf("%w: the state is missing: online, offline or touch", presence.ErrInvalid)
+		return r, invalidField("state", "invalid", "the state is missing: online, offline or touch")
 	default:
-		return r, fmt.Errorf("%w: the state %.32q is none of online, offline and touch", presence.ErrInvalid, e.State)
+		return r, invalidField("state", "invalid", "the state %.32q is none of online, offline and touch", e.State.s)
 	}
-	if e.Why != "" {
-		cause, ok := causes[e.Why]
+	if e.Why.s != "" {
+		cause, ok := causes[e.Why.s]
 		if !ok {
-			cause, _ = presence.ParseCause(e.Why) // a reason we do not know is no reason
+			cause, _ = presence.ParseCause(e.Why.s) // a reason we do not know is no reason
 		}
 		r.Cause = cause
 	}
 	if r.Kind == presence.KindOffline && (r.Cause == presence.CauseLogout || r.Cause == presence.CauseKicked || r.Cause == presence.CauseReplaced) {
 		r.Hold = 0
 	}
-	if e.TTL < 0 || time.Duration(e.TTL) > presence.MaxLease/time.Second {
-		return r, fmt.Errorf("%w: ttl is not between 0 and %d seconds", presence.ErrInvalid, presence.MaxLease/time.Second)
-	}
-	r.Lease = time.Duration(e.TTL) * time.Second
+	r.Lease = time.Duration(math.Ceil(e.TTL.f*1000)) * time.Millisecond
 	switch {
 	case r.Session != "":
 	case r.At != 0:
 		// Reports with a time but no session have an order: one session for each platform, the newest word wins.
-		r.Session = presence.SessionID("platform:" + e.Platform)
+		r.Session = presence.SessionID("platform:" + e.Platform.s)
 	default:
-		r.Tag = e.Platform
+		r.Tag = e.Platform.s
 	}
 	if r.At == 0 {
-		r.At, r.Received = now, true
+		r.At, r.Received, r.Seq = now, true, 0
 	}
-	if e.Node != "" && r.Session != "" {
-		r.Node = nodeID(app, e.Node)
+	if e.Node.s != "" && r.Session != "" {
+		r.Node = nodeID(app, e.Node.s)
 	}
-	return r, r.Validate()
+	return r, fieldOf(&r, r.Validate())
+}
+
+// fieldOf returns err with the field of the event that it is about, as far as that can be told.
+func fieldOf(r *presence.Report, err error) error {
+	if err == nil {
+		return nil
+	}
+	field, text := "", strings.TrimPrefix(err.Error(), "invalid: ")
+	switch {
+	case presence.CheckPeer(r.Peer) != nil:
+		field = "user"
+	case len(r.Session) > presence.MaxName:
+		field = "session"
+	case len(r.Device) > presence.MaxName || len(r.Tag) > presence.MaxName:
+		field = "platform"
+	case len(r.ID) > presence.MaxName:
+		field = "id"
+	case len(r.Node) > presence.MaxName:
+		field = "node"
+	}
+	return &fieldError{field, "invalid", text}
 }
 
 // nodeID keeps the nodes of two apps apart, and both from the nodes of rollcall itself.
@@ -119,29 +102,37 @@ func nodeID(app presence.AppID, node string) presence.NodeID {
 
 // tally is what became of a batch of events. Its words sum up to the number of events.
 type tally struct {
-	Accepted int       `json:"accepted"` // counted now
-	Double   int       `json:"double"`   // counted before
-	Late     int       `json:"late"`     // overtaken by a newer word
-	Stale    int       `json:"stale"`    // older than reports may be
-	Ignored  int       `json:"ignored"`  // not understood, or about nothing known
-	Full     int       `json:"full"`     // the peer has as many sessions as one may have
+	Accepted int       `json:"accepted"`                     // counted now
+	Double   int       `json:"double"`                       // counted before
+	Late     int       `json:"late"`                         // overtaken by a newer word
+	Stale    int       `json:"stale"`                        // older than reports may be
+	Ignored  int       `json:"ignored"`                      // not understood, or about nothing known
+	Full     int       `json:"full"`                         // the peer has as many sessions as one may have
+	Expired  int       `json:"expired_on_arrival,omitempty"` // taken, and their lease was over by then
 	Errors   []problem `json:"errors,omitempty"`
 }
 
-// A problem says why an event was not understood; only the first few are told. Its code is one of the refusals'.
+// A problem says why an event was not understood; only the first few are told. Its code is "invalid", "bad_json", or a reason in
+// the time or type of its field.
 type problem struct {
 	Index int    `json:"index"`
 	Code  string `json:"code"`
 	Error string `json:"error"`
+	Field string `json:"field,omitempty"`
 }
 
 const maxProblems = 10
 
 func (t *tally) ignore(i int, err error) {
 	t.Ignored++
-	if len(t.Errors) < maxProblems {
-		t.Errors = append(t.Errors, problem{i, "invalid", fmt.Sprintf("%.160s", err.Error())})
+	if len(t.Errors) >= maxProblems {
+		return
 	}
+	p := problem{Index: i, Code: "invalid", Error: fmt.Sprintf("%.160s", strings.ToValidUTF8(err.Error(), "\ufffd"))}
+	if f := (*fieldError)(nil); errors.As(err, &f) {
+		p.Field, p.Code = fmt.Sprintf("%.64s", strings.ToValidUTF8(f.field, "\ufffd")), f.code
+	}
+	t.Errors = append(t.Errors, p)
 }
 
 func (t *tally) count(v presence.Verdict) {
@@ -156,6 +147,8 @@ func (t *tally) count(v presence.Verdict) {
 		t.Stale++
 	case presence.Full:
 		t.Full++
+	case presence.Expired:
+		t.Expired++
 	default:
 		t.Ignored++
 	}
@@ -168,31 +161,34 @@ func (t *tally) add(o *tally) {
 	t.Stale += o.Stale
 	t.Ignored += o.Ignored
 	t.Full += o.Full
+	t.Expired += o.Expired
 }
 
 // report takes a batch of reports. An event that is not understood is ignored and told; the others count.
 func (d *Door) report(w http.ResponseWriter, r *http.Request, c *native.Caller) error {
-	var in struct {
-		Events *[]json.RawMessage `json:"events"`
-	}
-	if err := d.signed(w, r, c, d.cfg.MaxBody, &in); err != nil {
+	body, err := d.signedBody(w, r, c, d.cfg.MaxBody)
+	if err != nil {
 		return err
 	}
-	if in.Events == nil {
+	events, n, err := strictjson.Split(body, native.MaxDepth, "events", d.cfg.MaxEvents)
+	switch {
+	case errors.Is(err, strictjson.ErrShape):
+		return native.Refuse("bad_json", "the body is not an object with a list called events")
+	case err != nil:
+		return native.Refuse("bad_json", "the body is not usable JSON: %v", err)
+	case n < 0:
 		return native.Refuse("invalid", "events is missing: a list of reports")
-	}
-	if len(*in.Events) > d.cfg.MaxEvents {
+	case n > d.cfg.MaxEvents:
 		return native.Refuse("too_many_events", "one call may carry %d events", d.cfg.MaxEvents).WithLimit(d.cfg.MaxEvents)
 	}
 	now := d.cfg.Now()
 	app := presence.AppID(c.App.ID)
 	var t tally
-	reports := make([]presence.Report, 0, len(*in.Events))
-	for i, raw := range *in.Events {
-		var e event
-		err := json.Unmarshal(raw, &e)
+	reports := make([]presence.Report, 0, n)
+	for i, raw := range events {
+		e, err := parseEvent(raw)
 		if err != nil {
-			t.ignore(i, fmt.Errorf("%w: a field has the wrong type", presence.ErrInvalid))
+			t.ignore(i, err)
 			continue
 		}
 		rep, err := d.reportOf(app, &e, now)
@@ -205,7 +201,7 @@ func (d *Door) report(w http.ResponseWriter, r *http.Request, c *native.Caller) 
 		}
 		reports = append(reports, rep)
 	}
-	d.events.Add(int64(len(*in.Events)))
+	d.events.Add(int64(n))
 	if err := d.apply(r, reports, now, &t); err != nil {
 		return refusal(err)
 	}
@@ -271,15 +267,24 @@ func (d *Door) count(ctx context.Context, reports []presence.Report, now presenc
 
 // signed reads a body, checks the signature over it when there is one, and decodes it into v.
 func (d *Door) signed(w http.ResponseWriter, r *http.Request, c *native.Caller, limit int, v any) error {
-	body, err := c.ReadBody(w, r, limit)
+	body, err := d.signedBody(w, r, c, limit)
 	if err != nil {
 		return err
 	}
+	return native.Decode(body, v)
+}
+
+// signedBody reads a body and checks the signature over it when there is one.
+func (d *Door) signedBody(w http.ResponseWriter, r *http.Request, c *native.Caller, limit int) ([]byte, error) {
+	body, err := c.ReadBody(w, r, limit)
+	if err != nil {
+		return nil, err
+	}
 	if err := d.gate.CheckSignature(r, c, body); err != nil {
-		return err
+		return nil, err
 	}
 	if len(body) == 0 {
 		body = []byte("{}") // a beat needs no words
 	}
-	return native.Decode(body, v)
+	return body, nil
 }

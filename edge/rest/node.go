@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"rollcall/internal/native"
@@ -93,7 +95,7 @@ func (d *Door) drain(w http.ResponseWriter, r *http.Request, c *native.Caller) e
 func (d *Door) resync(w http.ResponseWriter, r *http.Request, c *native.Caller) error {
 	var in struct {
 		Sessions *[]json.RawMessage `json:"sessions"`
-		Time     num                `json:"time"`
+		Time     numeric            `json:"time"`
 	}
 	limit := ResyncBodies * d.cfg.MaxBody
 	if c.Signed { // the signature proves itself when the body has come, and a stranger must not have that much kept
@@ -113,12 +115,15 @@ func (d *Door) resync(w http.ResponseWriter, r *http.Request, c *native.Caller) 
 		return native.Refuse("too_many_events", "one resync may name %d sessions", d.cfg.MaxSessions).WithLimit(d.cfg.MaxSessions)
 	}
 	now := d.cfg.Now()
-	if in.Time < 0 {
-		return native.Refuse("invalid", "time is less than 0")
+	if in.Time.wrong || in.Time.f < 0 {
+		return native.Refuse("invalid", "time is less than 0, or not a number")
 	}
-	at := presence.Millis(in.Time)
-	if at == 0 || at > now.Add(d.service.Rules().Ahead) {
-		at = now // as with events, a clock may be a little ahead: what it stamped before the list must not stand against it
+	if err := timeProblem(in.Time.f); err != nil {
+		return native.Refuse("invalid", "%s", strings.TrimPrefix(err.Error(), "invalid: "))
+	}
+	at := presence.Millis(in.Time.f) // by the clock of the node, however far ahead: it also stamped what the list is compared with
+	if at == 0 {
+		at = now
 	}
 	app := presence.AppID(c.App.ID)
 	var t tally
@@ -133,7 +138,7 @@ func (d *Door) resync(w http.ResponseWriter, r *http.Request, c *native.Caller) 
 		listed[sessionKey{rep.Peer, rep.Session}] = struct{}{}
 		reports = append(reports, rep)
 	}
-	ended, err := d.missing(r, node, listed, at)
+	ended, err := d.missing(r, node, listed, at, in.Time.f != 0)
 	if err != nil {
 		return refusal(err)
 	}
@@ -161,10 +166,13 @@ func (d *Door) listed(app presence.AppID, node presence.NodeID, raw json.RawMess
 	if err := json.Unmarshal(raw, &e); err != nil {
 		return presence.Report{}, fmt.Errorf("%w: a field has the wrong type", presence.ErrInvalid)
 	}
-	if e.Session == "" {
+	if err := e.problem(); err != nil {
+		return presence.Report{}, err
+	}
+	if e.Session.s == "" {
 		return presence.Report{}, fmt.Errorf("%w: it has no session id", presence.ErrInvalid)
 	}
-	e.State, e.Node = "online", ""
+	e.State, e.Node = text{s: "online"}, text{}
 	rep, err := d.reportOf(app, &e, now)
 	if err != nil {
 		return rep, err
@@ -173,18 +181,18 @@ func (d *Door) listed(app presence.AppID, node presence.NodeID, raw json.RawMess
 	// The list is a word of its own time: a session that is on it lives, however long ago it began, and whatever was concluded since.
 	rep.Received = false
 	switch {
-	case e.Time == 0 && at == now:
+	case e.Time.f == 0 && at == now:
 		d.receipts.stamp(&rep, now)
-	case e.Time == 0:
+	case e.Time.f == 0:
 		rep.At = at
 	case rep.At < at:
-		rep.Start, rep.At = rep.At, at
+		rep.Start, rep.At, rep.Seq = rep.At, at, 0
 	}
 	return rep, nil
 }
 
-// missing returns an end for every session of node that is not listed and began before at.
-func (d *Door) missing(r *http.Request, node presence.NodeID, listed map[sessionKey]struct{}, at presence.Millis) ([]presence.Report, error) {
+// missing returns an end for every session of node that is not listed and began before at, which is by the node's own clock or not.
+func (d *Door) missing(r *http.Request, node presence.NodeID, listed map[sessionKey]struct{}, at presence.Millis, own bool) ([]presence.Report, error) {
 	keys, err := d.service.Store().OnNode(r.Context(), node, 1<<20)
 	if err != nil {
 		return nil, fmt.Errorf("ask for the peers of a node: %w", err)
@@ -197,15 +205,42 @@ func (d *Door) missing(r *http.Request, node presence.NodeID, listed map[session
 		}
 		for k, key := range some {
 			for _, s := range states[k].Sessions {
-				if _, ok := listed[sessionKey{key.Peer, s.ID}]; ok || s.Node != node || !s.Live(at) || s.At >= at {
+				if _, ok := listed[sessionKey{key.Peer, s.ID}]; ok || s.Node != node || !s.Live(at) {
+					continue
+				}
+				stood, end := s.At, at
+				if !own { // the list was made now, whatever the clock of the node says
+					stood, end = s.Seen(), max(at, s.At+1)
+				}
+				if stood >= at {
 					continue
 				}
 				ended = append(ended, presence.Report{
 					App: key.App, Peer: key.Peer, Source: s.Source, Session: s.ID, Device: s.Device, Kind: presence.KindOffline,
-					At: at, Incarnation: s.Incarnation, Cause: presence.CauseLost, Hold: d.cfg.Hold,
+					At: end, Incarnation: s.Incarnation, Cause: presence.CauseLost, Hold: d.cfg.Hold,
 				})
 			}
 		}
 	}
 	return ended, nil
+}
+
+// num is a whole number written as a number or as a string of one.
+type num int64
+
+func (n *num) UnmarshalJSON(b []byte) error {
+	s := strings.Trim(string(b), `"`)
+	if s == "null" || s == "" {
+		return nil
+	}
+	v, err := strconv.ParseInt(s, 10, 64)
+	if err != nil {
+		f, ferr := strconv.ParseFloat(s, 64)
+		if ferr != nil || f != float64(int64(f)) {
+			return fmt.Errorf("%w: %.32s is not a whole number", presence.ErrInvalid, s)
+		}
+		v = int64(f)
+	}
+	*n = num(v)
+	return nil
 }

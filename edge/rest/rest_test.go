@@ -179,12 +179,12 @@ func TestEvents(t *testing.T) {
 		{"an online", `{"user":"tom","state":"online","session":"1","time":` + at(-1000) + `}`, `{"accepted":1,"double":0,"late":0,"stale":0,"ignored":0,"full":0}`},
 		{"it is overtaken", `{"user":"tom","state":"offline","session":"1","time":` + at(-2000) + `}`, `{"accepted":0,"double":0,"late":1,"stale":0,"ignored":0,"full":0}`},
 		{"too old", `{"user":"tom","state":"offline","session":"1","time":` + at(-25*3600*1000) + `}`, `{"accepted":0,"double":0,"late":0,"stale":1,"ignored":0,"full":0}`},
-		{"a custom state", `{"user":"tom","state":"custom"}`, `{"accepted":0,"double":0,"late":0,"stale":0,"ignored":1,"full":0,"errors":[{"index":0,"code":"invalid","error":"invalid: the state \"custom\" is none of online, offline and touch"}]}`},
+		{"a custom state", `{"user":"tom","state":"custom"}`, `{"accepted":0,"double":0,"late":0,"stale":0,"ignored":1,"full":0,"errors":[{"index":0,"code":"invalid","error":"invalid: the state \"custom\" is none of online, offline and touch","field":"state"}]}`},
 		{"a sequence number is no time: the order of arrival counts", `{"user":"seq","state":"offline","session":"1","seq":2},{"user":"seq","state":"online","session":"1","seq":1}`, `{"accepted":2,"double":0,"late":0,"stale":0,"ignored":0,"full":0}`},
-		{"one bad among good", `{"user":"a","state":"online"},{"user":7},{"user":"b","state":"online"}`, `{"accepted":2,"double":0,"late":0,"stale":0,"ignored":1,"full":0,"errors":[{"index":1,"code":"invalid","error":"invalid: a field has the wrong type"}]}`},
+		{"one bad among good", `{"user":"a","state":"online"},{"user":[7]},{"user":"b","state":"online"}`, `{"accepted":2,"double":0,"late":0,"stale":0,"ignored":1,"full":0,"errors":[{"index":1,"code":"wrong_type","error":"invalid: user is neither a text nor a whole number","field":"user"}]}`},
 		{"numbers as strings", `{"user":"c","state":"online","session":"1","time":"` + at(0) + `","ttl":"60","inc":"` + at(-5) + `"}`, `{"accepted":1,"double":0,"late":0,"stale":0,"ignored":0,"full":0}`},
-		{"user and peer that differ", `{"user":"a","peer":"b","state":"online"}`, `{"accepted":0,"double":0,"late":0,"stale":0,"ignored":1,"full":0,"errors":[{"index":0,"code":"invalid","error":"invalid: user and peer differ"}]}`},
-		{"a misspelt field", `{"user":"a","status":"online"}`, `{"accepted":0,"double":0,"late":0,"stale":0,"ignored":1,"full":0,"errors":[{"index":0,"code":"invalid","error":"invalid: the state is missing: online, offline or touch"}]}`},
+		{"user and peer that differ", `{"user":"a","peer":"b","state":"online"}`, `{"accepted":0,"double":0,"late":0,"stale":0,"ignored":1,"full":0,"errors":[{"index":0,"code":"invalid","error":"invalid: user and peer differ","field":"peer"}]}`},
+		{"a misspelt field", `{"user":"a","status":"online"}`, `{"accepted":0,"double":0,"late":0,"stale":0,"ignored":1,"full":0,"errors":[{"index":0,"code":"invalid","error":"invalid: the state is missing: online, offline or touch","field":"state"}]}`},
 		{"none", ``, `{"accepted":0,"double":0,"late":0,"stale":0,"ignored":0,"full":0}`},
 	}
 	for _, tt := range tests {
@@ -388,7 +388,7 @@ func TestAResyncOfAClockThatIsAhead(t *testing.T) {
 	h.expect("hook", "PUT", "/v1/nodes/gw%231/sessions", fmt.Sprintf(`{"time":%d,"sessions":[]}`, ahead+1_000), 200, `{"accepted":1,"double":0,"late":0,"stale":0,"ignored":0,"full":0,"ended":1}`)
 	h.expect("app", "GET", "/v1/peers/tom", "", 200, `{"peer":"tom","status":"offline"}`)
 	h.expect("app", "GET", "/v1/peers/ann", "", 200, `{"peer":"ann","status":"online"}`)
-	h.expect("hook", "PUT", "/v1/nodes/gw%231/sessions", `{"time":-1,"sessions":[]}`, 400, `{"code":"invalid","error":"time is less than 0"}`)
+	h.expect("hook", "PUT", "/v1/nodes/gw%231/sessions", `{"time":-1,"sessions":[]}`, 400, `{"code":"invalid","error":"time is less than 0, or not a number"}`)
 }
 
 func sign(stamp, body, secret string) string {

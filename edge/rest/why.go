@@ -31,7 +31,9 @@ type whySession struct {
 	Device      string             `json:"device,omitempty"`
 	Incarnation presence.Millis    `json:"inc,omitempty"`
 	Start       presence.Millis    `json:"start,omitempty"`
-	At          presence.Millis    `json:"at"` // the last report
+	At          presence.Millis    `json:"at"`              // the last report, by the clock of its source
+	Ahead       presence.Millis    `json:"ahead,omitempty"` // of the receipt, ms, when that clock is off
+	Seq         uint64             `json:"seq,omitempty"`
 	Until       presence.Millis    `json:"until,omitempty"`
 	Cause       string             `json:"cause,omitempty"`
 	Hold        float64            `json:"hold,omitempty"` // seconds
@@ -88,7 +90,7 @@ func whyOf(peer presence.PeerID, e *presence.Explanation, now presence.Millis) W
 		x := &e.Sessions[i]
 		one := whySession{
 			Source: x.Source, Session: x.ID, Open: x.Live(e.Leases), Node: x.Node, Device: x.Device, Incarnation: x.Incarnation,
-			Start: x.Start, At: x.At, Hold: x.Hold.Seconds(),
+			Start: x.Start, At: x.At, Ahead: x.Ahead, Seq: x.Seq, Hold: x.Hold.Seconds(),
 		}
 		if one.Open {
 			one.Until = leaseEnd(x.Until)

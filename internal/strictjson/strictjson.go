@@ -22,23 +22,36 @@ var (
 )
 
 // Check returns nil when b is one JSON value nested at most depth deep, in valid UTF-8, with no key twice in one
-// object, whatever its letter case; else an error that matches one of the four and tells the offset.
+// object, whatever its letter case; else an [Error] that matches one of the four.
 func Check(b []byte, depth int) error {
-	c := checker{b: b}
+	c := checker{b: b, outer: depth}
 	c.space()
 	if err := c.value(depth); err != nil {
-		return fmt.Errorf("%w at byte %d", err, c.i)
+		return &Error{Kind: err, Offset: c.i, Member: c.within}
 	}
 	c.space()
 	if c.i != len(b) {
-		return fmt.Errorf("%w at byte %d", ErrSyntax, c.i)
+		return &Error{Kind: ErrSyntax, Offset: c.i}
 	}
 	return nil
 }
 
+// An Error says what is wrong with a document, and where.
+type Error struct {
+	Kind   error // one of the sentinels of this package
+	Offset int
+	Member string // of the outermost object, when it is in one; may hold U+FFFD
+}
+
+func (e *Error) Error() string { return fmt.Sprintf("%v at byte %d", e.Kind, e.Offset) }
+
+func (e *Error) Unwrap() error { return e.Kind }
+
 type checker struct {
-	b []byte
-	i int
+	b      []byte
+	i      int
+	outer  int    // the depth of the outermost value
+	within string // the member of the outermost object that is read
 }
 
 func (c *checker) space() {
@@ -146,15 +159,15 @@ func (c *checker) member(depth int, seen *keys) error {
 	if err != nil {
 		return err
 	}
+	if depth == c.outer {
+		c.within = key
+	}
 	if !seen.add(fold(key)) {
 		return ErrDuplicate
 	}
-	c.space()
-	if c.peek() != ':' {
-		return ErrSyntax
+	if err := c.colon(); err != nil {
+		return err
 	}
-	c.i++
-	c.space()
 	return c.value(depth - 1)
 }
 

@@ -420,18 +420,22 @@ func anyOrder(b *bench) {
 		round++
 		peer := fmt.Sprint("order", round)
 		var reports []presence.Report
+		clock := rapid.SampledFrom([]presence.Millis{0, 12_000, 3_600_000}).Draw(t, "clock") // of the source
 		for range rapid.IntRange(1, 8).Draw(t, "reports") {
 			r := b.on(peer, fmt.Sprint("s", rapid.IntRange(0, 2).Draw(t, "session")))
 			r.Kind = presence.Kind(rapid.IntRange(1, 2).Draw(t, "kind"))
-			r.At = b.now - presence.Millis(1000*rapid.IntRange(0, 5).Draw(t, "ago"))
-			r.Lease = hour
+			r.At = b.now - presence.Millis(1000*rapid.IntRange(0, 5).Draw(t, "ago")) + clock
+			r.Lease, r.Seq = hour, uint64(rapid.IntRange(0, 2).Draw(t, "seq"))
+			if !b.Rules.Admit(&r, b.now) {
+				t.Fatal("stale")
+			}
 			reports = append(reports, r)
 		}
 		want := presence.Offline
 		latest := map[presence.SessionID]presence.Report{}
 		for _, r := range reports {
 			l, ok := latest[r.Session]
-			if !ok || r.At > l.At || r.At == l.At && r.Kind == presence.KindOnline {
+			if c := cmp.Or(cmp.Compare(r.At, l.At), cmp.Compare(r.Seq, l.Seq)); !ok || c > 0 || c == 0 && r.Kind == presence.KindOnline {
 				latest[r.Session] = r
 			}
 		}

@@ -1,0 +1,103 @@
+package presence
+
+import (
+	"encoding/binary"
+	"fmt"
+)
+
+// Sections follow the sessions, slots and deliveries of a state in format 2: uvarint length of all of them, then for each uvarint
+// tag<<1|critical, uvarint length, and as many bytes. A reader that does not know a tag keeps the section as it is, unless it is critical: then it leaves the whole state alone.
+const (
+	sectionCritical = 1
+	// sectionHistories holds the histories of slots.
+	sectionHistories = 8<<1 | sectionCritical
+	// sectionOrder holds what orders the reports of sessions beside their times, for each session that has such: uvarint place among
+	// the sessions less that of the one before, uvarint Seq, uvarint Ahead.
+	sectionOrder = 9<<1 | sectionCritical
+)
+
+// format returns the lowest format that can hold st.
+func (st *State) format() byte {
+	if len(st.Rest) > 0 || len(st.Histories) > 0 {
+		return packFormat2
+	}
+	for i := range st.Sessions {
+		if s := &st.Sessions[i]; s.Seq != 0 || s.Ahead != 0 || s.Leased() {
+			return packFormat2
+		}
+	}
+	return packFormat1
+}
+
+func (st *State) packSections(b []byte) []byte {
+	var order []byte
+	last := 0
+	for i := range st.Sessions {
+		s := &st.Sessions[i]
+		if s.Seq == 0 && s.Ahead == 0 {
+			continue
+		}
+		order = binary.AppendUvarint(order, uint64(i-last))
+		order = binary.AppendUvarint(order, s.Seq)
+		order = binary.AppendUvarint(order, uint64(s.Ahead))
+		last = i
+	}
+	var all []byte
+	if len(st.Histories) > 0 {
+		all = appendString(binary.AppendUvarint(all, sectionHistories), string(st.packHistories(nil)))
+	}
+	if len(order) > 0 {
+		all = appendString(binary.AppendUvarint(all, sectionOrder), string(order))
+	}
+	return appendString(b, string(append(all, st.Rest...)))
+}
+
+// sections reads what follows in a state of format 2.
+func (r *unpacker) sections(st *State) {
+	all := unpacker{b: []byte(r.string()), base: r.base}
+	defer func() { r.bad, r.newer = r.bad || all.bad, all.newer }()
+	for len(all.b) > 0 && !all.bad {
+		begin := all.b
+		tag := all.uvarint()
+		body := all.string()
+		switch {
+		case all.bad:
+		case tag == sectionOrder:
+			o := unpacker{b: []byte(body)}
+			o.order(st)
+			all.bad = o.bad
+		case tag == sectionHistories:
+			h := unpacker{b: []byte(body), base: r.base, format2: true}
+			h.histories(st)
+			all.newer = h.newer
+			all.bad = h.bad || len(h.b) > 0 || len(st.Histories) == 0
+		case tag&sectionCritical != 0:
+			all.later("section %d", tag>>1)
+		default:
+			st.Rest = append(st.Rest, begin[:len(begin)-len(all.b)]...)
+		}
+	}
+}
+
+func (r *unpacker) order(st *State) {
+	for at := uint64(0); len(r.b) > 0 && !r.bad; {
+		at += r.uvarint()
+		seq, ahead := r.uvarint(), r.uvarint()
+		if at >= uint64(len(st.Sessions)) || ahead > uint64(maxMillis) {
+			r.fail()
+			return
+		}
+		s := &st.Sessions[at]
+		s.Seq, s.Ahead = seq, Millis(ahead)
+		if s.Ended {
+			s.Until = s.Seen()
+		}
+	}
+}
+
+func formatError(f byte) error {
+	if f > packFormat2 {
+		return fmt.Errorf("%w: format %d, this program reads %d", ErrNewer, f, packFormat2)
+	}
+	return fmt.Errorf("%w: format %d, this program reads %d and %d", ErrCorrupt, f, packFormat1, packFormat2)
+}
