@@ -19,8 +19,12 @@ import (
 func pages(t *testing.T, name string, s *stage, scripts ...string) (address string) {
 	t.Helper()
 	mux := http.NewServeMux()
-	mux.HandleFunc("POST /ticket", func(w http.ResponseWriter, _ *http.Request) { // what an app's server does
-		_, _ = io.WriteString(w, s.ticket(t))
+	mux.HandleFunc("POST /ticket", func(w http.ResponseWriter, r *http.Request) { // what an app's server does
+		var peers []string
+		if err := json.NewDecoder(r.Body).Decode(&peers); err != nil {
+			t.Error(err)
+		}
+		_, _ = io.WriteString(w, s.ticket(t, peers))
 	})
 	mux.Handle("/client/", http.StripPrefix("/client/", http.FileServer(http.Dir("../js"))))
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { http.ServeFile(w, r, "testdata/"+name) })
@@ -151,15 +155,15 @@ func TestTwoTabsOfAPageAreTwoConnections(t *testing.T) {
 	}
 }
 
-// ticket buys a ticket with the app key.
-func (s *stage) ticket(t *testing.T) string {
+// ticket buys a ticket for peers with the app key.
+func (s *stage) ticket(t *testing.T, peers []string) string {
 	c, err := rollcall.New(rollcall.Config{URL: "http://" + s.srv.Listen(), App: appID, Key: appKey})
 	if err != nil {
 		t.Error(err)
 		return ""
 	}
 	defer c.Close()
-	ticket, err := c.Ticket(t.Context())
+	ticket, err := c.Ticket(t.Context(), rollcall.TicketRequest{Peers: peers})
 	if err != nil {
 		t.Error(err)
 	}

@@ -185,13 +185,20 @@ func (c *Client) Kick(ctx context.Context, peer, reason string) error {
 // A Ticket opens one stream or socket for a program that has no key.
 type Ticket struct {
 	Ticket  string `json:"ticket"`
-	Expires int64  `json:"expires"` // Unix milliseconds
+	Expires int64  `json:"expires"` // when it must have been used, in Unix milliseconds
+	Ends    int64  `json:"ends"`    // when what it opened ends, in Unix milliseconds
 }
 
-// Ticket buys a ticket.
-func (c *Client) Ticket(ctx context.Context) (Ticket, error) {
+// A TicketRequest says what a ticket is for.
+type TicketRequest struct {
+	Peers  []string `json:"peers,omitempty"`  // exactly this list; empty is any
+	Detail bool     `json:"detail,omitempty"` // it shows times and causes, if the key may see them
+}
+
+// Ticket buys a ticket. It must be used within 30 s.
+func (c *Client) Ticket(ctx context.Context, r TicketRequest) (Ticket, error) {
 	var t Ticket
-	_, err := c.call(ctx, http.MethodPost, "/v1/ticket", struct{}{}, into(&t, func() bool { return t.Ticket != "" }))
+	_, err := c.call(ctx, http.MethodPost, "/v1/ticket", r, into(&t, func() bool { return t.Ticket != "" }))
 	return t, err
 }
 

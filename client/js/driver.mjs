@@ -14,7 +14,7 @@ const options = {
 };
 const buyer = new Rollcall(options);
 let tickets = 0;
-const getTicket = async () => (tickets++ === 0 ? 'a ticket that is none' : (await buyer.ticket()).ticket);
+const getTicket = async ({ peers }) => (tickets++ === 0 ? 'a ticket that is none' : (await buyer.ticket({ peers })).ticket);
 const rollcall = ROLLCALL_TICKETS ? new Rollcall({ ...options, key: undefined, getTicket }) : buyer;
 const running = new Map();
 let token = '';

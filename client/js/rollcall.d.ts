@@ -158,7 +158,8 @@ export class Rollcall {
   onlineTime(peer: string): Promise<{ day: string; online_ms: number }[]>;
   erase(peer: string): Promise<void>;
   kick(peer: string, options?: { reason?: string }): Promise<void>;
-  ticket(): Promise<{ ticket: string; expires: number }>;
+  /** expires: when it must have been used; ends: when what it opened ends. Unix milliseconds. */
+  ticket(options?: { peers?: string[]; detail?: boolean }): Promise<{ ticket: string; expires: number; ends: number }>;
   report(events: Event[]): Promise<Tally>;
   beat(node: string, options?: { lease?: number }): Promise<number>;
   drain(node: string): Promise<number>;

@@ -37,6 +37,7 @@ export class Rollcall {
     this.#WebSocket = WebSocket;
     this.#options = {
       onRetry,
+      alone: Boolean(getTicket),
       // A ticket that was refused is too old, or used: the next attempt buys another.
       isFinal: (err) => !err.temporary && !(getTicket && err.code === 'unauthorized'),
     };
@@ -86,9 +87,12 @@ export class Rollcall {
     await this.#http.call('POST', `/1.2/rtm/clients/${encodeURIComponent(peer)}/kick`, { reason }, () => true, this.#dialect);
   }
 
-  /** Buys a ticket: one stream or socket, opened within 30 s by a page that has no key. */
-  async ticket() {
-    return (await this.#http.call('POST', '/v1/ticket', {}, (a) => typeof a.ticket === 'string')).answer;
+  /**
+   * Buys a ticket: one stream or socket, opened within 30 s by a page that has no key. With peers it is for exactly this list;
+   * with detail it shows times and causes, if the key may see them.
+   */
+  async ticket({ peers, detail } = {}) {
+    return (await this.#http.call('POST', '/v1/ticket', { peers, detail }, (a) => typeof a.ticket === 'string')).answer;
   }
 
   /**

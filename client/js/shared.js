@@ -5,9 +5,12 @@ import { RollcallError } from './error.js';
 import { Known } from './known.js';
 import { backoff, keep, notify, pause } from './retry.js';
 
-const MESSAGE = 32_000; // bytes of ids in one message; the server takes 64 KiB
+const MESSAGE = 60_000; // bytes of ids in one message; the server takes 64 KiB
 
-/** The sockets of one client. Nearly always it is one; another is opened for a watch that finds no room on the first. */
+/**
+ * The sockets of one client. Nearly always it is one; another is opened for a watch that finds no room on the first. With
+ * tickets each watch has its own, since a ticket may be for one list of peers.
+ */
 export class SharedSockets {
   #open;
   #options;
@@ -31,9 +34,10 @@ export class SharedSockets {
 
   /** Gives w to a socket that has not refused it yet. */
   place(w) {
-    let s = this.#sockets.find((s) => !w.refusedBy.has(s));
-    if (!s) this.#sockets.push((s = new SharedSocket(this, this.#open, this.#options)));
+    let s = this.#options.alone ? undefined : this.#sockets.find((s) => !w.refusedBy.has(s));
+    if (!s) this.#sockets.push((s = new SharedSocket(this, this.#options)));
     s.add(w);
+    s.start(this.#open);
   }
 
   forget(s) {
@@ -82,10 +86,15 @@ class SharedSocket {
   #token;
   #age; // of the last frame
 
-  constructor(pool, open, options) {
+  constructor(pool, options) {
     this.#pool = pool;
     this.#options = options;
-    this.#handle = keep((signal, retry) => this.#attempt(open, signal, retry), options);
+  }
+
+  /** Connects, now that there is something to watch. */
+  start(open) {
+    if (this.#handle) return;
+    this.#handle = keep((signal, retry) => this.#attempt(open, signal, retry), this.#options);
     this.#handle.done.catch((err) => {
       for (const w of [...this.#watches]) w.end(err);
     });
@@ -177,10 +186,10 @@ class SharedSocket {
     }
   }
 
-  /** Ends w with err, or moves it when it may have room, or the right, on a socket of its own. */
+  /** Ends w with err, or moves it when it may have room on a socket of its own. */
   #refused(w, err) {
     const alone = this.#watches.size === 1;
-    if (alone || !['too_many_peers', 'forbidden'].includes(err.code)) return w.end(err);
+    if (alone || err.code !== 'too_many_peers') return w.end(err);
     w.refusedBy.add(this);
     this.#remove(w);
     this.#pool.place(w);

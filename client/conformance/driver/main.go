@@ -68,11 +68,11 @@ func open() (*rollcall.Client, error) {
 	}
 	var bought atomic.Int32
 	cfg.Key = ""
-	cfg.Ticket = func(ctx context.Context, _ []string) (string, error) {
+	cfg.Ticket = func(ctx context.Context, peers []string) (string, error) {
 		if bought.Add(1) == 1 {
 			return "a ticket that is none", nil
 		}
-		t, err := client.Ticket(ctx)
+		t, err := client.Ticket(ctx, rollcall.TicketRequest{Peers: peers})
 		return t.Ticket, err
 	}
 	return rollcall.New(cfg)
