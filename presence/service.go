@@ -131,11 +131,15 @@ func (s *Service) Report(ctx context.Context, reports []Report, now Millis, out 
 
 // Statuses sets out[i] to what peers[i] of app is at now, or was age ago while a part of the store is out of reach.
 func (s *Service) Statuses(ctx context.Context, app AppID, peers [][]byte, now Millis, out []Status) (age time.Duration, err error) {
+	s.tally.Asked(app, len(peers))
 	return s.store.Statuses(ctx, app, peers, s.Leases(now), out)
 }
 
 // Summaries sets out[i] to what is known of keys[i] at now, or was known age ago while a part of the store is out of reach.
 func (s *Service) Summaries(ctx context.Context, keys []Key, now Millis, out []Summary) (age time.Duration, err error) {
+	if len(keys) > 0 {
+		s.tally.Asked(keys[0].App, len(keys))
+	}
 	age, err = s.store.Summaries(ctx, keys, out)
 	if err != nil {
 		return 0, err
@@ -217,7 +221,7 @@ func (s *Service) conclude(ctx context.Context, keys []Key, now Millis, expire f
 		more = more || effects[i] != Same
 		if outs[i].Turned {
 			turned++
-			s.tally.expired(outs[i])
+			s.tally.expired(keys[i].App, outs[i])
 		}
 	}
 	return turned, more, err

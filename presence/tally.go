@@ -10,6 +10,7 @@ import (
 type Tally struct {
 	mu      sync.RWMutex
 	sources map[Source]*sourceTally
+	apps    atomic.Pointer[map[AppID]*appTally] // is replaced, never changed: every question reads it
 
 	changes atomic.Int64
 	ahead   atomic.Int64
@@ -48,11 +49,63 @@ func (t *Tally) source(s Source) *sourceTally {
 	return c
 }
 
+type appTally struct{ reports, changes, queries, ids atomic.Int64 }
+
+// maxApps is how many apps are counted apart; the rest are counted under the empty name.
+const maxApps = 1024
+
+func (t *Tally) app(id AppID) *appTally {
+	if all := t.apps.Load(); all != nil {
+		if a := (*all)[id]; a != nil {
+			return a
+		}
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	all := map[AppID]*appTally{}
+	if old := t.apps.Load(); old != nil {
+		all = maps.Clone(*old)
+	}
+	if len(all) >= maxApps && all[id] == nil {
+		id = ""
+	}
+	if all[id] == nil {
+		all[id] = &appTally{}
+		t.apps.Store(&all)
+	}
+	return all[id]
+}
+
+// Asked counts a question about so many peers of an app.
+func (t *Tally) Asked(id AppID, ids int) {
+	a := t.app(id)
+	a.queries.Add(1)
+	a.ids.Add(int64(ids))
+}
+
+// AppCounts are totals of one app.
+type AppCounts struct{ Reports, Changes, Queries, IDs int64 }
+
+// OfApp returns the totals of an app since the start.
+func (t *Tally) OfApp(id AppID) AppCounts {
+	all := t.apps.Load()
+	if all == nil || (*all)[id] == nil {
+		return AppCounts{}
+	}
+	a := (*all)[id]
+	return AppCounts{Reports: a.reports.Load(), Changes: a.changes.Load(), Queries: a.queries.Load(), IDs: a.ids.Load()}
+}
+
 func (t *Tally) report(r *Report, o Outcome, heard Millis) {
 	if r.Ahead != 0 {
 		t.ahead.Add(1)
 	}
 	t.clocks.note(r, o.Verdict, heard)
+	a := t.app(r.App)
+	a.reports.Add(1)
+	if o.Turned {
+		a.changes.Add(1)
+	}
 	c := t.source(r.Source)
 	c.verdicts[min(o.Verdict, verdicts-1)].Add(1)
 	c.last.Store(int64(heard))
@@ -61,8 +114,9 @@ func (t *Tally) report(r *Report, o Outcome, heard Millis) {
 	}
 }
 
-func (t *Tally) expired(o Outcome) {
+func (t *Tally) expired(id AppID, o Outcome) {
 	t.changes.Add(1)
+	t.app(id).changes.Add(1)
 	t.expires[min(o.Summary.Cause, causes-1)].Add(1)
 }
 

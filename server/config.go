@@ -79,6 +79,9 @@ type HTTP struct {
 	HeaderTimeout time.Duration
 	// BodyTimeout is how long a client may take to send a whole request, from its first byte.
 	BodyTimeout time.Duration
+	// AnswerTimeout is how long an answer may take from the end of the request's head until the client has read it. Streams lift it when
+	// they begin.
+	AnswerTimeout time.Duration
 	// IdleTimeout is how long a connection may wait for its next request.
 	IdleTimeout time.Duration
 	// MaxConnections is how many connections the app listener has open, sockets and streams among them. When there are as many, the one
@@ -129,6 +132,7 @@ func DefaultConfig() Config {
 		HTTP: HTTP{
 			HeaderTimeout: 5 * time.Second,
 			BodyTimeout:   10 * time.Second,
+			AnswerTimeout: 30 * time.Second,
 			IdleTimeout:   60 * time.Second,
 			BodyMemory:    64 << 20,
 			MaxHeader:     16 << 10,
@@ -159,6 +163,7 @@ func (c *Config) Validate() error {
 		between("sweep", c.Sweep, 50*time.Millisecond, time.Second),
 		between("http.header_timeout", c.HTTP.HeaderTimeout, time.Second, time.Minute),
 		between("http.body_timeout", c.HTTP.BodyTimeout, time.Second, 5*time.Minute),
+		between("http.answer_timeout", c.HTTP.AnswerTimeout, time.Second, time.Hour),
 		between("http.idle_timeout", c.HTTP.IdleTimeout, time.Second, time.Hour),
 		between("http.stop_timeout", c.HTTP.StopTimeout, 0, time.Minute),
 	}
@@ -176,6 +181,9 @@ func (c *Config) Validate() error {
 	}
 	if c.RTM.TokenLife > c.Gateway.Kicked || c.RTM.SignatureLife > c.Gateway.Kicked {
 		errs = append(errs, errors.New("gateway.kicked is shorter than rtm.token_life or rtm.signature_life; a kick must outlive them"))
+	}
+	if c.HTTP.AnswerTimeout < c.HTTP.BodyTimeout {
+		errs = append(errs, errors.New("http.answer_timeout is shorter than http.body_timeout, which it covers"))
 	}
 	if c.HTTP.HeaderTimeout > c.HTTP.BodyTimeout {
 		errs = append(errs, errors.New("http.header_timeout is longer than http.body_timeout, which covers it"))

@@ -115,6 +115,33 @@ func (w *wire) say(message string) string {
 	}
 }
 
+// dialRTM opens a socket of LeanCloud's realtime protocol.
+func dialRTM(t *testing.T, s *server.Server) (*wire, error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	c, _, err := websocket.Dial(ctx, "ws://"+s.Listen()+"/rtm", &websocket.DialOptions{Subprotocols: []string{"lc.json.3"}})
+	if err == nil {
+		t.Cleanup(func() { _ = c.CloseNow() })
+	}
+	return &wire{t, c}, err
+}
+
+// rtm sends a command and returns the next one that comes.
+func (w *wire) rtm(command string) string {
+	w.Helper()
+	ctx, cancel := context.WithTimeout(w.Context(), 20*time.Second)
+	defer cancel()
+	if err := w.Write(ctx, websocket.MessageText, []byte(command)); err != nil {
+		w.Fatal(err)
+	}
+	_, b, err := w.Read(ctx)
+	if err != nil {
+		w.Fatal(err)
+	}
+	return string(b)
+}
+
 func hello(n int) string {
 	return padded(fmt.Sprintf(`{"op":"hello","app":%q,"key":%q,"id":1}`, appID, masterKey), n)
 }
@@ -407,7 +434,7 @@ func TestThePageTellsTheDefaults(t *testing.T) {
 		"peers watched on one node":                     "an eighth of the memory, at 600 bytes each",
 		"connections to one node":                       "nine tenths of its descriptors",
 		"bodies under way, but for secret keys":         kib(c.HTTP.BodyMemory),
-		"time for an answer to be read":                 "30 s",
+		"time for an answer to be read":                 fmt.Sprint(c.HTTP.AnswerTimeout.Seconds(), " s"),
 		"sockets on one node":                           "nine tenths of its descriptors",
 		"sockets opened, by address":                    n(g.ConnectRate) + " a minute, " + n(g.ConnectRate/2) + " at once",
 		"events in one call":                            n(c.REST.MaxEvents),

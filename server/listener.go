@@ -87,9 +87,7 @@ const maxStreams = 100
 const (
 	// laneWrite is how long a client may take to read the answer of the fast lane.
 	laneWrite = 10 * time.Second
-	// writeTimeout is how long an answer may take from the end of the request's head until it is read. Streams lift it when they begin.
-	writeTimeout = 30 * time.Second
-	// operatorWrite is the same for operators, who read profiles that take their time.
+	// operatorWrite is http.answer_timeout for operators, who read profiles that take their time.
 	operatorWrite = 5 * time.Minute
 )
 

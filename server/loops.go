@@ -11,7 +11,7 @@ import (
 func (s *Server) startLoops() {
 	ctx, cancel := context.WithCancel(context.Background())
 	s.loops.Go(func() { s.every(ctx, s.cfg.Sweep, s.sweep()) })
-	s.loops.Go(func() { s.every(ctx, time.Second, func(context.Context) { s.rates.sample(s.counted()) }) })
+	s.loops.Go(func() { s.every(ctx, time.Second, func(context.Context) { s.sample() }) })
 	s.loops.Go(func() { s.every(ctx, historySample, s.remember()) })
 	s.loops.Go(func() { s.every(ctx, time.Second, s.watchClocks()) })
 	s.onStop(func(context.Context) {

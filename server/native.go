@@ -92,9 +92,9 @@ type AppStats struct {
 
 	// Days are the last thirty, the oldest first, today's last; as this node has sampled them.
 	Days []Day `json:"days"`
-	// Of this node, over the last minute and over all apps.
+	// Of the app on this node, over the last minute.
 	Rates Rates `json:"per_second"`
-	// Watchers are those of this node, and the peers they follow.
+	// Watchers are those of the app on this node, and the peers they follow.
 	Watchers int `json:"watchers"`
 	Watched  int `json:"watched"`
 }
@@ -107,8 +107,9 @@ func (s *Server) stats(ctx context.Context, app presence.AppID) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	hub := s.hub.Stats()
+	size := s.hub.SizeOf(app)
 	return AppStats{
-		Online: c.Online, Known: c.Known, Today: c.Today, Days: s.history.days(app), Rates: s.rates.perSecond(), Watchers: hub.Watchers, Watched: hub.Peers,
+		Online: c.Online, Known: c.Known, Today: c.Today, Days: s.history.days(app), Rates: s.appRates[string(app)].perSecond(),
+		Watchers: size.Watchers, Watched: size.Peers,
 	}, nil
 }

@@ -1,6 +1,10 @@
 package server
 
-import "sync"
+import (
+	"sync"
+
+	"rollcall/presence"
+)
 
 // counted are totals since the start, of which rates are made.
 type counted struct{ Reports, Changes, Queries, IDs int64 }
@@ -13,6 +17,15 @@ type rates struct {
 }
 
 func newRates() *rates { return &rates{} }
+
+// sample notes the totals of this second, of all apps and of each.
+func (s *Server) sample() {
+	s.rates.sample(s.counted())
+	for i := range s.apps {
+		c := s.presence.Tally().OfApp(presence.AppID(s.apps[i].ID))
+		s.appRates[s.apps[i].ID].sample(counted(c))
+	}
+}
 
 func (r *rates) sample(c counted) {
 	r.mu.Lock()

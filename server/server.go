@@ -54,6 +54,7 @@ type Server struct {
 	rtm      *rtm.Server
 	hooks    *hookout.Sender // nil: nobody is called
 	rates    *rates
+	appRates map[string]*rates // by app id
 
 	phase atomic.Int32
 	loops sync.WaitGroup
@@ -78,7 +79,7 @@ func New(cfg Config, log *slog.Logger, sink *Sink) (*Server, error) {
 	if most == 0 {
 		most = maxConnections()
 	}
-	if s.app, err = bind(port{"listen", cfg.Listen, most, writeTimeout, s.proxies()}, cfg.HTTP, log); err != nil {
+	if s.app, err = bind(port{"listen", cfg.Listen, most, cfg.HTTP.AnswerTimeout, s.proxies()}, cfg.HTTP, log); err != nil {
 		return nil, err
 	}
 	if s.operator, err = bind(port{"admin", cfg.Admin, operatorConnections, operatorWrite, nil}, cfg.HTTP, log); err != nil {
@@ -110,7 +111,10 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	if now := s.clock.Now(); !s.store.shared && s.store.lastAlive > 0 {
 		s.presence.StandStill(min(s.store.lastAlive, now), now)
 	}
-	s.rates = newRates()
+	s.rates, s.appRates = newRates(), map[string]*rates{}
+	for i := range s.apps {
+		s.appRates[s.apps[i].ID] = newRates()
+	}
 	if s.history, err = openHistory(s.cfg.Data); err != nil {
 		s.log.Warn("the days' counts cannot be read; they start anew", "err", err)
 	}

@@ -83,6 +83,7 @@ type Hub struct {
 	mu       sync.RWMutex // guards peers, watchers, entry.links and slot.pos
 	peers    map[presence.Key]*entry
 	watchers map[*Watcher]struct{}
+	sizes    map[presence.AppID]Size // of the apps that are watched
 	closed   bool
 
 	dirtyMu sync.Mutex // after mu
@@ -134,7 +135,7 @@ func New(service *presence.Service, cfg Config) *Hub {
 	}
 	h := &Hub{
 		service: service, cfg: cfg,
-		peers: map[presence.Key]*entry{}, watchers: map[*Watcher]struct{}{},
+		peers: map[presence.Key]*entry{}, watchers: map[*Watcher]struct{}{}, sizes: map[presence.AppID]Size{},
 		wake: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{}),
 	}
 	h.shore.Store(&shoreline{epoch: service.Epoch()})
@@ -224,6 +225,7 @@ func (h *Hub) Watch(ctx context.Context, app presence.AppID, peers []presence.Pe
 		return nil, fmt.Errorf("%w: %d watchers are open", ErrLimit, h.cfg.Watchers)
 	}
 	h.watchers[w] = struct{}{}
+	h.resize(app, 1, 0)
 	h.mu.Unlock()
 
 	slots, age, err := w.join(ctx, peers)
@@ -260,6 +262,7 @@ func (h *Hub) enter(key presence.Key, w *Watcher, slot int32) (e *entry, pos int
 	if e == nil {
 		e = &entry{key: key}
 		h.peers[key] = e
+		h.resize(key.App, 0, 1)
 	}
 	e.links = append(e.links, link{w, slot})
 	return e, int32(len(e.links) - 1)
@@ -277,6 +280,7 @@ func (h *Hub) part(e *entry, pos int32) {
 	e.links = e.links[:last]
 	if last == 0 {
 		delete(h.peers, e.key)
+		h.resize(e.key.App, 0, -1)
 	} else if cap(e.links) > 64 && last < cap(e.links)/4 {
 		e.links = append(make([]link, 0, last*2), e.links...)
 	}

@@ -1,6 +1,10 @@
 package watch
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+
+	"rollcall/presence"
+)
 
 // Stats are the counts of a hub since it started, and what it holds now.
 type Stats struct {
@@ -60,4 +64,28 @@ func (h *Hub) Stats() Stats {
 	s.Watchers, s.Peers = len(h.watchers), len(h.peers)
 	h.mu.RUnlock()
 	return s
+}
+
+// A Size is how much of an app is watched here.
+type Size struct {
+	Watchers int
+	Peers    int // that they follow, each once
+}
+
+// SizeOf returns how much of app is watched.
+func (h *Hub) SizeOf(app presence.AppID) Size {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return h.sizes[app]
+}
+
+// resize counts watchers and peers of app that came or went. The caller holds mu.
+func (h *Hub) resize(app presence.AppID, watchers, peers int) {
+	s := h.sizes[app]
+	s.Watchers, s.Peers = s.Watchers+watchers, s.Peers+peers
+	if s == (Size{}) {
+		delete(h.sizes, app)
+		return
+	}
+	h.sizes[app] = s
 }

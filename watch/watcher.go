@@ -423,6 +423,7 @@ func (w *Watcher) Close(reason Reason) {
 	w.closed, w.reason = true, reason
 	w.slots, w.free, w.index, w.fresh, w.queue, w.count = nil, nil, nil, nil, nil, 0
 	delete(w.hub.watchers, w)
+	w.hub.resize(w.app, -1, 0)
 	w.mu.Unlock()
 	w.hub.mu.Unlock()
 	w.hub.stats.close(reason)
