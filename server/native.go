@@ -38,7 +38,7 @@ func (s *Server) mountNative() http.Handler {
 	mux := http.NewServeMux()
 	s.gate.Mux(mux, s.rest.Routes())
 	s.gate.Mux(mux, sse.New(s.hub, s.gate, s.cfg.SSE).Routes())
-	sockets := socket.New(s.gateway, s.hub, s.gate)
+	sockets := socket.New(s.gateway, s.hub, s.gate, socket.Config{Signatures: s.cfg.RTM.Signatures, SignatureLife: s.cfg.RTM.SignatureLife})
 	s.gate.Mux(mux, sockets.Routes())
 	s.onStop(func(context.Context) { sockets.Close() })
 	mux.Handle("/", s.gate.NotFound())

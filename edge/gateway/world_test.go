@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/hex"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -17,10 +18,13 @@ import (
 	"go.uber.org/goleak"
 
 	"rollcall/edge/gateway"
+	"rollcall/edge/gateway/native"
 	"rollcall/edge/gateway/rtm"
 	"rollcall/internal/credentials"
+	api "rollcall/internal/native"
 	"rollcall/presence"
 	"rollcall/store/embedded"
+	"rollcall/watch"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -30,6 +34,7 @@ const patience = 2 * time.Minute
 
 const (
 	appID     = "rollcallTestAppId000001"
+	appKey    = "testAppKey0000000000001"
 	masterKey = "testMasterKey0000000001"
 )
 
@@ -39,6 +44,8 @@ type world struct {
 	gw     *gateway.Gateway
 	svc    *presence.Service
 	rtm    *rtm.Server
+	hub    *watch.Hub
+	native *native.Door
 	server *httptest.Server
 	clock  *atomic.Int64 // presence.Millis
 	done   bool
@@ -114,7 +121,7 @@ func newWorld(t testing.TB, s settings) *world {
 		t.Fatal(err)
 	}
 	w.gw = gw
-	ring, err := credentials.New([]credentials.App{{ID: appID, Key: "testAppKey0000000000001", MasterKey: masterKey}})
+	ring, err := credentials.New([]credentials.App{{ID: appID, Key: appKey, MasterKey: masterKey}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,7 +136,16 @@ func newWorld(t testing.TB, s settings) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
+	gate := api.DefaultConfig()
+	gate.Keys, gate.Log, gate.Now = ring, slog.New(slog.DiscardHandler), func() int64 { return w.clock.Load() }
+	gate.Limits = api.Limits{}
+	hub := watch.DefaultConfig()
+	hub.Now = func() presence.Millis { return presence.Millis(w.clock.Load()) }
+	w.hub = watch.New(w.svc, hub)
+	doors := api.NewGate(gate)
+	w.native = native.New(gw, w.hub, doors, native.Config{Signatures: rc.Signatures, SignatureLife: rc.SignatureLife})
 	mux := http.NewServeMux()
+	doors.Mux(mux, w.native.Routes())
 	mux.HandleFunc("/v1/route", w.rtm.Route)
 	mux.Handle("/", w.rtm)
 	w.server = httptest.NewServer(mux)
@@ -145,9 +161,11 @@ func (w *world) close() {
 		return
 	}
 	w.done = true
+	w.hub.Close(watch.ReasonShutdown)
 	if err := w.gw.Close(); err != nil {
 		w.t.Error(err)
 	}
+	w.native.Close()
 	w.server.Close()
 	http.DefaultClient.CloseIdleConnections()
 }

@@ -123,7 +123,7 @@ func buildOn(t testing.TB, st presence.Store, rules presence.Config, doors func(
 		c, err := st.Counts(ctx, app, h.now())
 		return map[string]any{"online": c.Online, "known": c.Known, "today": c.Today}, err
 	}
-	speakers := socket.New(gw, h.hub, gate)
+	speakers := socket.New(gw, h.hub, gate, socket.Config{})
 	h.routes = append(rest.New(h.service, gate, door).Routes(), sse.New(h.hub, gate, streams).Routes()...)
 	h.routes = append(h.routes, speakers.Routes()...)
 	mux := http.NewServeMux()

@@ -30,7 +30,7 @@ var Codes = []struct {
 	{"bad_json", 400, "the body is not JSON of the shape the call takes, or is ambiguous"},
 	{"invalid", 400, "a value breaks a rule; the text names it"},
 	{"unauthorized", 401, "no key, signature or ticket that is right was presented"},
-	{"signature_expired", 401, "the signature's time is more than 300 s away from the server's"},
+	{"signature_expired", 401, "the signature's time is more than 300 s away from the server's; of a present on a socket: it is too old, or from before a kick"},
 	{"signature_replayed", 401, "the signature was used before"},
 	{"forbidden", 403, "the key is right but may not do this"},
 	{"not_found", 404, "there is no such call"},

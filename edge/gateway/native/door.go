@@ -12,8 +12,17 @@ import (
 	"rollcall/watch"
 )
 
+// Config are the settings of a [Door]. They are those of the realtime protocol: who may be present is one rule.
+type Config struct {
+	// Signatures has present need a login signature, or a hello with the master key.
+	Signatures bool
+	// SignatureLife is how long a signature is good, on either side of its time.
+	SignatureLife time.Duration
+}
+
 // A Door makes sockets of requests.
 type Door struct {
+	cfg  Config
 	gw   *gateway.Gateway
 	hub  *watch.Hub
 	gate *api.Gate
@@ -24,8 +33,8 @@ type Door struct {
 }
 
 // New returns a door to the sockets of gw and the watchers of hub.
-func New(gw *gateway.Gateway, hub *watch.Hub, gate *api.Gate) *Door {
-	d := &Door{gw: gw, hub: hub, gate: gate}
+func New(gw *gateway.Gateway, hub *watch.Hub, gate *api.Gate, cfg Config) *Door {
+	d := &Door{cfg: cfg, gw: gw, hub: hub, gate: gate}
 	d.ctx, d.cancel = context.WithCancel(context.Background())
 	return d
 }

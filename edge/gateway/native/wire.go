@@ -9,6 +9,7 @@ import (
 
 	"rollcall/edge/gateway"
 	"rollcall/edge/gateway/frame"
+	"rollcall/internal/credentials"
 	"rollcall/internal/httpx"
 	api "rollcall/internal/native"
 	"rollcall/presence"
@@ -19,6 +20,8 @@ import (
 type wire struct {
 	door   *Door
 	caller *api.Caller // its app is nil until hello
+
+	master bool // said hello with the master key itself
 
 	mu      sync.Mutex
 	session *gateway.Session
@@ -41,6 +44,9 @@ type message struct {
 	Tag      string `json:"tag"`
 	Platform string `json:"platform"`
 	Auto     bool   `json:"auto"`
+	Time     int64  `json:"time"` // of the signature
+	Nonce    string `json:"nonce"`
+	Sign     string `json:"sign"`
 
 	Peers []string `json:"peers"` // watch, unwatch
 	Since string   `json:"since"` // watch
@@ -113,8 +119,41 @@ func (w *wire) hello(s *gateway.Socket, m *message) error {
 		w.caller.App = nil
 		return err
 	}
+	w.master = m.Ticket == "" && w.caller.Master()
 	s.Stay()
 	return nil
+}
+
+// admit judges whether peer may be present. It returns when the signature that lets it in was made, or 0 when nothing did that a kick
+// voids.
+func (w *wire) admit(ctx context.Context, s *gateway.Socket, m *message) (made presence.Millis, err error) {
+	if !w.door.cfg.Signatures || w.master {
+		return 0, nil
+	}
+	sig := credentials.LoginSignature{Time: m.Time, Nonce: m.Nonce, Sign: m.Sign}
+	if !sig.Right(w.caller.App, m.Peer) {
+		s.Gateway().Refuse(gateway.RefusedLogin)
+		return 0, api.Refuse("unauthorized", "present needs time, nonce and sign, made for this peer with the master key")
+	}
+	kicked, err := s.Gateway().Kicked(ctx, presence.Key{App: presence.AppID(w.caller.App.ID), Peer: presence.PeerID(m.Peer)})
+	if err != nil {
+		s.Gateway().Refuse(gateway.RefusedUnavailable)
+		return 0, unavailable()
+	}
+	made = presence.Millis(sig.Made())
+	if !sig.Fresh(w.door.cfg.SignatureLife, int64(s.Gateway().Now())) || made <= kicked {
+		s.Gateway().Refuse(gateway.RefusedLogin)
+		return 0, stale()
+	}
+	return made, nil
+}
+
+func unavailable() error {
+	return api.Refuse("unavailable", "the store did not answer; trying again is safe")
+}
+
+func stale() error {
+	return api.Refuse("signature_expired", "the signature is too old, or from before a kick; sign again")
 }
 
 // present makes a peer online for as long as the socket lives.
@@ -132,12 +171,19 @@ func (w *wire) present(ctx context.Context, s *gateway.Socket, m *message) error
 	if old != nil && old.Peer() != peer {
 		return api.Refuse("invalid", "another peer is present on this socket; say absent first")
 	}
+	made, err := w.admit(ctx, s, m)
+	if err != nil {
+		return err
+	}
 	ss, err := s.Open(ctx, gateway.Login{
+		Made: made,
 		Key: presence.Key{App: presence.AppID(w.caller.App.ID), Peer: peer}, Tag: m.Tag, Device: m.Device, Platform: m.Platform, Auto: m.Auto,
 	})
 	switch {
 	case errors.Is(err, gateway.ErrConflict):
 		return api.Refuse("conflict", "another device is present with this tag")
+	case errors.Is(err, gateway.ErrKicked):
+		return stale()
 	case errors.Is(err, gateway.ErrFull):
 		return api.Refuse("full", "the peer or the socket has as many sessions as one may have")
 	case errors.Is(err, gateway.ErrGone):
@@ -145,7 +191,7 @@ func (w *wire) present(ctx context.Context, s *gateway.Socket, m *message) error
 	case errors.Is(err, presence.ErrInvalid):
 		return api.Refuse("invalid", "%v", err)
 	case err != nil:
-		return api.Refuse("unavailable", "the store did not answer; trying again is safe")
+		return unavailable()
 	}
 	w.mu.Lock()
 	w.session = ss

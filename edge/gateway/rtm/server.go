@@ -21,9 +21,10 @@ import (
 type Config struct {
 	// TokenLife is how long a session token lets its client come back without a signature.
 	TokenLife time.Duration
-	// Signatures has a login need a signature by the app's master key, or a token.
+	// Signatures has every peer that is present on a socket be signed for with the app's master key: a login of this protocol needs a
+	// signature or a session token, and a present of /v1/socket a signature or the master key. The other doors take the hook key.
 	Signatures bool
-	// SignatureLife is how long a signature is good, on either side of its time.
+	// SignatureLife is how long a signature is good, on either side of its time. A kick ends it.
 	SignatureLife time.Duration
 	// Anonymous lets a client log in without an id; it is given one.
 	Anonymous bool

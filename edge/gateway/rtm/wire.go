@@ -238,8 +238,9 @@ func (w *wire) admit(ctx context.Context, q *request, app *credentials.App, l *g
 		return code{}, err
 	}
 	if q.st == "" {
-		l.Made = signedAt(q.t)
-		if !w.srv.signed(q, app.MasterKey, now) || l.Made <= kicked {
+		sig := q.signature()
+		l.Made = presence.Millis(sig.Made())
+		if !w.srv.signed(q, app, now) || l.Made <= kicked {
 			return voided(q), nil
 		}
 		return code{}, nil
