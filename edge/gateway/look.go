@@ -115,6 +115,9 @@ func (g *Gateway) look(ctx context.Context, key presence.Key) error {
 		return fmt.Errorf("read the state: %w", err)
 	}
 	for _, ss := range ours {
+		if g.outranked(ctx, ss, &st) {
+			continue
+		}
 		g.probeAkin(ss, &st)
 		for i := range st.Sessions {
 			if o := &st.Sessions[i]; o.Source == presence.SourceGateway && o.ID == ss.id {
@@ -123,6 +126,34 @@ func (g *Gateway) look(ctx context.Context, key presence.Key) error {
 		}
 	}
 	return nil
+}
+
+// outranked ends ss, and reports true, when a greater rival lives in st, the state of its peer. As a rule one of the two logins has seen
+// the other; a login that the store took late, out of a spool, has seen nothing and was not seen.
+func (g *Gateway) outranked(ctx context.Context, ss *Session, st *presence.State) bool {
+	now := g.Now()
+	for i := range st.Sessions {
+		if o := &st.Sessions[i]; rival(o, ss, true, now) && outranks(o, ss) {
+			if g.takeOver(ss, g.endEvent(ss, presence.CauseReplaced, "SESSION_CONFLICT")) {
+				g.reportEnd(ctx, g.offline(ss, presence.CauseReplaced, now))
+				g.ended(ss, presence.CauseReplaced, "")
+			}
+			return true
+		}
+	}
+	return false
+}
+
+// reportEnd reports r now, or as soon as the store takes it.
+func (g *Gateway) reportEnd(ctx context.Context, r presence.Report) {
+	if err := g.Service.Report(ctx, []presence.Report{r}, g.Now(), make([]presence.Outcome, 1)); err != nil {
+		g.endings.add(r)
+	}
+}
+
+// outranks reports whether o, a rival of ss, stays and ss does not.
+func outranks(o *presence.Session, ss *Session) bool {
+	return o.Incarnation > ss.start || o.Incarnation == ss.start && o.ID > ss.id
 }
 
 // compare acts on what the store has of ss.
@@ -182,7 +213,7 @@ func (g *Gateway) contend(ctx context.Context, ss *Session, auto bool) error {
 		if !rival(o, ss, auto, now) {
 			continue
 		}
-		if o.Incarnation > ss.start || o.Incarnation == ss.start && o.ID > ss.id {
+		if outranks(o, ss) {
 			return g.lostTag(ctx, ss, []presence.Report{g.offline(ss, presence.CauseReplaced, now)})
 		}
 		reports = append(reports, endOf(ss.key, o, presence.CauseReplaced, now))
@@ -199,10 +230,9 @@ func (g *Gateway) contend(ctx context.Context, ss *Session, auto bool) error {
 }
 
 func (g *Gateway) lostTag(ctx context.Context, ss *Session, reports []presence.Report) error {
-	if g.takeOver(ss, nil) && len(reports) > 0 {
-		if err := g.Service.Report(ctx, reports, g.Now(), make([]presence.Outcome, len(reports))); err != nil {
-			g.endings.add(reports[0])
-		}
+	g.takeOver(ss, nil)
+	for _, r := range reports {
+		g.reportEnd(ctx, r)
 	}
 	g.Refuse(RefusedConflict)
 	return ErrConflict

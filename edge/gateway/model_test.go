@@ -120,6 +120,7 @@ func (c *modelClient) present() (id string) {
 
 type model struct {
 	t       *testing.T
+	store   presence.Store
 	nodes   [2]*bubble
 	clients []*modelClient
 	mu      sync.Mutex
@@ -127,7 +128,7 @@ type model struct {
 }
 
 func newModel(t *testing.T, store presence.Store, nodes int) *model {
-	m := &model{t: t, events: map[string][]string{}}
+	m := &model{t: t, store: store, events: map[string][]string{}}
 	for i := range nodes {
 		m.nodes[i] = newModelNode(t, store, presence.NodeID(fmt.Sprint("node-", i)), nodes > 1, m.note)
 	}
@@ -139,10 +140,15 @@ func newModel(t *testing.T, store presence.Store, nodes int) *model {
 
 func newModelNode(t *testing.T, store presence.Store, node presence.NodeID, shared bool, events func(gateway.Event)) *bubble {
 	t.Helper()
+	return newModelNodeOver(t, store, presence.NewService(store, presence.DefaultConfig()), node, shared, events)
+}
+
+func newModelNodeOver(t *testing.T, store presence.Store, service gateway.Service, node presence.NodeID, shared bool, events func(gateway.Event)) *bubble {
+	t.Helper()
 	b := &bubble{t: t, store: store, svc: presence.NewService(store, presence.DefaultConfig()), wire: modelWire{}}
 	cfg := gateway.DefaultConfig()
 	cfg.OneGoroutine, cfg.ConnectRate = true, 0
-	gw, err := gateway.New(cfg, gateway.Deps{Service: b.svc, Node: node, Shared: shared, Events: events})
+	gw, err := gateway.New(cfg, gateway.Deps{Service: service, Node: node, Shared: shared, Events: events})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -385,6 +391,60 @@ func TestTwoLivingConnectionsOfOneDeviceAreTwoSessions(t *testing.T) {
 					})
 				}
 			}
+		}
+	}
+}
+
+// lateService takes logins as a store does that is out of reach: it acknowledges them, and applies them later.
+type lateService struct {
+	gateway.Service
+	mu    sync.Mutex
+	away  bool
+	spool []presence.Report
+}
+
+func (s *lateService) Report(ctx context.Context, reports []presence.Report, now presence.Millis, out []presence.Outcome) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.away {
+		s.spool = append(s.spool, reports...)
+		return nil
+	}
+	return s.Service.Report(ctx, reports, now, out)
+}
+
+func (s *lateService) replay() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.away = false
+	return s.Service.Report(context.Background(), s.spool, bubbleNow(), make([]presence.Outcome, len(s.spool)))
+}
+
+// Two devices log in with one tag while the logins of one node, or of both, wait in its spool: neither has seen the other.
+func TestTwoLoginsThatDidNotSeeEachOtherLeaveExactlyOne(t *testing.T) {
+	for _, away := range [][2]bool{{true, false}, {false, true}, {true, true}} {
+		for _, first := range []int{0, 1} {
+			inModel(t, 0, func(m *model) {
+				var services [2]*lateService
+				for i := range m.nodes {
+					services[i] = &lateService{Service: presence.NewService(m.store, presence.DefaultConfig()), away: away[i]}
+					m.nodes[i] = newModelNodeOver(t, m.store, services[i], presence.NodeID(fmt.Sprint("node-", i)), true, m.note)
+				}
+				m.play(step{what: "login", node: first, peer: "tom", tag: "Web", device: "a"}, step{what: "login", node: 1 - first, peer: "tom", tag: "Web", device: "b"})
+				for _, s := range services {
+					if err := s.replay(); err != nil {
+						t.Error(err)
+					}
+				}
+				m.play(step{what: "pass", pass: time.Second})
+				a, b := m.clients[0].present(), m.clients[1].present()
+				if (a == "") == (b == "") {
+					t.Errorf("away %v: the first takes itself for present: %v, the second: %v; want one of them", away, a != "", b != "")
+				}
+				if n := len(m.live("tom")); n != 1 {
+					t.Errorf("away %v: the store has %d sessions", away, n)
+				}
+			})
 		}
 	}
 }
