@@ -94,7 +94,6 @@ func (g *Gateway) standsAfterKicks(ctx context.Context, ss *Session, made presen
 	kicked, err := g.Kicked(ctx, ss.key)
 	if err != nil {
 		g.drop(ss)
-		g.Refuse(RefusedUnavailable)
 		return err
 	}
 	if made > kicked {

@@ -178,20 +178,23 @@ func (g *Gateway) compare(ctx context.Context, ss *Session, o *presence.Session)
 	}
 }
 
-// yield fails with [ErrConflict] when another device holds the tag of ss on a node that lives.
-func (g *Gateway) yield(ctx context.Context, ss *Session) error {
+// rivals reads what other devices hold the tag of ss. It fails with [ErrConflict] when there are any and the login is automatic, and
+// returns the latest start of a rival: a login by hand that comes after one is the greater, whatever the clocks of the nodes say.
+func (g *Gateway) rivals(ctx context.Context, ss *Session, auto bool) (latest presence.Millis, err error) {
 	var st presence.State
 	if err := g.store.Load(ctx, ss.key, &st); err != nil {
-		g.Refuse(RefusedUnavailable)
-		return fmt.Errorf("read who has the tag: %w", err)
+		return 0, fmt.Errorf("read who has the tag: %w", err)
 	}
 	for i := range st.Sessions {
-		if o := &st.Sessions[i]; rival(o, ss, true, g.Now()) {
-			g.Refuse(RefusedConflict)
-			return ErrConflict
+		if o := &st.Sessions[i]; rival(o, ss, auto, g.Now()) {
+			if auto {
+				g.Refuse(RefusedConflict)
+				return 0, ErrConflict
+			}
+			latest = max(latest, o.Incarnation)
 		}
 	}
-	return nil
+	return latest, nil
 }
 
 // contend decides between ss, which the store has taken, and other devices with its tag: the greater (incarnation, id)
@@ -200,7 +203,6 @@ func (g *Gateway) contend(ctx context.Context, ss *Session, auto bool) error {
 	var st presence.State
 	if err := g.store.Load(ctx, ss.key, &st); err != nil {
 		g.drop(ss)
-		g.Refuse(RefusedUnavailable)
 		return fmt.Errorf("read who has the tag: %w", err)
 	}
 	now := g.Now()

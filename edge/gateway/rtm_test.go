@@ -671,9 +671,7 @@ func TestANodeThatStopsAsksItsClientsToMove(t *testing.T) {
 	if err := <-drained; err != nil {
 		t.Error(err)
 	}
-	w.done = true
-	w.server.Close()
-	http.DefaultClient.CloseIdleConnections()
+	w.closeDoors()
 	if w.status("Tom") != presence.Online {
 		t.Error("Tom is offline though his grace runs")
 	}

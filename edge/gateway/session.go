@@ -106,12 +106,14 @@ func (s *Socket) open(ctx context.Context, l Login) (*Session, error) {
 		return nil, fmt.Errorf("%w: %d on this socket", ErrFull, held)
 	}
 	tagged := g.Shared && at.tag != ""
-	if tagged && l.Auto {
-		if err := g.yield(ctx, ss); err != nil {
+	var latest presence.Millis
+	if tagged {
+		var err error
+		if latest, err = g.rivals(ctx, ss, l.Auto); err != nil {
 			return nil, err
 		}
 	}
-	out, akin, err := g.claim(ss, l.Auto)
+	out, akin, err := g.claim(ss, latest+1, l.Auto)
 	if err != nil {
 		return nil, err
 	}
@@ -139,10 +141,10 @@ func (s *Socket) open(ctx context.Context, l Login) (*Session, error) {
 	return ss, nil
 }
 
-// claim enters ss in the registry. It returns the sessions that lost their place to it, and older ones here that may be its
+// claim enters ss in the registry, with a start of now or start, the later. It returns the sessions that lost their place to it, and older ones here that may be its
 // client's connections of before.
-func (g *Gateway) claim(ss *Session, auto bool) (out, akin []*Session, err error) {
-	start := g.Now()
+func (g *Gateway) claim(ss *Session, start presence.Millis, auto bool) (out, akin []*Session, err error) {
+	start = max(start, g.Now())
 	at := placeOf(ss.id)
 	sh := g.registry.shard(ss.key)
 	sh.mu.Lock()

@@ -21,6 +21,7 @@ import (
 	"rollcall/edge/gateway/native"
 	"rollcall/edge/gateway/rtm"
 	"rollcall/internal/credentials"
+	"rollcall/internal/limit"
 	api "rollcall/internal/native"
 	"rollcall/presence"
 	"rollcall/store/embedded"
@@ -138,7 +139,7 @@ func newWorld(t testing.TB, s settings) *world {
 	}
 	gate := api.DefaultConfig()
 	gate.Keys, gate.Log, gate.Now = ring, slog.New(slog.DiscardHandler), func() int64 { return w.clock.Load() }
-	gate.Limits = api.Limits{}
+	gate.Limits = limit.Limits{}
 	hub := watch.DefaultConfig()
 	hub.Now = func() presence.Millis { return presence.Millis(w.clock.Load()) }
 	w.hub = watch.New(w.svc, hub)
@@ -160,11 +161,16 @@ func (w *world) close() {
 	if w.done {
 		return
 	}
-	w.done = true
-	w.hub.Close(watch.ReasonShutdown)
 	if err := w.gw.Close(); err != nil {
 		w.t.Error(err)
 	}
+	w.closeDoors()
+}
+
+// closeDoors closes all but the gateway.
+func (w *world) closeDoors() {
+	w.done = true
+	w.hub.Close(watch.ReasonShutdown)
 	w.native.Close()
 	w.server.Close()
 	http.DefaultClient.CloseIdleConnections()

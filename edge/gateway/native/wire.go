@@ -177,7 +177,7 @@ func (w *wire) present(ctx context.Context, s *gateway.Socket, m *message) error
 	}
 	ss, err := s.Open(ctx, gateway.Login{
 		Made: made,
-		Key: presence.Key{App: presence.AppID(w.caller.App.ID), Peer: peer}, Tag: m.Tag, Device: m.Device, Platform: m.Platform, Auto: m.Auto,
+		Key:  presence.Key{App: presence.AppID(w.caller.App.ID), Peer: peer}, Tag: m.Tag, Device: m.Device, Platform: m.Platform, Auto: m.Auto,
 	})
 	switch {
 	case errors.Is(err, gateway.ErrConflict):
