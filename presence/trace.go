@@ -1,6 +1,10 @@
 package presence
 
-import "sync"
+import (
+	"hash/maphash"
+	"math/bits"
+	"sync"
+)
 
 // A Traced is one report as it was heard and what the merge made of it.
 type Traced struct {
@@ -12,54 +16,77 @@ type Traced struct {
 
 // Trace remembers the last reports that this process has heard, in a ring of fixed size. It is for people who ask why
 // a peer is shown as it is; nothing is decided by it, and it starts empty with the process.
+//
+// Reports are numbered from 1. Those whose peers fall into one bucket are chained from the latest to the oldest by their numbers; a
+// number that has left the ring ends its chain, so nothing needs to be unchained.
 type Trace struct {
-	mu   sync.Mutex
-	ring []Traced
-	next int
-	full bool
+	seed    maphash.Seed
+	mu      sync.Mutex
+	ring    []Traced
+	before  []uint64 // by place in the ring: the number of the report before in its bucket, 0 for none
+	buckets []uint64 // the number of the latest report of each
+	count   uint64   // of all reports so far, and so the number of the latest
 }
 
 // NewTrace returns a trace of the last n reports.
-func NewTrace(n int) *Trace { return &Trace{ring: make([]Traced, max(n, 0))} }
+func NewTrace(n int) *Trace {
+	n = max(n, 0)
+	return &Trace{
+		seed: maphash.MakeSeed(), ring: make([]Traced, n), before: make([]uint64, n), buckets: make([]uint64, 1<<bits.Len(uint(max(n, 1)-1))),
+	}
+}
+
+func (t *Trace) bucket(key Key) uint64 {
+	return maphash.Comparable(t.seed, key) & uint64(len(t.buckets)-1)
+}
+
+func (t *Trace) place(number uint64) int { return int((number - 1) % uint64(len(t.ring))) }
 
 func (t *Trace) add(r *Report, o Outcome, heard Millis) {
 	if len(t.ring) == 0 {
 		return
 	}
+	bucket := t.bucket(r.Key())
 	t.mu.Lock()
-	t.ring[t.next] = Traced{Report: *r, Heard: heard, Verdict: o.Verdict, Turned: o.Turned}
-	t.next++
-	if t.next == len(t.ring) {
-		t.next, t.full = 0, true
-	}
+	t.count++
+	at := t.place(t.count)
+	t.ring[at] = Traced{Report: *r, Heard: heard, Verdict: o.Verdict, Turned: o.Turned}
+	t.before[at], t.buckets[bucket] = t.buckets[bucket], t.count
 	t.mu.Unlock()
 }
 
 // Last returns up to n of the last reports about key, the latest first.
 func (t *Trace) Last(key Key, n int) []Traced {
-	t.mu.Lock()
-	defer t.mu.Unlock()
 	var found []Traced
-	size := t.next
-	if t.full {
-		size = len(t.ring)
-	}
-	for i := 1; i <= size && len(found) < n; i++ {
-		e := &t.ring[(t.next-i+len(t.ring))%len(t.ring)]
-		if e.Report.Peer == key.Peer && e.Report.App == key.App {
+	t.walk(key, func(e *Traced) bool {
+		if len(found) < n {
 			found = append(found, *e)
 		}
-	}
+		return len(found) < n
+	})
 	return found
+}
+
+// walk calls see with the reports about key, the latest first, until it returns false. It returns how many reports it looked at.
+func (t *Trace) walk(key Key, see func(*Traced) bool) (looked int) {
+	bucket := t.bucket(key)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for number := t.buckets[bucket]; number != 0 && t.count-number < uint64(len(t.ring)); {
+		at := t.place(number)
+		looked++
+		if e := &t.ring[at]; e.Report.Peer == key.Peer && e.Report.App == key.App && !see(e) {
+			break
+		}
+		number = t.before[at]
+	}
+	return looked
 }
 
 // erase removes what is remembered of key.
 func (t *Trace) erase(key Key) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for i := range t.ring {
-		if t.ring[i].Report.Key() == key {
-			t.ring[i] = Traced{}
-		}
-	}
+	t.walk(key, func(e *Traced) bool {
+		*e = Traced{}
+		return true
+	})
 }

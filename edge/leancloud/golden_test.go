@@ -52,7 +52,7 @@ var sane = map[string]string{
 	"types: empty list":                                              `200 {"result":[]}`,
 	"types: floats are written the JavaScript way":                   `400 code 1`,
 	"types: minus zero":                                              `400 code 1`,
-	"types: null inside the list":                                    `400 code 1`,
+	"types: null inside the list":                                    `200 {"result":["1",null]}`,
 	"types: list nested two levels also becomes one comma-joined id": `400 code 1`,
 	"types: peerIds missing":                                         `400 code 1`,
 	"types: peerIds null":                                            `400 code 1`,

@@ -87,10 +87,13 @@ func (h *Handler) report(app presence.AppID, kind presence.Kind, f *hookFields) 
 	switch {
 	case len(id) == 0 || string(id) == "null":
 		return r, bad("The parameter peerId is missing.")
-	case id[0] != '"':
-		return r, bad("The parameter peerId is not a string.")
+	case id[0] == '"':
+		r.Peer = presence.PeerID(textOf(id))
+	case id[0] == '-' || id[0] >= '0' && id[0] <= '9':
+		r.Peer = presence.PeerID(decimal(id))
+	default:
+		return r, bad("The parameter peerId is neither a string nor a number.")
 	}
-	r.Peer = presence.PeerID(textOf(f.peerID))
 	switch {
 	case r.Peer == "":
 		return r, bad("The parameter peerId is empty.")

@@ -114,7 +114,8 @@ func (h *Handler) idsOf(c *call, name string, lone bool, s *scratch) ([][]byte, 
 	return ids, fail
 }
 
-// listIDs reads the elements of raw, a valid JSON list: strings as they are, integers as their decimal text.
+// listIDs reads the elements of raw, a valid JSON list: strings as they are, integers as their decimal text, null as an id that
+// nobody has: one hole in a friend list must not keep the rest from being answered.
 func listIDs(raw []byte, ids [][]byte, limit int, name string) ([][]byte, *fault) {
 	i := skip(raw, 1)
 	for raw[i] != ']' {
@@ -127,7 +128,7 @@ func listIDs(raw []byte, ids [][]byte, limit int, name string) ([][]byte, *fault
 		end := elementEnd(raw, i)
 		id, ok := idOf(raw[i:end])
 		if !ok {
-			return ids, bad(fmt.Sprintf("Element %d of the parameter %s is neither a string nor an integer.", len(ids), name))
+			return ids, bad(fmt.Sprintf("Element %d of the parameter %s is neither a string, an integer nor null.", len(ids), name))
 		}
 		ids = append(ids, id)
 		if i = skip(raw, end); raw[i] == ',' {
@@ -162,6 +163,9 @@ func idOf(element []byte) (id []byte, ok bool) {
 		var s string
 		err := json.Unmarshal(element, &s)
 		return []byte(s), err == nil
+	}
+	if string(element) == "null" {
+		return hole, true
 	}
 	return element, integer(element)
 }
