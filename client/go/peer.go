@@ -202,5 +202,7 @@ func (c *Client) Ticket(ctx context.Context, r TicketRequest) (Ticket, error) {
 	return t, err
 }
 
-// peerPath returns the path of a call about one peer.
-func peerPath(peer, part string) string { return "/v1/peers/" + url.PathEscape(peer) + part }
+// peerPath returns the path of a call about one peer. The id goes into the query: a path does not carry every id.
+func peerPath(peer, part string) string {
+	return "/v1/peer" + part + "?" + url.Values{"id": {peer}}.Encode()
+}

@@ -142,7 +142,7 @@ export class Rollcall {
   }
 
   async #one(method, peer, part, is) {
-    const { answer, age } = await this.#http.call(method, `/v1/peers/${encodeURIComponent(peer)}${part}`, undefined, is);
+    const { answer, age } = await this.#http.call(method, `/v1/peer${part}?${new URLSearchParams({ id: peer })}`, undefined, is);
     return withAge(answer, age);
   }
 
