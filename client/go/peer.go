@@ -174,11 +174,11 @@ func (c *Client) Erase(ctx context.Context, peer string) error {
 // Kick ends every session of a peer and voids what it logged in with. It takes the master key.
 func (c *Client) Kick(ctx context.Context, peer, reason string) error {
 	var out map[string]any
-	in := map[string]string{}
+	in := map[string]string{"client_id": peer}
 	if reason != "" {
 		in["reason"] = reason
 	}
-	_, err := c.call(ctx, http.MethodPost, "/1.2/rtm/clients/"+url.PathEscape(peer)+"/kick", in, into(&out, func() bool { return out != nil }))
+	_, err := c.call(ctx, http.MethodPost, "/1.2/rtm/client/kick", in, into(&out, func() bool { return out != nil }))
 	return err
 }
 

@@ -15,8 +15,17 @@ type Presence struct {
 	Device   string
 	Tag      string // device class: of one tag one device is present
 	Platform string // for display
+	// Sign, when it is not nil, asks your server for a login signature of the peer, before each connection.
+	Sign func(ctx context.Context, peer string) (Signature, error)
 	// Changed, when it is not nil, is called when the server says that the peer is present, and when that ends.
 	Changed func(present bool)
+}
+
+// A Signature lets a peer be present where the server wants login signatures.
+type Signature struct {
+	Time  int64 // Unix milliseconds
+	Nonce string
+	Sign  string
 }
 
 // Present keeps a peer online over a socket of its own until ctx ends, which logs it out. It connects again after a break.
@@ -44,15 +53,22 @@ func (p *presence) connect(ctx context.Context, b *backoff) error {
 	if err := p.client.secret(ctx, hello, p.Peer); err != nil {
 		return err
 	}
+	login := map[string]any{
+		"op": "present", "id": 2, "peer": p.Peer, "device": p.Device, "tag": p.Tag, "platform": p.Platform, "auto": p.was,
+	}
+	if p.Sign != nil {
+		sig, err := p.Sign(ctx, p.Peer)
+		if err != nil {
+			return unreachable("sign", err)
+		}
+		login["time"], login["nonce"], login["sign"] = sig.Time, sig.Nonce, sig.Sign
+	}
 	ws, err := p.client.dial(ctx)
 	if err != nil {
 		return err
 	}
 	defer ws.close()
-	for _, m := range []map[string]any{
-		hello,
-		{"op": "present", "id": 2, "peer": p.Peer, "device": p.Device, "tag": p.Tag, "platform": p.Platform, "auto": p.was},
-	} {
+	for _, m := range []map[string]any{hello, login} {
 		if err := ws.say(m); err != nil {
 			return err
 		}
@@ -87,7 +103,11 @@ func (p *presence) connect(ctx context.Context, b *backoff) error {
 		case m.Op == "ok" && m.ID == 3:
 			return errBroken
 		case m.Op == "error":
-			return m.refusal()
+			err := m.refusal()
+			if p.Sign != nil && err.Code == "signature_expired" {
+				err.Status = http.StatusServiceUnavailable // the next one is newer
+			}
+			return err
 		case m.Op == "ended":
 			return &Error{Status: http.StatusConflict, Code: m.Cause, Text: "the server ended the session"}
 		case m.Op == "bye":
@@ -124,7 +144,7 @@ type reply struct {
 }
 
 // refusal turns a refusal on a socket into one of a call.
-func (m *reply) refusal() error {
+func (m *reply) refusal() *Error {
 	e := &Error{Status: http.StatusBadRequest, Code: m.Code, Text: m.Text, RetryAfter: time.Duration(m.Retry) * time.Second}
 	switch m.Code {
 	case "unavailable", "full", "shutting_down", "internal", "too_many_watchers":

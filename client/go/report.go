@@ -119,4 +119,5 @@ func (c *Client) Resync(ctx context.Context, node string, sessions []Session, at
 	return out.Tally, *out.Ended, nil
 }
 
+// nodePath returns the path of a call about one node. A name that a path does not carry is refused by the server.
 func nodePath(node, part string) string { return "/v1/nodes/" + url.PathEscape(node) + "/" + part }

@@ -1,19 +1,22 @@
 // Being present: a peer is online for as long as a socket of its own lives.
 
 import { RollcallError } from './error.js';
-import { keep, notify, randomID, whenAborted } from './retry.js';
+import { keep, notify, randomID, unlessAborted, whenAborted } from './retry.js';
 
 const GOODBYE = 2_000; // how long a logout may take
 
 /** Keeps peer online until close(); open makes a socket that has said hello. */
-export function presentOverSocket(open, peer, { device = randomID(), tag, platform, onChange } = {}, options) {
+export function presentOverSocket(open, peer, { device = randomID(), tag, platform, sign, onChange } = {}, options) {
   let was = false; // present at least once: from then on the client comes back by itself, and yields to another device of its tag
+  // A signature that is too old, or from before a kick, is replaced by the next attempt.
+  const isFinal = (err) => options.isFinal(err) && !(sign && err.code === 'signature_expired');
   return keep(async (signal, retry) => {
+    const signature = sign && (await unlessAborted(sign(peer), signal));
     const { socket, hello } = await open([peer], signal, (m) => {
       if (m.op === 'ended') socket.end(new RollcallError(409, String(m.cause), `the server ended the session: ${m.reason || m.cause}`));
     });
     let present = false;
-    const login = socket.request({ op: 'present', peer, device, tag, platform, auto: was });
+    const login = socket.request({ op: 'present', peer, device, tag, platform, auto: was, ...signature });
     const forget = whenAborted(signal, () => {
       const gone = () => socket.end(new RollcallError(0, 'closed', 'logged out'));
       socket.request({ op: 'absent' }).then(gone, gone);
@@ -31,5 +34,5 @@ export function presentOverSocket(open, peer, { device = randomID(), tag, platfo
       socket.end(new RollcallError(0, 'closed', 'the attempt ended'));
       if (present) notify(onChange, false);
     }
-  }, options);
+  }, { ...options, isFinal });
 }

@@ -123,6 +123,8 @@ export interface Presence {
   /** Device class: of one tag one device is present. */
   tag?: string;
   platform?: string;
+  /** Asks your server for a login signature of the peer, before each connection, where the server wants them. */
+  sign?: (peer: string) => Promise<{ time: number; nonce: string; sign: string }>;
   onChange?: (present: boolean) => void;
 }
 

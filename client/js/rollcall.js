@@ -84,7 +84,7 @@ export class Rollcall {
 
   /** Ends every session of a peer and voids what it logged in with. Master key. */
   async kick(peer, { reason } = {}) {
-    await this.#http.call('POST', `/1.2/rtm/clients/${encodeURIComponent(peer)}/kick`, { reason }, () => true, this.#dialect);
+    await this.#http.call('POST', '/1.2/rtm/client/kick', { client_id: peer, reason }, () => true, this.#dialect);
   }
 
   /**
@@ -135,7 +135,8 @@ export class Rollcall {
 
   /**
    * Keeps a peer online over a socket of its own until close(), which logs it out. device names what the peer is on, the
-   * same each time; left out, it is a random id that lives as long as the handle.
+   * same each time; left out, it is a random id that lives as long as the handle. sign returns time, nonce and sign, made by
+   * your server, where the server wants signatures.
    */
   present(peer, options) {
     return presentOverSocket((...args) => this.#socket(...args), peer, options, this.#options);
@@ -147,6 +148,7 @@ export class Rollcall {
   }
 
   async #node(method, node, part, body, is) {
+    if (node === '.' || node === '..') throw new RollcallError(0, 'invalid', `a path does not carry the node id ${node}`);
     return (await this.#http.call(method, `/v1/nodes/${encodeURIComponent(node)}/${part}`, body, is)).answer;
   }
 

@@ -44,7 +44,7 @@ func run(ctx context.Context) error {
 		return err
 	}
 	defer client.Close()
-	lease, err := time.ParseDuration(setting("CHAT_LEASE", "30s"))
+	lease, err := time.ParseDuration(setting("CHAT_LEASE", "15s"))
 	if err != nil {
 		return err
 	}

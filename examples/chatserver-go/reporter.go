@@ -79,7 +79,7 @@ func (r *reporter) beat(ctx context.Context) {
 			log.Printf("heartbeat failed: %v", err)
 		}
 		select {
-		case <-time.After(r.lease / 4):
+		case <-time.After(r.lease / 3):
 		case <-ctx.Done():
 			return
 		}

@@ -8,7 +8,7 @@ import { Rollcall } from 'rollcall-client';
 import { Reporter } from './reporter.js';
 
 const {
-  ROLLCALL_URL = 'http://127.0.0.1:3000', ROLLCALL_APP, ROLLCALL_HOOK_KEY, CHAT_LISTEN = '127.0.0.1:4000', CHAT_NODE = 'chat-1', CHAT_LEASE = '30s',
+  ROLLCALL_URL = 'http://127.0.0.1:3000', ROLLCALL_APP, ROLLCALL_HOOK_KEY, CHAT_LISTEN = '127.0.0.1:4000', CHAT_NODE = 'chat-1', CHAT_LEASE = '15s',
 } = process.env;
 
 const rollcall = new Rollcall({ url: ROLLCALL_URL, app: ROLLCALL_APP, hookKey: ROLLCALL_HOOK_KEY });

@@ -40,7 +40,7 @@ export class Reporter {
       } catch (err) {
         console.error(`heartbeat failed: ${err.message}`);
       }
-      if (!this.#stopped) this.#timer = setTimeout(beat, (this.#lease * 1000) / 4);
+      if (!this.#stopped) this.#timer = setTimeout(beat, (this.#lease * 1000) / 3);
       this.#begun = true; // a node leases its sessions from its first heartbeat on
       this.#send();
     };
