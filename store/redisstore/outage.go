@@ -10,15 +10,13 @@ import (
 
 	"github.com/redis/rueidis"
 
-	"rollcall/internal/spool"
 	"rollcall/presence"
+	spooled "rollcall/store/outage"
 )
 
 const (
-	watchEvery   = 50 * time.Millisecond
-	checkEvery   = 5 * time.Second
-	replayBatch  = 256
-	journalLimit = 1 << 18 // reports
+	watchEvery = 50 * time.Millisecond
+	checkEvery = 5 * time.Second
 	// stillAfter is the shortest outage after which leases stand still: a shorter one cannot have kept a renewal away for a
 	// third of the shortest lease.
 	stillAfter = 2 * time.Second
@@ -26,13 +24,7 @@ const (
 
 // An outage is all that is done while Redis is away and when it comes back.
 type outage struct {
-	spool  *spool.Spool // nil when there is none
-	unread unread       // records of the spool that this release does not understand
-	// turn is held for reading while a report goes to the spool, and for writing when the spool is found empty and
-	// reports take the direct road again.
-	turn   sync.RWMutex
-	on     atomic.Bool // reports go to the spool
-	layers atomic.Int64
+	box *spooled.Box // the spool, what is overlaid by it, and the journal
 	// open from the first failed call until everybody is told of the return: in between, what has run out in Redis is not
 	// believed, for nobody could renew it. The primaries of a Cluster have a mark each, see [link]; this one is then for
 	// words that may be lost and for beats that are refused.
@@ -41,24 +33,13 @@ type outage struct {
 	// are not taken either, and nobody is to be found lost.
 	refused atomic.Bool
 
-	mu      sync.Mutex
-	since   int64                   // when the present outage began, ms of the store's age; 0 for none
-	overlay map[presence.Key]*layer // what spooled reports have made of what was known
-	fns     map[int]func(a, n presence.Millis)
-	fnSeq   int
-	journal []journaled
-	start   int  // of the journal; what is before is over
-	lost    bool // words may be lost: say them again
-	carried bool // the spool holds what an earlier process left, and it is not known yet of whom
-	wake    chan struct{}
-
-	emptying emptying // the watchman's
-	passed   atomic.Int64
-	kept     atomic.Int64 // records that the watchman has looked at and that have to wait
+	mu    sync.Mutex
+	since int64 // when the present outage began, ms of the store's age; 0 for none
+	fns   map[int]func(a, n presence.Millis)
+	fnSeq int
+	lost  bool // words may be lost: say them again
+	wake  chan struct{}
 }
-
-// lookAgain is how long what waits is left alone when nothing tells that it may go.
-const lookAgain = 30 * time.Second
 
 // failed takes note of an error of a call to the primary behind k; nil when it is not known which.
 func (s *Store) failed(k *link, err error) {
@@ -190,7 +171,7 @@ func (s *Store) Ready() error {
 	if why := s.uncovered(); why != nil {
 		return why
 	}
-	if n := s.waiting(); n > 0 {
+	if n := s.outage.box.Waiting(); n > 0 {
 		return fmt.Errorf("%w: %d reports wait in the spool", presence.ErrUnavailable, n)
 	}
 	if s.outage.refused.Load() {
@@ -212,22 +193,7 @@ func (s *Store) Ready() error {
 
 // Acknowledged implements [presence.Distant].
 func (s *Store) Acknowledged(reports []presence.Report, now presence.Millis) {
-	o := &s.outage
-	at := s.millis()
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	for i := range reports {
-		o.journal = append(o.journal, journaled{at, now, reports[i]})
-	}
-	over := at - s.cfg.Journal.Milliseconds()
-	for o.start < len(o.journal) && (o.journal[o.start].at < over || len(o.journal)-o.start > journalLimit) {
-		o.journal[o.start] = journaled{}
-		o.start++
-	}
-	if o.start > 1024 && o.start > len(o.journal)/2 {
-		o.journal = append(o.journal[:0], o.journal[o.start:]...)
-		o.start = 0
-	}
+	s.outage.box.Acknowledged(reports, now)
 }
 
 // OnReturn implements [presence.Distant].
@@ -322,7 +288,7 @@ func (s *Store) recovered() bool {
 		if since := k.away.Load(); since != 0 && s.answers(k) {
 			back = max(back, time.Duration(s.millis()-since)*time.Millisecond)
 			k.away.Store(0)
-			s.outage.emptying.again = true
+			s.outage.box.Again()
 			s.log.Info("redis is back", "addr", s.called(k))
 		}
 	}
@@ -332,7 +298,7 @@ func (s *Store) recovered() bool {
 	}
 	o := &s.outage
 	if o.refused.Load() {
-		s.drain() // there may be room for some
+		s.outage.box.Drain(s.ctx.Done()) // there may be room for some
 		return false
 	}
 	o.mu.Lock()
@@ -358,7 +324,7 @@ func (s *Store) recovered() bool {
 		o.mu.Unlock()
 		return false
 	}
-	return s.drain() && whole
+	return s.outage.box.Drain(s.ctx.Done()) && whole
 }
 
 // believe lets what has run out on the primaries that are there be ended again; it reports whether that is so of all.
@@ -390,47 +356,14 @@ func (s *Store) answers(k *link) bool {
 	return err == nil || rueidis.IsRedisNil(err)
 }
 
-// sayAgain applies the journal once more. Reports are idempotent: a session is named, and a delivery of a hook has an id.
+// sayAgain applies the journal once more.
 func (s *Store) sayAgain() bool {
-	o := &s.outage
-	o.mu.Lock()
-	over := s.millis() - s.cfg.Journal.Milliseconds()
-	var list []journaled
-	for _, j := range o.journal[o.start:] {
-		if j.at >= over {
-			list = append(list, j)
-		}
-	}
-	o.mu.Unlock()
 	lost := s.lostNow()
-	for len(list) > 0 {
-		n := min(len(list), replayBatch)
-		for _, err := range s.replay(list[:n]) {
-			if err != nil && !mayWait(err) {
-				s.log.Warn("saying again what redis may have lost is held up", "err", err)
-				return false
-			}
-		}
-		s.stats.asserted.Add(int64(n))
-		list = list[n:]
+	if err := s.outage.box.Reassert(); err != nil {
+		s.log.Warn("replay failed; will retry", "err", err)
+		return false
 	}
 	return s.lostNow() == lost // what went away meanwhile has not been told
-}
-
-// mayWait reports whether err says that the peer cannot be written now, and that nothing else is the matter.
-func mayWait(err error) bool { return errors.Is(err, errAway) || errors.Is(err, errNewer) }
-
-// replay applies reports once more and returns what went wrong with each, nil when nothing did.
-func (s *Store) replay(list []journaled) []error {
-	keys := make([]presence.Key, len(list))
-	for i := range list {
-		keys[i] = list[i].report.Key()
-	}
-	now := s.Now()
-	return s.updateEach(s.ctx, keys, now, func(i int, st *presence.State) presence.Effect {
-		_, e := st.Replay(&list[i].report, list[i].heard, now, &s.rules)
-		return e
-	})
 }
 
 func (s *Store) linkOfKey(key string) *link {

@@ -22,19 +22,22 @@ func (s *Store) Statuses(ctx context.Context, app presence.AppID, peers [][]byte
 	lu := lookups.Get().(*lookup)
 	defer lookups.Put(lu)
 	s.cachedStatuses(space, peers, fresh, now, lu, out)
-	var age time.Duration
-	if s.outage.overlaid() {
-		lu.miss, age = s.overlaid(app, peers, lu.miss, out)
+	var ov overlay
+	if s.outage.box.Overlaid() {
+		lu.miss = s.overlaid(&ov, app, peers, lu.miss, out)
 	}
 	if len(lu.miss) == 0 {
-		return s.aged(age), nil
+		return s.aged(ov.age), nil
 	}
 	dead := s.deadNodes()
 	err := s.read(ctx, app, space, peers, lu.miss, now, true, func(i int, state []byte) {
-		out[i] = s.judge(state, now, dead)
+		out[i] = s.judge(ov.apply(s, i, state), now, dead)
 	})
 	if err == nil {
-		return s.aged(age), nil
+		return s.aged(ov.age), nil
+	}
+	if len(ov.over) > 0 {
+		return 0, err // what the cache has of these is older than their reports
 	}
 	return s.staleStatuses(space, peers, lu, now, out, err)
 }
@@ -143,14 +146,16 @@ func (s *Store) summaries(ctx context.Context, app presence.AppID, keys []presen
 	ids := make([][]byte, len(index))
 	miss := make([]int, 0, len(index))
 	var buf []byte
-	var old time.Duration
-	overlaid := s.outage.overlaid()
+	var ov overlay
+	overlaid := s.outage.box.Overlaid()
 	for k, i := range index {
 		ids[k] = []byte(keys[i].Peer)
 		if overlaid {
-			if sum, age, ok := s.overlaySummary(keys[i]); ok {
+			if sum, read, ok := ov.layer(s, k, keys[i]); read {
+				miss = append(miss, k)
+				continue
+			} else if ok {
 				out[i] = sum
-				old = max(old, age)
 				continue
 			}
 		}
@@ -164,14 +169,16 @@ func (s *Store) summaries(ctx context.Context, app presence.AppID, keys []presen
 		miss = append(miss, k)
 	}
 	if len(miss) == 0 {
-		return s.aged(old), nil
+		return s.aged(ov.age), nil
 	}
-	err := s.read(ctx, app, space, ids, miss, 0, true, func(k int, state []byte) { out[index[k]] = presence.PeekSummary(state) })
+	err := s.read(ctx, app, space, ids, miss, 0, true, func(k int, state []byte) {
+		out[index[k]] = presence.PeekSummary(ov.apply(s, k, state))
+	})
 	if err == nil {
-		return s.aged(old), nil
+		return s.aged(ov.age), nil
 	}
 	age, ok := s.staleness()
-	if !ok {
+	if !ok || len(ov.over) > 0 {
 		return 0, err
 	}
 	for _, k := range miss {
@@ -181,7 +188,7 @@ func (s *Store) summaries(ctx context.Context, app presence.AppID, keys []presen
 		}
 		out[index[k]] = presence.PeekSummary(buf)
 	}
-	return s.aged(max(age, old)), nil
+	return s.aged(max(age, ov.age)), nil
 }
 
 // Load implements [presence.Store]. It never comes from the cache.

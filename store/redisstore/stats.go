@@ -1,6 +1,10 @@
 package redisstore
 
-import "rollcall/presence"
+import (
+	"maps"
+
+	"rollcall/presence"
+)
 
 // Stats returns counts since the store opened, and sizes now, by names of their own.
 func (s *Store) Stats() map[string]int64 {
@@ -12,19 +16,14 @@ func (s *Store) Stats() map[string]int64 {
 		"reads": t.reads.Load(), "writes": t.cas.Load(), "conflicts": t.conflicts.Load(), "scripts_reloaded": t.reloads.Load(), "tried_again": t.triedAgain.Load(),
 		"adopted": t.adopted.Load(), "damaged": t.damaged.Load(), "foreign": t.foreign.Load(), "unindexed": t.unindexed.Load(),
 		"newer_states": t.newer.Load(), "foreign_indexes": s.strange(), "overwritten": t.overwritten.Load(),
-		"outages": t.outages.Load(), "stale_answers": t.staleAnswers.Load(), "said_again": t.asserted.Load(),
-		"spooled": t.spooled.Load(), "spool_replayed": t.replayed.Load(), "spool_waiting": 0, "spool_bytes": 0,
+		"outages": t.outages.Load(), "stale_answers": t.staleAnswers.Load(),
 	}
 	for _, k := range s.links() {
 		if c.links[k.number].good.Load() != 0 {
 			m["links_up"]++
 		}
 	}
-	if q := s.outage.spool; q != nil {
-		size, _ := q.Size()
-		m["spool_waiting"], m["spool_bytes"] = int64(q.Len())-s.outage.passed.Load(), size
-	}
-	m["spool_unread"] = s.outage.unread.len()
+	maps.Copy(m, s.outage.box.Stats())
 	return m
 }
 

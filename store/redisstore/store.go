@@ -83,15 +83,14 @@ func (s *Store) pause(stage string) {
 }
 
 type stats struct {
-	linksLost, flushes, probes  atomic.Int64
-	conflicts, cas, reads       atomic.Int64
-	adopted, damaged            atomic.Int64
-	outages, staleAnswers       atomic.Int64
-	asserted, replayed, spooled atomic.Int64
-	unindexed, reloads          atomic.Int64
-	triedAgain                  atomic.Int64
-	foreign                     atomic.Int64
-	newer, overwritten          atomic.Int64
+	linksLost, flushes, probes atomic.Int64
+	conflicts, cas, reads      atomic.Int64
+	adopted, damaged           atomic.Int64
+	outages, staleAnswers      atomic.Int64
+	unindexed, reloads         atomic.Int64
+	triedAgain                 atomic.Int64
+	foreign                    atomic.Int64
+	newer, overwritten         atomic.Int64
 }
 
 // Open connects to Redis, checks what it may do there, and starts to listen. What keeps it from that is a [Refusal].

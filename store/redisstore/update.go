@@ -63,11 +63,11 @@ func (s *Store) Update(ctx context.Context, keys []presence.Key, now presence.Mi
 	if s.closed() {
 		return errClosed
 	}
-	if s.single != nil && s.single.away.Load() != 0 && s.outage.spool != nil {
+	if s.single != nil && s.single.away.Load() != 0 && s.outage.box.Keeps() {
 		return errAway // the spool is not to wait for the deadline
 	}
-	if s.outage.spooling() {
-		waits := s.outage.waits(keys)
+	if s.outage.box.Spooling() {
+		waits := s.outage.box.Waits(keys)
 		if len(waits) == len(keys) {
 			return errAway
 		}

@@ -1,4 +1,4 @@
-package redisstore
+package outage
 
 import (
 	"encoding/json"
@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"sync"
 
 	"rollcall/internal/seldom"
@@ -17,6 +16,12 @@ import (
 // recordVersion is the version of spool records that this release writes, and the latest that it reads. It rises when a reader
 // that skips the fields it does not know would misread a record. The first release wrote none; its records are read as version 0.
 const recordVersion = 1
+
+// A Record is a report and when it was received.
+type Record struct {
+	Heard  presence.Millis
+	Report presence.Report
+}
 
 // A record is one report in the spool.
 type record struct {
@@ -31,23 +36,23 @@ func encodeRecord(r *presence.Report, heard presence.Millis) ([]byte, error) {
 
 // decodeRecord reads a record of the spool. It returns an error for what this release does not understand: a record of a later
 // version, or one whose report does not validate.
-func decodeRecord(b []byte) (journaled, error) {
+func decodeRecord(b []byte) (Record, error) {
 	var r record
 	if err := json.Unmarshal(b, &r); err != nil {
-		return journaled{}, fmt.Errorf("read a record: %w", err)
+		return Record{}, fmt.Errorf("read a record: %w", err)
 	}
 	switch {
 	case r.Version < 0 || r.Version > recordVersion:
-		return journaled{}, fmt.Errorf("the record has version %d; this release reads up to %d", r.Version, recordVersion)
+		return Record{}, fmt.Errorf("the record has version %d; this release reads up to %d", r.Version, recordVersion)
 	case r.Heard <= 0:
-		return journaled{}, errors.New("the record has no time of receipt")
+		return Record{}, errors.New("the record has no time of receipt")
 	case r.Report.App == "":
-		return journaled{}, errors.New("the report of the record names no app")
+		return Record{}, errors.New("the report of the record names no app")
 	}
 	if err := r.Report.Validate(); err != nil {
-		return journaled{}, err
+		return Record{}, err
 	}
-	return journaled{heard: r.Heard, report: r.Report}, nil
+	return Record{r.Heard, r.Report}, nil
 }
 
 // unreadName is the directory, within that of the spool, of the records that this release does not understand.
@@ -79,11 +84,11 @@ func (u *unread) close() {
 }
 
 // append keeps records durably.
-func (u *unread) append(cfg *Config, records [][]byte) error {
+func (u *unread) append(dir string, bytes int64, records [][]byte) error {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.spool == nil {
-		q, err := spool.Open(filepath.Join(cfg.Spool, unreadName), cfg.SpoolBytes)
+		q, err := spool.Open(dir, bytes)
 		if err != nil {
 			return err
 		}
@@ -94,21 +99,21 @@ func (u *unread) append(cfg *Config, records [][]byte) error {
 
 // setAside takes a record that this release does not understand out of the way of the others. It reports whether the record may
 // be taken off the spool; else it waits there.
-func (s *Store) setAside(b []byte, why error) bool {
-	err := s.outage.unread.append(&s.cfg, [][]byte{b})
-	if more, due := s.outage.unread.line.Due(s.millis()); due {
-		s.log.Error("spool record set aside", "why", why, "more", more, "dir", filepath.Join(s.cfg.Spool, unreadName), "err", err)
+func (b *Box) setAside(raw []byte, why error) bool {
+	err := b.unread.append(b.unreadDir(), b.cfg.Bytes, [][]byte{raw})
+	if more, due := b.unread.line.Due(b.millis()); due {
+		b.log.Error("spool record set aside", "why", why, "more", more, "dir", b.unreadDir(), "err", err)
 	}
 	return err == nil
 }
 
 // takeUnread puts those of the records set aside by an earlier process that this release understands back into the spool.
-func (s *Store) takeUnread() error {
-	u := &s.outage.unread
-	if _, err := os.Stat(filepath.Join(s.cfg.Spool, unreadName)); errors.Is(err, fs.ErrNotExist) {
+func (b *Box) takeUnread() error {
+	u := &b.unread
+	if _, err := os.Stat(b.unreadDir()); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	if err := u.append(&s.cfg, nil); err != nil {
+	if err := u.append(b.unreadDir(), b.cfg.Bytes, nil); err != nil {
 		return fmt.Errorf("open the spool records set aside: %w", err)
 	}
 	all := u.spool.Len()
@@ -117,23 +122,23 @@ func (s *Store) takeUnread() error {
 		return fmt.Errorf("read the spool records set aside: %w", err)
 	}
 	var known, later [][]byte
-	for _, b := range records {
-		if _, err := decodeRecord(b); err != nil {
-			later = append(later, b)
+	for _, raw := range records {
+		if _, err := decodeRecord(raw); err != nil {
+			later = append(later, raw)
 			continue
 		}
-		known = append(known, b)
+		known = append(known, raw)
 	}
 	if len(later) > 0 {
-		s.log.Warn("spool records wait for a later release", "records", len(later), "dir", filepath.Join(s.cfg.Spool, unreadName))
+		b.log.Warn("spool records wait for a later release", "records", len(later), "dir", b.unreadDir())
 	}
 	if len(known) == 0 {
 		return nil
 	}
 	// What a crash between these steps leaves twice is delivered twice, which does no harm.
-	err = s.outage.spool.Append(known)
+	err = b.spool.Append(known)
 	if err == nil {
-		err = u.append(&s.cfg, later)
+		err = u.append(b.unreadDir(), b.cfg.Bytes, later)
 	}
 	if err == nil {
 		_, err = u.spool.Advance(all, ends[all-1])
