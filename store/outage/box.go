@@ -61,9 +61,9 @@ type Box struct {
 	spool  Queue
 	unread unread // records of the spool that this release does not understand
 
-	// turn is held for reading while a report goes to the spool, and for writing when the spool is found empty and
-	// reports take the direct road again.
-	turn   sync.RWMutex
+	// turn is passed by reports on their way to the spool, and closed when the spool is found empty and reports take the direct
+	// road again.
+	turn   *turnstile
 	on     atomic.Bool // reports go to the spool
 	again  atomic.Bool // look at all records again
 	layers atomic.Int64
@@ -89,7 +89,7 @@ func (b *Box) pause(stage string) {
 
 // Open returns a box beside below. What an earlier process left in the spool is in the overlay when it returns.
 func Open(cfg Config, below Below) (*Box, error) {
-	b := &Box{cfg: cfg, below: below, log: cfg.Log, begun: time.Now(), spool: cfg.Queue, overlay: map[presence.Key]*layer{}}
+	b := &Box{cfg: cfg, below: below, log: cfg.Log, begun: time.Now(), spool: cfg.Queue, turn: newTurnstile(), overlay: map[presence.Key]*layer{}}
 	if cfg.Dir == "" {
 		return b, nil
 	}
@@ -198,8 +198,8 @@ func (b *Box) Spool(reports []presence.Report, now presence.Millis, out []presen
 		}
 		records[i] = raw
 	}
-	b.turn.RLock()
-	defer b.turn.RUnlock()
+	b.turn.enter()
+	defer b.turn.leave()
 	b.on.Store(true)
 	// The peers enter the overlay first: once the records are in the spool they may be replayed, and leave it, at any moment.
 	layers := make([]*layer, len(reports))

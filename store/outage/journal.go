@@ -1,6 +1,10 @@
 package outage
 
-import "rollcall/presence"
+import (
+	"time"
+
+	"rollcall/presence"
+)
 
 // journalLimit is how many reports the journal holds; older ones go first.
 const journalLimit = 1 << 18
@@ -39,11 +43,11 @@ func (b *Box) note(records []Record) {
 }
 
 // Reassert applies the journal once more: the store may have lost what it acknowledged. Reports are idempotent: a session is named,
-// and a delivery of a hook has an id. It returns the first error that is more than a peer that cannot be written now; then call it
+// and a delivery of a hook has an id. away is for how long the store could take nothing: the journal stood still meanwhile. It returns the first error that is more than a peer that cannot be written now; then call it
 // again.
-func (b *Box) Reassert() error {
+func (b *Box) Reassert(away time.Duration) error {
 	b.mu.Lock()
-	over := b.millis() - b.cfg.Journal.Milliseconds()
+	over := b.millis() - (b.cfg.Journal + away).Milliseconds()
 	var list []Record
 	for _, j := range b.journal[b.start:] {
 		if j.at >= over {

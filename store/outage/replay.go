@@ -69,8 +69,8 @@ func (b *Box) Drain(stop <-chan struct{}) bool {
 
 // drained ends a walk through the spool; it reports false when there is more by now.
 func (b *Box) drained() bool {
-	b.turn.Lock()
-	defer b.turn.Unlock()
+	b.turn.close()
+	defer b.turn.open()
 	if more, _, _, err := b.spool.Peek(b.cursor.at, 1); err != nil || len(more) > 0 {
 		return err != nil
 	}

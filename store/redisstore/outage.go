@@ -38,7 +38,9 @@ type outage struct {
 	fns   map[int]func(a, n presence.Millis)
 	fnSeq int
 	lost  bool // words may be lost: say them again
-	wake  chan struct{}
+	// missed is the longest absence before a loss whose journal is not applied yet. It is the watchman's.
+	missed time.Duration
+	wake   chan struct{}
 }
 
 // failed takes note of an error of a call to the primary behind k; nil when it is not known which.
@@ -318,11 +320,15 @@ func (s *Store) recovered() bool {
 	if !s.believe() {
 		whole = false
 	}
-	if lost && !s.sayAgain() {
-		o.mu.Lock()
-		o.lost = true
-		o.mu.Unlock()
-		return false
+	if lost {
+		o.missed = max(o.missed, back)
+		if !s.sayAgain(o.missed) {
+			o.mu.Lock()
+			o.lost = true
+			o.mu.Unlock()
+			return false
+		}
+		o.missed = 0
 	}
 	return s.outage.box.Drain(s.ctx.Done()) && whole
 }
@@ -356,10 +362,10 @@ func (s *Store) answers(k *link) bool {
 	return err == nil || rueidis.IsRedisNil(err)
 }
 
-// sayAgain applies the journal once more.
-func (s *Store) sayAgain() bool {
+// sayAgain applies the journal once more, after the store could take nothing for away.
+func (s *Store) sayAgain(away time.Duration) bool {
 	lost := s.lostNow()
-	if err := s.outage.box.Reassert(); err != nil {
+	if err := s.outage.box.Reassert(away); err != nil {
 		s.log.Warn("replay failed; will retry", "err", err)
 		return false
 	}
