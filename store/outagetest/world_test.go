@@ -383,7 +383,7 @@ func (n *node) follow() {
 		peers = append(peers, k.Peer)
 	}
 	for ctx.Err() == nil {
-		wt, err := n.hub.Watch(ctx, app, peers, "")
+		wt, err := n.hub.Watch(ctx, app, peers, watch.Full, "")
 		if err != nil {
 			time.Sleep(100 * time.Millisecond)
 			continue

@@ -36,8 +36,8 @@ func (s *Store) settleSome(ctx context.Context, keys []presence.Key, now presenc
 		return slices.Repeat([]error{errClosed}, len(keys))
 	}
 	var waits []int
-	if s.outage.spooling() {
-		waits = s.outage.waits(keys)
+	if s.outage.box.Spooling() {
+		waits = s.outage.box.Waits(keys)
 	}
 	ctx, cancel := context.WithTimeout(ctx, max(settleWithin, s.cfg.Deadline))
 	defer cancel()
