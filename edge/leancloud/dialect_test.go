@@ -171,6 +171,8 @@ func TestContentTypesAndEncodings(t *testing.T) {
 		{"form", "application/x-www-form-urlencoded", "", []byte("peerIds=a"), 200, `{"result":["1"]}`},
 		{"form with a list", "application/x-www-form-urlencoded; charset=utf-8", "", []byte("peerIds=a&peerIds=b"), 200, `{"result":["1",null]}`},
 		{"broken form", "application/x-www-form-urlencoded", "", []byte("peerIds=%zz&;"), 400, "code 1"},
+		{"form that is broken where it matters less", "application/x-www-form-urlencoded", "", []byte("peerIds=a&x=%2"), 400, "code 1"},
+		{"form with a semicolon", "application/x-www-form-urlencoded", "", []byte("peerIds=a&x=1;2"), 200, `{"result":["1"]}`},
 		{"gzip", "application/json", "gzip", packed["gzip"], 200, `{"result":["1"]}`},
 		{"GZip", "application/json", "GZip", packed["gzip"], 200, `{"result":["1"]}`},
 		{"identity", "application/json", "identity", text, 200, `{"result":["1"]}`},

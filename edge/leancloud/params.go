@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/url"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -53,9 +54,25 @@ func (h *Handler) parse(body []byte, form bool) (params, *fault) {
 	return p, nil
 }
 
-// parseForm reads a flat form: one value is a string, several are a list.
+// parseForm reads a flat form: one value is a string, several are a list. A semicolon is a character as any other; a field that is not escaped as
+// it should be is refused by its name.
 func parseForm(body []byte) (params, *fault) {
-	values, _ := url.ParseQuery(string(body)) // what cannot be read is left out
+	values := url.Values{}
+	for pair := range strings.SplitSeq(string(body), "&") {
+		if pair == "" {
+			continue
+		}
+		rawName, rawValue, _ := strings.Cut(pair, "=")
+		name, err := url.QueryUnescape(rawName)
+		if err != nil {
+			return nil, bad(fmt.Sprintf("The name %.64q of a form field is not escaped as it should be.", rawName))
+		}
+		value, err := url.QueryUnescape(rawValue)
+		if err != nil {
+			return nil, bad(fmt.Sprintf("The form field %.64q is not escaped as it should be.", name))
+		}
+		values[name] = append(values[name], value)
+	}
 	p := make(params, len(values))
 	for name, list := range values {
 		var raw []byte
