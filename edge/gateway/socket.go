@@ -115,6 +115,22 @@ func (s *Socket) Pending() int {
 	return len(s.out) + int(s.flight)
 }
 
+// Queued returns how many bytes are on their way to the client, who has not acknowledged them; 0 where the kernel cannot be asked.
+func (s *Socket) Queued() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state == socketGone || s.fd < 0 {
+		return 0
+	}
+	return nowait.Queued(uintptr(s.fd)) // the lock keeps the descriptor: it is closed when s is gone
+}
+
+// Slow closes s, whose client takes nothing of what it is sent: behind what is on its way, if there is room for it.
+func (s *Socket) Slow() {
+	s.g.Refuse(RefusedSlow)
+	s.Close(frame.ClosePolicy, "SLOW")
+}
+
 // Send sends one message. What the client does not read waits, up to the limit; beyond it the socket is ended.
 func (s *Socket) Send(message []byte) {
 	b := frames.Get().(*[]byte)

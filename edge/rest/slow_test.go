@@ -84,6 +84,51 @@ func stopped(t *testing.T, watchers, changes int) {
 	}
 }
 
+// A socket that takes nothing of what it is sent is closed as a stream is: by what is on its way, not by when the kernel is full, and with the
+// reason behind it. One that reads slowly is not.
+func TestASocketThatTakesNothingIsClosedWithAReason(t *testing.T) {
+	h := build(t, presence.DefaultConfig(), func(sockets *gateway.Config, _ *sse.Config) {
+		sockets.Stall, sockets.Ping, sockets.Lease = time.Second, 0, time.Hour
+	}, func(cfg *native.Config, hub *watch.Config) {
+		cfg.Limits = limit.Limits{}
+		hub.Tick, hub.Mark = 10*time.Millisecond, time.Hour
+	})
+	ids := longNames(300)
+	other := h.stream(as("app"), "/v1/watch?peer="+string(ids[0]))
+	other.expect("snapshot " + string(ids[0]) + "=unknown")
+	stopped, slow := h.dialAndStop(ids), h.dialAndStop(ids)
+	var read sync.WaitGroup
+	read.Go(func() { // some at a time, so that what is on its way moves
+		for b := make([]byte, 2<<10); ; {
+			if _, err := slow.Read(b); err != nil {
+				return
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+	})
+	h.await(time.Minute, func() bool { return h.hub.Stats().Watchers == 3 })
+	for round, end := 0, time.Now().Add(time.Minute); h.hub.Stats().Closed[watch.ReasonSlow] == 0; round++ {
+		if time.Now().After(end) {
+			t.Fatalf("after a minute it is open: %+v", h.hub.Stats())
+		}
+		status := h.turnAll(ids, round)
+		other.expect("change " + string(ids[0]) + "=" + status)
+	}
+	_ = stopped.SetReadDeadline(time.Now().Add(time.Minute))
+	b, err := io.ReadAll(stopped)
+	if err != nil || !strings.Contains(string(b), `{"op":"bye","reason":"slow"}`) || !strings.HasSuffix(string(b), "SLOW") {
+		t.Errorf("%v, the last of %d bytes: %q", err, len(b), b[max(0, len(b)-200):])
+	}
+	if len(b) > 200<<10 {
+		t.Errorf("%d bytes were sent to a reader that takes none", len(b))
+	}
+	if n := h.hub.Stats().Watchers; n != 2 {
+		t.Errorf("%d watchers are left, want the one that reads and the one that reads slowly", n)
+	}
+	_ = slow.Close()
+	read.Wait()
+}
+
 // Once a reader that stopped has its buffers full, a change costs it nothing: no frame is made for it and none is written, over
 // either door.
 func TestReadersThatStoppedAreNotWrittenTo(t *testing.T) {

@@ -1,10 +1,6 @@
 package sse
 
-import (
-	"golang.org/x/sys/unix"
-
-	"rollcall/internal/nowait"
-)
+import "rollcall/internal/nowait"
 
 const canAsk = true
 
@@ -14,11 +10,7 @@ func (q queue) length() int {
 		return 0
 	}
 	n := 0
-	err := q.raw.Control(func(fd uintptr) {
-		if v, err := unix.IoctlGetInt(int(fd), unix.SIOCOUTQ); err == nil {
-			n = v
-		}
-	})
+	err := q.raw.Control(func(fd uintptr) { n = nowait.Queued(fd) })
 	if err != nil {
 		return 0
 	}

@@ -3,6 +3,7 @@ package native
 import (
 	"context"
 	"errors"
+	"math"
 	"strconv"
 	"sync"
 	"time"
@@ -353,10 +354,10 @@ func (w *wire) write(s *gateway.Socket, watcher *watch.Watcher) {
 		left := time.Duration(p.Ends()-w.door.gate.Now()) * time.Millisecond
 		defer time.AfterFunc(left, func() { watcher.Close(watch.ReasonExpired) }).Stop()
 	}
-	t := teller{socket: s, form: &forms[w.detail()]}
+	t := &teller{socket: s, form: &forms[w.detail()]}
 	watcher.Offer(t)
 	for {
-		if !w.taken(s) {
+		if !w.taken(t, watcher) {
 			return
 		}
 		b, err := watcher.Next(w.door.ctx)
@@ -374,16 +375,28 @@ func (w *wire) write(s *gateway.Socket, watcher *watch.Watcher) {
 
 // A teller is a socket to the hub; what it sends never waits.
 type teller struct {
-	socket *gateway.Socket
-	form   *watch.Form
+	socket  *gateway.Socket
+	form    *watch.Form
+	unasked int // bytes that may be on their way: what was when the kernel was asked, and what was sent since
 }
 
+// backlog is how many bytes may be on their way to a client before nothing more is sent: what changes meanwhile merges, and there is room for a
+// last message.
+const backlog = 32 << 10
+
 // Ready implements [watch.Teller].
-func (t teller) Ready() bool { return t.socket.Pending() == 0 }
+func (t *teller) Ready() bool {
+	if t.unasked > backlog {
+		t.unasked = t.socket.Queued()
+	}
+	return t.unasked <= backlog && t.socket.Pending() == 0
+}
 
 // Tell implements [watch.Teller].
-func (t teller) Tell(b *watch.Batch) bool {
-	t.socket.SendFrames(b.In(t.form))
+func (t *teller) Tell(b *watch.Batch) bool {
+	out := b.In(t.form)
+	t.unasked += len(out)
+	t.socket.SendFrames(out)
 	return true
 }
 
@@ -397,16 +410,26 @@ var forms = [...]watch.Form{
 	}},
 }
 
-// taken waits until the client has read what it was sent; it reports false when the socket is gone. The gateway ends a
-// socket that takes nothing for its stall, so this ends too.
-func (w *wire) taken(s *gateway.Socket) bool {
+// taken waits until the client has taken most of what it was sent; it reports false when the socket is gone. One that takes nothing for the
+// stall is closed, with the reason behind what is on its way.
+func (w *wire) taken(t *teller, watcher *watch.Watcher) bool {
 	const soon, rare = 20 * time.Millisecond, 320 * time.Millisecond
-	for wait := soon; s.Pending() > 0; wait = min(wait*2, rare) {
-		t := time.NewTimer(wait)
+	moved, least := time.Now(), math.MaxInt
+	for wait := soon; !t.Ready(); wait = min(wait*2, rare) {
+		if n := t.socket.Pending() + t.socket.Queued(); n < least {
+			moved, least = time.Now(), n
+		}
+		if time.Since(moved) >= w.door.gw.Config().Stall {
+			t.socket.Send([]byte(`{"op":"bye","reason":"slow"}`))
+			watcher.Close(watch.ReasonSlow)
+			t.socket.Slow()
+			return false
+		}
+		timer := time.NewTimer(wait)
 		select {
-		case <-t.C:
+		case <-timer.C:
 		case <-w.door.ctx.Done():
-			t.Stop()
+			timer.Stop()
 			return false
 		}
 		w.mu.Lock()
