@@ -6,7 +6,7 @@ const appId = need('LEANCLOUD_APP_ID');
 const appKey = need('LEANCLOUD_APP_KEY');
 const masterKey = need('LEANCLOUD_APP_MASTER_KEY');
 
-const packages = { 5: 'leancloud-realtime', 4: 'leancloud-realtime-4' };
+const packages = { 5: 'leancloud-realtime', 4: 'leancloud-realtime-4', 3: 'leancloud-realtime-3' };
 
 function need(name) {
   const value = process.env[name];
@@ -37,7 +37,9 @@ async function device(version, options = {}) {
     const route = await (await fetch(`${url}/v1/route?appId=${appId}&secure=false`)).json();
     where.RTMServers = [route.server];
   }
-  return new Realtime({ appId, appKey, ...where, ...options });
+  const realtime = new Realtime({ appId, appKey, ...where, ...options });
+  if (version === 3) realtime._getEndpoints = async () => where.RTMServers; // this version finds servers by LeanCloud's DNS alone
+  return realtime;
 }
 
 // sign is a login signature as an app's own signing function makes it.

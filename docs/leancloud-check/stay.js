@@ -15,7 +15,7 @@ async function main(ids) {
   const clients = [];
   for (const id of ids) {
     const options = process.env.CHECK_SIGNATURES === 'required' && { signatureFactory: async (who) => sign(who) };
-    const client = await realtime.createIMClient(id, { tag: process.env.TAG || undefined, ...options });
+    const client = await realtime.createIMClient(id, { tag: process.env.TAG || undefined, ...options }, process.env.TAG); // version 3 takes the tag last
     for (const name of ['conflict', 'close', 'reconnect', 'reconnecterror']) {
       client.on(name, (payload) => say({ client: id, event: name, payload: payload && { code: payload.code, reason: payload.reason } }));
     }

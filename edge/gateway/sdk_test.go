@@ -158,6 +158,17 @@ func TestRealSDKsLogInAskAndLogOut(t *testing.T) {
 	}
 }
 
+// The JavaScript SDK before 3.5 speaks a subprotocol of its own name, in the frames of its successors.
+func TestTheFirstSDKsSubprotocol(t *testing.T) {
+	p := startProcess(t)
+	old := p.stay([]string{"SDK_VERSION=3"}, "tom", "jerry")
+	if got := fmt.Sprint(old.ping("tom", "jerry", "nobody")); got != "[tom jerry]" {
+		t.Errorf("online are %s", got)
+	}
+	fmt.Fprintln(old.in, "close")
+	old.expect("it is closed", func(l stayed) bool { return l.Event == "closed" })
+}
+
 // The proxy stands for a custom domain: it passes the request on under another host, and says by which one it came.
 func TestRealSDKsThroughAProxy(t *testing.T) {
 	p := startProcess(t)

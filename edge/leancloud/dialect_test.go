@@ -271,7 +271,8 @@ func TestPaths(t *testing.T) {
 		})
 	}
 	resp, body := srv.send(t, http.MethodHead, query, asClient("Origin", "null"), []byte(`{"peerIds":[]}`))
-	if resp.StatusCode != 200 || len(body) != 0 || resp.Header.Get("Access-Control-Allow-Origin") != "null" || resp.Header.Get("Vary") != "Origin" {
+	if resp.StatusCode != 405 || len(body) != 0 || resp.Header.Get("Allow") != "POST, GET, PUT, PATCH, DELETE, OPTIONS" ||
+		resp.Header.Get("Access-Control-Allow-Origin") != "null" || resp.Header.Get("Vary") != "Origin" {
 		t.Error(resp.StatusCode, resp.Header, body)
 	}
 }

@@ -1,6 +1,7 @@
 package leancloud
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -63,7 +64,7 @@ func New(cfg Config, deps Deps) (*Handler, error) {
 
 // Owns reports whether path belongs to the dialect.
 func Owns(path string) bool {
-	for _, prefix := range [...]string{"/1/", "/1.1/", "/1.2/", "/__engine/"} {
+	for _, prefix := range [...]string{"/1/", "/1.1/", "/1.2/", "/parse/", "/__engine/"} {
 		if strings.HasPrefix(path, prefix) {
 			return true
 		}
@@ -99,7 +100,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	name, typed, ok := functionOf(r.URL.Path, r.URL.RawPath)
 	switch {
 	case r.Method == http.MethodOptions && !strings.HasPrefix(r.URL.Path, "/__engine/"):
-		preflight(w.Header())
+		preflight(w.Header(), r.Header["Access-Control-Request-Headers"])
 		a = answer{status: http.StatusOK}
 	default:
 		c := call{address: httpx.Caller(r, h.cfg.TrustedProxies), remote: h.remote(r)}
@@ -117,6 +118,11 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // function answers a call of the cloud function name.
 func (h *Handler) function(w http.ResponseWriter, r *http.Request, name string, typed bool, c *call, s *scratch) answer {
+	if r.Method == http.MethodHead && name != "_ops/metadatas" {
+		a := (&fault{status: http.StatusMethodNotAllowed, code: codeBad, text: "Method not allowed."}).answer()
+		a.allow = "POST, GET, PUT, PATCH, DELETE, OPTIONS"
+		return a
+	}
 	if fail := h.open(w, r, c, s); fail != nil {
 		return fail.answer()
 	}
@@ -216,9 +222,11 @@ func (h *Handler) remote(r *http.Request) func() string {
 	return func() string { return httpx.ClientAddr(r, h.cfg.TrustedProxies) }
 }
 
-// fromBody takes the credentials of a text/plain body. When there are none, those of the headers count.
+// fromBody takes the credentials of a text/plain body, as the SDKs of LeanCloud or of Parse write them. When there are none, those
+// of the headers count.
 func fromBody(params params, header credentials.Presented) credentials.Presented {
-	id, key, master := params.text("_ApplicationId"), params.text("_ApplicationKey"), params.text("_MasterKey")
+	id, master := params.text("_ApplicationId"), params.text("_MasterKey")
+	key := cmp.Or(params.text("_ApplicationKey"), params.text("_JavaScriptKey"), params.text("_ClientKey"), params.text("_RESTAPIKey"))
 	if id == "" && key == "" && master == "" {
 		return header
 	}

@@ -5,7 +5,8 @@ import (
 	"strings"
 )
 
-// functionOf splits the path of a function call: /1.1/functions/NAME, /1.1/call/NAME (typed), or the same under /1. The fixed
+// functionOf splits the path of a function call: /1.1/functions/NAME, /1.1/call/NAME (typed), or the same under /1, or
+// /parse/functions/NAME, where Parse Server has them. The fixed
 // part ignores letter case, names do not. raw is the path as it came when path, decoded, does not say it all.
 func functionOf(path, raw string) (name string, typed, ok bool) {
 	if raw == "" {
@@ -24,13 +25,13 @@ func functionOf(path, raw string) (name string, typed, ok bool) {
 		return "", false, false
 	}
 	version, rest, _ := strings.Cut(rest, "/")
-	if version != "1" && version != "1.1" {
+	if version != "1" && version != "1.1" && version != "parse" {
 		return "", false, false
 	}
 	kind, name, _ := strings.Cut(rest, "/")
 	switch {
 	case strings.EqualFold(kind, "functions"):
-	case strings.EqualFold(kind, "call"):
+	case version != "parse" && strings.EqualFold(kind, "call"):
 		typed = true
 	default:
 		return "", false, false

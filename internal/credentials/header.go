@@ -7,14 +7,16 @@ import (
 
 // The families of headers in canonical form, in the order in which they win.
 var (
-	idHeaders     = []string{"X-Lc-Id", "X-Avoscloud-Application-Id", "X-Uluru-Application-Id"}
-	keyHeaders    = []string{"X-Lc-Key", "X-Avoscloud-Application-Key", "X-Uluru-Application-Key"}
-	masterHeaders = []string{"X-Avoscloud-Master-Key", "X-Uluru-Master-Key"}
+	idHeaders  = []string{"X-Lc-Id", "X-Avoscloud-Application-Id", "X-Uluru-Application-Id", "X-Parse-Application-Id"}
+	keyHeaders = []string{
+		"X-Lc-Key", "X-Avoscloud-Application-Key", "X-Uluru-Application-Key", "X-Parse-Javascript-Key", "X-Parse-Client-Key", "X-Parse-Rest-Api-Key",
+	}
+	masterHeaders = []string{"X-Avoscloud-Master-Key", "X-Uluru-Master-Key", "X-Parse-Master-Key"}
 	signHeaders   = []string{"X-Lc-Sign", "X-Avoscloud-Request-Sign"}
 	hookHeaders   = []string{"X-Lc-Hook-Key"}
 )
 
-// FromHeader collects what h presents in the families of headers that LeanCloud's SDKs use.
+// FromHeader collects what h presents in the families of headers that the SDKs of LeanCloud and of Parse use.
 func FromHeader(h http.Header) Presented {
 	return Presented{
 		ID: first(h, idHeaders), Key: first(h, keyHeaders), MasterKey: first(h, masterHeaders),

@@ -89,16 +89,8 @@ func TestJavaScriptSDK(t *testing.T) {
 	hook(t, server, "_clientOnline", "Jerry")
 	hook(t, server, "_clientOffline", "Jerry")
 
-	cmd := exec.Command("node", "run.js")
-	cmd.Env = append(os.Environ(), "SERVER="+server, "ID="+appID, "KEY="+appKey, "MASTER_KEY="+masterKey)
-	var errs bytes.Buffer
-	cmd.Stderr = &errs
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("node: %v\n%s", err, errs.String())
-	}
 	const all = `["1","0",null,"1"]`
-	want := []struct{ name, value, code string }{
+	runScript(t, "run.js", server, []outcome{
 		{"run", all, ""},
 		{"rpc", all, ""},
 		{"run with the master key", all, ""},
@@ -106,6 +98,45 @@ func TestJavaScriptSDK(t *testing.T) {
 		{"run without parameters", "", "1"},
 		{"run of what does not exist", "", "1"},
 		{"hook without its key", "", "401"},
+	})
+}
+
+// An app that has moved to Parse Server asks rollcall by Parse's own SDK, with rollcall as its server or behind its path.
+func TestParseSDK(t *testing.T) {
+	npmtest.Install(t, ".")
+	server := serve(t)
+	hook(t, server, "_clientOnline", "Tom")
+	hook(t, server, "_clientOnline", "汤姆")
+	hook(t, server, "_clientOnline", "Jerry")
+	hook(t, server, "_clientOffline", "Jerry")
+	for _, mount := range []string{"/1.1", "/1", "/parse"} {
+		t.Run(mount, func(t *testing.T) {
+			const all = `["1","0",null,"1"]`
+			runScript(t, "parse.js", server+mount, []outcome{
+				{"run", all, ""},
+				{"run with the master key", all, ""},
+				{"run with a hole in the list", `["1",null]`, ""},
+				{"run of what does not exist", "", "1"},
+				{"hook without its key", "", "401"},
+				{"run with a wrong key", "", "401"},
+			})
+		})
+	}
+}
+
+// An outcome is what a call of a script came to.
+type outcome struct{ name, value, code string }
+
+// runScript runs a script of this folder against a server and compares what its calls come to.
+func runScript(t *testing.T, script, server string, want []outcome) {
+	t.Helper()
+	cmd := exec.Command("node", script)
+	cmd.Env = append(os.Environ(), "SERVER="+server, "ID="+appID, "KEY="+appKey, "MASTER_KEY="+masterKey)
+	var errs bytes.Buffer
+	cmd.Stderr = &errs
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("node: %v\n%s", err, errs.String())
 	}
 	lines := bufio.NewScanner(bytes.NewReader(out))
 	for _, w := range want {
