@@ -1,0 +1,57 @@
+package rollcall_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"time"
+
+	rollcall "rollcall/client/go"
+)
+
+// A server asks when a user was last seen.
+func ExampleClient_Ask() {
+	c, err := rollcall.New(rollcall.Config{URL: "https://presence.example.com", App: "my-app", MasterKey: "…"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close()
+	a, err := c.Ask(context.Background(), rollcall.Question{Peers: []string{"tom"}, Fields: []string{"last_seen"}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, p := range a.Peers {
+		fmt.Println(p.ID, p.Status, time.UnixMilli(p.LastSeen), "as of", p.Age, "ago")
+	}
+}
+
+// An app keeps its user online for as long as it runs.
+func ExampleClient_Present() {
+	c, err := rollcall.New(rollcall.Config{URL: "https://presence.example.com", App: "my-app", Key: "…"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close()
+	err = c.Present(context.Background(), rollcall.Presence{Peer: "tom", Tag: "mobile"})
+	var e *rollcall.Error
+	if errors.As(err, &e) && e.Code == "replaced" {
+		fmt.Println("another phone logged in")
+	}
+}
+
+// A chat server reports a connection, and renews all of them with one heartbeat. See examples/chatserver-go.
+func ExampleClient_Beat() {
+	c, err := rollcall.New(rollcall.Config{URL: "https://presence.example.com", App: "my-app", HookKey: "…"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close()
+	ctx, node := context.Background(), fmt.Sprintf("chat-1@%d", time.Now().UnixMilli())
+	if _, err := c.Beat(ctx, node, 15*time.Second); err != nil {
+		log.Fatal(err)
+	}
+	if _, err := c.Report(ctx, rollcall.Event{Peer: "tom", State: "online", Session: "42", Node: node}); err != nil {
+		log.Fatal(err)
+	}
+}
