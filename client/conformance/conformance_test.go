@@ -107,11 +107,13 @@ type stage struct {
 	srv   *server.Server
 	count int
 	watch *bufio.Scanner
+	set   []func(*server.Config)
 }
 
-func open(t *testing.T) *stage {
+// open starts a server that keeps nothing, with settings of its own.
+func open(t *testing.T, set ...func(*server.Config)) *stage {
 	t.Helper()
-	s := &stage{proxy: newProxy(t)}
+	s := &stage{proxy: newProxy(t), set: set}
 	s.start(t)
 	t.Cleanup(func() { s.srv.Stop(context.Background()) })
 	return s
@@ -122,6 +124,9 @@ func (s *stage) start(t *testing.T) {
 	cfg := server.DefaultConfig()
 	cfg.Listen, cfg.Admin, cfg.Data = "127.0.0.1:0", "127.0.0.1:0", ""
 	cfg.Apps = []server.App{{ID: appID, AppKey: appKey, MasterKey: masterKey}}
+	for _, set := range s.set {
+		set(&cfg)
+	}
 	srv, err := server.New(cfg, slog.New(slog.NewTextHandler(io.Discard, nil)), nil)
 	if err != nil {
 		t.Fatal(err)

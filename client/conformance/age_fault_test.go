@@ -1,0 +1,69 @@
+//go:build faults
+
+package conformance_test
+
+import (
+	"testing"
+
+	"rollcall/internal/redistest"
+	"rollcall/server"
+)
+
+// Redis freezes: what a client asks and what it watches has an age, until Redis is back. It takes a mark of the server, which
+// comes after 15 s of silence.
+func TestFaultClientsShowHowOldAnswersAre(t *testing.T) {
+	eachClient(t, func(t *testing.T, argv []string) {
+		redis := redistest.Run(t)
+		s := open(t, func(cfg *server.Config) {
+			cfg.Data, cfg.Store = t.TempDir(), server.Secret("redis://"+redis.Addr)
+		})
+		s.do(t, step{Server: "report", Peer: "tom", State: "online"})
+		s.do(t, step{Server: "report", Peer: "ann", State: "online"})
+		d := drive(t, argv, s.proxy.url(), "")
+		say := func(do, name string, peers ...string) {
+			d.say(command(map[string]any{"do": do, "name": name, "peers": peers}))
+		}
+		say("query", "", "tom", "ann") // an outage answers what was asked before
+		if got := d.hear(); got["query"] != "tom=online ann=online" {
+			t.Fatalf("heard %v in health", got)
+		}
+		say("watch", "early", "tom")
+		if got := d.hear(); got["told"] != "early" || got["age"] != nil {
+			t.Fatalf("heard %v in health", got)
+		}
+		redis.Freeze()
+		t.Cleanup(redis.Thaw)
+		for { // until the server has noticed
+			say("query", "", "tom")
+			got := d.hear()
+			if got["query"] != "tom=online" {
+				t.Fatalf("heard %v in the outage", got)
+			}
+			if age, _ := got["age"].(float64); age > 0 {
+				break
+			}
+		}
+		say("watch", "late", "ann")
+		aged := map[any]bool{}
+		for !aged["early"] || !aged["late"] {
+			switch got := d.hear(); {
+			case got["told"] != nil:
+				if age, _ := got["age"].(float64); got["told"] != "late" || age <= 0 {
+					t.Fatalf("heard %v in the outage", got)
+				}
+			case got["aged"] != nil:
+				aged[got["aged"]] = got["age"].(float64) > 0
+			default:
+				t.Fatalf("heard %v in the outage", got)
+			}
+		}
+		redis.Thaw()
+		for aged["early"] || aged["late"] {
+			if got := d.hear(); got["aged"] != nil {
+				aged[got["aged"]] = got["age"].(float64) > 0
+			} else {
+				t.Fatalf("heard %v after the outage", got)
+			}
+		}
+	})
+}
