@@ -140,13 +140,25 @@ func (s *seal) nonce(b []byte) {
 
 // append appends the text of plain, sealed for purpose, to b.
 func (s *seal) append(b []byte, purpose string, plain []byte) []byte {
-	var room [320]byte
-	raw := append(room[:0], sealFormat)
-	raw = raw[:1+nonceSize]
+	room := scratches.Get().(*scratch)
+	room.purpose = append(room.purpose[:0], purpose...)
+	raw := append(room.raw[:0], sealFormat)
+	raw = append(raw, room.nonce[:]...)
 	s.nonce(raw[1:])
-	raw = s.aead.Seal(raw, raw[1:], plain, []byte(purpose))
-	return base64.RawURLEncoding.AppendEncode(b, raw)
+	raw = s.aead.Seal(raw, raw[1:], plain, room.purpose)
+	b = base64.RawURLEncoding.AppendEncode(b, raw)
+	room.raw = raw
+	scratches.Put(room)
+	return b
 }
+
+// A scratch is room for one seal: what is handed to a cipher would else be garbage.
+type scratch struct {
+	plain, raw, purpose []byte
+	nonce               [nonceSize]byte
+}
+
+var scratches = sync.Pool{New: func() any { return new(scratch) }}
 
 // open returns what text was sealed from.
 func (s *seal) open(purpose, text string) (plain []byte, ok bool) {

@@ -34,8 +34,8 @@ func (t Token) AppendText(b []byte) ([]byte, error) {
 	if t.seal == nil {
 		return b, nil // the zero token names nothing
 	}
-	var room [256]byte
-	p := room[:0]
+	room := scratches.Get().(*scratch)
+	p := room.plain[:0]
 	if t.Detail == Brief {
 		p = append(p, plainBrief)
 		p = binary.BigEndian.AppendUint64(p, t.List)
@@ -46,7 +46,10 @@ func (t Token) AppendText(b []byte) ([]byte, error) {
 			p = binary.BigEndian.AppendUint64(p, v)
 		}
 	}
-	return t.seal.append(b, purposeToken, p), nil
+	b = t.seal.append(b, purposeToken, p)
+	room.plain = p
+	scratches.Put(room)
+	return b, nil
 }
 
 func (t Token) String() string {
