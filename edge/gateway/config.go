@@ -35,7 +35,7 @@ type Config struct {
 
 	// FirstWord is how long a new socket may say nothing at all.
 	FirstWord time.Duration
-	// LoginTime is how long a socket may have no session.
+	// LoginTime is how long a socket may have no session, before the first and after the last. One that said hello needs none.
 	LoginTime time.Duration
 
 	// MaxSockets is how many sockets this process holds; more are refused. 0 takes nine tenths of the descriptors it may have.
@@ -54,8 +54,21 @@ type Config struct {
 	// ControlRate is how many pings and pongs a second one socket may send, with bursts of twice that.
 	ControlRate int
 	// ConnectRate is how many sockets a minute one address may open, with bursts of half that; an IPv6 address counts by its
-	// /64. 0 is any number. Behind a proxy name it in gate.proxies or leancloud.trusted_proxies, or all clients are one address.
+	// /64. 0 is any number, and turns off the other limits of an address, too. Behind a proxy name it in gate.proxies or
+	// leancloud.trusted_proxies, or all clients are one address.
 	ConnectRate int
+	// EarlySockets is how many sockets of one address may be open that have had no session and no hello. 0 is any number.
+	EarlySockets int
+	// LoginRate is how many logins a minute one address may make; five minutes' worth may come at once, as they do when a server
+	// restarts. 0 is any number.
+	LoginRate int
+	// AppLoginRate is the same for all addresses of one app.
+	AppLoginRate int
+	// NewPeerRate is how many logins a minute of one address may be of peers of whom nothing is known, since each is remembered for
+	// presence.offline_memory; five minutes' worth may come at once. 0 is any number.
+	NewPeerRate int
+	// AppNewPeerRate is the same for all addresses of one app. Raise it for the day on which an app with many users moves here.
+	AppNewPeerRate int
 
 	// Origins are the browser origins that may connect, as "https://app.example.com"; an empty list or "*" is any. Clients
 	// that send no Origin are not browsers and always may.
@@ -90,10 +103,11 @@ func DefaultConfig() Config {
 		Ping: 15 * time.Second, Lease: 45 * time.Second,
 		Beat: 5 * time.Second, NodeLease: 15 * time.Second, Grace: 30 * time.Second, Spread: 3 * time.Second,
 		Hold: 10 * time.Second, Kicked: 7 * 24 * time.Hour, Stall: 10 * time.Second,
-		FirstWord: 15 * time.Second, LoginTime: 10 * time.Minute,
+		FirstWord: 15 * time.Second, LoginTime: time.Minute,
 		MaxSessions:  128,
 		MessageLimit: 64 << 10, EarlyLimit: 8 << 10, OutLimit: 256 << 10,
-		MessageRate: 50, ControlRate: 20, ConnectRate: 6000,
+		MessageRate: 50, ControlRate: 20, ConnectRate: 6000, EarlySockets: 1000,
+		LoginRate: 12_000, AppLoginRate: 120_000, NewPeerRate: 300, AppNewPeerRate: 6000,
 	}
 }
 
@@ -126,6 +140,15 @@ func (c *Config) Validate() error {
 	check(c.MessageRate >= 1 && c.MessageRate <= 1e6, "message_rate is %d, not between 1 and 1000000", c.MessageRate)
 	check(c.ControlRate >= 1 && c.ControlRate <= 1e6, "control_rate is %d, not between 1 and 1000000", c.ControlRate)
 	check(c.ConnectRate >= 0 && c.ConnectRate <= 1e9, "connect_rate is %d, not between 0 and 1000000000", c.ConnectRate)
+	for _, r := range []struct {
+		key string
+		n   int
+	}{
+		{"early_sockets", c.EarlySockets}, {"login_rate", c.LoginRate}, {"app_login_rate", c.AppLoginRate},
+		{"new_peer_rate", c.NewPeerRate}, {"app_new_peer_rate", c.AppNewPeerRate},
+	} {
+		check(r.n >= 0 && r.n <= 1e9, "%s is %d, not between 0 and 1000000000", r.key, r.n)
+	}
 	for _, o := range c.Origins {
 		u, err := url.Parse(o)
 		check(o == "*" || err == nil && u.Scheme != "" && u.Host != "" && u.Path == "", "origins has %q, not an origin such as https://app.example.com", o)

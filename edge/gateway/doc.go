@@ -20,7 +20,7 @@
 // # Units and errors
 //
 // Liveness runs on the monotonic clock; the wall clock only dates reports. [Socket.Open] fails with [ErrConflict],
-// [ErrFull], [ErrKicked], [ErrGone] or an error of presence.
+// [ErrFull], [ErrKicked], [ErrRate], [ErrGone] or an error of presence.
 //
 // # Memory
 //

@@ -20,6 +20,8 @@ var (
 	ErrFull = errors.New("too many sessions")
 	// ErrKicked: the peer was kicked after what it logs in with was made.
 	ErrKicked = errors.New("the peer was kicked meanwhile")
+	// ErrRate: too many logins, or too many of peers of whom nothing is known, from this address or in this app.
+	ErrRate = errors.New("too many logins")
 	// ErrGone: the socket or the gateway is closed.
 	ErrGone = errors.New("the socket is gone")
 )
@@ -38,15 +40,15 @@ type Gateway struct {
 	store presence.Store
 	born  time.Time
 
-	registry  registry
-	wheel     wheel
-	addresses addresses
-	poll      *poller // nil: every socket has a goroutine
-	endings   endings
-	looks     looks
-	probes    probes
-	live      live
-	count     counters
+	registry registry
+	wheel    wheel
+	limits   limits
+	poll     *poller // nil: every socket has a goroutine
+	endings  endings
+	looks    looks
+	probes   probes
+	live     live
+	count    counters
 
 	draining atomic.Bool
 	beating  sync.Mutex // no beat comes after the last
@@ -68,6 +70,9 @@ func New(cfg Config, deps Deps) (*Gateway, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("gateway settings: %w", err)
 	}
+	if cfg.ConnectRate == 0 {
+		cfg.LoginRate, cfg.NewPeerRate, cfg.EarlySockets = 0, 0, 0
+	}
 	if cfg.MaxSockets == 0 {
 		cfg.MaxSockets = maxSockets()
 	}
@@ -75,6 +80,7 @@ func New(cfg Config, deps Deps) (*Gateway, error) {
 	g := &Gateway{cfg: cfg, Deps: deps, store: deps.Service.Store(), born: time.Now()}
 	g.ctx, g.cancel = context.WithCancel(context.Background())
 	g.registry.init()
+	g.limits.init(&g.cfg)
 	g.endings.init()
 	g.looks.init()
 	g.live.set = map[*Socket]struct{}{}

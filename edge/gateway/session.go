@@ -83,7 +83,7 @@ const MaxTag = 200
 func (s *Socket) Open(ctx context.Context, l Login) (*Session, error) {
 	ss, err := s.open(ctx, l)
 	switch {
-	case err == nil, errors.Is(err, ErrConflict), errors.Is(err, ErrFull), errors.Is(err, ErrGone), errors.Is(err, ErrKicked),
+	case err == nil, errors.Is(err, ErrConflict), errors.Is(err, ErrFull), errors.Is(err, ErrGone), errors.Is(err, ErrKicked), errors.Is(err, ErrRate),
 		errors.Is(err, presence.ErrInvalid):
 	default:
 		s.g.Refuse(RefusedUnavailable)
@@ -104,6 +104,9 @@ func (s *Socket) open(ctx context.Context, l Login) (*Session, error) {
 	if held >= g.cfg.MaxSessions {
 		g.Refuse(RefusedSessions)
 		return nil, fmt.Errorf("%w: %d on this socket", ErrFull, held)
+	}
+	if err := g.admit(ctx, s, l.Key); err != nil {
+		return nil, err
 	}
 	tagged := g.Shared && at.tag != ""
 	var latest presence.Millis
@@ -139,6 +142,28 @@ func (s *Socket) open(ctx context.Context, l Login) (*Session, error) {
 	}
 	g.succeed(ctx, ss)
 	return ss, nil
+}
+
+// admit fails with [ErrRate] when there are too many logins like this one. Whether a peer is known is only asked while there are too
+// many that are not.
+func (g *Gateway) admit(ctx context.Context, s *Socket, key presence.Key) error {
+	now := g.mono()
+	if !g.limits.login(key.App, s.remote, now) {
+		g.Refuse(RefusedLogins)
+		return ErrRate
+	}
+	if g.limits.freshLeft(key.App, s.remote, now) {
+		return nil
+	}
+	status := [1]presence.Status{}
+	if _, err := g.Service.Statuses(ctx, key.App, [][]byte{[]byte(key.Peer)}, g.Now(), status[:]); err != nil {
+		return fmt.Errorf("ask whether the peer is known: %w", err)
+	}
+	if status[0] == presence.Unknown {
+		g.Refuse(RefusedNewPeers)
+		return fmt.Errorf("%w of peers of whom nothing is known", ErrRate)
+	}
+	return nil
 }
 
 // claim enters ss in the registry, with a start of now or start, the later. It returns the sessions that lost their place to it, and older ones here that may be its
@@ -194,6 +219,9 @@ func (g *Gateway) report(ctx context.Context, ss *Session, out []*Session) error
 		}
 		return fmt.Errorf("report the login: %w", err)
 	}
+	if outs[0].Fresh {
+		g.limits.fresh(ss.key.App, ss.socket.remote, g.mono())
+	}
 	switch outs[0].Verdict {
 	case presence.Full:
 		g.Refuse(RefusedSessions)
@@ -229,6 +257,7 @@ func (s *Socket) attach(ss *Session, auto bool) error {
 	s.mu.Unlock()
 	g.say(sh, ss.key)
 	sh.mu.Unlock()
+	s.settle()
 	s.in.Limit = g.cfg.MessageLimit
 	g.count.sessions.Add(1)
 	g.count.opened.Add(1)

@@ -74,6 +74,7 @@ type Socket struct {
 	heard atomic.Int64 // since g.born
 	spoke atomic.Bool  // said something that means something
 	stays atomic.Bool  // needs no session
+	early atomic.Bool  // counts as one that has had no session
 }
 
 // Remote returns the address of the client.
@@ -92,10 +93,18 @@ func (s *Socket) Context() context.Context { return s.g.ctx }
 // handler's Message may call it.
 func (s *Socket) Stay() {
 	s.stays.Store(true)
+	s.settle()
 	if c, ok := s.conn.(interface{ SetWriteBuffer(int) error }); ok {
 		_ = c.SetWriteBuffer(kernelBuffer) // without it a client that stopped is only noticed later
 	}
 	s.in.Limit = s.g.cfg.MessageLimit
+}
+
+// settle takes s out of the count of its address's sockets that have had no session.
+func (s *Socket) settle() {
+	if s.early.Swap(false) {
+		s.g.limits.leave(s.remote, s.g.mono())
+	}
 }
 
 // kernelBuffer is how much the kernel may hold for a client that watches. Left alone it grows to megabytes. Linux doubles it.
@@ -182,6 +191,7 @@ func (s *Socket) end(cause presence.Cause, at presence.Millis) {
 	polled := s.g.poll != nil && s.raw != nil
 	s.mu.Unlock()
 	s.endSessions(cause, at)
+	s.settle()
 	if polled {
 		s.g.poll.remove(s)
 	}

@@ -28,13 +28,16 @@ const (
 	RefusedUnavailable                // a login or a question that the store did not take
 	RefusedCommand                    // a command that this server does not serve
 	RefusedNoSession                  // a command before the login
+	RefusedEarly                      // too many sockets of one address that have had no session
+	RefusedLogins                     // too many logins of one address or app
+	RefusedNewPeers                   // too many logins of peers of whom nothing is known
 	refusals
 )
 
 var refusalNames = [refusals]string{
 	"handshake", "origin", "rate", "full", "draining", "frame", "type", "size", "message", "controls", "messages", "silence",
 	"first_word", "login", "no_login", "slow", "sessions", "conflict", "unavailable", "command",
-	"no_session",
+	"no_session", "early", "logins", "new_peers",
 }
 
 func (r Refusal) String() string {

@@ -41,19 +41,28 @@ func (g *Gateway) Upgrade(w http.ResponseWriter, r *http.Request, u Upgrade) {
 		refuse(RefusedDraining, http.StatusServiceUnavailable, "this node is going; connect again", time.Second)
 	case foreign && !u.TellForeign:
 		refuse(RefusedOrigin, http.StatusForbidden, "this origin may not connect", 0)
-	case !g.addresses.take(address, g.mono(), g.cfg.ConnectRate):
+	case !g.limits.connect(address, g.mono()):
 		refuse(RefusedRate, http.StatusTooManyRequests, "too many connections from this address", 10*time.Second)
 	case g.count.sockets.Add(1) > int64(g.cfg.MaxSockets):
 		g.count.sockets.Add(-1)
 		refuse(RefusedFull, http.StatusServiceUnavailable, "this node holds as many connections as it may", 10*time.Second)
 	default:
+		ok, counted := g.limits.arrive(address, g.mono())
+		if !ok {
+			g.count.sockets.Add(-1)
+			refuse(RefusedEarly, http.StatusTooManyRequests, "too many connections from this address have not logged in", 10*time.Second)
+			return
+		}
 		conn, early, err := frame.Accept(w, r, u.Subprotocol)
 		if err != nil {
 			g.count.sockets.Add(-1)
+			if counted {
+				g.limits.leave(address, g.mono())
+			}
 			g.Log.Debug("a handshake broke off", "err", err)
 			return
 		}
-		g.serve(conn, early, address, foreign, u)
+		g.serve(conn, early, address, foreign, counted, u)
 	}
 }
 
@@ -72,10 +81,10 @@ func (g *Gateway) refuse(w http.ResponseWriter, u *Upgrade, kind Refusal, status
 // Serve takes over a connection whose handshake is done, with the bytes that were read beyond it.
 func (g *Gateway) Serve(conn net.Conn, early []byte, address netip.Addr, foreign bool, u Upgrade) {
 	g.count.sockets.Add(1)
-	g.serve(conn, early, address, foreign, u)
+	g.serve(conn, early, address, foreign, false, u)
 }
 
-func (g *Gateway) serve(conn net.Conn, early []byte, address netip.Addr, foreign bool, u Upgrade) {
+func (g *Gateway) serve(conn net.Conn, early []byte, address netip.Addr, foreign, counted bool, u Upgrade) {
 	if guard, ok := conn.(interface{ Detach() (net.Conn, []byte) }); ok {
 		var left []byte
 		conn, left = guard.Detach()
@@ -84,6 +93,7 @@ func (g *Gateway) serve(conn net.Conn, early []byte, address netip.Addr, foreign
 	now := g.mono()
 	s := &Socket{g: g, conn: conn, handler: u.Handler, remote: address, foreign: foreign, op: frame.Binary, born: now, idle: now, fd: -1}
 	s.tooBig = int32(u.TooBig)
+	s.early.Store(counted)
 	if u.Text {
 		s.op = frame.Text
 	}

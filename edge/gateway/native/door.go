@@ -74,7 +74,7 @@ func upgradeCode(kind gateway.Refusal) string {
 		return "shutting_down"
 	case gateway.RefusedOrigin:
 		return "forbidden"
-	case gateway.RefusedRate:
+	case gateway.RefusedRate, gateway.RefusedEarly:
 		return "rate_limited"
 	case gateway.RefusedFull:
 		return "full"

@@ -149,6 +149,9 @@ func (w *wire) admit(ctx context.Context, s *gateway.Socket, m *message) (made p
 	return made, nil
 }
 
+// loginRetry is when a login that was one too many may be tried again.
+const loginRetry = 10 * time.Second
+
 func unavailable() error {
 	return api.Refuse("unavailable", "the store did not answer; trying again is safe")
 }
@@ -183,6 +186,8 @@ func (w *wire) present(ctx context.Context, s *gateway.Socket, m *message) error
 	switch {
 	case errors.Is(err, gateway.ErrConflict):
 		return api.Refuse("conflict", "another device is present with this tag")
+	case errors.Is(err, gateway.ErrRate):
+		return api.Refuse("rate_limited", "%v", err).WithRetry(loginRetry)
 	case errors.Is(err, gateway.ErrKicked):
 		return stale()
 	case errors.Is(err, gateway.ErrFull):

@@ -217,6 +217,8 @@ func (w *wire) open(s *gateway.Socket, q *request) {
 		w.fail(s, q, q.peerID, codeConflict, "")
 	case errors.Is(err, gateway.ErrKicked):
 		w.denied(s, q, voided(q), "")
+	case errors.Is(err, gateway.ErrRate):
+		w.fail(s, q, q.peerID, codeQuota, "too many logins; try again later")
 	case errors.Is(err, gateway.ErrFull):
 		w.fail(s, q, q.peerID, codeQuota, "too many sessions")
 	case errors.Is(err, gateway.ErrGone):
