@@ -58,7 +58,7 @@ func TestTicket(t *testing.T) {
 	again := h.stream(lastID(id), path)
 	again.expect("resume")
 	again.close()
-	for name, after := range map[string]time.Duration{"within the life of a ticket": time.Second, "after a night": 12 * time.Hour, "just before a day is over": native.RenewalLife - time.Second} {
+	for name, after := range map[string]time.Duration{"within the life of a ticket": time.Second, "after a night": 12 * time.Hour, "just before a day is over": native.RenewalLife - time.Minute} {
 		h.ahead.Store(after.Milliseconds())
 		next := h.stream(lastID(id), path)
 		next.next()
@@ -67,12 +67,12 @@ func TestTicket(t *testing.T) {
 			t.Log(name)
 		}
 	}
-	h.ahead.Store((native.RenewalLife + time.Second).Milliseconds())
+	h.ahead.Store((native.RenewalLife + time.Minute).Milliseconds())
 	h.refused("a renewal of a day ago", lastID(id), path, 401)
 	h.ahead.Store(0)
 	ticket = h.buy("app", "")
 	path = ticketPath(ticket, "tom")
-	h.ahead.Store((native.TicketLife + time.Second).Milliseconds())
+	h.ahead.Store((native.TicketLife + time.Minute).Milliseconds())
 	h.refused("an expired ticket", nil, path, 401)
 	h.ahead.Store(0)
 	h.refused("another app", nil, strings.Replace(path, appID, otherApp, 1), 401)

@@ -1,6 +1,7 @@
 package native
 
 import (
+	"context"
 	"crypto/sha256"
 	"crypto/subtle"
 	"log/slog"
@@ -224,7 +225,7 @@ func (g *Gate) identify(r *http.Request, rt *Route, c *Caller) {
 			c.Pass = g.Tickets.Renew(app, renewal, g.cfg.Now())
 		}
 		if c.Pass == nil {
-			c.Pass, c.release = g.Tickets.Redeem(app, r.URL.Query().Get("ticket"), g.cfg.Now())
+			c.Pass, c.release = g.Tickets.Redeem(r.Context(), app, r.URL.Query().Get("ticket"), g.cfg.Now())
 		}
 		if c.Pass != nil {
 			c.Rights = credentials.Client
@@ -248,7 +249,7 @@ const RenewalMark = "."
 func (g *Gate) Login(c *Caller, app, key, ticket string) error {
 	if ticket != "" {
 		if a := g.cfg.Keys.Lookup(app); a != nil {
-			if c.Pass, c.release = g.Tickets.Redeem(a, ticket, g.cfg.Now()); c.Pass != nil {
+			if c.Pass, c.release = g.Tickets.Redeem(context.Background(), a, ticket, g.cfg.Now()); c.Pass != nil {
 				c.App, c.Rights = a, credentials.Client
 			}
 		}

@@ -2,6 +2,7 @@ package native
 
 import (
 	"cmp"
+	"context"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
@@ -28,7 +29,21 @@ type Tickets struct {
 // A use is a ticket that opened a stream.
 type use struct {
 	expires int64
-	open    bool // the stream is there
+	gone    chan struct{} // closed when the stream is
+}
+
+// goneWithin is how long a ticket waits for the end of the stream that it opened: a reader that was cut off may be back before its
+// end is noticed.
+const goneWithin = 2 * time.Second
+
+// open reports whether the stream is there.
+func (u *use) open() bool {
+	select {
+	case <-u.gone:
+		return false
+	default:
+		return true
+	}
 }
 
 // How long the two kinds are good after the purchase.
@@ -122,12 +137,32 @@ func (t *Tickets) Sell(app *credentials.App, p Pass) (ticket string, expires int
 func (t *Tickets) Renewal(app *credentials.App, p *Pass) string { return sell(app, kindRenewal, p) }
 
 // Redeem returns what ticket gives on app at now, nil when it gives nothing. A ticket opens one stream at a time: when its stream is gone,
-// release makes it good again for what is left of its life.
-func (t *Tickets) Redeem(app *credentials.App, ticket string, now int64) (p *Pass, release func()) {
+// release makes it good again for what is left of its life. While the stream is there Redeem waits a moment for its end, or until ctx is done.
+func (t *Tickets) Redeem(ctx context.Context, app *credentials.App, ticket string, now int64) (p *Pass, release func()) {
 	p = open(app, ticket, kindTicket)
 	if p == nil || now >= p.Bought+TicketLife.Milliseconds() {
 		return nil, nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, goneWithin)
+	defer cancel()
+	for {
+		u, ok := t.use(app, p, now)
+		if ok {
+			return p, sync.OnceFunc(func() { close(u.gone) })
+		}
+		if u == nil {
+			return nil, nil
+		}
+		select {
+		case <-u.gone:
+		case <-ctx.Done():
+			return nil, nil
+		}
+	}
+}
+
+// use books a use of p, whose ticket is good. When it is in use it returns that use and false; nil and false when the book is full.
+func (t *Tickets) use(app *credentials.App, p *Pass, now int64) (u *use, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	used := t.used[app.ID]
@@ -135,10 +170,10 @@ func (t *Tickets) Redeem(app *credentials.App, ticket string, now int64) (p *Pas
 		used = map[[nonceSize]byte]*use{}
 		t.used[app.ID] = used
 	}
-	u := used[p.nonce]
+	u = used[p.nonce]
 	switch {
-	case u != nil && u.open:
-		return nil, nil
+	case u != nil && u.open():
+		return u, false
 	case u == nil && len(used) >= maxUsed:
 		for n, u := range used {
 			if u.expires <= now {
@@ -146,16 +181,12 @@ func (t *Tickets) Redeem(app *credentials.App, ticket string, now int64) (p *Pas
 			}
 		}
 		if len(used) >= maxUsed {
-			return nil, nil // 65,536 tickets in 30 s: no more until some expire
+			return nil, false // 65,536 tickets in 30 s: no more until some expire
 		}
 	}
-	u = &use{expires: p.Bought + TicketLife.Milliseconds(), open: true}
+	u = &use{expires: p.Bought + TicketLife.Milliseconds(), gone: make(chan struct{})}
 	used[p.nonce] = u
-	return p, func() {
-		t.mu.Lock()
-		u.open = false
-		t.mu.Unlock()
-	}
+	return u, true
 }
 
 // Renew returns what a renewal gives on app at now, nil when it gives nothing.

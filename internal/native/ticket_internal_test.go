@@ -1,6 +1,7 @@
 package native
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/binary"
 	"testing"
@@ -30,7 +31,7 @@ func TestTicketsSignedWithTheAppKeyHaveItsRights(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			ticket, _ := tickets.Sell(tt.app, NewPass(nil, true, 1))
-			p, _ := tickets.Redeem(tt.app, ticket, 1)
+			p, _ := tickets.Redeem(t.Context(), tt.app, ticket, 1)
 			if p == nil || p.Detail != tt.want {
 				t.Fatalf("a ticket with detail gives %+v, want detail %v", p, tt.want)
 			}
@@ -52,7 +53,7 @@ func TestUsedTicketsAreBookedByApp(t *testing.T) {
 	refused := 0
 	for range maxUsed + 1 {
 		ticket, _ := tickets.Sell(withMaster, NewPass(nil, false, 1))
-		if p, _ := tickets.Redeem(withMaster, ticket, 1); p == nil {
+		if p, _ := tickets.Redeem(t.Context(), withMaster, ticket, 1); p == nil {
 			refused++
 		}
 	}
@@ -60,7 +61,7 @@ func TestUsedTicketsAreBookedByApp(t *testing.T) {
 		t.Errorf("%d tickets of %d are refused", refused, maxUsed+1)
 	}
 	ticket, _ := tickets.Sell(other, NewPass(nil, false, 1))
-	if p, _ := tickets.Redeem(other, ticket, 1); p == nil {
+	if p, _ := tickets.Redeem(t.Context(), other, ticket, 1); p == nil {
 		t.Error("another app's ticket is refused")
 	}
 }
@@ -73,17 +74,33 @@ func TestATicketOpensOneStreamAtATime(t *testing.T) {
 		t.Errorf("it expires at %d", expires)
 	}
 	for round := range 3 {
-		p, release := tickets.Redeem(withMaster, ticket, int64(round))
+		p, release := tickets.Redeem(t.Context(), withMaster, ticket, int64(round))
 		if p == nil {
 			t.Fatalf("round %d: refused", round)
 		}
-		if twice, _ := tickets.Redeem(withMaster, ticket, int64(round)); twice != nil {
+		impatient, cancel := context.WithCancel(t.Context())
+		cancel()
+		if twice, _ := tickets.Redeem(impatient, withMaster, ticket, int64(round)); twice != nil {
 			t.Errorf("round %d: a second stream is let in beside the first", round)
 		}
 		release()
 		release()
 	}
-	if p, _ := tickets.Redeem(withMaster, ticket, expires); p != nil {
+	// A reader that comes back before its end is noticed waits for it, and of two only one gets in.
+	_, release := tickets.Redeem(t.Context(), withMaster, ticket, 4)
+	in := make(chan *Pass, 2)
+	for range 2 {
+		go func() {
+			p, _ := tickets.Redeem(t.Context(), withMaster, ticket, 5)
+			in <- p
+		}()
+	}
+	time.Sleep(50 * time.Millisecond)
+	release()
+	if a, b := <-in, <-in; (a == nil) == (b == nil) {
+		t.Errorf("of two that wait %v and %v get in", a, b)
+	}
+	if p, _ := tickets.Redeem(t.Context(), withMaster, ticket, expires); p != nil {
 		t.Error("it is taken when its life is over")
 	}
 	if p := tickets.Renew(withMaster, ticket, 0); p != nil {
@@ -155,12 +172,12 @@ func TestTicketsOfTheFirstReleaseAreTaken(t *testing.T) {
 			return base64.RawURLEncoding.EncodeToString(append(head, signTicket(app, secret, head)...))
 		}
 		const now = 1_000_000_000
-		p, release := tickets.Redeem(app, first(1, now+1), now)
+		p, release := tickets.Redeem(t.Context(), app, first(1, now+1), now)
 		if p == nil || p.Detail || p.Bound {
 			t.Fatalf("a ticket gives %+v", p)
 		}
 		release()
-		if p, _ := tickets.Redeem(app, first(1, now), now); p != nil {
+		if p, _ := tickets.Redeem(t.Context(), app, first(1, now), now); p != nil {
 			t.Error("a ticket is taken after its end")
 		}
 		if p := tickets.Renew(app, first(2, now+1), now); p == nil || p.Detail || p.Ends() != now+1 {
