@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 )
 
 // A Cluster is some primaries, each with one replica.
@@ -72,7 +71,7 @@ func (c *Cluster) start(k *TLS, primaries int, replicas bool) error {
 			return err
 		}
 	}
-	return until(30*time.Second, func() error { return c.healthy(n, primaries) })
+	return until(Patience, func() error { return c.healthy(n, primaries) })
 }
 
 func (c *Cluster) replicate(replica, primary *Server) error {
@@ -80,7 +79,7 @@ func (c *Cluster) replicate(replica, primary *Server) error {
 	if err != nil {
 		return err
 	}
-	return until(20*time.Second, func() error {
+	return until(Patience, func() error {
 		_, err := replica.Try("CLUSTER", "REPLICATE", fmt.Sprint(id))
 		return err
 	})
@@ -121,7 +120,7 @@ func (c *Cluster) healthy(nodes, primaries int) error {
 // AwaitWell waits until every server that runs calls all others well: one that was away is not taken back at once.
 func (c *Cluster) AwaitWell(t testing.TB) {
 	t.Helper()
-	err := until(30*time.Second, func() error {
+	err := until(Patience, func() error {
 		for _, s := range c.Servers {
 			if !s.Running() {
 				continue

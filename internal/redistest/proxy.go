@@ -71,7 +71,7 @@ func (p *Proxy) accept() {
 			_ = c.Close()
 			continue
 		}
-		s, err := net.DialTimeout("tcp", p.server, 2*time.Second)
+		s, err := net.DialTimeout("tcp", p.server, Patience)
 		if err != nil {
 			_ = c.Close()
 			continue

@@ -23,7 +23,7 @@ type Conn struct {
 
 // Dial connects to addr.
 func Dial(addr string) (*Conn, error) {
-	c, err := net.DialTimeout("tcp", addr, 2*time.Second)
+	c, err := net.DialTimeout("tcp", addr, Patience)
 	if err != nil {
 		return nil, fmt.Errorf("dial redis: %w", err)
 	}
@@ -53,7 +53,7 @@ func (c *Conn) Pipe(cmds ...[]string) ([]any, error) {
 			b = fmt.Appendf(b, "$%d\r\n%s\r\n", len(a), a)
 		}
 	}
-	_ = c.c.SetDeadline(time.Now().Add(10 * time.Second))
+	_ = c.c.SetDeadline(time.Now().Add(Patience))
 	if _, err := c.c.Write(b); err != nil {
 		return nil, fmt.Errorf("send %s: %w", cmds[0][0], err)
 	}

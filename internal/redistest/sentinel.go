@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 )
 
 // Master is the name by which the Sentinels know their primary.
@@ -73,7 +72,7 @@ func (s *Sentinels) start(k *TLS, replicas int) (err error) {
 		s.ps = append(s.ps, p)
 		s.Addrs = append(s.Addrs, loopback(port))
 	}
-	return until(30*time.Second, func() error {
+	return until(Patience, func() error {
 		for _, addr := range s.Addrs {
 			if err := s.seesAll(addr, replicas); err != nil {
 				return err

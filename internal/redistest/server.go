@@ -65,7 +65,7 @@ func (s *Server) Start(more ...string) error {
 		return err
 	}
 	s.p = p
-	err = until(20*time.Second, func() error {
+	err = until(Patience, func() error {
 		if !p.running() {
 			return fmt.Errorf("%s ended: %s", binary(), p.out)
 		}

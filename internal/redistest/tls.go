@@ -147,7 +147,7 @@ func (k *TLS) dial(addr string) (*Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("dial redis: %w", err)
 	}
-	c, err := tls.DialWithDialer(&net.Dialer{Timeout: 2 * time.Second}, "tcp", addr, &tls.Config{
+	c, err := tls.DialWithDialer(&net.Dialer{Timeout: Patience}, "tcp", addr, &tls.Config{
 		InsecureSkipVerify: true, Certificates: []tls.Certificate{pair},
 	})
 	if err != nil {

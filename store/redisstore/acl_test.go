@@ -35,10 +35,10 @@ func TestACL(t *testing.T) {
 		n.hook(presence.KindOffline, "bob")); err != nil {
 		t.Fatal(err)
 	}
-	n.see(time.Second, presence.Online, "tom", "ann")
-	n.see(time.Second, presence.Unknown, "nobody")
+	n.see(patience, presence.Online, "tom", "ann")
+	n.see(patience, presence.Unknown, "nobody")
 	server.Do(t, "SET", "onOffStatus:old", "0", "EX", "1000")
-	n.see(time.Second, presence.Offline, "bob", "old")
+	n.see(patience, presence.Offline, "bob", "old")
 	ctx := t.Context()
 	far := n.st.Now().Add(30 * 24 * time.Hour)
 	if _, err := n.st.Counts(ctx, "app", n.st.Now()); err != nil {

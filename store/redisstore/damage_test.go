@@ -46,12 +46,12 @@ func TestDamageHoldsNobodyUp(t *testing.T) {
 	if spooled := n.st.Stats()["spooled"]; spooled != 0 {
 		t.Errorf("%d reports went to the spool", spooled)
 	}
-	n.see(time.Second, presence.Online, "a list", "whole")
+	n.see(patience, presence.Online, "a list", "whole")
 	for what := range damage {
 		if got := server.Do(t, "GET", "onOffStatus:"+what); got != "1" {
 			t.Errorf("%s: the summary holds %v, want 1", what, got)
 		}
-		n.see(time.Second, presence.Online, what)
+		n.see(patience, presence.Online, what)
 	}
 }
 

@@ -83,18 +83,18 @@ func (s *Store) indexFirst(ctx context.Context, writes []*job, now presence.Mill
 	var asks []asked
 	for _, j := range writes {
 		for _, e := range j.needed {
-			d, had := deadlineIn(j.before, e.index)
-			if had && (e.deadline == 0 || d <= e.deadline) {
+			was, had := entryIn(j.before, e.index)
+			if e.node != "" && was.node != e.node { // also when the entry stands: the session had a lease of its own
+				if j.err = s.knowNode(ctx, e.node, now); j.err != nil {
+					break
+				}
+			}
+			if had && (e.deadline == 0 || was.deadline <= e.deadline) {
 				continue // what stands is early enough; if it was claimed, the settling moves it
 			}
 			at := e.deadline
 			if at == 0 {
 				at = now
-			}
-			if e.node != "" {
-				if j.err = s.knowNode(ctx, e.node, now); j.err != nil {
-					break
-				}
 			}
 			if !s.reaches(e.index) {
 				j.err = errAway
@@ -139,13 +139,13 @@ func (s *Store) indexFirst(ctx context.Context, writes []*job, now presence.Mill
 	return nil
 }
 
-func deadlineIn(list []entry, index string) (presence.Millis, bool) {
+func entryIn(list []entry, index string) (entry, bool) {
 	for _, e := range list {
 		if e.index == index {
-			return e.deadline, true
+			return e, true
 		}
 	}
-	return 0, false
+	return entry{}, false
 }
 
 func (j *job) wrote(index string) {

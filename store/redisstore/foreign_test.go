@@ -76,16 +76,16 @@ func TestStatesOfANewerRollcallAreLeftAlone(t *testing.T) {
 		server.Do(t, "SET", "onOffStatus:"+p, fmt.Sprint(server.Do(t, "GET", "onOffStatus:"+p)), "KEEPTTL")
 		before = append(before, server.Do(t, "GET", "rc:{onOffStatus:"+p+"}:s"))
 	}
-	n.see(time.Second, presence.Online, "tom", "ann", "eve")
-	n.see(time.Second, presence.Offline, "bob")
+	n.see(patience, presence.Online, "tom", "ann", "eve")
+	n.see(patience, presence.Offline, "bob")
 
 	for range 2 {
 		if err := n.report(n.hook(presence.KindOffline, "tom"), n.hook(presence.KindOffline, "ann"), n.hook(presence.KindOnline, "new")); err != nil {
 			t.Fatal(err)
 		}
-		n.ready(time.Second)
-		n.see(time.Second, presence.Offline, "ann")
-		n.see(time.Second, presence.Online, "new", "tom")
+		n.ready(patience)
+		n.see(patience, presence.Offline, "ann")
+		n.see(patience, presence.Online, "new", "tom")
 		if err := n.report(n.hook(presence.KindOnline, "ann")); err != nil {
 			t.Fatal(err)
 		}
@@ -95,7 +95,7 @@ func TestStatesOfANewerRollcallAreLeftAlone(t *testing.T) {
 	}
 	// The newer one ends tom; nobody here knows better.
 	server.Do(t, "SET", "onOffStatus:tom", "0", "EX", "1000")
-	n.see(time.Second, presence.Offline, "tom")
+	n.see(patience, presence.Offline, "tom")
 	if c, err := n.st.Counts(t.Context(), "app", n.st.Now()); err != nil || c.Online != 3 || c.Known != 5 {
 		t.Errorf("counted are %+v, %v; want 3 of 5 online", c, err)
 	}
@@ -115,7 +115,7 @@ func TestStatesOfANewerRollcallAreLeftAlone(t *testing.T) {
 	if _, err := n.svc.Sweep(t.Context(), far); err == nil {
 		t.Error("a lost node whose sessions a newer rollcall is to end is said to be done with")
 	}
-	n.see(time.Second, presence.Offline, "ann")
+	n.see(patience, presence.Offline, "ann")
 	if held := server.Do(t, "HEXISTS", "rc:nodes", "n"); held != int64(1) {
 		t.Error("the node was forgotten before its sessions were ended")
 	}
@@ -139,8 +139,8 @@ func TestStatesOfANewerRollcallAreLeftAlone(t *testing.T) {
 		server.Do(t, "SETRANGE", key, "8", string([]byte{b[8] - 2<<4}))
 	}
 	again := startNode(t, cfg, "again")
-	again.see(5*time.Second, presence.Offline, "tom")
-	again.ready(time.Second)
+	again.see(patience, presence.Offline, "tom")
+	again.ready(patience)
 	if waits := again.st.Stats()["spool_waiting"]; waits != 0 {
 		t.Errorf("%d reports still wait", waits)
 	}
@@ -162,11 +162,11 @@ func TestOldWaitersAreKnown(t *testing.T) {
 	}
 	n.kill()
 	again := startNode(t, cfg, "again")
-	again.ready(2 * time.Second)
+	again.ready(patience)
 	if err := again.report(again.hook(presence.KindOnline, "ann")); err != nil {
 		t.Fatal(err)
 	}
-	again.see(time.Second, presence.Online, "ann", "tom")
+	again.see(patience, presence.Online, "ann", "tom")
 	if st := again.st.Stats(); st["spool_waiting"] != 1 || st["spooled"] != 0 {
 		t.Errorf("%d reports wait and %d were spooled, want 1 and none", st["spool_waiting"], st["spooled"])
 	}
@@ -208,7 +208,7 @@ func TestForeignKeysStopNobody(t *testing.T) {
 	if spooled := n.st.Stats()["spooled"]; spooled != 0 {
 		t.Errorf("%d reports went to the spool", spooled)
 	}
-	n.see(time.Second, presence.Online, socket, here, there, "third")
+	n.see(patience, presence.Online, socket, here, there, "third")
 	if err := n.report(presence.Report{App: "app", Peer: presence.PeerID(there), Source: presence.SourceGateway, Session: "s", Kind: presence.KindOffline, At: n.st.Now() + 1}); err != nil {
 		t.Fatal(err)
 	}
@@ -217,14 +217,14 @@ func TestForeignKeysStopNobody(t *testing.T) {
 	if k, err := n.svc.Sweep(t.Context(), later); err == nil || k == 0 {
 		t.Error("the sweep does not tell that an index is not ours")
 	}
-	n.see(time.Second, presence.Offline, there)
+	n.see(patience, presence.Offline, there)
 	if _, _, err := n.st.List(t.Context(), "app", "", 10, n.st.Now()); !errors.Is(err, presence.ErrUnavailable) {
 		t.Errorf("a list that cannot be whole: %v, want presence.ErrUnavailable", err)
 	}
 	if err := n.st.Beat(t.Context(), "n", 15*time.Second, false, n.st.Now()); !errors.Is(err, presence.ErrUnavailable) {
 		t.Errorf("a beat that is not written: %v, want presence.ErrUnavailable", err)
 	}
-	n.ready(time.Second)
+	n.ready(patience)
 	if _, err := n.st.Audit(t.Context(), n.st.Now()); err != nil {
 		t.Errorf("audit: %v", err)
 	}
@@ -246,12 +246,12 @@ func TestForeignKeysStopNobody(t *testing.T) {
 		if len(keys) == 1 && keys[0].Peer == presence.PeerID(here) && n.st.Stats()["foreign_indexes"] == 0 {
 			break
 		}
-		if time.Since(begun) > 10*time.Second {
-			t.Fatalf("ten seconds after the keys are gone %v are due", keys)
+		if time.Since(begun) > patience {
+			t.Fatalf("the keys are gone, and %v are due", keys)
 		}
 	}
 	for begun := time.Now(); server.Do(t, "HEXISTS", "rc:nodes", "n") != int64(1); time.Sleep(20 * time.Millisecond) {
-		if time.Since(begun) > 7*time.Second {
+		if time.Since(begun) > patience {
 			t.Fatal("the node does not beat again")
 		}
 	}
@@ -274,11 +274,11 @@ func TestForeignPeerKeysAreToldOf(t *testing.T) {
 		server.Do(t, "LPUSH", "onOffStatus:ann", "a")
 	}
 	spoil()
-	n.see(time.Second, presence.Unknown, "tom", "ann")
+	n.see(patience, presence.Unknown, "tom", "ann")
 	if err := n.report(n.hook(presence.KindOnline, "tom"), n.hook(presence.KindOnline, "ann")); err != nil {
 		t.Fatal(err)
 	}
-	n.see(time.Second, presence.Online, "tom", "ann")
+	n.see(patience, presence.Online, "tom", "ann")
 	const said = "a key of another type stood where the state of a peer belongs, and was written over"
 	if a, b := log.lines(said, "tom", "state=true", "summary=false"), log.lines(said, "ann", "state=false", "summary=true"); a != 1 || b != 1 {
 		t.Errorf("the log tells of tom %d times and of ann %d times, want once each", a, b)

@@ -301,6 +301,9 @@ func (s *Store) membersOf(ctx context.Context, app presence.AppID, bucket int, a
 	}
 	cmds := make([]rueidis.Completed, len(indexes))
 	for i, index := range indexes {
+		if !s.reaches(index) {
+			return nil, errAway
+		}
 		cmds[i] = s.client.B().Zrange().Key(index).Min("0").Max("-1").Build()
 	}
 	begun = time.Now()

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"rollcall/internal/spool"
 	"rollcall/presence"
@@ -81,9 +80,9 @@ func TestSpoolOfALaterReleaseIsNeverMisread(t *testing.T) {
 	spoolRecords(t, cfg.Spool, append(append(later[:5:5], before), later[5:]...)...)
 	for range 2 {
 		n = startNode(t, cfg, "n")
-		n.see(30*time.Second, presence.Offline, "ann")
-		n.ready(30 * time.Second)
-		n.see(time.Second, presence.Online, "tom")
+		n.see(patience, presence.Offline, "ann")
+		n.ready(patience)
+		n.see(patience, presence.Online, "tom")
 		if st := n.st.Stats(); st["spool_waiting"] != 0 || st["spool_unread"] != int64(len(later)) {
 			t.Errorf("%d records wait and %d stand aside, want none and %d", st["spool_waiting"], st["spool_unread"], len(later))
 		}
@@ -99,7 +98,7 @@ func TestSpoolOfALaterReleaseIsNeverMisread(t *testing.T) {
 	// A release that reads a record takes it over: here, one that this release wrote.
 	spoolRecords(t, filepath.Join(cfg.Spool, "unread"), fmt.Sprintf(`{"Version":1,"Heard":%d,%s}`, now, report("eve", `,"Kind":1,"ID":"y"`)))
 	n = startNode(t, cfg, "n")
-	n.see(30*time.Second, presence.Online, "eve", "tom")
+	n.see(patience, presence.Online, "eve", "tom")
 	n.kill()
 	if kept := unreadRecords(t, cfg.Spool); fmt.Sprint(kept) != fmt.Sprint(later) {
 		t.Errorf("kept are %q, want %q", kept, later)
@@ -123,12 +122,12 @@ func TestStatesWithWordsOfALaterReleaseAreLeftAlone(t *testing.T) {
 		server.Do(t, "SET", "onOffStatus:"+p, fmt.Sprint(server.Do(t, "GET", "onOffStatus:"+p)), "KEEPTTL")
 		before[p] = server.Do(t, "GET", key)
 	}
-	n.see(30*time.Second, presence.Online, "tom")
-	n.see(30*time.Second, presence.Offline, "bob")
+	n.see(patience, presence.Online, "tom")
+	n.see(patience, presence.Offline, "bob")
 	if err := n.report(n.hook(presence.KindOffline, "tom"), n.hook(presence.KindOnline, "bob")); err != nil {
 		t.Fatal(err)
 	}
-	n.ready(30 * time.Second)
+	n.ready(patience)
 	for p, was := range before {
 		if is := server.Do(t, "GET", "rc:{onOffStatus:"+p+"}:s"); is != was {
 			t.Errorf("the state of %s was %q and is %q", p, was, is)

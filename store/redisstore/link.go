@@ -338,6 +338,7 @@ func (s *Store) heard(k *link, keys []rueidis.RedisMessage) {
 		}
 		if name == s.keys.summary {
 			s.doubtOwner()
+			s.renewOthers(nil) // what is cached may be another app's: the next question asks Redis
 			continue
 		}
 		changed = append(changed, name)

@@ -18,7 +18,7 @@ func TestLostPrimaryStopsOnlyItsOwn(t *testing.T) {
 	t.Parallel()
 	c := redistest.RunCluster(t, 3, false)
 	cfg := config(clusterURL(c))
-	cfg.Deadline = 250 * time.Millisecond
+	cfg.Deadline = 2 * time.Second // the primaries that are well are to stay so on a busy machine
 	var log book
 	cfg.Log = log.logger()
 	owner := func(key string) int {
@@ -59,13 +59,13 @@ func TestLostPrimaryStopsOnlyItsOwn(t *testing.T) {
 			if err := here.report(reports...); err != nil {
 				t.Fatal(err)
 			}
-			there.see(2*time.Second, presence.Online, leased...)
+			there.see(patience, presence.Online, leased...)
 			said := log.lines("redis is away")
 
 			c.Servers[lost].Freeze()
 			t.Cleanup(c.Servers[lost].Thaw)
 			for begun := time.Now(); here.st.Ready() == nil || there.st.Ready() == nil; time.Sleep(10 * time.Millisecond) {
-				if time.Since(begun) > 10*time.Second {
+				if time.Since(begun) > patience {
 					t.Fatal("both nodes are ready: the fault did not take hold")
 				}
 			}
@@ -83,7 +83,7 @@ func TestLostPrimaryStopsOnlyItsOwn(t *testing.T) {
 			if err := here.report(reports...); err != nil {
 				t.Fatalf("a batch for all primaries: %v", err)
 			}
-			there.see(2*time.Second, presence.Online, direct...)
+			there.see(patience, presence.Online, direct...)
 			if st := here.st.Stats(); st["spooled"] != waits || waits == 0 {
 				t.Errorf("%d reports were spooled, want the %d that need the lost primary", st["spooled"], waits)
 			}
@@ -133,9 +133,9 @@ func TestLostPrimaryStopsOnlyItsOwn(t *testing.T) {
 			}
 
 			c.Servers[lost].Thaw()
-			here.ready(15 * time.Second)
-			there.ready(15 * time.Second)
-			there.see(5*time.Second, presence.Online, mixed...)
+			here.ready(patience)
+			there.ready(patience)
+			there.see(patience, presence.Online, mixed...)
 			eventually(t, "the lost node is forgotten", func() bool { // the other node may be ending some of its sessions
 				if _, err := there.svc.Sweep(t.Context(), later); err != nil {
 					t.Errorf("a sweep after the return: %v", err)

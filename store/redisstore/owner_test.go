@@ -275,8 +275,8 @@ func TestRedisOfAnotherApp(t *testing.T) {
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	for begun := time.Now(); !ok(); time.Sleep(5 * time.Millisecond) {
-		if time.Since(begun) > time.Minute {
-			t.Fatalf("after a minute: not so: %s", what)
+		if time.Since(begun) > patience {
+			t.Fatalf("after %v: not so: %s", patience, what)
 		}
 	}
 }

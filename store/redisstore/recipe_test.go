@@ -50,11 +50,11 @@ func TestRecipeIsTakenOver(t *testing.T) {
 
 	// The recipe goes on writing.
 	s.Do(t, "SET", "onOffStatus:tom", "0", "EX", "604800")
-	n.see(time.Second, presence.Offline, "tom")
+	n.see(patience, presence.Offline, "tom")
 	s.Do(t, "SET", "onOffStatus:tom", "1")
-	n.see(time.Second, presence.Online, "tom")
+	n.see(patience, presence.Online, "tom")
 	s.Do(t, "DEL", "onOffStatus:ann")
-	n.see(time.Second, presence.Unknown, "ann")
+	n.see(patience, presence.Unknown, "ann")
 
 	// The session that the recipe knew of ends by the logout that comes to us.
 	if err := n.report(n.hook(presence.KindOffline, "tom")); err != nil {
@@ -137,7 +137,7 @@ func TestForeignWordsChangeNoAnswer(t *testing.T) {
 		hook(presence.KindOnline)
 		s.Do(t, "SET", "onOffStatus:"+peer, "0", "EX", "604800")
 		invalidated(t, n, peer)
-		n.see(time.Second, presence.Online, peer)
+		n.see(patience, presence.Online, peer)
 		word("0")
 		if r, err := n.st.Audit(t.Context(), n.st.Now()); err != nil || r.Foreign != 1 {
 			t.Errorf("%v: the audit says %+v, %v; want 1 foreign word", policy, r, err)
@@ -146,7 +146,7 @@ func TestForeignWordsChangeNoAnswer(t *testing.T) {
 		hook(presence.KindOffline)
 		s.Do(t, "SET", "onOffStatus:"+peer, "1")
 		invalidated(t, n, peer)
-		n.see(time.Second, presence.Offline, peer)
+		n.see(patience, presence.Offline, peer)
 		if r, err := n.st.Audit(t.Context(), n.st.Now()); err != nil || r.Foreign != 1 {
 			t.Errorf("%v: the audit says %+v, %v; want 1 foreign word", policy, r, err)
 		}
@@ -155,7 +155,7 @@ func TestForeignWordsChangeNoAnswer(t *testing.T) {
 		hook(presence.KindOnline)
 		hook(presence.KindOffline)
 		word("0")
-		n.see(time.Second, presence.Offline, peer)
+		n.see(patience, presence.Offline, peer)
 	}
 }
 
@@ -170,7 +170,7 @@ func invalidated(t *testing.T, n *node, peer string) {
 		if n.st.Stats()["near_cache_misses"] > before {
 			return
 		}
-		if time.Since(begun) > time.Second {
+		if time.Since(begun) > patience {
 			t.Fatal("the write was not heard of")
 		}
 	}
@@ -241,7 +241,7 @@ func TestMemoryAtItsLimit(t *testing.T) {
 	if missing > 0 {
 		t.Errorf("%d of %d peers that are online were evicted", missing, len(online))
 	}
-	n.see(2*time.Second, presence.Online, online...)
+	n.see(patience, presence.Online, online...)
 }
 
 // TestOfflinePeersLeaveTheIndex: who has been offline for an hour has no index entry after the next audit, is known as long
@@ -290,7 +290,7 @@ func TestOfflinePeersLeaveTheIndex(t *testing.T) {
 			t.Errorf("%s expires in %d s, want what is left of seven days", key, ttl)
 		}
 	}
-	n.see(time.Second, presence.Offline, peers...)
+	n.see(patience, presence.Offline, peers...)
 	if c, err := n.st.Counts(t.Context(), "app", n.st.Now()); err != nil || c.Known != 81 || c.Online != 1 {
 		t.Errorf("counted are %+v, %v; want 81 known, 1 online", c, err)
 	}
@@ -306,7 +306,7 @@ func TestOfflinePeersLeaveTheIndex(t *testing.T) {
 	// What the expiry does in the end.
 	s.Do(t, "PEXPIRE", "rc:{onOffStatus:p8}:s", "1")
 	s.Do(t, "PEXPIRE", "onOffStatus:p8", "1")
-	n.see(time.Second, presence.Unknown, "p8")
+	n.see(patience, presence.Unknown, "p8")
 }
 
 // TestTheRecipesWordIsAnAssumption: a recipe that goes on writing to this Redis and forwards its hooks, before or after, makes no
@@ -325,7 +325,7 @@ func TestTheRecipesWordIsAnAssumption(t *testing.T) {
 				for _, first := range []presence.Kind{presence.KindOnline, presence.KindOffline} {
 					peer := fmt.Sprint("tom ", audited, policy, tag, first)
 					s.Do(t, "SET", "onOffStatus:"+peer, "1")
-					n.see(30*time.Second, presence.Online, peer)
+					n.see(patience, presence.Online, peer)
 					why, err := n.svc.Why(t.Context(), presence.Key{App: "app", Peer: presence.PeerID(peer)}, n.st.Now())
 					if err != nil || !strings.Contains(why.Why, "assumed until the first report replaces it") {
 						t.Errorf("%s: %q, %v", peer, why.Why, err)
@@ -339,13 +339,13 @@ func TestTheRecipesWordIsAnAssumption(t *testing.T) {
 						if err := n.report(device(first, peer, tag, policy)); err != nil {
 							t.Fatal(err)
 						}
-						n.see(30*time.Second, presence.Online, peer)
+						n.see(patience, presence.Online, peer)
 						s.Do(t, "SET", "onOffStatus:"+peer, "1")
 					}
 					if err := n.report(device(presence.KindOffline, peer, tag, policy)); err != nil {
 						t.Fatal(err)
 					}
-					n.see(30*time.Second, presence.Offline, peer)
+					n.see(patience, presence.Offline, peer)
 					if got := s.Do(t, "GET", "onOffStatus:"+peer); got != "0" {
 						t.Errorf("%s: the recipe's key holds %v, want 0", peer, got)
 					}
@@ -363,5 +363,5 @@ func TestTheRecipesWordIsAnAssumption(t *testing.T) {
 	if err := n.report(ended); err != nil {
 		t.Fatal(err)
 	}
-	n.see(30*time.Second, presence.Offline, "ann")
+	n.see(patience, presence.Offline, "ann")
 }

@@ -76,7 +76,7 @@ func redisOf(t testing.TB) (*redistest.Server, string) {
 func config(url string) redisstore.Config {
 	cfg := redisstore.NewConfig(url)
 	cfg.Recipe = "app"
-	cfg.Deadline = 5 * time.Second // under the race detector, beside other tests
+	cfg.Deadline = 30 * time.Second // under the race detector, beside other tests
 	return cfg
 }
 

@@ -95,8 +95,8 @@ func TestLinkLostWhileASlotMoves(t *testing.T) {
 	m.begin()
 	state := m.state(peer)
 	m.carry(state, summary(peer))
-	n.see(time.Second, presence.Online, peer)
-	time.Sleep(100 * time.Millisecond) // the signals of the move are to come yet
+	n.see(patience, presence.Online, peer)
+	time.Sleep(redistest.NewPace(t).Allow(100 * time.Millisecond)) // the signals of the move are to come yet
 	n.warm(peer)
 
 	var st presence.State
@@ -119,7 +119,7 @@ func TestLinkLostWhileASlotMoves(t *testing.T) {
 	if err != nil || got[0] != int64(1) || got[2] != "OK" || got[4] != "OK" {
 		t.Fatalf("kill the link and write: %v, %v", got, err)
 	}
-	n.see(3*time.Second, presence.Offline, peer)
+	n.see(patience, presence.Offline, peer)
 	if n.st.Stats()["links_lost"] == 0 {
 		t.Error("the link was not lost: the fault did not take hold")
 	}
@@ -174,8 +174,8 @@ func TestSlotMoves(t *testing.T) {
 
 	asked := m.from.Errors(t, "ASK")
 	for _, n := range append(all, stranger) {
-		n.see(2*time.Second, presence.Online, append(append(append([]string{}, moved...), half...), still...)...)
-		n.see(2*time.Second, presence.Unknown, fresh...)
+		n.see(patience, presence.Online, append(append(append([]string{}, moved...), half...), still...)...)
+		n.see(patience, presence.Unknown, fresh...)
 	}
 	for _, p := range fresh {
 		if err := alone.report(alone.hook(presence.KindOnline, p)); err != nil {
@@ -188,8 +188,8 @@ func TestSlotMoves(t *testing.T) {
 		}
 	}
 	for _, n := range append(all, stranger) {
-		n.see(2*time.Second, presence.Offline, moved...)
-		n.see(2*time.Second, presence.Online, fresh...)
+		n.see(patience, presence.Offline, moved...)
+		n.see(patience, presence.Online, fresh...)
 	}
 	if n := m.from.Errors(t, "ASK") - asked; n < len(fresh)+len(moved) {
 		t.Errorf("redis has answered ASK %d times: the fault did not take hold", n)
@@ -215,7 +215,7 @@ func TestSlotMoves(t *testing.T) {
 			t.Errorf("hooks without a spool: %v, want presence.ErrUnavailable", err)
 		}
 		for _, n := range append(all, stranger) {
-			n.see(time.Second, presence.Online, half...)
+			n.see(patience, presence.Online, half...)
 		}
 		if err := leave(spooling); err != nil {
 			t.Errorf("hooks with a spool: %v", err)
@@ -229,7 +229,7 @@ func TestSlotMoves(t *testing.T) {
 		if err := spooling.report(spooling.hook(presence.KindOffline, still[0])); err != nil {
 			t.Error(err)
 		}
-		patient.see(time.Second, presence.Offline, still[0])
+		patient.see(patience, presence.Offline, still[0])
 		if n := m.from.Errors(t, "TRYAGAIN") + m.to.Errors(t, "TRYAGAIN") - tried; n < 2*len(half) {
 			t.Errorf("redis has answered TRYAGAIN %d times: the fault did not take hold", n)
 		}
@@ -240,7 +240,7 @@ func TestSlotMoves(t *testing.T) {
 		told := make(chan error, 1)
 		go func() { told <- patient.report(patient.hook(presence.KindOnline, waiting)) }()
 		for begun := time.Now(); patient.st.Stats()["tried_again"] < before+3; time.Sleep(time.Millisecond) {
-			if time.Since(begun) > 5*time.Second {
+			if time.Since(begun) > patience {
 				t.Fatal("it does not try again: the fault did not take hold")
 			}
 		}
@@ -251,9 +251,9 @@ func TestSlotMoves(t *testing.T) {
 	})
 	m.arrive()
 	for _, n := range append(all, stranger) {
-		n.ready(5 * time.Second)
-		n.see(2*time.Second, presence.Offline, append(append([]string{still[0]}, moved...), half[1:]...)...)
-		n.see(2*time.Second, presence.Online, append(append([]string{}, still[1:]...), fresh...)...)
+		n.ready(patience)
+		n.see(patience, presence.Offline, append(append([]string{still[0]}, moved...), half[1:]...)...)
+		n.see(patience, presence.Online, append(append([]string{}, still[1:]...), fresh...)...)
 		if st := n.st.Stats(); st["outages"] != 0 || st["links_lost"] != 0 {
 			t.Errorf("%s took the move for an outage: %v", n.name, st)
 		}
@@ -264,7 +264,7 @@ func TestSlotMoves(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, n := range append(all, stranger) {
-		n.see(2*time.Second, want[0], half[0])
+		n.see(patience, want[0], half[0])
 	}
 	if n := spooling.st.Stats()["spool_replayed"]; n != int64(len(half)) {
 		t.Errorf("%d reports went through the spool, want %d", n, len(half))

@@ -62,15 +62,15 @@ func TestStandaloneOverTLS(t *testing.T) {
 func shows(t *testing.T, url string) {
 	here, there := startNode(t, config(url), "here"), startNode(t, config(url), "there")
 	peers := numbered("p", 40) // on all primaries
-	there.see(time.Second, presence.Unknown, peers...)
+	there.see(patience, presence.Unknown, peers...)
 	for _, p := range peers {
 		if err := here.report(here.hook(presence.KindOnline, p)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	there.see(2*time.Second, presence.Online, peers...)
+	there.see(patience, presence.Online, peers...)
 	for _, n := range []*node{here, there} {
-		n.ready(5 * time.Second)
+		n.ready(patience)
 		if st := n.st.Stats(); st["outages"] != 0 || st["links_lost"] != 0 {
 			t.Errorf("%s: %v", n.name, st)
 		}
@@ -148,7 +148,7 @@ func TestCertificatesAreRenewed(t *testing.T) {
 		t.Fatal(err)
 	}
 	for begun, before := time.Now(), proxy.Taken(); proxy.Taken() < before+5; time.Sleep(5 * time.Millisecond) {
-		if time.Since(begun) > 10*time.Second {
+		if time.Since(begun) > patience {
 			t.Fatal("it does not try again")
 		}
 	}
@@ -156,8 +156,8 @@ func TestCertificatesAreRenewed(t *testing.T) {
 		t.Fatal("a certificate that nobody has signed is taken")
 	}
 	copyFile(t, next.File, ca.File)
-	n.ready(10 * time.Second)
-	n.see(time.Second, presence.Online, "tom")
+	n.ready(patience)
+	n.see(patience, presence.Online, "tom")
 }
 
 func copyFile(t *testing.T, from, to string) {

@@ -2,11 +2,8 @@
 
 package redisstore
 
-import (
-	"testing"
-	"time"
-)
+import "testing"
 
 func TestFaultNearCacheIsNeverStaleInAMillionReads(t *testing.T) {
-	nearCacheIsNeverStale(t, 2*time.Minute, 100, 1_000_000, 1_000_000)
+	nearCacheIsNeverStale(t, 100, 1_000_000, 20)
 }

@@ -558,11 +558,11 @@ func (s *Store) settle(ctx context.Context, done []*job) error {
 				continue
 			}
 			to := ""
-			if d, needed := deadlineIn(j.needed, c.index); needed && !(c.idle && j.idle) {
-				if d == 0 {
+			if e, needed := entryIn(j.needed, c.index); needed && !(c.idle && j.idle) {
+				if e.deadline == 0 {
 					continue
 				}
-				to = formatScore(score(d))
+				to = formatScore(score(e.deadline))
 			}
 			calls = append(calls, scriptCall{keys: []string{c.index}, args: []string{j.member, formatScore(c.score), to}})
 			of = append(of, j)

@@ -9,10 +9,13 @@ import (
 	"testing"
 	"time"
 
+	"rollcall/internal/redistest"
 	"rollcall/presence"
 	"rollcall/store/redisstore"
 	"rollcall/watch"
 )
+
+const patience = redistest.Patience
 
 // A node is one rollcall process as far as the store is concerned: the rules over it, with a sweep and a beat.
 type node struct {
@@ -132,7 +135,7 @@ func (n *node) warm(peers ...string) {
 		if n.st.Stats()["near_cache_misses"] == before {
 			return
 		}
-		if time.Since(begun) > 5*time.Second {
+		if time.Since(begun) > patience {
 			n.t.Fatal("the cache does not get warm")
 		}
 	}

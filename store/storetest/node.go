@@ -355,3 +355,21 @@ func (b *bench) staysDrained(again func(presence.Millis) presence.Store) {
 		b.Errorf("lost are %v, want n3 too", lost)
 	}
 }
+
+// hangsLater: a session has a lease of its own although it names a node, and a later report leaves it to the node, which has sent no heartbeat.
+func hangsLater(b *bench) {
+	r := b.on("tom", "1")
+	r.Node = "n1"
+	b.report(r)
+	b.pass(time.Second)
+	r.At, r.Lease = b.now, 0
+	b.report(r)
+	if got := b.list(10); len(got) != 1 {
+		b.Errorf("%q are listed, want tom", got)
+	}
+	keys, err := b.Store.OnNode(b.ctx, "n1", 10)
+	b.must(err)
+	if len(keys) != 1 {
+		b.Errorf("%v are on the node, want tom", keys)
+	}
+}

@@ -97,6 +97,7 @@ var laws = []law{
 	{"a node lives while it beats", nodeBeats},
 	{"a lost node's peers are found until they are ended", nodeEnds},
 	{"a drained node says so", nodeDrained},
+	{"a session that comes to hang on its node is found with it", hangsLater},
 	{"a lost node's last heartbeat is known", lastHeartbeat},
 	{"a node that sends no heartbeat leases nothing", silentNode},
 	{"sessions hang on their node from its first heartbeat on", firstHeartbeat},
