@@ -19,8 +19,9 @@ type Distant interface {
 	// It keeps none of the slice.
 	Acknowledged(reports []Report, now Millis)
 	// OnReturn has the store call fn when it can be reached again after an outage, or may have lost words: who holds
-	// sessions says them again. Between asOf and now nothing could be renewed. fn must not block. It returns how to stop.
-	OnReturn(fn func(asOf, now Millis)) (stop func())
+	// sessions says them again. Between asOf and now nothing could be renewed. fn must not block; it returns a channel that it closes
+	// when all is said, or nil: until then answers have an age. OnReturn returns how to stop.
+	OnReturn(fn func(asOf, now Millis) (done <-chan struct{})) (stop func())
 	// Age returns how long a part of the store has been out of reach; 0 when all of it answers.
 	Age() time.Duration
 }
@@ -45,7 +46,10 @@ func (s *Service) OnReturn(fn func(now Millis)) (stop func()) {
 	if s.distant == nil {
 		return func() {}
 	}
-	return s.distant.OnReturn(func(_, now Millis) { fn(now) })
+	return s.distant.OnReturn(func(_, now Millis) <-chan struct{} {
+		fn(now)
+		return nil
+	})
 }
 
 // keepAdmitted tells a distant store which of the admitted reports it has taken, and hands those that it could not take

@@ -48,7 +48,10 @@ func NewService(store Store, cfg Config) *Service {
 	if d, ok := store.(Distant); ok {
 		s.distant = d
 		s.cfg.Rules.Replay = ReplayWithin
-		d.OnReturn(s.StandStill) // for as long as the store lives
+		d.OnReturn(func(asOf, now Millis) <-chan struct{} {
+			s.StandStill(asOf, now)
+			return nil
+		}) // for as long as the store lives
 	}
 	return s
 }

@@ -59,6 +59,7 @@ type Gateway struct {
 	sockets  sync.WaitGroup // the goroutines of sockets
 	stop     func()         // of the store's signals
 	again    chan struct{}  // the store may have lost what this node has told
+	asked    asked
 
 	lastBeat atomic.Int64 // since born, of the last beat that the store took
 	ticked   atomic.Int64 // since born, of the wheel's last tick, or of the start
@@ -107,12 +108,7 @@ func (g *Gateway) Start() error {
 	if d, ok := g.store.(presence.Distant); ok {
 		g.again = make(chan struct{}, 1)
 		g.loops.Go(g.assertWhenAsked)
-		d.OnReturn(func(_, _ presence.Millis) {
-			select {
-			case g.again <- struct{}{}:
-			default:
-			}
-		})
+		d.OnReturn(func(_, _ presence.Millis) <-chan struct{} { return g.askAgain() })
 	}
 	if g.Shared {
 		g.loops.Go(g.lookAround)

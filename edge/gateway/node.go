@@ -64,6 +64,33 @@ func (g *Gateway) assertAll() {
 	})
 }
 
+// asked are those who wait until this node has asserted its sessions.
+type asked struct {
+	mu   sync.Mutex
+	list []chan struct{}
+}
+
+func (a *asked) take() []chan struct{} {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	list := a.list
+	a.list = nil
+	return list
+}
+
+// askAgain has the sessions asserted, and returns what closes when they are.
+func (g *Gateway) askAgain() <-chan struct{} {
+	done := make(chan struct{})
+	g.asked.mu.Lock()
+	g.asked.list = append(g.asked.list, done)
+	g.asked.mu.Unlock()
+	select {
+	case g.again <- struct{}{}:
+	default:
+	}
+	return done
+}
+
 // assertWhenAsked tells the store everything again when it is back from an outage or may have lost words.
 func (g *Gateway) assertWhenAsked() {
 	for {
@@ -71,8 +98,12 @@ func (g *Gateway) assertWhenAsked() {
 		case <-g.ctx.Done():
 			return
 		case <-g.again:
+			done := g.asked.take()
 			g.beat(g.Now())
 			g.assertAll()
+			for _, c := range done {
+				close(c)
+			}
 			g.disown()
 		}
 	}

@@ -78,7 +78,6 @@ type node struct {
 	since   atomic.Pointer[time.Time] // cut
 	cache   map[presence.Key][]byte
 	mu      sync.Mutex
-	fns     []func(asOf, now presence.Millis)
 	ears    []func([]presence.Key)
 	seenAt  int64 // losses seen
 	stop    chan struct{}
@@ -225,10 +224,7 @@ func (s switched) Acknowledged(reports []presence.Report, now presence.Millis) {
 	s.n.box.Acknowledged(reports, now)
 }
 
-func (s switched) OnReturn(fn func(asOf, now presence.Millis)) func() {
-	s.n.fns = append(s.n.fns, fn)
-	return func() {}
-}
+func (s switched) OnReturn(func(asOf, now presence.Millis) <-chan struct{}) func() { return func() {} }
 
 func (s switched) Age() time.Duration {
 	if s.n.away() {
@@ -323,7 +319,7 @@ func newWorld(t *testing.T, s *outagetest.Schedule) *world {
 
 func (n *node) start() {
 	var err error
-	n.told, n.cache, n.ears, n.fns = map[presence.PeerID]presence.Status{}, map[presence.Key][]byte{}, nil, nil
+	n.told, n.cache, n.ears = map[presence.PeerID]presence.Status{}, map[presence.Key][]byte{}, nil
 	n.box, err = outage.Open(outage.Config{Queue: n.queue, Journal: time.Minute, Rules: n.w.rules, Log: slog.New(slog.DiscardHandler)}, below{n})
 	if err != nil {
 		n.w.t.Fatal(err)

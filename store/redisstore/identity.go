@@ -27,19 +27,18 @@ func (s *Store) linkUp(k *link, who string) {
 	id.of[k.addr] = who
 	id.mu.Unlock()
 	first := k.born && !known
-	if !first && was != who {
-		s.lostWords("primary " + s.called(k))
+	if first {
+		return
 	}
-	if !first {
-		s.renewOthers(k)
-		s.signal(nil)
-		s.wg.Add(1)
-		go func() {
-			defer s.wg.Done()
-			s.checkEpoch()
-			s.wakeWatchman()
-		}()
+	if was != who {
+		s.lostWords("primary "+s.called(k), k.heardAt.Load())
 	}
+	if s.reaches(s.keys.epoch()) { // else it is asked for when its primary is back
+		s.checkEpoch()
+	}
+	s.outage.box.Again()
+	s.renewOthers(k)
+	s.signal(nil)
 }
 
 func (s *Store) openEpoch(ctx context.Context) error {
@@ -99,7 +98,7 @@ func (s *Store) checkEpoch() {
 	s.ident.epoch = epoch
 	s.ident.mu.Unlock()
 	if was != epoch {
-		s.lostWords("epoch " + epoch)
+		s.lostWords("epoch "+epoch, s.millis())
 	}
 }
 

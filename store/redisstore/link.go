@@ -39,7 +39,8 @@ type link struct {
 	strayed int          // probes in a row whose slot had moved away
 
 	// away is since when calls to this primary fail, in ms; 0 while they do not.
-	away atomic.Int64
+	away      atomic.Int64
+	suspected atomic.Bool // a call took too long, and the primary is being asked whether it is there
 	// open, of a Cluster's primary: from the first failed call, or from its beginning if it took the place of another, until
 	// everybody is told of the return. What has run out there meanwhile is not believed, for nobody could renew it.
 	open atomic.Bool
@@ -100,6 +101,7 @@ func (s *Store) runLink(ctx context.Context, k *link) {
 
 func (s *Store) linkLost(k *link, err error) {
 	s.cache.links[k.number].lost()
+	s.prove()
 	if s.single != nil {
 		s.doubtOwner()
 	}
@@ -159,10 +161,14 @@ func (s *Store) follow(ctx context.Context, k *link) (err error) {
 		if err := s.probe(ctx, k, conn, lost); err != nil {
 			return err
 		}
-		s.cache.links[k.number].confirmed()
 	}
-	s.linkUp(k, identity)
+	s.linkUp(k, identity) // first: what is read from another Redis has an age
+	if tracked == nil {
+		s.cache.links[k.number].confirmed()
+		s.prove()
+	}
 	k.up.Store(true)
+	s.wakeWatchman()
 	tick := time.NewTicker(probeEvery)
 	defer tick.Stop()
 	for {
@@ -176,10 +182,11 @@ func (s *Store) follow(ctx context.Context, k *link) (err error) {
 			if err := s.probe(ctx, k, conn, lost); err != nil {
 				return err
 			}
+			s.checkEpoch() // first: what is read from an empty Redis has an age
 			s.cache.links[k.number].confirmed()
+			s.prove()
 			s.stats.flushes.Add(1)
 			s.signal(nil)
-			s.checkEpoch()
 			continue
 		case <-tick.C:
 		}
@@ -196,6 +203,7 @@ func (s *Store) follow(ctx context.Context, k *link) (err error) {
 		if l := &s.cache.links[k.number]; l.good.Load() == 0 {
 			l.confirmed() // the connection before this one was late to say that it ended
 		}
+		s.prove()
 	}
 }
 
@@ -207,14 +215,14 @@ func orEOF(err error) error {
 }
 
 func (s *Store) ping(ctx context.Context, conn rueidis.DedicatedClient) error {
-	ctx, cancel := context.WithTimeout(ctx, probeWithin)
+	ctx, cancel := s.pulse.within(ctx, probeWithin)
 	defer cancel()
 	return conn.Do(ctx, conn.B().Ping().Build()).Error()
 }
 
 // identify returns what a primary is: another process, or one that was promoted, is another.
 func (s *Store) identify(ctx context.Context, conn rueidis.DedicatedClient) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	ctx, cancel := s.pulse.within(ctx, 2*time.Second)
 	defer cancel()
 	role, err := conn.Do(ctx, conn.B().Role().Build()).ToArray()
 	if err != nil {
@@ -248,7 +256,7 @@ func infoField(text, field string) string {
 
 // track turns broadcast tracking on for conn.
 func (s *Store) track(ctx context.Context, conn rueidis.DedicatedClient) error {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	ctx, cancel := s.pulse.within(ctx, 2*time.Second)
 	defer cancel()
 	args := []string{"TRACKING", "ON", "BCAST"}
 	for _, p := range s.keys.prefixes() {
@@ -268,7 +276,7 @@ func (s *Store) track(ctx context.Context, conn rueidis.DedicatedClient) error {
 // one primary it is written where all calls go: after a failover by hand the old primary takes writes for ten seconds more,
 // and a link that was left there would hear itself and nothing else.
 func (s *Store) probe(ctx context.Context, k *link, conn rueidis.DedicatedClient, lost <-chan error) error {
-	ctx, cancel := context.WithTimeout(ctx, probeWithin)
+	ctx, cancel := s.pulse.within(ctx, probeWithin)
 	defer cancel()
 	select {
 	case <-k.heard:

@@ -277,6 +277,9 @@ func (s *Store) bury(lost []presence.LostNode) {
 }
 
 func (s *Store) deadNodes() map[presence.NodeID]presence.Millis {
+	if s.unproven() {
+		return nil // they may be back since this process slept
+	}
 	if d := s.dead.Load(); d != nil {
 		return *d
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -33,9 +34,13 @@ type outage struct {
 	// are not taken either, and nobody is to be found lost.
 	refused atomic.Bool
 
+	// doubt is the age of the store, in ms, as of which answers are told since Redis may have lost something; 0 when it has not.
+	doubt, doubted atomic.Int64
+	asserting      []<-chan struct{} // close when those who hold sessions have reported them again; the watchman's
+
 	mu    sync.Mutex
 	since int64 // when the present outage began, ms of the store's age; 0 for none
-	fns   map[int]func(a, n presence.Millis)
+	fns   map[int]func(a, n presence.Millis) <-chan struct{}
 	fnSeq int
 	lost  bool // words may be lost: say them again
 	// missed is the longest absence before a loss whose journal is not applied yet. It is the watchman's.
@@ -63,7 +68,48 @@ func (s *Store) failed(k *link, err error) {
 		}
 		return
 	}
+	if timedOut(err) {
+		s.suspect(k, err)
+		return
+	}
 	s.gone(k, err)
+}
+
+// timedOut reports whether err says that no answer came, as opposed to one that says what is the matter.
+func timedOut(err error) bool {
+	var net net.Error
+	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &net) && net.Timeout()
+}
+
+// confirmWithin is how long a primary that is suspected has to answer, in time that this process had.
+const confirmWithin = 500 * time.Millisecond
+
+// suspect asks the primary behind k whether it is there, and calls it away when no answer comes: a call that took too long may have
+// waited for a turn of this process, or for one of Redis, on a machine that has too much to do.
+func (s *Store) suspect(k *link, why error) {
+	if k.away.Load() != 0 || !k.suspected.CompareAndSwap(false, true) {
+		return
+	}
+	s.wg.Add(1)
+	go func() {
+		defer s.wg.Done()
+		defer k.suspected.Store(false)
+		ctx, cancel := s.pulse.within(s.ctx, confirmWithin)
+		defer cancel()
+		if err := s.ask(ctx, k); err != nil && s.ctx.Err() == nil {
+			s.gone(k, errors.Join(why, err))
+		}
+	}()
+}
+
+// ask asks the primary behind k for a key of our own.
+func (s *Store) ask(ctx context.Context, k *link) error {
+	key := s.keys.probe(uint16(k.slot.Load()), s.name)
+	err := s.do(ctx, s.client.B().Get().Key(key).Build()).Error()
+	if rueidis.IsRedisNil(err) {
+		return nil
+	}
+	return err
 }
 
 // gone calls the primary behind k away.
@@ -138,7 +184,7 @@ func (s *Store) anyAway() *link {
 func (s *Store) staleness() (age time.Duration, ok bool) {
 	now := s.millis()
 	for _, k := range s.links() {
-		if k.away.Load() == 0 && s.cache.links[k.number].good.Load() != 0 {
+		if k.away.Load() == 0 && s.proven(k) && !k.suspected.Load() {
 			continue
 		}
 		age = max(age, time.Duration(now-k.heardAt.Load())*time.Millisecond, time.Millisecond)
@@ -149,7 +195,7 @@ func (s *Store) staleness() (age time.Duration, ok bool) {
 // Age implements [presence.Distant].
 func (s *Store) Age() time.Duration {
 	age, _ := s.staleness()
-	return age
+	return max(age, s.doubtAge())
 }
 
 // Ready returns why this store cannot do all that it should, or nil.
@@ -199,7 +245,7 @@ func (s *Store) Acknowledged(reports []presence.Report, now presence.Millis) {
 }
 
 // OnReturn implements [presence.Distant].
-func (s *Store) OnReturn(fn func(asOf, now presence.Millis)) (stop func()) {
+func (s *Store) OnReturn(fn func(asOf, now presence.Millis) (done <-chan struct{})) (stop func()) {
 	o := &s.outage
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -213,27 +259,31 @@ func (s *Store) OnReturn(fn func(asOf, now presence.Millis)) (stop func()) {
 	}
 }
 
-// returned tells who holds sessions to say them again.
-func (o *outage) returned(asOf, now presence.Millis) {
+// returned has those who hold sessions report them again, and returns what closes when they have.
+func (o *outage) returned(asOf, now presence.Millis) (done []<-chan struct{}) {
 	o.mu.Lock()
-	fns := make([]func(a, n presence.Millis), 0, len(o.fns))
+	fns := make([]func(a, n presence.Millis) <-chan struct{}, 0, len(o.fns))
 	for _, fn := range o.fns {
 		fns = append(fns, fn)
 	}
 	o.mu.Unlock()
 	for _, fn := range fns {
-		fn(asOf, now)
+		if d := fn(asOf, now); d != nil {
+			done = append(done, d)
+		}
 	}
+	return done
 }
 
-// lostWords notes that what was acknowledged may not stand any more.
-func (s *Store) lostWords(why string) {
+// lostWords notes that what was acknowledged may not stand any more. Until it is reported again answers are as old as asOf.
+func (s *Store) lostWords(why string, asOf int64) {
 	s.log.Warn("redis is another than before; saying again what it may have lost", "why", why)
 	s.raiseFloor()
 	o := &s.outage
 	o.mu.Lock()
 	o.lost = true
 	o.mu.Unlock()
+	s.doubt(asOf)
 	o.open.Store(true)
 	s.wakeWatchman()
 }
@@ -313,7 +363,7 @@ func (s *Store) recovered() bool {
 	o.mu.Unlock()
 	if back > 0 || lost {
 		if now := s.Now(); lost || back >= stillAfter {
-			o.returned(now.Add(-back), now)
+			o.asserting = append(o.asserting, o.returned(now.Add(-back), now)...)
 		}
 		s.signal(nil)
 	}
@@ -330,7 +380,8 @@ func (s *Store) recovered() bool {
 		}
 		o.missed = 0
 	}
-	return s.outage.box.Drain(s.ctx.Done()) && whole
+	drained := s.outage.box.Drain(s.ctx.Done())
+	return s.settled() && drained && whole
 }
 
 // believe lets what has run out on the primaries that are there be ended again; it reports whether that is so of all.
@@ -357,9 +408,7 @@ func (s *Store) answers(k *link) bool {
 	}
 	ctx, cancel := s.deadline(s.ctx)
 	defer cancel()
-	key := s.keys.probe(uint16(k.slot.Load()), s.name)
-	err := s.do(ctx, s.client.B().Get().Key(key).Build()).Error()
-	return err == nil || rueidis.IsRedisNil(err)
+	return s.ask(ctx, k) == nil
 }
 
 // sayAgain applies the journal once more, after the store could take nothing for away.

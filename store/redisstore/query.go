@@ -21,25 +21,35 @@ func (s *Store) Statuses(ctx context.Context, app presence.AppID, peers [][]byte
 	space := s.space(app)
 	lu := lookups.Get().(*lookup)
 	defer lookups.Put(lu)
-	s.cachedStatuses(space, peers, fresh, now, lu, out)
+	asked := space
+	if s.unproven() {
+		asked = 0
+	}
+	s.cachedStatuses(asked, peers, fresh, now, lu, out)
 	var ov overlay
 	if s.outage.box.Overlaid() {
 		lu.miss = s.overlaid(&ov, app, peers, lu.miss, out)
 	}
 	if len(lu.miss) == 0 {
-		return s.aged(ov.age), nil
+		return s.aged(max(ov.age, s.doubtAge())), nil
 	}
 	dead := s.deadNodes()
-	err := s.read(ctx, app, space, peers, lu.miss, now, true, func(i int, state []byte) {
+	err := s.read(ctx, app, asked, peers, lu.miss, now, true, func(i int, state []byte) {
 		out[i] = s.judge(ov.apply(s, i, state), now, dead)
 	})
 	if err == nil {
+		return s.aged(max(ov.age, s.doubtAge(), s.readAge(app, peers, lu.miss))), nil
+	}
+	left, ok := ov.unread(s, lu.miss, func(i int) presence.Key { return presence.Key{App: app, Peer: presence.PeerID(peers[i])} },
+		func(i int, sum presence.Summary) { out[i] = sum.Status })
+	if lu.miss = left; !ok {
+		return 0, err
+	}
+	if len(left) == 0 {
 		return s.aged(ov.age), nil
 	}
-	if len(ov.over) > 0 {
-		return 0, err // what the cache has of these is older than their reports
-	}
-	return s.staleStatuses(space, peers, lu, now, out, err)
+	age, err := s.staleStatuses(space, peers, lu, now, out, err)
+	return max(age, ov.age), err
 }
 
 // aged counts an answer of that age, which it returns.
@@ -146,6 +156,10 @@ func (s *Store) summaries(ctx context.Context, app presence.AppID, keys []presen
 	ids := make([][]byte, len(index))
 	miss := make([]int, 0, len(index))
 	var buf []byte
+	asked := space
+	if s.unproven() {
+		asked = 0
+	}
 	var ov overlay
 	overlaid := s.outage.box.Overlaid()
 	for k, i := range index {
@@ -160,7 +174,7 @@ func (s *Store) summaries(ctx context.Context, app presence.AppID, keys []presen
 			}
 		}
 		var b belief
-		if buf, b = s.cache.get(space, ids[k], buf[:0]); b == fresh {
+		if buf, b = s.cache.get(asked, ids[k], buf[:0]); b == fresh {
 			if sum := presence.PeekSummary(buf); sum.Status != presence.Online || sum.Noded {
 				out[i] = sum
 				continue
@@ -169,16 +183,23 @@ func (s *Store) summaries(ctx context.Context, app presence.AppID, keys []presen
 		miss = append(miss, k)
 	}
 	if len(miss) == 0 {
-		return s.aged(ov.age), nil
+		return s.aged(max(ov.age, s.doubtAge())), nil
 	}
-	err := s.read(ctx, app, space, ids, miss, 0, true, func(k int, state []byte) {
+	err := s.read(ctx, app, asked, ids, miss, 0, true, func(k int, state []byte) {
 		out[index[k]] = presence.PeekSummary(ov.apply(s, k, state))
 	})
 	if err == nil {
+		return s.aged(max(ov.age, s.doubtAge(), s.readAge(app, ids, miss))), nil
+	}
+	miss, ok := ov.unread(s, miss, func(k int) presence.Key { return keys[index[k]] }, func(k int, sum presence.Summary) { out[index[k]] = sum })
+	if !ok {
+		return 0, err
+	}
+	if len(miss) == 0 {
 		return s.aged(ov.age), nil
 	}
 	age, ok := s.staleness()
-	if !ok || len(ov.over) > 0 {
+	if !ok {
 		return 0, err
 	}
 	for _, k := range miss {

@@ -110,6 +110,7 @@ func (s *Store) acquaint(ctx context.Context, reports []presence.Report) {
 // An overlay is what a query has of the spool.
 type overlay struct {
 	over map[int][]spooled.Record // what is to be applied over what is read, by place in the batch
+	last map[int]presence.Summary // what to answer of these when they cannot be read
 	age  time.Duration            // of the oldest answer
 }
 
@@ -124,9 +125,12 @@ func (ov *overlay) layer(s *Store, i int, key presence.Key) (sum presence.Summar
 	switch {
 	case old == 0:
 		if ov.over == nil {
-			ov.over = map[int][]spooled.Record{}
+			ov.over, ov.last = map[int][]spooled.Record{}, map[int]presence.Summary{}
 		}
 		ov.over[i] = l.Records
+		if l.Known {
+			ov.last[i] = l.Summary
+		}
 		return sum, true, true
 	case old > s.cfg.Stale || !l.Known:
 		return sum, false, false // others may have reported since
@@ -141,6 +145,25 @@ func (ov *overlay) apply(s *Store, i int, packed []byte) []byte {
 		return spooled.Over(packed, records, s.Now(), &s.rules)
 	}
 	return packed
+}
+
+// unread answers for those of chosen that have reports in the spool and could not be read over what was last known, by use, and
+// returns the others. ok is false when nothing was known of one.
+func (ov *overlay) unread(s *Store, chosen []int, key func(i int) presence.Key, use func(i int, sum presence.Summary)) (left []int, ok bool) {
+	for _, i := range chosen {
+		if _, over := ov.over[i]; !over {
+			left = append(left, i)
+			continue
+		}
+		sum, known := ov.last[i]
+		old := s.silence(s.linkOfPeer(key(i)))
+		if !known || old > s.cfg.Stale {
+			return nil, false
+		}
+		use(i, sum)
+		ov.age = max(ov.age, old)
+	}
+	return left, true
 }
 
 // overlaid answers for peers with reports in the spool, and returns what is left to read.
@@ -165,16 +188,30 @@ func (s *Store) overlaid(ov *overlay, app presence.AppID, peers [][]byte, miss [
 
 // unheard returns for how long the primary of key has told nothing; 0 while it can be heard.
 func (s *Store) unheard(key presence.Key) time.Duration {
-	k := s.single
-	if k == nil {
-		k = s.linkOf(slotOf(string(s.keys.summaryKey(nil, key.App, []byte(key.Peer)))))
+	k := s.linkOfPeer(key)
+	if k != nil && k.away.Load() == 0 && !k.suspected.Load() && s.proven(k) {
+		return 0
 	}
-	heardAt := s.outage.since
+	return s.silence(k)
+}
+
+// linkOfPeer returns the link to the primary of a peer, nil when there is none now.
+func (s *Store) linkOfPeer(key presence.Key) *link {
+	if s.single != nil {
+		return s.single
+	}
+	return s.linkOf(slotOf(string(s.keys.summaryKey(nil, key.App, []byte(key.Peer)))))
+}
+
+// silence returns how long ago the primary of the link k last proved to be there.
+func (s *Store) silence(k *link) time.Duration {
+	var heardAt int64
 	if k != nil {
-		if k.away.Load() == 0 && (!s.tracking.Load() || s.cache.links[k.number].good.Load() != 0) {
-			return 0
-		}
 		heardAt = k.heardAt.Load()
+	} else {
+		s.outage.mu.Lock()
+		heardAt = s.outage.since
+		s.outage.mu.Unlock()
 	}
 	return max(time.Duration(s.millis()-heardAt)*time.Millisecond, time.Millisecond)
 }

@@ -67,10 +67,13 @@ type Store struct {
 	ident  identity
 	owner  ownership
 	outage outage
-	clock  atomic.Int64           // the time of Redis less the age of the store, in ms
-	floor  atomic.Uint64          // the greatest revision of a state that was removed
-	policy atomic.Pointer[string] // what is wrong with the eviction policy, if anything
-	stats  stats
+	pulse  pulse
+	// provenUntil is until when the links that are up are proven, in ms of the age of the store.
+	provenUntil atomic.Int64
+	clock       atomic.Int64           // the time of Redis less the age of the store, in ms
+	floor       atomic.Uint64          // the greatest revision of a state that was removed
+	policy      atomic.Pointer[string] // what is wrong with the eviction policy, if anything
+	stats       stats
 
 	// Only tests set it, to let another writer in between two steps of an update.
 	onPause func(stage string)
@@ -111,9 +114,12 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	s.where = p.String()
 	s.rules.Replay = presence.ReplayWithin
 	s.cache = newCache(max(cfg.NearCache, 0))
+	s.pulse.begun = s.begun
+	s.pulse.due.Store(int64(pulseEvery))
+	s.provenUntil.Store(1<<63 - 1)
 	s.tracking.Store(true)
 	s.spaces.Store(&map[presence.AppID]uint8{})
-	s.outage.wake, s.outage.fns = make(chan struct{}, 1), map[int]func(a, n presence.Millis){}
+	s.outage.wake, s.outage.fns = make(chan struct{}, 1), map[int]func(a, n presence.Millis) <-chan struct{}{}
 	s.owner.turn = make(chan struct{}, 1)
 	s.claims.of = map[string][]claim{}
 	s.strangers.said, s.auditNow = map[string]time.Time{}, make(chan struct{}, 1)
@@ -122,6 +128,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		s.locks[i] = make(chan struct{}, 1)
 	}
 	s.ctx, s.end = context.WithCancel(context.Background())
+	s.wg.Go(func() { s.pulse.run(s.ctx) })
 	if s.client, err = connect(p); err != nil {
 		s.end()
 		return nil, cfg.refusal(ctx, p, fmt.Errorf("connect to redis: %w", away(err)))

@@ -63,7 +63,7 @@ func (s *Store) Update(ctx context.Context, keys []presence.Key, now presence.Mi
 	if s.closed() {
 		return errClosed
 	}
-	if s.single != nil && s.single.away.Load() != 0 && s.outage.box.Keeps() {
+	if s.single != nil && (s.single.away.Load() != 0 || s.single.suspected.Load()) && s.outage.box.Keeps() {
 		return errAway // the spool is not to wait for the deadline
 	}
 	if s.outage.box.Spooling() {

@@ -1,0 +1,93 @@
+package redisstore
+
+import (
+	"time"
+
+	"rollcall/presence"
+)
+
+const (
+	// provenFor is how long the proof of a link lasts for the near cache. A link proves itself every second; one that has not for
+	// longer is silent, or this process did not run.
+	provenFor = 3 * time.Second
+	// doubtFor is the least time for which answers have an age after Redis may have lost something: the other nodes report again
+	// what they hold.
+	doubtFor = 500 * time.Millisecond
+	// doubtAtMost ends the wait for what this node holds.
+	doubtAtMost = 10 * time.Second
+)
+
+// prove computes until when the links that are up are proven.
+func (s *Store) prove() {
+	until := int64(1<<63 - 1)
+	for _, k := range s.links() {
+		if s.cache.links[k.number].good.Load() != 0 {
+			until = min(until, k.heardAt.Load()+provenFor.Milliseconds())
+		}
+	}
+	s.provenUntil.Store(until)
+}
+
+// unproven reports whether a link that is called up has proven nothing for too long, as when this process has slept: then the near
+// cache does not answer, and Redis is asked.
+func (s *Store) unproven() bool {
+	return s.tracking.Load() && s.millis() > s.provenUntil.Load()
+}
+
+// proven reports whether the cache may answer for what hangs on the link k.
+func (s *Store) proven(k *link) bool {
+	return !s.tracking.Load() ||
+		s.cache.links[k.number].good.Load() != 0 && s.millis() <= k.heardAt.Load()+provenFor.Milliseconds()
+}
+
+// doubt begins, or goes on with, the time in which Redis may miss what it had acknowledged, as of asOf, in ms of the age of the store.
+func (s *Store) doubt(asOf int64) {
+	s.outage.doubted.Store(s.millis())
+	s.outage.doubt.CompareAndSwap(0, asOf)
+}
+
+// doubtAge returns how old answers are because of what Redis may have lost; 0 when nothing is known of that.
+func (s *Store) doubtAge() time.Duration {
+	since := s.outage.doubt.Load()
+	if since == 0 {
+		return 0
+	}
+	return max(time.Duration(s.millis()-since)*time.Millisecond, time.Millisecond)
+}
+
+// readAge returns the age of an answer about keys that were read just now: a primary whose link is down may be another than before,
+// and not have what was acknowledged.
+func (s *Store) readAge(app presence.AppID, peers [][]byte, chosen []int) (age time.Duration) {
+	if !s.tracking.Load() || s.linksDown() == nil {
+		return 0
+	}
+	for _, i := range chosen {
+		age = max(age, s.unheard(presence.Key{App: app, Peer: presence.PeerID(peers[i])}))
+	}
+	return age
+}
+
+// settled ends the doubt when all that this node holds is reported again. It is the watchman's.
+func (s *Store) settled() bool {
+	if s.outage.doubt.Load() == 0 {
+		return true
+	}
+	now := s.millis()
+	waited := time.Duration(now-s.outage.doubted.Load()) * time.Millisecond
+	waiting := s.outage.asserting[:0]
+	for _, done := range s.outage.asserting {
+		select {
+		case <-done:
+		default:
+			waiting = append(waiting, done)
+		}
+	}
+	s.outage.asserting = waiting
+	if waited < doubtFor || len(waiting) > 0 && waited < doubtAtMost {
+		return false
+	}
+	s.outage.asserting = nil
+	s.outage.doubt.Store(0)
+	s.signal(nil)
+	return true
+}
