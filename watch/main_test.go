@@ -82,7 +82,9 @@ func (f *flaky) Spool(context.Context, []presence.Report, presence.Millis, []pre
 
 func (f *flaky) Acknowledged([]presence.Report, presence.Millis) {}
 
-func (f *flaky) OnReturn(func(asOf, now presence.Millis) <-chan struct{}) (stop func()) { return func() {} }
+func (f *flaky) OnReturn(func(asOf, now presence.Millis) <-chan struct{}) (stop func()) {
+	return func() {}
+}
 
 func open(t testing.TB, cfg watch.Config) *house {
 	t.Helper()

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -31,7 +32,9 @@ func TestFaultThreeNodesOnSentinels(t *testing.T) {
 					stopped = nil
 				}
 			},
-			url: func(int) (string, func(), func()) { return sentinelURL(s), nil, nil },
+			url: func(int) (string, func(), func()) {
+				return "redis+sentinel://" + strings.Join(s.Addrs, ",") + "/" + redistest.Master, nil, nil
+			},
 		}
 		return f
 	}, false, 2, seeds(2000, 12))
@@ -61,7 +64,7 @@ func TestFaultThreeNodesOnACluster(t *testing.T) {
 				}
 				killed = nil
 			},
-			url: func(int) (string, func(), func()) { return clusterURL(c), nil, nil },
+			url: func(int) (string, func(), func()) { return "redis://" + strings.Join(c.Addrs(), ","), nil, nil },
 		}
 	}, false, 1, seeds(3000, 8))
 }

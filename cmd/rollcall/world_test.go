@@ -473,7 +473,9 @@ func seeds(from, n uint64) []uint64 {
 func playOn(t *testing.T, redis func(t *testing.T) faulty, losses bool, worlds int, seeds []uint64) {
 	var mu sync.Mutex
 	var longest time.Duration
-	t.Cleanup(func() { t.Logf("%d schedules; all agreed at most %v after a heal", len(seeds), longest.Round(time.Millisecond)) })
+	t.Cleanup(func() {
+		t.Logf("%d schedules; all agreed at most %v after a heal", len(seeds), longest.Round(time.Millisecond))
+	})
 	for some := range slices.Chunk(seeds, (len(seeds)+worlds-1)/worlds) {
 		t.Run(fmt.Sprint("from ", some[0]), func(t *testing.T) {
 			t.Parallel()
