@@ -44,9 +44,10 @@ type step struct {
 }
 
 type playCase struct {
-	Name  string
-	Key   string
-	Steps []step
+	Name       string
+	Key        string
+	Signatures bool // the server wants login signatures
+	Steps      []step
 }
 
 func TestClients(t *testing.T) {
@@ -82,7 +83,7 @@ func eachClient(t *testing.T, test func(t *testing.T, argv []string)) {
 }
 
 func play(t *testing.T, c playCase, argv []string) {
-	s := open(t)
+	s := open(t, func(cfg *server.Config) { cfg.RTM.Signatures = c.Signatures })
 	d := drive(t, argv, s.proxy.url(), c.Key)
 	for i, st := range c.Steps {
 		switch {
@@ -242,6 +243,8 @@ func drive(t *testing.T, argv []string, url, key string) *driven {
 		cmd.Env = append(cmd.Env, "ROLLCALL_KEY="+wrongKey)
 	case "tickets":
 		cmd.Env = append(cmd.Env, "ROLLCALL_KEY="+appKey, "ROLLCALL_TICKETS=1")
+	case "signed":
+		cmd.Env = append(cmd.Env, "ROLLCALL_KEY="+appKey, "ROLLCALL_SIGN="+masterKey)
 	case "master":
 		cmd.Env = append(cmd.Env, "ROLLCALL_MASTER_KEY="+masterKey)
 	default:

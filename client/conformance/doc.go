@@ -5,10 +5,20 @@
 //
 //	{"do":"query","peers":["tom"]}                 → {"query":"tom=online"} or {"refused":"forbidden"}
 //	{"do":"poll","peers":["tom"]}                  → {"poll":"tom=online","complete":true}; the driver keeps the token
+//	{"do":"get","peer":"tom"}                      → {"get":"tom=online"}; in the same way why
+//	{"do":"list"}                                  → {"list":"ann tom"}, in order
+//	{"do":"erase","peer":"tom"}                    → {"erase":"tom"}; in the same way kick
 //	{"do":"report","events":[…]}                   → {"report":"accepted=1 double=0 late=0 stale=0 ignored=0 full=0"}
-//	{"do":"watch","name":"w","peers":["tom"]}      → {"told":"w","peer":"tom=online"} for every word
-//	{"do":"present","name":"p","peer":"tom"}       → {"present":"p","on":true}, and on false when that ends
+//	{"do":"beat","node":"n","lease":60}            → {"beat":60}; {"do":"drain","node":"n"} → {"drain":30}
+//	{"do":"resync","node":"n","sessions":[…]}      → {"resync":"accepted=1 ended=0"}
+//	{"do":"watch","name":"w","peers":["tom"]}      → {"told":"w","peer":"tom=online"} for every update
+//	{"do":"present","name":"p","peer":"tom"}       → {"present":"p","on":true}, and on false when that ends; with device and tag, if given
 //	{"do":"end","name":"w"}                        → {"ended":"w"}; with "refused" when it ended by itself
 //
-// Settings come in the environment: ROLLCALL_URL, ROLLCALL_APP, and ROLLCALL_KEY, ROLLCALL_MASTER_KEY or ROLLCALL_HOOK_KEY.
+// An answer or an update that is old, because the server cannot read its store, has its "age" in seconds; a watch also says
+// {"aged":"w","age":3.2} with every age of its stream, and 0 at the end.
+//
+// Settings come in the environment: ROLLCALL_URL, ROLLCALL_APP, and ROLLCALL_KEY, ROLLCALL_MASTER_KEY or ROLLCALL_HOOK_KEY. With
+// ROLLCALL_TICKETS the client under test has no key and lives on tickets that the driver buys, the first of which is none. With ROLLCALL_SIGN,
+// a master key, the driver signs for those that are present, the first time with a signature that is a day old.
 package conformance

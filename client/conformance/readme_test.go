@@ -191,4 +191,21 @@ func TestTypesOfJSNameWhatIsThere(t *testing.T) {
 			t.Errorf("rollcall.d.ts does not know %s", m[1])
 		}
 	}
+	// What the constructor, watch and present take.
+	present, err := os.ReadFile("../js/present.js")
+	if err != nil {
+		t.Fatal(err)
+	}
+	options := regexp.MustCompile(`(?:constructor\(|onPeer, |peer, )\{ ([^}]+) \}`).FindAllStringSubmatch(string(code)+string(present), -1)
+	if len(options) < 3 {
+		t.Fatalf("found %v", options)
+	}
+	for _, m := range options {
+		for _, option := range strings.Split(m[1], ",") {
+			name, _, _ := strings.Cut(strings.TrimSpace(option), " ")
+			if !regexp.MustCompile(`\b` + name + `\??:`).Match(types) {
+				t.Errorf("rollcall.d.ts does not know the option %s", name)
+			}
+		}
+	}
 }

@@ -63,7 +63,7 @@ func (w *watcher) stream(ctx context.Context, b *backoff) error {
 	if w.token != "" {
 		in["since"] = w.token
 	}
-	dead := time.AfterFunc(silence, func() { cancel(errSilent) })
+	dead := time.AfterFunc(patience, func() { cancel(errSilent) })
 	defer dead.Stop()
 	res, e := w.client.send(ctx, http.MethodPost, path, in, map[string]string{"Accept": "text/event-stream"})
 	if e != nil {

@@ -1,9 +1,10 @@
 // Lets the JavaScript client take part in the conformance cases, see client/conformance.
 
+import { createHmac } from 'node:crypto';
 import { createInterface } from 'node:readline';
 import { Rollcall, RollcallError } from './rollcall.js';
 
-const { ROLLCALL_URL, ROLLCALL_APP, ROLLCALL_KEY, ROLLCALL_MASTER_KEY, ROLLCALL_HOOK_KEY, ROLLCALL_TICKETS, ROLLCALL_TRANSPORT } = process.env;
+const { ROLLCALL_URL, ROLLCALL_APP, ROLLCALL_KEY, ROLLCALL_MASTER_KEY, ROLLCALL_HOOK_KEY, ROLLCALL_TICKETS, ROLLCALL_SIGN, ROLLCALL_TRANSPORT } = process.env;
 const options = {
   url: ROLLCALL_URL,
   app: ROLLCALL_APP,
@@ -16,6 +17,11 @@ const buyer = new Rollcall(options);
 let tickets = 0;
 const getTicket = async ({ peers }) => (tickets++ === 0 ? 'a ticket that is none' : (await buyer.ticket({ peers })).ticket);
 const rollcall = ROLLCALL_TICKETS ? new Rollcall({ ...options, key: undefined, getTicket }) : buyer;
+let signed = 0;
+const sign = ROLLCALL_SIGN && (async (peer) => {
+  const time = Date.now() - (signed++ === 0 ? 86_400_000 : 0); // the first signature is a day old
+  return { time, nonce: 'nonce', sign: createHmac('sha1', ROLLCALL_SIGN).update(`${ROLLCALL_APP}:${peer}::${time}:nonce`).digest('hex') };
+});
 const running = new Map();
 let token = '';
 
@@ -78,7 +84,7 @@ const commands = {
     begin(name, rollcall.watch(peers, (peer) => say({ told: name, peer: words([peer]), age: peer.age }), { onAge: (age) => say({ aged: name, age }) }));
   },
   present({ name, peer, device, tag }) {
-    begin(name, rollcall.present(peer, { device, tag, onChange: (on) => say({ present: name, on }) }));
+    begin(name, rollcall.present(peer, { device, tag, sign, onChange: (on) => say({ present: name, on }) }));
   },
   end({ name }) {
     running.get(name).close();

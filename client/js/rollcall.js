@@ -46,7 +46,7 @@ export class Rollcall {
 
   /** Asks what peers are; the answers come in their order. */
   async query(peers, { fields, since } = {}) {
-    const ids = [...peers];
+    const ids = listOf(peers);
     const whole = since === undefined;
     const { answer, age } = await this.#http.call('POST', '/v1/peers/query', { peers: ids, fields, since }, (a) =>
       whole ? arePeers(a.peers) && a.peers.length === ids.length && a.peers.every((p, i) => p.peer === ids[i]) : arePeers(a.peers) && typeof a.token === 'string',
@@ -100,7 +100,7 @@ export class Rollcall {
    * ids yourself where you may report the same event in two calls.
    */
   async report(events) {
-    const named = events.map((e) => (e.id === undefined ? { ...e, id: randomID() } : e));
+    const named = listOf(events).map((e) => (e.id === undefined ? { ...e, id: randomID() } : e));
     return (await this.#http.call('POST', '/v1/events', { events: named }, (a) => typeof a.accepted === 'number')).answer;
   }
 
@@ -118,8 +118,8 @@ export class Rollcall {
    * Replaces the sessions of a node by a complete list: those on it are online, all others of the node end. time, in Unix
    * milliseconds, is when the list was made: later reports of the node stand.
    */
-  resync(node, sessions, { time } = {}) {
-    return this.#node('PUT', node, 'sessions', { sessions, time }, (a) => typeof a.ended === 'number');
+  async resync(node, sessions, { time } = {}) {
+    return this.#node('PUT', node, 'sessions', { sessions: listOf(sessions), time }, (a) => typeof a.ended === 'number');
   }
 
   /**
@@ -128,7 +128,7 @@ export class Rollcall {
    * a retry would not change.
    */
   watch(peers, onPeer, { transport = this.#transport, onAge } = {}) {
-    const ids = [...peers];
+    const ids = listOf(peers);
     if (checkTransport(transport) === 'socket') return this.#shared.watch(ids, { onPeer, onAge });
     return watchOverStream(this.#http, ids, { onPeer, onAge }, (ids) => this.#streamPath(ids), this.#options);
   }
@@ -164,6 +164,12 @@ export class Rollcall {
     const socket = await Socket.open(Class, `${this.#url.replace(/^http/, 'ws')}/v1/socket`, onMessage, signal);
     return { socket, hello: socket.request({ op: 'hello', app: this.#app, ...secret }) };
   }
+}
+
+/** A list of its own. A string is none, though it is iterable: its characters are not meant. */
+function listOf(items) {
+  if (typeof items === 'string' || typeof items?.[Symbol.iterator] !== 'function') throw new RollcallError(0, 'invalid', 'a list is expected');
+  return [...items];
 }
 
 function checkTransport(transport) {

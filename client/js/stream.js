@@ -4,6 +4,7 @@ import { Known } from './known.js';
 import { keep, unlessAborted } from './retry.js';
 
 const SILENCE = 45_000; // the server marks every 15 s
+const BEGINNING = 15_000; // its first bytes come at once
 
 /** Follows peers over a stream; address says where one opens, which may take a ticket. */
 export function watchOverStream(http, peers, { onPeer, onAge }, address, options) {
@@ -13,7 +14,7 @@ export function watchOverStream(http, peers, { onPeer, onAge }, address, options
     const breaker = new AbortController();
     const stop = () => breaker.abort();
     signal.addEventListener('abort', stop);
-    let silent = setTimeout(stop, SILENCE);
+    let silent = setTimeout(stop, BEGINNING);
     try {
       const body = await http.stream(await unlessAborted(address(peers), signal), { peers, since: token }, breaker.signal);
       for await (const event of events(body, () => {
