@@ -195,6 +195,17 @@ func (s *Slot) payExtra() bool {
 	return true
 }
 
+// unswap takes back the extra session of a login within the reorder window before at: the logout that comes now was overtaken by it.
+func (s *Slot) unswap(at Millis, rules *Rules) {
+	last := len(s.Extra) - 1
+	if last < 0 || at >= s.Extra[last].At.Add(rules.Window) {
+		return
+	}
+	if s.Extra[last].N--; s.Extra[last].N == 0 {
+		s.Extra = s.Extra[:last]
+	}
+}
+
 // apply counts r, which came at at.
 func (s *Slot) apply(r *Report, at Millis, lease time.Duration, now Millis, rules *Rules) Verdict {
 	if !r.Kind.Known() {
@@ -215,7 +226,7 @@ func (s *Slot) apply(r *Report, at Millis, lease time.Duration, now Millis, rule
 	case r.Kind == KindOnline:
 		v = s.on(at)
 	case r.Kind == KindOffline:
-		v = s.off(r, at)
+		v = s.off(r, at, rules)
 	default:
 		return Ignored
 	}
@@ -246,7 +257,7 @@ func (s *Slot) on(at Millis) Verdict {
 }
 
 // off counts a logout of an untagged slot.
-func (s *Slot) off(r *Report, at Millis) Verdict {
+func (s *Slot) off(r *Report, at Millis, rules *Rules) Verdict {
 	switch {
 	case s.Open > 1 || s.Open == 1 && r.Cause != CauseReplaced:
 		s.Open--
@@ -254,7 +265,9 @@ func (s *Slot) off(r *Report, at Millis) Verdict {
 		case s.Open == 0:
 			s.Extra = nil
 		case r.Cause != CauseLogout:
-			s.payExtra() // a dead connection does not log out, so a logout pays for none
+			s.payExtra()
+		default: // a dead connection does not log out, so a logout pays for none
+			s.unswap(at, rules)
 		}
 		return Taken
 	case s.Lost > 0 && s.Open == 0:

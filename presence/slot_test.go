@@ -95,6 +95,7 @@ func TestSlotSum(t *testing.T) {
 		{"each cause ends", "+@0 -logout@1 +@20 -lost@21 +@40 -kicked@41", "101010"},
 		{"replaced without a tag takes nobody offline", "+@0 -replaced@1 +@2 -@3", "1110"},
 		{"a logout does not pay for a dead connection", "+@0 +@30 -logout@40 +@50 -@640", "11110"},
+		{"a logout that the next login overtook was no second device", "+@0 +@5 -logout@7 +@20 -lost@606", "11111"},
 		{"any other end does", "+@0 +@30 -lost@40 +@50 -@640", "11111"},
 		{"time alone never gives up the last session", "+@0 +@30 -logout@40 -replaced@700 -@720", "11110"},
 		{"nor the last of three", "+@0 +@30 +@31 -logout@40 -logout@41 -replaced@700 -@720", "1111110"},
