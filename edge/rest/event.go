@@ -170,12 +170,10 @@ func (d *Door) report(w http.ResponseWriter, r *http.Request, c *native.Caller) 
 	if err != nil {
 		return err
 	}
-	events, n, err := strictjson.Split(body, native.MaxDepth, "events", d.cfg.MaxEvents)
+	events, n, err := listOf(body, "events", d.cfg.MaxEvents)
 	switch {
-	case errors.Is(err, strictjson.ErrShape):
-		return native.Refuse("bad_json", "the body is not an object with a list called events")
 	case err != nil:
-		return native.Refuse("bad_json", "the body is not usable JSON: %v", err)
+		return err
 	case n < 0:
 		return native.Refuse("invalid", "events is missing: a list of reports")
 	case n > d.cfg.MaxEvents:
@@ -207,6 +205,18 @@ func (d *Door) report(w http.ResponseWriter, r *http.Request, c *native.Caller) 
 	}
 	native.WriteJSON(w, http.StatusOK, t)
 	return nil
+}
+
+// listOf returns the elements of the list called name in a body, at most limit of them, and how many there are, -1 without a list.
+func listOf(body []byte, name string, limit int) (list [][]byte, n int, err error) {
+	list, n, err = strictjson.Split(body, native.MaxDepth, name, limit)
+	switch {
+	case errors.Is(err, strictjson.ErrShape):
+		return nil, 0, native.Refuse("bad_json", "the body is not an object with a list called %s", name)
+	case err != nil:
+		return nil, 0, native.Refuse("bad_json", "the body is not usable JSON: %v", err)
+	}
+	return list, n, nil
 }
 
 // apply counts reports. Each online or touch that names a node is a heartbeat of it, if it has sent one before.

@@ -99,6 +99,24 @@ func TestOneBadEventStandsAgainstNoOther(t *testing.T) {
 	}
 }
 
+// TestAResyncNamesTheBadSession: a list with a session that is not understood changes nothing and says which session it is.
+func TestAResyncNamesTheBadSession(t *testing.T) {
+	h := open(t)
+	h.tally(`{"user":"tom","state":"online","session":"1","node":"gw"}`)
+	for session, code := range map[string]string{
+		`{"user":"a\ud83d","session":"2"}`: "bad_json", `{"user":"a","user":"b","session":"2"}`: "bad_json", `null`: "invalid", `{"user":"a"}`: "invalid",
+		`{"user":["a"],"session":"2"}`: "invalid", `{"user":"a","session":"2","time":1767225600}`: "invalid",
+	} {
+		status, body := h.call("hook", "PUT", "/v1/nodes/gw/sessions", `{"sessions":[{"user":"x","session":"1"},`+session+`]}`)
+		var e struct{ Code, Error string }
+		if err := json.Unmarshal([]byte(body), &e); err != nil || status != 400 || e.Code != code || !strings.HasPrefix(e.Error, "session 1") {
+			t.Errorf("%s: %d %s", session, status, body)
+		}
+	}
+	h.expect("app", "GET", "/v1/peers/tom", "", 200, `{"peer":"tom","status":"online"}`)
+	h.expect("app", "GET", "/v1/peers/x", "", 200, `{"peer":"x","status":"unknown"}`)
+}
+
 // TestPlainMeaningIsTaken: ids that are numbers stand for their digits, times and leases may have fractions or be texts, and what nobody
 // reads may be anything that is JSON.
 func TestPlainMeaningIsTaken(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"rollcall/internal/native"
+	"rollcall/internal/strictjson"
 	"rollcall/presence"
 )
 
@@ -93,26 +94,37 @@ func (d *Door) drain(w http.ResponseWriter, r *http.Request, c *native.Caller) e
 // resync takes the complete list of a node's sessions: those on it are online, all others of the node end. What the node
 // reported after the time of the list stands.
 func (d *Door) resync(w http.ResponseWriter, r *http.Request, c *native.Caller) error {
-	var in struct {
-		Sessions *[]json.RawMessage `json:"sessions"`
-		Time     numeric            `json:"time"`
-	}
 	limit := ResyncBodies * d.cfg.MaxBody
 	if c.Signed { // the signature proves itself when the body has come, and a stranger must not have that much kept
 		limit = d.cfg.MaxBody
 	}
-	if err := d.signed(w, r, c, limit, &in); err != nil {
+	body, err := d.signedBody(w, r, c, limit)
+	if err != nil {
 		return err
 	}
 	node, err := pathNode(r, c)
 	if err != nil {
 		return err
 	}
-	if in.Sessions == nil {
+	sessions, n, err := listOf(body, "sessions", d.cfg.MaxSessions)
+	switch {
+	case err != nil:
+		return err
+	case n < 0:
 		return native.Refuse("invalid", "sessions is missing: the list of all sessions of the node")
-	}
-	if len(*in.Sessions) > d.cfg.MaxSessions {
+	case n > d.cfg.MaxSessions:
 		return native.Refuse("too_many_events", "one resync may name %d sessions", d.cfg.MaxSessions).WithLimit(d.cfg.MaxSessions)
+	}
+	for i, raw := range sessions { // a list that is not understood must not end the sessions it fails to name
+		if err := strictjson.Check(raw, native.MaxDepth-2); err != nil {
+			return native.Refuse("bad_json", "session %d is not usable JSON: %v", i, err)
+		}
+	}
+	var in struct {
+		Time numeric `json:"time"`
+	}
+	if err := json.Unmarshal(body, &in); err != nil {
+		return native.Refuse("bad_json", "the body has the wrong shape")
 	}
 	now := d.cfg.Now()
 	if in.Time.wrong || in.Time.f < 0 {
@@ -127,12 +139,11 @@ func (d *Door) resync(w http.ResponseWriter, r *http.Request, c *native.Caller) 
 	}
 	app := presence.AppID(c.App.ID)
 	var t tally
-	reports := make([]presence.Report, 0, len(*in.Sessions))
-	listed := make(map[sessionKey]struct{}, len(*in.Sessions))
-	for i, raw := range *in.Sessions {
+	reports := make([]presence.Report, 0, n)
+	listed := make(map[sessionKey]struct{}, n)
+	for i, raw := range sessions {
 		rep, err := d.listed(app, node, raw, at, now)
 		if err != nil {
-			// A list that is not understood must not end the sessions it fails to name.
 			return native.Refuse("invalid", "session %d: %v", i, err)
 		}
 		listed[sessionKey{rep.Peer, rep.Session}] = struct{}{}
