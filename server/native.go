@@ -75,7 +75,7 @@ func (s *Server) info() any {
 			"node_lease": c.REST.NodeLease.Seconds(), "drain_grace": c.REST.DrainGrace.Seconds(), "sweep": sweep,
 			"offline_memory": c.Presence.Rules.OfflineMemory.Seconds(), "tombstones": c.Presence.Rules.Tombstones.Seconds(),
 			"reorder_window": c.Presence.Rules.Window.Seconds(), "signature_window": native.SignatureWindow.Seconds(),
-			"ticket": native.TicketLife.Seconds(),
+			"ticket": native.TicketLife.Seconds(), "renewal": native.RenewalLife.Seconds(),
 		},
 		GhostBound: map[string]float64{
 			"session": c.Presence.Rules.Lease.Seconds() + sweep, "hook": c.LeanCloud.HookLease.Seconds() + sweep,
