@@ -27,7 +27,7 @@ func TestEveryDoorAnswersAlikeInAnOutage(t *testing.T) {
 	redis := redistest.Run(t)
 	cfg := settings()
 	cfg.Data = t.TempDir()
-	cfg.Store = server.Secret("redis://" + redis.Addr)
+	cfg.Store = server.Secret("redis://" + redis.Addr + "?deadline=2s&stale=10m") // a busy machine is no outage, and slow
 	s := start(t, cfg)
 	hook(t, s, "_clientOnline", "tom")
 	doors := doorsOf(t, s.Listen(), s.Admin())
@@ -39,12 +39,12 @@ func TestEveryDoorAnswersAlikeInAnOutage(t *testing.T) {
 	redis.Freeze()
 	t.Cleanup(redis.Thaw)
 	query := doors[0]
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(redistest.Patience); ; time.Sleep(20 * time.Millisecond) {
 		if status, aged := query.ask(t); status == http.StatusOK && aged {
 			break
 		}
 		if time.Now().After(end) {
-			t.Fatal("no answer has an age 20 s after Redis froze")
+			t.Fatal("no answer has an age after Redis froze")
 		}
 	}
 	for _, d := range doors {
