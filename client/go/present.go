@@ -1,6 +1,7 @@
 package rollcall
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -109,7 +110,11 @@ func (p *presence) connect(ctx context.Context, b *backoff) error {
 			}
 			return err
 		case m.Op == "ended":
-			return &Error{Status: http.StatusConflict, Code: m.Cause, Text: "the server ended the session"}
+			e := &Error{Status: http.StatusConflict, Code: m.Cause, Text: "the server ended the session: " + cmp.Or(m.Reason, m.Cause)}
+			if m.Cause != "kicked" && m.Cause != "replaced" {
+				e.Status = http.StatusServiceUnavailable // what a later server may end begins anew
+			}
+			return e
 		case m.Op == "bye":
 			return errBroken
 		}
@@ -140,7 +145,9 @@ type reply struct {
 	Code  string `json:"code"`
 	Text  string `json:"error"`
 	Cause string `json:"cause"`
-	Retry int    `json:"retry_after"`
+
+	Reason string `json:"reason"`
+	Retry  int    `json:"retry_after"`
 }
 
 // refusal turns a refusal on a socket into one of a call.

@@ -13,7 +13,9 @@ export function presentOverSocket(open, peer, { device = randomID(), tag, platfo
   return keep(async (signal, retry) => {
     const signature = sign && (await unlessAborted(sign(peer), signal));
     const { socket, hello } = await open([peer], signal, (m) => {
-      if (m.op === 'ended') socket.end(new RollcallError(409, String(m.cause), `the server ended the session: ${m.reason || m.cause}`));
+      // Somebody meant this end. What a later server may end otherwise begins anew.
+      const status = m.cause === 'kicked' || m.cause === 'replaced' ? 409 : 503;
+      if (m.op === 'ended') socket.end(new RollcallError(status, String(m.cause), `the server ended the session: ${m.reason || m.cause}`));
     });
     let present = false;
     const login = socket.request({ op: 'present', peer, device, tag, platform, auto: was, ...signature });
