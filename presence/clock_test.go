@@ -14,7 +14,9 @@ func TestASendersOwnOrderStandsWhateverItsClock(t *testing.T) {
 	const gap = 900
 	for _, clock := range []time.Duration{0, 9 * time.Second, 9900 * time.Millisecond, 10 * time.Second, 20 * time.Second, time.Hour, 30 * 24 * time.Hour, -90 * time.Second, -23 * time.Hour} {
 		for _, order := range [][]presence.Kind{
-			{presence.KindOnline, presence.KindOffline}, {presence.KindOffline, presence.KindOnline}, {presence.KindOnline, presence.KindOffline, presence.KindOnline},
+			{presence.KindOnline, presence.KindOffline},
+			{presence.KindOffline, presence.KindOnline},
+			{presence.KindOnline, presence.KindOffline, presence.KindOnline},
 			{presence.KindOnline, presence.KindTouch, presence.KindOffline},
 		} {
 			for _, arrival := range []string{"in order", "swapped", "at once", "swapped at once"} {

@@ -149,8 +149,14 @@ func (e *event) problem() error {
 		name string
 		t    *text
 	}{
-		{"user", &e.User}, {"peer", &e.Peer}, {"state", &e.State}, {"session", &e.Session}, {"node", &e.Node},
-		{"platform", &e.Platform}, {"why", &e.Why}, {"id", &e.ID},
+		{"user", &e.User},
+		{"peer", &e.Peer},
+		{"state", &e.State},
+		{"session", &e.Session},
+		{"node", &e.Node},
+		{"platform", &e.Platform},
+		{"why", &e.Why},
+		{"id", &e.ID},
 	} {
 		if f.t.wrong {
 			return invalidField(f.name, "wrong_type", "%s is neither a text nor a whole number", f.name)

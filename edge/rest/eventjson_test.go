@@ -186,7 +186,10 @@ func TestSeqDecidesWithinASecond(t *testing.T) {
 	at := int64(h.now()) / 1000 * 1000
 	n := 0
 	for _, tt := range []struct{ on, off, want string }{
-		{``, ``, "online"}, {`,"seq":1`, `,"seq":2`, "offline"}, {`,"seq":"18"`, `,"seq":"17"`, "online"}, {`,"seq":0`, `,"seq":1`, "offline"},
+		{``, ``, "online"},
+		{`,"seq":1`, `,"seq":2`, "offline"},
+		{`,"seq":"18"`, `,"seq":"17"`, "online"},
+		{`,"seq":0`, `,"seq":1`, "offline"},
 		{`,"seq":1767225600123456`, `,"seq":1767225600123457`, "offline"},
 	} {
 		for _, swapped := range []bool{false, true} {

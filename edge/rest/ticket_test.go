@@ -179,8 +179,12 @@ func TestATicketHasTheRightsOfTheAppKey(t *testing.T) {
 		who, body string
 		full      bool
 	}{
-		{"app", "", false}, {"master", "", false}, {"master", `{"peers":["tom"]}`, false}, {"master", `{"detail":false}`, false},
-		{"master", `{"detail":true}`, true}, {"master", `{"peers":["tom"],"detail":true}`, true},
+		{"app", "", false},
+		{"master", "", false},
+		{"master", `{"peers":["tom"]}`, false},
+		{"master", `{"detail":false}`, false},
+		{"master", `{"detail":true}`, true},
+		{"master", `{"peers":["tom"],"detail":true}`, true},
 	} {
 		path := ticketPath(h.buy(tt.who, tt.body), "tom")
 		s := h.stream(nil, path)

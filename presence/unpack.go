@@ -1,0 +1,134 @@
+package presence
+
+import (
+	"encoding/binary"
+	"fmt"
+	"time"
+)
+
+// unpacker reads the variable part. After a mistake bad is set and everything reads as zero.
+type unpacker struct {
+	b       []byte
+	base    Millis
+	bad     bool
+	format2 bool
+	newer   string // what of it only a later release knows
+}
+
+func (r *unpacker) fail() {
+	r.bad, r.b = true, nil
+}
+
+// later notes that what is read now is known to a later release only; what follows it cannot be read.
+func (r *unpacker) later(format string, args ...any) {
+	if !r.bad {
+		r.newer = fmt.Sprintf(format, args...)
+	}
+	r.fail()
+}
+
+func (r *unpacker) byte() byte {
+	if len(r.b) == 0 {
+		r.fail()
+		return 0
+	}
+	v := r.b[0]
+	r.b = r.b[1:]
+	return v
+}
+
+func (r *unpacker) cause() Cause {
+	c := Cause(r.byte())
+	if !c.Known() {
+		r.later("cause %d of a session", c)
+		return CauseUnknown
+	}
+	return c
+}
+
+func (r *unpacker) uvarint() uint64 {
+	v, n := binary.Uvarint(r.b)
+	r.pass(n)
+	return v // zero when there was none
+}
+
+func (r *unpacker) varint() int64 {
+	v, n := binary.Varint(r.b)
+	r.pass(n)
+	return v // zero when there was none
+}
+
+// pass moves past the n bytes of a number; there was none when n is not positive.
+func (r *unpacker) pass(n int) {
+	if n <= 0 {
+		r.fail()
+		return
+	}
+	r.b = r.b[n:]
+}
+
+// count reads how many elements of at least size bytes follow; more than fit is a mistake.
+func (r *unpacker) count(size int) int {
+	n := r.uvarint()
+	if n > uint64(len(r.b)/size) {
+		r.fail()
+		return 0
+	}
+	return int(n)
+}
+
+func (r *unpacker) hash() uint64 {
+	if len(r.b) < 6 {
+		r.fail()
+		return 0
+	}
+	v := millis48(r.b)
+	r.b = r.b[6:]
+	return uint64(v)
+}
+
+// number reads a count that something is kept of, so it is not zero.
+func (r *unpacker) number() int {
+	n := r.uvarint()
+	if n == 0 || n > maxOpen {
+		r.fail()
+		return 0
+	}
+	return int(n)
+}
+
+func (r *unpacker) string() string {
+	n := r.uvarint()
+	if n > uint64(len(r.b)) {
+		r.fail()
+		return ""
+	}
+	v := string(r.b[:n])
+	r.b = r.b[n:]
+	return v
+}
+
+func (r *unpacker) source() Source {
+	c := int(r.byte())
+	switch {
+	case c == 0:
+		return Source(r.string())
+	case c >= len(sourceCodes):
+		r.later("source %d", c)
+		return ""
+	}
+	return sourceCodes[c]
+}
+
+func (r *unpacker) millis() Millis { return r.base + Millis(r.varint()) }
+
+func (r *unpacker) duration() time.Duration { return r.within(r.uvarint()) }
+
+// within returns ms as a duration of those that a state may hold.
+func (r *unpacker) within(ms uint64) time.Duration {
+	if ms > uint64(MaxLease/time.Millisecond) {
+		r.fail()
+		return 0
+	}
+	return time.Duration(ms) * time.Millisecond
+}
