@@ -1,0 +1,68 @@
+package redisstore
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"rollcall/internal/redistest"
+	"rollcall/presence"
+)
+
+// TestALinkThatProvedNothingVouchesForNothing: after a sleep of this process, and until its links have proven themselves, Redis is
+// asked and the near cache is not.
+func TestALinkThatProvedNothingVouchesForNothing(t *testing.T) {
+	server := redistest.Run(t)
+	cfg := NewConfig("redis://" + server.Addr)
+	cfg.Recipe, cfg.Deadline = "app", 30*time.Second
+	s, err := Open(context.Background(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	svc := presence.NewService(s, presence.DefaultConfig())
+	report := presence.Report{App: "app", Peer: "tom", Source: presence.SourceAPI, Session: "1", Kind: presence.KindOnline, At: s.Now()}
+	if err := svc.Report(context.Background(), []presence.Report{report}, s.Now(), make([]presence.Outcome, 1)); err != nil {
+		t.Fatal(err)
+	}
+	// asked returns how many of three queries went to Redis.
+	asked := func() (n int64) {
+		was := s.stats.reads.Load()
+		for range 3 {
+			var out [1]presence.Status
+			if age, err := s.Statuses(context.Background(), "app", [][]byte{[]byte("tom")}, s.Now(), out[:]); err != nil || age != 0 || out[0] != presence.Online {
+				t.Errorf("tom is %v, age %v, %v", out[0], age, err)
+			}
+			var sum [1]presence.Summary
+			if age, err := s.Summaries(context.Background(), []presence.Key{{App: "app", Peer: "tom"}}, sum[:]); err != nil || age != 0 || sum[0].Status != presence.Online {
+				t.Errorf("the summary of tom is %+v, age %v, %v", sum[0], age, err)
+			}
+		}
+		return s.stats.reads.Load() - was
+	}
+	await := func(what string, ok func() bool) {
+		t.Helper()
+		for end := time.Now().Add(30 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatal(what)
+			}
+		}
+	}
+	awake := func() bool { return s.provenUntil.Load() > s.millis()+1500 }
+	await("the link does not prove itself", awake)
+	asked()
+	if n := asked(); n > 3 { // a summary of somebody online is always read
+		t.Errorf("%d reads with the peer in the cache", n)
+	}
+	// As a process that has slept finds things: the last proof is old, and the next is still to come.
+	s.single.heardAt.Store(s.millis() - 10_000)
+	s.prove()
+	if n := asked(); n < 5 && s.unproven() {
+		t.Errorf("%d reads right after a sleep", n)
+	}
+	await("the link does not prove itself after the sleep", awake)
+	asked()
+	if n := asked(); n > 3 {
+		t.Errorf("%d reads when the link is proven again", n)
+	}
+}
