@@ -121,13 +121,12 @@ func (m *member) start() error {
 		close(gone)
 	}()
 	for end := time.Now().Add(2 * patience); ; time.Sleep(20 * time.Millisecond) {
-		resp, err := client.Get(fmt.Sprintf("http://127.0.0.1:%d/livez", m.ports[1]))
+		status, _, text, err := m.call("/1.1/functions/getOnOffStatus", `{"peerIds":[]}`)
+		if err == nil && !(status == http.StatusServiceUnavailable && strings.Contains(text, "starting")) {
+			return nil
+		}
 		if err == nil {
-			resp.Body.Close()
-			if resp.StatusCode == http.StatusOK {
-				return nil
-			}
-			err = fmt.Errorf("/livez answers %d", resp.StatusCode)
+			err = errors.New(text)
 		}
 		if time.Now().After(end) {
 			return fmt.Errorf("node does not start: %w\n%s", err, m.log())

@@ -1,0 +1,103 @@
+package redisstore_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"rollcall/internal/redistest"
+	"rollcall/presence"
+	"rollcall/watch"
+)
+
+// TestASecondSessionOutlivesALogoutInAnOutage: peers have two hook sessions, the second of which another node was told. One logs out
+// while Redis is away: no answer without an age, and no update, says offline, then or later.
+func TestASecondSessionOutlivesALogoutInAnOutage(t *testing.T) {
+	server := redistest.Run(t)
+	cfg := config("redis://" + server.Addr)
+	cfg.Spool, cfg.Deadline = t.TempDir(), 250*time.Millisecond
+	here, there := startNode(t, cfg, "here"), startNode(t, cfg2(cfg, t), "there")
+	peers := numbered("two", 20)
+	for _, n := range []*node{here, there} {
+		for _, p := range peers {
+			if err := n.report(n.hook(presence.KindOnline, p)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		here.see(patience, presence.Online, peers...) // and so it is in the near cache
+	}
+	hubs := watch.DefaultConfig()
+	hubs.Now = here.st.Now
+	hub := watch.New(here.svc, hubs)
+	defer hub.Close(watch.ReasonShutdown)
+	ids := make([]presence.PeerID, len(peers))
+	for i, p := range peers {
+		ids[i] = presence.PeerID(p)
+	}
+	w, err := hub.Watch(t.Context(), "app", ids, watch.Full, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b, err := w.Next(t.Context()); err != nil || len(b.Words) != len(peers) {
+		t.Fatalf("the snapshot has %d peers, %v", len(b.Words), err)
+	}
+	server.Freeze()
+	defer server.Thaw()
+	for end := time.Now().Add(patience); here.st.Age() == 0; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the outage is not noticed")
+		}
+	}
+	for _, p := range peers {
+		if err := here.report(here.hook(presence.KindOffline, p)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, age, err := here.ask(peers...)
+	if err != nil || age == 0 {
+		t.Fatalf("in the outage: age %v, %v", age, err)
+	}
+	for i, st := range got {
+		if st != presence.Online {
+			t.Errorf("%s is %v in the outage: what this node had of it was not whole", peers[i], st)
+		}
+	}
+	server.Thaw()
+	for waited := time.Now(); ; {
+		got, age, err := here.ask(peers...)
+		for i, st := range got {
+			if err == nil && age == 0 && st != presence.Online {
+				t.Fatalf("%s is %v, without an age", peers[i], st)
+			}
+		}
+		if here.st.Ready() == nil && err == nil && age == 0 {
+			break
+		}
+		if time.Since(waited) > patience {
+			t.Fatal("it does not come back")
+		}
+	}
+	for _, n := range []*node{here, there} {
+		n.see(patience, presence.Online, peers...)
+	}
+	for end := time.Now().Add(2 * time.Second); time.Now().Before(end); {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Until(end))
+		b, err := w.Next(ctx)
+		cancel()
+		if err != nil {
+			break
+		}
+		for _, u := range b.Words {
+			if u.Status != presence.Online {
+				t.Errorf("a watcher is notified that %s is %v", u.Peer, u.Status)
+			}
+		}
+	}
+	for _, p := range peers { // both sessions were counted, and one logout
+		if err := there.report(there.hook(presence.KindOffline, p)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	there.see(patience, presence.Offline, peers...)
+	here.see(patience, presence.Offline, peers...)
+}
