@@ -24,6 +24,8 @@ type Distant interface {
 	OnReturn(fn func(asOf, now Millis) (done <-chan struct{})) (stop func())
 	// Age returns how long a part of the store has been out of reach; 0 when all of it answers.
 	Age() time.Duration
+	// AgeOf returns how long the part of the store that keeps key has been out of reach; 0 when it answers.
+	AgeOf(key Key) time.Duration
 }
 
 // ReplayWithin is how late a report may come from a node that was cut off alone and still be counted at its time of receipt.

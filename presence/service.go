@@ -162,6 +162,14 @@ func (s *Service) Age() time.Duration {
 	return s.distant.Age()
 }
 
+// AgeOf returns how long the part of the store that keeps key has been out of reach; 0 when it answers.
+func (s *Service) AgeOf(key Key) time.Duration {
+	if s.distant == nil {
+		return 0
+	}
+	return s.distant.AgeOf(key)
+}
+
 // sweepBatch bounds how long one sweep holds the store.
 const sweepBatch = 512
 

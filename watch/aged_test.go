@@ -3,6 +3,7 @@ package watch_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -54,6 +55,30 @@ func TestAWatcherIsNotNotifiedOfWhatIsOld(t *testing.T) {
 		if b, err := w.Next(t.Context()); err != nil || b.Kind != watch.Mark || b.Age != 0 {
 			t.Errorf("after the return: %v with an age of %v, %v; want a mark without one", b.Kind, b.Age, err)
 		}
+	})
+}
+
+// While a part of the store is out of reach, as a primary of a Cluster may be, what changes on the others is notified; the rest is when it is back.
+func TestAnOutageOfAPartKeepsBackThatPart(t *testing.T) {
+	bubble(t, func(t *testing.T, h *house) {
+		h.store.part = "t"
+		w := h.watch("", "tom", "ann")
+		h.expect(w, 0, "snapshot tom=unknown ann=unknown")
+		h.store.since.Store(time.Now().UnixNano())
+		for i, kind := range []presence.Kind{on, off, on} {
+			h.tell(kind, "tom", fmt.Sprint(i/2), logout)
+			h.tell(kind, "ann", fmt.Sprint(i/2), logout)
+			h.expect(w, time.Second, []string{"change ann=online", "change ann=offline", "change ann=online"}[i])
+			h.expect(w, time.Second, "")
+		}
+		if b, err := h.watch("", "ann").Next(t.Context()); err != nil || b.Age != 0 {
+			t.Errorf("a watch of the part that answers is %v old, %v", b.Age, err)
+		}
+		if b, err := h.watch("", "ann", "tom").Next(t.Context()); err != nil || b.Age == 0 {
+			t.Errorf("a watch of both parts has no age; %v", err)
+		}
+		h.store.since.Store(0)
+		h.expect(w, time.Second, "change tom=online")
 	})
 }
 

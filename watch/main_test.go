@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -38,6 +39,14 @@ type flaky struct {
 	presence.Store
 	down  atomic.Bool
 	since atomic.Int64 // of the outage, in Unix nanoseconds; 0: none
+	part  string       // the first letter of the peers that the outage is of; empty: all
+}
+
+func (f *flaky) AgeOf(key presence.Key) time.Duration {
+	if strings.HasPrefix(string(key.Peer), f.part) {
+		return f.Age()
+	}
+	return 0
 }
 
 // stale is how long the flaky store answers with an age.
@@ -50,8 +59,10 @@ func (f *flaky) Age() time.Duration {
 	return 0
 }
 
-func (f *flaky) reach() (time.Duration, error) {
-	age := f.Age()
+func (f *flaky) reach(keys []presence.Key) (age time.Duration, err error) {
+	for _, k := range keys {
+		age = max(age, f.AgeOf(k))
+	}
 	if f.down.Load() || age > stale {
 		return 0, fmt.Errorf("%w: the plug is pulled", presence.ErrUnavailable)
 	}
@@ -59,7 +70,7 @@ func (f *flaky) reach() (time.Duration, error) {
 }
 
 func (f *flaky) Summaries(ctx context.Context, keys []presence.Key, out []presence.Summary) (time.Duration, error) {
-	age, err := f.reach()
+	age, err := f.reach(keys)
 	if err != nil {
 		return 0, err
 	}
@@ -68,7 +79,11 @@ func (f *flaky) Summaries(ctx context.Context, keys []presence.Key, out []presen
 }
 
 func (f *flaky) Statuses(ctx context.Context, app presence.AppID, peers [][]byte, now presence.Millis, out []presence.Status) (time.Duration, error) {
-	age, err := f.reach()
+	keys := make([]presence.Key, len(peers))
+	for i, p := range peers {
+		keys[i] = presence.Key{App: app, Peer: presence.PeerID(p)}
+	}
+	age, err := f.reach(keys)
 	if err != nil {
 		return 0, err
 	}

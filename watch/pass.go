@@ -70,6 +70,7 @@ func (h *Hub) pass() {
 		// A pass that tells nobody delays the next only as much as keeps a storm of signals from costing a storm of reads.
 		h.next = start.Add(h.cfg.Tick / 10)
 	}
+	entries, old := h.reachable(entries)
 	var changed []*entry
 	for len(entries) > 0 {
 		part := entries[:min(len(entries), readAtOnce)]
@@ -78,10 +79,8 @@ func (h *Hub) pass() {
 		raw, age, err := h.read(ctx, part)
 		cancel()
 		if err != nil || age > 0 { // what is as old as an outage is no news
-			for _, e := range entries {
-				h.soil(e)
-			}
-			h.next = time.Now().Add(h.cfg.Tick)
+			h.retry(entries)
+			h.retry(old)
 			h.tell(changed)
 			return // tokens stay where they are until everything is read again
 		}
@@ -95,9 +94,37 @@ func (h *Hub) pass() {
 	if len(changed) > 0 {
 		h.next = start.Add(h.cfg.Tick)
 	}
+	h.retry(old)
 	h.tell(changed)
 	h.advance(start)
 	h.stats.passes.Add(1)
+}
+
+// reachable parts entries into those whose part of the store answers and the others: while one primary of a Cluster is away, what changes on the
+// others is notified.
+func (h *Hub) reachable(entries []*entry) (here, old []*entry) {
+	if h.service.Age() == 0 {
+		return entries, nil
+	}
+	for _, e := range entries {
+		if h.service.AgeOf(e.key) > 0 {
+			old = append(old, e)
+		} else {
+			here = append(here, e)
+		}
+	}
+	return here, old
+}
+
+// retry has entries read again, a tick from now.
+func (h *Hub) retry(entries []*entry) {
+	if len(entries) == 0 {
+		return
+	}
+	for _, e := range entries {
+		h.soil(e)
+	}
+	h.next = time.Now().Add(h.cfg.Tick)
 }
 
 // collect takes what is to be read: the dirty peers and those whose hold is over.

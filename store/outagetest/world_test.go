@@ -233,6 +233,8 @@ func (s switched) Age() time.Duration {
 	return 0
 }
 
+func (s switched) AgeOf(presence.Key) time.Duration { return s.Age() }
+
 var _ presence.Distant = switched{}
 
 func (s switched) Epoch() uint64 { return uint64(s.n.w.lost.Load()) + 1 }

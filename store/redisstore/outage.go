@@ -198,6 +198,9 @@ func (s *Store) Age() time.Duration {
 	return max(age, s.doubtAge())
 }
 
+// AgeOf implements [presence.Distant].
+func (s *Store) AgeOf(key presence.Key) time.Duration { return max(s.unheard(key), s.doubtAge()) }
+
 // Ready returns why this store cannot do all that it should, or nil.
 func (s *Store) Ready() error {
 	if s.closed() {
