@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"rollcall/presence"
@@ -47,27 +46,29 @@ func (h *house) gather(w *watch.Watcher, d time.Duration) (all updates) {
 func TestAReturnWithinTheHoldIsNotNotified(t *testing.T) {
 	const hold = 2 * time.Second
 	step := 20 * time.Millisecond
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T, h *house) {
+		n := 0
 		for lostAt := time.Duration(0); lostAt <= 400*time.Millisecond; lostAt += step {
 			for _, away := range []time.Duration{0, time.Millisecond, 30 * time.Millisecond, 240 * time.Millisecond, 250 * time.Millisecond, 260 * time.Millisecond, 500 * time.Millisecond, 1990 * time.Millisecond} {
 				for _, session := range []string{"1", "2"} {
-					h := open(t, watch.DefaultConfig())
-					w := h.watch("", "tom")
-					h.expect(w, 0, "snapshot tom=unknown")
-					h.tell(on, "tom", "1")
+					n++
+					peer := fmt.Sprint("p", n)
+					w := h.watch("", presence.PeerID(peer))
+					h.expect(w, 0, "snapshot "+peer+"=unknown")
+					h.tell(on, peer, "1")
 					first := h.gather(w, lostAt+time.Nanosecond)
 					for len(first) == 0 { // the lost may come before the notice of the online, which then has to come first
 						first = h.gather(w, time.Millisecond)
 					}
-					h.tell(off, "tom", "1", lost(hold))
+					h.tell(off, peer, "1", lost(hold))
 					rest := h.gather(w, max(away, time.Nanosecond))
-					h.tell(on, "tom", session)
+					h.tell(on, peer, session)
 					rest = append(rest, h.gather(w, 3*hold)...)
 					if len(first) != 1 || first[0].Status != presence.Online || len(rest) != 0 {
 						t.Errorf("lost after %v, back after %v as session %s: notified %v, then %v", lostAt, away, session, first, rest)
 					}
 					// The hold begins anew with each loss, and an end that is one is notified with its own time.
-					h.tell(off, "tom", session, lost(hold))
+					h.tell(off, peer, session, lost(hold))
 					end := h.at
 					if all := h.gather(w, 3*hold); len(all) != 1 || all[0].Status != presence.Offline || all[0].Since != end {
 						t.Errorf("lost after %v, back after %v, and lost for good at %d: notified %v", lostAt, away, end, all)
