@@ -465,3 +465,38 @@ func TestASessionCountsAnIDOnceWhenItsTimeIsThatOfReceipt(t *testing.T) {
 		}
 	}
 }
+
+// A connection of the gateway has an id that is never used again, so a peer on a bad network must not be remembered by all of them.
+func TestEndedConnectionsAreFew(t *testing.T) {
+	rules := presence.DefaultRules()
+	var st presence.State
+	now := presence.Millis(1_700_000_000_000)
+	report := func(i int, kind presence.Kind, at presence.Millis) {
+		r := presence.Report{
+			App: "app", Peer: "tom", Source: presence.SourceGateway, Session: presence.SessionID(fmt.Sprint("c", i)), Node: "n", Kind: kind,
+			At: at, Incarnation: now, Cause: presence.CauseLost,
+		}
+		st.Apply(&r, at, &rules)
+	}
+	for i := range 100 { // a connection a second
+		now += 1000
+		report(i, presence.KindOnline, now)
+		report(i, presence.KindOffline, now+500)
+	}
+	if n := len(st.Sessions); n != 8 {
+		t.Errorf("after a hundred connections in as many seconds %d are remembered, want 8", n)
+	}
+	report(99, presence.KindOnline, now) // sent again
+	if st.Status != presence.Offline {
+		t.Error("a report that was sent again opened a connection that has ended")
+	}
+	now += 60 * 60 * 1000
+	report(100, presence.KindOnline, now)
+	if n := len(st.Sessions); n != 2 {
+		t.Errorf("an hour later %d sessions are remembered, want the one that lives and the latest end: %v", n, st.Sessions)
+	}
+	report(100, presence.KindOffline, now+1)
+	if n := len(st.Sessions); n != 1 || st.Status != presence.Offline || st.LastSeen != now+1 {
+		t.Errorf("after its end %d are remembered, it is %v, last seen %v", n, st.Status, st.LastSeen)
+	}
+}
