@@ -14,7 +14,8 @@ import (
 
 // Config are the settings of a [Gateway]. Start from [DefaultConfig].
 type Config struct {
-	// Ping is how long a socket may be silent before it is pinged. 0s never pings; the lease is then at least 200s.
+	// Ping is how long a socket may be silent before it is pinged. 0s never pings, for clients that do not answer: the lease is then at
+	// least 200s, and the older connection of a device that logs in again ends with its lease only.
 	Ping time.Duration
 	// Lease is how long a socket may be silent before it is lost.
 	Lease time.Duration

@@ -138,16 +138,24 @@ func newModel(t *testing.T, store presence.Store, nodes int) *model {
 	return m
 }
 
-func newModelNode(t *testing.T, store presence.Store, node presence.NodeID, shared bool, events func(gateway.Event)) *bubble {
+func newModelNode(
+	t *testing.T, store presence.Store, node presence.NodeID, shared bool, events func(gateway.Event), set ...func(*gateway.Config),
+) *bubble {
 	t.Helper()
-	return newModelNodeOver(t, store, presence.NewService(store, presence.DefaultConfig()), node, shared, events)
+	return newModelNodeOver(t, store, presence.NewService(store, presence.DefaultConfig()), node, shared, events, set...)
 }
 
-func newModelNodeOver(t *testing.T, store presence.Store, service gateway.Service, node presence.NodeID, shared bool, events func(gateway.Event)) *bubble {
+func newModelNodeOver(
+	t *testing.T, store presence.Store, service gateway.Service, node presence.NodeID, shared bool, events func(gateway.Event),
+	set ...func(*gateway.Config),
+) *bubble {
 	t.Helper()
 	b := &bubble{t: t, store: store, svc: presence.NewService(store, presence.DefaultConfig()), wire: modelWire{}}
 	cfg := gateway.DefaultConfig()
 	cfg.OneGoroutine, cfg.ConnectRate = true, 0
+	for _, fn := range set {
+		fn(&cfg)
+	}
 	gw, err := gateway.New(cfg, gateway.Deps{Service: service, Node: node, Shared: shared, Events: events})
 	if err != nil {
 		t.Fatal(err)
@@ -393,6 +401,23 @@ func TestTwoLivingConnectionsOfOneDeviceAreTwoSessions(t *testing.T) {
 			}
 		}
 	}
+}
+
+// Where clients answer no pings nothing can be asked of an older connection: it has its lease, and no hook waits.
+func TestWithoutPingsNothingIsProbed(t *testing.T) {
+	inModel(t, 0, func(m *model) {
+		n := newModelNode(t, m.store, "node-1", false, m.note, func(c *gateway.Config) { c.Ping, c.Lease = 0, 200*time.Second })
+		m.nodes = [2]*bubble{n, n}
+		login := step{what: "login", peer: "tom", tag: "-", device: "d1"}
+		m.play(login, login)
+		for _, c := range m.clients {
+			c.mute.Store(true)
+		}
+		m.play(step{what: "pass", pass: 20 * time.Second})
+		if len(m.live("tom")) != 2 || len(m.events["tom"]) != 2 {
+			t.Errorf("tom has %d sessions and the hooks %v, want two and two", len(m.live("tom")), m.events["tom"])
+		}
+	})
 }
 
 // lateService takes logins as a store does that is out of reach: it acknowledges them, and applies them later.

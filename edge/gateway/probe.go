@@ -57,6 +57,9 @@ func (p *probes) end(s *Socket) {
 
 // probe finds out whether the client of ss is still there, since a session akin to it has been opened.
 func (g *Gateway) probe(ss *Session, why probing) {
+	if g.cfg.Ping == 0 {
+		return // clients here do not answer pings: the lease decides
+	}
 	sh := g.registry.shard(ss.key)
 	sh.mu.Lock()
 	over := ss.over
