@@ -14,7 +14,7 @@ type Clock struct {
 	Source Source
 	Node   NodeID // when its reports name one
 	// Off is how far the clock was ahead of the last such report's receipt; less than zero when it was behind. A report that is only
-	// late looks the same as one of a clock that is behind.
+	// late looks the same as one of a clock that is behind. At most 250 years.
 	Off     time.Duration
 	Reports int64 // that were further ahead than [Rules].Ahead, more than a minute late, stale, or expired on arrival
 	Last    Millis
@@ -28,6 +28,9 @@ type clockKey struct {
 
 // lateness is how late a report may come before its sender's clock is suspected.
 const lateness = time.Minute
+
+// mostOff bounds how far off a clock is told to be: more does not fit a duration.
+const mostOff = Millis(250 * 365 * 24 * time.Hour / time.Millisecond)
 
 // maxClocks is how many senders are kept apart; the others are not named.
 const maxClocks = 256
@@ -57,7 +60,7 @@ func (c *clocks) note(r *Report, v Verdict, now Millis) {
 		k = &Clock{App: r.App, Source: r.Source, Node: r.Node}
 		c.all[key] = k
 	}
-	k.Off, k.Last = r.At.Sub(now), now
+	k.Off, k.Last = (max(min(r.At-now, mostOff), -mostOff)).Sub(0), now
 	k.Reports++
 }
 

@@ -37,6 +37,11 @@ func TestSendersWhoseClocksAreOffAreKnown(t *testing.T) {
 	report("ahead", "n1", 20*time.Second, 0)
 	report("ahead", "n1", 21*time.Second, 0)
 	report("ahead", "n2", time.Hour, 0)
+	far := sessionReport(t, "on@0")
+	far.App, far.At = "far", 1<<47-1
+	if err := svc.Report(t.Context(), []presence.Report{far}, t0, make([]presence.Outcome, 1)); err != nil {
+		t.Fatal(err)
+	}
 	if v := report("behind", "", -90*time.Second, time.Minute); v != presence.Expired {
 		t.Errorf("a minute's lease, 90 s old: %v", v)
 	}
@@ -47,11 +52,11 @@ func TestSendersWhoseClocksAreOffAreKnown(t *testing.T) {
 	for _, c := range svc.Tally().Clocks() {
 		got += fmt.Sprintln(c.App, c.Node, c.Off, c.Reports)
 	}
-	if want := "old  -25h0m0s 1\nahead n2 1h0m0s 1\nbehind  -1m30s 1\nahead n1 21s 2\n"; got != want {
+	if want := "far  2190000h0m0s 1\nold  -25h0m0s 1\nahead n2 1h0m0s 1\nbehind  -1m30s 1\nahead n1 21s 2\n"; got != want {
 		t.Errorf("clocks:\n%swant\n%s", got, want)
 	}
-	if n := svc.Tally().Ahead(); n != 3 {
-		t.Errorf("%d reports were ahead, want 3", n)
+	if n := svc.Tally().Ahead(); n != 4 {
+		t.Errorf("%d reports were ahead, want 4", n)
 	}
 	for i := range 1000 {
 		report(fmt.Sprint("app", i), "", time.Hour, 0)

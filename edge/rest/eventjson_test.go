@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 )
 
 // eventTally is what a batch is answered with.
@@ -69,7 +70,7 @@ func TestOneBadEventStandsAgainstNoOther(t *testing.T) {
 		{"a time in nanoseconds", fmt.Sprintf(`{"user":"a","state":"online","time":%d}`, now*1_000_000), "time", "time_in_nanoseconds"},
 		{"a time that is a date", `{"user":"a","state":"online","time":"2026-03-04T05:06:07Z"}`, "time", "wrong_type"},
 		{"a time before all", `{"user":"a","state":"online","time":-1}`, "time", "out_of_range"},
-		{"a small time", `{"user":"a","state":"online","time":17}`, "time", "out_of_range"},
+		{"a time beyond what is kept", `{"user":"a","state":"online","time":2e14}`, "time", "out_of_range"},
 		{"a huge time", `{"user":"a","state":"online","time":1e400}`, "time", "wrong_type"},
 		{"a time that is an object", `{"user":"a","state":"online","time":{}}`, "time", "wrong_type"},
 		{"a ttl of a year", `{"user":"a","state":"online","session":"1","ttl":31536000}`, "ttl", "out_of_range"},
@@ -220,6 +221,19 @@ func TestExpiredOnArrivalIsCounted(t *testing.T) {
 		t.Errorf("got %+v", got)
 	}
 	h.expect("app", "GET", "/v1/peers/slow", "", 200, `{"peer":"slow","status":"offline"}`)
+}
+
+// TestAClockThatWasNeverSet: a sender whose clock stands in 1970 or 2000 is told that its reports are stale, and is known by how much.
+func TestAClockThatWasNeverSet(t *testing.T) {
+	h := open(t)
+	for _, at := range []int64{17, 86_400_000, 315_532_800_000, 946_684_800_000} {
+		if got := h.tally(fmt.Sprintf(`{"user":"old","state":"online","session":"s","time":%d}`, at)); got.Stale != 1 {
+			t.Errorf("%d: %+v", at, got)
+		}
+		if c := h.service.Tally().Clocks(); len(c) != 1 || c[0].Off > -9000*24*time.Hour {
+			t.Errorf("%d: the clocks that are off are %+v", at, c)
+		}
+	}
 }
 
 // TestAResyncOfAClockThatIsFarAhead: a list ends what it does not name, and keeps what it names, by the clock of its node, or by that of
