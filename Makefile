@@ -4,7 +4,7 @@ GOFUMPT     = go run mvdan.cc/gofumpt@v0.12.0
 STATICCHECK = go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK = go run golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
-.PHONY: all setup test test-faults test-valkey truth lint fuzz bench bench-once cluster build
+.PHONY: all soak setup test test-faults test-valkey truth lint fuzz bench bench-once cluster build
 
 # Nothing but a binary for others needs to know its revision, and git does not tell it in a clone of somebody else's.
 test test-faults test-valkey truth lint fuzz bench bench-once: export GOFLAGS += -buildvcs=false
@@ -58,6 +58,9 @@ bench-once: setup ## every benchmark once, so that none rots
 	go test -run '^$$' -bench . -benchtime 1x -timeout 15m ./...
 	bench/setup.sh
 	cd bench && go vet ./... && go test ./... && go run . -quick && go run ./sockets -quick && go run ./fanout -quick
+
+soak: ## honest load beside everything that a stranger may try, for three minutes
+	cd bench && go run ./soak
 
 cluster: setup ## two nodes and a Redis on this machine, to try them out
 	deploy/cluster.sh

@@ -10,6 +10,12 @@ import (
 	"time"
 )
 
+// unlimited lets one address ask for all that a server can answer, which the defaults do not.
+var unlimited = []string{
+	"ROLLCALL_GATE_LIMITS_ASK_PER_SECOND=0", "ROLLCALL_GATE_LIMITS_ASK_PEERS_PER_SECOND=0", "ROLLCALL_GATE_LIMITS_SERVE_PER_SECOND=0",
+	"ROLLCALL_GATE_PROXIES=127.0.0.0/8",
+}
+
 func startRollcall(ctx context.Context, r *rig) (*target, error) {
 	return r.startRollcall(ctx, "rollcall", "--data")
 }
@@ -48,7 +54,7 @@ func (r *rig) launchRollcall(ctx context.Context, name string, flags ...string) 
 			return nil, err
 		}
 		args := append([]string{"serve", "--listen", addr, "--admin", admin}, flags...)
-		return r.spawn(name, credentials(), program, args...)
+		return r.spawn(name, append(credentials(), unlimited...), program, args...)
 	}, func(string) func(context.Context) error {
 		return answers200("http://" + admin + "/readyz")
 	})

@@ -25,6 +25,7 @@ func limited(t *testing.T) *server.Server {
 	cfg.REST.MaxPeers, cfg.REST.MaxDevices, cfg.REST.MaxEvents, cfg.REST.MaxSessions, cfg.REST.Page = 50, 20, 11, 12, 13
 	cfg.REST.MaxBody, cfg.SSE.MaxBody = 5000, 6000
 	cfg.Watch.Peers, cfg.Watch.Watchers, cfg.Watch.Watched, cfg.Watch.Buffer = 40, 3, 60, 5000
+	cfg.Watch.AddressWatchers, cfg.Watch.AddressPeers = 1, 25
 	cfg.Gateway.MaxSockets, cfg.Gateway.EarlyLimit, cfg.Gateway.MessageLimit = 4, 2000, 7000
 	return start(t, cfg)
 }
@@ -65,6 +66,30 @@ func call(t *testing.T, s *server.Server, method, path, body string) string {
 func open(t *testing.T, s *server.Server, method, query, body string) string {
 	t.Helper()
 	res := do(t, http.DefaultClient, method, "http://"+s.Listen()+"/v1/watch"+query, body, "Content-Type", "application/json")
+	if res.StatusCode == http.StatusOK {
+		return ""
+	}
+	var refused struct{ Code string }
+	if err := json.Unmarshal([]byte(read(t, res)), &refused); err != nil {
+		t.Fatal(err)
+	}
+	return refused.Code
+}
+
+// openAs is open with the app key.
+func openAs(t *testing.T, s *server.Server, key, body string) string {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), "POST", "http://"+s.Listen()+"/v1/watch", strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("X-LC-Id", appID)
+	r.Header.Set("X-LC-Key", key)
+	res, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = res.Body.Close() })
 	if res.StatusCode == http.StatusOK {
 		return ""
 	}
@@ -282,6 +307,19 @@ var trials = map[string][]trial{
 			return refused
 		}, "too_many_watchers"},
 	},
+	"watchers_per_address": {
+		{"streams", func(t *testing.T, s *server.Server, n int) (refused string) {
+			for range n {
+				refused = openAs(t, s, appKey, `{"peers":["a"]}`)
+			}
+			return refused
+		}, "too_many_watchers"},
+	},
+	"peers_watched_per_address": {
+		{"streams", func(t *testing.T, s *server.Server, n int) string {
+			return openAs(t, s, appKey, `{"peers":[`+ids(n)+`]}`)
+		}, "too_many_watched"},
+	},
 	"peers_watched": {
 		{"streams", func(t *testing.T, s *server.Server, n int) string {
 			if refused := open(t, s, "POST", "", `{"peers":[`+ids(40)+`]}`); refused != "" {
@@ -432,6 +470,8 @@ func TestThePageTellsTheDefaults(t *testing.T) {
 		"peers one watcher follows":                            n(c.Watch.Peers),
 		"watchers on one node":                                 n(c.Watch.Watchers),
 		"peers watched on one node":                            "an eighth of the memory, at 600 bytes each",
+		"watchers of one address":                              n(c.Watch.AddressWatchers),
+		"peers watched by one address":                         n(c.Watch.AddressPeers),
 		"connections to one node":                              "nine tenths of its descriptors",
 		"bodies under way, but for secret keys":                kib(c.HTTP.BodyMemory),
 		"time for an answer to be read":                        fmt.Sprint(c.HTTP.AnswerTimeout.Seconds(), " s"),

@@ -65,9 +65,9 @@ func (s *Server) info() any {
 			"peers_per_query": c.REST.MaxPeers, "peers_per_device_query": c.REST.MaxDevices, "peers_per_watch": c.Watch.Peers,
 			"events_per_batch": c.REST.MaxEvents, "sessions_per_resync": c.REST.MaxSessions, "peers_per_page": c.REST.Page,
 			"body_bytes": c.REST.MaxBody, "resync_body_bytes": rest.ResyncBodies * c.REST.MaxBody, "watch_body_bytes": c.SSE.MaxBody,
-			"json_depth": native.MaxDepth, "peer_id_bytes": presence.MaxPeer, "frame_bytes": c.Watch.Buffer, "watchers": c.Watch.Watchers,
-			"peers_watched": int(s.held.watched.Total()),
-			"sockets":       s.gateway.Config().MaxSockets, "hello_bytes": c.Gateway.EarlyLimit, "message_bytes": c.Gateway.MessageLimit,
+			"json_depth": native.MaxDepth, "peer_id_bytes": presence.MaxPeer, "frame_bytes": c.Watch.Buffer, "watchers": int(s.held.watchers.Total()),
+			"peers_watched": int(s.held.watched.Total()), "watchers_per_address": c.Watch.AddressWatchers, "peers_watched_per_address": c.Watch.AddressPeers,
+			"sockets": s.gateway.Config().MaxSockets, "hello_bytes": c.Gateway.EarlyLimit, "message_bytes": c.Gateway.MessageLimit,
 		},
 		Seconds: map[string]float64{
 			"tick": c.Watch.Tick.Seconds(), "mark": c.Watch.Mark.Seconds(), "stall": c.SSE.Stall.Seconds(),

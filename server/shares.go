@@ -25,10 +25,12 @@ func (s *Server) shares() shares {
 		watched = max(memory/8/watchedBytes, int64(c.Watch.Peers))
 		watched = min(watched, int64(c.Watch.Watchers)*int64(c.Watch.Peers))
 	}
+	// Streams end when they like: they leave a quarter of the connections to calls.
+	watchers := min(int64(c.Watch.Watchers), max(int64(s.app.conns.Max())*3/4, 1))
 	return shares{
-		bodies:   limit.NewShared(int64(c.HTTP.BodyMemory), 1), // the app is not known yet when a body comes
-		watchers: limit.NewShared(int64(c.Watch.Watchers), apps),
-		watched:  limit.NewShared(watched, apps),
+		bodies:   limit.NewShared(int64(c.HTTP.BodyMemory), 0, 1), // the app is not known yet when a body comes
+		watchers: limit.NewShared(watchers, int64(c.Watch.AddressWatchers), apps),
+		watched:  limit.NewShared(watched, int64(c.Watch.AddressPeers), apps),
 	}
 }
 

@@ -37,6 +37,9 @@ type Config struct {
 	// Watched is how many peers all watchers of this node may follow altogether, at some 600 bytes each. 0 takes an eighth of the
 	// memory that this process may use.
 	Watched int
+	// AddressWatchers and AddressPeers are how many watchers one address may have without a secret key, and how many peers they may
+	// follow altogether. Behind a proxy name it in gate.proxies, or all clients are one address. 0 leaves it at the half.
+	AddressWatchers, AddressPeers int
 
 	// Now is the clock by which leases and holds are judged; nil is the wall clock.
 	Now func() presence.Millis `config:"-"`
@@ -48,7 +51,7 @@ type Config struct {
 func DefaultConfig() Config {
 	return Config{
 		Tick: 250 * time.Millisecond, Mark: 15 * time.Second, Lag: 5 * time.Second,
-		Buffer: 64 << 10, Peers: 3000, Watchers: 50_000,
+		Buffer: 64 << 10, Peers: 3000, Watchers: 50_000, AddressWatchers: 1000, AddressPeers: 100_000,
 	}
 }
 
@@ -66,6 +69,8 @@ func (c *Config) Validate() error {
 		{c.Peers >= 1 && c.Peers <= 100_000, "peers is not between 1 and 100000"},
 		{c.Watchers >= 1, "watchers is less than 1"},
 		{c.Watched >= 0, "watched is negative"},
+		{c.AddressWatchers >= 0, "address_watchers is negative"},
+		{c.AddressPeers >= 0, "address_peers is negative"},
 	} {
 		if !f.ok {
 			errs = append(errs, errors.New(f.say))

@@ -166,6 +166,10 @@ func (h *Handler) open(w http.ResponseWriter, r *http.Request, c *call, s *scrat
 	if fail := h.takeCall(c); fail != nil {
 		return fail
 	}
+	// Who asks too often is refused before the body is read.
+	if fail := h.takeBytes(c, int(min(r.ContentLength, int64(h.cfg.MaxBody)))); fail != nil {
+		return fail
+	}
 	if c.body, fail = h.read(w, r, c, s, h.cfg.MaxBody); fail != nil {
 		return fail
 	}

@@ -43,13 +43,15 @@ func (h *Handler) takeCall(c *call) *fault {
 // smallBody is the size of a body that costs no more than the call.
 const smallBody = 4 << 10
 
-// takeBytes charges a body of n bytes: it costs its time before it is known how many peers it names.
+// takeBytes charges a body of n bytes, less what was charged for it before: it costs its time before it is known how many peers it
+// names.
 func (h *Handler) takeBytes(c *call, n int) *fault {
 	if c.secret() || n < smallBody {
 		return nil
 	}
-	c.paid = n / limit.PeerBytes
-	return h.take(c, limit.AskPeers, float64(c.paid))
+	more := n/limit.PeerBytes - c.paid
+	c.paid += max(more, 0)
+	return h.take(c, limit.AskPeers, float64(more))
 }
 
 // takeIDs charges n ids.

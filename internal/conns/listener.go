@@ -43,7 +43,7 @@ type Listener struct {
 
 // Listen returns a listener of what l accepts.
 func Listen(l net.Listener, cfg Config) *Listener {
-	return &Listener{Listener: l, cfg: cfg, share: limit.NewShare[netip.Addr](int64(cfg.Max)), start: time.Now()}
+	return &Listener{Listener: l, cfg: cfg, share: limit.NewShare[netip.Addr](int64(cfg.Max), 0), start: time.Now()}
 }
 
 // Stats are the counts of a listener.

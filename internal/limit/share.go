@@ -10,6 +10,7 @@ import (
 // the total alone.
 type Share[K comparable] struct {
 	total int64
+	most  int64 // of one holder, whatever is left; 0: half of it
 
 	mu   sync.Mutex
 	used int64
@@ -18,8 +19,10 @@ type Share[K comparable] struct {
 	refused atomic.Int64
 }
 
-// NewShare returns a share of total.
-func NewShare[K comparable](total int64) *Share[K] { return &Share[K]{total: total, by: map[K]int64{}} }
+// NewShare returns a share of total, of which one holder has most at most; 0 is no further bound.
+func NewShare[K comparable](total, most int64) *Share[K] {
+	return &Share[K]{total: total, most: most, by: map[K]int64{}}
+}
 
 // Take takes n for holder and reports whether there was room for it. What is taken must be given back.
 func (s *Share[K]) Take(holder K, n int64) bool {
@@ -32,7 +35,12 @@ func (s *Share[K]) Take(holder K, n int64) bool {
 	has := s.by[holder]
 	room := s.total
 	if holder != free {
-		room = s.used - has + (s.total-(s.used-has)+1)/2
+		others := s.used - has
+		half := (s.total - others + 1) / 2
+		if s.most > 0 {
+			half = min(half, s.most)
+		}
+		room = others + half
 	}
 	if s.used+n > min(room, s.total) {
 		s.refused.Add(1)

@@ -7,7 +7,7 @@ import (
 )
 
 func TestAHolderHasAtMostHalfOfWhatOthersLeave(t *testing.T) {
-	s := limit.NewShare[string](100)
+	s := limit.NewShare[string](100, 0)
 	most := func(holder string) (n int64) {
 		for s.Take(holder, 1) {
 			n++
@@ -43,7 +43,7 @@ func TestAHolderHasAtMostHalfOfWhatOthersLeave(t *testing.T) {
 
 func TestAppsAndAddressesShare(t *testing.T) {
 	for _, apps := range []int{1, 2} {
-		s := limit.NewShared(100, apps)
+		s := limit.NewShared(100, 0, apps)
 		hold := s.Hold("a", home)
 		if hold.Grow(51) || !hold.Grow(50) {
 			t.Error("an address does not have half")
@@ -64,5 +64,15 @@ func TestAppsAndAddressesShare(t *testing.T) {
 	var none *limit.Shared
 	if !none.Take("a", home, 1<<40) {
 		t.Error("nothing is a limit")
+	}
+}
+
+func TestAHolderHasNoMoreThanTheMost(t *testing.T) {
+	s := limit.NewShare[string](100, 7)
+	if s.Take("a", 8) || !s.Take("a", 7) || s.Take("a", 1) || !s.Take("b", 7) {
+		t.Error("a holder has not exactly the most that one may have")
+	}
+	if !s.Take("", 50) {
+		t.Error("the most of a holder binds what has none")
 	}
 }

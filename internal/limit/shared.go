@@ -9,11 +9,11 @@ type Shared struct {
 	apps      *Share[string] // nil: there is one app, which shares with nobody
 }
 
-// NewShared returns a total that so many apps share.
-func NewShared(total int64, apps int) *Shared {
-	s := &Shared{addresses: NewShare[netip.Addr](total)}
+// NewShared returns a total that so many apps share, of which one address has most at most; 0 is no further bound.
+func NewShared(total, most int64, apps int) *Shared {
+	s := &Shared{addresses: NewShare[netip.Addr](total, most)}
 	if apps > 1 {
-		s.apps = NewShare[string](total)
+		s.apps = NewShare[string](total, 0)
 	}
 	return s
 }

@@ -28,6 +28,11 @@ func (c *Caller) ReadBody(w http.ResponseWriter, r *http.Request, max int) ([]by
 		c.body = c.gate.cfg.Bodies.Hold("", c.Address)
 		room = c.body.Grow
 	}
+	// Who asks too often is refused before the body is read.
+	if err := c.takeBytes(int(min(r.ContentLength, int64(max)))); err != nil {
+		closeBehind(w, r)
+		return nil, err
+	}
 	body, err := httpx.ReadBody(w, r, max, c.gate.cfg.BodyTimeout, nil, room)
 	switch {
 	case errors.Is(err, httpx.ErrNoRoom):

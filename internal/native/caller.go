@@ -64,13 +64,15 @@ func (c *Caller) TakeIDs(n int) error {
 	return c.gate.take(limit.AskPeers, c, float64(n))
 }
 
-// takeBytes charges c for a body of n bytes, which cost their time before it is known how many peers they name.
+// takeBytes charges c for a body of n bytes, less what was charged for it before: they cost their time before it is known how many
+// peers they name.
 func (c *Caller) takeBytes(n int) error {
 	if c.Secret() || n < httpFree {
 		return nil
 	}
-	c.paid = n / limit.PeerBytes
-	return c.gate.take(limit.AskPeers, c, float64(c.paid))
+	more := n/limit.PeerBytes - c.paid
+	c.paid += max(more, 0)
+	return c.gate.take(limit.AskPeers, c, float64(more))
 }
 
 // httpFree is the size of a body that costs no more than the call.
