@@ -107,7 +107,7 @@ type Log struct {
 
 // An App is a tenant: peers of two apps never meet. A key that is left out shuts the door it would open.
 type App struct {
-	// ID is what clients send as X-LC-Id.
+	// ID is what clients send as X-LC-Id: 1 to 128 ASCII letters, digits, "-", "_" and ".".
 	ID string
 	// AppKey lets apps ask. It is inside every copy of the app, so it is no secret against users.
 	AppKey Secret `config:",secret"`
