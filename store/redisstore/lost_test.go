@@ -64,11 +64,9 @@ func TestLostPrimaryStopsOnlyItsOwn(t *testing.T) {
 
 			c.Servers[lost].Freeze()
 			t.Cleanup(c.Servers[lost].Thaw)
-			for begun := time.Now(); here.st.Ready() == nil || there.st.Ready() == nil; time.Sleep(10 * time.Millisecond) {
-				if time.Since(begun) > patience {
-					t.Fatal("both nodes are ready: the fault did not take hold")
-				}
-			}
+			eventually(t, "both nodes know that the primary is lost", func() bool {
+				return here.st.Ready() != nil && there.st.Ready() != nil && log.lines("redis is away") == said+2
+			})
 			reports = reports[:0]
 			var direct []string
 			waits := int64(0)
