@@ -96,6 +96,8 @@ func (p *process) end(s syscall.Signal) error {
 type world struct {
 	*testing.T
 	client *rollcall.Client
+	server *process
+	serve  func(listen string) *process
 	start  func(listen string) *process // the chat server
 }
 
@@ -111,15 +113,19 @@ func each(t *testing.T, lease time.Duration, test func(w *world)) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			server := exec.Command(filepath.Join(bin, "rollcall"), "serve", "--data", "", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0")
-			server.Env = append(os.Environ(), "LEANCLOUD_APP_ID="+app, "LEANCLOUD_APP_KEY="+appKey, "LEANCLOUD_APP_HOOK_KEY="+hookKey, "LEANCLOUD_APP_MASTER_KEY="+masterKey)
-			url := run(t, server, `^ *apps +(http\S+)`).address
+			serve := func(listen string) *process {
+				cmd := exec.Command(filepath.Join(bin, "rollcall"), "serve", "--data", "", "--listen", listen, "--admin", "127.0.0.1:0")
+				cmd.Env = append(os.Environ(), "LEANCLOUD_APP_ID="+app, "LEANCLOUD_APP_KEY="+appKey, "LEANCLOUD_APP_HOOK_KEY="+hookKey, "LEANCLOUD_APP_MASTER_KEY="+masterKey)
+				return run(t, cmd, `^ *apps +(http\S+)`)
+			}
+			server := serve("127.0.0.1:0")
+			url := server.address
 			client, err := rollcall.New(rollcall.Config{URL: url, App: app, MasterKey: masterKey})
 			if err != nil {
 				t.Fatal(err)
 			}
 			t.Cleanup(client.Close)
-			test(&world{T: t, client: client, start: func(listen string) *process {
+			test(&world{T: t, client: client, server: server, serve: serve, start: func(listen string) *process {
 				cmd := command(t)
 				cmd.Env = append(os.Environ(), "ROLLCALL_URL="+url, "ROLLCALL_APP="+app, "ROLLCALL_HOOK_KEY="+hookKey, "CHAT_LISTEN="+listen,
 					fmt.Sprintf("CHAT_LEASE=%ds", int(lease.Seconds())))

@@ -56,3 +56,22 @@ func TestFaultAChatServerSurvivesItsOwnCrash(t *testing.T) {
 		}
 	})
 }
+
+// rollcall is killed, and started again without its data while the chat goes on: the chat server brings it up to date.
+func TestFaultAChatServerBringsAnEmptyRollcallUpToDate(t *testing.T) {
+	each(t, 6*time.Second, func(w *world) {
+		chat := w.start("127.0.0.1:0")
+		w.join(chat.address, "tom")
+		ann := w.join(chat.address, "ann")
+		w.expect("tom=online ann=online")
+		_ = w.server.end(syscall.SIGKILL)
+		_, _ = fmt.Fprintln(ann, "/quit")
+		w.join(chat.address, "bob")
+		time.Sleep(6 * time.Second) // longer than a call is retried
+		w.serve(strings.TrimPrefix(w.server.address, "http://"))
+		w.expect("tom=online bob=online")
+		if n := w.sessions("ann"); n != 0 {
+			w.Errorf("ann has %d sessions", n)
+		}
+	})
+}

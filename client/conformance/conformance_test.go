@@ -14,6 +14,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -60,9 +61,21 @@ func TestClients(t *testing.T) {
 		t.Fatal(err, len(cases))
 	}
 	eachClient(t, func(t *testing.T, argv []string) {
-		for _, c := range cases {
-			t.Run(c.Name, func(t *testing.T) { play(t, c, argv) })
+		// Most of a case is waiting for a retry, so some run at once.
+		next := make(chan playCase)
+		var work sync.WaitGroup
+		for range 4 {
+			work.Go(func() {
+				for c := range next {
+					t.Run(c.Name, func(t *testing.T) { play(t, c, argv) })
+				}
+			})
 		}
+		for _, c := range cases {
+			next <- c
+		}
+		close(next)
+		work.Wait()
 	})
 }
 

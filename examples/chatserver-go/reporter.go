@@ -59,7 +59,7 @@ func (r *reporter) note(what func()) {
 const relist = 5 * time.Minute
 
 // beat sends heartbeats until ctx ends. They renew all sessions of the node at once, so no session has a timer. After a gap
-// as long as the lease rollcall has ended them, so the whole list is due.
+// rollcall may have ended them, so the whole list is due.
 func (r *reporter) beat(ctx context.Context) {
 	var last, listed time.Time
 	for first := true; ; first = false {
@@ -67,16 +67,17 @@ func (r *reporter) beat(ctx context.Context) {
 		now := time.Now()
 		if first {
 			close(r.begun)
-			listed = now
+			last, listed = now, now
 		}
-		if err == nil {
-			if late := !first && now.Sub(last) >= r.lease; late || now.Sub(listed) >= relist {
+		gap := now.Sub(last) >= r.lease*2/3 // a heartbeat was missed
+		switch {
+		case err != nil && ctx.Err() == nil:
+			log.Printf("heartbeat failed: %v", err)
+		case err == nil:
+			if last = now; gap || now.Sub(listed) >= relist {
 				listed = now
 				r.note(func() { r.behind = true })
 			}
-			last = now
-		} else if ctx.Err() == nil {
-			log.Printf("heartbeat failed: %v", err)
 		}
 		select {
 		case <-time.After(r.lease / 3):

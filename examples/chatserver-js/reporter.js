@@ -22,21 +22,22 @@ export class Reporter {
   }
 
   /**
-   * Sends heartbeats until drain(). They renew all sessions of the node at once, so no session has a timer. After a gap as
-   * long as the lease rollcall has ended them, so the whole list is due.
+   * Sends heartbeats until drain(). They renew all sessions of the node at once, so no session has a timer. After a gap
+   * rollcall may have ended them, so the whole list is due.
    */
   async start() {
-    let last;
-    let listed = Date.now();
+    let last = Date.now();
+    let listed = last;
     const beat = async () => {
       try {
         await this.#rollcall.beat(this.#node, { lease: this.#lease });
         const now = Date.now();
-        if (now - last >= this.#lease * 1000 || now - listed >= RELIST) {
+        const gap = now - last >= (this.#lease * 2000) / 3; // a heartbeat was missed
+        last = now;
+        if (gap || now - listed >= RELIST) {
           this.#behind = true;
           listed = now;
         }
-        last = now;
       } catch (err) {
         console.error(`heartbeat failed: ${err.message}`);
       }
