@@ -402,6 +402,29 @@ func TestALogoutWithinTheGraceOfADrainedNodeIsOfflineAtOnce(t *testing.T) {
 	}
 }
 
+// After a kill -9 nobody has called the hooks of the sessions that were open: the run that follows does when the device is back.
+func TestTheHooksOfAKilledRunAreInTurn(t *testing.T) {
+	inModel(t, 1, func(m *model) {
+		now := bubbleNow()
+		for _, id := range []presence.SessionID{"AAAAAAAA!tokened", "BBBBBBBB!another"} {
+			r := presence.Report{
+				App: appID, Peer: "tom", Source: presence.SourceGateway, Session: id, Node: "killed", Kind: presence.KindOnline, At: now, Incarnation: now,
+			}
+			if err := m.nodes[0].svc.Report(context.Background(), []presence.Report{r}, now, make([]presence.Outcome, 1)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		m.add(step{peer: "tom", tag: "-", device: "-", auto: true}, "AAAAAAAA!tokened")
+		m.play(step{what: "pass", pass: time.Second})
+		if got := strings.Join(m.events["tom"], " "); got != "offline online" {
+			t.Errorf("the hooks are %q, want the end of the killed run before the beginning of this one", got)
+		}
+		if live := m.live("tom"); len(live) != 2 || live["AAAAAAAA!tokened"] || !live["BBBBBBBB!another"] {
+			t.Errorf("live are %v, want the new one and that of the other device, which has its grace", live)
+		}
+	})
+}
+
 // breakable is a real store whose beats or writes fail while it is told to.
 type breakable struct {
 	presence.Store

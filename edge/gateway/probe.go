@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -187,7 +188,8 @@ type Drainer interface {
 }
 
 // succeed ends the sessions of the device of ss on nodes that hold sockets no more: earlier runs of this one, and drained nodes. Each
-// would end by itself, with its node's grace; until then a logout of ss would leave the peer online.
+// would end by itself, with its node's grace; until then a logout of ss would leave the peer online. The end is an event before the
+// beginning of ss.
 func (g *Gateway) succeed(ctx context.Context, ss *Session) {
 	var drained []presence.NodeID
 	if d, ok := g.store.(Drainer); ok {
@@ -196,17 +198,6 @@ func (g *Gateway) succeed(ctx context.Context, ss *Session) {
 	if g.Shared && len(drained) == 0 {
 		return
 	}
-	gone := func(n presence.NodeID) bool {
-		if !g.Shared {
-			return n != g.Node
-		}
-		for _, d := range drained {
-			if d == n {
-				return true
-			}
-		}
-		return false
-	}
 	var st presence.State
 	if g.store.Load(ctx, ss.key, &st) != nil {
 		return // they end by themselves
@@ -214,8 +205,16 @@ func (g *Gateway) succeed(ctx context.Context, ss *Session) {
 	at, now := placeOf(ss.id), g.Now()
 	for i := range st.Sessions {
 		o := &st.Sessions[i]
-		if o.Source == presence.SourceGateway && o.Live(now) && o.Incarnation <= ss.start && gone(o.Node) && at.same(placeOf(o.ID)) {
-			g.endings.add(endOf(ss.key, o, presence.CauseReplaced, now))
+		drained := slices.Contains(drained, o.Node)
+		gone := drained || !g.Shared && o.Node != g.Node
+		if !gone || o.Source != presence.SourceGateway || !o.Live(now) || o.Incarnation > ss.start || !at.same(placeOf(o.ID)) {
+			continue
 		}
+		if !drained { // a node that drains emits the ends of its sessions, one that was killed does not
+			g.emit(Event{
+				Key: ss.key, Session: o.ID, Tag: tagOf(o.ID), Cause: presence.CauseReplaced, Reason: "SESSION_CONFLICT", At: now,
+			})
+		}
+		g.endings.add(endOf(ss.key, o, presence.CauseReplaced, now))
 	}
 }

@@ -137,10 +137,10 @@ func (s *Socket) open(ctx context.Context, l Login) (*Session, error) {
 	for _, o := range akin {
 		g.probe(o, probedHere)
 	}
+	g.succeed(ctx, ss)
 	if err := s.attach(ss, l.Auto); err != nil {
 		return nil, err
 	}
-	g.succeed(ctx, ss)
 	return ss, nil
 }
 
