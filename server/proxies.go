@@ -8,9 +8,6 @@ import (
 	"time"
 )
 
-// operatorConnections is how many connections the operator listener has open.
-const operatorConnections = 64
-
 // unnamedProxies are addresses that send X-Forwarded-For and that no setting names. All callers behind one are one address to the
 // limits, which ends in refusals that nobody understands.
 type unnamedProxies struct {

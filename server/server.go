@@ -82,7 +82,7 @@ func New(cfg Config, log *slog.Logger, sink *Sink) (*Server, error) {
 	if s.app, err = bind(port{"listen", cfg.Listen, most, cfg.HTTP.AnswerTimeout, s.proxies()}, cfg.HTTP, log); err != nil {
 		return nil, err
 	}
-	if s.operator, err = bind(port{"admin", cfg.Admin, operatorConnections, operatorWrite, nil}, cfg.HTTP, log); err != nil {
+	if s.operator, err = bind(port{"admin", cfg.Admin, operatorConnections(), operatorWrite, anybody}, cfg.HTTP, log); err != nil {
 		_ = s.app.net.Close()
 		return nil, err
 	}

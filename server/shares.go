@@ -34,6 +34,12 @@ func (s *Server) shares() shares {
 	}
 }
 
+// operatorConnections is how many connections the operator listener has open: some of the tenth of the descriptors that callers leave.
+func operatorConnections() int { return min(max(maxConnections()/36, 16), 256) }
+
+// anybody are all addresses: operators are held to no share of one.
+var anybody = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")}
+
 // all returns the shares by the names that metrics and the status give them.
 func (h *shares) all() map[string]*limit.Shared {
 	return map[string]*limit.Shared{"body_bytes": h.bodies, "watchers": h.watchers, "watched_peers": h.watched}

@@ -1,0 +1,135 @@
+package conns_test
+
+import (
+	"io"
+	"net"
+	"net/netip"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"rollcall/internal/conns"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// a port accepts what it is dialled for, one at a time.
+type port struct {
+	testing.TB
+	*conns.Listener
+}
+
+func open(t *testing.T, most int, proxies ...netip.Prefix) *port {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	return &port{t, conns.Listen(l, conns.Config{Max: most, Proxies: proxies, Refusal: []byte("no room")})}
+}
+
+// from dials from source and returns both ends; the server's is nil when it was refused.
+func (p *port) from(source string) (client net.Conn, server net.Conn) {
+	p.Helper()
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(source)}}
+	client, err := d.Dial("tcp", p.Addr().String())
+	if err != nil {
+		p.Fatal(err)
+	}
+	p.Cleanup(func() { _ = client.Close() })
+	refused := p.Stats().Refused
+	accepted := make(chan net.Conn, 1)
+	go func() {
+		if c, err := p.Accept(); err == nil {
+			accepted <- c
+		}
+	}()
+	for {
+		select {
+		case server = <-accepted:
+			p.Cleanup(func() { _ = server.Close() })
+			return client, server
+		case <-time.After(time.Millisecond):
+			if p.Stats().Refused > refused {
+				// Accept waits for the next one: let it have it.
+				if other, err := net.Dial("tcp", p.Addr().String()); err == nil {
+					_ = other.Close()
+				}
+				return client, nil
+			}
+		}
+	}
+}
+
+func ended(t *testing.T, c net.Conn) bool {
+	t.Helper()
+	_ = c.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
+	_, err := c.Read(make([]byte, 1))
+	return err == io.EOF
+}
+
+func TestTheLongestIdleMakesRoom(t *testing.T) {
+	p := open(t, 4, netip.MustParsePrefix("127.0.0.0/8")) // named: held to the total alone
+	var clients, servers []net.Conn
+	for range 4 {
+		c, s := p.from("127.0.0.1")
+		clients, servers = append(clients, c), append(servers, s)
+	}
+	conns.MarkOf(servers[0]).Busy() // the oldest has work
+	conns.MarkOf(servers[1]).Busy()
+	conns.MarkOf(servers[1]).Idle() // and this one had, a moment ago
+	if _, s := p.from("127.0.0.1"); s == nil {
+		t.Fatal("a new one is refused while others are idle")
+	}
+	for i, want := range []bool{false, false, true, false} {
+		if got := ended(t, clients[i]); got != want {
+			t.Errorf("connection %d is ended: %v, want %v", i, got, want)
+		}
+	}
+	if st := p.Stats(); st.Open != 4 || st.Evicted != 1 || st.Refused != 0 {
+		t.Errorf("%+v", st)
+	}
+	_ = servers[0].Close()
+	_ = servers[0].Close()
+	if st := p.Stats(); st.Open != 3 {
+		t.Errorf("after one was closed twice: %+v", st)
+	}
+}
+
+func TestAnAddressHasHalfOfWhatOthersLeave(t *testing.T) {
+	p := open(t, 8)
+	busy := func(source string) bool {
+		c, s := p.from(source)
+		if s == nil {
+			b, err := io.ReadAll(c)
+			if string(b) != "no room" {
+				t.Errorf("a refused connection reads %q, %v", b, err)
+			}
+			return false
+		}
+		conns.MarkOf(s).Busy()
+		return true
+	}
+	for i, tt := range []struct {
+		source string
+		want   bool
+	}{
+		{"127.0.0.2", true}, {"127.0.0.2", true}, {"127.0.0.2", true}, {"127.0.0.2", true},
+		{"127.0.0.3", true}, {"127.0.0.3", true},
+	} {
+		if got := busy(tt.source); got != tt.want {
+			t.Errorf("%d from %s: %v", i, tt.source, got)
+		}
+	}
+	if busy("127.0.0.2") {
+		t.Error("an address has more than half")
+	}
+}
+
+func TestAMarkIsFoundBelowWrappers(t *testing.T) {
+	if conns.MarkOf(&net.TCPConn{}) != nil {
+		t.Error("a connection that is not bounded has a mark")
+	}
+}
