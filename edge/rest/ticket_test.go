@@ -205,6 +205,41 @@ func TestATicketHasTheRightsOfTheAppKey(t *testing.T) {
 	h.expect("app", "POST", "/v1/ticket", `{"peers":7}`, 400, `{"code":"bad_json","error":"the field \"peers\" has the wrong type"}`)
 }
 
+// The renewals of a ticket that is for any peers are for those of the stream that gave them out.
+func TestARenewalIsForTheListOfItsStream(t *testing.T) {
+	h := open(t)
+	for _, who := range []string{"app", "master"} {
+		ticket := h.buy(who, "")
+		s := h.stream(nil, ticketPath(ticket, "tom"))
+		id := s.expect("snapshot tom=unknown").ID
+		s.close()
+		h.refused("a renewal for another peer", lastID(id), ticketPath(ticket, "eve"), 403)
+		again := h.stream(lastID(id), ticketPath(ticket, "tom"))
+		again.expect("resume")
+		again.close()
+	}
+}
+
+// Tickets and renewals are made and judged by the server's clock, however far that is from the machine's.
+func TestTicketsGoByTheServersClock(t *testing.T) {
+	for _, away := range []time.Duration{-48 * time.Hour, -16 * time.Minute, 16 * time.Minute, 48 * time.Hour} {
+		h := open(t)
+		h.ahead.Store(away.Milliseconds())
+		path := ticketPath(h.buy("app", ""), "tom")
+		s := h.stream(nil, path)
+		id := s.expect("snapshot tom=unknown").ID
+		s.close()
+		for _, after := range []time.Duration{time.Minute, 23 * time.Hour} {
+			h.ahead.Store((away + after).Milliseconds())
+			s = h.stream(lastID(id), path)
+			id = s.expect("resume").ID
+			s.close()
+		}
+		h.ahead.Store((away + 25*time.Hour).Milliseconds())
+		h.refused("a renewal after a day", lastID(id), path, 401)
+	}
+}
+
 // A stream ends with its ticket, and says so: the reader buys another.
 func TestAStreamEndsWithItsTicket(t *testing.T) {
 	h := open(t)

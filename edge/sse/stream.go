@@ -127,6 +127,9 @@ func (d *Door) stream(w http.ResponseWriter, r *http.Request, c *native.Caller, 
 		return Refusal(err)
 	}
 	s := &stream{Door: d, w: w, queue: queueOf(r), rc: http.NewResponseController(w), caller: c, watcher: watcher, detail: detail, token: token}
+	if c.Pass != nil {
+		s.renewal = d.gate.Tickets.Renewal(c.App, c.Pass.For(ids))
+	}
 	s.chunked = r.ProtoAtLeast(1, 1)
 	if r.ProtoMajor < 2 { // over HTTP/2 it would end every other call of the connection
 		w.Header().Set("Connection", "close") // a stream is the last thing on its connection
@@ -194,7 +197,6 @@ type stream struct {
 // run writes what the watcher is told until one of the two goes, and returns why it ended.
 func (s *stream) run(ctx context.Context) watch.Reason {
 	if p := s.caller.Pass; p != nil {
-		s.renewal = s.gate.Tickets.Renewal(s.caller.App, p)
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, time.Duration(p.Ends()-s.gate.Now())*time.Millisecond, errExpired)
 		defer cancel()

@@ -84,6 +84,13 @@ func NewPass(peers []string, detail bool, now int64) Pass {
 	return p
 }
 
+// For returns p bound to peers: the renewals of a stream are for what the stream is for.
+func (p *Pass) For(peers []string) *Pass {
+	bound := *p
+	bound.Bound, bound.list = true, listOf(peers)
+	return &bound
+}
+
 // Ends returns when the pass ends, and with it the streams that it opened.
 func (p *Pass) Ends() int64 { return p.Bought + RenewalLife.Milliseconds() }
 
