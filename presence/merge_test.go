@@ -38,7 +38,7 @@ func apply(t tb, st *presence.State, r presence.Report, now presence.Millis, rul
 func words(st *presence.State) []word {
 	var all []word
 	for _, s := range st.Sessions {
-		all = append(all, word{s.Source, s.ID, s.Incarnation, s.At, s.Until, s.Ended, s.Seq})
+		all = append(all, word{s.Source, s.ID, s.Incarnation, s.At, s.Until, s.Ended, s.Seq, s.Node != ""})
 	}
 	return all
 }

@@ -18,6 +18,7 @@ type word struct {
 	at, until   presence.Millis
 	ended       bool
 	seq         uint64
+	noded       bool
 }
 
 // words returns what is so of every session, by source and id.
@@ -48,7 +49,7 @@ func (m model) words(rules *presence.Rules) []word {
 
 func wordOf(r *presence.Report, rules *presence.Rules) word {
 	seen := r.At - r.Ahead
-	w := word{r.Source, r.Session, r.Incarnation, r.At, seen, r.Kind == presence.KindOffline, r.Seq}
+	w := word{r.Source, r.Session, r.Incarnation, r.At, seen, r.Kind == presence.KindOffline, r.Seq, r.Node != "" && r.Kind != presence.KindOffline}
 	switch {
 	case w.ended:
 	case r.Node != "" && r.Lease == 0:
@@ -75,6 +76,9 @@ func greater(a, b word) bool {
 		return a.seq > b.seq
 	case a.ended != b.ended:
 		return b.ended
+	}
+	if a.noded != b.noded {
+		return a.noded
 	}
 	return a.until > b.until
 }

@@ -34,8 +34,10 @@ type Service struct {
 
 	flights flights
 	joined  joined
-	epoch   uint64
-	distant Distant // nil when the store is here
+
+	successor *Successor // nil: no work is taken over
+	epoch     uint64
+	distant   Distant // nil when the store is here
 }
 
 // A standstill is a time in which no lease runs out: leases are judged as of asOf until it is over.
@@ -292,10 +294,11 @@ func (s *Service) endNode(ctx context.Context, l LostNode, now Millis) (turned i
 		default:
 			return turned, false, s.forgetNode(ctx, l)
 		}
-		n, some, err := s.conclude(ctx, keys, now, func(st *State) (Outcome, Effect) {
+		rest, moved, unmoved := s.move(ctx, l, keys, now)
+		n, some, err := s.conclude(ctx, rest, now, func(st *State) (Outcome, Effect) {
 			return st.EndNode(l, now, &s.cfg.Rules)
 		})
-		turned += n
+		turned, some, err = turned+n, some || moved, errors.Join(unmoved, err)
 		if err != nil {
 			err = fmt.Errorf("end %d peers of node %q: %w", len(keys), l.Node, err)
 		}

@@ -112,6 +112,7 @@ func (s *Session) weigh(n *Session) int {
 		return 0 // its node has sent a heartbeat since it was first reported
 	}
 	return cmp.Or(
+		sign(n.Node != "")-sign(s.Node != ""), // its heartbeat makes it forever
 		cmp.Compare(n.lease(), s.lease()),
 		cmp.Compare(n.Cause, s.Cause),
 		cmp.Compare(n.Hold, s.Hold),

@@ -29,12 +29,13 @@ func nodeID(now presence.Millis) presence.NodeID {
 
 // openGateway begins to hold sockets.
 func (s *Server) openGateway() error {
-	if err := s.openHooks(); err != nil {
+	node := nodeID(s.clock.Now())
+	if err := s.openHooks(node); err != nil {
 		return err
 	}
 	trusted := s.proxies()
 	deps := gateway.Deps{
-		Service: s.presence, Node: nodeID(s.clock.Now()), Now: s.clock.Now, Log: s.log, Shared: s.store.shared,
+		Service: s.presence, Node: node, Now: s.clock.Now, Log: s.log, Shared: s.store.shared,
 		Address: func(r *http.Request) netip.Addr { return httpx.Caller(r, trusted) },
 	}
 	if s.hooks != nil {
@@ -63,8 +64,8 @@ func (s *Server) openGateway() error {
 // hooksFile keeps the hooks that wait, in the data directory.
 const hooksFile = "hooks.journal"
 
-// openHooks starts what calls the app's own hooks.
-func (s *Server) openHooks() error {
+// openHooks starts what calls the app's own hooks, on node.
+func (s *Server) openHooks(node presence.NodeID) error {
 	cfg := s.cfg.Hooks
 	if cfg.URL == "" {
 		return nil
@@ -78,12 +79,15 @@ func (s *Server) openHooks() error {
 			return hookout.Keys{}, false
 		}
 		return hookout.Keys{ID: a.ID, Key: a.Key, HookKey: a.HookKey}, true
-	}, s.log)
+	}, &hookout.Ledger{Store: s.store.Store, Node: node, Shared: s.store.shared, Now: s.clock.Now, Akin: gateway.Akin}, s.log)
 	if err != nil {
 		return err
 	}
 	s.hooks = sender
+	s.presence.TakeOver(sender.Successor())
+	stop := s.presence.OnReturn(func(presence.Millis) { sender.Review() })
 	s.onStop(func(ctx context.Context) {
+		stop()
 		if err := sender.Close(ctx); err != nil {
 			s.log.Error("the journal of hooks was not closed well", "err", err)
 		}
@@ -93,7 +97,7 @@ func (s *Server) openHooks() error {
 
 func hookOf(e *gateway.Event) hookout.Event {
 	h := hookout.Event{
-		App: string(e.Key.App), Peer: string(e.Key.Peer), Online: e.Online, Tag: e.Tag, Reconnect: e.Auto, Cause: e.Cause,
+		App: string(e.Key.App), Peer: string(e.Key.Peer), Session: string(e.Session), Start: int64(e.Start), Online: e.Online, Tag: e.Tag, Reconnect: e.Auto, Cause: e.Cause,
 		Reason: e.Reason, ErrorCode: e.Code, At: int64(e.At),
 	}
 	if e.Address.IsValid() {
@@ -156,12 +160,14 @@ type hookMetrics struct{ sender *hookout.Sender }
 
 var (
 	descHooksWaiting = prometheus.NewDesc("rollcall_hooks_waiting", "Hooks of the app that wait to be called.", nil, nil)
+	descHooksOwed    = prometheus.NewDesc("rollcall_hooks_owed", "Sessions of which the online hook was taken and the offline hook was not answered.", nil, nil)
 	descHooks        = prometheus.NewDesc("rollcall_hooks_total", "What became of the calls of the app's hooks.", []string{"result"}, nil)
 )
 
 // Describe names what Collect gives.
 func (m hookMetrics) Describe(ch chan<- *prometheus.Desc) {
 	ch <- descHooksWaiting
+	ch <- descHooksOwed
 	ch <- descHooks
 }
 
@@ -169,8 +175,10 @@ func (m hookMetrics) Describe(ch chan<- *prometheus.Desc) {
 func (m hookMetrics) Collect(ch chan<- prometheus.Metric) {
 	st := m.sender.Stats()
 	ch <- prometheus.MustNewConstMetric(descHooksWaiting, prometheus.GaugeValue, float64(st.Waiting))
+	ch <- prometheus.MustNewConstMetric(descHooksOwed, prometheus.GaugeValue, float64(st.Owed))
 	for result, n := range map[string]int64{
 		"delivered": st.Delivered, "failed": st.Failed, "refused": st.Refused, "dropped": st.Dropped, "expired": st.Expired,
+		"taken_over": st.TakenOver,
 	} {
 		ch <- prometheus.MustNewConstMetric(descHooks, prometheus.CounterValue, float64(n), result)
 	}

@@ -56,7 +56,7 @@ func waits(sh *shard, ss *Session) bool {
 
 func (g *Gateway) sayOnline(ss *Session) {
 	ss.unsaid = false
-	g.emit(Event{Online: true, Key: ss.key, Session: ss.id, Tag: ss.Tag(), Auto: ss.auto, Address: ss.socket.remote, At: ss.start})
+	g.emit(Event{Online: true, Key: ss.key, Session: ss.id, Start: ss.start, Tag: ss.Tag(), Auto: ss.auto, Address: ss.socket.remote, At: ss.start})
 }
 
 // Answered says that the client of ss has been sent the answer to its login. An end that came before is sent now: in the other order
@@ -113,7 +113,7 @@ func (g *Gateway) detach(ss *Session) {
 func (ss *Session) End(ctx context.Context) error {
 	g := ss.socket.g
 	now := g.Now()
-	e := Event{Key: ss.key, Session: ss.id, Tag: ss.Tag(), Cause: presence.CauseLogout, Address: ss.socket.remote, At: now}
+	e := Event{Key: ss.key, Session: ss.id, Start: ss.start, Tag: ss.Tag(), Cause: presence.CauseLogout, Address: ss.socket.remote, At: now}
 	if !g.takeOver(ss, &e) {
 		return nil // it has ended otherwise
 	}
@@ -132,7 +132,7 @@ func (g *Gateway) lose(ss *Session, cause presence.Cause, at presence.Millis) {
 	ss.socket.mu.Lock()
 	code := int(ss.socket.lost)
 	ss.socket.mu.Unlock()
-	if !g.takeOver(ss, &Event{Key: ss.key, Session: ss.id, Tag: ss.Tag(), Cause: presence.CauseLost, Code: code, At: g.Now()}) {
+	if !g.takeOver(ss, &Event{Key: ss.key, Session: ss.id, Start: ss.start, Tag: ss.Tag(), Cause: presence.CauseLost, Code: code, At: g.Now()}) {
 		return
 	}
 	if g.draining.Load() {
@@ -161,5 +161,5 @@ func (g *Gateway) ended(ss *Session, cause presence.Cause, reason string) {
 
 // endEvent is the event of an end by an act of the server.
 func (g *Gateway) endEvent(ss *Session, cause presence.Cause, reason string) *Event {
-	return &Event{Key: ss.key, Session: ss.id, Tag: ss.Tag(), Cause: cause, Reason: reason, At: g.Now()}
+	return &Event{Key: ss.key, Session: ss.id, Start: ss.start, Tag: ss.Tag(), Cause: cause, Reason: reason, At: g.Now()}
 }

@@ -128,6 +128,7 @@ type Event struct {
 	Online  bool
 	Key     presence.Key
 	Session presence.SessionID
+	Start   presence.Millis // of the session; with Session it names it
 	Tag     string
 	Auto    bool           // an automatic login
 	Cause   presence.Cause // of the end

@@ -160,9 +160,8 @@ func outranks(o *presence.Session, ss *Session) bool {
 func (g *Gateway) compare(ctx context.Context, ss *Session, o *presence.Session) {
 	switch {
 	case o.Incarnation > ss.start && !o.Ended && o.Node != g.Node:
-		// A node of the release before has given the id to a client that came with our token. The end is no event: it would come
-		// behind the other node's beginning, and a function that goes by the last hook would take the peer for gone.
-		if g.takeOver(ss, nil) {
+		// A node of the release before has given the id to a client that came with our token.
+		if g.takeOver(ss, g.endEvent(ss, presence.CauseReplaced, "SESSION_CONFLICT")) {
 			g.ended(ss, presence.CauseReplaced, "")
 		}
 	case o.Ended && (o.Cause == presence.CauseKicked || o.Cause == presence.CauseReplaced):

@@ -120,9 +120,9 @@ func TestADeviceMovesFromOneNodeToTheOther(t *testing.T) {
 	if !b.online("Tom") || b.gw.Stats().Sessions != 1 {
 		t.Error("the end of the old socket ended the session on the new one")
 	}
-	// An offline of the old node would come behind the online of the new one.
-	if a.told() != "online Tom" || b.told() != "online Tom" {
-		t.Errorf("the first node tells %q, the second %q; want one online each", a.told(), b.told())
+	// The order of the hooks is that of the sender, which waits for those of the old node.
+	if a.told() != "online Tom, offline Tom replaced" || b.told() != "online Tom" {
+		t.Errorf("the first node tells %q, the second %q; want the end on the first, too", a.told(), b.told())
 	}
 }
 

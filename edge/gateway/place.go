@@ -52,6 +52,9 @@ func (p place) akin(q place) bool {
 	return p.same(q) || p.tag != "" && p.tag == q.tag && !p.named && !q.named
 }
 
+// Akin reports whether sessions with these ids may be one client that came back.
+func Akin(a, b presence.SessionID) bool { return placeOf(a).akin(placeOf(b)) }
+
 // rivals reports whether a login to p and a session in q cannot coexist: one tag, two devices. An automatic login that names no
 // device does not push out, nor yield to, another that names none: it may be its own connection of before.
 func (p place) rivals(q place, auto bool) bool {

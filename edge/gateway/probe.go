@@ -99,16 +99,24 @@ func (g *Gateway) judge(s *Socket, asked, last time.Duration) {
 	}
 }
 
-// decided ends the probe of the sessions of s that live on.
+// decided ends the probe of the sessions of s that live on. Those that another node asked for are reported again: there the online
+// hook of the newer session waits for it.
 func (g *Gateway) decided(s *Socket) {
+	var afar []*Session
 	for _, ss := range s.Sessions() {
 		sh := g.registry.shard(ss.key)
 		sh.mu.Lock()
 		if !ss.over && ss.probing != notProbed {
+			if ss.probing == probedAfar {
+				afar = append(afar, ss)
+			}
 			ss.probing = notProbed
 			g.say(sh, ss.key)
 		}
 		sh.mu.Unlock()
+	}
+	if len(afar) > 0 && g.Events != nil {
+		g.assert(afar)
 	}
 }
 
@@ -130,17 +138,7 @@ func (g *Gateway) unanswered(s *Socket, heard presence.Millis) {
 		}
 	}
 	for _, ss := range sessions {
-		// Behind the beginning on another node the end would take the peer down in a function that goes by the last hook.
-		afar := g.Shared && g.followedAfar(ss)
-		sh := g.registry.shard(ss.key)
-		sh.mu.Lock()
-		var e *Event
-		if ss.probing == probedHere || !afar {
-			e = g.endEvent(ss, presence.CauseReplaced, "SESSION_CONFLICT")
-		}
-		ended := g.finish(sh, ss, e)
-		sh.mu.Unlock()
-		if !ended {
+		if !g.takeOver(ss, g.endEvent(ss, presence.CauseReplaced, "SESSION_CONFLICT")) {
 			continue
 		}
 		g.detach(ss)
@@ -173,12 +171,6 @@ func (g *Gateway) newestAfar(ss *Session, st *presence.State) (newest presence.M
 		}
 	}
 	return newest
-}
-
-// followedAfar reports whether a newer session akin to ss lives on another node, or may.
-func (g *Gateway) followedAfar(ss *Session) bool {
-	var st presence.State
-	return g.store.Load(g.ctx, ss.key, &st) != nil || g.newestAfar(ss, &st) > 0
 }
 
 // A Drainer is a store that knows which nodes have drained and wait out their grace.

@@ -191,7 +191,7 @@ func (g *Gateway) claim(ss *Session, start presence.Millis, auto bool) (out, aki
 	}
 	for _, o := range out {
 		g.finish(sh, o, &Event{
-			Key: o.key, Session: o.id, Tag: o.Tag(), Cause: presence.CauseReplaced, Reason: "SESSION_CONFLICT", Address: ss.socket.remote,
+			Key: o.key, Session: o.id, Start: o.start, Tag: o.Tag(), Cause: presence.CauseReplaced, Reason: "SESSION_CONFLICT", Address: ss.socket.remote,
 			At: g.Now(),
 		})
 	}

@@ -3,6 +3,7 @@ package hookout
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"time"
 )
@@ -22,6 +23,8 @@ type Config struct {
 	Parallel int
 	// Journal is the file that keeps what waits over a restart; empty keeps it in memory.
 	Journal string `config:"-"`
+	// Transport makes the calls; nil is HTTP over TCP.
+	Transport http.RoundTripper `config:"-"`
 }
 
 // DefaultConfig returns the defaults of the product.

@@ -10,10 +10,16 @@ import (
 // An Event is one login or its end.
 type Event struct {
 	// Version is that of the journal's events, see eventVersion. The first release wrote none.
-	Version   int            `json:"v,omitempty"`
-	Seq       uint64         `json:"seq"`
-	App       string         `json:"app"`
-	Peer      string         `json:"peer"`
+	Version int    `json:"v,omitempty"`
+	Seq     uint64 `json:"seq"`
+	App     string `json:"app"`
+	Peer    string `json:"peer"`
+	// Session and Start, in Unix milliseconds, name the session in the [Ledger]; Node is where it was on record when the event was
+	// written. The first release wrote none of them.
+	Session string          `json:"session,omitempty"`
+	Start   int64           `json:"start,omitempty"`
+	Node    presence.NodeID `json:"node,omitempty"`
+
 	Online    bool           `json:"online,omitempty"`
 	Tag       string         `json:"tag,omitempty"`
 	Reconnect bool           `json:"reconnect,omitempty"` // an automatic login
@@ -22,6 +28,15 @@ type Event struct {
 	ErrorCode int            `json:"code,omitempty"` // why the connection was lost
 	Address   string         `json:"address,omitempty"`
 	At        int64          `json:"at"` // Unix milliseconds
+
+	found    bool // in the journal of an earlier run
+	recorded bool // the ledger has the session on this node; of what was not found only the beginning is recorded
+	void     bool // another node has the session on record, or of what was found none has: nothing is to be sent
+	taken    bool // an end of a session that was taken over
+}
+
+func (e *Event) ref() ref {
+	return ref{e.App, e.Peer, presence.SessionID(e.Session), presence.Millis(e.Start)}
 }
 
 // eventVersion is the version of journal events that this release writes, and the latest that it reads.

@@ -73,7 +73,7 @@ func keys(app string) (hookout.Keys, bool) {
 
 func open(t *testing.T, cfg hookout.Config) *hookout.Sender {
 	t.Helper()
-	s, err := hookout.Open(cfg, keys, slog.New(slog.DiscardHandler))
+	s, err := hookout.Open(cfg, keys, nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

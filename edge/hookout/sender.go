@@ -34,6 +34,9 @@ type Sender struct {
 	delivered []uint64 // not struck out yet
 	unsafe    []*Event // heads that may be sent once the journal has them
 	ready     []*Event // heads that the journal has
+	owing     owing    // with a ledger
+
+	ledger *Ledger // nil: nothing is on record
 
 	wake    chan struct{}
 	start   chan struct{}
@@ -48,20 +51,23 @@ type Sender struct {
 
 type peer struct{ app, id string }
 
-type counters struct{ delivered, failed, refused, dropped, expired atomic.Int64 }
+type counters struct{ delivered, failed, refused, dropped, expired, takenOver atomic.Int64 }
 
 // Stats are the counts of a sender.
 type Stats struct {
 	Waiting   int64 `json:"waiting"`
 	Delivered int64 `json:"delivered"`
-	Failed    int64 `json:"failed"`  // calls that failed; each is made again
-	Refused   int64 `json:"refused"` // answered 4xx and not made again
-	Dropped   int64 `json:"dropped"` // because the queue was full
-	Expired   int64 `json:"expired"` // given up
+	Failed    int64 `json:"failed"`     // calls that failed; each is made again
+	Refused   int64 `json:"refused"`    // answered 4xx and not made again
+	Dropped   int64 `json:"dropped"`    // because the queue was full
+	Expired   int64 `json:"expired"`    // given up
+	Owed      int64 `json:"owed"`       // sessions whose offline hook is to be sent
+	TakenOver int64 `json:"taken_over"` // of these, from nodes that were lost, since the start
 }
 
-// Open starts a sender, with what the journal holds of an earlier run.
-func Open(cfg Config, keys func(app string) (Keys, bool), log *slog.Logger) (*Sender, error) {
+// Open starts a sender, with what the journal holds of an earlier run. Without a ledger an offline hook is owed as long as this
+// process and its journal last.
+func Open(cfg Config, keys func(app string) (Keys, bool), ledger *Ledger, log *slog.Logger) (*Sender, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("hook settings: %w", err)
 	}
@@ -73,13 +79,16 @@ func Open(cfg Config, keys func(app string) (Keys, bool), log *slog.Logger) (*Se
 		u.Path = "/1.1/functions"
 	}
 	s := &Sender{
-		cfg: cfg, base: strings.TrimSuffix(u.String(), "/"), keys: keys, log: log, queues: map[peer][]*Event{},
+		cfg: cfg, ledger: ledger, base: strings.TrimSuffix(u.String(), "/"), keys: keys, log: log, queues: map[peer][]*Event{},
 		wake: make(chan struct{}, 1), start: make(chan struct{}, 1), turns: make(chan struct{}, cfg.Parallel),
 		client: &http.Client{
 			Timeout:       cfg.Timeout,
 			Transport:     &http.Transport{MaxIdleConnsPerHost: cfg.Parallel, IdleConnTimeout: time.Minute},
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
+	}
+	if cfg.Transport != nil {
+		s.client.Transport = cfg.Transport
 	}
 	var waiting []Event
 	if s.journal, waiting, err = openJournal(cfg.Journal, log); err != nil {
@@ -89,18 +98,36 @@ func Open(cfg Config, keys func(app string) (Keys, bool), log *slog.Logger) (*Se
 	s.seq = s.journal.top
 	for i := range waiting {
 		s.seq = max(s.seq, waiting[i].Seq)
-		s.enqueue(&waiting[i])
+		e := &waiting[i]
+		if e.found = ledger != nil && e.Node != ""; e.found {
+			s.owing.found = append(s.owing.found, e)
+		}
+		s.enqueue(e)
 	}
 	s.writer.Go(s.write)
 	s.writer.Go(s.dispatch)
+	s.owing.init()
+	if ledger != nil {
+		s.writer.Go(s.keepRecords)
+	}
 	s.poke()
 	return s, nil
 }
 
-// Add takes an event for delivery. It never waits.
+// Add takes an event for delivery. It never waits. With a ledger the end of a session is taken if its beginning was.
 func (s *Sender) Add(e Event) {
 	s.mu.Lock()
-	if s.waiting >= s.cfg.MaxQueue {
+	owed := false
+	if s.ledger != nil && !e.Online {
+		var t telling
+		if t, owed = s.owing.told[e.ref()]; !owed {
+			s.mu.Unlock()
+			return // nothing was sent of it
+		}
+		t.ending = true
+		s.owing.told[e.ref()] = t
+	}
+	if s.waiting >= s.cfg.MaxQueue && !owed {
 		s.mu.Unlock()
 		if s.count.dropped.Add(1) == 1 {
 			s.log.Warn("hooks are dropped: the queue is full", "waiting", s.cfg.MaxQueue)
@@ -109,6 +136,12 @@ func (s *Sender) Add(e Event) {
 	}
 	s.seq++
 	e.Version, e.Seq = eventVersion, s.seq
+	if s.ledger != nil {
+		e.Node = s.ledger.Node
+		if e.Online {
+			s.owing.begin(&e)
+		}
+	}
 	s.fresh = append(s.fresh, e)
 	s.enqueue(&e)
 	s.mu.Unlock()
@@ -146,12 +179,23 @@ func (s *Sender) write() {
 		s.mu.Unlock()
 		s.keep(fresh, delivered)
 		s.mu.Lock()
-		s.ready = append(s.ready, heads...)
-		s.mu.Unlock()
-		select {
-		case s.start <- struct{}{}:
-		default:
+		for _, e := range heads {
+			if s.ledger != nil && (e.Online || e.found) && !e.recorded {
+				s.owing.held = append(s.owing.held, e)
+				continue
+			}
+			s.ready = append(s.ready, e)
 		}
+		s.mu.Unlock()
+		s.release()
+	}
+}
+
+// release has what is ready sent.
+func (s *Sender) release() {
+	select {
+	case s.start <- struct{}{}:
+	default:
 	}
 }
 
@@ -203,32 +247,51 @@ func (s *Sender) keep(fresh []Event, delivered []uint64) {
 
 // deliver sends e until it is over, and hands the turn to the next event of its peer.
 func (s *Sender) deliver(e *Event) {
-	held := true
+	if s.send(e) {
+		<-s.turns
+		s.next(e)
+	}
+}
+
+// send calls the hook of e until it is over; it reports false, without the turn, when the sender closes before. Each call waits for what
+// comes before it, and finds out whether it is still to be made: with a ledger another node may have taken this one for dead.
+func (s *Sender) send(e *Event) bool {
 	for wait := 500 * time.Millisecond; ; wait = min(2*wait, time.Minute) {
-		if s.attempt(e) {
-			break
+		if s.ledger != nil && e.Session != "" && !e.void {
+			due := s.due
+			if e.Online || e.taken {
+				due = s.dueBehind
+			}
+			if !due(e) {
+				return false
+			}
 		}
-		// A peer whose hook fails keeps its order, not its place among those that may be under way.
-		<-s.turns
-		held = false
-		t := time.NewTimer(wait)
-		select {
-		case <-s.ctx.Done():
-			t.Stop()
-			return
-		case <-t.C:
+		if e.void || s.attempt(e) {
+			return true
 		}
-		select {
-		case <-s.ctx.Done():
-			return
-		case s.turns <- struct{}{}:
-			held = true
+		if !s.pause(wait) {
+			return false
 		}
 	}
-	if held {
-		<-s.turns
+}
+
+// pause gives up the turn for a while: a peer whose hook fails keeps its order, not its place among those that may be under way. It
+// reports false, without the turn, when the sender closes before.
+func (s *Sender) pause(d time.Duration) bool {
+	<-s.turns
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-s.ctx.Done():
+		return false
+	case <-t.C:
 	}
-	s.next(e)
+	select {
+	case <-s.ctx.Done():
+		return false
+	case s.turns <- struct{}{}:
+		return true
+	}
 }
 
 // next strikes e out and has its successor sent.
@@ -236,6 +299,9 @@ func (s *Sender) next(e *Event) {
 	p := peer{e.App, e.Peer}
 	s.mu.Lock()
 	s.delivered = append(s.delivered, e.Seq)
+	if s.ledger != nil && e.Session != "" {
+		s.owing.end(e)
+	}
 	s.waiting--
 	if q := s.queues[p][1:]; len(q) == 0 {
 		delete(s.queues, p)
@@ -301,12 +367,12 @@ func (s *Sender) call(e *Event) (status int, err error) {
 // Stats returns the counts since the start.
 func (s *Sender) Stats() Stats {
 	s.mu.Lock()
-	waiting := s.waiting
+	waiting, owed := s.waiting, len(s.owing.told)
 	s.mu.Unlock()
 	c := &s.count
 	return Stats{
 		Waiting: int64(waiting), Delivered: c.delivered.Load(), Failed: c.failed.Load(), Refused: c.refused.Load(),
-		Dropped: c.dropped.Load(), Expired: c.expired.Load(),
+		Dropped: c.dropped.Load(), Expired: c.expired.Load(), Owed: int64(owed), TakenOver: c.takenOver.Load(),
 	}
 }
 
@@ -327,6 +393,9 @@ func (s *Sender) Close(ctx context.Context) error {
 	fresh, delivered := s.fresh, s.delivered
 	s.mu.Unlock()
 	s.keep(fresh, delivered)
+	if s.ledger != nil {
+		s.settleLast()
+	}
 	s.client.CloseIdleConnections()
 	return s.journal.close()
 }
