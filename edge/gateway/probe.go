@@ -180,8 +180,8 @@ type Drainer interface {
 }
 
 // succeed ends the sessions of the device of ss on nodes that hold sockets no more: earlier runs of this one, and drained nodes. Each
-// would end by itself, with its node's grace; until then a logout of ss would leave the peer online. The end is an event before the
-// beginning of ss.
+// would end by itself, with its node's grace; until then a logout of ss would leave the peer online. Their ends are no events here:
+// package hookout finds in the store what a killed run owes.
 func (g *Gateway) succeed(ctx context.Context, ss *Session) {
 	var drained []presence.NodeID
 	if d, ok := g.store.(Drainer); ok {
@@ -197,15 +197,9 @@ func (g *Gateway) succeed(ctx context.Context, ss *Session) {
 	at, now := placeOf(ss.id), g.Now()
 	for i := range st.Sessions {
 		o := &st.Sessions[i]
-		drained := slices.Contains(drained, o.Node)
-		gone := drained || !g.Shared && o.Node != g.Node
+		gone := slices.Contains(drained, o.Node) || !g.Shared && o.Node != g.Node
 		if !gone || o.Source != presence.SourceGateway || !o.Live(now) || o.Incarnation > ss.start || !at.same(placeOf(o.ID)) {
 			continue
-		}
-		if !drained { // a node that drains emits the ends of its sessions, one that was killed does not
-			g.emit(Event{
-				Key: ss.key, Session: o.ID, Tag: tagOf(o.ID), Cause: presence.CauseReplaced, Reason: "SESSION_CONFLICT", At: now,
-			})
 		}
 		g.endings.add(endOf(ss.key, o, presence.CauseReplaced, now))
 	}
