@@ -42,6 +42,7 @@ type step struct {
 	Peer   string
 	State  string
 	Pages  []page
+	Times  int
 }
 
 type playCase struct {
@@ -174,7 +175,7 @@ func (s *stage) do(t *testing.T, st step) {
 		}
 		s.proxy.play(tricks...)
 	case "lose":
-		s.proxy.play(s.proxy.lose)
+		s.proxy.play(slices.Repeat([]trick{s.proxy.lose}, max(1, st.Times))...)
 	case "restart":
 		s.srv.Stop(context.Background())
 		s.start(t)

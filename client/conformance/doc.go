@@ -9,6 +9,7 @@
 //	{"do":"list"}                                  → {"list":"ann tom"}, in order
 //	{"do":"erase","peer":"tom"}                    → {"erase":"tom"}; in the same way kick
 //	{"do":"report","events":[…]}                   → {"report":"accepted=1 double=0 late=0 stale=0 ignored=0 full=0"}
+//	{"do":"again"}                                 → the same for the same events, as an app sends them again
 //	{"do":"beat","node":"n","lease":60}            → {"beat":60}; {"do":"drain","node":"n"} → {"drain":30}
 //	{"do":"resync","node":"n","sessions":[…]}      → {"resync":"accepted=1 ended=0"}
 //	{"do":"watch","name":"w","peers":["tom"]}      → {"told":"w","peer":"tom=online"} for every update

@@ -44,21 +44,22 @@ type EventError struct {
 	Field string `json:"field"` // at fault; empty when it is none in particular
 }
 
-// Report reports what happened to sessions. An event without an id gets one, so that a retry of this call counts it once;
-// give ids yourself where you may report the same event in two calls.
+// Report reports what happened to sessions. An event without an id gets one, so that it counts once however often this call
+// is retried. When the call fails the ids are written to events: sending the same slice again is safe.
 func (c *Client) Report(ctx context.Context, events ...Event) (Tally, error) {
-	events = append([]Event{}, events...)
-	for i := range events {
-		if events[i].ID == "" {
-			events[i].ID = rand.Text()
+	named := append([]Event{}, events...)
+	for i := range named {
+		if named[i].ID == "" {
+			named[i].ID = rand.Text()
 		}
 	}
 	var out struct {
 		Tally
 		Accepted *int // says that it is a tally
 	}
-	_, err := c.call(ctx, http.MethodPost, "/v1/events", map[string]any{"events": events}, into(&out, func() bool { return out.Accepted != nil }))
+	_, err := c.call(ctx, http.MethodPost, "/v1/events", map[string]any{"events": named}, into(&out, func() bool { return out.Accepted != nil }))
 	if err != nil {
+		copy(events, named)
 		return Tally{}, err
 	}
 	out.Tally.Accepted = *out.Accepted

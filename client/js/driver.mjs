@@ -24,6 +24,7 @@ const sign = ROLLCALL_SIGN && (async (peer) => {
 });
 const running = new Map();
 let token = '';
+let reported;
 
 const say = (v) => process.stdout.write(`${JSON.stringify(v)}\n`);
 const words = (peers) => peers.map((p) => `${p.peer}=${p.status}`).join(' ');
@@ -68,7 +69,11 @@ const commands = {
     say({ kick: peer });
   },
   async report({ events }) {
+    reported = events;
     say({ report: tally(await rollcall.report(events)) });
+  },
+  async again() {
+    say({ report: tally(await rollcall.report(reported)) });
   },
   async beat({ node, lease }) {
     say({ beat: await rollcall.beat(node, { lease }) });

@@ -24,6 +24,7 @@ export class Rollcall {
   #transport;
   #shared;
   #options;
+  #unsure = new WeakMap(); // events whose report has not been answered
 
   constructor({ url, app, key, masterKey, hookKey, getTicket, transport = inNode ? 'sse' : 'socket', onRetry, WebSocket }) {
     this.#url = String(url).replace(/\/+$/, '');
@@ -96,12 +97,26 @@ export class Rollcall {
   }
 
   /**
-   * Reports what happened to sessions. An event without an id gets one, so that a retry of this call counts it once; give
-   * ids yourself where you may report the same event in two calls.
+   * Reports what happened to sessions. An event without an id gets one, so that it counts once however often this call is
+   * retried, and again when the same objects are reported after a failure. Give ids yourself where you may report one event
+   * in two objects.
    */
   async report(events) {
-    const named = listOf(events).map((e) => (e.id === undefined ? { ...e, id: randomID() } : e));
-    return (await this.#http.call('POST', '/v1/events', { events: named }, (a) => typeof a.accepted === 'number')).answer;
+    const list = listOf(events);
+    const named = list.map((e) => (e.id === undefined ? { ...e, id: this.#idOf(e) } : e));
+    const { answer } = await this.#http.call('POST', '/v1/events', { events: named }, (a) => typeof a.accepted === 'number');
+    for (const e of list) this.#unsure.delete(e); // from now on the same object is another event
+    return answer;
+  }
+
+  /** The id under which e may have arrived already, or a new one. */
+  #idOf(e) {
+    const text = JSON.stringify(e);
+    const before = this.#unsure.get(e);
+    if (before?.text === text) return before.id;
+    const id = randomID();
+    this.#unsure.set(e, { id, text });
+    return id;
   }
 
   /** Renews all sessions of a node for another lease, in seconds; returns the lease that counts. */

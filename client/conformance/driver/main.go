@@ -34,8 +34,9 @@ type command struct {
 }
 
 type driver struct {
-	client *rollcall.Client
-	token  string
+	client   *rollcall.Client
+	token    string
+	reported []rollcall.Event
 
 	mu  sync.Mutex // one line at a time
 	end map[string]context.CancelFunc
@@ -115,8 +116,11 @@ func (d *driver) do(c *command) {
 		d.answer(map[string]any{"erase": c.Peer}, d.client.Erase(ctx, c.Peer))
 	case "kick":
 		d.answer(map[string]any{"kick": c.Peer}, d.client.Kick(ctx, c.Peer, "enough"))
-	case "report":
-		t, err := d.client.Report(ctx, c.Events...)
+	case "report", "again":
+		if c.Do == "report" {
+			d.reported = c.Events
+		}
+		t, err := d.client.Report(ctx, d.reported...)
 		d.answer(map[string]any{"report": fmt.Sprintf("accepted=%d double=%d late=%d stale=%d ignored=%d full=%d",
 			t.Accepted, t.Double, t.Late, t.Stale, t.Ignored, t.Full)}, err)
 	case "beat":
