@@ -1,6 +1,7 @@
 package redisstore
 
 import (
+	"maps"
 	"time"
 
 	"rollcall/presence"
@@ -10,9 +11,11 @@ const (
 	// provenFor is how long the proof of a link lasts for the near cache. A link proves itself every second; one that has not for
 	// longer is silent, or this process did not run.
 	provenFor = 3 * time.Second
-	// doubtFor is the least time for which answers have an age after Redis may have lost something: the other nodes report again
+	// doubtFor is the time for which answers have an age when all nodes are back after Redis may have lost something: they report again
 	// what they hold.
 	doubtFor = 500 * time.Millisecond
+	// othersWithin is how long nodes are waited for; those that do not beat by then may be gone.
+	othersWithin = 3 * time.Second
 	// doubtAtMost ends the wait for what this node holds.
 	doubtAtMost = 10 * time.Second
 )
@@ -42,8 +45,17 @@ func (s *Store) proven(k *link) bool {
 
 // doubt begins, or goes on with, the time in which Redis may miss what it had acknowledged, as of asOf, in ms of the age of the store.
 func (s *Store) doubt(asOf int64) {
-	s.outage.doubted.Store(s.millis())
-	s.outage.doubt.CompareAndSwap(0, asOf)
+	s.nodes.mu.Lock()
+	others := maps.Clone(s.nodes.book)
+	s.nodes.mu.Unlock()
+	o := &s.outage
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.others == nil {
+		o.others = others // those that were known before the first loss
+	}
+	o.doubted.Store(s.millis())
+	o.doubt.CompareAndSwap(0, asOf)
 }
 
 // doubtAge returns how old answers are because of what Redis may have lost; 0 when nothing is known of that.
@@ -67,6 +79,28 @@ func (s *Store) readAge(app presence.AppID, peers [][]byte, chosen []int) (age t
 	return age
 }
 
+// othersBack reports whether every node that was known before the loss is known to Redis: a node beats first, and then reports what it
+// holds.
+func (s *Store) othersBack() bool {
+	if !s.reaches(s.keys.nodes()) {
+		return false
+	}
+	ctx, cancel := s.deadline(s.ctx)
+	defer cancel()
+	now, err := s.do(ctx, s.client.B().Hgetall().Key(s.keys.nodes()).Build()).AsStrMap()
+	if err != nil {
+		return isStranger(err)
+	}
+	s.outage.mu.Lock()
+	defer s.outage.mu.Unlock()
+	for node := range s.outage.others {
+		if _, back := now[string(node)]; !back {
+			return false
+		}
+	}
+	return true
+}
+
 // settled ends the doubt when all that this node holds is reported again. It is the watchman's.
 func (s *Store) settled() bool {
 	if s.outage.doubt.Load() == 0 {
@@ -83,10 +117,25 @@ func (s *Store) settled() bool {
 		}
 	}
 	s.outage.asserting = waiting
-	if waited < doubtFor || len(waiting) > 0 && waited < doubtAtMost {
+	if len(waiting) > 0 && waited < doubtAtMost {
 		return false
 	}
-	s.outage.asserting = nil
+	if waited < othersWithin {
+		if !s.othersBack() {
+			s.outage.back = 0
+			return false
+		}
+		if s.outage.back == 0 {
+			s.outage.back = now
+		}
+		if time.Duration(now-s.outage.back)*time.Millisecond < doubtFor {
+			return false
+		}
+	}
+	s.outage.asserting, s.outage.back = nil, 0
+	s.outage.mu.Lock()
+	s.outage.others = nil
+	s.outage.mu.Unlock()
 	s.outage.doubt.Store(0)
 	s.signal(nil)
 	return true

@@ -108,6 +108,7 @@ func (s *Store) linkLost(k *link, err error) {
 	if !k.up.Swap(false) || s.closed() {
 		return
 	}
+	s.suspect(k, err)
 	s.renewOthers(k)
 	s.stats.linksLost.Add(1)
 	s.log.Warn("link to redis lost", "addr", s.called(k), "err", err)

@@ -37,12 +37,15 @@ type outage struct {
 	// doubt is the age of the store, in ms, as of which answers are told since Redis may have lost something; 0 when it has not.
 	doubt, doubted atomic.Int64
 	asserting      []<-chan struct{} // close when those who hold sessions have reported them again; the watchman's
+	back           int64             // since when all nodes are known to Redis again; the watchman's
 
 	mu    sync.Mutex
 	since int64 // when the present outage began, ms of the store's age; 0 for none
 	fns   map[int]func(a, n presence.Millis) <-chan struct{}
 	fnSeq int
 	lost  bool // words may be lost: say them again
+	// others are the nodes that were known before Redis may have lost something; nil while it has not.
+	others map[presence.NodeID]struct{}
 	// missed is the longest absence before a loss whose journal is not applied yet. It is the watchman's.
 	missed time.Duration
 	wake   chan struct{}

@@ -202,7 +202,7 @@ func (s *Store) reaches(key string) bool {
 		return true
 	}
 	k := s.linkOf(slotOf(key))
-	return k != nil && k.away.Load() == 0
+	return k != nil && k.away.Load() == 0 && !k.suspected.Load()
 }
 
 // errsOf returns the errors of the jobs by key, nil when there is none.
