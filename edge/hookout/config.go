@@ -11,13 +11,14 @@ import (
 // Config are the settings of a [Sender]. Start from [DefaultConfig].
 type Config struct {
 	// URL is whom to call when somebody logs in or out on a socket, such as the address of a LeanEngine app: https://app.example.com.
-	// The hooks of LeanEngine are below /1.1/functions/; with a path of its own, they are below that. Empty calls nobody.
+	// The hooks of LeanEngine are below /1.1/functions/; with a path of its own, they are below that. Empty calls nobody. All nodes
+	// on one Redis need the same: each owes the offline hooks of those that die.
 	URL string
 	// Timeout is how long one call may take.
 	Timeout time.Duration
 	// GiveUp is how long a hook is tried again before it is dropped.
 	GiveUp time.Duration
-	// MaxQueue is how many hooks may wait; more are dropped.
+	// MaxQueue is how many hooks may wait; beyond it sessions that begin are dropped, with their ends.
 	MaxQueue int
 	// Parallel is how many calls may be under way.
 	Parallel int

@@ -264,6 +264,7 @@ func TestNodes(t *testing.T) {
 	h.expect("hook", "PUT", "/v1/nodes/gw1%231/sessions", `{"sessions":[{"user":"tom"}]}`, 400, `{"code":"invalid","error":"session 0: invalid: it has no session id"}`)
 	status("tom", "online")
 
+	drained := h.now()
 	node("POST", "drain", ``, `{"grace":30}`)
 	h.ahead.Add(29_000)
 	sweep()
@@ -273,6 +274,9 @@ func TestNodes(t *testing.T) {
 	sweep()
 	status("tom", "online")
 	status("bob", "offline")
+	if _, body := h.call("master", "GET", "/v1/peers/bob", ""); !strings.Contains(body, fmt.Sprintf(`"last_seen":%d,"cause":"drained"`, drained)) {
+		t.Errorf("bob is %s, want last seen at the drain, %d", body, drained)
+	}
 	h.ahead.Add(31_000) // gw2 sends no heartbeat, so it leases nothing
 	sweep()
 	status("tom", "online")
