@@ -1,0 +1,173 @@
+package watch
+
+import (
+	"context"
+	"time"
+
+	"rollcall/presence"
+)
+
+// Kind says what a batch is.
+type Kind uint8
+
+// The kinds of batch.
+const (
+	Stuck    Kind = iota // nothing is told: the watcher's teller has no room or is not done
+	Snapshot             // words about peers that are newly watched
+	Resume               // words that may be newer than the token
+	Change               // words that differ from the last
+	Mark                 // nothing happened
+)
+
+func (k Kind) String() string {
+	return [...]string{"stuck", "snapshot", "resume", "change", "mark"}[min(k, Mark)]
+}
+
+// A Batch is what a watcher is told in one frame.
+type Batch struct {
+	Kind  Kind
+	Words []*Word // valid until the next call of Next
+	More  bool    // of a snapshot or a resume: it goes on in the next batch
+	// Token is what the watcher knows once it has taken this batch; zero while more is queued.
+	Token Token
+	// Age is how long a part of the store had been out of reach when the watcher, or the peers of this snapshot, were added; of a
+	// mark, how long it has been. 0: all of it answers.
+	Age time.Duration
+
+	press *press // what puts it into bytes; nil when it has one reader
+}
+
+// Next waits for something to tell and returns it: as many words as fit the buffer once encoded, the latest of each
+// peer. After a silence of the mark it returns a mark. What a teller was told meanwhile it does not return.
+func (w *Watcher) Next(ctx context.Context) (Batch, error) {
+	if w.timer == nil {
+		w.timer = time.NewTimer(w.hub.cfg.Mark)
+	} else {
+		w.timer.Reset(w.hub.cfg.Mark)
+	}
+	defer w.timer.Stop()
+	for {
+		if w.stuck {
+			w.stuck = false
+			return Batch{}, nil
+		}
+		b, ok, err := w.take(w.words[:0])
+		if ok {
+			w.words = b.Words
+			w.hub.stats.told.Add(int64(len(b.Words)))
+			w.hub.stats.batches.Add(1)
+		}
+		if ok || err != nil {
+			return b, err
+		}
+		w.turn.Unlock()
+		silent := false
+		select {
+		case <-w.wake:
+		case <-ctx.Done():
+			err = ctx.Err()
+		case <-w.timer.C:
+			silent = true
+		}
+		w.turn.Lock()
+		switch {
+		case err != nil:
+			return Batch{}, err
+		case !silent || w.stuck:
+		case time.Since(w.told) < w.hub.cfg.Mark:
+			w.timer.Reset(w.hub.cfg.Mark - time.Since(w.told))
+		default:
+			return w.mark()
+		}
+	}
+}
+
+// take returns what is queued, if anything is, with its words in place of words.
+func (w *Watcher) take(words []*Word) (b Batch, ok bool, err error) {
+	// The shoreline comes before the queue: what it promises is queued by now.
+	shore := w.hub.shore.Load()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	b.Words = words[:0]
+	if !w.closed && w.behind.Load() {
+		w.catchUp()
+	}
+	switch {
+	case w.closed:
+		return Batch{}, false, ErrClosed
+	case len(w.fresh) > 0 || w.greet:
+		b.Kind = Snapshot
+		if w.resumed {
+			b.Kind = Resume
+		}
+		w.fresh = w.pour(&b, w.fresh, isFresh)
+		b.More = len(w.fresh) > 0
+		b.Age, w.greet = w.age, b.More
+		if !b.More {
+			w.resumed = false
+		}
+	case len(w.queue) > 0:
+		b.Kind = Change
+		if w.queue = w.pour(&b, w.queue, isQueued); len(b.Words) == 0 {
+			return Batch{}, false, nil // all that turned has turned back
+		}
+	default:
+		return Batch{}, false, nil
+	}
+	if len(w.fresh) == 0 && len(w.queue) == 0 {
+		b.Token = w.token(shore)
+	}
+	return b, true, nil
+}
+
+// pour moves words of list into b until the buffer is full and returns what is left of it.
+func (w *Watcher) pour(b *Batch, list []int32, flag uint8) []int32 {
+	room := w.hub.cfg.Buffer
+	for i, s := range list {
+		sl := &w.slots[s]
+		word := sl.e.word.Load()
+		code := codeOf(word.Status)
+		if flag == isQueued && w.detail == Brief && sl.told == code {
+			sl.state &^= flag
+			continue
+		}
+		room -= word.size
+		if room < 0 && len(b.Words) > 0 {
+			return list[:copy(list, list[i:])]
+		}
+		sl.state &^= flag
+		w.notified(sl, code)
+		b.Words = append(b.Words, word)
+	}
+	if cap(list) > 256 {
+		return nil // a long list is rare; do not keep its memory
+	}
+	return list[:0]
+}
+
+func (w *Watcher) mark() (Batch, error) {
+	shore, age := w.hub.shore.Load(), w.hub.service.Age()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed {
+		return Batch{}, ErrClosed
+	}
+	b := Batch{Kind: Mark, Age: age}
+	if len(w.fresh) == 0 && len(w.queue) == 0 && !w.behind.Load() {
+		b.Token = w.token(shore)
+	}
+	w.hub.stats.marks.Add(1)
+	return b, nil
+}
+
+func (w *Watcher) token(shore *shoreline) Token {
+	if w.detail == Brief {
+		if w.knownAs == "" {
+			if w.knownAs = string(w.known); w.known == nil {
+				w.knownAs = digestText(w.digest)
+			}
+		}
+		return Token{Detail: Brief, List: w.ranked, Known: w.knownAs, seal: w.seal}
+	}
+	return Token{Detail: Full, seal: w.seal, Epoch: shore.epoch, Horizon: shore.horizon, List: w.list, Unknown: w.unknown}
+}
