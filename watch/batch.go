@@ -3,8 +3,6 @@ package watch
 import (
 	"context"
 	"time"
-
-	"rollcall/presence"
 )
 
 // Kind says what a batch is.
