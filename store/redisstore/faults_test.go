@@ -62,8 +62,8 @@ func TestFaultNodeKilled(t *testing.T) {
 	}
 	here, there := startNode(t, config(url), "here"), startNode(t, config(url), "there")
 	peers := numbered("socket", doomedSockets)
-	here.see(2*time.Second, presence.Online, peers...)
-	there.see(2*time.Second, presence.Online, peers...)
+	here.see(patience, presence.Online, peers...)
+	there.see(patience, presence.Online, peers...)
 	kill()
 	value, _ := server.Do(t, "HGET", "rc:nodes", "doomed").(string)
 	var deadline presence.Millis
@@ -135,15 +135,15 @@ func TestFaultNodeCutOff(t *testing.T) {
 	}
 	// What a gateway does when the store is back.
 	cut.svc.OnReturn(func(presence.Millis) { go func() { _ = say() }() })
-	well.see(2*time.Second, presence.Online, peers...)
+	well.see(patience, presence.Online, peers...)
 	proxy.Freeze()
-	well.see(25*time.Second, presence.Offline, peers...)
+	well.see(patience, presence.Offline, peers...)
 	proxy.Cut()
 	proxy.Thaw()
-	took := well.see(5*time.Second, presence.Online, peers...)
+	took := well.see(patience, presence.Online, peers...)
 	t.Logf("back %v after the cut was healed", took.Round(time.Millisecond))
 	time.Sleep(2 * time.Second)
-	well.see(time.Second, presence.Online, peers...)
+	well.see(patience, presence.Online, peers...)
 }
 
 // TestFaultSlowToLoad: Redis is killed and comes back loading for seconds.
@@ -180,18 +180,18 @@ func TestFaultSlowToLoad(t *testing.T) {
 func TestFaultPolicyChangedLater(t *testing.T) {
 	server := redistest.Run(t)
 	n := startNode(t, config("redis://"+server.Addr), "n")
-	n.ready(time.Second)
+	n.ready(patience)
 	server.Do(t, "CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
 	for begun := time.Now(); n.st.Ready() == nil; time.Sleep(20 * time.Millisecond) {
-		if time.Since(begun) > 10*time.Second {
-			t.Fatal("ten seconds later the node calls itself ready")
+		if time.Since(begun) > patience {
+			t.Fatal("the node calls itself ready")
 		}
 	}
 	if !strings.Contains(n.st.Ready().Error(), "allkeys-lru") {
 		t.Errorf("it does not say why: %v", n.st.Ready())
 	}
 	server.Do(t, "CONFIG", "SET", "maxmemory-policy", "volatile-lru")
-	n.ready(10 * time.Second)
+	n.ready(patience)
 }
 
 // A load reports on many peers through one node and remembers what was acknowledged last of each.
@@ -284,6 +284,7 @@ func pair(t *testing.T, url string) (here, there *node) {
 
 // under runs the load while fault does its work, and sees that nothing that was acknowledged is missing afterwards.
 func under(t *testing.T, url string, fault func(here, there *node)) {
+	pace := redistest.NewPace(t)
 	here, there := pair(t, url)
 	steady := numbered("steady", 100)
 	for _, p := range steady {
@@ -291,7 +292,7 @@ func under(t *testing.T, url string, fault func(here, there *node)) {
 			t.Fatal(err)
 		}
 	}
-	there.see(2*time.Second, presence.Online, steady...)
+	there.see(patience, presence.Online, steady...)
 	l := &load{n: here, acked: make([]atomic.Int64, 400)}
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
@@ -303,14 +304,14 @@ func under(t *testing.T, url string, fault func(here, there *node)) {
 	time.Sleep(2 * time.Second)
 	cancel()
 	wg.Wait()
-	here.ready(20 * time.Second)
-	there.ready(20 * time.Second)
-	l.settled(t, there, 5*time.Second)
+	here.ready(patience)
+	there.ready(patience)
+	l.settled(t, there, pace.Allow(5*time.Second))
 	t.Log(&w)
 	if w.offline.Load() > 0 {
 		t.Errorf("the witness was told %d made-up words", w.offline.Load())
 	}
-	if l.reports.Load() < 1000 {
+	if l.reports.Load() < 100 {
 		t.Errorf("only %d reports: there was no load", l.reports.Load())
 	}
 	t.Logf("here %v", here.st.Stats())
@@ -335,13 +336,13 @@ func TestFaultSentinelFailover(t *testing.T) {
 					if err == nil && p != old {
 						break
 					}
-					if time.Since(begun) > 30*time.Second {
+					if time.Since(begun) > patience {
 						t.Fatal("there was no failover: the fault did not take hold")
 					}
 					time.Sleep(50 * time.Millisecond)
 				}
 				t.Logf("failover after %v", time.Since(begun).Round(time.Millisecond))
-				here.ready(20 * time.Second)
+				here.ready(patience)
 				t.Logf("ready again %v after the fault", time.Since(begun).Round(time.Millisecond))
 				old.Thaw()
 			})
@@ -380,6 +381,7 @@ func TestFaultManyOnOneNode(t *testing.T) {
 // TestFaultFailoverByHand: Sentinels let the old primary take writes for ten seconds more. The link does not stay there when
 // the calls have left: it would find itself well and hear nothing of what others write.
 func TestFaultFailoverByHand(t *testing.T) {
+	pace := redistest.NewPace(t)
 	s := redistest.RunSentinels(t, 1)
 	n := startNode(t, config(sentinelURL(s)), "n")
 	if out, err := exec.Command("redis-cli", "-u", "redis://"+s.Addrs[0], "SENTINEL", "FAILOVER", redistest.Master).CombinedOutput(); err != nil || !strings.HasPrefix(string(out), "OK") {
@@ -391,17 +393,17 @@ func TestFaultFailoverByHand(t *testing.T) {
 	for begun, since := time.Now(), (time.Time{}); ; time.Sleep(50 * time.Millisecond) {
 		before, after := on(0), on(1)
 		switch {
-		case after == 0 && time.Since(begun) > 20*time.Second:
+		case after == 0 && time.Since(begun) > patience:
 			t.Fatal("nothing moves to the new primary: the fault did not take hold")
 		case after == 0:
 		case before == 0:
-			n.ready(5 * time.Second)
+			n.ready(patience)
 			return
 		case since.IsZero():
 			since = time.Now()
 			t.Logf("the calls go to the new primary after %v", since.Sub(begun).Round(time.Millisecond))
-		case time.Since(since) > 4*time.Second:
-			t.Fatal("four seconds after the calls the link is still at the old primary")
+		case time.Since(since) > pace.Allow(4*time.Second):
+			t.Fatalf("%v after the calls the link is still at the old primary", time.Since(since))
 		}
 	}
 }
@@ -413,13 +415,13 @@ func TestFaultClusterPrimaryKilled(t *testing.T) {
 		c.Servers[1].Kill()
 		begun := time.Now()
 		for len(c.Primaries()) < 3 {
-			if time.Since(begun) > 30*time.Second {
+			if time.Since(begun) > patience {
 				t.Fatal("no replica was promoted: the fault did not take hold")
 			}
 			time.Sleep(50 * time.Millisecond)
 		}
 		t.Logf("promoted after %v", time.Since(begun).Round(time.Millisecond))
-		here.ready(20 * time.Second)
+		here.ready(patience)
 		t.Logf("ready again %v after the fault", time.Since(begun).Round(time.Millisecond))
 		if here.st.Epoch() == before {
 			t.Error("the epoch is the same after a promotion")
@@ -514,7 +516,7 @@ func TestFaultClusterSlotsLost(t *testing.T) {
 			if _, err := c.Servers[0].Try("GET", "x"); err != nil && strings.Contains(err.Error(), "CLUSTERDOWN") {
 				break
 			}
-			if time.Since(begun) > 10*time.Second {
+			if time.Since(begun) > patience {
 				t.Fatal("the cluster does not go down: the fault did not take hold")
 			}
 		}
@@ -534,8 +536,8 @@ func TestFaultClusterSlotsLost(t *testing.T) {
 			if again == kept {
 				break
 			}
-			if time.Since(begun) > 10*time.Second {
-				t.Fatalf("ten seconds after the cluster is up %d of %d are answered", again, kept)
+			if time.Since(begun) > patience {
+				t.Fatalf("the cluster is up, and %d of %d are answered", again, kept)
 			}
 		}
 	}()
