@@ -1,14 +1,726 @@
-// A client of rollcall for browsers and Node 20 and newer. It depends on nothing.
+// A client of rollcall for browsers and Node 20 and newer, in one file that a page can load as it is. It depends on nothing.
+//
+// Code generated from src/ by "go test ./client/conformance -run TestOneFile -update". DO NOT EDIT.
 
-import { RollcallError } from './error.js';
-import { HTTP } from './http.js';
-import { presentOverSocket } from './present.js';
-import { randomID, unlessAborted } from './retry.js';
-import { SharedSockets } from './shared.js';
-import { Socket } from './socket.js';
-import { watchOverStream } from './stream.js';
+/**
+ * Why a call, a watch or a presence failed. code is one of the server's (docs/api.md), which never change their meaning, or
+ * one of two of the client's own:
+ *
+ * - unreachable: no answer came: no connection, no TLS, or none within the deadline; cause says more.
+ * - not_rollcall: the answer is not rollcall's: a proxy's page, a redirect, or half an answer.
+ */
+export class RollcallError extends Error {
+  constructor(status, code, text, { retryAfter = 0, limit, cause } = {}) {
+    super(`${text} (${code})`, cause === undefined ? undefined : { cause });
+    this.name = 'RollcallError';
+    this.status = status; // of HTTP; 0 when there is none
+    this.code = code;
+    this.retryAfter = retryAfter; // seconds
+    if (limit !== undefined) this.limit = limit;
+  }
 
-export { RollcallError };
+  /** Whether a retry may help. Only an answer of rollcall itself is final. */
+  get temporary() {
+    return this.code === 'unreachable' || this.code === 'not_rollcall' || this.status >= 500 || this.status === 429 || this.status === 408;
+  }
+}
+
+/** The error for what did not bring an answer. */
+function unreachable(doing, cause) {
+  if (cause instanceof RollcallError) return cause;
+  const why = cause?.cause?.message || cause?.message || String(cause);
+  return new RollcallError(0, 'unreachable', `${doing}: ${why}`, { cause });
+}
+
+const socketStatus = { unavailable: 503, full: 503, shutting_down: 503, internal: 500, too_many_watchers: 503, rate_limited: 429 };
+
+/** The error for a refusal on a socket. */
+function refusedOnSocket(m) {
+  return new RollcallError(socketStatus[m.code] ?? 400, String(m.code), String(m.error), { retryAfter: m.retry_after, limit: m.limit });
+}
+
+// How the client retries: later each time, never all clients at once, and not before the server asks for it.
+
+/** How long to wait, in ms, before the retry that follows so many others. */
+function backoff(tries) {
+  const wait = Math.min(200 * 2 ** Math.min(tries, 10), 30_000);
+  return wait / 2 + Math.random() * wait;
+}
+
+/**
+ * Runs attempt again and again until close(), or until it fails for good. An attempt sets retry.tries to 0 once it has
+ * worked, and retry.least to the server's shortest wait in ms.
+ */
+function keep(attempt, { isFinal = (err) => !err.temporary, onRetry } = {}) {
+  const life = new AbortController();
+  const retry = { tries: 0, least: 0 };
+  const done = (async () => {
+    while (!life.signal.aborted) {
+      let after = 0;
+      try {
+        await attempt(life.signal, retry);
+      } catch (thrown) {
+        if (life.signal.aborted) return;
+        const err = unreachable('connect', thrown);
+        if (isFinal(err)) throw err;
+        after = err.retryAfter * 1000;
+        notify(onRetry, err);
+      }
+      if (life.signal.aborted) return;
+      let wait = backoff(retry.tries);
+      if (retry.tries > 0) wait = Math.max(wait, retry.least);
+      retry.tries++;
+      await pause(Math.max(wait, after), life.signal);
+    }
+  })();
+  done.catch(() => {}); // a caller that needs it awaits done
+  return {
+    done,
+    close() {
+      life.abort();
+      return done.catch(() => {});
+    },
+  };
+}
+
+/** Calls a callback of the app. What it throws is uncaught, as in an event listener, and ends nothing here. */
+function notify(fn, ...args) {
+  try {
+    fn?.(...args);
+  } catch (err) {
+    queueMicrotask(() => {
+      throw err;
+    });
+  }
+}
+
+async function pause(ms, signal) {
+  let t;
+  let forget;
+  await new Promise((resolve) => {
+    t = setTimeout(resolve, ms);
+    forget = whenAborted(signal, resolve);
+  });
+  clearTimeout(t);
+  forget();
+}
+
+/** Calls fn when signal is aborted, now if it is already, and returns how to forget that: a signal outlives many attempts. */
+function whenAborted(signal, fn) {
+  if (signal.aborted) {
+    fn();
+    return () => {};
+  }
+  signal.addEventListener('abort', fn, { once: true });
+  return () => signal.removeEventListener('abort', fn);
+}
+
+/** Waits for what another party promised, but not beyond an abort. */
+async function unlessAborted(promise, signal) {
+  let forget;
+  try {
+    return await Promise.race([promise, new Promise((_, reject) => (forget = whenAborted(signal, () => reject(new Error('closed')))))]);
+  } finally {
+    forget();
+  }
+}
+
+/** 128 random bits. It does without crypto.randomUUID, which pages without TLS lack. */
+function randomID() {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (b) => b.toString(16).padStart(2, '0')).join('');
+}
+
+// Calls over HTTP: what goes out, what counts as an answer, and how a call is retried.
+
+const DEADLINE = 30_000; // of a call with its retries
+const PATIENCE = 15_000; // with one try
+const TRIES = 5;
+
+class HTTP {
+  #url;
+  #headers;
+
+  constructor(url, { app, key, masterKey, hookKey }) {
+    this.#url = url;
+    try {
+      this.#headers = new Headers({
+        'X-LC-Id': app,
+        ...(key && { 'X-LC-Key': key }),
+        ...(hookKey && { 'X-LC-Hook-Key': hookKey }),
+        ...(masterKey && { Authorization: `Bearer ${masterKey}` }),
+      });
+    } catch (cause) {
+      throw new RollcallError(0, 'invalid', 'the app id or a key has characters that a header cannot carry', { cause });
+    }
+  }
+
+  /**
+   * Makes a call and retries it while that may help. is says whether an answer is one to this call. Every call of this
+   * client may be made twice.
+   */
+  async call(method, path, body, is, headers = {}) {
+    const end = Date.now() + DEADLINE;
+    for (let tries = 0; ; tries++) {
+      try {
+        return await this.#once(method, path, body, is, headers, Math.min(PATIENCE, end - Date.now()));
+      } catch (err) {
+        const wait = Math.max(backoff(tries), err.retryAfter * 1000);
+        if (!err.temporary || tries + 1 >= TRIES || Date.now() + wait >= end) throw err;
+        await new Promise((resolve) => setTimeout(resolve, wait));
+      }
+    }
+  }
+
+  async #once(method, path, body, is, headers, patience) {
+    const breaker = new AbortController();
+    const late = setTimeout(() => breaker.abort(new Error(`no answer within ${Math.round(patience / 1000)} s`)), patience);
+    let res;
+    let text;
+    try {
+      res = await this.#fetch(method, path, body, headers, breaker.signal);
+      text = await res.text();
+    } catch (cause) {
+      throw unreachable(`${method} ${path}`, cause);
+    } finally {
+      clearTimeout(late);
+    }
+    const answer = parse(text);
+    if (!res.ok) throw refusal(res, answer);
+    if (answer === undefined || !is(answer)) throw foreign(res);
+    const age = Number(res.headers.get('Rollcall-Stale'));
+    return { answer, age: age > 0 ? age : undefined };
+  }
+
+  /** Opens a stream of events. */
+  async stream(path, body, signal) {
+    let res;
+    try {
+      res = await this.#fetch('POST', path, body, { Accept: 'text/event-stream' }, signal);
+      if (!res.ok) throw refusal(res, parse(await res.text()));
+    } catch (cause) {
+      throw unreachable(`POST ${path.split('?')[0]}`, cause);
+    }
+    if (!/^text\/event-stream\b/i.test(res.headers.get('Content-Type') ?? '') || !res.body) throw foreign(res);
+    return res.body;
+  }
+
+  #fetch(method, path, body, headers, signal) {
+    const all = new Headers(this.#headers);
+    if (body !== undefined) all.set('Content-Type', 'application/json');
+    for (const name in headers) all.set(name, headers[name]);
+    // A redirect is not followed: it would carry the keys along, and turn a POST into a GET.
+    return fetch(this.#url + path, { method, signal, cache: 'no-store', redirect: 'manual', headers: all, body: body && JSON.stringify(body) });
+  }
+}
+
+function parse(text) {
+  try {
+    const v = JSON.parse(text);
+    return v !== null && typeof v === 'object' ? v : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+// The calls below /1.2/ are LeanCloud's and refuse with its numbers; the status says the same.
+const codeOf = { 400: 'invalid', 401: 'unauthorized', 403: 'forbidden', 404: 'not_found', 413: 'too_large', 429: 'rate_limited', 500: 'internal', 503: 'unavailable' };
+
+function refusal(res, answer) {
+  const ours = answer && typeof answer.error === 'string' && /^[a-z][a-z_]*$/.test(answer.code);
+  const dialect = answer && typeof answer.error === 'string' && typeof answer.code === 'number' && new URL(res.url).pathname.includes('/1.2/rtm/');
+  const retryAfter = Math.max(0, Number(res.headers.get('Retry-After')) || 0);
+  if (ours) return new RollcallError(res.status, answer.code, answer.error, { retryAfter, limit: answer.limit });
+  if (dialect && codeOf[res.status]) return new RollcallError(res.status, codeOf[res.status], answer.error, { retryAfter });
+  return foreign(res);
+}
+
+function foreign(res) {
+  const to = res.headers.get('Location');
+  const what = res.type === 'opaqueredirect' || (res.status >= 300 && res.status < 400) ? `a redirect${to ? ` to ${to}` : ''}` : `status ${res.status}`;
+  return new RollcallError(res.status, 'not_rollcall', `the answer is ${what} and not from rollcall; check the url and the proxies before the server`);
+}
+
+// What a watch knows of its peers, and what of it is news to the app.
+
+class Known {
+  #status = new Map();
+  #age = 0;
+  #onPeer;
+  #onAge;
+
+  constructor(onPeer, onAge) {
+    this.#onPeer = onPeer;
+    this.#onAge = onAge;
+  }
+
+  /** Takes what a frame brings: updates of peers, and for how many seconds the server could not read its store. */
+  take(peers, age = 0) {
+    for (const peer of peers) {
+      if (this.#status.get(peer.peer) === peer.status) continue;
+      this.#status.set(peer.peer, peer.status);
+      notify(this.#onPeer, age > 0 ? { ...peer, age } : peer);
+    }
+    if (age > 0 || this.#age > 0) {
+      this.#age = age;
+      notify(this.#onAge, age);
+    }
+  }
+}
+
+// Watching over server-sent events: one request a watch.
+
+const SILENCE = 45_000; // the server marks every 15 s
+const BEGINNING = 15_000; // its first bytes come at once
+
+/** Follows peers over a stream; address says where one opens, which may take a ticket. */
+function watchOverStream(http, peers, { onPeer, onAge }, address, options) {
+  const known = new Known(onPeer, onAge);
+  let token;
+  return keep(async (signal, retry) => {
+    const breaker = new AbortController();
+    const stop = () => breaker.abort();
+    signal.addEventListener('abort', stop);
+    let silent = setTimeout(stop, BEGINNING);
+    try {
+      const body = await http.stream(await unlessAborted(address(peers), signal), { peers, since: token }, breaker.signal);
+      for await (const event of events(body, () => {
+        clearTimeout(silent);
+        silent = setTimeout(stop, SILENCE);
+      })) {
+        if (event.retry) retry.least = event.retry;
+        if (!event.event) continue;
+        if (event.event === 'bye') return;
+        const frame = JSON.parse(event.data);
+        known.take(frame.peers ?? [], frame.stale);
+        if (event.id) token = event.id.split('.')[0]; // only now is all of it known; a renewal may stand behind it
+        retry.tries = 0;
+      }
+    } finally {
+      clearTimeout(silent);
+      signal.removeEventListener('abort', stop);
+      breaker.abort();
+    }
+  }, options);
+}
+
+/** Reads server-sent events; alive is called with every piece that comes. */
+async function* events(body, alive) {
+  const decoder = new TextDecoder();
+  const reader = body.getReader();
+  let rest = '';
+  let event = {};
+  try {
+    for (;;) {
+      const { value, done } = await reader.read();
+      if (done) return;
+      alive();
+      rest += decoder.decode(value, { stream: true });
+      const lines = rest.split(/\r?\n/);
+      rest = lines.pop();
+      for (const line of lines) {
+        if (line === '') {
+          yield event;
+          event = {};
+          continue;
+        }
+        const at = line.indexOf(':');
+        const name = at < 0 ? line : line.slice(0, at);
+        const text = at < 0 ? '' : line.slice(at + 1).replace(/^ /, '');
+        if (name === 'data') event.data = (event.data ?? '') + text;
+        else if (name === 'retry') event.retry = Number(text) || 0;
+        else if (name) event[name] = text;
+      }
+    }
+  } finally {
+    reader.cancel().catch(() => {});
+  }
+}
+
+// One WebSocket to /v1/socket: questions with their answers, and a sign of life now and then.
+
+const OPENING = 30_000;
+const QUIET = 15_000; // the server pings this often, which browsers do not show, so the client asks for a message instead
+
+class Socket {
+  /** Rejects when the socket ends, with why. */
+  ended;
+  closed = false;
+  #ws;
+  #onMessage;
+  #reject;
+  #timer;
+  #next = 1;
+  #waiting = new Map();
+
+  constructor(ws, onMessage) {
+    this.#ws = ws;
+    this.#onMessage = onMessage;
+    this.ended = new Promise((_, reject) => (this.#reject = reject));
+    this.ended.catch(() => {});
+    ws.onclose = () => this.end(unreachable('socket', new Error('the connection was closed')));
+    ws.onerror = () => this.end(unreachable('socket', new Error('the connection broke')));
+    ws.onmessage = ({ data }) => this.#take(data);
+    this.#listen();
+  }
+
+  /** Opens a socket; the messages that answer nothing go to onMessage. */
+  static async open(WebSocket, url, onMessage, signal) {
+    let ws;
+    let late;
+    let forget;
+    try {
+      ws = new WebSocket(url);
+      await new Promise((resolve, reject) => {
+        const fail = () => reject(new Error('the socket did not open'));
+        ws.onopen = resolve;
+        ws.onerror = ws.onclose = fail;
+        late = setTimeout(fail, OPENING);
+        forget = whenAborted(signal, fail);
+      });
+    } catch (cause) {
+      if (ws) {
+        ws.onopen = ws.onerror = ws.onclose = null;
+        ws.close();
+      }
+      throw unreachable('socket', cause);
+    } finally {
+      clearTimeout(late);
+      forget?.();
+    }
+    return new Socket(ws, onMessage);
+  }
+
+  /** Sends m and returns its answer: nothing, or a rejection with the refusal. */
+  request(m) {
+    const id = this.#next++;
+    const answer = new Promise((resolve, reject) => {
+      if (this.closed) return reject(unreachable('socket', new Error('the connection was closed')));
+      this.#waiting.set(id, { resolve, reject });
+      this.#send({ ...m, id });
+    });
+    answer.catch(() => {}); // when the socket ends, every answer that is due is rejected
+    return answer;
+  }
+
+  /** Ends the socket because of err. */
+  end(err) {
+    if (this.closed) return;
+    this.closed = true;
+    clearTimeout(this.#timer);
+    const ws = this.#ws;
+    ws.onclose = ws.onerror = ws.onmessage = null;
+    ws.close();
+    this.#reject(err);
+    for (const { reject } of this.#waiting.values()) reject(err);
+    this.#waiting.clear();
+  }
+
+  #send(m) {
+    try {
+      this.#ws.send(JSON.stringify(m));
+    } catch (cause) {
+      this.end(unreachable('socket', cause));
+    }
+  }
+
+  #listen() {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => {
+      this.#timer = setTimeout(() => this.end(unreachable('socket', new Error(`the server was silent for ${(2 * QUIET) / 1000} s`))), QUIET);
+      this.#send({ op: 'ping' });
+    }, QUIET);
+  }
+
+  #take(data) {
+    this.#listen();
+    let m;
+    try {
+      m = JSON.parse(data);
+    } catch {
+      // below
+    }
+    if (m === null || typeof m !== 'object') return this.end(new RollcallError(0, 'not_rollcall', 'the socket brought a message that is not rollcall\'s'));
+    if (m.op !== 'ok' && m.op !== 'error') {
+      if (m.op === 'bye') return this.end(new RollcallError(503, 'shutting_down', 'the server is going'));
+      return this.#onMessage(m, this);
+    }
+    const waiting = this.#waiting.get(m.id);
+    this.#waiting.delete(m.id);
+    if (m.op === 'ok') waiting?.resolve();
+    else if (waiting) waiting.reject(refusedOnSocket(m));
+    else this.end(refusedOnSocket(m));
+  }
+}
+
+// Watching over sockets that all watches of a client share. The server merges what a socket follows into one set of peers,
+// so the client adds and removes peers and passes every update to the watches that follow its peer.
+
+const MESSAGE = 60_000; // bytes of ids in one message; the server takes 64 KiB
+
+/**
+ * The sockets of one client. Nearly always it is one; another is opened for a watch that finds no room on the first. With
+ * tickets each watch has its own, since a ticket may be for one list of peers.
+ */
+class SharedSockets {
+  #open;
+  #options;
+  #sockets = [];
+
+  constructor(open, options) {
+    this.#open = open;
+    this.#options = options;
+  }
+
+  watch(peers, { onPeer, onAge }) {
+    const w = new Watch(peers, new Known(onPeer, onAge));
+    w.close = () => {
+      w.end();
+      return w.done.catch(() => {});
+    };
+    if (w.peers.size === 0) w.end(new RollcallError(400, 'invalid', 'a watch needs at least one peer'));
+    else this.place(w);
+    return { done: w.done, close: w.close };
+  }
+
+  /** Gives w to a socket that has not refused it yet. */
+  place(w) {
+    let s = this.#options.alone ? undefined : this.#sockets.find((s) => !w.refusedBy.has(s));
+    if (!s) this.#sockets.push((s = new SharedSocket(this, this.#options)));
+    s.add(w);
+    s.start(this.#open);
+  }
+
+  forget(s) {
+    this.#sockets = this.#sockets.filter((o) => o !== s);
+  }
+}
+
+/** One watch of the app. */
+class Watch {
+  refusedBy = new Set();
+  accepted = false;
+  ended = false;
+  #known;
+  #resolve;
+  #reject;
+
+  constructor(peers, known) {
+    this.peers = new Set(peers);
+    this.#known = known;
+    this.done = new Promise((resolve, reject) => ([this.#resolve, this.#reject] = [resolve, reject]));
+    this.done.catch(() => {}); // a caller that needs it awaits done
+  }
+
+  take(peers, age) {
+    if (!this.ended) this.#known.take(peers, age);
+  }
+
+  end(err) {
+    if (this.ended) return;
+    this.ended = true;
+    this.leave?.();
+    if (err) this.#reject(err);
+    else this.#resolve();
+  }
+}
+
+class SharedSocket {
+  #pool;
+  #options;
+  #handle;
+  #socket; // while it is connected
+  #resumed = false; // what was followed on the last socket is followed on this one
+  #watches = new Set();
+  #latest = new Map(); // the last update of each peer that is followed
+  #synced = false; // latest is what the server said last
+  #token;
+  #age; // of the last frame
+
+  constructor(pool, options) {
+    this.#pool = pool;
+    this.#options = options;
+  }
+
+  /** Connects, now that there is something to watch. */
+  start(open) {
+    if (this.#handle) return;
+    this.#handle = keep((signal, retry) => this.#attempt(open, signal, retry), this.#options);
+    this.#handle.done.catch((err) => {
+      for (const w of [...this.#watches]) w.end(err);
+    });
+  }
+
+  add(w) {
+    this.#watches.add(w);
+    w.accepted = false;
+    w.leave = () => this.#remove(w);
+    if (this.#resumed) this.#join(this.#socket, w);
+  }
+
+  #remove(w) {
+    this.#watches.delete(w);
+    const left = [...w.peers].filter((p) => !this.#follows(p));
+    for (const p of left) this.#latest.delete(p);
+    if (this.#watches.size === 0) {
+      this.#pool.forget(this);
+      this.#handle.close();
+      this.#socket?.end(new RollcallError(0, 'closed', 'the last watch was closed'));
+      return;
+    }
+    if (w.asked === this.#socket) for (const peers of messages(left)) this.#socket?.request({ op: 'unwatch', peers });
+  }
+
+  #follows(peer) {
+    for (const w of this.#watches) if (w.peers.has(peer)) return true;
+    return false;
+  }
+
+  async #attempt(open, signal, retry) {
+    const all = new Set();
+    for (const w of this.#watches) for (const p of w.peers) all.add(p);
+    const { socket, hello } = await open([...all], signal, (m) => this.#take(m, retry));
+    const stop = () => socket.end(new RollcallError(0, 'closed', 'the last watch was closed'));
+    signal.addEventListener('abort', stop);
+    try {
+      await hello;
+      this.#socket = socket;
+      await this.#resume(socket);
+      this.#resumed = true;
+      for (const w of this.#watches) if (!w.accepted) this.#join(socket, w);
+      await socket.ended;
+    } finally {
+      this.#socket = undefined;
+      this.#resumed = false;
+      signal.removeEventListener('abort', stop);
+      stop();
+    }
+  }
+
+  /** Follows again, as one list, what was followed on the last socket. */
+  async #resume(socket) {
+    const again = [...this.#watches].filter((w) => w.accepted);
+    const peers = new Set();
+    for (const w of again) for (const p of w.peers) peers.add(p);
+    const lists = messages(peers);
+    const since = lists.length === 1 ? this.#token : undefined; // a token is of one whole list
+    this.#synced = since === undefined;
+    if (this.#synced) this.#latest.clear();
+    for (const w of again) w.asked = socket;
+    try {
+      await Promise.all(lists.map((peers) => socket.request({ op: 'watch', peers, since })));
+    } catch (err) {
+      if (err.temporary || socket.closed) throw err;
+      // What was taken together is refused together now: each watch asks for itself, and learns its own answer.
+      for (const w of again) w.accepted = false;
+      this.#token = undefined;
+      if (again.length > 1) throw new RollcallError(503, err.code, err.message);
+    }
+  }
+
+  /** Asks for the peers of w until the server takes or refuses them. */
+  async #join(socket, w) {
+    w.asked = socket;
+    for (let tries = 0; ; tries++) {
+      try {
+        await Promise.all(messages(w.peers).map((peers) => socket.request({ op: 'watch', peers })));
+        if (w.ended || socket.closed) return;
+        w.accepted = true;
+        return this.#catchUp(w);
+      } catch (err) {
+        if (w.ended || socket.closed) return; // the next socket asks again
+        if (!err.temporary) return this.#refused(w, err);
+        notify(this.#options.onRetry, err);
+        await pause(Math.max(backoff(tries), err.retryAfter * 1000), new AbortController().signal);
+        if (w.ended || socket.closed) return;
+      }
+    }
+  }
+
+  /** Ends w with err, or moves it when it may have room on a socket of its own. */
+  #refused(w, err) {
+    const alone = this.#watches.size === 1;
+    if (alone || err.code !== 'too_many_peers') return w.end(err);
+    w.refusedBy.add(this);
+    this.#remove(w);
+    this.#pool.place(w);
+  }
+
+  #take(m, retry) {
+    if (!['snapshot', 'resume', 'change', 'mark'].includes(m.op)) return;
+    const peers = m.peers ?? [];
+    this.#age = m.stale;
+    for (const peer of peers) if (this.#follows(peer.peer)) this.#latest.set(peer.peer, peer);
+    for (const w of this.#watches) if (w.accepted) w.take(peers.filter((p) => w.peers.has(p.peer)), m.stale);
+    if (m.token) this.#token = m.token; // only now is all of it known
+    if (m.more || m.op === 'mark') return;
+    retry.tries = 0;
+    if (this.#synced) return;
+    this.#synced = true;
+    for (const w of this.#watches) if (w.accepted) this.#catchUp(w);
+  }
+
+  /** Passes to w what is known already: the server says nothing again of a peer that the socket follows. */
+  #catchUp(w) {
+    if (!this.#synced) return;
+    w.take([...w.peers].map((p) => this.#latest.get(p)).filter(Boolean), this.#age);
+  }
+}
+
+const encoder = new TextEncoder();
+
+/** Parts ids into lists that fit into a message each. */
+function messages(ids) {
+  const lists = [];
+  let room = 0;
+  for (const id of ids) {
+    const n = encoder.encode(JSON.stringify(id)).length + 1;
+    if (n > room) {
+      lists.push([]);
+      room = MESSAGE;
+    }
+    lists.at(-1).push(id);
+    room -= n;
+  }
+  return lists;
+}
+
+// Being present: a peer is online for as long as a socket of its own lives.
+
+const GOODBYE = 2_000; // how long a logout may take
+
+/** Keeps peer online until close(); open makes a socket that has said hello. */
+function presentOverSocket(open, peer, { device = randomID(), tag, platform, sign, onChange } = {}, options) {
+  let was = false; // present at least once: from then on the client comes back by itself, and yields to another device of its tag
+  // A signature that is too old, or from before a kick, is replaced by the next attempt.
+  const isFinal = (err) => options.isFinal(err) && !(sign && err.code === 'signature_expired');
+  return keep(async (signal, retry) => {
+    const signature = sign && (await unlessAborted(sign(peer), signal));
+    const { socket, hello } = await open([peer], signal, (m) => {
+      // Somebody meant this end. What a later server may end otherwise begins anew.
+      const status = m.cause === 'kicked' || m.cause === 'replaced' ? 409 : 503;
+      if (m.op === 'ended') socket.end(new RollcallError(status, String(m.cause), `the server ended the session: ${m.reason || m.cause}`));
+    });
+    let present = false;
+    const login = socket.request({ op: 'present', peer, device, tag, platform, auto: was, ...signature });
+    const forget = whenAborted(signal, () => {
+      const gone = () => socket.end(new RollcallError(0, 'closed', 'logged out'));
+      socket.request({ op: 'absent' }).then(gone, gone);
+      setTimeout(gone, GOODBYE).unref?.();
+    });
+    try {
+      await hello;
+      await login;
+      present = was = true;
+      retry.tries = 0;
+      notify(onChange, true);
+      await socket.ended;
+    } finally {
+      forget();
+      socket.end(new RollcallError(0, 'closed', 'the attempt ended'));
+      if (present) notify(onChange, false);
+    }
+  }, { ...options, isFinal });
+}
 
 // A browser has six connections to a server over HTTP/1.1, and a stream takes one for good: there watches share a socket.
 const inNode = globalThis.process?.versions?.node !== undefined && globalThis.document === undefined;
