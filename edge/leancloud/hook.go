@@ -89,7 +89,7 @@ func (h *Handler) report(app presence.AppID, kind presence.Kind, f *hookFields) 
 		return r, bad("The parameter peerId is missing.")
 	case id[0] == '"':
 		r.Peer = presence.PeerID(textOf(id))
-	case id[0] == '-' || id[0] >= '0' && id[0] <= '9':
+	case isNumber(id):
 		r.Peer = presence.PeerID(decimal(id))
 	default:
 		return r, bad("The parameter peerId is neither a string nor a number.")

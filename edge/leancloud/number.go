@@ -1,13 +1,11 @@
 package leancloud
 
 import (
+	"bytes"
 	"math"
 	"strconv"
 	"strings"
 )
-
-// hole stands for null in a list of ids. It is no UTF-8, so nobody can have reported it, and it is answered as unknown.
-var hole = []byte{0xff}
 
 // decimal returns the text of a JSON number as the recipe keeps it: plain integers as they are, all others as JavaScript writes
 // them.
@@ -27,3 +25,17 @@ func decimal(number []byte) string {
 	}
 	return strconv.FormatFloat(f, 'f', -1, 64)
 }
+
+// integer reports whether the JSON number b is a plain integer; minus zero is none.
+func integer(b []byte) bool {
+	digits := bytes.TrimPrefix(b, []byte("-"))
+	for _, c := range digits {
+		if c < '0' || c > '9' {
+			return false
+		}
+	}
+	return len(digits) > 0 && string(b) != "-0"
+}
+
+// isNumber reports whether the JSON value raw is a number.
+func isNumber(raw []byte) bool { return raw[0] == '-' || raw[0] >= '0' && raw[0] <= '9' }

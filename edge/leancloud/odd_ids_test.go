@@ -39,6 +39,13 @@ func TestNumbersAreIDsByTheirDecimalText(t *testing.T) {
 				post("/1.1/call/_clientOffline", asHook(), hook, `{"result":{}}`)
 				post("/1/functions/getOnOffStatus", asClient(), ask, `{"result":["0",null]}`)
 			}
+			for _, id := range []string{`true`, `false`, `null`, `{}`, `["tom"]`, `[]`, `""`} {
+				resp, got := srv.send(t, http.MethodPost, "/1.1/functions/_clientOnline", asHook(), []byte(`{"peerId":`+id+`}`))
+				want(t, resp, got, 400, "code 1")
+			}
+			post("/1.2/rtm/clients/check-online", asMaster(), `{"client_ids":["x",1e3,{},["1000"],true,null]}`, `{"results":[]}`)
+			post("/1.1/functions/_clientOnline", asHook(), `{"peerId":"7"}`, "{}")
+			post("/1.2/rtm/clients/check-online", asMaster(), `{"client_ids":["x",7.0,{},["7"],true,null]}`, `{"results":["7","7"]}`)
 			post("/1.1/functions/_clientOnline", asHook(), `{"peerId":42}`, "{}")
 			post("/1.1/functions/getOnOffStatus", asClient(), `{"peerIds":[null,42,"42",null,"x"]}`, `{"result":[null,"1","1",null,null]}`)
 			post("/1.2/rtm/clients/check-online", asMaster(), `{"client_ids":[null,"42","x"]}`, `{"results":["42"]}`)

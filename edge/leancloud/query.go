@@ -1,11 +1,8 @@
 package leancloud
 
 import (
-	"bytes"
 	"context"
 	"encoding/binary"
-	"encoding/json"
-	"fmt"
 	"net/http"
 	"slices"
 
@@ -86,7 +83,7 @@ func (h *Handler) statuses(ctx context.Context, app presence.AppID, ids [][]byte
 	return s.statuses, nil
 }
 
-// idsOf returns the ids that the parameter called name lists. With lone a single string is a list of one.
+// idsOf returns the ids that the parameter called name lists. With lone a single string or number is a list of one.
 func (h *Handler) idsOf(c *call, name string, lone bool, s *scratch) ([][]byte, *fault) {
 	if name == "peerIds" && !c.form {
 		ids, ok := scanIDs(c.body, s.ids[:0], h.cfg.MaxIDs)
@@ -104,79 +101,13 @@ func (h *Handler) idsOf(c *call, name string, lone bool, s *scratch) ([][]byte, 
 	switch {
 	case len(raw) == 0 || string(raw) == "null":
 		return nil, bad("The parameter " + name + " is missing; a list of ids is expected.")
-	case raw[0] == '"' && lone:
-		return [][]byte{[]byte(p.text(name))}, nil
+	case lone && (raw[0] == '"' || isNumber(raw)):
+		id, _ := appendText(nil, raw, 0)
+		return [][]byte{id}, nil
 	case raw[0] != '[':
 		return nil, bad("The parameter " + name + " is not a list of ids.")
 	}
 	ids, fail := listIDs(raw, s.ids[:0], h.cfg.MaxIDs, name)
 	s.ids = ids
 	return ids, fail
-}
-
-// listIDs reads the elements of raw, a valid JSON list: strings as they are, integers as their decimal text, null as an id that
-// nobody has: one hole in a friend list must not keep the rest from being answered.
-func listIDs(raw []byte, ids [][]byte, limit int, name string) ([][]byte, *fault) {
-	i := skip(raw, 1)
-	for raw[i] != ']' {
-		if len(ids) == limit {
-			return ids, &fault{
-				status: http.StatusRequestEntityTooLarge, code: codeTooMuch,
-				text: fmt.Sprintf("The parameter %s lists more than %d ids.", name, limit),
-			}
-		}
-		end := elementEnd(raw, i)
-		id, ok := idOf(raw[i:end])
-		if !ok {
-			return ids, bad(fmt.Sprintf("Element %d of the parameter %s is neither a string, an integer nor null.", len(ids), name))
-		}
-		ids = append(ids, id)
-		if i = skip(raw, end); raw[i] == ',' {
-			i = skip(raw, i+1)
-		}
-	}
-	return ids, nil
-}
-
-// elementEnd returns where the string or number that starts at i ends. Of a list or an object it returns the next place, which
-// is enough for saying that it is none of the two.
-func elementEnd(raw []byte, i int) int {
-	if raw[i] != '"' {
-		if n := bytes.IndexAny(raw[i+1:], ",] \t\r\n"); n >= 0 {
-			return i + 1 + n
-		}
-		return len(raw)
-	}
-	for i++; raw[i] != '"'; i++ {
-		if raw[i] == '\\' {
-			i++
-		}
-	}
-	return i + 1
-}
-
-func idOf(element []byte) (id []byte, ok bool) {
-	if element[0] == '"' {
-		if bytes.IndexByte(element, '\\') < 0 {
-			return element[1 : len(element)-1], true
-		}
-		var s string
-		err := json.Unmarshal(element, &s)
-		return []byte(s), err == nil
-	}
-	if string(element) == "null" {
-		return hole, true
-	}
-	return element, integer(element)
-}
-
-// integer reports whether the JSON number b is a plain integer; minus zero is none.
-func integer(b []byte) bool {
-	digits := bytes.TrimPrefix(b, []byte("-"))
-	for _, c := range digits {
-		if c < '0' || c > '9' {
-			return false
-		}
-	}
-	return len(digits) > 0 && string(b) != "-0"
 }

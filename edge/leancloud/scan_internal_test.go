@@ -2,6 +2,10 @@ package leancloud
 
 import (
 	"bytes"
+	"encoding/json"
+	"slices"
+	"strconv"
+	"strings"
 	"testing"
 )
 
@@ -38,6 +42,62 @@ func FuzzScan(f *testing.F) {
 			}
 		}
 	})
+}
+
+// FuzzElements: an element of a list is the id that the same value makes when encoding/json has read it.
+func FuzzElements(f *testing.F) {
+	for _, s := range []string{
+		`7.0`, `-0`, `1e21`, `1e400`, `true`, `null`, `{}`, `{"a":"}]\\"}`, `[]`, `[null]`, `[[],null,"a\\\"]",{"b":[1]} ,-1.50e-7]`, `"\ud800"`, ` [ [ "x" ] , false ] `,
+	} {
+		f.Add([]byte(s))
+	}
+	h := &Handler{cfg: DefaultConfig()}
+	f.Fuzz(func(t *testing.T, element []byte) {
+		body := slices.Concat([]byte(`{"peerIds":["first",`), element, []byte(`,"last"]}`))
+		p, fail := h.parse(body, false)
+		if fail != nil || len(p) != 1 {
+			return
+		}
+		var values []any
+		d := json.NewDecoder(bytes.NewReader(p["peerIds"]))
+		d.UseNumber()
+		if err := d.Decode(&values); err != nil {
+			t.Fatal(err)
+		}
+		ids, fail := listIDs(p["peerIds"], nil, h.cfg.MaxIDs, "peerIds")
+		if fail != nil || len(ids) != len(values) {
+			t.Fatalf("%q: %q, %v", body, ids, fail)
+		}
+		for i, v := range values {
+			want := string(hole)
+			if v != nil {
+				want = scriptText(v)
+			}
+			if string(ids[i]) != want {
+				t.Fatalf("%q: element %d is %q, want %q", body, i, ids[i], want)
+			}
+		}
+	})
+}
+
+func scriptText(v any) string {
+	switch v := v.(type) {
+	case string:
+		return v
+	case bool:
+		return strconv.FormatBool(v)
+	case json.Number:
+		return decimal([]byte(v))
+	case []any:
+		texts := make([]string, len(v))
+		for i := range v {
+			if v[i] != nil {
+				texts[i] = scriptText(v[i])
+			}
+		}
+		return strings.Join(texts, ",")
+	}
+	return "[object Object]"
 }
 
 // FuzzScanFlat: what the hand-written reader of hooks accepts, encoding/json reads in the same way.
