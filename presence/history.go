@@ -385,7 +385,9 @@ func (r *unpacker) histories(st *State) {
 		if v&2 != 0 {
 			h.Touched = r.millis()
 		}
-		for n := r.count(minHook); n > 0 && !r.bad; n-- {
+		n := r.count(minHook)
+		h.Hooks = make([]Hook, 0, min(n, maxHooks)+1) // mostly one more comes
+		for ; n > 0 && !r.bad; n-- {
 			k := r.hook()
 			h.Hooks = append(h.Hooks, k)
 			r.base = k.At

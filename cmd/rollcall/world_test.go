@@ -504,4 +504,4 @@ func playOn(t *testing.T, redis func(t *testing.T) faulty, losses bool, worlds i
 }
 
 // TestThreeNodesAgreeAfterAnOutage plays a few schedules with real nodes on a real Redis; make test-faults plays hundreds.
-func TestThreeNodesAgreeAfterAnOutage(t *testing.T) { playOn(t, alone, true, 2, seeds(0, 4)) }
+func TestThreeNodesAgreeAfterAnOutage(t *testing.T) { playOn(t, alone, true, 4, seeds(0, 4)) }
