@@ -1,0 +1,94 @@
+package redisstore
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"rollcall/presence"
+)
+
+// A found is an index entry as it was read.
+type found struct {
+	member string
+	claim  claim
+}
+
+// sift reads the states behind index entries, claims those that are wanted for whoever settles them, and returns the
+// rest, less what is a newer rollcall's.
+func (s *Store) sift(ctx context.Context, r *reading, list []found, wanted func(*presence.State) bool) (keys []presence.Key, idle []found, err error) {
+	if list, err = s.peersOnly(ctx, list); err != nil || len(list) == 0 {
+		return nil, nil, err
+	}
+	states := make([]string, len(list))
+	peers := make([]presence.Key, len(list))
+	for i, f := range list {
+		key, _ := s.keys.memberPeer(f.member)
+		peers[i] = key
+		states[i] = s.keys.stateKey(string(s.keys.summaryKey(nil, key.App, []byte(key.Peer))))
+	}
+	values, err := s.getAll(ctx, states)
+	if err != nil {
+		return nil, nil, away(err)
+	}
+	var st presence.State
+	for i, v := range values {
+		st = presence.State{}
+		damaged := len(v) > 0 && st.Unpack(v) != nil
+		if damaged && s.newer(v) {
+			s.sayNewer(peers[i].Peer, v)
+			r.pass(list[i])
+			continue
+		}
+		if damaged || !wanted(&st) && !s.doubts.holds(list[i].member, v) { // the update that tidies also takes away what is damaged
+			idle = append(idle, list[i])
+			continue
+		}
+		s.claims.add(list[i].member, list[i].claim)
+		keys = append(keys, peers[i])
+	}
+	return keys, idle, nil
+}
+
+// peersOnly removes from the indexes what names no peer, so that it does not stand in the way of those who are due.
+func (s *Store) peersOnly(ctx context.Context, list []found) ([]found, error) {
+	var calls []scriptCall
+	peers := list[:0]
+	for _, f := range list {
+		if _, ok := s.keys.memberPeer(f.member); ok {
+			peers = append(peers, f)
+			continue
+		}
+		s.stats.damaged.Add(1)
+		s.log.Error("index in redis names no peer", "index", f.claim.index, "member", fmt.Sprintf("%.40q", f.member))
+		calls = append(calls, scriptCall{keys: []string{f.claim.index}, args: []string{f.member, formatScore(f.claim.score), ""}})
+	}
+	if len(calls) == 0 {
+		return peers, nil
+	}
+	begun := time.Now()
+	results, err := s.exec(ctx, settleScript, calls)
+	if err != nil {
+		return nil, err
+	}
+	for i := range results {
+		if err := results[i].Error(); err != nil {
+			s.failedSince(begun, calls[i].keys[0], err)
+			return nil, away(err)
+		}
+	}
+	return peers, nil
+}
+
+// tidy settles entries that no state needs as they stand: an update that changes nothing removes or moves them.
+func (s *Store) tidy(ctx context.Context, idle []found) error {
+	if len(idle) == 0 {
+		return nil
+	}
+	keys := make([]presence.Key, len(idle))
+	for i, f := range idle {
+		s.claims.add(f.member, f.claim)
+		keys[i], _ = s.keys.memberPeer(f.member)
+	}
+	return s.update(ctx, keys, 0, func(int, *presence.State) presence.Effect { return presence.Same })
+}
