@@ -51,7 +51,7 @@ type Config struct {
 func DefaultConfig() Config {
 	return Config{
 		Tick: 250 * time.Millisecond, Mark: 15 * time.Second, Lag: 5 * time.Second,
-		Buffer: 64 << 10, Peers: 3000, Watchers: 50_000, AddressWatchers: 1000, AddressPeers: 100_000,
+		Buffer: 64 << 10, Peers: 3000, Watchers: 50_000, AddressWatchers: 1000, AddressPeers: 50_000,
 	}
 }
 

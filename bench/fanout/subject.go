@@ -101,6 +101,7 @@ func rollcall(dir, program, way string, burst int) (*subject, error) {
 	for _, set := range []string{
 		"watch.tick=" + tick.String(), "watch.mark=1h", "gateway.ping=0s", "gateway.lease=1h", // nothing but changes is to be told
 		"gate.limits.streams.per_second=0", "gate.limits.ask.per_second=0", "gate.limits.ask_peers.per_second=0", "gateway.connect_rate=0",
+		"watch.address_watchers=0", "watch.address_peers=0",
 	} {
 		args = append(args, "--set", set)
 	}

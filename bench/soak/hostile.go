@@ -172,7 +172,7 @@ var all = []stranger{
 		}
 		return last
 	}},
-	{"streams", 10_000, 1, 5 * time.Second, func(ctx context.Context, s *scene) string {
+	{"streams", 10_000, 1, 20 * time.Second, func(ctx context.Context, s *scene) string {
 		if s.say("POST /v1/watch HTTP/1.1\r\n"+appHead+length(`{"peers":[`+names(30)+`]}`)) != nil {
 			return "closed"
 		}

@@ -127,7 +127,7 @@ func (d *Door) Routes() []native.Route {
 		{Method: http.MethodGet, Path: "/v1/stats", Need: native.Master, Handler: d.stats},
 		{Method: http.MethodGet, Path: "/v1/info", Need: native.Anyone, Handler: d.info},
 		{Method: http.MethodGet, Path: "/openapi.yaml", Need: native.Anyone, Loose: true, Handler: d.openapi},
-		{Method: http.MethodGet, Path: "/openapi/", Need: native.Anyone, Loose: true, Handler: d.page},
+		{Method: http.MethodGet, Path: "/openapi/", Need: native.Anyone, Loose: true, Cost: 100, Handler: d.page},
 	}
 }
 

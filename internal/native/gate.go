@@ -160,7 +160,7 @@ func (g *Gate) Admit(r *http.Request, rt *Route) (*Caller, error) {
 		if rt.Stream {
 			class = limit.Streams
 		}
-		return c, g.take(class, c, 1)
+		return c, g.take(class, c, max(rt.Cost, 1))
 	}
 	g.identify(r, rt, c)
 	if err := g.permit(c, rt.Need); err != nil {

@@ -38,6 +38,8 @@ type Route struct {
 	Ticket bool
 	// Stream says that the call opens a stream, which counts against another limit.
 	Stream bool
+	// Cost is how many calls one counts as; 0 is one.
+	Cost float64
 	// Inside says that the caller shows what it is inside the call: the handler admits it.
 	Inside bool
 	// Loose says that the query is of no concern to the call and is not looked at.
