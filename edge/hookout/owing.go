@@ -482,15 +482,17 @@ func (s *Sender) dueBehind(e *Event) bool {
 	}
 }
 
-// due finds out whether e, an offline hook, is still to be sent from here. It reports false, without the turn, when the sender closes
-// before.
+// due finds out whether e, an offline hook, is still to be sent from here. What another node has taken over that one sends, or gives back.
+// It reports false, without the turn, when the sender closes before.
 func (s *Sender) due(e *Event) bool {
+	away := false
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, time.Second) {
 		standings, err := s.ledger.standings(s.ctx, []ref{e.ref()})
-		if err == nil {
-			e.void = standings[0] == elsewhere || standings[0] == ended
+		if err == nil && (standings[0] != elsewhere || e.taken) {
+			e.void = standings[0] == ended || standings[0] == elsewhere || standings[0] == absent && away
 			return true
 		}
+		away = away || err == nil
 		if time.Since(time.UnixMilli(e.At)) > s.cfg.GiveUp {
 			return true
 		}

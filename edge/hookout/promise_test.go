@@ -262,6 +262,7 @@ func (f *fleet) login(c *client, n *node) {
 	n.lock.Lock()
 	n.clients[c] = append(n.clients[c], ss)
 	n.lock.Unlock()
+	probed := false
 	for _, m := range f.nodes {
 		m.lock.Lock()
 		older := slices.DeleteFunc(slices.Clone(m.clients[c]), func(o *session) bool { return o == ss })
@@ -272,10 +273,11 @@ func (f *fleet) login(c *client, n *node) {
 				m.end(c, o, presence.CauseReplaced)
 			}()
 		}
-		if m == n && len(older) > 0 {
-			time.Sleep(5 * time.Second)
-			synctest.Wait()
-		}
+		probed = probed || m == n && len(older) > 0
+	}
+	if probed {
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
 	}
 }
 
