@@ -166,14 +166,18 @@ func (m *member) ask(peers []presence.PeerID) ([]presence.Status, error) {
 type stream struct {
 	mu   sync.Mutex
 	last map[presence.PeerID]string
+	seen func(p presence.PeerID, status string) // nil, or told of every update
 	stop context.CancelFunc
 	done sync.WaitGroup
 }
 
 // watch follows peers at a node for ever, over connections that end.
-func (m *member) watch(peers []presence.PeerID) *stream {
+func (m *member) watch(peers []presence.PeerID, seen ...func(p presence.PeerID, status string)) *stream {
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &stream{last: map[presence.PeerID]string{}, stop: cancel}
+	for _, fn := range seen {
+		s.seen = fn
+	}
 	s.done.Go(func() {
 		for ctx.Err() == nil {
 			_ = s.follow(ctx, m, peers)
@@ -222,6 +226,9 @@ func (s *stream) follow(ctx context.Context, m *member, peers []presence.PeerID)
 		s.mu.Lock()
 		for _, p := range event.Peers {
 			s.last[p.Peer] = p.Status
+			if s.seen != nil {
+				s.seen(p.Peer, p.Status)
+			}
 		}
 		s.mu.Unlock()
 	}
