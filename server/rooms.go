@@ -27,7 +27,7 @@ func (s *Server) roomCounts() map[string]map[string]int64 {
 	}
 	conns := s.app.conns.Stats()
 	rooms["callers"]["connections"], rooms["callers"]["refused_connections"] = int64(conns.Open), conns.Refused
-	rooms["callers"]["evicted_connections"] = conns.Evicted
+	rooms["callers"]["idle_connections"], rooms["callers"]["evicted_connections"] = int64(conns.Idle), conns.Evicted
 	for kind, n := range sockets.Refused {
 		rooms["gateway"]["refused_"+kind] = n
 	}

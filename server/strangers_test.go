@@ -215,6 +215,19 @@ func TestOpenConnectionsAreBounded(t *testing.T) {
 	cfg.HTTP.MaxConnections, cfg.HTTP.IdleTimeout = 20, 10*time.Minute
 	s := start(t, cfg)
 	info := "GET /v1/info HTTP/1.1\r\nHost: a\r\n\r\n"
+	// An answer is read before the server has marked its connection idle.
+	rested := func(n int) {
+		t.Helper()
+		for end := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
+			_, status := ask(t, "GET", "http://"+s.Admin()+"/status", "")
+			if strings.Contains(status, fmt.Sprintf(`"idle_connections": %d,`, n)) {
+				return
+			}
+			if time.Now().After(end) {
+				t.Fatalf("after a minute %d connections are not idle: %s", n, status)
+			}
+		}
+	}
 	idle := func(source string) net.Conn {
 		c := from(t, source, s.Listen())
 		send(c, info)
@@ -224,14 +237,20 @@ func TestOpenConnectionsAreBounded(t *testing.T) {
 		return c
 	}
 	var first []net.Conn
-	for range 10 {
+	for i := range 10 {
 		first = append(first, idle("127.0.0.2"))
+		rested(i + 1)
 	}
 	stream := from(t, "127.0.0.3", s.Listen())
 	send(stream, "GET /v1/watch?peer=a HTTP/1.1\r\n"+appHead+"\r\n")
+	_ = stream.SetReadDeadline(time.Now().Add(time.Minute))
+	if _, err := http.ReadResponse(bufio.NewReader(stream), nil); err != nil {
+		t.Fatal(err)
+	}
 	// An address that has its half pays for more of them with its own.
 	for i := range 5 {
 		idle("127.0.0.2")
+		rested(10)
 		if got := over(t, first[i]); got != "" {
 			t.Errorf("connection %d was closed with %q", i, got)
 		}

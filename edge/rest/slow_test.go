@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"runtime"
+	"runtime/metrics"
 	"strings"
 	"sync"
 	"testing"
@@ -49,20 +50,22 @@ func stopped(t *testing.T, watchers, changes int) {
 	var wg sync.WaitGroup
 	wg.Go(func() { h.change(ids, changes, done) })
 	var peak uint64
-	for h.hub.Stats().Closed[watch.ReasonSlow] < int64(watchers) {
+	looks := 0
+	for ; h.hub.Stats().Closed[watch.ReasonSlow] < int64(watchers); looks++ {
 		peak = max(peak, measure())
-		if time.Since(start) > 40*time.Second {
+		if time.Since(start) > 5*time.Minute {
 			t.Fatalf("after %v: %+v", time.Since(start), h.hub.Stats())
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
-	took := time.Since(start)
+	took := time.Since(start).Round(time.Millisecond)
 	close(done)
 	wg.Wait()
 	grown := int64(peak) - int64(before)
-	t.Logf("%d stopped watchers closed after %v, memory grew by %d KiB", watchers, took.Round(time.Millisecond), grown>>10)
-	if took > 20*time.Second { // 10 s, the ticks of a thousand, and a machine that has other work
-		t.Errorf("the last of them was closed after %v", took)
+	t.Logf("%d stopped watchers closed after %v and %d looks, memory grew by %d KiB", watchers, took, looks, grown>>10)
+	// 10 s and the ticks of a thousand. The clock is the looks, a tenth of a second apart: they are late where the machine has other work.
+	if looks > 200 {
+		t.Errorf("the last of them was closed after %d looks in %v", looks, took)
 	}
 	if limit := int64(watchers) * (80 << 20) / 1000; grown > max(limit, 8<<20) {
 		t.Errorf("memory grew by %d KiB, limit %d", grown>>10, limit>>10)
@@ -304,10 +307,10 @@ func (h *house) change(peers []presence.PeerID, n int, done <-chan struct{}) {
 	}
 }
 
-// measure returns what the process has of the machine's memory for its heap and stacks.
+// measure returns the bytes of live objects and stacks: what a collection finds, and not what is allocated until it is read.
 func measure() uint64 {
 	runtime.GC()
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return m.HeapInuse + m.StackInuse
+	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/memory/classes/heap/stacks:bytes"}}
+	metrics.Read(live)
+	return live[0].Value.Uint64() + live[1].Value.Uint64()
 }

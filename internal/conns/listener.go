@@ -49,6 +49,7 @@ func Listen(l net.Listener, cfg Config) *Listener {
 // Stats are the counts of a listener.
 type Stats struct {
 	Open    int   // now
+	Idle    int   // of the open ones
 	Evicted int64 // idle ones closed for new ones
 	Refused int64 // new ones that there was no room for
 }
@@ -57,7 +58,13 @@ type Stats struct {
 func (l *Listener) Stats() Stats {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return Stats{Open: len(l.open), Evicted: l.evicted.Load(), Refused: l.refused.Load()}
+	idle := 0
+	for _, c := range l.open {
+		if c.idle.Load() > 0 {
+			idle++
+		}
+	}
+	return Stats{Open: len(l.open), Idle: idle, Evicted: l.evicted.Load(), Refused: l.refused.Load()}
 }
 
 // Max returns how many connections may be open.

@@ -91,9 +91,12 @@ func TestTheLongestIdleMakesRoom(t *testing.T) {
 	if st := p.Stats(); st.Open != 4 || st.Evicted != 1 || st.Refused != 0 {
 		t.Errorf("%+v", st)
 	}
+	if st := p.Stats(); st.Idle != 3 {
+		t.Errorf("one of four has work: %+v", st)
+	}
 	_ = servers[0].Close()
 	_ = servers[0].Close()
-	if st := p.Stats(); st.Open != 3 {
+	if st := p.Stats(); st.Open != 3 || st.Idle != 3 {
 		t.Errorf("after one was closed twice: %+v", st)
 	}
 }
