@@ -513,7 +513,7 @@ func (s *Sender) before(e *Event) (over bool, ends []*Event, err error) {
 	ending := s.owing.told[e.ref()].ending
 	s.mu.Unlock()
 	switch gone := l.self == elsewhere || l.self == ended; {
-	case gone && (!e.Online || ending || l.newer):
+	case gone && (!e.Online || ending || l.self == ended && l.newer):
 		e.void = true // another node took this one for dead, and sends the end, or has
 		return true, nil, nil
 	case l.self == ended || l.self == absent && e.Online:
