@@ -89,10 +89,7 @@ func (l *Listener) Accept() (net.Conn, error) {
 
 // admit returns the connection that takes the place of c, or nil when there is no room.
 func (l *Listener) admit(c net.Conn) net.Conn {
-	address := limit.Group(httpx.Remote(c))
-	if httpx.Within(address, l.cfg.Proxies) {
-		address = netip.Addr{}
-	}
+	address := l.holder(c)
 	if !l.share.Take(address, 1) {
 		// What an address has too much of it gives back itself.
 		if !(l.evict(address) && l.share.Take(address, 1)) &&
@@ -105,13 +102,22 @@ func (l *Listener) admit(c net.Conn) net.Conn {
 		l.share.Give(address, 1)
 		return c // none that the server opens; nothing is known of it
 	}
-	conn := &Conn{TCPConn: tcp, listener: l, address: address}
+	conn := &Conn{TCPConn: tcp, listener: l}
 	conn.Idle()
 	l.mu.Lock()
-	conn.place = len(l.open)
+	conn.place = int32(len(l.open))
 	l.open = append(l.open, conn)
 	l.mu.Unlock()
 	return conn
+}
+
+// holder returns the address that c is charged to; not a valid one when it is held to the total alone.
+func (l *Listener) holder(c net.Conn) netip.Addr {
+	address := limit.Group(httpx.Remote(c))
+	if httpx.Within(address, l.cfg.Proxies) {
+		return netip.Addr{}
+	}
+	return address
 }
 
 // sample is how many connections are looked at for the longest idle one when there are more: a scan of all of them for every new
@@ -140,12 +146,11 @@ func (l *Listener) longest(address netip.Addr) (victim *Conn, since int64) {
 	n := len(l.open)
 	for i := range min(n, sample) {
 		c := l.open[(l.cursor+i)%n]
-		if address.IsValid() && c.address != address {
+		at := c.idle.Load()
+		if at <= 0 || victim != nil && at >= since || address.IsValid() && l.holder(c.TCPConn) != address {
 			continue
 		}
-		if at := c.idle.Load(); at > 0 && (victim == nil || at < since) {
-			victim, since = c, at
-		}
+		victim, since = c, at
 	}
 	if n > sample {
 		l.cursor = (l.cursor + sample) % n
@@ -153,13 +158,13 @@ func (l *Listener) longest(address netip.Addr) (victim *Conn, since int64) {
 	return victim, since
 }
 
-// A Conn is a connection that was admitted.
+// A Conn is a connection that was admitted. A silent socket keeps it for days, so it is small: the address that it is charged to
+// is read from the connection again.
 type Conn struct {
 	*net.TCPConn
 	listener *Listener
-	address  netip.Addr
-	place    int          // in listener.open, of its mutex
 	idle     atomic.Int64 // nanoseconds since the listener's start; 0: busy
+	place    int32        // in listener.open, of its mutex
 	closed   atomic.Bool
 }
 
@@ -192,7 +197,7 @@ func (c *Conn) Close() error {
 		l.open[last] = nil
 		l.open = l.open[:last]
 		l.mu.Unlock()
-		l.share.Give(c.address, 1)
+		l.share.Give(l.holder(c.TCPConn), 1)
 	}
 	return c.TCPConn.Close()
 }

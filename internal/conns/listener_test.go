@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"testing"
 	"time"
+	"unsafe"
 
 	"go.uber.org/goleak"
 
@@ -139,5 +140,11 @@ func TestAnAddressHasHalfOfWhatOthersLeave(t *testing.T) {
 func TestAMarkIsFoundBelowWrappers(t *testing.T) {
 	if conns.MarkOf(&net.TCPConn{}) != nil {
 		t.Error("a connection that is not bounded has a mark")
+	}
+}
+
+func TestAnAdmittedConnectionIsSmall(t *testing.T) {
+	if size := unsafe.Sizeof(conns.Conn{}); size > 32 {
+		t.Errorf("a connection has %d bytes beside its own; each silent socket keeps them", size)
 	}
 }
