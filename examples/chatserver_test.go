@@ -249,7 +249,7 @@ func TestAChatServerReportsItsConnections(t *testing.T) {
 	})
 }
 
-// watch follows peers until the test ends, and returns what it has told so far.
+// watch follows peers until the test ends, and returns the updates so far.
 func (w *world) watch(peers ...string) (told func() string) {
 	ctx, cancel := context.WithCancel(w.Context())
 	updates := make(chan string, 100)

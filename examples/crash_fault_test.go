@@ -49,7 +49,7 @@ func TestFaultAChatServerSurvivesItsOwnCrash(t *testing.T) {
 			time.Sleep(20 * time.Millisecond)
 		}
 		if got, want := told(), "tom=online ann=online ann=offline tom=offline"; got != want {
-			w.Errorf("watchers were told %s, want %s", got, want)
+			w.Errorf("watchers received %s, want %s", got, want)
 		}
 		if page, err := w.client.List(w.Context(), "", 0); err != nil || len(page.Peers) > 0 {
 			w.Errorf("still online: %v (%v)", page.Peers, err)

@@ -175,7 +175,7 @@ func TestAnEndIsNeverTooLateForAnOpenSession(t *testing.T) {
 	}
 }
 
-// TestExpiredOnArrival: an online whose lease is over when it arrives makes nobody online, and says so.
+// TestExpiredOnArrival: an online whose lease is over when it arrives makes no peer online, and says so.
 func TestExpiredOnArrival(t *testing.T) {
 	rules := presence.DefaultRules()
 	for _, kind := range []presence.Kind{presence.KindOnline, presence.KindTouch} {

@@ -29,7 +29,7 @@ type clockKey struct {
 // lateness is how late a report may come before its sender's clock is suspected.
 const lateness = time.Minute
 
-// mostOff bounds how far off a clock is told to be: more does not fit a duration.
+// mostOff bounds how far off a clock is reported to be: more does not fit a duration.
 const mostOff = Millis(250 * 365 * 24 * time.Hour / time.Millisecond)
 
 // maxClocks is how many senders are kept apart; the others are not named.

@@ -225,14 +225,14 @@ func (st *State) earliest(now Millis) (start Millis) {
 	return start
 }
 
-// Replay merges r as [State.Apply] does, as of heard, when r was received: r comes late, at now. For a while after now the
+// Replay merges r as [State.Apply] does, as of received, the time of its receipt: r comes late, at now. For a while after now the
 // histories of st stay whole: other nodes may deliver what they received meanwhile.
-func (st *State) Replay(r *Report, heard, now Millis, rules *Rules) (Outcome, Effect) {
+func (st *State) Replay(r *Report, received, now Millis, rules *Rules) (Outcome, Effect) {
 	was := st.Replayed
 	if rules.Replay > 0 {
 		st.Replayed = max(was, now)
 	}
-	return st.Apply(r, heard, rules)
+	return st.Apply(r, received, rules)
 }
 
 // pruneHistories takes hooks that are too old, or too many, into the bases.

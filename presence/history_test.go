@@ -66,7 +66,7 @@ func merge(t tb, st *presence.State, fn func(*presence.State) presence.Effect) {
 	}
 }
 
-// Whatever node delivers its hooks first: what is told of the peer is what the same hooks tell in order of receipt. A delivery
+// Whatever node delivers its hooks first: the answer is that of the same hooks in order of receipt. A delivery
 // may come twice.
 func TestLateHooksCountAtTheirTime(t *testing.T) {
 	rules := shared()

@@ -68,7 +68,7 @@ func TestWhatALaterReleaseReportsChangesNothing(t *testing.T) {
 	}
 }
 
-// TestWhatALaterReleasePackedIsNewer: a state with a cause, source, flag or section of a later release is told from a damaged one,
+// TestWhatALaterReleasePackedIsNewer: a state with a cause, source, flag or section of a later release is not taken for a damaged one,
 // so that it is left alone; its first bytes still answer, and the same at every question.
 func TestWhatALaterReleasePackedIsNewer(t *testing.T) {
 	rules := presence.DefaultRules()

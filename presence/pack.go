@@ -204,7 +204,7 @@ func PeekSummary(b []byte) Summary {
 	return Summary{}
 }
 
-// headSummary is what the first bytes alone tell of a state that a later release wrote in this format: what [PeekStatus] tells.
+// headSummary is what the first bytes alone say of a state that a later release wrote in this format, as [PeekStatus] does.
 func headSummary(b []byte) Summary {
 	s := Summary{Rev: binary.BigEndian.Uint64(b), Status: Status(b[8] & 3), Since: millis48(b[16:])}
 	if c := Cause(b[9]); c.Known() {

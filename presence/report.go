@@ -159,9 +159,9 @@ func DefaultRules() Rules {
 	}
 }
 
-// Admit judges the time of r, heard at now. A time further ahead than a clock may be wrong orders the session's reports only, see
+// Admit judges the time of r, received at now. A time further ahead than a clock may be wrong orders the session's reports only, see
 // [Report].Ahead; a slot has no order but that of receipt, and its report gets the time of receipt. Admit reports false for a report
-// that is too old to count: one that tells the end of a named session counts however old it is, if that session is still open.
+// that is too old to count: one that reports the end of a named session counts however old it is, if that session is still open.
 func (ru *Rules) Admit(r *Report, now Millis) bool {
 	r.Ahead = 0
 	if r.At > now.Add(ru.Ahead) {
@@ -174,7 +174,7 @@ func (ru *Rules) Admit(r *Report, now Millis) bool {
 	return !ru.stale(r, now) || r.Kind == KindOffline && r.Session != ""
 }
 
-// stale reports whether r, heard at now, is older than a source may be late.
+// stale reports whether r, received at now, is older than a source may be late.
 func (ru *Rules) stale(r *Report, now Millis) bool { return r.At < now.Add(-ru.Stale) }
 
 // Verdict is what the merge made of a report.
@@ -197,7 +197,7 @@ const (
 	// Full: the peer has as many open sessions as one may have; nothing was counted.
 	Full
 	// Expired: the report was taken, and its lease was over when it arrived: the clock of the source is behind, or the report came
-	// late. It makes nobody online.
+	// late. It makes no peer online.
 	Expired
 	verdicts
 )

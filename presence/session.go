@@ -132,7 +132,7 @@ func (s *Session) lease() Millis {
 // lapsed reports whether s was open when its node was lost or drained.
 func (s *Session) lapsed() bool { return !s.Ended && s.Cause != CauseUnknown }
 
-// corrected reports whether n, heard at now, comes of a right clock and was true after s was received, whose clock was ahead: that one
+// corrected reports whether n, received at now, comes of a right clock and was true after s was received, whose clock was ahead: that one
 // was put right, since s is still far in the future, or n says that what hung on a lost node is there. Two clocks have no common
 // order, so the receipt decides.
 func (s *Session) corrected(n *Session, now Millis) bool {
@@ -142,7 +142,7 @@ func (s *Session) corrected(n *Session, now Millis) bool {
 	return s.Incarnation == 0 || n.Incarnation != s.Incarnation || n.Ended || !s.Ended
 }
 
-// merge takes n, heard at now, into s and tells what became of it.
+// merge takes n, received at now, into s and returns what became of it.
 func (s *Session) merge(n *Session, now Millis) Verdict {
 	switch c := s.weigh(n); {
 	case c < 0 && s.corrected(n, now):

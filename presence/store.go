@@ -81,8 +81,8 @@ type Sharer interface {
 // A Claimer is a store that several processes share, and through which one of them takes a piece of work.
 type Claimer interface {
 	// Claim reports whether the work called name is this process's until ttl has passed (at least a second, in whole seconds). A
-	// process that holds a claim extends it by asking again. It is true also when the store cannot tell: a claim saves work and excludes
-	// nobody, so the work must bear being done twice. Names are any text.
+	// process that holds a claim extends it by asking again. It is true also when the store does not answer: a claim saves work and is no
+	// lock, so the work must bear being done twice. Names are any text.
 	Claim(ctx context.Context, name string, ttl time.Duration) bool
 }
 

@@ -29,7 +29,7 @@ func TestTraceFindsByPeer(t *testing.T) {
 	for i := range 20_000 {
 		k := key(rnd.IntN(600))
 		if rnd.IntN(3) == 0 {
-			k = key(rnd.IntN(3)) // some are heard of all the time
+			k = key(rnd.IntN(3)) // some are reported all the time
 		}
 		r := Report{App: k.App, Peer: k.Peer, Session: SessionID(fmt.Sprint(i))}
 		trace.add(&r, Outcome{Verdict: Taken}, Millis(i))

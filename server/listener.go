@@ -167,7 +167,7 @@ func (l *listener) wait(w http.ResponseWriter, r *http.Request) bool {
 	case <-r.Context().Done():
 		return false
 	}
-	// The time for the body has run meanwhile, though nobody has read it.
+	// The time for the body has run meanwhile, though it was not read.
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(l.body))
 	return true
 }

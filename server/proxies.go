@@ -9,7 +9,7 @@ import (
 )
 
 // unnamedProxies are addresses that send X-Forwarded-For and that no setting names. All callers behind one are one address to the
-// limits, which ends in refusals that nobody understands.
+// limits, which ends in refusals without an apparent reason.
 type unnamedProxies struct {
 	log *slog.Logger
 

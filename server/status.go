@@ -59,7 +59,7 @@ type SourceStatus struct {
 	Last     string           `json:"last"`
 }
 
-// ClockStatus tells of a sender whose clock is off, by its reports since the start.
+// ClockStatus describes a sender whose clock is off, by its reports since the start.
 type ClockStatus struct {
 	App     string `json:"app"`
 	Source  string `json:"source"`

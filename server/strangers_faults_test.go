@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// C3: an answer that nobody reads ends its connection, pipelined or one of many on a connection of HTTP/2. A stream lives on.
+// C3: an answer that is not read ends its connection, pipelined or one of many on a connection of HTTP/2. A stream lives on.
 func TestFaultAnAnswerThatNobodyReadsIsEnded(t *testing.T) {
 	cfg := settings()
 	cfg.HTTP.BodyTimeout, cfg.HTTP.AnswerTimeout = time.Second, time.Second

@@ -500,7 +500,7 @@ func TestNobodyWatchesAll(t *testing.T) {
 	}
 }
 
-// C17: a proxy that no setting names is told of, once, where one looks.
+// C17: a proxy that no setting names is reported once, in the log and the status.
 func TestAProxyThatIsNotNamedIsTold(t *testing.T) {
 	for _, path := range []string{"/1.1/functions/getOnOffStatus", "/v1/info", "/v1/route"} {
 		s := start(t, settings())

@@ -10,7 +10,7 @@ type Kind uint8
 
 // The kinds of batch.
 const (
-	Stuck    Kind = iota // nothing is told: the watcher's teller has no room or is not done
+	Stuck    Kind = iota // nothing is sent: the watcher's teller has no room or is not done
 	Snapshot             // words about peers that are newly watched
 	Resume               // words that may be newer than the token
 	Change               // words that differ from the last
@@ -21,7 +21,7 @@ func (k Kind) String() string {
 	return [...]string{"stuck", "snapshot", "resume", "change", "mark"}[min(k, Mark)]
 }
 
-// A Batch is what a watcher is told in one frame.
+// A Batch is what a watcher is sent in one frame.
 type Batch struct {
 	Kind  Kind
 	Words []*Word // valid until the next call of Next
@@ -35,8 +35,8 @@ type Batch struct {
 	press *press // what puts it into bytes; nil when it has one reader
 }
 
-// Next waits for something to tell and returns it: as many words as fit the buffer once encoded, the latest of each
-// peer. After a silence of the mark it returns a mark. What a teller was told meanwhile it does not return.
+// Next waits for something to send and returns it: as many words as fit the buffer once encoded, the latest of each
+// peer. After a silence of the mark it returns a mark. What was given to a teller meanwhile it does not return.
 func (w *Watcher) Next(ctx context.Context) (Batch, error) {
 	if w.timer == nil {
 		w.timer = time.NewTimer(w.hub.cfg.Mark)

@@ -2,7 +2,7 @@ package watch
 
 import "rollcall/presence"
 
-// since prepares a watcher that knows token to be told only what may be newer; it reports false when it cannot. The
+// since prepares a watcher that knows token to be sent only what may be newer; it reports false when it cannot. The
 // caller holds mu.
 func (w *Watcher) since(token string, slots []int32) bool {
 	t, ok := w.hub.cfg.Tokens.Open(w.app, token)

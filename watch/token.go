@@ -11,7 +11,7 @@ import (
 // There are two kinds. One of a watcher that sees all names a horizon. One of a watcher that sees only statuses names the statuses that it
 // was notified of, and nothing else decides what it is notified of next: not when a peer was written, which is not for its eyes.
 type Token struct {
-	Detail Detail // of whoever may use it
+	Detail Detail // of the key that may use it
 	List   uint64 // fingerprint of the app and its peers, without regard to order and repetition
 
 	Epoch   uint64 // of Full: identity of the store

@@ -65,7 +65,7 @@ func TestTokensAreSealed(t *testing.T) {
 	}
 }
 
-// A token that anybody can write tells nothing of when a peer was written: it gets what no token gets.
+// A forged token shows nothing of when a peer was written: it gets what no token gets.
 func TestForgedTokensGetEverything(t *testing.T) {
 	bubble(t, func(t *testing.T, h *house) {
 		h.tell(on, "tom", "1")

@@ -40,13 +40,13 @@ type Watcher struct {
 	// What the hub touches for every watcher that it tells stands together: among a thousand, a cache line costs as much as the work.
 	mu      sync.Mutex // after the hub's
 	slots   []slot
-	queue   []int32       // to be told as change
-	fresh   []int32       // to be told as snapshot or resume
+	queue   []int32       // to be sent as change
+	fresh   []int32       // to be sent as snapshot or resume
 	pass    uint64        // in which the queue began
 	after   uint64        // when behind: words of a later ticket may not be queued
 	list    uint64        // fingerprint of the peers
 	detail  Detail        // how much the client may see
-	unknown uint64        // fingerprint of those that were last told unknown
+	unknown uint64        // fingerprint of those that were last sent as unknown
 	age     time.Duration // of the fresh ones
 
 	// turn is held by the goroutine that calls Next except while it waits there; meanwhile the hub may take it, to tell
@@ -79,7 +79,7 @@ type slot struct {
 	e     *entry
 	pos   int32 // of this watcher in e.links
 	state uint8
-	told  uint8  // what the client was last notified that the peer is, see codeOf
+	told  uint8  // the status that the client was last notified of, see codeOf
 	rank  uint16 // in known, from 1; 0: none
 }
 

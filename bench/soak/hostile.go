@@ -72,7 +72,7 @@ const (
 
 func length(body string) string { return fmt.Sprintf("Content-Length: %d\r\n\r\n%s", len(body), body) }
 
-// names returns n ids as JSON strings, of peers that nobody knows.
+// names returns n ids as JSON strings, of unknown peers.
 func names(n int) string {
 	var b strings.Builder
 	first := rand.IntN(1 << 30)

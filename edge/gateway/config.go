@@ -65,7 +65,7 @@ type Config struct {
 	LoginRate int
 	// AppLoginRate is the same for all addresses of one app.
 	AppLoginRate int
-	// NewPeerRate is how many logins a minute of one address may be of peers of whom nothing is known, since each is remembered for
+	// NewPeerRate is how many logins a minute of one address may be of unknown peers, since each is remembered for
 	// presence.offline_memory; five minutes' worth may come at once. 0 is any number.
 	NewPeerRate int
 	// AppNewPeerRate is the same for all addresses of one app. Raise it for the day on which an app with many users moves here.

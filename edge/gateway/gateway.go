@@ -20,7 +20,7 @@ var (
 	ErrFull = errors.New("too many sessions")
 	// ErrKicked: the peer was kicked after what it logs in with was made.
 	ErrKicked = errors.New("the peer was kicked meanwhile")
-	// ErrRate: too many logins, or too many of peers of whom nothing is known, from this address or in this app.
+	// ErrRate: too many logins, or too many of unknown peers, from this address or in this app.
 	ErrRate = errors.New("too many logins")
 	// ErrGone: the socket or the gateway is closed.
 	ErrGone = errors.New("the socket is gone")

@@ -331,7 +331,7 @@ func playSteps(t *testing.T, nodes int, steps []step) (failure error) {
 	return failure
 }
 
-// end lets everybody fall silent: then nobody is online, and the hooks have been called for each end.
+// end silences all clients: then no peer is online, and the hooks have been called for each end.
 func (m *model) end(nodes int) error {
 	for _, c := range m.clients {
 		c.mute.Store(true)
@@ -341,7 +341,7 @@ func (m *model) end(nodes int) error {
 	defer m.mu.Unlock()
 	for peer, events := range m.events {
 		if got := m.nodes[0].summary(peer).Status; got == presence.Online {
-			return fmt.Errorf("%s is online and nobody is there", peer)
+			return fmt.Errorf("%s is online without a connection", peer)
 		}
 		if last := events[len(events)-1]; last != "offline" {
 			return fmt.Errorf("the last hook of %s says %s: %v", peer, last, events)

@@ -122,7 +122,7 @@ func TestADeviceMovesFromOneNodeToTheOther(t *testing.T) {
 	}
 	// The order of the hooks is that of the sender, which waits for those of the old node.
 	if a.told() != "online Tom, offline Tom replaced" || b.told() != "online Tom" {
-		t.Errorf("the first node tells %q, the second %q; want the end on the first, too", a.told(), b.told())
+		t.Errorf("the first node sends %q, the second %q; want the end on the first, too", a.told(), b.told())
 	}
 }
 
@@ -135,14 +135,14 @@ func TestADeviceThatIsPushedOutFromTheOtherNodeIsToldThere(t *testing.T) {
 		t.Errorf("the device that was pushed out hears %v", m)
 	}
 	if a.told() != "online Tom, offline Tom replaced" || b.told() != "online Tom" {
-		t.Errorf("the first node tells %q, the second %q", a.told(), b.told())
+		t.Errorf("the first node sends %q, the second %q", a.told(), b.told())
 	}
 }
 
 // On one node the order is known: the end of the dead connection is an event, before the beginning of the one that follows.
 func TestADeviceThatComesBackOnItsNodeIsAnEndAndABeginning(t *testing.T) {
 	w := newWorld(t, settings{})
-	w.dial("lc.protobuf2.3").login("Tom", message{sDevice: "d"}) // nobody reads, so nobody answers the ping
+	w.dial("lc.protobuf2.3").login("Tom", message{sDevice: "d"}) // is not read, so the ping gets no answer
 	w.dial("lc.protobuf2.3").login("Tom", message{sDevice: "d"})
 	w.until("the dead connection is off the books", func() bool { return w.gw.Stats().Sessions == 1 })
 	if want := "online Tom, offline Tom replaced, online Tom"; w.told() != want {

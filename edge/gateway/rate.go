@@ -45,7 +45,7 @@ type limits struct {
 type account struct {
 	connects rate
 	logins   rate
-	fresh    rate  // logins of peers of whom nothing was known
+	fresh    rate  // logins of unknown peers
 	early    int32 // open sockets that have had no session
 }
 
@@ -139,7 +139,7 @@ func (l *limits) login(app presence.AppID, addr netip.Addr, now time.Duration) b
 	return ok
 }
 
-// freshLeft reports whether one more peer of whom nothing is known may log in to app from addr.
+// freshLeft reports whether one more unknown peer may log in to app from addr.
 func (l *limits) freshLeft(app presence.AppID, addr netip.Addr, now time.Duration) bool {
 	left := func(r rate, n int) bool {
 		return n == 0 || r.left(now, time.Minute/time.Duration(n), loginBurst*n)
@@ -151,7 +151,7 @@ func (l *limits) freshLeft(app presence.AppID, addr netip.Addr, now time.Duratio
 	return ok && left(l.apps[app].fresh, l.cfg.AppNewPeerRate)
 }
 
-// fresh counts the login of one of whom nothing was known.
+// fresh counts the login of an unknown one.
 func (l *limits) fresh(app presence.AppID, addr netip.Addr, now time.Duration) {
 	spend := func(r *rate, n int) {
 		if n > 0 {

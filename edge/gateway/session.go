@@ -56,7 +56,7 @@ func (ss *Session) Tag() string { return tagOf(ss.id) }
 type Login struct {
 	Key presence.Key
 	Tag string
-	// Device tells devices apart. When the same device logs in again, its older sessions are probed, and end if their sockets
+	// Device identifies the device. When the same device logs in again, its older sessions are probed, and end if their sockets
 	// do not answer. Empty is unknown: every login is another device, unless its token says which one.
 	Device   string
 	Platform string // for display
@@ -161,7 +161,7 @@ func (g *Gateway) admit(ctx context.Context, s *Socket, key presence.Key) error 
 	}
 	if status[0] == presence.Unknown {
 		g.Refuse(RefusedNewPeers)
-		return fmt.Errorf("%w of peers of whom nothing is known", ErrRate)
+		return fmt.Errorf("%w of unknown peers", ErrRate)
 	}
 	return nil
 }

@@ -30,7 +30,7 @@ const (
 	RefusedNoSession                  // a command before the login
 	RefusedEarly                      // too many sockets of one address that have had no session
 	RefusedLogins                     // too many logins of one address or app
-	RefusedNewPeers                   // too many logins of peers of whom nothing is known
+	RefusedNewPeers                   // too many logins of unknown peers
 	refusals
 )
 

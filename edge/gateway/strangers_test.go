@@ -46,7 +46,7 @@ func TestSocketsWithoutALoginAreFewByAddress(t *testing.T) {
 	})
 }
 
-// Logins of peers of whom nothing is known are few; those of known ones go on, at both doors.
+// Logins of unknown peers are few; those of known ones go on, at both doors.
 func TestLoginsOfUnknownPeersAreFewByAddress(t *testing.T) {
 	w := newWorld(t, settings{gateway: byAddress(0, 2, 0)}) // ten at once
 	for i := range 10 {

@@ -10,8 +10,8 @@ import (
 
 // Config are the settings of a [Sender]. Start from [DefaultConfig].
 type Config struct {
-	// URL is whom to call when somebody logs in or out on a socket, such as the address of a LeanEngine app: https://app.example.com.
-	// The hooks of LeanEngine are below /1.1/functions/; with a path of its own, they are below that. Empty calls nobody. All nodes
+	// URL is the address to call when a peer logs in or out on a socket, such as that of a LeanEngine app: https://app.example.com.
+	// The hooks of LeanEngine are below /1.1/functions/; with a path of its own, they are below that. Empty calls nothing. All nodes
 	// on one Redis need the same: each owes the offline hooks of those that die.
 	URL string
 	// Timeout is how long one call may take.

@@ -142,7 +142,7 @@ type call struct {
 	rights credentials.Rights
 	form   bool
 	body   []byte
-	remote func() string // the client that sent it, for telling
+	remote func() string // the client that sent it, for the log
 
 	address netip.Addr // by which it is held to a rate
 	lane    *caller    // what its connection keeps, in the lane
@@ -176,7 +176,7 @@ func (h *Handler) open(w http.ResponseWriter, r *http.Request, c *call, s *scrat
 	return h.takeBytes(c, len(c.body))
 }
 
-// admit fills in whom shown speaks for and reports whether that is an app of ours.
+// admit fills in the app and the rights of shown and reports whether that is an app of ours.
 func (h *Handler) admit(c *call, shown credentials.Presented) bool {
 	app, rights := h.Keys.Check(shown)
 	if !rights.Has(credentials.Client) {

@@ -55,8 +55,8 @@ func TestParseCredentials(t *testing.T) {
 	}
 }
 
-// TestEverySDKsHeadersAreAllowed: what the SDKs of any age send from a page passes the preflight, also of those whose headers nobody
-// wrote down; what belongs to no SDK is not allowed.
+// TestEverySDKsHeadersAreAllowed: what the SDKs of any age send from a page passes the preflight, also of those whose headers are not
+// documented; what belongs to no SDK is not allowed.
 func TestEverySDKsHeadersAreAllowed(t *testing.T) {
 	srv := start(t, leancloud.DefaultConfig())
 	preflight := func(asked string) (allowed string) {

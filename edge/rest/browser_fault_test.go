@@ -58,7 +58,7 @@ func TestFaultAnEventSourceThatIsCutAgainAndAgainComesBack(t *testing.T) {
 	}
 }
 
-// A cutter passes connections on to a server and cuts the first of them where it is told to.
+// A cutter passes connections on to a server and cuts the first of them where it is asked to.
 type cutter struct {
 	net.Listener
 	cut atomic.Int64

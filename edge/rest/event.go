@@ -74,7 +74,7 @@ func (d *Door) reportOf(app presence.AppID, e *event, now presence.Millis) (pres
 	return r, fieldOf(&r, r.Validate())
 }
 
-// fieldOf returns err with the field of the event that it is about, as far as that can be told.
+// fieldOf returns err with the field of the event that it is about, as far as it is known.
 func fieldOf(r *presence.Report, err error) error {
 	if err == nil {
 		return nil
@@ -112,7 +112,7 @@ type tally struct {
 	Errors   []problem `json:"errors,omitempty"`
 }
 
-// A problem says why an event was not understood; only the first few are told. Its code is "invalid", "bad_json", or a reason in
+// A problem says why an event was not understood; only the first few are reported. Its code is "invalid", "bad_json", or a reason in
 // the time or type of its field.
 type problem struct {
 	Index int    `json:"index"`

@@ -51,7 +51,7 @@ func (t *text) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// digits returns the decimal digits of a JSON number; wrong is true for one that is not whole, or too great to be told exactly.
+// digits returns the decimal digits of a JSON number; wrong is true for one that is not whole, or too great to be exact.
 func digits(s string) (text string, wrong bool) {
 	if !strings.ContainsAny(s, ".eE") {
 		if s == "-0" {
@@ -118,7 +118,7 @@ func invalidField(field, code, format string, args ...any) error {
 	return &fieldError{field, code, fmt.Sprintf(format, args...)}
 }
 
-// parseEvent reads one event of a batch. The error tells what is wrong with it.
+// parseEvent reads one event of a batch. The error says what is wrong with it.
 func parseEvent(raw []byte) (event, error) {
 	var e event
 	if err := strictjson.Check(raw, native.MaxDepth-2); err != nil {

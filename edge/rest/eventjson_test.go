@@ -38,14 +38,14 @@ func TestOneBadEventStandsAgainstNoOther(t *testing.T) {
 	now := int64(h.now())
 	for i, tt := range []struct{ name, event, field, code string }{
 		{"half an emoji in the id", `{"user":"a\ud83d","state":"online"}`, "user", "bad_json"},
-		{"half an emoji in a field nobody reads", `{"user":"a","state":"online","note":"\ud83d"}`, "note", "bad_json"},
+		{"half an emoji in an unused field", `{"user":"a","state":"online","note":"\ud83d"}`, "note", "bad_json"},
 		{"the other half", `{"user":"a","state":"online","note":"\ude00"}`, "note", "bad_json"},
 		{"half an emoji in a key", `{"user":"a","state":"online","\ud83d":1}`, "state", "bad_json"},
 		{"bytes that are not UTF-8", "{\"user\":\"a\",\"state\":\"online\",\"note\":\"\xff\"}", "note", "bad_json"},
 		{"a key twice", `{"user":"a","state":"online","state":"offline"}`, "state", "bad_json"},
 		{"a key twice in another letter case", `{"user":"a","User":"b","state":"online"}`, "User", "bad_json"},
-		{"a key twice below a field nobody reads", `{"user":"a","state":"online","x":{"y":1,"y":2}}`, "x", "bad_json"},
-		{"deep nesting in a field nobody reads", `{"user":"a","state":"online","x":` + deep + `}`, "x", "bad_json"},
+		{"a key twice below an unused field", `{"user":"a","state":"online","x":{"y":1,"y":2}}`, "x", "bad_json"},
+		{"deep nesting in an unused field", `{"user":"a","state":"online","x":` + deep + `}`, "x", "bad_json"},
 		{"deep nesting in place of an event", deep, "", "bad_json"},
 		{"null", `null`, "", "invalid"},
 		{"a text", `"online"`, "", "invalid"},
@@ -56,7 +56,7 @@ func TestOneBadEventStandsAgainstNoOther(t *testing.T) {
 		{"a session that is too long", `{"user":"a","session":"` + strings.Repeat("x", 257) + `","state":"online"}`, "session", "invalid"},
 		{"an id that is too long", `{"user":"a","id":"` + strings.Repeat("x", 257) + `","state":"online"}`, "id", "invalid"},
 		{"a platform that is too long", `{"user":"a","platform":"` + strings.Repeat("x", 257) + `","state":"online"}`, "platform", "invalid"},
-		{"a state nobody knows", `{"user":"a","state":"away"}`, "state", "invalid"},
+		{"an unknown state", `{"user":"a","state":"away"}`, "state", "invalid"},
 		{"a state that is a number", `{"user":"a","state":1}`, "state", "invalid"},
 		{"a user that is a list", `{"user":["a"],"state":"online"}`, "user", "wrong_type"},
 		{"a user that is an object", `{"user":{"id":"a"},"state":"online"}`, "user", "wrong_type"},
@@ -118,8 +118,8 @@ func TestAResyncNamesTheBadSession(t *testing.T) {
 	h.expect("app", "GET", "/v1/peers/x", "", 200, `{"peer":"x","status":"unknown"}`)
 }
 
-// TestPlainMeaningIsTaken: ids that are numbers stand for their digits, times and leases may have fractions or be texts, and what nobody
-// reads may be anything that is JSON.
+// TestPlainMeaningIsTaken: ids that are numbers stand for their digits, times and leases may have fractions or be texts, and unused
+// fields may be anything that is JSON.
 func TestPlainMeaningIsTaken(t *testing.T) {
 	h := open(t)
 	now := int64(h.now())
@@ -135,7 +135,7 @@ func TestPlainMeaningIsTaken(t *testing.T) {
 		{"a time as a text with a fraction", fmt.Sprintf(`{"user":"e","state":"online","session":"1","time":"%d.0"}`, now), "e"},
 		{"a ttl with a fraction", `{"user":"f","state":"online","session":"1","ttl":0.5}`, "f"},
 		{"nulls", `{"user":"g","state":"online","session":null,"time":null,"ttl":null,"inc":null,"platform":null,"id":null,"why":null,"node":null,"seq":null}`, "g"},
-		{"what nobody reads", `{"user":"h","state":"online","session":"1","x":[[[{"a":[1]}]]],"seq":"nine"}`, "h"},
+		{"unused fields", `{"user":"h","state":"online","session":"1","x":[[[{"a":[1]}]]],"seq":"nine"}`, "h"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			h.TB = t
@@ -213,7 +213,7 @@ func TestSeqDecidesWithinASecond(t *testing.T) {
 	}
 }
 
-// TestExpiredOnArrivalIsCounted: a sender 90 s slow with a lease of a minute is answered that its reports make nobody online.
+// TestExpiredOnArrivalIsCounted: a sender 90 s slow with a lease of a minute is answered that its reports make no peer online.
 func TestExpiredOnArrivalIsCounted(t *testing.T) {
 	h := open(t)
 	got := h.tally(fmt.Sprintf(`{"user":"slow","state":"online","session":"s","time":%d,"ttl":60},{"user":"quick","state":"online","session":"s","ttl":60}`, int64(h.now())-90_000))
@@ -223,7 +223,7 @@ func TestExpiredOnArrivalIsCounted(t *testing.T) {
 	h.expect("app", "GET", "/v1/peers/slow", "", 200, `{"peer":"slow","status":"offline"}`)
 }
 
-// TestAClockThatWasNeverSet: a sender whose clock stands in 1970 or 2000 is told that its reports are stale, and is known by how much.
+// TestAClockThatWasNeverSet: a sender whose clock stands in 1970 or 2000 is answered that its reports are stale, and is known by how much.
 func TestAClockThatWasNeverSet(t *testing.T) {
 	h := open(t)
 	for _, at := range []int64{17, 86_400_000, 315_532_800_000, 946_684_800_000} {

@@ -171,7 +171,7 @@ func TestATicketForAListIsForThatList(t *testing.T) {
 	}
 }
 
-// A ticket has the rights of the app key, whoever bought it; it sees more only when that was asked for, by a key that may.
+// A ticket has the rights of the app key, with whatever key it was bought; it sees more only when that was asked for, by a key that may.
 func TestATicketHasTheRightsOfTheAppKey(t *testing.T) {
 	h := open(t)
 	h.events(`{"events":[{"user":"tom","state":"online","session":"1"}]}`)

@@ -118,7 +118,7 @@ func (rm *room) say(name, text string) {
 	rm.mu.Lock()
 	defer rm.mu.Unlock()
 	for conn := range rm.members {
-		_ = conn.SetWriteDeadline(time.Now().Add(time.Second)) // a client that does not read holds up nobody for long
+		_ = conn.SetWriteDeadline(time.Now().Add(time.Second)) // a client that does not read holds up the others only shortly
 		_, _ = fmt.Fprintf(conn, "%s: %s\n", name, text)
 	}
 }

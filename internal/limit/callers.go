@@ -113,7 +113,7 @@ func (c *Callers) Take(class Class, app string, address netip.Addr, n float64) (
 	return c.counted(c.limiter.Bucket(class, app, Group(address), now).Take(n, rate, now))
 }
 
-// TakeFrom is Take for whoever keeps the bucket between calls; *kept is nil at first.
+// TakeFrom is Take for a caller that keeps the bucket between calls; *kept is nil at first.
 func (c *Callers) TakeFrom(kept **Bucket, class Class, app string, address netip.Addr, n float64) (wait time.Duration, ok bool) {
 	if c == nil {
 		return 0, true

@@ -98,7 +98,7 @@ func TestCallersAreToldApartByKeyAndAddress(t *testing.T) {
 	}
 	var kept *limit.Bucket
 	if _, ok := c.TakeFrom(&kept, limit.Ask, "a", home, 1); ok {
-		t.Error("whoever keeps a bucket has another one")
+		t.Error("a kept bucket is not the one of its caller")
 	}
 	if n := c.Limited(); n != 3 {
 		t.Errorf("%d are counted as limited, want 3", n)

@@ -5,8 +5,8 @@ import (
 	"sync/atomic"
 )
 
-// A Share is something of which there is so much for all: each holder has at most half of what the others leave, so that whoever
-// comes later finds some of it. Holders are told apart by any comparable key, such as an address; the zero key is one that is held to
+// A Share is something of which there is so much for all: each holder has at most half of what the others leave, so that one that
+// comes later finds some of it. Holders are named by any comparable key, such as an address; the zero key is one that is held to
 // the total alone.
 type Share[K comparable] struct {
 	total int64

@@ -6,7 +6,7 @@ import "net/netip"
 // has one app, when there are several.
 type Shared struct {
 	addresses *Share[netip.Addr]
-	apps      *Share[string] // nil: there is one app, which shares with nobody
+	apps      *Share[string] // nil: there is only one app
 }
 
 // NewShared returns a total that so many apps share, of which one address has most at most; 0 is no further bound.

@@ -78,7 +78,7 @@ func (c *Caller) takeBytes(n int) error {
 // httpFree is the size of a body that costs no more than the call.
 const httpFree = 4 << 10
 
-// FreeBody gives back the memory of c's body. Whoever keeps the call open once the body is understood calls it before.
+// FreeBody gives back the memory of c's body. A handler that keeps the call open once the body is understood calls it before.
 func (c *Caller) FreeBody() { c.body.Release() }
 
 // share returns by what c is held to shares: a secret key is an app's own, and its servers may stand at one address.

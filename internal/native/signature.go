@@ -73,7 +73,7 @@ func (g *Gate) CheckSignature(r *http.Request, c *Caller, body []byte) error {
 		}
 		return err
 	}
-	whole, _, _ := strings.Cut(stamp, ".") // a fraction tells equal calls of one second apart
+	whole, _, _ := strings.Cut(stamp, ".") // a fraction makes equal calls of one second differ
 	sec, err := strconv.ParseInt(whole, 10, 64)
 	now := g.cfg.Now() / 1000
 	const window = int64(SignatureWindow / time.Second)

@@ -17,7 +17,7 @@ var (
 	keyOnly    = &credentials.App{ID: "a", Key: "k"}
 )
 
-// Whoever has a copy of an app can sign what its app key signs: that must give no more than the app key.
+// Anyone with a copy of an app can sign what its app key signs: that must give no more than the app key.
 func TestTicketsSignedWithTheAppKeyHaveItsRights(t *testing.T) {
 	tickets := NewTickets()
 	for _, tt := range []struct {

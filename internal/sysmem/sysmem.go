@@ -1,4 +1,4 @@
-// Package sysmem tells how much memory this process may use, so that bounds can be a share of it.
+// Package sysmem reports how much memory this process may use, so that bounds can be a share of it.
 package sysmem
 
 import (

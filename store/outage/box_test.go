@@ -104,7 +104,7 @@ func TestNoOrderLeavesAPeerInTheOverlay(t *testing.T) {
 					t.Errorf("overlay %v, %d records in the spool, spooling %v", b.overlay, b.spool.Len(), b.Spooling())
 				}
 				if s.signals == 0 {
-					t.Error("nobody looks again")
+					t.Error("no read follows")
 				}
 			})
 		}

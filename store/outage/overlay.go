@@ -70,14 +70,14 @@ func (l *layer) drop(r *Record) {
 	}
 }
 
-// answers reports whether the layer tells what the peer is.
+// answers reports whether the layer alone decides the status.
 func (l *layer) answers() bool {
 	return !l.held && (l.st.Status == presence.Online || l.st.Status == presence.Offline && !l.blind)
 }
 
 // A Layer is what the overlay has of a peer.
 type Layer struct {
-	Known   bool // Summary tells what the peer is, if what was known before the reports was all
+	Known   bool // Summary is the status, if what was known before the reports was all
 	Summary presence.Summary
 	Records []Record // to apply over the state of the peer, if that can be read, see [Over]
 }

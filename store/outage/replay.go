@@ -77,7 +77,7 @@ func (b *Box) drained() bool {
 	if b.spool.Len() > 0 {
 		return true
 	}
-	// Nobody is between the overlay and the spool now, so what is in the overlay is left over; nothing should be.
+	// No report is between the overlay and the spool now, so what is in the overlay is left over; nothing should be.
 	b.mu.Lock()
 	clear(b.overlay)
 	b.layers.Store(0)

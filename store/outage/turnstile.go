@@ -17,7 +17,7 @@ func newTurnstile() *turnstile {
 	return t
 }
 
-// enter waits until nobody is alone, or waits to be.
+// enter waits while another goroutine is alone, or waits to be.
 func (t *turnstile) enter() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -34,7 +34,7 @@ func (t *turnstile) leave() {
 	t.moved.Broadcast()
 }
 
-// close lets nobody in and waits until all have left. It is for one goroutine.
+// close admits no more goroutines and waits until all have left. It is for one goroutine.
 func (t *turnstile) close() {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -159,7 +159,7 @@ type Reference struct {
 	log    map[presence.PeerID][]string
 }
 
-// NewReference returns a reference that knows nobody.
+// NewReference returns a reference that knows no peers.
 func NewReference(rules presence.Rules) *Reference {
 	return &Reference{rules: rules, states: map[presence.PeerID]*presence.State{}, log: map[presence.PeerID][]string{}}
 }

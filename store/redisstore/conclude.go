@@ -13,7 +13,7 @@ import (
 const (
 	// settleStep is how many peers one step of a sweep locks, so that reports on them do not wait long.
 	settleStep = 128
-	// settleWithin bounds a step: nobody waits for a sweep, but reports wait for the locks it holds.
+	// settleWithin bounds a step: no caller waits for a sweep, but reports wait for the locks it holds.
 	settleWithin = time.Second
 	// mostDoubts bounds the memory for writes of which it is not known whether they took place.
 	mostDoubts = 1 << 16

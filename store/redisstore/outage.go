@@ -33,7 +33,7 @@ type outage struct {
 	// are not taken either, and nobody is to be found lost.
 	refused atomic.Bool
 
-	// doubt is the age of the store, in ms, as of which answers are told since Redis may have lost something; 0 when it has not.
+	// doubt is the age of the store, in ms, of answers since Redis may have lost something; 0 when it has not.
 	doubt, doubted atomic.Int64
 	asserting      []<-chan struct{} // close when those who hold sessions have reported them again; the watchman's
 	back           int64             // since when all nodes are known to Redis again; the watchman's

@@ -40,7 +40,7 @@ func comes(t testing.TB, st *redisstore.Store, app presence.AppID) error {
 	return svc.Report(context.Background(), []presence.Report{r}, st.Now(), make([]presence.Outcome, 1))
 }
 
-// TestRecipeKeysBelongToOneApp: whatever apps another server has, and in whatever order, nobody of one app is shown in another.
+// TestRecipeKeysBelongToOneApp: whatever apps another server has, and in whatever order, no peer of one app is shown in another.
 func TestRecipeKeysBelongToOneApp(t *testing.T) {
 	places := map[string]func(t *testing.T) string{
 		"standalone": func(t *testing.T) string { _, url := redisOf(t); return url },
@@ -260,7 +260,7 @@ func TestRedisOfAnotherApp(t *testing.T) {
 		shown()
 		return here.Ready() != nil && strings.Contains(here.Ready().Error(), `belong to app "b"`)
 	})
-	if err := comes(t, here, "a"); err != nil { // into the spool, whence it goes to nobody
+	if err := comes(t, here, "a"); err != nil { // into the spool, from which it never goes to Redis
 		t.Fatal(err)
 	}
 	if got := mine.Do(t, "GET", "rc:recipe"); got != "app b" {

@@ -14,7 +14,7 @@ type found struct {
 	claim  claim
 }
 
-// sift reads the states behind index entries, claims those that are wanted for whoever settles them, and returns the
+// sift reads the states behind index entries, claims those that are wanted for the goroutine that settles them, and returns the
 // rest, less what is a newer rollcall's.
 func (s *Store) sift(ctx context.Context, r *reading, list []found, wanted func(*presence.State) bool) (keys []presence.Key, idle []found, err error) {
 	if list, err = s.peersOnly(ctx, list); err != nil || len(list) == 0 {

@@ -186,7 +186,7 @@ func (s *Store) overlaid(ov *overlay, app presence.AppID, peers [][]byte, miss [
 	return left
 }
 
-// unheard returns for how long the primary of key has told nothing; 0 while it can be heard.
+// unheard returns for how long the primary of key has sent nothing; 0 while the link is up.
 func (s *Store) unheard(key presence.Key) time.Duration {
 	k := s.linkOfPeer(key)
 	if k != nil && k.away.Load() == 0 && !k.suspected.Load() && s.proven(k) {

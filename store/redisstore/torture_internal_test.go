@@ -20,7 +20,7 @@ type word struct {
 	seq    int // odd while a write is under way
 	online bool
 	acked  time.Time
-	told   bool      // the store has been told of a later write, so that it must know this one
+	told   bool      // the store was notified of a later write, so that it must know this one
 	marked time.Time // when that later write was made last
 }
 
@@ -40,8 +40,8 @@ type torture struct {
 // was wrong in it.
 const rest = 500 * time.Millisecond
 
-// markerOf names the peer that is written after word seq of peer i. Signals come in the order of the writes, so when the store is told of
-// it, however late, it has been told of the word, or has lost the link since.
+// markerOf names the peer that is written after word seq of peer i. Signals come in the order of the writes, so when the store is notified of
+// it, however late, it was notified of the word, or has lost the link since.
 func markerOf(i, seq int) string { return fmt.Sprintf("marker-%d-%d", i, seq) }
 
 func newTorture(t *testing.T, peers int) *torture {
@@ -61,7 +61,7 @@ func newTorture(t *testing.T, peers int) *torture {
 	return w
 }
 
-// listen notes which markers the store has been told of.
+// listen notes which markers the store was notified of.
 func (w *torture) listen(keys []presence.Key) {
 	for _, k := range keys {
 		var i, seq int
@@ -128,7 +128,7 @@ func (w *torture) write(ctx context.Context, t *testing.T) {
 	}
 }
 
-// read asks for a batch of peers at a time and counts answers that are not what was last said, of which the store has been told.
+// read asks for a batch of peers at a time and counts answers that are not what was last said, of which the store was notified.
 func (w *torture) read(ctx context.Context, t *testing.T) {
 	type seen struct {
 		seq    int

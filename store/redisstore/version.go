@@ -11,7 +11,7 @@ import (
 	"github.com/redis/rueidis"
 )
 
-// leastVersion is the least Redis: the first that tells what was written (tracking, RESP3).
+// leastVersion is the least Redis: the first that reports writes (tracking, RESP3).
 const leastVersion = 6
 
 // errOld: the server lacks what rollcall rests on.
