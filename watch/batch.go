@@ -49,7 +49,8 @@ func (w *Watcher) Next(ctx context.Context) (Batch, error) {
 			w.stuck = false
 			return Batch{}, nil
 		}
-		b, ok, err := w.take(w.words[:0])
+		b := Batch{Words: w.words}
+		ok, err := w.take(&b)
 		if ok {
 			w.words = b.Words
 			w.hub.stats.told.Add(int64(len(b.Words)))
@@ -80,25 +81,25 @@ func (w *Watcher) Next(ctx context.Context) (Batch, error) {
 	}
 }
 
-// take returns what is queued, if anything is, with its words in place of words.
-func (w *Watcher) take(words []*Word) (b Batch, ok bool, err error) {
+// take puts what is queued into b, if anything is, with its words in place of those of b; else b has no words.
+func (w *Watcher) take(b *Batch) (ok bool, err error) {
 	// The shoreline comes before the queue: what it promises is queued by now.
 	shore := w.hub.shore.Load()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	b.Words = words[:0]
+	*b = Batch{Words: b.Words[:0]}
 	if !w.closed && w.behind.Load() {
 		w.catchUp()
 	}
 	switch {
 	case w.closed:
-		return Batch{}, false, ErrClosed
+		return false, ErrClosed
 	case len(w.fresh) > 0 || w.greet:
 		b.Kind = Snapshot
 		if w.resumed {
 			b.Kind = Resume
 		}
-		w.fresh = w.pour(&b, w.fresh, isFresh)
+		w.fresh = w.pour(b, w.fresh, isFresh)
 		b.More = len(w.fresh) > 0
 		b.Age, w.greet = w.age, b.More
 		if !b.More {
@@ -106,16 +107,16 @@ func (w *Watcher) take(words []*Word) (b Batch, ok bool, err error) {
 		}
 	case len(w.queue) > 0:
 		b.Kind = Change
-		if w.queue = w.pour(&b, w.queue, isQueued); len(b.Words) == 0 {
-			return Batch{}, false, nil // all that turned has turned back
+		if w.queue = w.pour(b, w.queue, isQueued); len(b.Words) == 0 {
+			return false, nil // all that turned has turned back
 		}
 	default:
-		return Batch{}, false, nil
+		return false, nil
 	}
 	if len(w.fresh) == 0 && len(w.queue) == 0 {
-		b.Token = w.token(shore)
+		w.token(&b.Token, shore)
 	}
-	return b, true, nil
+	return true, nil
 }
 
 // pour moves words of list into b until the buffer is full and returns what is left of it.
@@ -152,20 +153,23 @@ func (w *Watcher) mark() (Batch, error) {
 	}
 	b := Batch{Kind: Mark, Age: age}
 	if len(w.fresh) == 0 && len(w.queue) == 0 && !w.behind.Load() {
-		b.Token = w.token(shore)
+		w.token(&b.Token, shore)
 	}
 	w.hub.stats.marks.Add(1)
 	return b, nil
 }
 
-func (w *Watcher) token(shore *shoreline) Token {
+// token makes t, which is zero, what the watcher knows. The caller holds mu.
+func (w *Watcher) token(t *Token, shore *shoreline) {
+	t.seal, t.Detail = w.seal, w.detail
 	if w.detail == Brief {
 		if w.knownAs == "" {
 			if w.knownAs = string(w.known); w.known == nil {
 				w.knownAs = digestText(w.digest)
 			}
 		}
-		return Token{Detail: Brief, List: w.ranked, Known: w.knownAs, seal: w.seal}
+		t.List, t.Known = w.ranked, w.knownAs
+		return
 	}
-	return Token{Detail: Full, seal: w.seal, Epoch: shore.epoch, Horizon: shore.horizon, List: w.list, Unknown: w.unknown}
+	t.List, t.Epoch, t.Horizon, t.Unknown = w.list, shore.epoch, shore.horizon, w.unknown
 }

@@ -24,7 +24,7 @@ func (b *Batch) In(f *Form) []byte {
 // the same, and it is put into bytes once.
 type press struct {
 	last  Batch
-	spare []*Word // room for the words of the next
+	next  Batch // where a watcher puts what it takes
 	casts []cast
 	fresh int // of casts, how many are of last
 
@@ -42,16 +42,18 @@ var presses = sync.Pool{New: func() any { return new(press) }}
 // keepCast is the largest buffer that is used again.
 const keepCast = 64 << 10
 
-// set takes b, whose words lie in p.spare, and returns it, or the last one when that says the same.
-func (p *press) set(b Batch) *Batch {
-	if b.Kind == p.last.Kind && b.Token == p.last.Token && b.More == p.last.More && b.Age == p.last.Age && slices.Equal(b.Words, p.last.Words) {
-		p.spare = b.Words[:0] // it may have grown
-		return &p.last
+// set returns what is in p.next, or the last batch when that says the same.
+func (p *press) set() *Batch {
+	if !p.next.same(&p.last) {
+		p.last, p.next, p.fresh = p.next, p.last, 0
+		p.last.press = p
 	}
-	p.spare = p.last.Words[:0]
-	p.last, p.fresh = b, 0
-	p.last.press = p
 	return &p.last
+}
+
+// same reports whether b and o say the same.
+func (b *Batch) same(o *Batch) bool {
+	return b.Kind == o.Kind && b.More == o.More && b.Age == o.Age && b.Token.same(&o.Token) && slices.Equal(b.Words, o.Words)
 }
 
 func (p *press) in(f *Form) []byte {
@@ -74,8 +76,8 @@ func (p *press) rest(stats *counters) {
 	stats.told.Add(p.told)
 	stats.batches.Add(p.batches)
 	clear(p.last.Words[:cap(p.last.Words)])
-	clear(p.spare[:cap(p.spare)])
-	*p = press{last: Batch{Words: p.last.Words[:0]}, spare: p.spare[:0], casts: p.casts}
+	clear(p.next.Words[:cap(p.next.Words)])
+	*p = press{last: Batch{Words: p.last.Words[:0]}, next: Batch{Words: p.next.Words[:0]}, casts: p.casts}
 	for i := range p.casts {
 		if cap(p.casts[i].bytes) > keepCast {
 			p.casts[i].bytes = nil

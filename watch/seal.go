@@ -54,7 +54,11 @@ func (ts *Tokens) SealCursor(app presence.AppID, cursor string) string {
 	if cursor == "" {
 		return ""
 	}
-	return string(ts.of(app).append(nil, purposeCursor, []byte(cursor)))
+	room := scratches.Get().(*scratch)
+	defer scratches.Put(room)
+	room.plain = append(room.plain[:0], cursor...)
+	s := ts.of(app)
+	return string(s.append(nil, s.cursors, room))
 }
 
 // OpenCursor returns the store's cursor that a client brings; ok is false for text that [Tokens.SealCursor] did not make.
@@ -65,24 +69,19 @@ func (ts *Tokens) OpenCursor(app presence.AppID, text string) (cursor string, ok
 	if len(text) > maxSealed {
 		return "", false
 	}
-	p, ok := ts.of(app).open(purposeCursor, text)
+	p, ok := open(ts.of(app).cursors, text)
 	return string(p), ok
 }
-
-// What is sealed for one purpose opens for no other.
-const (
-	purposeToken  = "token"
-	purposeCursor = "cursor"
-)
 
 // maxSealed is the longest text that is looked at.
 const maxSealed = 64 << 10
 
-// A seal encrypts and authenticates with AES-256-GCM. Its nonces are a random number of the process and a count, and never come twice.
+// A seal encrypts and authenticates with AES-256-GCM: tokens under one key, cursors under another, so that neither opens as the other.
+// Its nonces are a random number of the process and a count, and never come twice.
 type seal struct {
-	aead cipher.AEAD
-	mu   sync.Mutex // for a new run of nonces
-	run  atomic.Pointer[nonces]
+	tokens, cursors cipher.AEAD
+	mu              sync.Mutex // for a new run of nonces
+	run             atomic.Pointer[nonces]
 }
 
 type nonces struct {
@@ -100,8 +99,15 @@ func newSeal(app presence.AppID, secret string) *seal {
 	if secret == "" {
 		secret = rand.Text()
 	}
+	s := &seal{tokens: newAEAD(secret, "token", app), cursors: newAEAD(secret, "cursor", app)}
+	s.run.Store(newNonces())
+	return s
+}
+
+// newAEAD returns what seals for one purpose in one app.
+func newAEAD(secret, purpose string, app presence.AppID) cipher.AEAD {
 	m := hmac.New(sha256.New, []byte(secret))
-	m.Write([]byte("rollcall seal\x00" + app))
+	m.Write([]byte("rollcall " + purpose + "\x00" + string(app)))
 	block, err := aes.NewCipher(m.Sum(nil))
 	if err != nil {
 		panic(err) // the key has 32 bytes
@@ -110,9 +116,7 @@ func newSeal(app presence.AppID, secret string) *seal {
 	if err != nil {
 		panic(err) // the block has 16 bytes
 	}
-	s := &seal{aead: aead}
-	s.run.Store(newNonces())
-	return s
+	return aead
 }
 
 func newNonces() *nonces {
@@ -138,34 +142,26 @@ func (s *seal) nonce(b []byte) {
 	}
 }
 
-// append appends the text of plain, sealed for purpose, to b.
-func (s *seal) append(b []byte, purpose string, plain []byte) []byte {
-	room := scratches.Get().(*scratch)
-	room.purpose = append(room.purpose[:0], purpose...)
+// append appends the text of what is plain in room, sealed with aead, to b. It uses the rest of room.
+func (s *seal) append(b []byte, aead cipher.AEAD, room *scratch) []byte {
 	raw := append(room.raw[:0], sealFormat)
-	raw = append(raw, room.nonce[:]...)
+	raw = raw[:1+nonceSize]
 	s.nonce(raw[1:])
-	raw = s.aead.Seal(raw, raw[1:], plain, room.purpose)
-	b = base64.RawURLEncoding.AppendEncode(b, raw)
-	room.raw = raw
-	scratches.Put(room)
-	return b
+	room.raw = aead.Seal(raw, raw[1:], room.plain, nil)
+	return base64.RawURLEncoding.AppendEncode(b, room.raw)
 }
 
 // A scratch is room for one seal: what is handed to a cipher would else be garbage.
-type scratch struct {
-	plain, raw, purpose []byte
-	nonce               [nonceSize]byte
-}
+type scratch struct{ plain, raw []byte }
 
-var scratches = sync.Pool{New: func() any { return new(scratch) }}
+var scratches = sync.Pool{New: func() any { return &scratch{raw: make([]byte, 0, 128)} }}
 
-// open returns what text was sealed from.
-func (s *seal) open(purpose, text string) (plain []byte, ok bool) {
+// open returns what text was sealed from with aead.
+func open(aead cipher.AEAD, text string) (plain []byte, ok bool) {
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(text)
 	if err != nil || len(raw) < 1+nonceSize+tagSize || raw[0] != sealFormat {
 		return nil, false
 	}
-	plain, err = s.aead.Open(nil, raw[1:1+nonceSize], raw[1+nonceSize:], []byte(purpose))
+	plain, err = aead.Open(nil, raw[1:1+nonceSize], raw[1+nonceSize:], nil)
 	return plain, err == nil
 }

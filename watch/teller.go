@@ -33,16 +33,15 @@ func (w *Watcher) try(p *press, now time.Time) bool {
 		w.stuck = true
 		return false
 	}
-	taken, ok, err := w.take(p.spare)
-	if !ok || err != nil {
+	if ok, err := w.take(&p.next); !ok || err != nil {
 		return err == nil
 	}
-	b := p.set(taken)
+	b := p.set()
 	p.told += int64(len(b.Words))
 	p.batches++
 	w.told = now
 	w.stuck = !w.teller.Tell(b)
-	return !w.stuck && b.Token != (Token{}) // without a token more is queued
+	return !w.stuck && !b.Token.IsZero() // without a token more is queued
 }
 
 // share is how many watchers are worth a goroutine to tell them.

@@ -31,8 +31,8 @@ const (
 
 // AppendText appends the sealed text of t to b.
 func (t Token) AppendText(b []byte) ([]byte, error) {
-	if t.seal == nil {
-		return b, nil // the zero token names nothing
+	if t.IsZero() {
+		return b, nil
 	}
 	room := scratches.Get().(*scratch)
 	p := room.plain[:0]
@@ -46,11 +46,20 @@ func (t Token) AppendText(b []byte) ([]byte, error) {
 			p = binary.BigEndian.AppendUint64(p, v)
 		}
 	}
-	b = t.seal.append(b, purposeToken, p)
 	room.plain = p
+	b = t.seal.append(b, t.seal.tokens, room)
 	scratches.Put(room)
 	return b, nil
 }
+
+// same reports whether t and o name the same; it looks first at what differs most.
+func (t *Token) same(o *Token) bool {
+	return t.List == o.List && t.Known == o.Known && t.Unknown == o.Unknown && t.Horizon == o.Horizon && t.Epoch == o.Epoch &&
+		t.Detail == o.Detail && t.seal == o.seal
+}
+
+// IsZero reports whether t names nothing.
+func (t *Token) IsZero() bool { return t.seal == nil }
 
 func (t Token) String() string {
 	b, _ := t.AppendText(nil)
@@ -63,7 +72,7 @@ func (ts *Tokens) Open(app presence.AppID, text string) (t Token, ok bool) {
 		return Token{}, false
 	}
 	s := ts.of(app)
-	p, ok := s.open(purposeToken, text)
+	p, ok := open(s.tokens, text)
 	if !ok || len(p) < 1+8 {
 		return Token{}, false
 	}

@@ -36,43 +36,44 @@ type Watcher struct {
 	greet  bool // the first batch is owed even when it is empty
 	// resumed: the fresh ones continue a token.
 	resumed bool
+	detail  Detail // how much the client may see
 
-	// What the hub touches for every watcher that it tells stands together: among a thousand, a cache line costs as much as the work.
+	// What the hub touches for every watcher that it tells stands together, in three cache lines and a fourth for one that sees only
+	// statuses: among a thousand, a cache line costs as much as the work.
 	mu      sync.Mutex // after the hub's
 	slots   []slot
-	queue   []int32       // to be sent as change
-	fresh   []int32       // to be sent as snapshot or resume
-	pass    uint64        // in which the queue began
-	after   uint64        // when behind: words of a later ticket may not be queued
-	list    uint64        // fingerprint of the peers
-	detail  Detail        // how much the client may see
-	unknown uint64        // fingerprint of those that were last sent as unknown
-	age     time.Duration // of the fresh ones
+	queue   []int32 // to be sent as change
+	fresh   []int32 // to be sent as snapshot or resume
+	pass    uint64  // in which the queue began
+	list    uint64  // fingerprint of the peers
+	unknown uint64  // fingerprint of those that were last sent as unknown
+	seal    *seal
+	hub     *Hub
 
 	// turn is held by the goroutine that calls Next except while it waits there; meanwhile the hub may take it, to tell
-	// what is queued without waking anybody. It comes before the hub's lock. The next four are of whoever holds it.
+	// what is queued without waking anybody. It comes before the hub's lock. The next three are of whoever holds it, and so is words.
 	turn   sync.Mutex
 	teller Teller
 	stuck  bool      // the teller has no room or is not done: Next must return
 	told   time.Time // when the hub last told something itself
-	words  []*Word
-
-	hub    *Hub
-	app    presence.AppID
-	wake   chan struct{}
-	timer  *time.Timer // of Next
-	reason Reason      // as the rest, of mu
-	free   []int32
 
 	// What a client that sees only statuses was notified of; as the rest, of mu. Of at most exactPeers peers it is in known, by the
 	// rank of their slots, of more it is digested.
-	seal    *seal
+	ranked  uint64 // fingerprint of the peers that known is of
 	known   known
+	knownAs string // the text of known or digest; empty when it has changed
 	digest  uint64
-	ranked  uint64                    // fingerprint of the peers that known is of
-	knownAs string                    // the text of known or digest; empty when it has changed
-	index   map[presence.PeerID]int32 // nil while the list stays as it is
-	count   int
+
+	after  uint64        // when behind: words of a later ticket may not be queued
+	age    time.Duration // of the fresh ones
+	words  []*Word
+	app    presence.AppID
+	wake   chan struct{}
+	timer  *time.Timer // of Next
+	reason Reason
+	free   []int32
+	index  map[presence.PeerID]int32 // nil while the list stays as it is
+	count  int
 }
 
 type slot struct {

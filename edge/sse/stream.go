@@ -330,7 +330,7 @@ func (s *stream) taken(ctx context.Context) bool {
 func appendEvent(out []byte, b *watch.Batch, d watch.Detail, renewal string) []byte {
 	out = append(out, "event: "...)
 	out = append(out, b.Kind.String()...)
-	if b.Token != (watch.Token{}) {
+	if !b.Token.IsZero() {
 		out = append(out, "\nid: "...)
 		out, _ = b.Token.AppendText(out)
 		out = appendRenewal(out, renewal)

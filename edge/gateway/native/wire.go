@@ -475,7 +475,7 @@ func appendBatch(out []byte, b *watch.Batch, d watch.Detail) []byte {
 	if b.Age > 0 {
 		out = append(append(out, `,"stale":`...), httpx.Age(b.Age)...)
 	}
-	if b.Token != (watch.Token{}) {
+	if !b.Token.IsZero() {
 		out = append(out, `,"token":"`...)
 		out, _ = b.Token.AppendText(out)
 		out = append(out, '"')

@@ -1,0 +1,88 @@
+package watch
+
+import (
+	"strconv"
+	"testing"
+
+	"rollcall/presence"
+	"rollcall/store/embedded"
+)
+
+// A countTeller puts into bytes what it is told, and counts them.
+type countTeller struct {
+	form *Form
+	n    int
+}
+
+func (t *countTeller) Ready() bool { return true }
+func (t *countTeller) Tell(b *Batch) bool {
+	t.n += len(b.In(t.form))
+	return true
+}
+
+// BenchmarkDeliver is what one change costs for one of a thousand watchers, without the write.
+func BenchmarkDeliver(b *testing.B) {
+	b.Run("same lists", func(b *testing.B) { deliver(b, false, Full) })
+	b.Run("app key same lists", func(b *testing.B) { deliver(b, false, Brief) })
+	b.Run("own lists", func(b *testing.B) { deliver(b, true, Full) })
+	b.Run("app key own lists", func(b *testing.B) { deliver(b, true, Brief) })
+}
+
+// deliver notifies a thousand watchers of one peer again and again. The hub's goroutine has ended, so that nothing else runs.
+func deliver(b *testing.B, own bool, d Detail) {
+	const n = 1000
+	store, err := embedded.Open(embedded.Config{}, 1_764_280_000_000)
+	if err != nil {
+		b.Fatal(err)
+	}
+	service := presence.NewService(store, presence.DefaultConfig())
+	h := New(service, DefaultConfig())
+	close(h.quit)
+	<-h.done
+	form := &Form{Append: func(out []byte, b *Batch) []byte {
+		out = append(out, "event: change\nid: "...)
+		out, _ = b.Token.AppendText(out)
+		out = append(out, "\ndata: {\"peers\":["...)
+		for _, w := range b.Words {
+			out = append(out, w.JSON(d)...)
+		}
+		return append(out, "]}\n\n"...)
+	}}
+	for i := range n {
+		peers := []presence.PeerID{"tom"}
+		if own {
+			peers = append(peers, presence.PeerID("own-"+strconv.Itoa(i)))
+		}
+		w, err := h.Watch(b.Context(), "app", peers, d, "")
+		if err != nil {
+			b.Fatal(err)
+		}
+		w.Offer(&countTeller{form: form})
+		if _, err := w.Next(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+		w.turn.Unlock()
+	}
+	e := h.peers[presence.Key{App: "app", Peer: "tom"}]
+	b.ReportAllocs()
+	b.ResetTimer()
+	version := uint64(1)
+	for i := 0; i < b.N; i += n {
+		version++
+		status := presence.Online
+		if version%2 == 0 {
+			status = presence.Offline
+		}
+		h.now = pass{number: h.now.number + 1, before: h.ticket.Load()}
+		e.word.Store(&Word{Peer: "tom", Status: status, Since: 1764280000000 + presence.Millis(version), LastSeen: 1764280000000, Version: version, ticket: h.ticket.Add(1), size: 200})
+		h.tell([]*entry{e})
+	}
+	b.StopTimer()
+	if h.stats.batches.Load() < int64(b.N) {
+		b.Fatalf("%d batches for %d", h.stats.batches.Load(), b.N)
+	}
+	h.silence()
+	if err := store.Close(); err != nil {
+		b.Error(err)
+	}
+}
