@@ -37,8 +37,10 @@ func TestControlCharactersAreRefused(t *testing.T) {
 			if want := `"ignored":1,"full":0,"errors":[{"index":0,"code":"invalid","error":"` + refused + `","field":"user"}]}`; !strings.HasSuffix(body, want) {
 				t.Errorf("an event is answered by %s", body)
 			}
-			h.expect("hook", "PUT", "/v1/nodes/gw/sessions", `{"sessions":[{"user":`+text+`,"session":"1"}]}`, 400,
-				`{"code":"invalid","error":"session 0: `+refused+`"}`)
+			_, body = h.call("hook", "PUT", "/v1/nodes/gw/sessions", `{"sessions":[{"user":`+text+`,"session":"1"}]}`)
+			if want := `"errors":[{"index":0,"code":"invalid","error":"` + refused + `","field":"user"}],"ended":0}`; !strings.HasSuffix(body, want) {
+				t.Errorf("a resync is answered by %s", body)
+			}
 			h.expect("app", "GET", "/v1/watch?peer="+url.QueryEscape(id), "", 400, first)
 			h.expect("app", "POST", "/v1/watch", `{"peers":[`+text+`]}`, 400, first)
 			for _, say := range []string{`"op":"present","peer":` + text, `"op":"watch","peers":[` + text + `]`, `"op":"unwatch","peers":[` + text + `]`} {

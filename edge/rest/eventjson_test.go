@@ -40,7 +40,7 @@ func TestOneBadEventStandsAgainstNoOther(t *testing.T) {
 		{"half an emoji in the id", `{"user":"a\ud83d","state":"online"}`, "user", "bad_json"},
 		{"half an emoji in an unused field", `{"user":"a","state":"online","note":"\ud83d"}`, "note", "bad_json"},
 		{"the other half", `{"user":"a","state":"online","note":"\ude00"}`, "note", "bad_json"},
-		{"half an emoji in a key", `{"user":"a","state":"online","\ud83d":1}`, "state", "bad_json"},
+		{"half an emoji in a key", `{"user":"a","state":"online","\ud83d":1}`, "", "bad_json"},
 		{"bytes that are not UTF-8", "{\"user\":\"a\",\"state\":\"online\",\"note\":\"\xff\"}", "note", "bad_json"},
 		{"a key twice", `{"user":"a","state":"online","state":"offline"}`, "state", "bad_json"},
 		{"a key twice in another letter case", `{"user":"a","User":"b","state":"online"}`, "User", "bad_json"},
@@ -100,22 +100,63 @@ func TestOneBadEventStandsAgainstNoOther(t *testing.T) {
 	}
 }
 
-// TestAResyncNamesTheBadSession: a list with a session that is not understood changes nothing and says which session it is.
+// TestAResyncNamesTheBadSession: a session of a list that is not understood is named, and the others count. What it names is not ended for it, and
+// where it names nothing the list changes nothing: it must not end a session that it fails to name.
 func TestAResyncNamesTheBadSession(t *testing.T) {
 	h := open(t)
-	h.tally(`{"user":"tom","state":"online","session":"1","node":"gw"}`)
+	h.tally(`{"user":"tom","state":"online","session":"1","node":"gw"},{"user":"bob","state":"online","session":"1","node":"gw"}`)
+	deep := strings.Repeat("[", 40) + strings.Repeat("]", 40)
+	n := 0
+	put := func(session string) (status int, body, peer string) {
+		n++
+		peer = fmt.Sprint("x", n)
+		status, body = h.call("hook", "PUT", "/v1/nodes/gw/sessions", `{"sessions":[{"user":"`+peer+`","session":"1"},`+session+`,{"user":"tom","session":"1"}]}`)
+		return status, body, peer
+	}
 	for session, code := range map[string]string{
-		`{"user":"a\ud83d","session":"2"}`: "bad_json", `{"user":"a","user":"b","session":"2"}`: "bad_json", `null`: "invalid", `{"user":"a"}`: "invalid",
-		`{"user":["a"],"session":"2"}`: "invalid", `{"user":"a","session":"2","time":1767225600}`: "invalid",
+		`null`: "invalid", `7`: "invalid", `["bob","1"]`: "invalid", `{"user":"bob"}`: "invalid", `{"session":"1"}`: "invalid", `{"user":["bob"],"session":"1"}`: "invalid",
+		`{"user":"bob","user":"b","session":"1"}`: "bad_json", `{"user":"bob","session":"1","SESSION":"2"}`: "bad_json",
 	} {
-		status, body := h.call("hook", "PUT", "/v1/nodes/gw/sessions", `{"sessions":[{"user":"x","session":"1"},`+session+`]}`)
+		status, body, peer := put(session)
 		var e struct{ Code, Error string }
 		if err := json.Unmarshal([]byte(body), &e); err != nil || status != 400 || e.Code != code || !strings.HasPrefix(e.Error, "session 1") {
 			t.Errorf("%s: %d %s", session, status, body)
 		}
+		h.expect("app", "GET", "/v1/peers/"+peer, "", 200, `{"peer":"`+peer+`","status":"unknown"}`)
+	}
+	for session, want := range map[string][2]string{
+		`{"user":"bob","session":"1","note":"\ud83d"}`: {"bad_json", "note"}, `{"user":"bob","session":"1","note":` + deep + `}`: {"bad_json", "note"},
+		`{"user":"bob","session":"1","note":{"a":1,"a":2}}`: {"bad_json", "note"}, `{"user":"bob","session":"1","time":1767225600}`: {"time_in_seconds", "time"},
+		`{"peer":"bob","session":"1","ttl":"soon"}`: {"wrong_type", "ttl"}, `{"user":"a","peer":"bob","session":"1"}`: {"invalid", "peer"},
+		`{"user":"bob","session":"1","platform":"` + strings.Repeat("p", 3000) + `"}`: {"invalid", "platform"},
+	} {
+		status, body, peer := put(session)
+		var got struct {
+			Accepted, Ignored, Ended int
+			Errors                   []struct {
+				Index       int
+				Code, Field string
+			}
+		}
+		if err := json.Unmarshal([]byte(body), &got); err != nil || status != 200 || got.Ignored != 1 || len(got.Errors) != 1 {
+			t.Fatalf("%s: %d %s", session, status, body)
+		}
+		if e := got.Errors[0]; e.Index != 1 || e.Code != want[0] || e.Field != want[1] {
+			t.Errorf("%s: got %+v, want %v", session, e, want)
+		}
+		h.expect("app", "GET", "/v1/peers/"+peer, "", 200, `{"peer":"`+peer+`","status":"online"}`)
+		h.expect("app", "GET", "/v1/peers/bob", "", 200, `{"peer":"bob","status":"online"}`)
+	}
+	// An id that no event can have brought stands against no other either.
+	for _, session := range []string{`{"user":"a\ud83d","session":"2"}`, `{"user":"a\u0000","session":"2"}`, `{"user":"` + strings.Repeat("a", 300) + `","session":"2"}`, `{"user":"a","session":"` + strings.Repeat("s", 3000) + `"}`} {
+		status, body, peer := put(session)
+		if status != 200 || !strings.Contains(body, `"ignored":1,`) {
+			t.Errorf("%.80s: %d %s", session, status, body)
+		}
+		h.expect("app", "GET", "/v1/peers/"+peer, "", 200, `{"peer":"`+peer+`","status":"online"}`)
 	}
 	h.expect("app", "GET", "/v1/peers/tom", "", 200, `{"peer":"tom","status":"online"}`)
-	h.expect("app", "GET", "/v1/peers/x", "", 200, `{"peer":"x","status":"unknown"}`)
+	h.expect("app", "GET", "/v1/peers/bob", "", 200, `{"peer":"bob","status":"offline"}`)
 }
 
 // TestPlainMeaningIsTaken: ids that are numbers stand for their digits, times and leases may have fractions or be texts, and unused

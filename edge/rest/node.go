@@ -2,6 +2,7 @@ package rest
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -115,11 +116,6 @@ func (d *Door) resync(w http.ResponseWriter, r *http.Request, c *native.Caller) 
 	case n > d.cfg.MaxSessions:
 		return native.Refuse("too_many_events", "one resync may name %d sessions", d.cfg.MaxSessions).WithLimit(d.cfg.MaxSessions)
 	}
-	for i, raw := range sessions { // a list that is not understood must not end the sessions it fails to name
-		if err := strictjson.Check(raw, native.MaxDepth-2); err != nil {
-			return native.Refuse("bad_json", "session %d is not usable JSON: %v", i, err)
-		}
-	}
 	var in struct {
 		Time numeric `json:"time"`
 	}
@@ -143,8 +139,16 @@ func (d *Door) resync(w http.ResponseWriter, r *http.Request, c *native.Caller) 
 	listed := make(map[sessionKey]struct{}, n)
 	for i, raw := range sessions {
 		rep, err := d.listed(app, node, raw, at, now)
-		if err != nil {
-			return native.Refuse("invalid", "session %d: %v", i, err)
+		if err != nil { // the others count, and the session that it names is not ended for it
+			ids := named(raw)
+			if len(ids) == 0 {
+				return refusalOf(i, err)
+			}
+			for _, id := range ids {
+				listed[id] = struct{}{}
+			}
+			t.ignore(i, err)
+			continue
 		}
 		listed[sessionKey{rep.Peer, rep.Session}] = struct{}{}
 		reports = append(reports, rep)
@@ -173,15 +177,12 @@ type sessionKey struct {
 
 // listed returns the report of one session of a resync.
 func (d *Door) listed(app presence.AppID, node presence.NodeID, raw json.RawMessage, at, now presence.Millis) (presence.Report, error) {
-	var e event
-	if err := json.Unmarshal(raw, &e); err != nil {
-		return presence.Report{}, fmt.Errorf("%w: a field has the wrong type", presence.ErrInvalid)
-	}
-	if err := e.problem(); err != nil {
+	e, err := parseEvent(raw)
+	if err != nil {
 		return presence.Report{}, err
 	}
 	if e.Session.s == "" {
-		return presence.Report{}, fmt.Errorf("%w: it has no session id", presence.ErrInvalid)
+		return presence.Report{}, invalidField("session", "invalid", "it has no session id")
 	}
 	e.State, e.Node = text{s: "online"}, text{}
 	rep, err := d.reportOf(app, &e, now)
@@ -200,6 +201,40 @@ func (d *Door) listed(app presence.AppID, node presence.NodeID, raw json.RawMess
 		rep.Start, rep.At, rep.Seq = rep.At, at, 0
 	}
 	return rep, nil
+}
+
+// named returns the sessions that an entry of a resync may be about when it is not understood; none when it does not say.
+func named(raw json.RawMessage) (ids []sessionKey) {
+	var at *strictjson.Error
+	if errors.As(strictjson.Check(raw, native.MaxDepth-2), &at) && at.Kind == strictjson.ErrDuplicate {
+		switch strings.ToLower(at.Member) {
+		case "user", "peer", "session":
+			return nil // which of the two is meant is not known
+		}
+	}
+	var e struct {
+		User    text `json:"user"`
+		Peer    text `json:"peer"`
+		Session text `json:"session"`
+	}
+	if err := json.Unmarshal(raw, &e); err != nil || e.Session.s == "" {
+		return nil
+	}
+	for _, peer := range []string{e.User.s, e.Peer.s} {
+		if peer != "" {
+			ids = append(ids, sessionKey{presence.PeerID(peer), presence.SessionID(e.Session.s)})
+		}
+	}
+	return ids
+}
+
+// refusalOf refuses a whole list for its session i, since what the list does not name is ended.
+func refusalOf(i int, err error) error {
+	code := "invalid"
+	if f := (*fieldError)(nil); errors.As(err, &f) && f.code == "bad_json" {
+		code = "bad_json"
+	}
+	return native.Refuse(code, "session %d: %v", i, err)
 }
 
 // missing returns an end for every session of node that is not listed and began before at, which is by the node's own clock or not.

@@ -155,6 +155,9 @@ func (c *checker) member(depth int, seen *keys) error {
 	if c.peek() != '"' {
 		return ErrSyntax
 	}
+	if depth == c.outer {
+		c.within = "" // until the next key is read
+	}
 	key, err := c.str()
 	if err != nil {
 		return err
