@@ -28,7 +28,8 @@ import (
 // sessions follow one another.
 type fleet struct {
 	t      *testing.T
-	rng    *rand.Rand
+	rng    *rand.Rand // of the story
+	net    *rand.Rand // of the network; under mu
 	store  *embedded.Store
 	shared bool
 	dir    string
@@ -99,7 +100,7 @@ func (f *fleet) RoundTrip(r *http.Request) (*http.Response, error) {
 		f.t.Error(err)
 	}
 	f.mu.Lock()
-	slow, lost, down := time.Duration(f.rng.IntN(40))*time.Millisecond, f.rng.IntN(20) == 0, f.down
+	slow, lost, down := time.Duration(f.net.IntN(40))*time.Millisecond, f.net.IntN(20) == 0, f.down
 	f.mu.Unlock()
 	time.Sleep(slow) // what is on its way when its process is killed arrives
 	status := http.StatusOK
@@ -384,7 +385,7 @@ func play(t *testing.T, seed uint64, shared bool) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &fleet{t: t, rng: rand.New(rand.NewPCG(seed, 7)), store: store, shared: shared, dir: t.TempDir()}
+	f := &fleet{t: t, rng: rand.New(rand.NewPCG(seed, 7)), net: rand.New(rand.NewPCG(seed, 8)), store: store, shared: shared, dir: t.TempDir()}
 	for i := range 4 {
 		f.peers = append(f.peers, &client{name: fmt.Sprint("peer", i)})
 	}

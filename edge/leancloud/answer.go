@@ -27,6 +27,8 @@ var (
 	headerPlain = []string{"application/json"}
 	headerStar  = []string{"*"}
 	headerVary  = []string{"Origin"}
+	// headerExposed is sent to browsers' SDKs, which write text/plain. Parse's SDK throws on an answer that exposes no header (seen in 7.0).
+	headerExposed = []string{"Retry-After, Rollcall-Stale"}
 )
 
 // write sends a. Every answer tells browsers that any page may read it: what protects is the key, not the origin.

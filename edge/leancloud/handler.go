@@ -191,6 +191,7 @@ const maxStrange = 8 << 10
 
 // openText is open for text/plain, whose body may hold the credentials. Those go before what the headers show.
 func (h *Handler) openText(w http.ResponseWriter, r *http.Request, fail *fault, c *call, s *scratch) *fault {
+	w.Header()["Access-Control-Expose-Headers"] = headerExposed
 	if fail != nil && r.ContentLength != 0 {
 		return fail
 	}
