@@ -73,6 +73,7 @@ type Pass struct {
 
 	list  [listSize]byte
 	nonce [nonceSize]byte
+	until int64 // of the first release: it opens nothing from then on; what it has opened ends as any other. 0: no such time
 }
 
 // NewPass returns what a ticket is to give that is bought at now. With peers it is for exactly these; without, for any.
@@ -191,7 +192,8 @@ func (t *Tickets) use(app *credentials.App, p *Pass, now int64) (u *use, ok bool
 			return nil, false // 65,536 tickets in 30 s: no more until some expire
 		}
 	}
-	u = &use{expires: p.Bought + TicketLife.Milliseconds(), gone: make(chan struct{})}
+	// A time to come is not that of a purchase: it must not keep a place in the book until then.
+	u = &use{expires: min(p.Bought, now) + TicketLife.Milliseconds(), gone: make(chan struct{})}
 	used[p.nonce] = u
 	return u, true
 }
@@ -199,7 +201,7 @@ func (t *Tickets) use(app *credentials.App, p *Pass, now int64) (u *use, ok bool
 // Renew returns what a renewal gives on app at now, nil when it gives nothing.
 func (t *Tickets) Renew(app *credentials.App, renewal string, now int64) *Pass {
 	p := open(app, renewal, kindRenewal)
-	if p == nil || now >= p.Ends() {
+	if p == nil || now >= p.Ends() || p.until > 0 && now >= p.until {
 		return nil
 	}
 	return p
@@ -238,18 +240,16 @@ func open(app *credentials.App, ticket string, kind byte) *Pass {
 const firstHead = 1 + 1 + 8 + nonceSize
 
 // passOfFirst returns what a ticket or a renewal of the first release gives, so that a browser that has one survives an upgrade: the rights of
-// the app key, for as long as it was good there.
+// the app key, for as long as it was good there. A stream of the first release signed its renewals again every minute and did not end: one
+// that such a renewal opens here ends 24 h after that.
 func passOfFirst(app *credentials.App, raw []byte, kind byte) *Pass {
 	head := raw[:firstHead]
 	life := map[byte]time.Duration{kindTicket: TicketLife, kindRenewal: 15 * time.Minute}[kind]
 	if !hmac.Equal(signTicket(app, cmp.Or(app.MasterKey, app.Key), head), raw[firstHead:]) || head[0] != kind-2 {
 		return nil
 	}
-	p := &Pass{Bought: int64(binary.BigEndian.Uint64(head[2:])) - life.Milliseconds()}
-	if kind == kindRenewal {
-		// It ends when it would have ended there, not a day after.
-		p.Bought += life.Milliseconds() - RenewalLife.Milliseconds()
-	}
+	until := int64(binary.BigEndian.Uint64(head[2:]))
+	p := &Pass{Bought: until - life.Milliseconds(), until: until}
 	copy(p.nonce[:], head[10:])
 	return p
 }

@@ -157,7 +157,8 @@ func TestAPassIsBoundToItsList(t *testing.T) {
 	}
 }
 
-// Tickets and renewals of the first release are taken for as long as they were good there, with the rights of the app key.
+// Tickets and renewals of the first release are taken for as long as they were good there, with the rights of the app key. The streams that they
+// open end as any other does.
 func TestTicketsOfTheFirstReleaseAreTaken(t *testing.T) {
 	tickets := NewTickets()
 	for _, app := range []*credentials.App{withMaster, keyOnly} {
@@ -180,7 +181,7 @@ func TestTicketsOfTheFirstReleaseAreTaken(t *testing.T) {
 		if p, _ := tickets.Redeem(t.Context(), app, first(1, now), now); p != nil {
 			t.Error("a ticket is taken after its end")
 		}
-		if p := tickets.Renew(app, first(2, now+1), now); p == nil || p.Detail || p.Ends() != now+1 {
+		if p := tickets.Renew(app, first(2, now+1), now); p == nil || p.Detail || p.Ends() != now+1+(24*time.Hour-15*time.Minute).Milliseconds() {
 			t.Errorf("a renewal gives %+v", p)
 		}
 		if p := tickets.Renew(app, first(2, now), now); p != nil {
@@ -189,5 +190,22 @@ func TestTicketsOfTheFirstReleaseAreTaken(t *testing.T) {
 		if p := tickets.Renew(app, first(1, now+1), now); p != nil {
 			t.Error("a ticket is taken for a renewal")
 		}
+	}
+}
+
+// With an app key alone anybody makes tickets of any time. One of a time to come keeps its place in the book no longer than another, so that
+// it takes nothing from the app's own tickets.
+func TestTicketsOfATimeToComeDoNotFillTheBook(t *testing.T) {
+	tickets := NewTickets()
+	const now, later = 1_000_000, 1_000_000 + 31_000
+	for i := range maxUsed {
+		ticket, _ := tickets.Sell(keyOnly, NewPass(nil, false, now+int64(i)*1_000_000))
+		if p, _ := tickets.Redeem(t.Context(), keyOnly, ticket, now); p == nil {
+			t.Fatalf("ticket %d is refused", i)
+		}
+	}
+	ticket, _ := tickets.Sell(keyOnly, NewPass(nil, false, later))
+	if p, _ := tickets.Redeem(t.Context(), keyOnly, ticket, later); p == nil {
+		t.Error("30 s later the book is full of tickets of a time to come")
 	}
 }
