@@ -3,6 +3,7 @@ package server_test
 import (
 	"bufio"
 	"context"
+	"io"
 	"net"
 	"net/http"
 	"strings"
@@ -32,8 +33,15 @@ func TestACallOverHTTP2EndsAlone(t *testing.T) {
 		{"dialect, another charset", "/1.1/functions/getOnOffStatus", "{}", []string{"X-LC-Key", appKey, "Content-Type", "text/plain;charset=gbk"}, 415},
 		{"dialect, another encoding", "/1.1/functions/getOnOffStatus", "{}", []string{"X-LC-Key", appKey, "Content-Encoding", "br"}, 415},
 		{"watch, too large", "/v1/watch", big, nil, 413},
+		{"no such call", "/nothing", big, nil, 404},
+		{"no such method", "/v1/info", big, nil, 405},
+		{"no right key", "/v1/peers/query", big, []string{"Authorization", "Bearer wrong"}, 401},
 	} {
-		res := do(t, c, "POST", base+call.path, call.body, call.head...)
+		sent := &counted{Reader: strings.NewReader(call.body)}
+		res := doFrom(t, c, "POST", base+call.path, sent, len(call.body), call.head...)
+		if n := sent.n.Load(); n != int64(len(call.body)) {
+			t.Errorf("%s: the answer came behind %d bytes of %d: curl 7 loses it", call.name, n, len(call.body))
+		}
 		if res.StatusCode != call.status || res.ProtoMajor != 2 {
 			t.Errorf("%s: %s %s, want %d", call.name, res.Proto, res.Status, call.status)
 		}
@@ -50,4 +58,16 @@ func TestACallOverHTTP2EndsAlone(t *testing.T) {
 	if n := dials.Load(); n != 1 {
 		t.Errorf("%d connections were needed, want 1", n)
 	}
+}
+
+// counted counts what is read of it.
+type counted struct {
+	io.Reader
+	n atomic.Int64
+}
+
+func (c *counted) Read(b []byte) (int, error) {
+	n, err := c.Reader.Read(b)
+	c.n.Add(int64(n))
+	return n, err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"net"
@@ -135,6 +136,9 @@ func (l *listener) release() { l.once.Do(func() { close(l.ready) }) }
 
 // ServeHTTP passes r on to what is mounted.
 func (l *listener) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.ProtoMajor == 2 {
+		defer skip(r)
+	}
 	h := l.handler.Load()
 	if h == nil && l.wait(w, r) {
 		h = l.handler.Load()
@@ -145,6 +149,13 @@ func (l *listener) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	(*h).ServeHTTP(w, r)
 }
+
+// maxSkipped is how much of a body that a call left unread is read before its answer is sent over HTTP/2.
+const maxSkipped = 2 << 20
+
+// skip reads what a call over HTTP/2 left of its body: an answer that comes before the whole body ends with a reset of the stream, and curl 7
+// loses the answer with it.
+func skip(r *http.Request) { _, _ = io.CopyN(io.Discard, r.Body, maxSkipped) }
 
 const (
 	startWait  = 10 * time.Second // how long a request may wait for the server to be ready

@@ -149,10 +149,17 @@ func over2(t *testing.T) *http.Client {
 // do makes a call with the master key.
 func do(t *testing.T, c *http.Client, method, url, body string, head ...string) *http.Response {
 	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
+	return doFrom(t, c, method, url, strings.NewReader(body), len(body), head...)
+}
+
+// doFrom is do with a body of n bytes that is read from body.
+func doFrom(t *testing.T, c *http.Client, method, url string, body io.Reader, n int, head ...string) *http.Response {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), method, url, body)
 	if err != nil {
 		t.Fatal(err)
 	}
+	r.ContentLength = int64(n)
 	r.Header.Set("X-LC-Id", appID)
 	r.Header.Set("Authorization", "Bearer "+masterKey)
 	for i := 0; i+1 < len(head); i += 2 {
