@@ -8,6 +8,7 @@ import (
 	"hash/crc32"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -289,6 +290,61 @@ func TestFaultEveryByteOfSnapshotAndManifestMayFlip(t *testing.T) {
 				t.Errorf("%s, byte %d flipped: %v, want damage", name, at, err)
 			}
 		}
+	}
+}
+
+// Release 0.1 removes a newest segment without a frame before it refuses a log that is newer than itself: nothing is lost with it, and the release
+// that wrote the log starts again.
+func TestAnEmptyNewestSegmentMayGo(t *testing.T) {
+	cfg := embedded.Config{Path: filepath.Join(t.TempDir(), "store"), Logger: discard, SegmentSize: 4 << 10}
+	newest := func() string {
+		all, err := filepath.Glob(filepath.Join(cfg.Path, "log-*.seg"))
+		if err != nil || len(all) == 0 {
+			t.Fatal(all, err)
+		}
+		return slices.Max(all)
+	}
+	open := func() *embedded.Store {
+		t.Helper()
+		s, err := embedded.Open(cfg, start)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	s := open()
+	newWitness(t, s).report(presence.KindOnline, "tom")
+	full := newest()
+	s.Close()
+	for _, end := range []string{"stopped", "killed"} {
+		s := open()
+		tip, err := os.ReadFile(filepath.Join(cfg.Path, "tip"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Close()
+		if end == "killed" { // what a stop writes is not there
+			if err := os.WriteFile(filepath.Join(cfg.Path, "tip"), tip, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if newest() == full {
+			t.Fatal("the start has begun no segment")
+		}
+		if err := os.Remove(newest()); err != nil {
+			t.Fatal(err)
+		}
+		open().Close()
+	}
+	s = open()
+	newWitness(t, s).report(presence.KindOnline, "ann")
+	s.Close()
+	if err := os.Remove(newest()); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := embedded.Open(cfg, start); err == nil {
+		s.Close()
+		t.Error("a segment with a report is missing, and the store opens as if nothing were")
 	}
 }
 

@@ -110,7 +110,7 @@ func (l *log) begin(number uint32, size int64) error {
 		err = l.fs.SyncDir(l.dir)
 	}
 	if err == nil {
-		err = l.replace(tipName, kindTip, tip{Segment: number})
+		err = l.replace(tipName, kindTip, tip{Segment: number, Empty: true})
 	}
 	if err != nil {
 		f.Close()
@@ -172,6 +172,13 @@ func (s *Store) append(frame []byte) error {
 			return err
 		}
 		s.kick()
+	}
+	if l.at <= headerSize {
+		if err := l.replace(tipName, kindTip, tip{Segment: l.number}); err != nil {
+			err = fmt.Errorf("write the tip of the log: %w", err)
+			s.fail(err, false)
+			return err
+		}
 	}
 	sealFrame(frame, l.salt, l.seq+1)
 	if err := writeWhole(l.file, frame, l.at); err != nil {
@@ -477,7 +484,7 @@ func (s *Store) closeLog() error {
 		if l.failure == nil {
 			err = errors.Join(l.file.Truncate(l.at), l.file.Sync())
 			if err == nil {
-				err = l.replace(tipName, kindTip, tip{Segment: l.number, Sequence: l.seq + 1})
+				err = l.replace(tipName, kindTip, tip{Segment: l.number, Sequence: l.seq + 1, Empty: l.at <= headerSize})
 			}
 		}
 		err = errors.Join(err, l.file.Close())

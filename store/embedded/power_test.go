@@ -126,7 +126,9 @@ func TestAnOldHoleIsDamageWithIntervalsToo(t *testing.T) {
 		w.report(presence.KindOnline, "ann")
 		w.now = w.now.Add(tt.gap)
 		w.report(presence.KindOnline, "bob")
+		disk.mu.Lock() // the keeper makes its spare meanwhile
 		tip := disk.names["data/tip"]
+		disk.mu.Unlock()
 		s.Close()
 		disk.names["data/tip"] = tip // as after a loss of power, not a clean stop
 		disk.names["data/log-0000000001.seg"].data[50] ^= 1

@@ -9,6 +9,9 @@ type tip struct {
 	Segment uint32 `json:"segment"`
 	// Sequence is the number that the next frame would have had at a clean stop; zero while a process writes.
 	Sequence uint64 `json:"sequence,omitempty"`
+	// Empty is true until the first frame is in the segment. An empty one may be missing: release 0.1 removes it before it refuses a
+	// newer log, and nothing was in it.
+	Empty bool `json:"empty,omitempty"`
 }
 
 func (r *recovery) readTip() error {
@@ -23,6 +26,9 @@ func (r *recovery) checkTip(m *manifest, numbers []uint32) error {
 		newest = numbers[len(numbers)-1]
 	}
 	due := r.tip.Segment
+	if r.tip.Empty && due > 0 {
+		due--
+	}
 	if m.Snapshot > 0 {
 		due = max(due, m.Segment) // a snapshot begins its segment before its manifest is written
 	}
