@@ -74,6 +74,7 @@ func Owns(path string) bool {
 
 // scratch is what one call needs and the next one can use again.
 type scratch struct {
+	call        call
 	body, plain []byte
 	ids         [][]byte
 	statuses    []presence.Status
@@ -85,6 +86,8 @@ type scratch struct {
 const keep = 64 << 10
 
 func (h *Handler) release(s *scratch) {
+	s.call.memory.Release()
+	s.call = call{}
 	if cap(s.body) > keep || cap(s.plain) > keep || cap(s.out) > keep || cap(s.ids) > 4096 {
 		return
 	}
@@ -103,12 +106,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		preflight(w.Header(), r.Header["Access-Control-Request-Headers"])
 		a = answer{status: http.StatusOK}
 	default:
-		c := call{address: httpx.Caller(r, h.cfg.TrustedProxies), remote: h.remote(r)}
-		defer c.memory.Release()
+		c := &s.call
+		c.address, c.remote = httpx.Caller(r, h.cfg.TrustedProxies), h.remote(r)
 		if ok {
-			a = h.function(w, r, name, typed, &c, s)
+			a = h.function(w, r, name, typed, c, s)
 		} else {
-			a = h.other(w, r, &c, s)
+			a = h.other(w, r, c, s)
 		}
 	}
 	h.counters.answered(a.status)

@@ -87,15 +87,16 @@ func (h *Handler) laneAnswer(r *fastlane.Request, out []byte) (_ []byte, last, o
 	}
 	var a answer
 	s := h.scratch.Get().(*scratch)
-	c := call{
+	c := &s.call
+	*c = call{
 		name: target.name, typed: target.typed, rights: rights, body: bytes.TrimPrefix(r.Body, []byte("\xef\xbb\xbf")),
 		address: known.address, lane: known,
 	}
 	if !rights.Has(credentials.Client) {
-		a = h.unauthorized(&c).answer()
+		a = h.unauthorized(c).answer()
 	} else {
 		c.app = known.app
-		a = h.laneCall(&c, s)
+		a = h.laneCall(c, s)
 	}
 	h.counters.answered(a.status)
 	out = a.append(out, r.Fields[fieldOrigin], r.Date)
