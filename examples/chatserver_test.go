@@ -250,7 +250,7 @@ func TestAChatServerReportsItsConnections(t *testing.T) {
 }
 
 // watch follows peers until the test ends, and returns the updates so far.
-func (w *world) watch(peers ...string) (told func() string) {
+func (w *world) watch(peers ...string) (received func() string) {
 	ctx, cancel := context.WithCancel(w.Context())
 	updates := make(chan string, 100)
 	done := make(chan struct{})

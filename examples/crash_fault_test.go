@@ -19,7 +19,7 @@ func TestFaultAChatServerSurvivesItsOwnCrash(t *testing.T) {
 		w.join(chat.address, "tom")
 		w.join(chat.address, "ann")
 		w.expect("tom=online ann=online")
-		told := w.watch("tom", "ann")
+		received := w.watch("tom", "ann")
 		time.Sleep(lease / 2) // some heartbeats later
 
 		died := time.Now()
@@ -40,15 +40,15 @@ func TestFaultAChatServerSurvivesItsOwnCrash(t *testing.T) {
 		if err != nil || ann.LastSeen < died.Add(-lease).UnixMilli() || ann.LastSeen > died.UnixMilli() {
 			w.Errorf("ann was last seen %v before the crash (%v), want the last heartbeat", died.Sub(time.UnixMilli(ann.LastSeen)), err)
 		}
-		for end := time.Now().Add(patience); !strings.Contains(told(), "ann=offline") && time.Now().Before(end); {
+		for end := time.Now().Add(patience); !strings.Contains(received(), "ann=offline") && time.Now().Before(end); {
 			time.Sleep(20 * time.Millisecond)
 		}
 		_, _ = fmt.Fprintln(tom, "/quit")
 		w.expect("tom=offline ann=offline")
-		for end := time.Now().Add(patience); !strings.Contains(told(), "tom=offline") && time.Now().Before(end); {
+		for end := time.Now().Add(patience); !strings.Contains(received(), "tom=offline") && time.Now().Before(end); {
 			time.Sleep(20 * time.Millisecond)
 		}
-		if got, want := told(), "tom=online ann=online ann=offline tom=offline"; got != want {
+		if got, want := received(), "tom=online ann=online ann=offline tom=offline"; got != want {
 			w.Errorf("watchers received %s, want %s", got, want)
 		}
 		if page, err := w.client.List(w.Context(), "", 0); err != nil || len(page.Peers) > 0 {

@@ -29,20 +29,20 @@ func TestASendersOwnOrderStandsWhateverItsClock(t *testing.T) {
 				}
 				var st presence.State
 				for i := range reports {
-					r, heard := reports[i], t0+gap*presence.Millis(i)
+					r, received := reports[i], t0+gap*presence.Millis(i)
 					switch arrival {
 					case "swapped":
 						r = reports[len(reports)-1-i]
-						heard = last + presence.Millis(i)
+						received = last + presence.Millis(i)
 					case "at once":
-						heard = last
+						received = last
 					case "swapped at once":
-						r, heard = reports[len(reports)-1-i], last
+						r, received = reports[len(reports)-1-i], last
 					}
-					if !rules.Admit(&r, heard) {
+					if !rules.Admit(&r, received) {
 						t.Fatalf("clock %v: not admitted", clock)
 					}
-					apply(t, &st, r, heard, &rules)
+					apply(t, &st, r, received, &rules)
 				}
 				want := presence.Online
 				if order[len(order)-1] == presence.KindOffline {
@@ -62,16 +62,16 @@ func TestASendersOwnOrderStandsWhateverItsClock(t *testing.T) {
 // TestAReportReceivedTwiceLivesFromTheFirst: a sender whose clock is ahead and that repeats a report does not extend its lease.
 func TestAReportReceivedTwiceLivesFromTheFirst(t *testing.T) {
 	rules := presence.DefaultRules()
-	for _, heard := range [][]presence.Millis{{t0, t0 + 30_000}, {t0 + 30_000, t0}} {
+	for _, received := range [][]presence.Millis{{t0, t0 + 30_000}, {t0 + 30_000, t0}} {
 		var st presence.State
-		for _, at := range heard {
+		for _, at := range received {
 			r := sessionReport(t, "on@60")
 			r.Lease = time.Minute
 			rules.Admit(&r, at)
 			apply(t, &st, r, at, &rules)
 		}
 		if st.Until != t0+60_000 {
-			t.Errorf("received %v: the lease ends at %d, want %d", heard, st.Until, t0+60_000)
+			t.Errorf("received %v: the lease ends at %d, want %d", received, st.Until, t0+60_000)
 		}
 	}
 	var st presence.State

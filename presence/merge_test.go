@@ -95,13 +95,13 @@ func TestSessionMerge_order_repetition_and_split_leave_no_trace(t *testing.T) {
 				t.Fatal("stale")
 			}
 		}
-		told := append(rapid.Permutation(reports).Draw(t, "told"), reports[:rapid.IntRange(0, len(reports)).Draw(t, "twice")]...)
+		given := append(rapid.Permutation(reports).Draw(t, "given"), reports[:rapid.IntRange(0, len(reports)).Draw(t, "twice")]...)
 
 		var one, other presence.State
 		for _, r := range reports {
 			one.Apply(&r, now, &rules)
 		}
-		for _, r := range told {
+		for _, r := range given {
 			apply(t, &other, r, now, &rules)
 			if rapid.IntRange(0, 4).Draw(t, "sweep") == 0 {
 				other.Expire(now, &rules)
@@ -112,7 +112,7 @@ func TestSessionMerge_order_repetition_and_split_leave_no_trace(t *testing.T) {
 			a.LastSeen, b.LastSeen = 0, 0
 		}
 		if got, want := fmt.Sprintf("%+v", b), fmt.Sprintf("%+v", a); got != want {
-			t.Fatalf("told in another order:\n got %s\nwant %s", got, want)
+			t.Fatalf("given in another order:\n got %s\nwant %s", got, want)
 		}
 		status, seen := model(reports).status(now, &rules)
 		if other.Status != status {
@@ -140,7 +140,7 @@ func TestSessionMerge_the_first_heartbeat_may_come_at_any_time(t *testing.T) {
 			}
 			return r
 		}), 1, 10).Draw(t, "reports")
-		told := append(rapid.Permutation(reports).Draw(t, "told"), reports[:rapid.IntRange(0, len(reports)).Draw(t, "twice")]...)
+		given := append(rapid.Permutation(reports).Draw(t, "given"), reports[:rapid.IntRange(0, len(reports)).Draw(t, "twice")]...)
 		var beating, late presence.State
 		for _, r := range reports {
 			if r.Node != "" {
@@ -148,8 +148,8 @@ func TestSessionMerge_the_first_heartbeat_may_come_at_any_time(t *testing.T) {
 			}
 			beating.Apply(&r, now, &rules)
 		}
-		from := rapid.IntRange(0, len(told)).Draw(t, "from")
-		for i, r := range told {
+		from := rapid.IntRange(0, len(given)).Draw(t, "from")
+		for i, r := range given {
 			if i == from {
 				late.Hang("n1", now)
 			}
@@ -194,7 +194,7 @@ func sessionReport(t tb, word string) presence.Report {
 	return r
 }
 
-// Rule 4.1, told aloud.
+// Rule 4.1, given aloud.
 func TestSessionMerge(t *testing.T) {
 	rules := presence.DefaultRules()
 	for _, c := range []struct {
@@ -318,7 +318,7 @@ func TestPeer(t *testing.T) {
 	}
 }
 
-// Rule 4.7: the loss of a node ends what hangs on it, once; an old word told again brings nothing back, a newer does.
+// Rule 4.7: the loss of a node ends what hangs on it, once; an old word given again brings nothing back, a newer does.
 func TestNodes(t *testing.T) {
 	rules := presence.DefaultRules()
 	on := sessionReport(t, "on@1")
@@ -345,7 +345,7 @@ func TestNodes(t *testing.T) {
 		t.Error("a node ends once")
 	}
 	if o := apply(t, &st, on, t0+17_000, &rules); o.Verdict != presence.Double || st.Status != presence.Offline {
-		t.Errorf("an old word told again: %v, %v", o.Verdict, st.Status)
+		t.Errorf("an old word given again: %v, %v", o.Verdict, st.Status)
 	}
 	again := on
 	again.Kind, again.At = presence.KindTouch, t0+18_000
@@ -359,7 +359,7 @@ func TestNodes(t *testing.T) {
 }
 
 // A node that wakes tells its sessions again while somebody who found it lost is still ending them: what it tells after its
-// lease stays, and what it told before does not.
+// lease stays, and what it given before does not.
 func TestNodeThatWakesIsSpared(t *testing.T) {
 	rules := presence.DefaultRules()
 	const lost = t0 + 15_000

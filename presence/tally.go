@@ -6,7 +6,7 @@ import (
 	"sync/atomic"
 )
 
-// Tally counts what this process has heard and concluded since it started.
+// Tally counts what this process has received and concluded since it started.
 type Tally struct {
 	mu      sync.RWMutex
 	sources map[Source]*sourceTally
@@ -96,11 +96,11 @@ func (t *Tally) OfApp(id AppID) AppCounts {
 	return AppCounts{Reports: a.reports.Load(), Changes: a.changes.Load(), Queries: a.queries.Load(), IDs: a.ids.Load()}
 }
 
-func (t *Tally) report(r *Report, o Outcome, heard Millis) {
+func (t *Tally) report(r *Report, o Outcome, received Millis) {
 	if r.Ahead != 0 {
 		t.ahead.Add(1)
 	}
-	t.clocks.note(r, o.Verdict, heard)
+	t.clocks.note(r, o.Verdict, received)
 	a := t.app(r.App)
 	a.reports.Add(1)
 	if o.Turned {
@@ -108,7 +108,7 @@ func (t *Tally) report(r *Report, o Outcome, heard Millis) {
 	}
 	c := t.source(r.Source)
 	c.verdicts[min(o.Verdict, verdicts-1)].Add(1)
-	c.last.Store(int64(heard))
+	c.last.Store(int64(received))
 	if o.Turned {
 		t.changes.Add(1)
 	}
@@ -136,7 +136,7 @@ func (t *Tally) Reports() map[Source]map[Verdict]int64 {
 	return all
 }
 
-// Last returns when the last report of each source was heard.
+// Last returns when the last report of each source was received.
 func (t *Tally) Last() map[Source]Millis {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
@@ -153,5 +153,5 @@ func (t *Tally) Changes() int64 { return t.changes.Load() }
 // Shed returns how many short-lived peers were forgotten because memory was nearly full.
 func (t *Tally) Shed() int64 { return t.shed.Load() }
 
-// Expired returns how many peers turned offline because nothing more was heard, by cause.
+// Expired returns how many peers turned offline because nothing more was received, by cause.
 func (t *Tally) Expired(c Cause) int64 { return t.expires[min(c, causes-1)].Load() }

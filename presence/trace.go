@@ -6,7 +6,7 @@ import (
 	"sync"
 )
 
-// A Traced is one report as it was heard and what the merge made of it.
+// A Traced is one report as it was received and what the merge made of it.
 type Traced struct {
 	Report  Report
 	Heard   Millis
@@ -14,7 +14,7 @@ type Traced struct {
 	Turned  bool
 }
 
-// Trace remembers the last reports that this process has heard, in a ring of fixed size. It is for people who ask why
+// Trace remembers the last reports that this process has received, in a ring of fixed size. It is for people who ask why
 // a peer is shown as it is; nothing is decided by it, and it starts empty with the process.
 //
 // Reports are numbered from 1. Those whose peers fall into one bucket are chained from the latest to the oldest by their numbers; a
@@ -42,7 +42,7 @@ func (t *Trace) bucket(key Key) uint64 {
 
 func (t *Trace) place(number uint64) int { return int((number - 1) % uint64(len(t.ring))) }
 
-func (t *Trace) add(r *Report, o Outcome, heard Millis) {
+func (t *Trace) add(r *Report, o Outcome, received Millis) {
 	if len(t.ring) == 0 {
 		return
 	}
@@ -50,7 +50,7 @@ func (t *Trace) add(r *Report, o Outcome, heard Millis) {
 	t.mu.Lock()
 	t.count++
 	at := t.place(t.count)
-	t.ring[at] = Traced{Report: *r, Heard: heard, Verdict: o.Verdict, Turned: o.Turned}
+	t.ring[at] = Traced{Report: *r, Heard: received, Verdict: o.Verdict, Turned: o.Turned}
 	t.before[at], t.buckets[bucket] = t.buckets[bucket], t.count
 	t.mu.Unlock()
 }

@@ -48,11 +48,11 @@ func TestACallOverHTTP2EndsAlone(t *testing.T) {
 		_ = res.Body.Close()
 	}
 	do(t, c, "POST", base+"/v1/events", `{"events":[{"peer":"tom","state":"online","session":"1"}]}`)
-	heard := false
-	for events := bufio.NewScanner(watch.Body); !heard && events.Scan(); {
-		heard = strings.Contains(events.Text(), `"status":"online"`)
+	online := false
+	for events := bufio.NewScanner(watch.Body); !online && events.Scan(); {
+		online = strings.Contains(events.Text(), `"status":"online"`)
 	}
-	if !heard {
+	if !online {
 		t.Error("the stream ended")
 	}
 	if n := dials.Load(); n != 1 {

@@ -65,11 +65,11 @@ func TestFaultAnAnswerThatNobodyReadsIsEnded(t *testing.T) {
 	}
 	// The stream has outlived all of it.
 	do(t, http.DefaultClient, "POST", "http://"+s.Listen()+"/v1/events", `{"events":[{"peer":"tom","state":"online","session":"1"}]}`)
-	heard := false
-	for events := bufio.NewScanner(stream.Body); !heard && events.Scan(); {
-		heard = strings.Contains(events.Text(), `"status":"online"`)
+	online := false
+	for events := bufio.NewScanner(stream.Body); !online && events.Scan(); {
+		online = strings.Contains(events.Text(), `"status":"online"`)
 	}
-	if !heard {
+	if !online {
 		t.Error("a stream ends with the time for an answer")
 	}
 }

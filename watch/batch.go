@@ -53,7 +53,7 @@ func (w *Watcher) Next(ctx context.Context) (Batch, error) {
 		ok, err := w.take(&b)
 		if ok {
 			w.words = b.Words
-			w.hub.stats.told.Add(int64(len(b.Words)))
+			w.hub.stats.sent.Add(int64(len(b.Words)))
 			w.hub.stats.batches.Add(1)
 		}
 		if ok || err != nil {
@@ -73,8 +73,8 @@ func (w *Watcher) Next(ctx context.Context) (Batch, error) {
 		case err != nil:
 			return Batch{}, err
 		case !silent || w.stuck:
-		case time.Since(w.told) < w.hub.cfg.Mark:
-			w.timer.Reset(w.hub.cfg.Mark - time.Since(w.told))
+		case time.Since(w.sent) < w.hub.cfg.Mark:
+			w.timer.Reset(w.hub.cfg.Mark - time.Since(w.sent))
 		default:
 			return w.mark()
 		}
@@ -126,7 +126,7 @@ func (w *Watcher) pour(b *Batch, list []int32, flag uint8) []int32 {
 		sl := &w.slots[s]
 		word := sl.e.word.Load()
 		code := codeOf(word.Status)
-		if flag == isQueued && w.detail == Brief && sl.told == code {
+		if flag == isQueued && w.detail == Brief && sl.sent == code {
 			sl.state &^= flag
 			continue
 		}

@@ -8,7 +8,7 @@ import (
 	"rollcall/store/embedded"
 )
 
-// A countTeller puts into bytes what it is told, and counts them.
+// A countTeller puts into bytes what it is given, and counts them.
 type countTeller struct {
 	form *Form
 	n    int

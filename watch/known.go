@@ -11,7 +11,7 @@ import (
 // What a peer was notified to be, in two bits.
 const (
 	notTold = iota // 0: nothing yet
-	toldUnknown
+	sentUnknown
 	toldOffline
 	toldOnline
 )
@@ -23,7 +23,7 @@ func codeOf(s presence.Status) uint8 {
 	case presence.Offline:
 		return toldOffline
 	}
-	return toldUnknown
+	return sentUnknown
 }
 
 // exactPeers is up to how many peers the token of a watcher that sees only statuses has two bits for each. For a longer list it has a

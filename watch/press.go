@@ -28,7 +28,7 @@ type press struct {
 	casts []cast
 	fresh int // of casts, how many are of last
 
-	told, batches int64 // not yet counted by the hub
+	sent, batches int64 // not yet counted by the hub
 }
 
 // A cast is what a press made of its last batch.
@@ -73,7 +73,7 @@ func (p *press) in(f *Form) []byte {
 
 // rest makes p ready for another round; it keeps no words, and no memory that is seldom needed.
 func (p *press) rest(stats *counters) {
-	stats.told.Add(p.told)
+	stats.sent.Add(p.sent)
 	stats.batches.Add(p.batches)
 	clear(p.last.Words[:cap(p.last.Words)])
 	clear(p.next.Words[:cap(p.next.Words)])

@@ -23,7 +23,7 @@ func (w *Watcher) since(token string, slots []int32) bool {
 		sl := &w.slots[s]
 		word := sl.e.word.Load()
 		if word.Status == presence.Unknown && unknown == t.Unknown {
-			w.notified(sl, toldUnknown)
+			w.notified(sl, sentUnknown)
 			continue
 		}
 		if word.Status == presence.Unknown || sl.e.need.Load() > t.Horizon {
@@ -62,7 +62,7 @@ func (w *Watcher) sinceKnown(t Token, slots []int32) bool {
 	}
 	for _, s := range slots {
 		sl := &w.slots[s]
-		if w.notified(sl, was.at(int(sl.rank)-1)); sl.told != codeOf(sl.e.word.Load().Status) {
+		if w.notified(sl, was.at(int(sl.rank)-1)); sl.sent != codeOf(sl.e.word.Load().Status) {
 			sl.state |= isFresh
 			w.fresh = append(w.fresh, s)
 		}
@@ -81,7 +81,7 @@ func (w *Watcher) arrange() {
 		for i := range w.slots {
 			if sl := &w.slots[i]; sl.e != nil {
 				sl.rank = 0
-				w.digest ^= digestOf(sl.e.key.Peer, sl.told)
+				w.digest ^= digestOf(sl.e.key.Peer, sl.sent)
 			}
 		}
 		return
@@ -96,26 +96,26 @@ func (w *Watcher) arrange() {
 	w.known = newKnown(len(places))
 	for rank, i := range places {
 		w.slots[i].rank = uint16(rank + 1)
-		w.known.set(rank, w.slots[i].told)
+		w.known.set(rank, w.slots[i].sent)
 	}
 }
 
 // notified takes note that the client is notified that the peer of sl is what code says. The caller holds mu.
 func (w *Watcher) notified(sl *slot, code uint8) {
-	if sl.told == code {
+	if sl.sent == code {
 		return
 	}
-	if sl.told == toldUnknown || code == toldUnknown {
+	if sl.sent == sentUnknown || code == sentUnknown {
 		w.unknown ^= Fingerprint(string(sl.e.key.Peer))
 	}
 	if w.detail == Brief {
 		w.knownAs = ""
 		switch {
 		case w.known == nil:
-			w.digest ^= digestOf(sl.e.key.Peer, sl.told) ^ digestOf(sl.e.key.Peer, code)
+			w.digest ^= digestOf(sl.e.key.Peer, sl.sent) ^ digestOf(sl.e.key.Peer, code)
 		case sl.rank > 0: // else it has just been added, and will be arranged
 			w.known.set(int(sl.rank)-1, code)
 		}
 	}
-	sl.told = code
+	sl.sent = code
 }

@@ -28,7 +28,7 @@ type Stats struct {
 }
 
 type counters struct {
-	signals, passes, failures, changes, told, batches, marks, behind, held, hidden, resumes, resyncs, refused atomic.Int64
+	signals, passes, failures, changes, sent, batches, marks, behind, held, hidden, resumes, resyncs, refused atomic.Int64
 
 	gone, slow, shutdown, unavailable, expired atomic.Int64
 }
@@ -54,7 +54,7 @@ func (h *Hub) Stats() Stats {
 	c := &h.stats
 	s := Stats{
 		Signals: c.signals.Load(), Passes: c.passes.Load(), Failures: c.failures.Load(), Changes: c.changes.Load(),
-		Told: c.told.Load(), Batches: c.batches.Load(), Marks: c.marks.Load(), Behind: c.behind.Load(), Holds: c.held.Load(), Hidden: c.hidden.Load(),
+		Told: c.sent.Load(), Batches: c.batches.Load(), Marks: c.marks.Load(), Behind: c.behind.Load(), Holds: c.held.Load(), Hidden: c.hidden.Load(),
 		Resumes: c.resumes.Load(), Resyncs: c.resyncs.Load(), Refused: c.refused.Load(), Closed: map[Reason]int64{},
 	}
 	for _, r := range Reasons() {

@@ -37,9 +37,9 @@ func (w *Watcher) try(p *press, now time.Time) bool {
 		return err == nil
 	}
 	b := p.set()
-	p.told += int64(len(b.Words))
+	p.sent += int64(len(b.Words))
 	p.batches++
-	w.told = now
+	w.sent = now
 	w.stuck = !w.teller.Tell(b)
 	return !w.stuck && !b.Token.IsZero() // without a token more is queued
 }

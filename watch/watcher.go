@@ -38,7 +38,7 @@ type Watcher struct {
 	resumed bool
 	detail  Detail // how much the client may see
 
-	// What the hub touches for every watcher that it tells stands together, in three cache lines and a fourth for one that sees only
+	// What the hub touches for every watcher that it notifies stands together, in three cache lines and a fourth for one that sees only
 	// statuses: among a thousand, a cache line costs as much as the work.
 	mu      sync.Mutex // after the hub's
 	slots   []slot
@@ -50,12 +50,12 @@ type Watcher struct {
 	seal    *seal
 	hub     *Hub
 
-	// turn is held by the goroutine that calls Next except while it waits there; meanwhile the hub may take it, to tell
-	// what is queued without waking anybody. It comes before the hub's lock. The next three are of whoever holds it, and so is words.
+	// turn is held by the goroutine that calls Next except while it waits there; meanwhile the hub may take it, to push
+	// what is queued without waking a goroutine. It comes before the hub's lock. The next three belong to its holder, and so does words.
 	turn   sync.Mutex
 	teller Teller
 	stuck  bool      // the teller has no room or is not done: Next must return
-	told   time.Time // when the hub last told something itself
+	sent   time.Time // when the hub last pushed a batch itself
 
 	// What a client that sees only statuses was notified of; as the rest, of mu. Of at most exactPeers peers it is in known, by the
 	// rank of their slots, of more it is digested.
@@ -80,7 +80,7 @@ type slot struct {
 	e     *entry
 	pos   int32 // of this watcher in e.links
 	state uint8
-	told  uint8  // the status that the client was last notified of, see codeOf
+	sent  uint8  // the status that the client was last notified of, see codeOf
 	rank  uint16 // in known, from 1; 0: none
 }
 
@@ -185,10 +185,10 @@ func (w *Watcher) drop(s int32) {
 	w.hub.part(sl.e, sl.pos)
 	f := Fingerprint(string(peer))
 	w.list ^= f
-	if sl.told == toldUnknown {
+	if sl.sent == sentUnknown {
 		w.unknown ^= f
 	}
-	w.digest ^= digestOf(peer, sl.told)
+	w.digest ^= digestOf(peer, sl.sent)
 	// What is queued for the slot falls away: the slot may be taken by another peer before it is told.
 	if sl.state&isFresh != 0 {
 		w.fresh = without(w.fresh, s)
@@ -309,7 +309,7 @@ func (w *Watcher) queueUp(s int32, p pass) bool {
 		return false
 	}
 	sl := &w.slots[s]
-	if sl.state&isQueued != 0 || w.detail == Brief && sl.told == codeOf(sl.e.word.Load().Status) {
+	if sl.state&isQueued != 0 || w.detail == Brief && sl.sent == codeOf(sl.e.word.Load().Status) {
 		return false
 	}
 	sl.state |= isQueued

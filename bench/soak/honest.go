@@ -37,7 +37,7 @@ type honest struct {
 	mu       sync.Mutex
 	kinds    []kind
 	watching int
-	told     atomic.Int64
+	notified atomic.Int64
 	why      string // of a watcher that was ended
 }
 
@@ -61,7 +61,7 @@ func (k *kind) at(q float64) time.Duration {
 type figures struct {
 	kinds    []kind
 	watching int
-	told     int64
+	notified int64
 	watchWhy string
 	cores    float64 // of the server
 }
@@ -93,7 +93,7 @@ func (h *honest) stop() {
 func (h *honest) reset() figures {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	f := figures{kinds: h.kinds, watching: h.watching, told: h.told.Swap(0), watchWhy: h.why}
+	f := figures{kinds: h.kinds, watching: h.watching, notified: h.notified.Swap(0), watchWhy: h.why}
 	h.kinds = []kind{{name: "hooks"}, {name: "queries"}}
 	return f
 }
@@ -230,7 +230,7 @@ func (h *honest) watch(ctx context.Context) error {
 		lines := bufio.NewScanner(res.Body)
 		for lines.Scan() {
 			if last = lines.Text(); last == "event: change" {
-				h.told.Add(1)
+				h.notified.Add(1)
 			}
 		}
 		h.mu.Lock()

@@ -44,8 +44,8 @@ func (s *scene) say(text string) error {
 	return err
 }
 
-// hear returns the status of the answer.
-func (s *scene) hear() string {
+// readStatus returns the status of the answer.
+func (s *scene) readStatus() string {
 	_ = s.SetReadDeadline(time.Now().Add(hold))
 	res, err := http.ReadResponse(s.r, nil)
 	if err != nil {
@@ -117,18 +117,18 @@ var all = []stranger{
 	}},
 	{"announced bodies", 200, 5, 200 * time.Millisecond, func(ctx context.Context, s *scene) string {
 		_ = s.say("PUT /v1/nodes/x/sessions HTTP/1.1\r\n" + idHead + "X-Rollcall-Time: 1\r\nX-Rollcall-Signature: v2=00\r\nContent-Length: 16777216\r\n\r\n{")
-		return s.hear()
+		return s.readStatus()
 	}},
 	{"bodies of 1 MB", 20, 4, time.Second, func(ctx context.Context, s *scene) string {
 		_ = s.say("POST /1.1/functions/getOnOffStatus HTTP/1.1\r\nHost: a\r\nContent-Type: text/plain\r\nContent-Length: 1048576\r\n\r\n" + mebibyte)
 		if s.n%2 == 0 { // half of them stop a byte before the end
 			_ = s.say("x")
 		}
-		return s.hear()
+		return s.readStatus()
 	}},
 	{"small gzip", 20, 4, 200 * time.Millisecond, func(ctx context.Context, s *scene) string {
 		_ = s.say("POST /1.1/functions/getOnOffStatus HTTP/1.1\r\nHost: a\r\nContent-Type: text/plain\r\nContent-Encoding: gzip\r\n" + length(bomb))
-		return s.hear()
+		return s.readStatus()
 	}},
 	{"missing bodies", 300, 5, 100 * time.Millisecond, func(ctx context.Context, s *scene) string {
 		switch s.n % 3 {
@@ -139,7 +139,7 @@ var all = []stranger{
 		default:
 			_ = s.say("GET /v1/info HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n")
 		}
-		return s.hear()
+		return s.readStatus()
 	}},
 	{"unread answers", 50, 5, time.Second, func(ctx context.Context, s *scene) string {
 		_ = s.Conn.(*net.TCPConn).SetReadBuffer(4 << 10)
@@ -157,7 +157,7 @@ var all = []stranger{
 			if s.say("POST /1.1/functions/getOnOffStatus HTTP/1.1\r\n"+idHead+"X-LC-Key: wrong\r\n"+length(`{"peerIds":["a"]}`)) != nil {
 				return "closed"
 			}
-			last = s.hear()
+			last = s.readStatus()
 		}
 		return last
 	}},
@@ -167,7 +167,7 @@ var all = []stranger{
 			if s.say("POST /1.1/functions/getOnOffStatus HTTP/1.1\r\n"+appHead+length(`{"peerIds":[`+ids10000+`]}`)) != nil {
 				return "closed"
 			}
-			last = s.hear()
+			last = s.readStatus()
 			wait(ctx, time.Second)
 		}
 		return last

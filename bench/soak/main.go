@@ -143,7 +143,7 @@ func verdict(quiet, hostile figures, before, most int64, report string, alive er
 			broken = append(broken, fmt.Sprintf("%d of %d %s are refused (%s)", h.refused, len(h.took), q.name, h.why))
 		}
 	}
-	fmt.Printf("\nwatchers: %d of %d are open, %d changes told\n", hostile.watching, watchers, hostile.told)
+	fmt.Printf("\nwatchers: %d of %d are open, %d changes sent\n", hostile.watching, watchers, hostile.notified)
 	if hostile.watching < watchers {
 		broken = append(broken, fmt.Sprintf("%d honest watchers were ended (%s)", watchers-hostile.watching, hostile.watchWhy))
 	}

@@ -24,20 +24,20 @@ func TestFaultClientsShowHowOldAnswersAre(t *testing.T) {
 			d.say(command(map[string]any{"do": do, "name": name, "peers": peers}))
 		}
 		say("query", "", "tom", "ann") // an outage answers what was asked before
-		if got := d.hear(); got["query"] != "tom=online ann=online" {
-			t.Fatalf("heard %v in health", got)
+		if got := d.receive(); got["query"] != "tom=online ann=online" {
+			t.Fatalf("received %v in health", got)
 		}
 		say("watch", "early", "tom")
-		if got := d.hear(); got["told"] != "early" || got["age"] != nil {
-			t.Fatalf("heard %v in health", got)
+		if got := d.receive(); got["update"] != "early" || got["age"] != nil {
+			t.Fatalf("received %v in health", got)
 		}
 		redis.Freeze()
 		t.Cleanup(redis.Thaw)
 		for { // until the server has noticed
 			say("query", "", "tom")
-			got := d.hear()
+			got := d.receive()
 			if got["query"] != "tom=online" {
-				t.Fatalf("heard %v in the outage", got)
+				t.Fatalf("received %v in the outage", got)
 			}
 			if age, _ := got["age"].(float64); age > 0 {
 				break
@@ -46,23 +46,23 @@ func TestFaultClientsShowHowOldAnswersAre(t *testing.T) {
 		say("watch", "late", "ann")
 		aged := map[any]bool{}
 		for !aged["early"] || !aged["late"] {
-			switch got := d.hear(); {
-			case got["told"] != nil:
-				if age, _ := got["age"].(float64); got["told"] != "late" || age <= 0 {
-					t.Fatalf("heard %v in the outage", got)
+			switch got := d.receive(); {
+			case got["update"] != nil:
+				if age, _ := got["age"].(float64); got["update"] != "late" || age <= 0 {
+					t.Fatalf("received %v in the outage", got)
 				}
 			case got["aged"] != nil:
 				aged[got["aged"]] = got["age"].(float64) > 0
 			default:
-				t.Fatalf("heard %v in the outage", got)
+				t.Fatalf("received %v in the outage", got)
 			}
 		}
 		redis.Thaw()
 		for aged["early"] || aged["late"] {
-			if got := d.hear(); got["aged"] != nil {
+			if got := d.receive(); got["aged"] != nil {
 				aged[got["aged"]] = got["age"].(float64) > 0
 			} else {
-				t.Fatalf("heard %v after the outage", got)
+				t.Fatalf("received %v after the outage", got)
 			}
 		}
 	})

@@ -37,7 +37,7 @@ const (
 type step struct {
 	Say    json.RawMessage
 	Hear   map[string]any
-	Any    []map[string]any // to be heard, in any order
+	Any    []map[string]any // to be received, in any order
 	Server string
 	Peer   string
 	State  string
@@ -104,11 +104,11 @@ func play(t *testing.T, c playCase, argv []string) {
 		case st.Say != nil:
 			d.say(st.Say)
 		case st.Hear != nil:
-			if got := d.hear(); !reflect.DeepEqual(got, st.Hear) {
+			if got := d.receive(); !reflect.DeepEqual(got, st.Hear) {
 				t.Fatalf("step %d: heard %v, want %v", i, got, st.Hear)
 			}
 		case st.Any != nil:
-			d.hearAll(st.Any)
+			d.receiveAll(st.Any)
 		default:
 			s.do(t, st)
 		}
@@ -298,7 +298,7 @@ func (d *driven) say(line json.RawMessage) {
 	}
 }
 
-func (d *driven) hear() map[string]any {
+func (d *driven) receive() map[string]any {
 	d.Helper()
 	select {
 	case v, ok := <-d.lines:
@@ -312,15 +312,15 @@ func (d *driven) hear() map[string]any {
 	return nil
 }
 
-// hearAll hears all of want, in any order.
-func (d *driven) hearAll(want []map[string]any) {
+// receiveAll receives all of want, in any order.
+func (d *driven) receiveAll(want []map[string]any) {
 	d.Helper()
 	left := slices.Clone(want)
 	for len(left) > 0 {
-		got := d.hear()
+		got := d.receive()
 		i := slices.IndexFunc(left, func(v map[string]any) bool { return reflect.DeepEqual(v, got) })
 		if i < 0 {
-			d.Fatalf("heard %v, want one of %v", got, left)
+			d.Fatalf("received %v, want one of %v", got, left)
 		}
 		left = slices.Delete(left, i, i+1)
 	}

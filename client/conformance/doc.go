@@ -12,7 +12,7 @@
 //	{"do":"again"}                                 → the same for the same events, as an app sends them again
 //	{"do":"beat","node":"n","lease":60}            → {"beat":60}; {"do":"drain","node":"n"} → {"drain":30}
 //	{"do":"resync","node":"n","sessions":[…]}      → {"resync":"accepted=1 ended=0"}
-//	{"do":"watch","name":"w","peers":["tom"]}      → {"told":"w","peer":"tom=online"} for every update
+//	{"do":"watch","name":"w","peers":["tom"]}      → {"update":"w","peer":"tom=online"} for every update
 //	{"do":"present","name":"p","peer":"tom"}       → {"present":"p","on":true}, and on false when that ends; with device and tag, if given
 //	{"do":"end","name":"w"}                        → {"ended":"w"}; with "refused" when it ended by itself
 //

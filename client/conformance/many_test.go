@@ -31,16 +31,16 @@ func TestWatchesBeyondTheLimitsOfOneSocket(t *testing.T) {
 		}
 		all := func(name string, peers []string, status string) (want []map[string]any) {
 			for _, p := range peers {
-				want = append(want, map[string]any{"told": name, "peer": p + "=" + status})
+				want = append(want, map[string]any{"update": name, "peer": p + "=" + status})
 			}
 			return want
 		}
 		a, b := names("a", 2000), names("b", 2000)
 		watch("a", a)
 		watch("b", b)
-		d.hearAll(append(all("a", a, "unknown"), all("b", b, "unknown")...))
+		d.receiveAll(append(all("a", a, "unknown"), all("b", b, "unknown")...))
 		watch("c", names("c", 3001))
-		d.hearAll([]map[string]any{{"ended": "c", "refused": "too_many_peers"}})
+		d.receiveAll([]map[string]any{{"ended": "c", "refused": "too_many_peers"}})
 
 		// More messages than a socket takes at once, about peers that are followed already.
 		var want []map[string]any
@@ -49,12 +49,12 @@ func TestWatchesBeyondTheLimitsOfOneSocket(t *testing.T) {
 			watch(name, a[i:i+1])
 			want = append(want, all(name, a[i:i+1], "unknown")...)
 		}
-		d.hearAll(want)
+		d.receiveAll(want)
 
 		s.proxy.cut()
 		s.do(t, step{Server: "report", Peer: a[0], State: "online"})
 		s.do(t, step{Server: "report", Peer: b[1999], State: "online"})
 		s.proxy.heal()
-		d.hearAll(append(append(all("a", a[:1], "online"), all("w0", a[:1], "online")...), all("b", b[1999:], "online")...))
+		d.receiveAll(append(append(all("a", a[:1], "online"), all("w0", a[:1], "online")...), all("b", b[1999:], "online")...))
 	})
 }

@@ -95,17 +95,17 @@ func (p *player) take(v map[string]any) {
 		delete(p.ending, name)
 		return
 	}
-	name, _ := v["told"].(string)
+	name, _ := v["update"].(string)
 	if p.ending[name] {
 		return
 	}
 	known := p.known[name]
 	if known == nil {
-		p.Fatalf("heard %v", v)
+		p.Fatalf("received %v", v)
 	}
 	peer, status, _ := strings.Cut(v["peer"].(string), "=")
 	if known[peer] == status {
-		p.Fatalf("heard %v twice", v)
+		p.Fatalf("received %v twice", v)
 	}
 	known[peer] = status
 }

@@ -86,7 +86,7 @@ const commands = {
     say({ resync: `accepted=${t.accepted} ended=${t.ended}` });
   },
   watch({ name, peers }) {
-    begin(name, rollcall.watch(peers, (peer) => say({ told: name, peer: words([peer]), age: peer.age }), { onAge: (age) => say({ aged: name, age }) }));
+    begin(name, rollcall.watch(peers, (peer) => say({ update: name, peer: words([peer]), age: peer.age }), { onAge: (age) => say({ aged: name, age }) }));
   },
   present({ name, peer, device, tag }) {
     begin(name, rollcall.present(peer, { device, tag, sign, onChange: (on) => say({ present: name, on }) }));

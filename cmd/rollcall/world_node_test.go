@@ -166,7 +166,7 @@ func (m *member) ask(peers []presence.PeerID) ([]presence.Status, error) {
 type stream struct {
 	mu   sync.Mutex
 	last map[presence.PeerID]string
-	seen func(p presence.PeerID, status string) // nil, or told of every update
+	seen func(p presence.PeerID, status string) // nil, or called with every update
 	stop context.CancelFunc
 	done sync.WaitGroup
 }
@@ -235,7 +235,7 @@ func (s *stream) follow(ctx context.Context, m *member, peers []presence.PeerID)
 	return lines.Err()
 }
 
-func (s *stream) told(p presence.PeerID) string {
+func (s *stream) latest(p presence.PeerID) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.last[p]

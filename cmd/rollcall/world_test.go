@@ -207,10 +207,10 @@ func (w *world) differences(peers []presence.PeerID, streams []*stream, ref *out
 		for k, p := range peers {
 			want := ref.Status(p, now)
 			if got[k] != want {
-				wrong = append(wrong, fmt.Sprintf("node %d: %s is %v, want %v\n%s", i, p, got[k], want, ref.Told(p)))
+				wrong = append(wrong, fmt.Sprintf("node %d: %s is %v, want %v\n%s", i, p, got[k], want, ref.Story(p)))
 			}
-			if told := streams[i].told(p); told != want.String() {
-				wrong = append(wrong, fmt.Sprintf("node %d: the last update of %s is %q, want %v\n%s", i, p, told, want, ref.Told(p)))
+			if last := streams[i].latest(p); last != want.String() {
+				wrong = append(wrong, fmt.Sprintf("node %d: the last update of %s is %q, want %v\n%s", i, p, last, want, ref.Story(p)))
 			}
 		}
 	}

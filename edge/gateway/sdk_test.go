@@ -162,7 +162,7 @@ func TestRealSDKsLogInAskAndLogOut(t *testing.T) {
 func TestTheFirstSDKsSubprotocol(t *testing.T) {
 	p := startProcess(t)
 	old := p.stay([]string{"SDK_VERSION=3"}, "tom", "jerry")
-	if got := fmt.Sprint(old.ping("tom", "jerry", "nobody")); got != "[tom jerry]" {
+	if got := fmt.Sprint(old.ping("tom", "jerry", "eve")); got != "[tom jerry]" {
 		t.Errorf("online are %s", got)
 	}
 	fmt.Fprintln(old.in, "close")
@@ -298,7 +298,7 @@ func TestRealSDKsComeBackAfterARestart(t *testing.T) {
 				for range 2 {
 					s.expect("a client is back", func(l stayed) bool { return l.Event == "reconnect" && l.Client != "" })
 				}
-				if got := s.ping("tom", "jerry", "nobody"); strings.Join(got, " ") != "tom jerry" {
+				if got := s.ping("tom", "jerry", "eve"); strings.Join(got, " ") != "tom jerry" {
 					t.Errorf("online are %v after the restart, want tom and jerry", got)
 				}
 			})

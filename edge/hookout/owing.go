@@ -10,8 +10,8 @@ import (
 
 // An owing is what the sender knows of sessions that are owed an offline hook. Sender.mu guards it.
 type owing struct {
-	// told are the sessions whose online hook was taken here, and those that were taken over, until their offline hook was answered.
-	told map[ref]telling
+	// debts are the sessions whose online hook was taken here, and those that were taken over, until their offline hook was answered.
+	debts map[ref]debt
 
 	enter   []*Event        // to be recorded
 	held    []*Event        // heads that wait until they are
@@ -24,15 +24,15 @@ type owing struct {
 	wake chan struct{}
 }
 
-// A telling is what is known of a session that is owed an offline hook.
-type telling struct {
+// A debt is what is known of a session that is owed an offline hook.
+type debt struct {
 	tag    string
 	ending bool // it has ended: the hook is in a queue, or will be
 	taken  bool // over from another node
 }
 
 func (o *owing) init() {
-	o.told, o.taken, o.wake = map[ref]telling{}, map[peer][]owed{}, make(chan struct{}, 1)
+	o.debts, o.taken, o.wake = map[ref]debt{}, map[peer][]owed{}, make(chan struct{}, 1)
 }
 
 func (o *owing) poke() {
@@ -43,14 +43,14 @@ func (o *owing) poke() {
 }
 
 func (o *owing) begin(e *Event) {
-	o.told[e.ref()] = telling{tag: e.Tag}
+	o.debts[e.ref()] = debt{tag: e.Tag}
 	o.enter = append(o.enter, e)
 	o.poke()
 }
 
 func (o *owing) settle(r ref) {
-	o.settled = append(o.settled, settlement{r, o.told[r].taken})
-	delete(o.told, r)
+	o.settled = append(o.settled, settlement{r, o.debts[r].taken})
+	delete(o.debts, r)
 	o.poke()
 }
 
@@ -58,7 +58,7 @@ func (o *owing) settle(r ref) {
 func (o *owing) end(e *Event) {
 	switch {
 	case e.void:
-		delete(o.told, e.ref()) // another node owes it, or has sent it
+		delete(o.debts, e.ref()) // another node owes it, or has sent it
 	case !e.Online:
 		o.settle(e.ref())
 	}
@@ -68,10 +68,10 @@ func (o *owing) end(e *Event) {
 func (o *owing) take(now presence.Millis, list ...owed) (n int64) {
 	for _, w := range list {
 		w.taken = now
-		if _, known := o.told[w.ref]; known {
+		if _, known := o.debts[w.ref]; known {
 			continue
 		}
-		o.told[w.ref] = telling{tag: w.tag, ending: true, taken: true}
+		o.debts[w.ref] = debt{tag: w.tag, ending: true, taken: true}
 		p := peer{w.app, w.peer}
 		o.taken[p] = append(o.taken[p], w)
 		n++
@@ -244,7 +244,7 @@ func (s *Sender) claimFound() (more bool, err error) {
 		case e.Online:
 			s.owing.take(s.ledger.Now(), owed{ref: e.ref(), tag: e.Tag, from: e.Node, alive: s.ledger.Now()}) // unless its end follows
 		default:
-			s.owing.told[e.ref()] = telling{tag: e.Tag, ending: true, taken: true}
+			s.owing.debts[e.ref()] = debt{tag: e.Tag, ending: true, taken: true}
 			s.owing.untake(e.ref())
 		}
 	}
@@ -292,7 +292,7 @@ func (s *Sender) reviewRecord() (more bool, err error) {
 	s.owing.review = false
 	var all []owed
 	if review {
-		for r, t := range s.owing.told {
+		for r, t := range s.owing.debts {
 			if !t.ending {
 				all = append(all, owed{ref: r, tag: t.tag})
 			}
@@ -360,7 +360,7 @@ func (s *Sender) beginAgain(w owed) {
 			return // it finds out
 		}
 	}
-	if t, owed := s.owing.told[w.ref]; !owed || t.ending {
+	if t, owed := s.owing.debts[w.ref]; !owed || t.ending {
 		return
 	}
 	s.seq++
@@ -441,7 +441,7 @@ func (s *Sender) giveBack(w owed, f fate) (bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.owing.untake(w.ref)
-	delete(s.owing.told, w.ref)
+	delete(s.owing.debts, w.ref)
 	return true, nil
 }
 
@@ -510,7 +510,7 @@ func (s *Sender) before(e *Event) (over bool, ends []*Event, err error) {
 		return false, nil, err
 	}
 	s.mu.Lock()
-	ending := s.owing.told[e.ref()].ending
+	ending := s.owing.debts[e.ref()].ending
 	s.mu.Unlock()
 	switch gone := l.self == elsewhere || l.self == ended; {
 	case gone && (!e.Online || ending || l.self == ended && l.newer):
@@ -564,7 +564,7 @@ func (s *Sender) before(e *Event) (over bool, ends []*Event, err error) {
 func (s *Sender) waitsFor(e *Event, r ref) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	t, known := s.owing.told[r]
+	t, known := s.owing.debts[r]
 	return !known || e.taken && !t.ending && s.ledger.Akin(r.session, presence.SessionID(e.Session)) &&
 		s.ledger.Now() <= presence.Millis(e.Start).Add(akinWait)
 }

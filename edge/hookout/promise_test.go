@@ -37,11 +37,11 @@ type fleet struct {
 	peers  []*client
 	runs   int
 
-	mu    sync.Mutex
-	heard []string // "<peer> on <session>", "<peer> off <session>"
-	down  bool     // the app answers 503
-	cut   bool     // some node was cut off
-	began map[string]int
+	mu       sync.Mutex
+	received []string // "<peer> on <session>", "<peer> off <session>"
+	down     bool     // the app answers 503
+	cut      bool     // some node was cut off
+	began    map[string]int
 }
 
 type node struct {
@@ -108,7 +108,7 @@ func (f *fleet) RoundTrip(r *http.Request) (*http.Response, error) {
 		status = http.StatusServiceUnavailable
 	} else {
 		f.mu.Lock()
-		f.heard = append(f.heard, fmt.Sprintf("%s %s %s", b.PeerID, map[bool]string{true: "on", false: "off"}[strings.HasSuffix(r.URL.Path, "Online")], b.Tag))
+		f.received = append(f.received, fmt.Sprintf("%s %s %s", b.PeerID, map[bool]string{true: "on", false: "off"}[strings.HasSuffix(r.URL.Path, "Online")], b.Tag))
 		f.mu.Unlock()
 	}
 	time.Sleep(slow)
@@ -329,12 +329,12 @@ func (f *fleet) step() string {
 // check holds what the app was sent to the promise.
 func (f *fleet) check() error {
 	f.mu.Lock()
-	heard := slices.Clone(f.heard)
+	received := slices.Clone(f.received)
 	f.mu.Unlock()
 	for _, c := range f.peers {
 		var on string // the session that the app takes for open
 		ended := map[string]bool{}
-		for _, h := range heard {
+		for _, h := range received {
 			var peer, what, ss string
 			if _, err := fmt.Sscan(h, &peer, &what, &ss); err != nil {
 				return err
@@ -403,7 +403,7 @@ func play(t *testing.T, seed uint64, shared bool) {
 		if err := f.check(); err != nil {
 			f.mu.Lock()
 			defer f.mu.Unlock()
-			t.Fatalf("seed %d, shared %t: %v\n%s\nthe app was sent\n%s", seed, shared, err, strings.Join(story, "\n"), strings.Join(f.heard, "\n"))
+			t.Fatalf("seed %d, shared %t: %v\n%s\nthe app was sent\n%s", seed, shared, err, strings.Join(story, "\n"), strings.Join(f.received, "\n"))
 		}
 	}
 	begun := time.Now()

@@ -119,13 +119,13 @@ func (s *Sender) Add(e Event) {
 	s.mu.Lock()
 	owed := false
 	if s.ledger != nil && !e.Online {
-		var t telling
-		if t, owed = s.owing.told[e.ref()]; !owed {
+		var t debt
+		if t, owed = s.owing.debts[e.ref()]; !owed {
 			s.mu.Unlock()
 			return // nothing was sent of it
 		}
 		t.ending = true
-		s.owing.told[e.ref()] = t
+		s.owing.debts[e.ref()] = t
 	}
 	if s.waiting >= s.cfg.MaxQueue && !owed {
 		s.mu.Unlock()
@@ -367,7 +367,7 @@ func (s *Sender) call(e *Event) (status int, err error) {
 // Stats returns the counts since the start.
 func (s *Sender) Stats() Stats {
 	s.mu.Lock()
-	waiting, owed := s.waiting, len(s.owing.told)
+	waiting, owed := s.waiting, len(s.owing.debts)
 	s.mu.Unlock()
 	c := &s.count
 	return Stats{

@@ -100,7 +100,7 @@ func laneRequests() []string {
 		post("/1/call/getOnOffStatus", laneHead+"Connection: Keep-Alive\r\nX-Request-Id:  7 \r\n", list(1000)),
 		post(query, laneHead, list(5000)),
 		post(query, laneHead, `{"peerIds":[1.5]}`),
-		post(query, laneHead, `{"peerIds":["Tom",7.0,1e21,true,null,{"a":[]},["Tom"],[["Tom"],null],[],"Nobody"]}`),
+		post(query, laneHead, `{"peerIds":["Tom",7.0,1e21,true,null,{"a":[]},["Tom"],[["Tom"],null],[],"Eve"]}`),
 		post("/1.1/call/getOnOffStatus", laneHead, `{"peerIds":[["Tom"]]}`),
 		post("/1/call/getOnOffStatus", laneHead, `{"peerIds":5}`),
 		post(query, laneHead, `{"peerIds":true}`),

@@ -219,7 +219,7 @@ func (b *Box) Spool(reports []presence.Report, now presence.Millis, out []presen
 			b.leave(keys[i], l)
 			continue
 		}
-		out[i] = l.count(Record{Heard: now, Report: reports[i]}, &b.cfg.Rules)
+		out[i] = l.count(Record{Received: now, Report: reports[i]}, &b.cfg.Rules)
 	}
 	b.mu.Unlock()
 	switch {

@@ -52,7 +52,7 @@ func (l *layer) count(r Record, rules *presence.Rules) presence.Outcome {
 	l.reports = append(l.reports, r)
 	report := r.Report
 	before := l.st.Pack(nil)
-	o, e := l.st.Apply(&report, r.Heard, rules)
+	o, e := l.st.Apply(&report, r.Received, rules)
 	if e == presence.Same {
 		l.st = presence.State{}
 		_ = l.st.Unpack(before) // it was packed just now
@@ -105,7 +105,7 @@ func Over(packed []byte, records []Record, now presence.Millis, rules *presence.
 	}
 	rev := st.Rev
 	for _, r := range records {
-		if _, e := st.Replay(&r.Report, r.Heard, now, rules); e != presence.Same {
+		if _, e := st.Replay(&r.Report, r.Received, now, rules); e != presence.Same {
 			packed = st.Pack(nil)
 			continue
 		}

@@ -19,19 +19,19 @@ const recordVersion = 1
 
 // A Record is a report and when it was received.
 type Record struct {
-	Heard  presence.Millis
-	Report presence.Report
+	Received presence.Millis
+	Report   presence.Report
 }
 
 // A record is one report in the spool.
 type record struct {
-	Version int
-	Heard   presence.Millis
-	Report  presence.Report
+	Version  int
+	Received presence.Millis `json:"Heard"`
+	Report   presence.Report
 }
 
-func encodeRecord(r *presence.Report, heard presence.Millis) ([]byte, error) {
-	return json.Marshal(record{recordVersion, heard, *r})
+func encodeRecord(r *presence.Report, received presence.Millis) ([]byte, error) {
+	return json.Marshal(record{recordVersion, received, *r})
 }
 
 // decodeRecord reads a record of the spool. It returns an error for what this release does not understand: a record of a later
@@ -44,7 +44,7 @@ func decodeRecord(b []byte) (Record, error) {
 	switch {
 	case r.Version < 0 || r.Version > recordVersion:
 		return Record{}, fmt.Errorf("the record has version %d; this release reads up to %d", r.Version, recordVersion)
-	case r.Heard <= 0:
+	case r.Received <= 0:
 		return Record{}, errors.New("the record has no time of receipt")
 	case r.Report.App == "":
 		return Record{}, errors.New("the report of the record names no app")
@@ -52,7 +52,7 @@ func decodeRecord(b []byte) (Record, error) {
 	if err := r.Report.Validate(); err != nil {
 		return Record{}, err
 	}
-	return Record{r.Heard, r.Report}, nil
+	return Record{r.Received, r.Report}, nil
 }
 
 // unreadName is the directory, within that of the spool, of the records that this release does not understand.

@@ -31,8 +31,8 @@ type node struct {
 	stop    chan struct{}
 	stopped sync.WaitGroup
 
-	toldMu sync.Mutex
-	told   map[presence.PeerID]presence.Status
+	toldMu   sync.Mutex
+	notified map[presence.PeerID]presence.Status
 }
 
 func (n *node) away() bool { return n.cut.Load() || n.w.stopped.Load() }
@@ -203,7 +203,7 @@ func (b below) Replay(list []outage.Record) []error {
 		}
 		errs[i] = n.w.below.Update(context.Background(), []presence.Key{r.Report.Key()}, wall(), func(_ int, st *presence.State) presence.Effect {
 			report := r.Report
-			_, e := st.Replay(&report, r.Heard, wall(), &n.w.rules)
+			_, e := st.Replay(&report, r.Received, wall(), &n.w.rules)
 			return e
 		})
 		if n.w.rand.IntN(50) == 0 {

@@ -193,5 +193,5 @@ func (f *Reference) Status(p presence.PeerID, now presence.Millis) presence.Stat
 	return presence.Unknown
 }
 
-// Told returns the reports on a peer and what each made of it, for a test that has failed.
-func (f *Reference) Told(p presence.PeerID) string { return strings.Join(f.log[p], "\n") }
+// Story returns the reports on a peer and what each made of it, for a test that has failed.
+func (f *Reference) Story(p presence.PeerID) string { return strings.Join(f.log[p], "\n") }

@@ -98,7 +98,7 @@ func newWorld(t *testing.T, s *outagetest.Schedule) *world {
 
 func (n *node) start() {
 	var err error
-	n.told, n.cache, n.ears = map[presence.PeerID]presence.Status{}, map[presence.Key][]byte{}, nil
+	n.notified, n.cache, n.ears = map[presence.PeerID]presence.Status{}, map[presence.Key][]byte{}, nil
 	n.box, err = outage.Open(outage.Config{Queue: n.queue, Journal: time.Minute, Rules: n.w.rules, Log: slog.New(slog.DiscardHandler)}, below{n})
 	if err != nil {
 		n.w.t.Fatal(err)
@@ -170,7 +170,7 @@ func (n *node) follow() {
 			}
 			n.toldMu.Lock()
 			for _, u := range b.Words {
-				n.told[u.Peer] = u.Status
+				n.notified[u.Peer] = u.Status
 			}
 			n.toldMu.Unlock()
 		}
@@ -197,7 +197,7 @@ func (w *world) play(s *outagetest.Schedule) {
 					return
 				}
 				w.mu.Lock()
-				w.acked = append(w.acked, outage.Record{Heard: now, Report: reports[0]})
+				w.acked = append(w.acked, outage.Record{Received: now, Report: reports[0]})
 				w.mu.Unlock()
 			})
 		case outagetest.Cut:
@@ -269,10 +269,10 @@ func (w *world) lose() {
 
 // check holds every node to the reference.
 func (w *world) check(s *outagetest.Schedule) {
-	slices.SortStableFunc(w.acked, func(a, b outage.Record) int { return int(a.Heard - b.Heard) })
+	slices.SortStableFunc(w.acked, func(a, b outage.Record) int { return int(a.Received - b.Received) })
 	ref := outagetest.NewReference(w.rules)
 	for _, r := range w.acked {
-		ref.Acknowledged(r.Report, r.Heard)
+		ref.Acknowledged(r.Report, r.Received)
 	}
 	for _, n := range w.nodes {
 		if n.box.Overlaid() || n.box.Waiting() > 0 {
@@ -283,11 +283,11 @@ func (w *world) check(s *outagetest.Schedule) {
 			age, err := n.svc.Summaries(context.Background(), []presence.Key{k}, wall(), sum[:])
 			want := ref.Status(k.Peer, wall())
 			if err != nil || age != 0 || sum[0].Status != want {
-				w.t.Errorf("node %d: %s is %v (age %v, %v), want %v\n%s", n.number, k.Peer, sum[0].Status, age, err, want, ref.Told(k.Peer))
+				w.t.Errorf("node %d: %s is %v (age %v, %v), want %v\n%s", n.number, k.Peer, sum[0].Status, age, err, want, ref.Story(k.Peer))
 			}
 			n.toldMu.Lock()
-			if got := n.told[k.Peer]; got != want {
-				w.t.Errorf("node %d: the watcher's last update of %s is %v, want %v\n%s", n.number, k.Peer, got, want, ref.Told(k.Peer))
+			if got := n.notified[k.Peer]; got != want {
+				w.t.Errorf("node %d: the watcher's last update of %s is %v, want %v\n%s", n.number, k.Peer, got, want, ref.Story(k.Peer))
 			}
 			n.toldMu.Unlock()
 		}

@@ -36,7 +36,7 @@ func TestACL(t *testing.T) {
 		t.Fatal(err)
 	}
 	n.see(patience, presence.Online, "tom", "ann")
-	n.see(patience, presence.Unknown, "nobody")
+	n.see(patience, presence.Unknown, "eve")
 	server.Do(t, "SET", "onOffStatus:old", "0", "EX", "1000")
 	n.see(patience, presence.Offline, "bob", "old")
 	ctx := t.Context()

@@ -100,14 +100,14 @@ func (d *dying) bury() (took time.Duration) {
 // counted checks that every end was counted once, by whatever survivor, and returns the counts.
 func (d *dying) counted() (by []int64) {
 	d.t.Helper()
-	sum, told := int64(0), int64(0)
+	sum, counted := int64(0), int64(0)
 	for i := range d.turned {
 		by = append(by, d.turned[i].Load())
 		sum += by[i]
-		told += d.survivors[i].Tally().Expired(presence.CauseNodeLost)
+		counted += d.survivors[i].Tally().Expired(presence.CauseNodeLost)
 	}
-	if sum != int64(len(d.ids)) || told != sum {
-		d.t.Errorf("%d ends are counted, %d told by the tallies, of %d; by survivor %v", sum, told, len(d.ids), by)
+	if sum != int64(len(d.ids)) || counted != sum {
+		d.t.Errorf("%d ends are counted, %d by the tallies, of %d; by survivor %v", sum, counted, len(d.ids), by)
 	}
 	for i := range d.survivors {
 		if n := d.count(i, d.end, presence.Offline); n != len(d.ids) {

@@ -186,9 +186,9 @@ func TestLostAnswersOfASweepAreCounted(t *testing.T) {
 			break
 		}
 	}
-	told := svc.Tally().Expired(presence.CauseNodeLost)
-	if turned != sessions || told != sessions || ended() != sessions {
-		t.Errorf("%d ends are counted, %d told, of %d that took place; want %d", turned, told, ended(), sessions)
+	counted := svc.Tally().Expired(presence.CauseNodeLost)
+	if turned != sessions || counted != sessions || ended() != sessions {
+		t.Errorf("%d ends are counted, %d by the tally, of %d that took place; want %d", turned, counted, ended(), sessions)
 	}
 }
 

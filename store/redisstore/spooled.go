@@ -39,7 +39,7 @@ func (b below) Replay(list []spooled.Record) []error {
 	now := s.Now()
 	return s.updateEach(s.ctx, keys, now, func(i int, st *presence.State) presence.Effect {
 		report := list[i].Report
-		_, e := st.Replay(&report, list[i].Heard, now, &s.rules)
+		_, e := st.Replay(&report, list[i].Received, now, &s.rules)
 		return e
 	})
 }

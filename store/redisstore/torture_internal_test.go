@@ -16,12 +16,12 @@ import (
 
 // A word is what a foreign writer has said of one peer, and when Redis had taken it.
 type word struct {
-	mu     sync.Mutex
-	seq    int // odd while a write is under way
-	online bool
-	acked  time.Time
-	told   bool      // the store was notified of a later write, so that it must know this one
-	marked time.Time // when that later write was made last
+	mu       sync.Mutex
+	seq      int // odd while a write is under way
+	online   bool
+	acked    time.Time
+	notified bool      // the store was notified of a later write, so that it must know this one
+	marked   time.Time // when that later write was made last
 }
 
 // A torture is a cache whose link is killed again and again while somebody else writes.
@@ -70,7 +70,7 @@ func (w *torture) listen(keys []presence.Key) {
 		}
 		d := &w.words[i]
 		d.mu.Lock()
-		d.told = d.told || d.seq == seq
+		d.notified = d.notified || d.seq == seq
 		d.mu.Unlock()
 	}
 }
@@ -90,7 +90,7 @@ func (w *torture) write(ctx context.Context, t *testing.T) {
 		i := rand.IntN(len(w.words))
 		d := &w.words[i]
 		d.mu.Lock()
-		if d.seq > 0 && !d.told && time.Since(d.marked) > rest/10 { // again: the link may have been lost
+		if d.seq > 0 && !d.notified && time.Since(d.marked) > rest/10 { // again: the link may have been lost
 			d.marked = time.Now()
 			marker := markerOf(i, d.seq)
 			d.mu.Unlock()
@@ -100,7 +100,7 @@ func (w *torture) write(ctx context.Context, t *testing.T) {
 			}
 			continue
 		}
-		if d.seq > 0 && !d.told || time.Since(d.acked) < 3*rest/2 {
+		if d.seq > 0 && !d.notified || time.Since(d.acked) < 3*rest/2 {
 			d.mu.Unlock()
 			time.Sleep(100 * time.Microsecond)
 			continue
@@ -123,7 +123,7 @@ func (w *torture) write(ctx context.Context, t *testing.T) {
 		}
 		d.mu.Lock()
 		d.seq++
-		d.online, d.acked, d.told = online, time.Now(), false
+		d.online, d.acked, d.notified = online, time.Now(), false
 		d.mu.Unlock()
 	}
 }
@@ -144,7 +144,7 @@ func (w *torture) read(ctx context.Context, t *testing.T) {
 			ids[k] = []byte(peerOf(index[k]))
 			d := &w.words[index[k]]
 			d.mu.Lock()
-			before[k] = seen{d.seq, d.online, d.seq%2 == 0 && d.told, d.acked}
+			before[k] = seen{d.seq, d.online, d.seq%2 == 0 && d.notified, d.acked}
 			d.mu.Unlock()
 		}
 		if _, err := w.store.Statuses(ctx, "", ids, w.store.Now(), out); err != nil {

@@ -454,12 +454,12 @@ func (s *Store) compareAndSet(ctx context.Context, writes []*job, now presence.M
 	var again []*job
 	for i, j := range able {
 		stands, err := s.written(j, results[i])
-		_, told := rueidis.IsRedisErr(err)
-		j.sent = err != nil && !told
+		_, answered := rueidis.IsRedisErr(err)
+		j.sent = err != nil && !answered
 		switch {
 		case err != nil:
 			s.failedSince(begun, j.summary, err)
-			if !told && !j.retried && ctx.Err() == nil {
+			if !answered && !j.retried && ctx.Err() == nil {
 				// The connection broke. Whether the script ran shows when it runs again: then our own state stands there.
 				j.retried = true
 				again = append(again, j)

@@ -137,7 +137,7 @@ func (d *driver) do(c *command) {
 			return d.client.Follow(ctx, rollcall.Watching{
 				Peers: c.Peers,
 				Each: func(p rollcall.Peer) {
-					d.say(aged(map[string]any{"told": c.Name, "peer": words([]rollcall.Peer{p})}, p.Age))
+					d.say(aged(map[string]any{"update": c.Name, "peer": words([]rollcall.Peer{p})}, p.Age))
 				},
 				Aged: func(age time.Duration) { d.say(map[string]any{"aged": c.Name, "age": age.Seconds()}) },
 			})
