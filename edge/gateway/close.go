@@ -15,6 +15,9 @@ func (g *Gateway) finish(sh *shard, ss *Session, e *Event) bool {
 		return false
 	}
 	ss.over, ss.probing = true, notProbed
+	if e != nil {
+		ss.cause = e.Cause
+	}
 	sh.remove(ss)
 	if ss.open && e != nil {
 		if ss.unsaid {

@@ -18,7 +18,7 @@ var (
 	ErrConflict = errors.New("another device is logged in with this tag")
 	// ErrFull: the socket or the peer has as many sessions as one may have.
 	ErrFull = errors.New("too many sessions")
-	// ErrKicked: the peer was kicked after what it logs in with was made.
+	// ErrKicked: the peer was kicked after what it logs in with was made, or while it logged in.
 	ErrKicked = errors.New("the peer was kicked meanwhile")
 	// ErrRate: too many logins, or too many of unknown peers, from this address or in this app.
 	ErrRate = errors.New("too many logins")

@@ -209,13 +209,16 @@ func (g *Gateway) contend(ctx context.Context, ss *Session, auto bool) error {
 	for i := range st.Sessions {
 		o := &st.Sessions[i]
 		if o.ID == ss.id && o.Source == presence.SourceGateway && o.Ended {
-			return g.lostTag(ctx, ss, nil)
+			g.takeOver(ss, nil)
+			return g.overtaken(o.Cause)
 		}
 		if !rival(o, ss, auto, now) {
 			continue
 		}
 		if outranks(o, ss) {
-			return g.lostTag(ctx, ss, []presence.Report{g.offline(ss, presence.CauseReplaced, now)})
+			g.takeOver(ss, nil)
+			g.reportEnd(ctx, g.offline(ss, presence.CauseReplaced, now))
+			return g.overtaken(presence.CauseReplaced)
 		}
 		reports = append(reports, endOf(ss.key, o, presence.CauseReplaced, now))
 	}
@@ -228,15 +231,6 @@ func (g *Gateway) contend(ctx context.Context, ss *Session, auto bool) error {
 		}
 	}
 	return nil
-}
-
-func (g *Gateway) lostTag(ctx context.Context, ss *Session, reports []presence.Report) error {
-	g.takeOver(ss, nil)
-	for _, r := range reports {
-		g.reportEnd(ctx, r)
-	}
-	g.Refuse(RefusedConflict)
-	return ErrConflict
 }
 
 // rival reports whether o is another device's live session with the tag of ss, whose login is automatic or by hand.

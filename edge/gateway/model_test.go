@@ -474,6 +474,72 @@ func TestTwoLoginsThatDidNotSeeEachOtherLeaveExactlyOne(t *testing.T) {
 	}
 }
 
+// slowService holds each login back until something is sent to it.
+type slowService struct {
+	gateway.Service
+	logins chan chan struct{}
+}
+
+func (s *slowService) Report(ctx context.Context, reports []presence.Report, now presence.Millis, out []presence.Outcome) error {
+	if reports[0].Kind == presence.KindOnline {
+		hold := make(chan struct{})
+		s.logins <- hold
+		<-hold
+	}
+	return s.Service.Report(ctx, reports, now, out)
+}
+
+// Two devices log in with one tag at one node in one millisecond. The second takes the first one's place here before the store has either,
+// and the first arrives there first: it must not be taken for the greater of the two.
+func TestTwoLoginsAtOneInstantAtOneNodeLeaveExactlyOne(t *testing.T) {
+	for range 20 { // the ids are random, and in half of all cases the first one's is the greater
+		inModel(t, 0, func(m *model) {
+			service := &slowService{Service: presence.NewService(m.store, presence.DefaultConfig()), logins: make(chan chan struct{}, 2)}
+			n := newModelNodeOver(t, m.store, service, "node-0", true, m.note)
+			m.nodes = [2]*bubble{n, n}
+			for _, device := range []string{"a", "b"} {
+				m.do(step{what: "login", peer: "tom", tag: "Web", device: device})
+				synctest.Wait()
+			}
+			for range 2 {
+				close(<-service.logins)
+				synctest.Wait()
+			}
+			m.play(step{what: "pass", pass: time.Second})
+			if a, b := m.clients[0].present(), m.clients[1].present(); a != "" || b == "" {
+				t.Errorf("the first takes itself for present: %v, the second: %v; want the second", a != "", b != "")
+			}
+			if n := len(m.live("tom")); n != 1 {
+				t.Errorf("the store has %d sessions", n)
+			}
+		})
+	}
+}
+
+// A socket that carries several peers dies, and they come back one after the other, not within one probe: when the last is back it goes.
+func TestADeadSocketOfSeveralPeersGoesWhenTheLastIsBack(t *testing.T) {
+	for nodes := 1; nodes <= 2; nodes++ {
+		inModel(t, nodes, func(m *model) {
+			login := func(peer string) step { return step{what: "login", node: nodes - 1, peer: peer, tag: "-", device: "d"} }
+			first := login("tom")
+			first.node = 0
+			m.play(first)
+			old := m.clients[0]
+			old.frame(1, []byte("in ann - d hand -"))
+			m.play(step{what: "die", who: 0}, login("tom"), step{what: "pass", pass: 10 * time.Second})
+			if n := len(m.live("tom")); n != 2 {
+				t.Errorf("%d nodes: tom has %d sessions while the socket may be alive for ann, want 2", nodes, n)
+			}
+			m.play(login("ann"), step{what: "pass", pass: 10 * time.Second})
+			for _, peer := range []string{"tom", "ann"} {
+				if n := len(m.live(peer)); n != 1 {
+					t.Errorf("%d nodes: %s has %d sessions, want 1", nodes, peer, n)
+				}
+			}
+		})
+	}
+}
+
 // A device whose connection died comes back: no watcher has anything to be sent, and the dead one is off the books in seconds.
 func TestADeviceThatComesBackTakesItsDeadConnectionsPlace(t *testing.T) {
 	for _, second := range []struct{ nodes, node int }{{1, 0}, {2, 0}, {2, 1}} {

@@ -36,9 +36,11 @@ func TestALoginThatLostItsPlaceWhileItOpenedLeavesNothing(t *testing.T) {
 	tests := []struct {
 		name          string
 		first, second message // no second: the peer is kicked
+		code          int64
 	}{
-		{"another device with the tag", message{sTag: "Mobile", sDevice: "a"}, message{sTag: "Mobile", sDevice: "b"}},
-		{"a kick", message{sTag: "Mobile", sDevice: "a"}, nil},
+		{"another device with the tag", message{sTag: "Mobile", sDevice: "a"}, message{sTag: "Mobile", sDevice: "b"}, 4111},
+		{"a kick", message{sTag: "Mobile", sDevice: "a"}, nil, 4115},
+		{"a kick without a tag", nil, nil, 4115},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -56,7 +58,7 @@ func TestALoginThatLostItsPlaceWhileItOpenedLeavesNothing(t *testing.T) {
 				t.Fatal(err)
 			}
 			close(slow.release)
-			if m := parse(t, a.receive()); m.number(fCmd) != 7 || m.code() != 4111 {
+			if m := parse(t, a.receive()); m.number(fCmd) != 7 || m.code() != tt.code {
 				t.Errorf("the login that lost its place was answered by %v", m)
 			}
 			if tt.second != nil {

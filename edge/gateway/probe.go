@@ -65,7 +65,7 @@ func (g *Gateway) probe(ss *Session, why probing) {
 	sh.mu.Lock()
 	over := ss.over
 	if !over {
-		ss.probing = max(ss.probing, why)
+		ss.probing, ss.followed = max(ss.probing, why), true
 	}
 	sh.mu.Unlock()
 	if over || !g.probes.begin(ss.socket) {
@@ -88,7 +88,7 @@ func (g *Gateway) judge(s *Socket, asked, last time.Duration) {
 	switch {
 	case heard >= asked:
 		g.probes.end(s)
-		g.decided(s)
+		g.decided(s, true)
 	case now-last > probeStep+probeLate:
 		g.ask(s)
 	case now-asked >= probeTime && s.reads.Load() == 0:
@@ -99,13 +99,14 @@ func (g *Gateway) judge(s *Socket, asked, last time.Duration) {
 	}
 }
 
-// decided ends the probe of the sessions of s that live on. Those that another node asked for are reported again: there the online
-// hook of the newer session waits for it.
-func (g *Gateway) decided(s *Socket) {
+// decided ends the probe of the sessions of s that live on, since s answered or since it carries others too. Those that another node asked
+// for are reported again: there the online hook of the newer session waits for it.
+func (g *Gateway) decided(s *Socket, answered bool) {
 	var afar []*Session
 	for _, ss := range s.Sessions() {
 		sh := g.registry.shard(ss.key)
 		sh.mu.Lock()
+		ss.followed = ss.followed && !answered
 		if !ss.over && ss.probing != notProbed {
 			if ss.probing == probedAfar {
 				afar = append(afar, ss)
@@ -130,10 +131,10 @@ func (g *Gateway) unanswered(s *Socket, heard presence.Millis) {
 	for _, ss := range sessions {
 		sh := g.registry.shard(ss.key)
 		sh.mu.Lock()
-		followed := ss.over || ss.probing != notProbed
+		followed := ss.over || ss.followed
 		sh.mu.Unlock()
 		if !followed {
-			g.decided(s)
+			g.decided(s, false)
 			return
 		}
 	}

@@ -26,6 +26,8 @@ type Session struct {
 	auto     bool    // an automatic login
 	unsaid   bool    // its event of the beginning waits until the probes of akin sessions here are decided
 	probing  probing
+	followed bool           // a session akin to it has been opened since its socket last answered a probe
+	cause    presence.Cause // of its end, when that is an event
 }
 
 // A notice is an end that the client is to be sent.
@@ -77,7 +79,7 @@ const MaxTag = 200
 // here and on other nodes, and end as replaced if nothing comes within five seconds; the session stays beside those that answer. A
 // login by hand ends sessions of other devices with its tag, and their clients are sent [Handler.Ended]; an automatic one fails with
 // [ErrConflict] instead, and so does one by hand that was itself pushed out while it opened. One by a token or signature from before
-// a kick fails with [ErrKicked], one beyond the rates with [ErrRate].
+// a kick, or that is kicked while it opens, fails with [ErrKicked], one beyond the rates with [ErrRate].
 //
 // After the answer is sent the handler calls [Session.Answered].
 func (s *Socket) Open(ctx context.Context, l Login) (*Session, error) {
@@ -186,8 +188,11 @@ func (g *Gateway) claim(ss *Session, start presence.Millis, auto bool) (out, aki
 			out = append(out, other)
 		case at.akin(was):
 			akin = append(akin, other)
-			start = max(start, other.start+1)
+		default:
+			continue
 		}
+		// Who loses its place here must not outrank ss in the store, where it may look for rivals at this moment.
+		start = max(start, other.start+1)
 	}
 	for _, o := range out {
 		g.finish(sh, o, &Event{
@@ -227,10 +232,21 @@ func (g *Gateway) report(ctx context.Context, ss *Session, out []*Session) error
 		g.Refuse(RefusedSessions)
 		return fmt.Errorf("%w: of this peer", ErrFull)
 	case presence.Late, presence.Double: // it was ended before it was reported
-		g.Refuse(RefusedConflict)
-		return ErrConflict
+		sh := g.registry.shard(ss.key)
+		sh.mu.Lock()
+		defer sh.mu.Unlock()
+		return g.overtaken(ss.cause)
 	}
 	return nil
+}
+
+// overtaken returns why a login fails whose session is over before it is open.
+func (g *Gateway) overtaken(cause presence.Cause) error {
+	if cause == presence.CauseKicked {
+		return ErrKicked
+	}
+	g.Refuse(RefusedConflict)
+	return ErrConflict
 }
 
 // attach puts ss on its socket, unless either is over by now.
@@ -239,9 +255,9 @@ func (s *Socket) attach(ss *Session, auto bool) error {
 	sh := g.registry.shard(ss.key)
 	sh.mu.Lock()
 	if ss.over {
+		cause := ss.cause
 		sh.mu.Unlock()
-		g.Refuse(RefusedConflict)
-		return ErrConflict
+		return g.overtaken(cause)
 	}
 	s.mu.Lock()
 	if s.state != socketOpen {

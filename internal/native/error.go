@@ -38,6 +38,7 @@ var Codes = []struct {
 	{"not_acceptable", 406, "the call answers text/event-stream only"},
 	{"timeout", 408, "the body did not arrive in time"},
 	{"conflict", 409, "another device is present with this tag (sockets only)"},
+	{"kicked", 409, "the peer was kicked while it logged in (sockets only)"},
 	{"switched_off", 409, "what is asked for is not kept; the text names the setting"},
 	{"too_large", 413, "the body is larger than the limit"},
 	{"too_many_peers", 413, "more peers than one call or one watcher may name"},

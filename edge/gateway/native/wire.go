@@ -189,7 +189,11 @@ func (w *wire) present(ctx context.Context, s *gateway.Socket, m *message) error
 	case errors.Is(err, gateway.ErrRate):
 		return api.Refuse("rate_limited", "%v", err).WithRetry(loginRetry)
 	case errors.Is(err, gateway.ErrKicked):
-		return stale()
+		s.Gateway().Refuse(gateway.RefusedLogin)
+		if made > 0 {
+			return stale()
+		}
+		return api.Refuse("kicked", "the peer was kicked while it logged in")
 	case errors.Is(err, gateway.ErrFull):
 		return api.Refuse("full", "the peer or the socket has as many sessions as one may have")
 	case errors.Is(err, gateway.ErrGone):

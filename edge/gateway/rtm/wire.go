@@ -207,16 +207,13 @@ func (w *wire) open(s *gateway.Socket, q *request) {
 	switch {
 	case err == nil:
 		w.opened(s, q, ss, app, login.Platform, now)
-	case errors.Is(err, gateway.ErrConflict) && q.r:
-		// Not an error command: SDKs take this one for "you were replaced while you were away".
-		w.send(s, &answer{
-			cmd: cmdSession, op: opClosed, peerID: q.peerID, i: q.i, service: serviceIM,
-			session: &sessionAnswer{code: codeConflict.number, reason: codeConflict.name},
-		})
 	case errors.Is(err, gateway.ErrConflict):
-		w.fail(s, q, q.peerID, codeConflict, "")
-	case errors.Is(err, gateway.ErrKicked):
+		w.ousted(s, q, codeConflict)
+	case errors.Is(err, gateway.ErrKicked) && login.Made > 0:
 		w.denied(s, q, voided(q), "")
+	case errors.Is(err, gateway.ErrKicked):
+		w.srv.gw.Refuse(gateway.RefusedLogin)
+		w.ousted(s, q, codeKicked)
 	case errors.Is(err, gateway.ErrRate):
 		w.fail(s, q, q.peerID, codeQuota, "too many logins; try again later")
 	case errors.Is(err, gateway.ErrFull):
@@ -228,6 +225,19 @@ func (w *wire) open(s *gateway.Socket, q *request) {
 	default:
 		w.unavailable(s, q, err)
 	}
+}
+
+// ousted answers a login whose place somebody else has, or that was kicked meanwhile.
+func (w *wire) ousted(s *gateway.Socket, q *request, c code) {
+	if !q.r {
+		w.fail(s, q, q.peerID, c, "")
+		return
+	}
+	// Not an error command: SDKs take this one for "it happened while you were away".
+	w.send(s, &answer{
+		cmd: cmdSession, op: opClosed, peerID: q.peerID, i: q.i, service: serviceIM,
+		session: &sessionAnswer{code: c.number, reason: c.name},
+	})
 }
 
 // admit judges the token or the signature of q. A token brings back the session it was made for.
