@@ -10,7 +10,7 @@ import (
 
 type repairCmd struct {
 	Data *string `placeholder:"DIR" help:"Data directory; default ./rollcall-data (ROLLCALL_DATA)."`
-	Yes  bool    `help:"Do it. Without, only what was found is told, and nothing is changed."`
+	Yes  bool    `help:"Do it. Without, only what was found is printed, and nothing is changed."`
 	JSON bool    `help:"Print JSON."`
 }
 

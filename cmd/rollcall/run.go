@@ -25,9 +25,9 @@ const (
 // commands is the whole command line.
 type commands struct {
 	Serve   serveCmd   `cmd:"" help:"Run a server in the foreground."`
-	Peer    peerCmd    `cmd:"" help:"Tell all that a running server knows of a peer, and why it is shown as it is."`
+	Peer    peerCmd    `cmd:"" help:"Show all that a running server knows of a peer, and why it is shown as it is."`
 	Watch   watchCmd   `cmd:"" help:"Follow peers live: what they are, then every change."`
-	Status  statusCmd  `cmd:"" help:"Tell what a running server is doing: peers, rates, store."`
+	Status  statusCmd  `cmd:"" help:"Show what a running server is doing: peers, rates, store."`
 	Config  configCmd  `cmd:"" help:"Check a configuration."`
 	Repair  repairCmd  `cmd:"" help:"Look for damaged state, say what is lost, and move it aside so that a server starts again."`
 	Version versionCmd `cmd:"" help:"Print the version."`
