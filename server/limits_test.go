@@ -272,19 +272,10 @@ var trials = map[string][]trial{
 			return call(t, s, "GET", "/v1/peers/"+strings.Repeat("x", n), "")
 		}, "invalid"},
 		{"resync", func(t *testing.T, s *server.Server, n int) string {
-			return call(t, s, "PUT", "/v1/nodes/gw/sessions", `{"sessions":[{"peer":"`+strings.Repeat("x", n)+`","session":"1"}]}`)
+			return reported(t, s, "PUT", "/v1/nodes/gw/sessions", `{"sessions":[{"peer":"`+strings.Repeat("x", n)+`","session":"1"}]}`)
 		}, "invalid"},
 		{"event", func(t *testing.T, s *server.Server, n int) string {
-			body := `{"events":[{"peer":"` + strings.Repeat("x", n) + `","state":"online"}]}`
-			_, answer := ask(t, "POST", "http://"+s.Listen()+"/v1/events", body, "X-LC-Id", appID, "Authorization", "Bearer "+masterKey)
-			var tally struct{ Errors []struct{ Code string } }
-			if err := json.Unmarshal([]byte(answer), &tally); err != nil {
-				t.Fatal(err)
-			}
-			if len(tally.Errors) == 0 {
-				return ""
-			}
-			return tally.Errors[0].Code
+			return reported(t, s, "POST", "/v1/events", `{"events":[{"peer":"`+strings.Repeat("x", n)+`","state":"online"}]}`)
 		}, "invalid"},
 		{"watch", func(t *testing.T, s *server.Server, n int) string {
 			return open(t, s, "GET", "?peer="+strings.Repeat("x", n), "")
@@ -404,6 +395,20 @@ func TestLimitsHoldExactly(t *testing.T) {
 			t.Errorf("/v1/info does not tell %s", name)
 		}
 	}
+}
+
+// reported makes a call that reports a list and returns the code of the first entry that was refused.
+func reported(t *testing.T, s *server.Server, method, path, body string) string {
+	t.Helper()
+	_, answer := ask(t, method, "http://"+s.Listen()+path, body, "X-LC-Id", appID, "Authorization", "Bearer "+masterKey)
+	var tally struct{ Errors []struct{ Code string } }
+	if err := json.Unmarshal([]byte(answer), &tally); err != nil {
+		t.Fatal(err)
+	}
+	if len(tally.Errors) == 0 {
+		return ""
+	}
+	return tally.Errors[0].Code
 }
 
 // No frame is longer than what is told, and a long snapshot fills them.
