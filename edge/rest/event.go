@@ -209,7 +209,7 @@ func (d *Door) report(w http.ResponseWriter, r *http.Request, c *native.Caller) 
 
 // listOf returns the elements of the list called name in a body, at most limit of them, and how many there are, -1 without a list.
 func listOf(body []byte, name string, limit int) (list [][]byte, n int, err error) {
-	list, n, err = strictjson.Split(body, native.MaxDepth, name, limit)
+	list, n, err = strictjson.Split(body, name, limit, "time")
 	switch {
 	case errors.Is(err, strictjson.ErrShape):
 		return nil, 0, native.Refuse("bad_json", "the body is not an object with a list called %s", name)

@@ -94,6 +94,16 @@ func TestOneBadEventStandsAgainstNoOther(t *testing.T) {
 		})
 	}
 	h.TB = t
+	// Nor does what stands beside the list.
+	deep = strings.Repeat("[", 3000) + strings.Repeat("]", 3000)
+	for i, beside := range []string{`"meta":"\ud83d"`, `"\ud83d":1`, `"meta":` + deep, `"meta":1,"meta":2`, "\"meta\":\"\xff\""} {
+		h.expect("hook", "POST", "/v1/events", fmt.Sprintf(`{%s,"events":[{"user":"beside%d","state":"online"}]}`, beside, i), 200, "")
+		h.expect("hook", "PUT", "/v1/nodes/beside/sessions", fmt.Sprintf(`{"sessions":[{"user":"listed%d","session":"1"}],%s}`, i, beside), 200, "")
+		for _, peer := range []string{"beside", "listed"} {
+			h.expect("app", "GET", fmt.Sprintf("/v1/peers/%s%d", peer, i), "", 200, fmt.Sprintf(`{"peer":"%s%d","status":"online"}`, peer, i))
+		}
+	}
+	h.expect("hook", "PUT", "/v1/nodes/beside/sessions", `{"time":1,"time":2,"sessions":[]}`, 400, "")
 	// What is not JSON at all cannot be taken apart.
 	for _, body := range []string{`{"events":[{"user":"x","state":"online"}`, `{"events":[{"user":"x","state":"online"},]}`, `{"events":[{"user":"x" "state":"online"}]}`, `{"events":[],"events":[]}`, `{"events":{}}`, `[]`, `x`} {
 		h.expect("hook", "POST", "/v1/events", body, 400, "")

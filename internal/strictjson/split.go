@@ -1,59 +1,59 @@
 package strictjson
 
-import "errors"
+import (
+	"errors"
+	"slices"
+)
 
 // ErrShape: JSON, but not an object whose member is a list.
 var ErrShape = errors.New("not an object with a list")
 
-// Split returns the elements of the list called key, in any letter case, in the object b. Of the elements it looks at nothing but the
-// syntax, however deep they are, so that one which [Check] refuses does not stand against the others; all else is checked as by
-// [Check]. Of more than max elements only the first max are returned; n counts all, and is -1 when the member is missing or null.
-func Split(b []byte, depth int, key string, max int) (list [][]byte, n int, err error) {
-	c := checker{b: b, outer: depth}
-	list, n, err = c.split(depth, fold(key), max)
+// Split returns the elements of the list called key, in any letter case, in the object b. That member and those called also may stand
+// there once. Of all else, elements and members, it looks at nothing but the syntax, however deep they are: what [Check] refuses in one element
+// does not stand against the others, nor does what nobody reads. Of more than max elements only the first max are returned; n counts
+// all, and is -1 when the member is missing or null.
+func Split(b []byte, key string, max int, also ...string) (list [][]byte, n int, err error) {
+	c := checker{b: b}
+	list, n, err = c.split(fold(key), max, also)
 	if err != nil {
 		return nil, 0, &Error{Kind: err, Offset: c.i, Member: c.within}
 	}
 	return list, n, nil
 }
 
-func (c *checker) split(depth int, key string, max int) (list [][]byte, n int, err error) {
+func (c *checker) split(key string, max int, also []string) (list [][]byte, n int, err error) {
 	n = -1
 	c.space()
 	shape := c.peek() == '{'
 	if !shape {
-		if err := c.value(depth); err != nil {
+		if err := c.skip(); err != nil {
 			return nil, 0, err
 		}
 	}
 	var seen keys
 	var some, wrong bool
 	if shape {
-		some, err = c.enter(depth, '}')
+		some, err = c.enter(1, '}')
 	}
 	for some && err == nil {
-		if c.peek() != '"' {
-			return nil, 0, ErrSyntax
+		name, err := c.name()
+		if err != nil {
+			return nil, 0, err
 		}
-		if c.within, err = c.str(); err != nil {
-			break
-		}
-		name := fold(c.within)
-		if !seen.add(name) {
+		if (name == key || slices.Contains(also, name)) && !seen.add(name) {
 			return nil, 0, ErrDuplicate
 		}
-		if err = c.colon(); err != nil {
-			break
-		}
-		switch {
-		case name == key && c.peek() == '[':
+		if name == key && c.peek() == '[' {
 			list, n, err = c.elements(max)
-		default:
+		} else {
 			wrong = wrong || name == key && c.peek() != 'n'
-			err = c.value(depth - 1)
+			err = c.skip()
 		}
 		if err == nil {
 			some, err = c.more('}')
+		}
+		if err != nil {
+			return nil, 0, err
 		}
 	}
 	if err != nil {
@@ -67,6 +67,22 @@ func (c *checker) split(depth int, key string, max int) (list [][]byte, n int, e
 		return nil, 0, ErrShape
 	}
 	return list, n, nil
+}
+
+// name passes over a key and its colon and returns the key, folded; empty for one that is not valid UTF-8.
+func (c *checker) name() (name string, err error) {
+	begin := c.i
+	if c.peek() != '"' {
+		return "", ErrSyntax
+	}
+	if c.within, err = c.str(); err == ErrUTF8 {
+		c.i, c.within = begin, ""
+		return "", c.skipName()
+	}
+	if err != nil {
+		return "", err
+	}
+	return fold(c.within), c.colon()
 }
 
 // elements passes over a list.

@@ -25,9 +25,12 @@ func TestSplit(t *testing.T) {
 		{"an element that is not UTF-8", "{\"a\":[\"\xff\",2]}", "[\"\xff\" 2] 2", nil},
 		{"an element with a key twice", `{"a":[{"x":1,"x":2},3]}`, `[{"x":1,"x":2} 3] 2`, nil},
 		{"a deep element", `{"a":[` + deep + `,2]}`, `[` + deep + ` 2] 2`, nil},
-		{"half a surrogate pair beside it", `{"z":"\ud800","a":[1]}`, ``, strictjson.ErrUTF8},
-		{"a deep value beside it", `{"z":` + deep + `,"a":[1]}`, ``, strictjson.ErrDepth},
-		{"another key twice", `{"z":1,"z":2,"a":[1]}`, ``, strictjson.ErrDuplicate},
+		{"half a surrogate pair beside it", `{"z":"\ud800","a":[1]}`, `[1] 1`, nil},
+		{"half a surrogate pair in a key beside it", `{"\ud800":{"a":2},"a":[1]}`, `[1] 1`, nil},
+		{"bytes that are not UTF-8 beside it", "{\"z\xff\":\"\xff\",\"a\":[1]}", `[1] 1`, nil},
+		{"a deep value beside it", `{"z":` + deep + `,"a":[1]}`, `[1] 1`, nil},
+		{"a key twice that is not read", `{"z":1,"z":{"y":1,"y":2},"a":[1]}`, `[1] 1`, nil},
+		{"another key twice that is read", `{"time":1,"Time":2,"a":[1]}`, ``, strictjson.ErrDuplicate},
 		{"more than are wanted", `{"a":[1,2,3,4,5,6,7]}`, `[1 2 3 4 5] 7`, nil},
 		{"missing", `{"b":[1]}`, `[] -1`, nil},
 		{"null", `{"a":null}`, `[] -1`, nil},
@@ -48,7 +51,7 @@ func TestSplit(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			list, n, err := strictjson.Split([]byte(tt.doc), 16, "a", 5)
+			list, n, err := strictjson.Split([]byte(tt.doc), "a", 5, "time")
 			if !errors.Is(err, tt.err) || tt.err == nil && err != nil {
 				t.Fatalf("got %v, want %v", err, tt.err)
 			}
@@ -77,7 +80,7 @@ func FuzzSplit(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		list, n, err := strictjson.Split(b, 16, "a", 1<<20)
+		list, n, err := strictjson.Split(b, "a", 1<<20)
 		valid := json.Valid(b)
 		switch {
 		case err == nil && !valid:
