@@ -33,7 +33,7 @@ type commands struct {
 	Version versionCmd `cmd:"" help:"Print the version."`
 }
 
-const description = "rollcall tells who is online. Others report connections to it (LeanCloud's hooks, webhooks, a JSON API, sockets); " +
+const description = "rollcall answers who is online. Others report connections to it (LeanCloud's hooks, webhooks, a JSON API, sockets); " +
 	"apps ask, in batches.\n\nTo try it: rollcall serve. It needs no configuration, and prints two curl lines that work." +
 	"\n\nExit codes: 0 it is done; 1 it failed, such as when no server answers; 2 the command line or the configuration is wrong."
 

@@ -13,12 +13,12 @@ import (
 
 // The hooks that npm's leanengine hears from the binary while SDKs come and go.
 func TestTheHooksOfALeanEngineAppAreCalled(t *testing.T) {
-	engine, heard := startEngine(t)
+	engine, received := startEngine(t)
 	p := startProcess(t, "ROLLCALL_HOOKS_URL="+engine)
 	tom := p.stay([]string{"TAG=Mobile"}, "tom")
-	expectHook(t, heard, `online {"peerId":"tom","reconnect":0,"sourceIP":"127.0.0.1","tag":"Mobile"}`)
+	expectHook(t, received, `online {"peerId":"tom","reconnect":0,"sourceIP":"127.0.0.1","tag":"Mobile"}`)
 	p.stay([]string{"TAG=Mobile"}, "tom")
-	both := []string{next(t, heard), next(t, heard)}
+	both := []string{next(t, received), next(t, received)}
 	for _, want := range []string{
 		`offline {"closeCode":3,"closeMsg":"SESSION_CONFLICT","peerId":"tom","sourceIP":"127.0.0.1","tag":"Mobile"}`,
 		`online {"peerId":"tom","reconnect":0,"sourceIP":"127.0.0.1","tag":"Mobile"}`,
@@ -29,13 +29,13 @@ func TestTheHooksOfALeanEngineAppAreCalled(t *testing.T) {
 	}
 	tom.expect("the conflict", func(l stayed) bool { return l.Event == "conflict" })
 	jerry := p.stay(nil, "jerry")
-	expectHook(t, heard, `online {"peerId":"jerry","reconnect":0,"sourceIP":"127.0.0.1"}`)
+	expectHook(t, received, `online {"peerId":"jerry","reconnect":0,"sourceIP":"127.0.0.1"}`)
 	fmt.Fprintln(jerry.in, "close")
-	expectHook(t, heard, `offline {"closeCode":1,"closeMsg":"LOGOUT","peerId":"jerry","sourceIP":"127.0.0.1"}`)
+	expectHook(t, received, `offline {"closeCode":1,"closeMsg":"LOGOUT","peerId":"jerry","sourceIP":"127.0.0.1"}`)
 }
 
 // startEngine runs the LeanEngine app and returns its address and what it hears.
-func startEngine(t *testing.T) (url string, heard <-chan string) {
+func startEngine(t *testing.T) (url string, received <-chan string) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	cmd := runNode(ctx, t, "engine.js", nil, "0")
@@ -78,10 +78,10 @@ func startEngine(t *testing.T) (url string, heard <-chan string) {
 	return fmt.Sprintf("http://127.0.0.1:%d", port), lines
 }
 
-func next(t *testing.T, heard <-chan string) string {
+func next(t *testing.T, received <-chan string) string {
 	t.Helper()
 	select {
-	case h := <-heard:
+	case h := <-received:
 		return h
 	case <-time.After(patience):
 		t.Fatalf("the engine hears nothing for %v", patience)
@@ -89,9 +89,9 @@ func next(t *testing.T, heard <-chan string) string {
 	}
 }
 
-func expectHook(t *testing.T, heard <-chan string, want string) {
+func expectHook(t *testing.T, received <-chan string, want string) {
 	t.Helper()
-	if got := next(t, heard); got != want {
+	if got := next(t, received); got != want {
 		t.Errorf("the engine hears %s\nwant             %s", got, want)
 	}
 }

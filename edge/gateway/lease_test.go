@@ -119,11 +119,11 @@ func (b *bubble) summary(peer string) presence.Summary {
 
 // A pipe is the client's end. It answers pings while it is alive and keeps what it hears.
 type pipe struct {
-	conn  net.Conn
-	mute  atomic.Bool
-	mu    sync.Mutex
-	heard []string
-	close int // the close code that came
+	conn     net.Conn
+	mute     atomic.Bool
+	mu       sync.Mutex
+	received []string
+	close    int // the close code that came
 }
 
 func (b *bubble) connect() *pipe {
@@ -161,7 +161,7 @@ func (p *pipe) run() {
 			p.frame(8, payload)
 		default:
 			p.mu.Lock()
-			p.heard = append(p.heard, string(payload))
+			p.received = append(p.received, string(payload))
 			p.mu.Unlock()
 		}
 	}
@@ -180,10 +180,10 @@ func (p *pipe) say(text string) {
 func (p *pipe) last() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.heard) == 0 {
+	if len(p.received) == 0 {
 		return ""
 	}
-	return p.heard[len(p.heard)-1]
+	return p.received[len(p.received)-1]
 }
 
 func (p *pipe) closedWith() int {
@@ -309,7 +309,7 @@ func TestALogoutIsOfflineAtOnceForAll(t *testing.T) {
 			t.Errorf("tom is %v (%v), held %v; want offline, logout, not held", got.Status, got.Cause, got.Hold)
 		}
 		if p.last() != "bye" {
-			t.Errorf("he heard %q", p.last())
+			t.Errorf("he received %q", p.last())
 		}
 	})
 }

@@ -107,7 +107,7 @@ func (c *modelClient) present() (id string) {
 	if c.cut || c.left || c.close != 0 {
 		return ""
 	}
-	for _, m := range c.heard {
+	for _, m := range c.received {
 		switch words := strings.Fields(m); words[0] {
 		case "opened":
 			id = words[1]
@@ -220,7 +220,7 @@ func (m *model) do(s step) {
 		if s.returns {
 			for _, c := range m.clients { // the last that was present as this peer, dead or not
 				c.mu.Lock()
-				for _, h := range c.heard {
+				for _, h := range c.received {
 					if words := strings.Fields(h); c.peer == s.peer && words[0] == "opened" {
 						token = words[1]
 					}

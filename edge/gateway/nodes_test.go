@@ -121,8 +121,8 @@ func TestADeviceMovesFromOneNodeToTheOther(t *testing.T) {
 		t.Error("the end of the old socket ended the session on the new one")
 	}
 	// The order of the hooks is that of the sender, which waits for those of the old node.
-	if a.told() != "online Tom, offline Tom replaced" || b.told() != "online Tom" {
-		t.Errorf("the first node sends %q, the second %q; want the end on the first, too", a.told(), b.told())
+	if a.story() != "online Tom, offline Tom replaced" || b.story() != "online Tom" {
+		t.Errorf("the first node sends %q, the second %q; want the end on the first, too", a.story(), b.story())
 	}
 }
 
@@ -134,8 +134,8 @@ func TestADeviceThatIsPushedOutFromTheOtherNodeIsToldThere(t *testing.T) {
 	if m := parse(t, old.receive()); m.sub(fSession).number(sCode) != 4111 {
 		t.Errorf("the device that was pushed out hears %v", m)
 	}
-	if a.told() != "online Tom, offline Tom replaced" || b.told() != "online Tom" {
-		t.Errorf("the first node sends %q, the second %q", a.told(), b.told())
+	if a.story() != "online Tom, offline Tom replaced" || b.story() != "online Tom" {
+		t.Errorf("the first node sends %q, the second %q", a.story(), b.story())
 	}
 }
 
@@ -145,15 +145,15 @@ func TestADeviceThatComesBackOnItsNodeIsAnEndAndABeginning(t *testing.T) {
 	w.dial("lc.protobuf2.3").login("Tom", message{sDevice: "d"}) // is not read, so the ping gets no answer
 	w.dial("lc.protobuf2.3").login("Tom", message{sDevice: "d"})
 	w.until("the dead connection is off the books", func() bool { return w.gw.Stats().Sessions == 1 })
-	if want := "online Tom, offline Tom replaced, online Tom"; w.told() != want {
-		t.Errorf("told %q, want %q", w.told(), want)
+	if want := "online Tom, offline Tom replaced, online Tom"; w.story() != want {
+		t.Errorf("events %q, want %q", w.story(), want)
 	}
 }
 
 func TestOneTagOnTwoNodesAtTheSameInstantLeavesExactlyOne(t *testing.T) {
 	a, b := twoNodes(t)
 	nodes := [2]*client{a.dial("lc.protobuf2.3"), b.dial("lc.protobuf2.3")}
-	heard := make(chan message, 100)
+	received := make(chan message, 100)
 	for _, c := range nodes {
 		go func() {
 			for {
@@ -161,7 +161,7 @@ func TestOneTagOnTwoNodesAtTheSameInstantLeavesExactlyOne(t *testing.T) {
 				if err != nil {
 					return
 				}
-				heard <- parse(t, m)
+				received <- parse(t, m)
 			}
 		}()
 	}
@@ -183,7 +183,7 @@ func TestOneTagOnTwoNodesAtTheSameInstantLeavesExactlyOne(t *testing.T) {
 		}
 		opened, lost := 0, 0
 		for opened+lost < 3 && (opened < 1 || lost < 1 || opened+lost < 2) {
-			m := next1(t, heard)
+			m := next1(t, received)
 			if m.text(fPeer) != peer {
 				continue // a late word about an earlier round would be a second loser; the state below tells
 			}
@@ -208,10 +208,10 @@ func TestOneTagOnTwoNodesAtTheSameInstantLeavesExactlyOne(t *testing.T) {
 	t.Logf("of %d rounds %d were decided before the loser's login was answered", rounds, atOnce)
 }
 
-func next1(t *testing.T, heard <-chan message) message {
+func next1(t *testing.T, received <-chan message) message {
 	t.Helper()
 	select {
-	case m := <-heard:
+	case m := <-received:
 		return m
 	case <-time.After(patience):
 		t.Fatalf("nobody hears anything for %v", patience)

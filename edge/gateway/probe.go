@@ -84,16 +84,16 @@ func (g *Gateway) ask(s *Socket) {
 
 // judge looks for the answer of s, which was asked at asked and looked at last at last.
 func (g *Gateway) judge(s *Socket, asked, last time.Duration) {
-	now, heard := g.mono(), time.Duration(s.heard.Load())
+	now, received := g.mono(), time.Duration(s.heard.Load())
 	switch {
-	case heard >= asked:
+	case received >= asked:
 		g.probes.end(s)
 		g.decided(s, true)
 	case now-last > probeStep+probeLate:
 		g.ask(s)
 	case now-asked >= probeTime && s.reads.Load() == 0:
 		g.probes.end(s)
-		g.unanswered(s, g.Now().Add(heard-now))
+		g.unanswered(s, g.Now().Add(received-now))
 	default:
 		time.AfterFunc(probeStep, func() { g.judge(s, asked, now) })
 	}
@@ -123,7 +123,7 @@ func (g *Gateway) decided(s *Socket, answered bool) {
 
 // unanswered closes s, of which nothing has come since before the probe, when every session on it is followed by another of its
 // device. Otherwise it has its lease: some peer may be on no other connection.
-func (g *Gateway) unanswered(s *Socket, heard presence.Millis) {
+func (g *Gateway) unanswered(s *Socket, received presence.Millis) {
 	sessions := s.Sessions()
 	if len(sessions) == 0 {
 		return // closed meanwhile
@@ -145,7 +145,7 @@ func (g *Gateway) unanswered(s *Socket, heard presence.Millis) {
 		g.detach(ss)
 		g.count.replaced.Add(1)
 		if !g.draining.Load() {
-			g.endings.add(g.offline(ss, presence.CauseReplaced, heard))
+			g.endings.add(g.offline(ss, presence.CauseReplaced, received))
 		}
 	}
 	g.Refuse(RefusedSilence)

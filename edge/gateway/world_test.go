@@ -186,8 +186,8 @@ func (w *world) note(e gateway.Event) {
 	w.events = append(w.events, text)
 }
 
-// told returns the events so far.
-func (w *world) told() string {
+// story returns the events so far.
+func (w *world) story() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return strings.Join(w.events, ", ")

@@ -259,8 +259,8 @@ func (s *stream) next() (e sseEvent) {
 	return sseEvent{}
 }
 
-// told returns what e says as "name peer=status …".
-func (e sseEvent) told() string {
+// text returns what e says as "name peer=status …".
+func (e sseEvent) text() string {
 	var in struct {
 		Peers []struct{ Peer, Status string }
 	}
@@ -277,8 +277,8 @@ func (e sseEvent) told() string {
 func (s *stream) expect(want string) sseEvent {
 	s.Helper()
 	e := s.next()
-	if e.told() != want {
-		s.Errorf("told %q, want %q", e.told(), want)
+	if e.text() != want {
+		s.Errorf("received %q, want %q", e.text(), want)
 	}
 	return e
 }

@@ -88,12 +88,12 @@ func streamResumes(t *testing.T, who string) {
 		"of the first release": "AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
 	} {
 		head.Set("Last-Event-ID", bad)
-		if e := h.stream(head, path).next(); e.told() != "snapshot tom=offline ann=online" {
+		if e := h.stream(head, path).next(); e.text() != "snapshot tom=offline ann=online" {
 			t.Errorf("with a token that is %s: %+v", name, e)
 		}
 	}
 	head.Set("Last-Event-ID", id)
-	if e := h.stream(head, "/v1/watch?peer=tom").next(); e.told() != "snapshot tom=offline" {
+	if e := h.stream(head, "/v1/watch?peer=tom").next(); e.text() != "snapshot tom=offline" {
 		t.Errorf("with another list: %+v", e)
 	}
 }

@@ -114,7 +114,7 @@ func say(t *testing.T, c net.Conn, text string) {
 	}
 }
 
-func hear(t *testing.T, r *bufio.Reader, status int, want string) {
+func answered(t *testing.T, r *bufio.Reader, status int, want string) {
 	t.Helper()
 	resp, err := http.ReadResponse(r, nil)
 	if err != nil {
@@ -144,19 +144,19 @@ func TestConnectionsGoTheirWay(t *testing.T) {
 		r := bufio.NewReader(c)
 		for range 3 {
 			say(t, c, ask)
-			hear(t, r, 200, "hi")
+			answered(t, r, 200, "hi")
 		}
 		say(t, c, "GET /other HTTP/1.1\r\nHost: a\r\n\r\n")
-		hear(t, r, 200, "slow")
+		answered(t, r, 200, "slow")
 		say(t, c, ask) // the connection is net/http's now
-		hear(t, r, 200, "slow")
+		answered(t, r, 200, "slow")
 		if answered, handed := lane.Stats(); answered != 3 || handed != 1 {
 			t.Errorf("%d answered, %d handed over", answered, handed)
 		}
 		last := p.dial()
 		defer last.Close()
 		say(t, last, strings.Replace(ask, "hi", "by", 1))
-		hear(t, bufio.NewReader(last), 200, "by")
+		answered(t, bufio.NewReader(last), 200, "by")
 		if after := ends(t, last); after != 0 {
 			t.Errorf("the connection ended after %v", after)
 		}
@@ -169,7 +169,7 @@ func TestBeforeOpenEverythingIsNetHTTPs(t *testing.T) {
 		c := p.dial()
 		defer c.Close()
 		say(t, c, ask)
-		hear(t, bufio.NewReader(c), 200, "slow")
+		answered(t, bufio.NewReader(c), 200, "slow")
 		if answered, handed := lane.Stats(); answered != 0 || handed != 1 {
 			t.Errorf("%d answered, %d handed over", answered, handed)
 		}
@@ -197,11 +197,11 @@ func TestDeadlines(t *testing.T) {
 				if tt.before != "" {
 					for range 20 { // the deadline moves with the requests
 						say(t, c, tt.before)
-						hear(t, bufio.NewReader(c), 200, "hi")
+						answered(t, bufio.NewReader(c), 200, "hi")
 						time.Sleep(20 * time.Second)
 					}
 					say(t, c, tt.before)
-					hear(t, bufio.NewReader(c), 200, "hi")
+					answered(t, bufio.NewReader(c), 200, "hi")
 				}
 				if tt.text != "" {
 					say(t, c, tt.text)
@@ -221,7 +221,7 @@ func TestSlowBodyIsNetHTTPsToRefuse(t *testing.T) {
 		defer c.Close()
 		begin := time.Now()
 		say(t, c, ask[:len(ask)-1])
-		hear(t, bufio.NewReader(c), http.StatusRequestTimeout, "")
+		answered(t, bufio.NewReader(c), http.StatusRequestTimeout, "")
 		if took := time.Since(begin); took != 10*time.Second {
 			t.Errorf("refused after %v, want the time for a body once, not twice", took)
 		}
@@ -254,9 +254,9 @@ func TestShutdownLetsARequestUnderWayHaveItsAnswer(t *testing.T) {
 		defer quiet.Close()
 		defer working.Close()
 		say(t, working, ask)
-		hear(t, bufio.NewReader(working), 200, "ok")
+		answered(t, bufio.NewReader(working), 200, "ok")
 		say(t, quiet, ask)
-		hear(t, bufio.NewReader(quiet), 200, "ok")
+		answered(t, bufio.NewReader(quiet), 200, "ok")
 		synctest.Wait()
 		say(t, working, ask)
 		synctest.Wait()
@@ -271,7 +271,7 @@ func TestShutdownLetsARequestUnderWayHaveItsAnswer(t *testing.T) {
 		if after := ends(t, quiet); after != 0 {
 			t.Errorf("the idle connection ended after %v", after)
 		}
-		hear(t, bufio.NewReader(working), 200, "ok")
+		answered(t, bufio.NewReader(working), 200, "ok")
 		if took := <-stopped; took != 3*time.Second {
 			t.Errorf("stopped after %v", took)
 		}
@@ -327,11 +327,11 @@ func TestEachPipelinedHeadHasItsOwnTime(t *testing.T) {
 		const part = 20
 		say(t, c, ask+ask[:part])
 		for range 5 {
-			hear(t, r, 200, "hi")
+			answered(t, r, 200, "hi")
 			time.Sleep(4 * time.Second) // of five
 			say(t, c, ask[part:]+ask[:part])
 		}
-		hear(t, r, 200, "hi")
+		answered(t, r, 200, "hi")
 		if after := ends(t, c); after != 5*time.Second {
 			t.Errorf("a head that does not end is cut after %v", after)
 		}
