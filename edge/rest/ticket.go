@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"encoding/json"
 	"net/http"
 
 	"rollcall/internal/native"
@@ -19,6 +20,9 @@ func (d *Door) ticket(w http.ResponseWriter, r *http.Request, c *native.Caller) 
 	}
 	if len(body) > 0 {
 		if err := native.Decode(body, &in); err != nil {
+			return err
+		}
+		if err := onlyTicketFields(body); err != nil {
 			return err
 		}
 	}
@@ -42,5 +46,22 @@ func (d *Door) ticket(w http.ResponseWriter, r *http.Request, c *native.Caller) 
 	pass := native.NewPass(peers, in.Detail, int64(d.cfg.Now()))
 	ticket, expires := d.gate.Tickets.Sell(c.App, pass)
 	native.WriteJSON(w, http.StatusOK, map[string]any{"ticket": ticket, "expires": expires, "ends": pass.Ends()})
+	return nil
+}
+
+// onlyTicketFields refuses a field that a ticket does not take, and one that is null: a misspelt "peers" would sell a ticket for any peers.
+func onlyTicketFields(body []byte) error {
+	var fields map[string]json.RawMessage
+	if err := native.Decode(body, &fields); err != nil {
+		return err
+	}
+	for name, value := range fields {
+		switch {
+		case name != "peers" && name != "detail":
+			return native.Refuse("invalid", "there is no field %.64q; a ticket takes peers and detail", name)
+		case string(value) == "null":
+			return native.Refuse("invalid", "%s is null; leave it out when it is not asked for", name)
+		}
+	}
 	return nil
 }

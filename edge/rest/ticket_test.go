@@ -202,6 +202,11 @@ func TestATicketHasTheRightsOfTheAppKey(t *testing.T) {
 	h.expect("app", "POST", "/v1/ticket", `{"detail":true}`, 403, `{"code":"forbidden","error":"this key may ask for the status only, so its tickets have no detail"}`)
 	h.expect("app", "POST", "/v1/ticket", `{"peers":[]}`, 400, `{"code":"invalid","error":"peers is empty; leave it out for a ticket that is for any peers"}`)
 	h.expect("app", "POST", "/v1/ticket", `{"peers":["a\u0001"]}`, 400, "")
+	// What was meant to narrow a ticket does not sell a wider one.
+	h.expect("app", "POST", "/v1/ticket", `{"peer":["a"]}`, 400, `{"code":"invalid","error":"there is no field \"peer\"; a ticket takes peers and detail"}`)
+	h.expect("app", "POST", "/v1/ticket", `{"Peers":["a"]}`, 400, `{"code":"invalid","error":"there is no field \"Peers\"; a ticket takes peers and detail"}`)
+	h.expect("app", "POST", "/v1/ticket", `{"peers":null}`, 400, `{"code":"invalid","error":"peers is null; leave it out when it is not asked for"}`)
+	h.expect("app", "POST", "/v1/ticket", `null`, 200, "")
 	h.expect("app", "POST", "/v1/ticket", `{"peers":7}`, 400, `{"code":"bad_json","error":"the field \"peers\" has the wrong type"}`)
 }
 
