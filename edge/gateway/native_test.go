@@ -86,6 +86,11 @@ func TestWhoMayBePresentIsOneRuleAtEveryDoor(t *testing.T) {
 		{"that of another peer", present("Ann", now, good), "unauthorized"},
 		{"one for another time", present("Tom", now+1, good), "unauthorized"},
 		{"one by the app key", present("Tom", now, rtm.Sign(appKey, appID, "Tom", now, "n")), "unauthorized"},
+		{
+			"that of a peer whose name reads like Tom's signature",
+			fmt.Sprintf(`{"op":"present","id":2,"peer":"Tom","time":%d,"nonce":"x::%d:n","sign":%q}`, now, now, rtm.Sign(masterKey, appID, fmt.Sprintf("Tom::%d:x", now), now, "n")),
+			"unauthorized",
+		},
 		{"one that is too old", present("Tom", old, rtm.Sign(masterKey, appID, "Tom", old, "n")), "signature_expired"},
 	} {
 		if got := w.speak(appKey).ask(2, tt.text); got["code"] != tt.code {

@@ -446,6 +446,7 @@ func TestLoginSignatures(t *testing.T) {
 		{"with another nonce", "Tom", message{sT: ms, sN: "abd", sS: good}, 4102},
 		{"with another time", "Tom", message{sT: ms + 1, sN: "abc", sS: good}, 4102},
 		{"by another key", "Tom", message{sT: ms, sN: "abc", sS: rtm.Sign("other", appID, "Tom", ms, "abc")}, 4102},
+		{"of a client whose id reads like it", "Tom", message{sT: ms, sN: "x::1:n", sS: rtm.Sign(masterKey, appID, "Tom::1700000000000:x", 1, "n")}, 4102},
 		{"too old", "Tom", message{sT: ms - 6*3600_000 - 5000, sN: "abc", sS: rtm.Sign(masterKey, appID, "Tom", ms-6*3600_000-5000, "abc")}, 4102},
 	}
 	for _, tt := range tests {

@@ -37,8 +37,11 @@ func (s *LoginSignature) Made() int64 {
 }
 
 // Right reports whether s is a's for peer, whatever its time. Without a master key none is.
+//
+// A nonce with two colons is refused, or one that follows a colon with another: the signature of a peer called "tom::TIME:x" is also that of tom
+// at TIME, with such a nonce, and anybody may be able to choose a name.
 func (s *LoginSignature) Right(a *App, peer string) bool {
-	return a.MasterKey != "" && s.Sign != "" &&
+	return !strings.Contains(":"+s.Nonce, "::") && a.MasterKey != "" && s.Sign != "" &&
 		hmac.Equal([]byte(SignLogin(a.MasterKey, a.ID, peer, s.Time, s.Nonce)), []byte(strings.ToLower(s.Sign)))
 }
 
