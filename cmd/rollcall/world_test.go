@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -72,14 +73,18 @@ func newWorld(t *testing.T, redis faulty) *world {
 	return w
 }
 
+// freePort returns a port that a node may listen on now and after each restart: it is below those that the system gives to clients.
 func freePort(t *testing.T) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 1000 {
+		port := 12_000 + rand.IntN(18_000)
+		if l, err := net.Listen("tcp", fmt.Sprint("127.0.0.1:", port)); err == nil {
+			_ = l.Close()
+			return port
+		}
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	t.Fatal("no port of 127.0.0.1 between 12000 and 30000 is free")
+	return 0
 }
 
 // play plays the schedule of a seed and holds every node and watcher to the reference. It returns how long after the heal all agreed.

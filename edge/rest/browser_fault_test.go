@@ -24,7 +24,7 @@ func TestFaultAnEventSourceThatIsCutAgainAndAgainComesBack(t *testing.T) {
 	h := open(t)
 	h.events(`{"events":[{"peer":"tom","state":"online","session":"1"}]}`)
 	mux := http.NewServeMux()
-	mux.Handle("/client/", http.StripPrefix("/client/", http.FileServer(http.Dir("../../client/js"))))
+	mux.HandleFunc("/rollcall.js", func(w http.ResponseWriter, r *http.Request) { http.ServeFile(w, r, "../../client/js/rollcall.js") })
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { http.ServeFile(w, r, "testdata/page.html") })
 	pages := httptest.NewServer(mux)
 	t.Cleanup(pages.Close)

@@ -20,8 +20,8 @@ import (
 
 func TestFaultStoppedWatchers(t *testing.T) { stopped(t, 1000, 1_000_000) }
 
-// A thousand readers that stop, half of them on sockets, do not disturb one who reads: under a storm of changes of the peers that
-// they watch, the p99 of his own peer's changes is at most twice what it is under the same storm without them. Phases with and without
+// A thousand readers that stop, half of them on sockets, do not disturb one that reads: under a storm of changes of the peers that
+// they watch, the median delay of the reader's own peer is at most half as long again as under the same storm without them. Phases with and without
 // take turns, and as many changes count in each. The tick is the shortest there is, so that it hides as little as can be. A machine
 // that is busy with something else is given three tries; what stopped readers may cost at all is counted in
 // TestReadersThatStoppedAreNotWrittenTo and in package watch.
@@ -77,11 +77,12 @@ func TestFaultOthersBesideStoppedWatchers(t *testing.T) {
 			})...)
 		}
 		t.Logf("quiet %s; under a storm %s; beside %d stopped watchers %s", quantiles(quiet), quantiles(without), watchers, quantiles(beside))
-		if p99(beside) <= 2*p99(without) {
+		// The p99 is 1.1 times that without them on a calm machine; on a busy one it says how busy that is.
+		if median(beside) <= 3*median(without)/2 {
 			return
 		}
 		if try == tries {
-			t.Fatalf("the p99 beside them is %v, without them %v, in the last of %d tries", p99(beside), p99(without), tries)
+			t.Fatalf("the median beside them is %v, without them %v, in the last of %d tries", median(beside), median(without), tries)
 		}
 	}
 }
@@ -112,6 +113,10 @@ func (h *house) latencies(peer presence.PeerID, n int) []time.Duration {
 		all = append(all, time.Since(start))
 	}
 	return all
+}
+
+func median(all []time.Duration) time.Duration {
+	return slices.Sorted(slices.Values(all))[len(all)/2]
 }
 
 func p99(all []time.Duration) time.Duration {
