@@ -33,6 +33,7 @@ type Event struct {
 	recorded bool // the ledger has the session on this node; of what was not found only the beginning is recorded
 	void     bool // another node has the session on record, or of what was found none has: nothing is to be sent
 	taken    bool // an end of a session that was taken over
+	behind   bool // an end of a session that another node has taken over, or had: older ones may come before
 }
 
 func (e *Event) ref() ref {

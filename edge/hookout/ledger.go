@@ -269,6 +269,8 @@ type prospect struct {
 	newer bool // a newer session of the peer is on record
 	wait  bool // offline hooks of older sessions come before
 	stray []owed
+	// unsure: the store failed, and may have put strays on record here all the same.
+	unsure bool
 }
 
 // before returns what comes before the hook of r: the offline hooks of older sessions of its peer, of those that have ended, and of
@@ -280,12 +282,16 @@ func (l *Ledger) before(ctx context.Context, r ref, ours func(ref) bool) (p pros
 	if err != nil {
 		return p, err
 	}
-	p, theirs, nodes := l.prospect(r, &records[0], &peers[0], ours)
+	p, theirs := l.prospect(r, &records[0], &peers[0], ours)
 	if len(theirs) == 0 {
 		return p, nil
 	}
-	beats := make([]bool, len(nodes))
+	beats := make([]bool, 2*len(theirs)) // of the nodes of the records, and of those of the sessions
 	if l.Shared {
+		nodes := make([]presence.NodeID, len(beats))
+		for i, o := range theirs {
+			nodes[2*i], nodes[2*i+1] = o.from, o.on
+		}
 		if beats, err = l.Store.Beats(ctx, nodes); err != nil {
 			return p, fmt.Errorf("read what comes before: %w", err)
 		}
@@ -294,15 +300,17 @@ func (l *Ledger) before(ctx context.Context, r ref, ours func(ref) bool) (p pros
 	var from []presence.NodeID
 	var strays []owed
 	for i, o := range theirs {
-		if !beats[i] { // no survivor will find it
-			refs, from, strays = append(refs, o.ref), append(from, nodes[i]), append(strays, o)
+		if !beats[2*i] { // no survivor will find it
+			refs, from, strays = append(refs, o.ref), append(from, o.from), append(strays, o.owed)
 		}
+		p.wait = p.wait || !beats[2*i] || !beats[2*i+1] // a late one has ended all the same, when it was on a node that is gone
 	}
 	if len(refs) == 0 {
 		return p, nil
 	}
 	mine, err := l.claim(ctx, from, refs)
 	if err != nil {
+		p.unsure = true
 		return p, err
 	}
 	for i, o := range strays {
@@ -326,8 +334,15 @@ func (l *Ledger) load(ctx context.Context, list []owed) (records, peers []presen
 	return states[:n], states[n:], nil
 }
 
-// prospect is before as far as the states tell; theirs are the sessions to wait for that are on record on other nodes.
-func (l *Ledger) prospect(r ref, record, peer *presence.State, ours func(ref) bool) (p prospect, theirs []owed, nodes []presence.NodeID) {
+// An elder is an older session, on record on another node, that may have ended or be about to.
+type elder struct {
+	owed
+	on   presence.NodeID // of the session while it is open, else of its record
+	late bool            // it would have ended by now, unless its node is gone
+}
+
+// prospect is before as far as the states tell; theirs are the elders. It waits for those that are not late.
+func (l *Ledger) prospect(r ref, record, peer *presence.State, ours func(ref) bool) (p prospect, theirs []elder) {
 	now := l.Now()
 	p.self = l.standingIn(record, r)
 	for i := range record.Sessions {
@@ -340,25 +355,28 @@ func (l *Ledger) prospect(r ref, record, peer *presence.State, ours func(ref) bo
 		case !o.olderThan(r): // itself
 		case s.Node == l.Node:
 			p.wait = p.wait || ours(o.ref)
-		case l.leaves(peer, o.ref, r, now):
-			nodes, theirs = append(nodes, s.Node), append(theirs, o)
+		default:
+			f := fateOf(peer, o.ref, now)
+			switch {
+			case !f.open:
+				theirs, p.wait = append(theirs, elder{owed: o, on: o.from}), true
+			case l.Akin(o.session, r.session):
+				late := l.stays(f, r, now)
+				theirs, p.wait = append(theirs, elder{owed: o, on: f.node, late: late}), p.wait || !late
+			}
 		}
 	}
-	p.wait = p.wait || len(theirs) > 0 || l.unrecorded(r, peer, record, now)
-	return p, theirs, nodes
+	p.wait = p.wait || l.unrecorded(r, peer, record, now)
+	return p, theirs
 }
 
-// leaves reports whether o, an older session of the peer of r on another node, has ended or may be about to: a client that came back is
-// not on its dead connection, which ends unless it answers.
-func (l *Ledger) leaves(st *presence.State, o, r ref, now presence.Millis) bool {
-	f := fateOf(st, o, now)
-	if !f.open || !l.Akin(o.session, r.session) {
-		return !f.open
-	}
+// stays reports whether an older session of the client of r, which is open on a node that lives, lives too: a client that came back is not
+// on its dead connection, which ends unless it answers.
+func (l *Ledger) stays(f fate, r ref, now presence.Millis) bool {
 	if f.at > r.start { // it has answered, or its node reported all that it holds
-		return now <= r.start.Add(probeWait)
+		return now > r.start.Add(probeWait)
 	}
-	return now <= r.start.Add(akinWait)
+	return now > r.start.Add(akinWait)
 }
 
 // unrecorded reports whether an older session of the client of r is open on another node and may be about to be recorded.

@@ -405,9 +405,12 @@ func (s *Sender) queueSome(list []owed) error {
 		}
 		end := &Event{taken: true, App: w.app, Peer: w.peer, Session: string(w.session), Start: int64(w.start)}
 		ours := func(r ref) bool { return s.waitsFor(end, r) }
-		p, _, _ := s.ledger.prospect(w.ref, &records[i], &peers[i], ours)
-		if p.wait { // for nodes that are gone, perhaps
+		p, theirs := s.ledger.prospect(w.ref, &records[i], &peers[i], ours)
+		if p.wait || len(theirs) > 0 { // for nodes that are gone, perhaps
 			if p, err = s.ledger.before(s.ctx, w.ref, ours); err != nil {
+				if p.unsure {
+					s.Review()
+				}
 				return err
 			}
 		}
@@ -455,23 +458,13 @@ func (s *Sender) endOf(w owed, cause presence.Cause) *Event {
 }
 
 // dueBehind delivers the offline hooks of older sessions that come before e: an online hook, or the offline hook of a session that
-// was taken over. Those of nodes that live are sent there, and waited for. It reports false, without the turn, when the sender closes
-// before.
+// was taken over, from this node or by it. Those of nodes that live are sent there, and waited for. It reports false, without the turn,
+// when the sender closes before.
 func (s *Sender) dueBehind(e *Event) bool {
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, time.Second) {
 		over, ends, err := s.before(e)
-		for _, end := range ends {
-			for retry := 500 * time.Millisecond; !s.attempt(end); retry = min(2*retry, time.Minute) {
-				if !s.pause(retry) || !s.due(end) {
-					return false
-				}
-				if end.void {
-					break
-				}
-			}
-			s.mu.Lock()
-			s.owing.end(end)
-			s.mu.Unlock()
+		if !s.sendEnds(ends) {
+			return false
 		}
 		if over && err == nil || time.Since(time.UnixMilli(e.At)) > s.cfg.GiveUp {
 			return true
@@ -482,18 +475,37 @@ func (s *Sender) dueBehind(e *Event) bool {
 	}
 }
 
-// due finds out whether e, an offline hook, is still to be sent from here. What another node has taken over that one sends, or gives back.
-// It reports false, without the turn, when the sender closes before.
+// sendEnds sends the offline hooks of sessions that were taken over. It reports false, without the turn, when the sender closes before.
+func (s *Sender) sendEnds(ends []*Event) bool {
+	for _, end := range ends {
+		for retry := 500 * time.Millisecond; !s.attempt(end); retry = min(2*retry, time.Minute) {
+			if !s.pause(retry) || !s.due(end) {
+				return false
+			}
+			if end.void {
+				break
+			}
+		}
+		s.mu.Lock()
+		s.owing.end(end)
+		s.mu.Unlock()
+	}
+	return true
+}
+
+// due finds out whether e, an offline hook, is still to be sent from here. What another node has taken over that one sends, or gives back:
+// then the order is not what it was. It reports false, without the turn, when the sender closes before.
 func (s *Sender) due(e *Event) bool {
-	away := false
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, time.Second) {
 		standings, err := s.ledger.standings(s.ctx, []ref{e.ref()})
-		if err == nil && (standings[0] != elsewhere || e.taken) {
-			e.void = standings[0] == ended || standings[0] == elsewhere || standings[0] == absent && away
+		switch {
+		case err == nil && standings[0] == elsewhere && !e.taken:
+			e.behind = true
+			return s.dueBehind(e)
+		case err == nil:
+			e.void = standings[0] == ended || standings[0] == elsewhere
 			return true
-		}
-		away = away || err == nil
-		if time.Since(time.UnixMilli(e.At)) > s.cfg.GiveUp {
+		case time.Since(time.UnixMilli(e.At)) > s.cfg.GiveUp:
 			return true
 		}
 		if !s.pause(wait) {
@@ -504,15 +516,23 @@ func (s *Sender) due(e *Event) bool {
 
 // before returns the events that this process has to deliver before e, and whether there is nothing else to wait for.
 func (s *Sender) before(e *Event) (over bool, ends []*Event, err error) {
-	p := peer{e.App, e.Peer}
 	l, err := s.ledger.before(s.ctx, e.ref(), func(r ref) bool { return s.waitsFor(e, r) })
 	if err != nil {
+		if l.unsure {
+			s.Review()
+		}
 		return false, nil, err
 	}
 	s.mu.Lock()
+	s.count.takenOver.Add(s.owing.take(s.ledger.Now(), l.stray...)) // whatever becomes of e, this node owes them now
 	ending := s.owing.debts[e.ref()].ending
 	s.mu.Unlock()
 	switch gone := l.self == elsewhere || l.self == ended; {
+	case e.behind && l.self == elsewhere:
+		l.wait = true // for what that node does; it may wait for older ones here
+	case e.behind && l.self == absent:
+		e.void = true
+		return true, nil, nil
 	case gone && (!e.Online || ending || l.self == ended && l.newer):
 		e.void = true // another node took this one for dead, and sends the end, or has
 		return true, nil, nil
@@ -524,22 +544,28 @@ func (s *Sender) before(e *Event) (over bool, ends []*Event, err error) {
 	case gone:
 		l.wait = true
 	}
+	ends, wait, err := s.endsBefore(e)
+	return !l.wait && !wait && len(ends) == 0, ends, err
+}
+
+// endsBefore returns the event of the end of the oldest session that was taken over, is older than that of e, and has ended; or whether
+// that waits for others.
+func (s *Sender) endsBefore(e *Event) (ends []*Event, wait bool, err error) {
 	s.mu.Lock()
-	s.count.takenOver.Add(s.owing.take(s.ledger.Now(), l.stray...))
-	list := slices.DeleteFunc(slices.Clone(s.owing.taken[p]), func(w owed) bool { return !w.olderThan(e.ref()) })
+	list := slices.DeleteFunc(slices.Clone(s.owing.taken[peer{e.App, e.Peer}]), func(w owed) bool { return !w.olderThan(e.ref()) })
 	s.mu.Unlock()
 	if len(list) == 0 {
-		return !l.wait, nil, nil
+		return nil, false, nil
 	}
 	slices.SortFunc(list, oldestFirst)
 	records, peers, err := s.ledger.load(s.ctx, list)
 	if err != nil {
-		return false, nil, err
+		return nil, true, err
 	}
 	for i, w := range list {
 		f := fateOf(&peers[i], w.ref, s.ledger.Now())
 		if back, err := s.giveBack(w, f); err != nil || back {
-			return false, nil, err
+			return nil, true, err
 		}
 		if f.open {
 			if !s.ledger.Akin(w.session, presence.SessionID(e.Session)) {
@@ -548,15 +574,15 @@ func (s *Sender) before(e *Event) (over bool, ends []*Event, err error) {
 			f.cause = presence.CauseReplaced // its node is gone, and its client is here
 		}
 		end := &Event{taken: true, App: w.app, Peer: w.peer, Session: string(w.session), Start: int64(w.start)}
-		if p, _, _ := s.ledger.prospect(w.ref, &records[i], &peers[i], func(r ref) bool { return s.waitsFor(end, r) }); p.wait {
-			return false, nil, nil
+		if p, _ := s.ledger.prospect(w.ref, &records[i], &peers[i], func(r ref) bool { return s.waitsFor(end, r) }); p.wait {
+			return nil, true, nil
 		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.owing.untake(w.ref)
-		return false, []*Event{s.endOf(w, f.cause)}, nil
+		return []*Event{s.endOf(w, f.cause)}, false, nil
 	}
-	return !l.wait, nil, nil
+	return nil, false, nil
 }
 
 // waitsFor reports whether e waits for the end of an older session on record here: of one that is being taken over and not known yet; and,

@@ -259,7 +259,7 @@ func (s *Sender) send(e *Event) bool {
 	for wait := 500 * time.Millisecond; ; wait = min(2*wait, time.Minute) {
 		if s.ledger != nil && e.Session != "" && !e.void {
 			due := s.due
-			if e.Online || e.taken {
+			if e.Online || e.taken || e.behind {
 				due = s.dueBehind
 			}
 			if !due(e) {
@@ -306,6 +306,9 @@ func (s *Sender) next(e *Event) {
 	if q := s.queues[p][1:]; len(q) == 0 {
 		delete(s.queues, p)
 	} else {
+		for _, o := range q {
+			o.behind = o.behind || e.void && e.Online && !o.Online && o.ref() == e.ref()
+		}
 		s.queues[p] = q
 		s.unsafe = append(s.unsafe, q[0])
 	}
