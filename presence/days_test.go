@@ -34,12 +34,12 @@ func hours(h float64) presence.Millis { return t0.Add(time.Duration(h * float64(
 // Times are hours after t0, which is a midnight in UTC.
 func TestOnlineTime(t *testing.T) {
 	type step struct {
-		word    string // on, off, touch, sweep, lost
-		session presence.SessionID
-		at      float64 // hours after t0
-		heard   float64 // 0: at once
-		lease   float64 // 0: 30 days
-		inc     float64
+		word     string // on, off, touch, sweep, lost
+		session  presence.SessionID
+		at       float64 // hours after t0
+		received float64 // 0: at once
+		lease    float64 // 0: 30 days
+		inc      float64
 	}
 	for _, c := range []struct {
 		name   string
@@ -65,15 +65,15 @@ func TestOnlineTime(t *testing.T) {
 		{name: "the lease ran out, swept", steps: []step{{word: "on", at: 1, lease: 2}, {word: "sweep", at: 7}}, now: 9, want: "0:2"},
 		{name: "the lease ran out, not swept", steps: []step{{word: "on", at: 1, lease: 2}}, now: 9, want: "0:2"},
 		{name: "renewed", steps: []step{{word: "on", at: 1, lease: 2}, {word: "touch", at: 2, lease: 2}, {word: "sweep", at: 7}}, now: 9, want: "0:3"},
-		{name: "the node was lost", steps: []step{{word: "noded", at: 1}, {word: "lost", at: 4, heard: 5}}, now: 9, want: "0:3"},
-		{name: "the node was lost, the session goes on", steps: []step{{word: "noded", at: 1}, {word: "lost", at: 4, heard: 5}, {word: "touch", at: 6}, {word: "off", at: 8}}, now: 9, want: "0:7"},
-		{name: "both reports are late", steps: []step{{word: "on", at: 1, heard: 9}, {word: "off", at: 3, heard: 9}}, now: 9, want: "0:2"},
-		{name: "late and swapped: nobody knows since when", steps: []step{{word: "off", at: 3, heard: 9}, {word: "on", at: 1, heard: 9}}, now: 9},
-		{name: "late and swapped, the start named", steps: []step{{word: "off", at: 3, heard: 9, inc: 1}, {word: "on", at: 1, heard: 9, inc: 1}}, now: 9, want: "0:2"},
-		{name: "a late end after the lease ran out", steps: []step{{word: "on", at: 1, lease: 2}, {word: "sweep", at: 4}, {word: "off", at: 5, heard: 9}}, now: 9, want: "0:4"},
-		{name: "a late session within what is counted", steps: []step{{word: "on", at: 1}, {word: "off", at: 6}, {word: "on", session: "y", at: 2, heard: 7}, {word: "off", session: "y", at: 4, heard: 7}}, now: 9, want: "0:5"},
-		{name: "a late session over the end of what is counted", steps: []step{{word: "on", at: 1}, {word: "off", at: 6}, {word: "on", session: "y", at: 5, heard: 7}, {word: "off", session: "y", at: 8}}, now: 9, want: "0:7"},
-		{name: "the same reports twice", steps: []step{{word: "on", at: 1}, {word: "off", at: 3}, {word: "on", at: 1, heard: 4}, {word: "off", at: 3, heard: 4}}, now: 9, want: "0:2"},
+		{name: "the node was lost", steps: []step{{word: "noded", at: 1}, {word: "lost", at: 4, received: 5}}, now: 9, want: "0:3"},
+		{name: "the node was lost, the session goes on", steps: []step{{word: "noded", at: 1}, {word: "lost", at: 4, received: 5}, {word: "touch", at: 6}, {word: "off", at: 8}}, now: 9, want: "0:7"},
+		{name: "both reports are late", steps: []step{{word: "on", at: 1, received: 9}, {word: "off", at: 3, received: 9}}, now: 9, want: "0:2"},
+		{name: "late and swapped: nobody knows since when", steps: []step{{word: "off", at: 3, received: 9}, {word: "on", at: 1, received: 9}}, now: 9},
+		{name: "late and swapped, the start named", steps: []step{{word: "off", at: 3, received: 9, inc: 1}, {word: "on", at: 1, received: 9, inc: 1}}, now: 9, want: "0:2"},
+		{name: "a late end after the lease ran out", steps: []step{{word: "on", at: 1, lease: 2}, {word: "sweep", at: 4}, {word: "off", at: 5, received: 9}}, now: 9, want: "0:4"},
+		{name: "a late session within what is counted", steps: []step{{word: "on", at: 1}, {word: "off", at: 6}, {word: "on", session: "y", at: 2, received: 7}, {word: "off", session: "y", at: 4, received: 7}}, now: 9, want: "0:5"},
+		{name: "a late session over the end of what is counted", steps: []step{{word: "on", at: 1}, {word: "off", at: 6}, {word: "on", session: "y", at: 5, received: 7}, {word: "off", session: "y", at: 8}}, now: 9, want: "0:7"},
+		{name: "the same reports twice", steps: []step{{word: "on", at: 1}, {word: "off", at: 3}, {word: "on", at: 1, received: 4}, {word: "off", at: 3, received: 4}}, now: 9, want: "0:2"},
 		{name: "forgotten with the peer", steps: []step{{word: "on", at: 1}, {word: "off", at: 3}}, now: 3 + 7*24},
 		{name: "remembered until then", steps: []step{{word: "on", at: 1}, {word: "off", at: 3}}, now: 2.9 + 7*24, want: "0:2"},
 		{name: "back before it is forgotten", steps: []step{{word: "on", at: 1}, {word: "off", at: 3}, {word: "on", at: 145}}, now: 146, want: "0:2 6:1"},
@@ -83,12 +83,12 @@ func TestOnlineTime(t *testing.T) {
 			rules.DayOffset = c.offset
 			var st presence.State
 			for _, s := range c.steps {
-				heard := hours(max(s.at, s.heard))
+				received := hours(max(s.at, s.received))
 				switch s.word {
 				case "sweep":
-					st.Expire(heard, &rules)
+					st.Expire(received, &rules)
 				case "lost":
-					st.EndNode(presence.LostNode{Node: "n1", At: hours(s.at)}, heard, &rules)
+					st.EndNode(presence.LostNode{Node: "n1", At: hours(s.at)}, received, &rules)
 				default:
 					r := presence.Report{App: "a", Peer: "tom", Source: "api", Session: s.session, At: hours(s.at), Kind: presence.KindOnline, Lease: presence.MaxLease}
 					if s.session == "" {
@@ -108,10 +108,10 @@ func TestOnlineTime(t *testing.T) {
 					case "noded":
 						r.Node = "n1"
 					}
-					if !rules.Admit(&r, heard) {
+					if !rules.Admit(&r, received) {
 						t.Fatalf("%+v is stale", s)
 					}
-					apply(t, &st, r, heard, &rules)
+					apply(t, &st, r, received, &rules)
 				}
 				st = repack(t, &st) // as after a restart
 			}
@@ -225,7 +225,7 @@ func TestOnlineTimeIsWhatWasAnswered(t *testing.T) {
 func TestOnlineTimeInAnyOrder(t *testing.T) {
 	rules := timed()
 	rapid.Check(t, func(t *rapid.T) {
-		// Both start before either ends, so that whoever is heard first, it is one stretch.
+		// Both start before either ends, so that whoever is received first, it is one stretch.
 		var starts, ends []presence.Report
 		first, last := presence.Millis(0), presence.Millis(0)
 		for _, id := range []presence.SessionID{"x", "y", "z"} {
@@ -234,7 +234,7 @@ func TestOnlineTimeInAnyOrder(t *testing.T) {
 			if first == 0 {
 				first = r.At
 			}
-			r.At = max(r.At, first) // who is heard first opens the stretch
+			r.At = max(r.At, first) // who is received first opens the stretch
 			starts = append(starts, r)
 			r.Kind, r.At = presence.KindOffline, hours(float64(rapid.IntRange(11, 40).Draw(t, "end")))
 			last = max(last, r.At)

@@ -10,7 +10,7 @@ var ErrShape = errors.New("not an object with a list")
 
 // Split returns the elements of the list called key, in any letter case, in the object b. That member and those called also may stand
 // there once. Of all else, elements and members, it looks at nothing but the syntax, however deep they are: what [Check] refuses in one element
-// does not stand against the others, nor does what nobody reads. Of more than max elements only the first max are returned; n counts
+// does not stand against the others, nor do unused fields. Of more than max elements only the first max are returned; n counts
 // all, and is -1 when the member is missing or null.
 func Split(b []byte, key string, max int, also ...string) (list [][]byte, n int, err error) {
 	c := checker{b: b}
