@@ -68,7 +68,7 @@ func TestOnlineTime(t *testing.T) {
 		{name: "the node was lost", steps: []step{{word: "noded", at: 1}, {word: "lost", at: 4, received: 5}}, now: 9, want: "0:3"},
 		{name: "the node was lost, the session goes on", steps: []step{{word: "noded", at: 1}, {word: "lost", at: 4, received: 5}, {word: "touch", at: 6}, {word: "off", at: 8}}, now: 9, want: "0:7"},
 		{name: "both reports are late", steps: []step{{word: "on", at: 1, received: 9}, {word: "off", at: 3, received: 9}}, now: 9, want: "0:2"},
-		{name: "late and swapped: nobody knows since when", steps: []step{{word: "off", at: 3, received: 9}, {word: "on", at: 1, received: 9}}, now: 9},
+		{name: "late and swapped: the start is unknown", steps: []step{{word: "off", at: 3, received: 9}, {word: "on", at: 1, received: 9}}, now: 9},
 		{name: "late and swapped, the start named", steps: []step{{word: "off", at: 3, received: 9, inc: 1}, {word: "on", at: 1, received: 9, inc: 1}}, now: 9, want: "0:2"},
 		{name: "a late end after the lease ran out", steps: []step{{word: "on", at: 1, lease: 2}, {word: "sweep", at: 4}, {word: "off", at: 5, received: 9}}, now: 9, want: "0:4"},
 		{name: "a late session within what is counted", steps: []step{{word: "on", at: 1}, {word: "off", at: 6}, {word: "on", session: "y", at: 2, received: 7}, {word: "off", session: "y", at: 4, received: 7}}, now: 9, want: "0:5"},
@@ -225,7 +225,7 @@ func TestOnlineTimeIsWhatWasAnswered(t *testing.T) {
 func TestOnlineTimeInAnyOrder(t *testing.T) {
 	rules := timed()
 	rapid.Check(t, func(t *rapid.T) {
-		// Both start before either ends, so that whoever is received first, it is one stretch.
+		// Both start before either ends, so in either order of receipt it is one stretch.
 		var starts, ends []presence.Report
 		first, last := presence.Millis(0), presence.Millis(0)
 		for _, id := range []presence.SessionID{"x", "y", "z"} {
