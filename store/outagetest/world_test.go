@@ -56,6 +56,7 @@ type world struct {
 	peers []presence.Key
 
 	stopped atomic.Bool
+	healed  atomic.Bool  // no answer is lost any more
 	lost    atomic.Int64 // how often the store came back with less
 	kept    [][]byte
 	nodes   [outagetest.Nodes]*node
@@ -226,6 +227,7 @@ func (w *world) play(s *outagetest.Schedule) {
 	}
 	w.running.Wait()
 	w.stopped.Store(false)
+	w.healed.Store(true)
 	for _, n := range w.nodes {
 		n.cut.Store(false)
 	}
