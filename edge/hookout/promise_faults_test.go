@@ -6,7 +6,6 @@ import "testing"
 
 // TestFaultWhatIsSentOnlineIsSentOffline is TestWhatIsSentOnlineIsSentOffline at length.
 func TestFaultWhatIsSentOnlineIsSentOffline(t *testing.T) {
-	for _, shared := range []bool{true, false} {
-		playSeeds(t, 1000, 2000, shared)
-	}
+	playSeeds(t, 1000, 1600, true)
+	playSeeds(t, 1000, 1300, false)
 }

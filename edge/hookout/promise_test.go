@@ -379,14 +379,18 @@ func TestWhatIsSentOnlineIsSentOffline(t *testing.T) {
 // TestEndsOfLostNodesKeepTheirOrder: the stories in which a node that had taken sessions over once forgot them, sent their ends out of order,
 // or waited for a node that waited for it.
 func TestEndsOfLostNodesKeepTheirOrder(t *testing.T) {
-	for _, seed := range []uint64{
-		1229,  // an end waits for another node to send it, which waits for an older session that has moved here
-		1535,  // the same between three nodes, two of them cut off
-		10025, // an end comes back from the node that had taken it over, before older ones
+	for _, story := range []struct {
+		name   string
+		seed   uint64
+		shared bool
+	}{
+		{"an end waits for another node to send it, which waits for an older session that has moved here", 1229, true},
+		{"the same between three nodes, two of them cut off", 1535, true},
+		{"an end comes back from the node that had taken it over, before older ones", 10025, true},
+		{"no node runs for longer than an older session of a client may take to end", 1065, false},
 	} {
-		playSeeds(t, seed, seed+1, true)
+		t.Run(story.name, func(t *testing.T) { playSeeds(t, story.seed, story.seed+1, story.shared) })
 	}
-	playSeeds(t, 1065, 1066, false) // every node is down for longer than an older session of a client may take to end
 }
 
 func playSeeds(t *testing.T, from, to uint64, shared bool) {

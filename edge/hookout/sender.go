@@ -101,6 +101,7 @@ func Open(cfg Config, keys func(app string) (Keys, bool), ledger *Ledger, log *s
 		e := &waiting[i]
 		if e.found = ledger != nil && e.Node != ""; e.found {
 			s.owing.found = append(s.owing.found, e)
+			e.behind = !e.Online // its beginning may have been void
 		}
 		s.enqueue(e)
 	}
