@@ -119,8 +119,8 @@ func (l *Ledger) settle(ctx context.Context, list []settlement) error {
 	err := l.Store.Update(ctx, keys, now, func(i int, st *presence.State) presence.Effect {
 		o := &list[i]
 		at := slices.IndexFunc(st.Sessions, o.is)
-		if at < 0 || st.Sessions[at].Ended {
-			return presence.Same
+		if at < 0 || st.Sessions[at].Ended || st.Sessions[at].Node != l.Node {
+			return presence.Same // settled before, or recorded again by its own node since
 		}
 		if l.Shared && o.taken {
 			r := presence.Report{
