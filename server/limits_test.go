@@ -258,7 +258,7 @@ var trials = map[string][]trial{
 			return call(t, s, "POST", "/v1/peers/query", `{"peers":["a"],"x":`+strings.Repeat("[", n-1)+strings.Repeat("]", n-1)+`}`)
 		}, "bad_json"},
 		{"events", func(t *testing.T, s *server.Server, n int) string {
-			return call(t, s, "POST", "/v1/events", `{"events":[],"x":`+strings.Repeat("[", n-1)+strings.Repeat("]", n-1)+`}`)
+			return reported(t, s, "POST", "/v1/events", `{"events":[{"peer":"a","state":"online","x":`+strings.Repeat("[", n-3)+strings.Repeat("]", n-3)+`}]}`)
 		}, "bad_json"},
 		{"on a socket", func(t *testing.T, s *server.Server, n int) string {
 			return greeted(t, s).say(`{"op":"unwatch","id":2,"x":` + strings.Repeat("[", n-1) + strings.Repeat("]", n-1) + `}`)
