@@ -3,7 +3,6 @@ package examples_test
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -247,23 +246,4 @@ func TestAChatServerReportsItsConnections(t *testing.T) {
 		w.join(chat.address, "ann")
 		w.expect("ann=online")
 	})
-}
-
-// watch follows peers until the test ends, and returns the updates so far.
-func (w *world) watch(peers ...string) (received func() string) {
-	ctx, cancel := context.WithCancel(w.Context())
-	updates := make(chan string, 100)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		_ = w.client.Watch(ctx, peers, func(p rollcall.Peer) { updates <- p.ID + "=" + string(p.Status) })
-	}()
-	w.Cleanup(func() { cancel(); <-done })
-	var all []string
-	return func() string {
-		for len(updates) > 0 {
-			all = append(all, <-updates)
-		}
-		return strings.Join(all, " ")
-	}
 }

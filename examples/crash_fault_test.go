@@ -3,11 +3,14 @@
 package examples_test
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	rollcall "rollcall/client/go"
 )
 
 // The chat server is killed with kill -9 and started again. The user that returns is online throughout, for queries and for
@@ -74,4 +77,23 @@ func TestFaultAChatServerBringsAnEmptyRollcallUpToDate(t *testing.T) {
 			w.Errorf("ann has %d sessions", n)
 		}
 	})
+}
+
+// watch follows peers until the test ends, and returns the updates so far.
+func (w *world) watch(peers ...string) (received func() string) {
+	ctx, cancel := context.WithCancel(w.Context())
+	updates := make(chan string, 100)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = w.client.Watch(ctx, peers, func(p rollcall.Peer) { updates <- p.ID + "=" + string(p.Status) })
+	}()
+	w.Cleanup(func() { cancel(); <-done })
+	var all []string
+	return func() string {
+		for len(updates) > 0 {
+			all = append(all, <-updates)
+		}
+		return strings.Join(all, " ")
+	}
 }

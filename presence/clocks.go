@@ -60,7 +60,7 @@ func (c *clocks) note(r *Report, v Verdict, now Millis) {
 		k = &Clock{App: r.App, Source: r.Source, Node: r.Node}
 		c.all[key] = k
 	}
-	k.Off, k.Last = (max(min(r.At-now, mostOff), -mostOff)).Sub(0), now
+	k.Off, k.Last = max(min(r.At-now, mostOff), -mostOff).Sub(0), now
 	k.Reports++
 }
 

@@ -93,8 +93,10 @@ func serve(t *testing.T, a *app, dir, store string) *process {
 	t.Helper()
 	running := filepath.Join(dir, server.RunningFile)
 	_ = os.Remove(running)
-	args := []string{"serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--data", dir, "--set", "gateway.beat=500ms", "--set", "gateway.node_lease=3s",
-		"--set", "gateway.grace=3s", "--set", "presence.grace=3s", "--set", "hooks.url=" + a.URL}
+	args := []string{
+		"serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--data", dir, "--set", "gateway.beat=500ms", "--set", "gateway.node_lease=3s",
+		"--set", "gateway.grace=3s", "--set", "presence.grace=3s", "--set", "hooks.url=" + a.URL,
+	}
 	if store != "" {
 		args = append(args, "--store", store)
 	}

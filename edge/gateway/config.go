@@ -145,8 +145,11 @@ func (c *Config) Validate() error {
 		key string
 		n   int
 	}{
-		{"early_sockets", c.EarlySockets}, {"login_rate", c.LoginRate}, {"app_login_rate", c.AppLoginRate},
-		{"new_peer_rate", c.NewPeerRate}, {"app_new_peer_rate", c.AppNewPeerRate},
+		{"early_sockets", c.EarlySockets},
+		{"login_rate", c.LoginRate},
+		{"app_login_rate", c.AppLoginRate},
+		{"new_peer_rate", c.NewPeerRate},
+		{"app_new_peer_rate", c.AppNewPeerRate},
 	} {
 		check(r.n >= 0 && r.n <= 1e9, "%s is %d, not between 0 and 1000000000", r.key, r.n)
 	}

@@ -87,17 +87,16 @@ func (modelWire) Message(s *gateway.Socket, data []byte) {
 	ss.Answered()
 }
 
-// A player is a client as the model knows it.
+// A modelClient is a client as the model knows it.
 type modelClient struct {
 	*pipe
-	node   int
-	peer   string
-	login  step
-	origin string // token lineage, or its own
-	dead   bool   // its connection is, and neither end knows
-	cut    bool
-	left   bool // logged out
-	since  time.Time
+	node  int
+	peer  string
+	login step
+	dead  bool // its connection is, and neither end knows
+	cut   bool
+	left  bool // logged out
+	since time.Time
 }
 
 // present returns what the client itself takes for true: the id of its session, or "".

@@ -125,8 +125,12 @@ func TestAnAddressHasHalfOfWhatOthersLeave(t *testing.T) {
 		source string
 		want   bool
 	}{
-		{"127.0.0.2", true}, {"127.0.0.2", true}, {"127.0.0.2", true}, {"127.0.0.2", true},
-		{"127.0.0.3", true}, {"127.0.0.3", true},
+		{"127.0.0.2", true},
+		{"127.0.0.2", true},
+		{"127.0.0.2", true},
+		{"127.0.0.2", true},
+		{"127.0.0.3", true},
+		{"127.0.0.3", true},
 	} {
 		if got := busy(tt.source); got != tt.want {
 			t.Errorf("%d from %s: %v", i, tt.source, got)

@@ -14,6 +14,8 @@ import (
 // leastVersion is the least Redis: the first that reports writes (tracking, RESP3).
 const leastVersion = 6
 
+const product = "Redis"
+
 // errOld: the server lacks what rollcall rests on.
 var errOld = errors.New("too old")
 
@@ -45,5 +47,5 @@ func checkVersion(ctx context.Context, c rueidis.CoreClient) error {
 	if n, err := strconv.Atoi(major); err == nil && n >= leastVersion {
 		return fmt.Errorf("it does not know the command HELLO, though it calls itself Redis %.40s: a proxy in front of it, or its settings, are %w", version, errOld)
 	}
-	return fmt.Errorf("Redis %.40s is %w; %d or newer", version, errOld, leastVersion)
+	return fmt.Errorf("%s %.40s is %w; %d or newer", product, version, errOld, leastVersion)
 }
