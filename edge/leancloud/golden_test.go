@@ -49,9 +49,10 @@ type golden struct {
 
 // sane are our answers where the recorded one is an accident: a status, and what the body is or, after "code", its code.
 var sane = map[string]string{
-	"types: empty list":                                              `200 {"result":[]}`,
-	"types: floats are written the JavaScript way":                   `200 {"result":["1","1","1"]}`,
-	"types: minus zero":                                              `200 {"result":["1"]}`,
+	"types: empty list":                            `200 {"result":[]}`,
+	"types: floats are written the JavaScript way": `200 {"result":["1","1","1"]}`,
+	"types: minus zero":                            `200 {"result":["1"]}`,
+
 	"types: list nested two levels also becomes one comma-joined id": `200 {"result":["1",null]}`,
 	"types: null inside the list":                                    `200 {"result":["1",null]}`,
 	"types: peerIds missing":                                         `400 code 1`,
