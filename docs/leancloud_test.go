@@ -1,0 +1,362 @@
+// Package docs_test runs what the pages of docs show: each test takes the code from the page itself.
+package docs_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"rollcall/internal/childtest"
+	"rollcall/internal/npmtest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const (
+	appID     = "moving"
+	appKey    = "app-key-of-the-moving-app"
+	masterKey = "master-key-of-the-moving-app"
+	hookKey   = "hook-key-of-the-moving-app"
+
+	patience = 2 * time.Minute // far beyond any start
+)
+
+var keys = []string{
+	"LEANCLOUD_APP_ID=" + appID, "LEANCLOUD_APP_KEY=" + appKey,
+	"LEANCLOUD_APP_MASTER_KEY=" + masterKey, "LEANCLOUD_APP_HOOK_KEY=" + hookKey,
+}
+
+// pages are the English page and its Chinese twin.
+var pages = []string{"leancloud.md", "zh/leancloud.md"}
+
+var fence = regexp.MustCompile("(?ms)^ *```(\\w+)\n(.*?)^ *```$")
+
+// code returns the fenced blocks of one language on a page, without the indent of the list that they stand in.
+func code(t *testing.T, page, language string) []string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.FromSlash(page))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var found []string
+	for _, m := range fence.FindAllStringSubmatch(string(text), -1) {
+		if m[1] == language {
+			found = append(found, regexp.MustCompile(`(?m)^   `).ReplaceAllString(m[2], ""))
+		}
+	}
+	if len(found) == 0 {
+		t.Fatalf("%s shows no %s", page, language)
+	}
+	return found
+}
+
+// start runs a command that ends with the test, and returns what it prints so far.
+func start(t *testing.T, cmd *exec.Cmd) fmt.Stringer {
+	t.Helper()
+	out, err := os.Create(filepath.Join(t.TempDir(), "out"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Stdout, cmd.Stderr = out, out
+	wait, err := childtest.Start(cmd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	printed := file(out.Name())
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		_ = wait() // its exit code is its own matter
+		_ = out.Close()
+		if t.Failed() {
+			t.Logf("%s printed:\n%s", filepath.Base(cmd.Path), printed)
+		}
+		http.DefaultClient.CloseIdleConnections()
+	})
+	return printed
+}
+
+type file string
+
+func (f file) String() string {
+	b, _ := os.ReadFile(string(f))
+	return string(b)
+}
+
+// eventually waits until true.
+func eventually(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !is(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: not within %v", what, patience)
+		}
+	}
+}
+
+// startRollcall builds and starts the server, and returns its address.
+func startRollcall(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	program := filepath.Join(dir, "rollcall")
+	build := exec.Command("go", "build", "-o", program, "rollcall/cmd/rollcall")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build: %v\n%s", err, out)
+	}
+	data := filepath.Join(dir, "data")
+	cmd := exec.Command(program, "serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--data", data)
+	cmd.Env = append(append(os.Environ(), keys...), "ROLLCALL_GATE_PROXIES=127.0.0.0/8")
+	start(t, cmd)
+	var running struct{ Listen string }
+	eventually(t, "rollcall listens", func() bool {
+		b, err := os.ReadFile(filepath.Join(data, "running.json"))
+		return err == nil && json.Unmarshal(b, &running) == nil
+	})
+	return running.Listen
+}
+
+// freePort returns a port that nothing listens on now.
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	return port
+}
+
+// post calls a function and returns status and body.
+func post(t *testing.T, url, body string, hook bool) (int, string) {
+	t.Helper()
+	r, err := http.NewRequest(http.MethodPost, url, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("X-LC-Id", appID)
+	r.Header.Set("X-LC-Key", appKey)
+	if hook {
+		r.Header.Set("X-LC-Hook-Key", hookKey)
+	}
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(bytes.TrimSpace(b))
+}
+
+func status(t *testing.T, server, peer string) string {
+	t.Helper()
+	code, body := post(t, "http://"+server+"/1.1/functions/getOnOffStatus", fmt.Sprintf(`{"peerIds":[%q]}`, peer), false)
+	if code != http.StatusOK {
+		t.Fatalf("getOnOffStatus answers %d %s", code, body)
+	}
+	return body
+}
+
+const (
+	isOnline  = `{"result":["1"]}`
+	isOffline = `{"result":["0"]}`
+)
+
+// The cloud functions of the page, in the real leanengine, called as LeanCloud calls them.
+func TestTheForwarderOfThePageForwardsHooks(t *testing.T) {
+	sdks, err := filepath.Abs("leancloud-check")
+	if err != nil {
+		t.Fatal(err)
+	}
+	npmtest.Install(t, sdks)
+	server := startRollcall(t)
+	for i, page := range pages {
+		t.Run(page, func(t *testing.T) {
+			dir := t.TempDir()
+			if err := os.Symlink(filepath.Join(sdks, "node_modules"), filepath.Join(dir, "node_modules")); err != nil {
+				t.Fatal(err)
+			}
+			for j, block := range code(t, page, "js") {
+				if err := os.WriteFile(filepath.Join(dir, []string{"forward.js", "cloud.js"}[j]), []byte(block), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			port := freePort(t)
+			app := fmt.Sprintf(`const AV = require('leanengine');
+				AV.init({ appId: %q, appKey: %q, masterKey: %q, hookKey: %q, serverURL: 'http://127.0.0.1:1' });
+				require('./cloud');
+				require('http').createServer(AV.express()).listen(%s, '127.0.0.1');`, appID, appKey, masterKey, hookKey, port)
+			if err := os.WriteFile(filepath.Join(dir, "app.js"), []byte(app), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			engine := func(rollcall string) (string, fmt.Stringer) {
+				cmd := exec.Command("node", "app.js")
+				cmd.Dir = dir
+				cmd.Env = append(append(os.Environ(), keys...), "ROLLCALL="+rollcall)
+				printed := start(t, cmd)
+				eventually(t, "leanengine listens", func() bool {
+					c, err := net.Dial("tcp", "127.0.0.1:"+port)
+					if err == nil {
+						_ = c.Close()
+					}
+					return err == nil
+				})
+				return "http://127.0.0.1:" + port + "/1.1/functions/", printed
+			}
+			peer := fmt.Sprintf("tom-%d", i)
+			functions, _ := engine("http://" + server)
+			for _, step := range []struct{ hook, want string }{{"_clientOnline", isOnline}, {"_clientOffline", isOffline}} {
+				code, body := post(t, functions+step.hook, fmt.Sprintf(`{"peerId":%q}`, peer), true)
+				if code != http.StatusOK {
+					t.Fatalf("%s at leanengine answers %d %s", step.hook, code, body)
+				}
+				if got := status(t, server, peer); got != step.want {
+					t.Errorf("after %s rollcall answers %s, want %s", step.hook, got, step.want)
+				}
+			}
+		})
+	}
+}
+
+// What the forwarder cannot deliver is in the log of the cloud functions, and the hook itself goes on.
+func TestTheForwarderOfThePageLogsWhatFailed(t *testing.T) {
+	refuses := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) }))
+	defer refuses.Close()
+	for _, page := range pages {
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, "forward.js"), []byte(code(t, page, "js")[0]), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for address, want := range map[string]string{
+			refuses.URL:           "rollcall: _clientOnline failed: 401",
+			"http://127.0.0.1:1":  "rollcall: _clientOnline failed: ",
+			"https://127.0.0.1:1": "rollcall: _clientOnline failed: ",
+		} {
+			cmd := exec.Command("node", "-e", `require('./forward').forward('_clientOnline', {peerId: 'tom'}).then(() => console.log('went on'))`)
+			cmd.Dir = dir
+			cmd.Env = append(append(os.Environ(), keys...), "ROLLCALL="+address)
+			out, err := cmd.CombinedOutput()
+			if err != nil || !strings.Contains(string(out), want) || !strings.Contains(string(out), "went on") {
+				t.Errorf("%s, %s: %v\n%s", page, address, err, out)
+			}
+		}
+	}
+}
+
+// The split by path, by the real nginx and the real Caddy: presence is answered by rollcall, all else by what stood there before.
+func TestTheSplitOfThePageTakesNothingElseAway(t *testing.T) {
+	server := startRollcall(t)
+	before := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintf(w, "before %s %s", r.Host, r.URL.Path)
+	}))
+	defer before.Close()
+	there := func(config, host string) string {
+		config = strings.ReplaceAll(config, "127.0.0.1:3000", server)
+		config = strings.ReplaceAll(config, "https://<id>.lc-cn-n1-shared.com", before.URL)
+		return strings.ReplaceAll(config, "<id>.lc-cn-n1-shared.com", host)
+	}
+	for _, page := range pages {
+		for _, proxy := range []struct {
+			name, host string // the Host that the other server must see
+			run        func(t *testing.T, port string)
+		}{
+			{"nginx", "app.lc-cn-n1-shared.com", func(t *testing.T, port string) {
+				dir := t.TempDir()
+				config := fmt.Sprintf(`daemon off; error_log stderr; pid %[1]s/pid; worker_processes 1;
+					events {} http { access_log off; client_body_temp_path %[1]s/b; proxy_temp_path %[1]s/p; fastcgi_temp_path %[1]s/f; uwsgi_temp_path %[1]s/u; scgi_temp_path %[1]s/s;
+					map $http_upgrade $connection_upgrade { default upgrade; '' ''; }
+					server { listen 127.0.0.1:%[2]s;
+					%[3]s } }`, dir, port, there(code(t, page, "nginx")[0], "app.lc-cn-n1-shared.com"))
+				name := filepath.Join(dir, "nginx.conf")
+				if err := os.WriteFile(name, []byte(config), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				start(t, exec.Command(sbin("nginx"), "-p", dir, "-e", "stderr", "-c", name))
+			}},
+			{"caddy", strings.TrimPrefix(before.URL, "http://"), func(t *testing.T, port string) {
+				config := there(code(t, page, "caddy")[0], "")
+				config = strings.Replace(config, "im.example.com", "http://127.0.0.1:"+port, 1)
+				dir := t.TempDir()
+				name := filepath.Join(dir, "Caddyfile")
+				if err := os.WriteFile(name, []byte("{\n\tadmin off\n}\n"+config), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				cmd := exec.Command("caddy", "run", "--config", name, "--adapter", "caddyfile")
+				cmd.Env = append(os.Environ(), "HOME="+dir, "XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir)
+				start(t, cmd)
+			}},
+		} {
+			t.Run(proxy.name+"/"+page, func(t *testing.T) {
+				port := freePort(t)
+				proxy.run(t, port)
+				domain := "http://127.0.0.1:" + port
+				eventually(t, proxy.name+" listens", func() bool {
+					resp, err := http.Get(domain + "/")
+					if err == nil {
+						_ = resp.Body.Close()
+					}
+					return err == nil
+				})
+				peer := strings.ReplaceAll(t.Name(), "/", "-")
+				for _, hook := range []string{"/1.1/functions/_clientOnline", "/1/functions/_clientOffline", "/1.1/functions/_clientOnline"} {
+					if code, body := post(t, domain+hook, fmt.Sprintf(`{"peerId":%q}`, peer), true); code != http.StatusOK {
+						t.Fatalf("%s answers %d %s", hook, code, body)
+					}
+				}
+				for _, path := range []string{"/1.1/functions/getOnOffStatus", "/1/functions/getOnOffStatus", "/1.1/call/getOnOffStatus"} {
+					if code, body := post(t, domain+path, fmt.Sprintf(`{"peerIds":[%q]}`, peer), false); code != http.StatusOK || body != isOnline {
+						t.Errorf("%s answers %d %s", path, code, body)
+					}
+				}
+				for _, path := range []string{"/1.1/functions/pay", "/1.1/functions/getOnOffStatusOfAll", "/1.1/classes/_User", "/1.1/users/me", "/v1/route", "/"} {
+					if code, body := post(t, domain+path, `{}`, false); code != http.StatusOK || body != "before "+proxy.host+" "+path {
+						t.Errorf("%s answers %d %q, want what stood there before, asked as %s", path, code, body, proxy.host)
+					}
+				}
+			})
+		}
+	}
+}
+
+// sbin finds a program that a user's PATH may lack on Debian.
+func sbin(name string) string {
+	if found, err := exec.LookPath(name); err == nil {
+		return found
+	}
+	return filepath.Join("/usr/sbin", name)
+}
+
+// The twins show the same code; only comments are of their own language.
+func TestThePagesShowTheSameCode(t *testing.T) {
+	comment := regexp.MustCompile(`(?m)^//.*\n`)
+	for _, language := range []string{"js", "nginx", "caddy"} {
+		var want []string
+		for _, page := range pages {
+			var got []string
+			for _, block := range code(t, page, language) {
+				got = append(got, comment.ReplaceAllString(block, ""))
+			}
+			if want != nil && !slices.Equal(got, want) {
+				t.Errorf("%s: the %s differs from that of %s", page, language, pages[0])
+			}
+			want = got
+		}
+	}
+}
