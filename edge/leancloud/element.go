@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+
+	"rollcall/internal/plainjson"
 )
 
 // hole stands for null in a list of ids. It is no UTF-8, so no report can name it, and it is answered as unknown.
@@ -13,7 +15,7 @@ var hole = []byte{0xff}
 // listIDs reads the elements of raw, a valid JSON list. The recipe makes a key of every element by putting it behind a string, so an element that
 // is no string is the id of its JavaScript text: one odd element must not keep the rest from being answered. null is an id that no peer has.
 func listIDs(raw []byte, ids [][]byte, limit int, name string) ([][]byte, *fault) {
-	i := skip(raw, 1)
+	i := plainjson.Skip(raw, 1)
 	for raw[i] != ']' {
 		if len(ids) == limit {
 			return ids, &fault{
@@ -23,8 +25,8 @@ func listIDs(raw []byte, ids [][]byte, limit int, name string) ([][]byte, *fault
 		}
 		end := valueEnd(raw, i)
 		ids = append(ids, idOf(raw[i:end]))
-		if i = skip(raw, end); raw[i] == ',' {
-			i = skip(raw, i+1)
+		if i = plainjson.Skip(raw, end); raw[i] == ',' {
+			i = plainjson.Skip(raw, i+1)
 		}
 	}
 	return ids, nil
@@ -37,7 +39,7 @@ func idOf(element []byte) []byte {
 		return element[1 : len(element)-1]
 	case string(element) == "null":
 		return hole
-	case integer(element):
+	case plainjson.Integer(element):
 		return element
 	}
 	id, _ := appendText([]byte{}, element, 0)
@@ -49,17 +51,17 @@ func idOf(element []byte) []byte {
 func appendText(b, raw []byte, i int) (_ []byte, end int) {
 	switch raw[i] {
 	case '[':
-		for i = skip(raw, i+1); raw[i] != ']'; {
+		for i = plainjson.Skip(raw, i+1); raw[i] != ']'; {
 			if raw[i] == ',' {
 				b = append(b, ',')
-				i = skip(raw, i+1)
+				i = plainjson.Skip(raw, i+1)
 			}
 			if raw[i] == 'n' { // null in a list is no text
 				i += len("null")
 			} else {
 				b, i = appendText(b, raw, i)
 			}
-			i = skip(raw, i)
+			i = plainjson.Skip(raw, i)
 		}
 		return b, i + 1
 	case '{':

@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"rollcall/internal/credentials"
+	"rollcall/internal/plainjson"
 	"rollcall/presence"
 )
 
@@ -55,7 +56,7 @@ var (
 type hookFields struct{ peerID, tag, closeCode, reconnect json.RawMessage }
 
 func (h *Handler) hookFields(c *call) (f hookFields, fail *fault) {
-	if !c.form && scanFlat(c.body, f.set) {
+	if !c.form && plainjson.Flat(c.body, f.set) {
 		return f, nil
 	}
 	h.counters.unusual.Add(1)

@@ -1,16 +1,17 @@
 package leancloud
 
 import (
-	"bytes"
 	"math"
 	"strconv"
 	"strings"
+
+	"rollcall/internal/plainjson"
 )
 
 // decimal returns the text of a JSON number as the recipe keeps it: plain integers as they are, all others as JavaScript writes
 // them.
 func decimal(number []byte) string {
-	if integer(number) {
+	if plainjson.Integer(number) {
 		return string(number)
 	}
 	f, _ := strconv.ParseFloat(string(number), 64) // out of range is infinite
@@ -24,17 +25,6 @@ func decimal(number []byte) string {
 		return mantissa + "e" + exponent[:1] + strings.TrimLeft(exponent[1:], "0")
 	}
 	return strconv.FormatFloat(f, 'f', -1, 64)
-}
-
-// integer reports whether the JSON number b is a plain integer; minus zero is none.
-func integer(b []byte) bool {
-	digits := bytes.TrimPrefix(b, []byte("-"))
-	for _, c := range digits {
-		if c < '0' || c > '9' {
-			return false
-		}
-	}
-	return len(digits) > 0 && string(b) != "-0"
 }
 
 // isNumber reports whether the JSON value raw is a number.

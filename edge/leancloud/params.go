@@ -7,6 +7,8 @@ import (
 	"net/url"
 	"strings"
 	"unicode/utf8"
+
+	"rollcall/internal/plainjson"
 )
 
 // params are the parameters of a call, by exact name. Of a name that comes twice the last counts.
@@ -36,7 +38,7 @@ func (h *Handler) parse(body []byte, form bool) (params, *fault) {
 		return parseForm(body)
 	}
 	body = repair(body)
-	if depth(body) > h.cfg.MaxDepth {
+	if plainjson.Depth(body) > h.cfg.MaxDepth {
 		return nil, bad(fmt.Sprintf("The body is nested deeper than %d.", h.cfg.MaxDepth))
 	}
 	var p params
@@ -95,29 +97,6 @@ func firstByte(body []byte) byte {
 		return body[0]
 	}
 	return 0
-}
-
-// depth returns how deep body is nested, whether or not it is JSON.
-func depth(body []byte) (most int) {
-	level, quoted := 0, false
-	for i := 0; i < len(body); i++ {
-		switch b := body[i]; {
-		case quoted:
-			if b == '\\' {
-				i++
-			} else if b == '"' {
-				quoted = false
-			}
-		case b == '"':
-			quoted = true
-		case b == '[' || b == '{':
-			level++
-			most = max(most, level)
-		case b == ']' || b == '}':
-			level--
-		}
-	}
-	return most
 }
 
 // repair replaces what is not UTF-8 by U+FFFD, one for each longest start of a character that breaks off, as the original's

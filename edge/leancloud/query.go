@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 
+	"rollcall/internal/plainjson"
 	"rollcall/presence"
 )
 
@@ -92,7 +93,7 @@ func (h *Handler) idsOf(c *call, name string, lone bool, s *scratch) ([][]byte, 
 		if len(c.body) > smallBody { // so many that growing by and by would cost more than counting
 			s.ids = slices.Grow(s.ids[:0], min(bytes.Count(c.body, comma)+1, h.cfg.MaxIDs))
 		}
-		ids, ok := scanIDs(c.body, s.ids[:0], h.cfg.MaxIDs)
+		ids, ok := plainjson.List(c.body, "peerIds", s.ids[:0], h.cfg.MaxIDs)
 		s.ids = ids
 		if ok {
 			return ids, nil

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"rollcall/internal/plainjson"
 )
 
 func seedBodies(f *testing.F) {
@@ -24,7 +26,7 @@ func FuzzScan(f *testing.F) {
 	seedBodies(f)
 	h := &Handler{cfg: DefaultConfig()}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		ids, ok := scanIDs(body, nil, h.cfg.MaxIDs)
+		ids, ok := plainjson.List(body, "peerIds", nil, h.cfg.MaxIDs)
 		if !ok {
 			return
 		}
@@ -106,7 +108,7 @@ func FuzzScanFlat(f *testing.F) {
 	h := &Handler{cfg: DefaultConfig()}
 	f.Fuzz(func(t *testing.T, body []byte) {
 		var fields hookFields
-		if !scanFlat(body, fields.set) {
+		if !plainjson.Flat(body, fields.set) {
 			return
 		}
 		p, fail := h.parse(body, false)
@@ -128,7 +130,7 @@ func TestPlainHooksAreScanned(t *testing.T) {
 		`{"peerId":"p","sourceIP":"10.1.2.3","tag":"default","reconnect":0}`,
 		`{ "peerId": "汤姆", "closeCode": 2, "closeMsg": "lost", "errorCode": -4107, "x": null }`, `{"peerId":"p"}`,
 	} {
-		if !scanFlat([]byte(s), new(hookFields).set) {
+		if !plainjson.Flat([]byte(s), new(hookFields).set) {
 			t.Errorf("%s is left to encoding/json", s)
 		}
 	}
@@ -140,7 +142,7 @@ func TestPlainShapesAreScanned(t *testing.T) {
 		`{"peerIds":["a","b"]}`, `{"peerIds": ["a", "b"]}`, "{\n  \"peerIds\": [\n    \"a\",\n    \"汤姆\"\n  ]\n}\n", `{"peerIds":[]}`,
 		`{"peerIds":["exactly8","and-sixteen-here","longer-than-sixteen-bytes"]}`,
 	} {
-		if _, ok := scanIDs([]byte(s), nil, 10); !ok {
+		if _, ok := plainjson.List([]byte(s), "peerIds", nil, 10); !ok {
 			t.Errorf("%s is left to encoding/json", s)
 		}
 	}

@@ -2,6 +2,7 @@ package rest
 
 import (
 	"fmt"
+	"math"
 	"net/http"
 	"slices"
 	"strconv"
@@ -9,6 +10,7 @@ import (
 
 	"rollcall/internal/httpx"
 	"rollcall/internal/native"
+	"rollcall/internal/plainjson"
 	"rollcall/presence"
 	"rollcall/watch"
 )
@@ -77,7 +79,7 @@ func (d *Door) query(w http.ResponseWriter, r *http.Request, c *native.Caller) e
 	if err != nil {
 		return err
 	}
-	if ids, ok := scanPeers(body); ok {
+	if ids, ok := plainjson.List(body, "peers", make([][]byte, 0, 16+len(body)/32), math.MaxInt); ok {
 		return d.statuses(w, r, c, ids)
 	}
 	q, err := parseQuestion(body)

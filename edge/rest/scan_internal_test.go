@@ -2,8 +2,10 @@ package rest
 
 import (
 	"bytes"
+	"math"
 	"testing"
 
+	"rollcall/internal/plainjson"
 	"rollcall/internal/strictjson"
 )
 
@@ -16,7 +18,7 @@ func FuzzScanPeers(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		ids, ok := scanPeers(bytes.Clone(body))
+		ids, ok := plainjson.List(bytes.Clone(body), "peers", nil, math.MaxInt)
 		if !ok {
 			return
 		}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 	"unicode/utf8"
+
+	"rollcall/internal/plainjson"
 )
 
 // plainRequest is a command as old clients write it: the fields of the command and of the session side by side, and
@@ -50,7 +52,7 @@ const maxDepth = 16
 
 func decodeJSON(b []byte, ids int) (request, error) {
 	q := request{op: -1}
-	if !utf8.Valid(b) || depth(b) > maxDepth {
+	if !utf8.Valid(b) || plainjson.Depth(b) > maxDepth {
 		return q, fmt.Errorf("%w: no JSON of a sane shape", errUnparseable)
 	}
 	if bytes.Equal(bytes.TrimSpace(b), []byte("{}")) {
@@ -99,26 +101,6 @@ func numberOf(name string) int32 {
 		}
 	}
 	return -1
-}
-
-// depth returns how deep b nests, brackets in texts aside.
-func depth(b []byte) int {
-	deepest, now, text := 0, 0, false
-	for i := 0; i < len(b); i++ {
-		switch c := b[i]; {
-		case text && c == '\\':
-			i++
-		case c == '"':
-			text = !text
-		case text:
-		case c == '{' || c == '[':
-			now++
-			deepest = max(deepest, now)
-		case c == '}' || c == ']':
-			now--
-		}
-	}
-	return deepest
 }
 
 type plainAnswer struct {
