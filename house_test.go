@@ -163,7 +163,7 @@ func TestFuzzTargetsHaveACorpus(t *testing.T) {
 	}
 }
 
-// npm writes the address of the registry that it was told to use into a lock file, unless an .npmrc beside it forbids that.
+// npm writes the address of the registry that it is set to use into a lock file, unless an .npmrc beside it forbids that.
 func TestLockFilesNameNoRegistry(t *testing.T) {
 	young := regexp.MustCompile(`"node": ">= ?(19|[2-9][0-9])`)
 	for name, text := range files(t, "package-lock.json") {

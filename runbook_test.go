@@ -14,7 +14,7 @@ import (
 
 const runbook = "docs/runbook.md"
 
-// TestEveryWarningHasItsParagraph: whoever is woken by a line of the log finds, under its exact words, what it means and
+// TestEveryWarningHasItsParagraph: an operator finds under the exact words of a log line what it means and
 // what to do.
 func TestEveryWarningHasItsParagraph(t *testing.T) {
 	text, err := os.ReadFile(runbook)

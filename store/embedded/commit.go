@@ -100,7 +100,7 @@ func (g *group) add(e entry) {
 	}
 }
 
-// merge has an op change the states of its peers on top of the index and of the ops before it.
+// mergeOp has an op change the states of its peers on top of the index and of the ops before it.
 func (s *Store) mergeOp(g *group, o *op) error {
 	g.time = max(g.time, o.now)
 	for i, key := range o.keys {

@@ -453,7 +453,7 @@ func TestFaultReshard(t *testing.T) {
 	})
 }
 
-// TestFaultClusterWithoutReplica: the ids of a lost primary are refused, others are answered as before.
+// TestFaultClusterSlotsLost: the ids of a lost primary are refused, others are answered as before.
 func TestFaultClusterSlotsLost(t *testing.T) {
 	c := redistest.RunCluster(t, 3, false)
 	cfg := config(clusterURL(c))

@@ -13,7 +13,7 @@ import (
 	"rollcall/presence"
 )
 
-// sayAgainAfter is how often the log repeats what lasts until somebody does something about it.
+// repeatEvery is how often the log repeats a warning that lasts until an operator acts.
 const repeatEvery = 10 * time.Minute
 
 // strangers are keys of another type where an index of ours belongs, put there by somebody else. They are never touched: what

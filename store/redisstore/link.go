@@ -80,7 +80,7 @@ func (l *layout) prefixes() []string {
 	return list
 }
 
-// run keeps the link up until ctx ends.
+// runLink keeps the link up until ctx ends.
 func (s *Store) runLink(ctx context.Context, k *link) {
 	defer close(k.done)
 	wait := 20 * time.Millisecond

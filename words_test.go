@@ -1,0 +1,274 @@
+package rollcall_test
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"maps"
+	"path"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"unicode"
+)
+
+// outOfMessages are words that log messages and error texts do not use: people for machines, and words of ours where the
+// field has another.
+var outOfMessages = regexp.MustCompile(`(?i)\b(told|tells?|telling|hears?|heard|whoever|whom|who|nobody|somebody|said|says?|saying|` +
+	`(?:try|tries|tried|trying) again|beats?|strangers?|stray|believed?s?|away|shoreline|soil(?:ed|s)?|prod|poke|rouse|buried|bury)\b`)
+
+// outOfComments are words that no comment uses.
+var outOfComments = regexp.MustCompile(`(?i)\b(told|tells?|telling|hears?|heard|whoever|whom|nobody|somebody)\b`)
+
+// leftInMessages and leftInComments are how many such words each package still has. They only shrink: a package that is not
+// named, such as one that takes over the code of another, may have what the others have given up.
+var (
+	leftInMessages = map[string]int{
+		"bench":               1,
+		"bench/fanout":        1,
+		"bench/sockets":       1,
+		"cmd/rollcall":        1,
+		"edge/gateway":        13,
+		"edge/gateway/rtm":    1,
+		"edge/hookout":        1,
+		"internal/configload": 1,
+		"server":              3,
+		"store/redisstore":    11,
+		"store/storetest":     1,
+	}
+	leftInComments = map[string]int{
+		"bench":                19,
+		"bench/fanout":         9,
+		"client/conformance":   1,
+		"cmd/rollcall":         10,
+		"edge/gateway":         50,
+		"edge/gateway/frame":   2,
+		"edge/gateway/native":  9,
+		"edge/gateway/rtm":     9,
+		"edge/hookout":         8,
+		"edge/leancloud":       15,
+		"edge/rest":            22,
+		"edge/sse":             13,
+		"internal/childtest":   3,
+		"internal/configload":  1,
+		"internal/credentials": 2,
+		"internal/fastlane":    8,
+		"internal/framing":     8,
+		"internal/httpx":       1,
+		"internal/native":      10,
+		"internal/nowait":      2,
+		"internal/redistest":   3,
+		"internal/spool":       1,
+		"internal/strictjson":  1,
+		"presence":             57,
+		"presence/truth":       9,
+		"server":               34,
+		"store/embedded":       23,
+		"store/outage":         1,
+		"store/redisstore":     100,
+		"store/storetest":      4,
+		"watch":                73,
+	}
+)
+
+// sources parses every Go file of the tree that is written by hand, by its path.
+func sources(t *testing.T) (map[string]*ast.File, *token.FileSet) {
+	t.Helper()
+	fset, found := token.NewFileSet(), map[string]*ast.File{}
+	for name, text := range files(t, ".go") {
+		f, err := parser.ParseFile(fset, name, text, parser.ParseComments|parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !ast.IsGenerated(f) {
+			found[name] = f
+		}
+	}
+	return found, fset
+}
+
+// withinLimits holds what was found of each package to what it may have.
+func withinLimits(t *testing.T, found map[string][]string, left map[string]int) {
+	t.Helper()
+	total, limit := 0, 0
+	for _, n := range left {
+		limit += n
+	}
+	for dir, list := range found {
+		total += len(list)
+		if n, named := left[dir]; named && len(list) > n {
+			t.Errorf("%s has %d words that are out, and had %d; use those of the field:\n\t%s", dir, len(list), n, strings.Join(list, "\n\t"))
+		}
+	}
+	for dir, n := range left {
+		if m := len(found[dir]); m < n {
+			t.Logf("%s has %d words that are out: lower its %d", dir, m, n)
+		}
+	}
+	if total <= limit {
+		return
+	}
+	t.Errorf("%d words are out, and there were %d; use those of the field", total, limit)
+	for _, dir := range slices.Sorted(maps.Keys(found)) {
+		if _, named := left[dir]; !named {
+			t.Errorf("%s, which had none:\n\t%s", dir, strings.Join(found[dir], "\n\t"))
+		}
+	}
+}
+
+// TestMessagesUseWordsOfTheField: engineers search logs and documents for the words of their field.
+func TestMessagesUseWordsOfTheField(t *testing.T) {
+	files, fset := sources(t)
+	found, seen := map[string][]string{}, 0
+	for name, f := range files {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		ast.Inspect(f, func(n ast.Node) bool {
+			c, ok := n.(*ast.CallExpr)
+			if !ok {
+				return true
+			}
+			text, pos := message(c)
+			if text == "" {
+				return true
+			}
+			seen++
+			for _, w := range outOfMessages.FindAllString(text, -1) {
+				found[path.Dir(name)] = append(found[path.Dir(name)], fset.Position(pos).String()+": "+w+": "+text)
+			}
+			return true
+		})
+	}
+	if seen < 100 {
+		t.Fatalf("found %d messages; the search is wrong", seen)
+	}
+	withinLimits(t, found, leftInMessages)
+}
+
+// message returns the text that c logs or makes an error of; "" when it does neither.
+func message(c *ast.CallExpr) (text string, pos token.Pos) {
+	sel, ok := c.Fun.(*ast.SelectorExpr)
+	if !ok {
+		if id, ok := c.Fun.(*ast.Ident); !ok || id.Name != "check" {
+			return "", 0 // check is the helper of every Validate
+		}
+		return literal(c.Args, 1)
+	}
+	switch name := sel.Sel.Name; {
+	case isLogger(sel.X) && slices.Contains([]string{"Debug", "Info", "Warn", "Error"}, name):
+		return literal(c.Args, 0)
+	case isLogger(sel.X) && slices.Contains([]string{"DebugContext", "InfoContext", "WarnContext", "ErrorContext"}, name):
+		return literal(c.Args, 1)
+	case isLogger(sel.X) && (name == "Log" || name == "LogAttrs"):
+		return literal(c.Args, 2)
+	case exprText(sel.X) == "errors" && name == "New", exprText(sel.X) == "fmt" && name == "Errorf":
+		return literal(c.Args, 0)
+	}
+	return "", 0
+}
+
+func literal(args []ast.Expr, i int) (text string, pos token.Pos) {
+	if len(args) <= i {
+		return "", 0
+	}
+	lit, ok := args[i].(*ast.BasicLit)
+	if !ok || lit.Kind != token.STRING {
+		return "", 0
+	}
+	text, _ = strconv.Unquote(lit.Value)
+	return text, lit.Pos()
+}
+
+// TestCommentsUseWordsOfTheField holds the comments to a shorter list.
+func TestCommentsUseWordsOfTheField(t *testing.T) {
+	files, fset := sources(t)
+	found := map[string][]string{}
+	for name, f := range files {
+		for _, group := range f.Comments {
+			for _, c := range group.List {
+				for _, w := range outOfComments.FindAllString(c.Text, -1) {
+					found[path.Dir(name)] = append(found[path.Dir(name)], fset.Position(c.Pos()).String()+": "+w+": "+c.Text)
+				}
+			}
+		}
+	}
+	withinLimits(t, found, leftInComments)
+}
+
+// TestDocCommentsBeginWithTheirName: one that begins with another name was left behind by a rename. Comments of exported names
+// begin with them; those of other names may begin as they like, but not with another identifier.
+func TestDocCommentsBeginWithTheirName(t *testing.T) {
+	files, fset := sources(t)
+	seen := 0
+	for file, f := range files {
+		for _, d := range f.Decls {
+			for id, doc := range documented(d) {
+				seen++
+				exported := id.IsExported() && !strings.HasSuffix(file, "_test.go")
+				first, article := firstWord(doc.Text())
+				if first != id.Name && (exported || isAnotherName(first, article, id.Name)) {
+					t.Errorf("%v: the comment of %s begins with %q", fset.Position(doc.Pos()), id.Name, first)
+				}
+			}
+		}
+	}
+	if seen < 1000 {
+		t.Fatalf("found %d comments; the search is wrong", seen)
+	}
+}
+
+// documented returns the names that d declares with a comment each.
+func documented(d ast.Decl) map[*ast.Ident]*ast.CommentGroup {
+	found := map[*ast.Ident]*ast.CommentGroup{}
+	switch d := d.(type) {
+	case *ast.FuncDecl:
+		found[d.Name] = d.Doc
+	case *ast.GenDecl:
+		for _, s := range d.Specs {
+			var doc *ast.CommentGroup
+			if d.Lparen == 0 {
+				doc = d.Doc
+			}
+			switch s := s.(type) {
+			case *ast.TypeSpec:
+				found[s.Name] = s.Doc
+				if s.Doc == nil {
+					found[s.Name] = doc
+				}
+			case *ast.ValueSpec:
+				if len(s.Names) == 1 {
+					found[s.Names[0]] = s.Doc
+					if s.Doc == nil {
+						found[s.Names[0]] = doc
+					}
+				}
+			}
+		}
+	}
+	maps.DeleteFunc(found, func(_ *ast.Ident, doc *ast.CommentGroup) bool {
+		return doc == nil || strings.TrimSpace(doc.Text()) == ""
+	})
+	return found
+}
+
+// firstWord returns the first word of a doc comment that is not an article, without the punctuation that ends it.
+func firstWord(text string) (word string, article bool) {
+	words := strings.Fields(text)
+	if article = len(words) > 1 && slices.Contains([]string{"A", "An", "The"}, words[0]); article {
+		words = words[1:]
+	}
+	return strings.TrimRight(words[0], ",.:;"), article
+}
+
+// innerCapital is an identifier of two words or more.
+var innerCapital = regexp.MustCompile(`^\p{L}*[\p{Ll}0-9]\p{Lu}[\p{L}0-9]*$`)
+
+// isAnotherName reports whether first, which is not name, looks like an identifier.
+func isAnotherName(first string, article bool, name string) bool {
+	lower := unicode.IsLower(rune(first[0]))
+	return innerCapital.MatchString(first) && (lower || strings.EqualFold(first, name) || strings.HasPrefix(first, "Test")) ||
+		!article && lower && strings.HasPrefix(name, first)
+}
