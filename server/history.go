@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"rollcall/internal/disk"
 	"rollcall/presence"
 )
 
@@ -90,7 +91,7 @@ func (h *history) save() error {
 	b, err := json.Marshal(h.apps)
 	h.mu.Unlock()
 	if err == nil {
-		err = writeWhole(h.file, append(b, '\n'))
+		err = disk.WriteFile(disk.OS{}, h.file, append(b, '\n'))
 	}
 	if err != nil {
 		return fmt.Errorf("write %s: %w", h.file, err)

@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"rollcall/internal/disk"
 )
 
 // KeysFile holds the keys of the app that the first start made, in the data directory. It is written so that a shell can
@@ -113,33 +115,5 @@ func writeKeys(name string, app App) error {
 			fmt.Fprintf(&b, "%s=%s\n", v.name, value.Reveal())
 		}
 	}
-	return writeWhole(name, []byte(b.String()))
-}
-
-// writeWhole replaces the file called name by b, readable by its owner only, and syncs it.
-func writeWhole(name string, b []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(name), ".new-*") // mode 0600
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name()) // nothing is there any more when all went well
-	_, err = f.Write(b)
-	if err == nil {
-		err = f.Sync()
-	}
-	if e := f.Close(); err == nil {
-		err = e
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), name)
-	}
-	if err != nil {
-		return err
-	}
-	d, err := os.Open(filepath.Dir(name))
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
+	return disk.WriteFile(disk.OS{}, name, []byte(b.String()))
 }

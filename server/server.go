@@ -20,6 +20,7 @@ import (
 	"rollcall/edge/leancloud"
 	"rollcall/edge/rest"
 	"rollcall/internal/credentials"
+	"rollcall/internal/disk"
 	"rollcall/internal/limit"
 	"rollcall/internal/native"
 	"rollcall/presence"
@@ -251,7 +252,7 @@ func (s *Server) announce() {
 	name := filepath.Join(s.cfg.Data, RunningFile)
 	b, err := json.Marshal(Running{PID: os.Getpid(), Listen: s.Listen(), Admin: s.Admin()})
 	if err == nil {
-		err = writeWhole(name, append(b, '\n'))
+		err = disk.WriteFile(disk.OS{}, name, append(b, '\n'))
 	}
 	if err != nil {
 		_ = os.Remove(name) // that of an earlier server would lead astray

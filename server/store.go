@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"rollcall/internal/disk"
 	"rollcall/presence"
 	"rollcall/store/embedded"
 	"rollcall/store/redisstore"
@@ -132,7 +133,7 @@ func nameOf(cfg embedded.Config) string {
 func storeError(dir string, err error) error {
 	var damage *embedded.DamageError
 	switch {
-	case errors.Is(err, embedded.ErrInUse):
+	case errors.Is(err, disk.ErrInUse):
 		return hint(fmt.Errorf("data directory %s: another process has it open", filepath.Dir(dir)),
 			"stop that one, or choose another directory with --data")
 	case errors.As(err, &damage):

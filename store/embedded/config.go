@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"time"
 
+	"rollcall/internal/disk"
 	"rollcall/presence"
 )
 
@@ -68,7 +69,7 @@ type Config struct {
 	// Retry is how often a store whose disk failed tries to go on. Default 1s.
 	Retry time.Duration
 	// FS is the file system; nil is the real one. Tests use it to make every call fail.
-	FS FS `config:"-"`
+	FS disk.FS `config:"-"`
 	// Logger hears of damage, failures and recovery; nil is slog.Default.
 	Logger *slog.Logger `config:"-"`
 }
@@ -111,7 +112,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.MaxQueue, 1<<16)
 	setDefault(&c.Retry, time.Second)
 	if c.FS == nil {
-		c.FS = OS{}
+		c.FS = disk.OS{}
 	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"rollcall/internal/disk"
 	"rollcall/presence"
 	"rollcall/store/embedded"
 )
@@ -496,10 +497,10 @@ func sum(b []byte) {
 func TestASecondProcessIsRefused(t *testing.T) {
 	cfg := quiet(t)
 	s := open(t, cfg)
-	if _, err := embedded.Open(cfg, start); !errors.Is(err, embedded.ErrInUse) {
+	if _, err := embedded.Open(cfg, start); !errors.Is(err, disk.ErrInUse) {
 		t.Errorf("a second open: %v, want ErrInUse", err)
 	}
-	if _, err := embedded.Repair(cfg); !errors.Is(err, embedded.ErrInUse) {
+	if _, err := embedded.Repair(cfg); !errors.Is(err, disk.ErrInUse) {
 		t.Errorf("repair of an open store: %v, want ErrInUse", err)
 	}
 	if err := newWitness(t, s).report(presence.KindOnline, "tom"); err != nil {

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"rollcall/internal/disk"
 	"rollcall/presence"
 	"rollcall/store/embedded"
 )
@@ -256,7 +257,7 @@ func TestAFailedSyncIsNeverTriedAgainOnTheSameFile(t *testing.T) {
 
 // syncFS fails every sync of the file that has a name when it is told to.
 type syncFS struct {
-	embedded.OS
+	disk.OS
 	mu     sync.Mutex
 	names  map[*syncFile]string
 	broken *syncFile
@@ -279,7 +280,7 @@ func (f *syncFS) failed() int {
 	return f.syncs
 }
 
-func (f *syncFS) file(name string, file embedded.File, err error) (embedded.File, error) {
+func (f *syncFS) file(name string, file disk.File, err error) (disk.File, error) {
 	if err != nil {
 		return nil, err
 	}
@@ -293,12 +294,12 @@ func (f *syncFS) file(name string, file embedded.File, err error) (embedded.File
 	return sf, nil
 }
 
-func (f *syncFS) Open(name string) (embedded.File, error) {
+func (f *syncFS) Open(name string) (disk.File, error) {
 	file, err := f.OS.Open(name)
 	return f.file(name, file, err)
 }
 
-func (f *syncFS) Create(name string) (embedded.File, error) {
+func (f *syncFS) Create(name string) (disk.File, error) {
 	file, err := f.OS.Create(name)
 	return f.file(name, file, err)
 }
@@ -315,7 +316,7 @@ func (f *syncFS) Rename(from, to string) error {
 }
 
 type syncFile struct {
-	embedded.File
+	disk.File
 	fs *syncFS
 }
 
@@ -406,22 +407,22 @@ func TestASlowDiskBoundsTheQueue(t *testing.T) {
 
 // slowFS holds up every write of a frame.
 type slowFS struct {
-	embedded.OS
+	disk.OS
 	block chan struct{}
 }
 
-func (f *slowFS) Create(name string) (embedded.File, error) {
+func (f *slowFS) Create(name string) (disk.File, error) {
 	file, err := f.OS.Create(name)
 	return &slowFile{file, f}, err
 }
 
-func (f *slowFS) Open(name string) (embedded.File, error) {
+func (f *slowFS) Open(name string) (disk.File, error) {
 	file, err := f.OS.Open(name)
 	return &slowFile{file, f}, err
 }
 
 type slowFile struct {
-	embedded.File
+	disk.File
 	fs *slowFS
 }
 

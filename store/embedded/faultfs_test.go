@@ -6,12 +6,13 @@ import (
 	"sync"
 	"testing"
 
+	"rollcall/internal/disk"
 	"rollcall/store/embedded"
 )
 
 // A faultFS is the real file system with a fault at one call, or from one call on.
 type faultFS struct {
-	embedded.OS
+	disk.OS
 	noSync bool // for tests that care about content and open thousands of stores
 
 	mu    sync.Mutex
@@ -95,21 +96,21 @@ func (f *faultFS) List(dir string) ([]string, error) {
 	return f.OS.List(dir)
 }
 
-func (f *faultFS) Create(name string) (embedded.File, error) {
+func (f *faultFS) Create(name string) (disk.File, error) {
 	if f.fails("create") {
 		return nil, f.err
 	}
 	return f.file(f.OS.Create(name))
 }
 
-func (f *faultFS) Open(name string) (embedded.File, error) {
+func (f *faultFS) Open(name string) (disk.File, error) {
 	if f.fails("open") {
 		return nil, f.err
 	}
 	return f.file(f.OS.Open(name))
 }
 
-func (f *faultFS) file(file embedded.File, err error) (embedded.File, error) {
+func (f *faultFS) file(file disk.File, err error) (disk.File, error) {
 	if err != nil {
 		return nil, err
 	}
@@ -134,7 +135,7 @@ func (f *faultFS) SyncDir(dir string) error {
 }
 
 type faultFile struct {
-	embedded.File
+	disk.File
 	fs *faultFS
 }
 

@@ -7,6 +7,7 @@ import (
 	"hash/crc32"
 	"io"
 
+	"rollcall/internal/disk"
 	"rollcall/presence"
 )
 
@@ -405,7 +406,7 @@ func (r *frameReader) resync(b []byte, i int) int {
 }
 
 // openFrames opens a file of ours for reading its frames.
-func openFrames(f File, name string, kind fileKind, number uint32) (*frameReader, header, error) {
+func openFrames(f disk.File, name string, kind fileKind, number uint32) (*frameReader, header, error) {
 	size, err := f.Size()
 	if err != nil {
 		return nil, header{}, err

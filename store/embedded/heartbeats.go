@@ -8,6 +8,7 @@ import (
 	"io"
 	"slices"
 
+	"rollcall/internal/disk"
 	"rollcall/presence"
 )
 
@@ -26,8 +27,8 @@ import (
 //
 // Integers are big endian. The last record of a node counts. Store.nodes.mu guards it.
 type heartbeats struct {
-	log    *log // nil: nothing is kept
-	file   File // nil after a failure, until it is written anew
+	log    *log      // nil: nothing is kept
+	file   disk.File // nil after a failure, until it is written anew
 	at     int64
 	failed bool // since the last success; said in the log
 }
@@ -139,25 +140,9 @@ func (s *Store) rewriteHeartbeats() error {
 			b = appendHeartbeat(b, id, n.seen, 0)
 		}
 	}
-	temp := h.log.path(heartbeatsName + tempSuffix)
-	f, err := h.log.fs.Create(temp)
+	f, err := disk.Replace(h.log.fs, h.log.path(heartbeatsName), func(f disk.File) error { return disk.WriteAt(f, b, 0) })
 	if err != nil {
 		return err
-	}
-	if len(b) > 0 {
-		_, err = f.WriteAt(b, 0)
-	}
-	if err == nil {
-		err = f.Sync()
-	}
-	if err == nil {
-		err = h.log.fs.Rename(temp, h.log.path(heartbeatsName))
-	}
-	if err == nil {
-		err = h.log.fs.SyncDir(h.log.dir)
-	}
-	if err != nil {
-		return errors.Join(err, f.Close())
 	}
 	h.file, h.at = f, int64(len(b))
 	return nil

@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"rollcall/internal/disk"
 	"rollcall/presence"
 )
 
@@ -20,7 +21,6 @@ const (
 	drainedName  = "drained"
 	tipName      = "tip"
 	spareName    = "spare.seg"
-	tempSuffix   = ".tmp"
 	logName      = "log-%010d.seg"
 	sectionName  = "snap-%010d-%04d.sec"
 )
@@ -29,10 +29,10 @@ const (
 // those that say otherwise.
 type log struct {
 	dir    string
-	fs     FS
+	fs     disk.FS
 	lock   io.Closer
-	number uint32 // of the current segment
-	file   File   // of the current segment; nil when there is none to write to
+	number uint32    // of the current segment
+	file   disk.File // of the current segment; nil when there is none to write to
 	salt   uint64
 	at     int64 // where the next frame goes
 	size   int64 // reserved
@@ -84,7 +84,7 @@ func refuse(f *failure) error {
 func (l *log) begin(number uint32, size int64) error {
 	name := l.path(spareName)
 	var (
-		f   File
+		f   disk.File
 		err error
 	)
 	if l.spare.Swap(false) {
@@ -96,7 +96,7 @@ func (l *log) begin(number uint32, size int64) error {
 		return fmt.Errorf("begin log segment %d: %w", number, err)
 	}
 	h := header{kind: kindLog, number: number, first: l.seq + 1, salt: rand.Uint64()}
-	err = writeWhole(f, h.encode(), 0)
+	err = disk.WriteAt(f, h.encode(), 0)
 	if err == nil {
 		err = f.Sync()
 	}
@@ -122,7 +122,7 @@ func (l *log) begin(number uint32, size int64) error {
 }
 
 // reserve makes a file of size zero bytes that are really on disk.
-func (l *log) reserve(name string, size int64) (File, error) {
+func (l *log) reserve(name string, size int64) (disk.File, error) {
 	f, err := l.fs.Create(name)
 	if err != nil {
 		return nil, err
@@ -135,14 +135,6 @@ func (l *log) reserve(name string, size int64) (File, error) {
 		return nil, errors.Join(err, l.fs.Remove(name))
 	}
 	return f, nil
-}
-
-func writeWhole(f File, b []byte, off int64) error {
-	n, err := f.WriteAt(b, off)
-	if err == nil && n < len(b) {
-		err = io.ErrShortWrite
-	}
-	return err
 }
 
 // rotate ends the current segment and begins the next.
@@ -181,7 +173,7 @@ func (s *Store) append(frame []byte) error {
 		}
 	}
 	sealFrame(frame, l.salt, l.seq+1)
-	if err := writeWhole(l.file, frame, l.at); err != nil {
+	if err := disk.WriteAt(l.file, frame, l.at); err != nil {
 		err = fmt.Errorf("write log segment %d: %w", l.number, err)
 		s.fail(err, false)
 		return err
@@ -395,7 +387,7 @@ func (s *Store) prepare() {
 	if l.spare.Load() {
 		return
 	}
-	temp := l.path(spareName + tempSuffix)
+	temp := l.path(spareName + disk.TempSuffix)
 	f, err := l.reserve(temp, s.cfg.SegmentSize)
 	if err == nil {
 		err = f.Close()

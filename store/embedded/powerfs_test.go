@@ -10,7 +10,7 @@ import (
 	"slices"
 	"sync"
 
-	"rollcall/store/embedded"
+	"rollcall/internal/disk"
 )
 
 // A powerFS is a disk in memory whose power fails at a call. What was not synced by then may be there, in part, or not at
@@ -157,7 +157,7 @@ func (p *powerFS) MkdirAll(string) error { return p.do("mkdir", func() error { r
 func (p *powerFS) Lock(string) (io.Closer, error) {
 	err := p.do("lock", func() error {
 		if p.locked {
-			return embedded.ErrInUse
+			return disk.ErrInUse
 		}
 		p.locked = true
 		return nil
@@ -185,7 +185,7 @@ func (p *powerFS) List(string) (names []string, err error) {
 	return names, err
 }
 
-func (p *powerFS) Create(name string) (embedded.File, error) {
+func (p *powerFS) Create(name string) (disk.File, error) {
 	h := &powerHandle{fs: p}
 	return h, p.do("create", func() error {
 		h.file = p.names[name]
@@ -199,7 +199,7 @@ func (p *powerFS) Create(name string) (embedded.File, error) {
 	})
 }
 
-func (p *powerFS) Open(name string) (embedded.File, error) {
+func (p *powerFS) Open(name string) (disk.File, error) {
 	h := &powerHandle{fs: p}
 	return h, p.do("open", func() error {
 		if h.file = p.names[name]; h.file == nil {

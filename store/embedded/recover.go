@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"rollcall/internal/disk"
 	"rollcall/presence"
 )
 
@@ -155,7 +156,7 @@ func (r *recovery) load() error {
 // tidy removes what an interrupted step left behind.
 func (r *recovery) tidy(m *manifest) error {
 	for _, n := range r.names {
-		if n == spareName || n == spareName+tempSuffix || n == manifestName+tempSuffix || n == drainedName+tempSuffix || n == heartbeatsName+tempSuffix || n == tipName+tempSuffix {
+		if n == spareName || strings.HasSuffix(n, disk.TempSuffix) {
 			if err := r.log.fs.Remove(r.log.path("%s", n)); err != nil {
 				return err
 			}

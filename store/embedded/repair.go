@@ -62,7 +62,7 @@ func (r *Report) lostEntries(b []byte) {
 	}
 }
 
-// Inspect reads the store in a directory as [Repair] would and changes nothing. It is an error matching [ErrInUse] when a
+// Inspect reads the store in a directory as [Repair] would and changes nothing. It is an error matching [disk.ErrInUse] when a
 // process has it open.
 func Inspect(cfg Config) (*Report, error) { return repair(cfg, false) }
 

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"rollcall/internal/disk"
 	"rollcall/presence"
 )
 
@@ -126,7 +127,7 @@ func (s *Store) writeSnapshot(segment uint32, first uint64, before int64) error 
 type sectionWriter struct {
 	s    *Store
 	m    *manifest
-	file File
+	file disk.File
 	info sectionInfo
 	buf  []byte
 	used map[uint32]bool
@@ -191,7 +192,7 @@ func (w *sectionWriter) flush() error {
 		w.file = f
 		w.info = sectionInfo{Salt: rand.Uint64(), Bytes: headerSize}
 		h := header{kind: kindSection, number: uint32(len(w.m.Sections)), first: 1, salt: w.info.Salt}
-		if err := writeWhole(f, h.encode(), 0); err != nil {
+		if err := disk.WriteAt(f, h.encode(), 0); err != nil {
 			return err
 		}
 	}
@@ -201,7 +202,7 @@ func (w *sectionWriter) flush() error {
 	}
 	w.buf = endPayload(w.buf, w.m.Time, apps)
 	sealFrame(w.buf, w.info.Salt, w.info.Frames+1)
-	if err := writeWhole(w.file, w.buf, w.info.Bytes); err != nil {
+	if err := disk.WriteAt(w.file, w.buf, w.info.Bytes); err != nil {
 		return err
 	}
 	w.info.Frames++
@@ -252,22 +253,7 @@ func (l *log) replace(name string, kind fileKind, v any) error {
 	h := header{kind: kind, first: 1, salt: rand.Uint64()}
 	frame := append(make([]byte, frameHead), text...)
 	sealFrame(frame, h.salt, 1)
-	temp := l.path("%s", name+tempSuffix)
-	f, err := l.fs.Create(temp)
-	if err != nil {
-		return err
-	}
-	err = writeWhole(f, append(h.encode(), frame...), 0)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	if err := l.fs.Rename(temp, l.path("%s", name)); err != nil {
-		return err
-	}
-	return l.fs.SyncDir(l.dir)
+	return disk.WriteFile(l.fs, l.path("%s", name), append(h.encode(), frame...))
 }
 
 // sweep removes the files that the manifest does not need.

@@ -6,22 +6,23 @@ import (
 	"syscall"
 	"testing"
 
+	"rollcall/internal/disk"
 	"rollcall/presence"
 	"rollcall/store/embedded"
 )
 
 // A meteredFS counts what is read from its files.
 type meteredFS struct {
-	embedded.OS
+	disk.OS
 	read atomic.Int64
 }
 
 type meteredFile struct {
-	embedded.File
+	disk.File
 	fs *meteredFS
 }
 
-func (f *meteredFS) Open(name string) (embedded.File, error) {
+func (f *meteredFS) Open(name string) (disk.File, error) {
 	file, err := f.OS.Open(name)
 	if err != nil {
 		return nil, err

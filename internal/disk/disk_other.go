@@ -1,6 +1,6 @@
 //go:build unix && !linux
 
-package embedded
+package disk
 
 // Allocate implements [File].
 func (f osFile) Allocate(size int64) error { return zeroFill(f, size) }

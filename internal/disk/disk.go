@@ -1,4 +1,4 @@
-package embedded
+package disk
 
 import (
 	"errors"
@@ -10,7 +10,7 @@ import (
 	"syscall"
 )
 
-// FS is the file system under a store, so that tests can make every call of it fail.
+// FS is a file system.
 type FS interface {
 	// MkdirAll makes a directory and those above it.
 	MkdirAll(dir string) error
