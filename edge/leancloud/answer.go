@@ -11,7 +11,7 @@ import (
 
 const contentJSON = "application/json; charset=UTF-8"
 
-// An answer is what is told, free of the way it goes.
+// An answer is a response, independent of the transport.
 type answer struct {
 	status int
 	body   []byte
@@ -27,39 +27,91 @@ var (
 	headerPlain = []string{"application/json"}
 	headerStar  = []string{"*"}
 	headerVary  = []string{"Origin"}
+	headerClose = []string{"close"}
 	// headerExposed is sent to browsers' SDKs, which write text/plain. Parse's SDK throws on an answer that exposes no header (seen in 7.0).
 	headerExposed = []string{"Retry-After, Rollcall-Stale"}
 )
 
-// write sends a. Every answer tells browsers that any page may read it: what protects is the key, not the origin.
-func (a *answer) write(w http.ResponseWriter, origin []string) {
-	h := w.Header()
-	h["Access-Control-Allow-Origin"] = headerStar
-	if len(origin) > 0 && origin[0] != "" {
-		h["Access-Control-Allow-Origin"] = origin[:1]
-		h["Vary"] = headerVary
+// A field is one line of the head of an answer.
+type field struct {
+	name   string
+	values []string // one; nil: number is the value
+	number int
+}
+
+// mostFields is how many fields a head may have.
+const mostFields = 9
+
+// head appends to fields what stands in the head of a, in the order of the names, for net/http and
+// for the lane. origin is that of a page in a browser, if there is one. Every answer tells browsers
+// that any page may read it: what protects is the key, not the origin.
+func (a *answer) head(fields []field, origin string) []field {
+	if origin == "" {
+		fields = append(fields, field{name: "Access-Control-Allow-Origin", values: headerStar})
+	} else {
+		fields = append(fields, field{name: "Access-Control-Allow-Origin", values: []string{origin}})
 	}
-	switch {
-	case a.plain:
-		h["Content-Type"] = headerPlain
-	case len(a.body) > 0:
-		h["Content-Type"] = headerJSON
-	}
-	h["Content-Length"] = []string{strconv.Itoa(len(a.body))}
 	if a.allow != "" {
-		h["Allow"] = []string{a.allow}
-	}
-	if a.age > 0 {
-		h["Rollcall-Stale"] = []string{httpx.Age(a.age)}
-	}
-	if a.wait > 0 {
-		h["Retry-After"] = []string{strconv.Itoa(a.wait)}
+		fields = append(fields, field{name: "Allow", values: []string{a.allow}})
 	}
 	if a.hangUp {
-		h["Connection"] = []string{"close"}
+		fields = append(fields, field{name: "Connection", values: headerClose})
+	}
+	fields = append(fields, field{name: "Content-Length", number: len(a.body)})
+	switch {
+	case a.plain:
+		fields = append(fields, field{name: "Content-Type", values: headerPlain})
+	case len(a.body) > 0:
+		fields = append(fields, field{name: "Content-Type", values: headerJSON})
+	}
+	if a.wait > 0 {
+		fields = append(fields, field{name: "Retry-After", number: a.wait})
+	}
+	if a.age > 0 {
+		fields = append(fields, field{name: "Rollcall-Stale", values: []string{httpx.Age(a.age)}})
+	}
+	if origin != "" {
+		fields = append(fields, field{name: "Vary", values: headerVary})
+	}
+	return fields
+}
+
+// write sends a by net/http.
+func (a *answer) write(w http.ResponseWriter, origin string) {
+	h := w.Header()
+	var room [mostFields]field
+	for _, f := range a.head(room[:0], origin) {
+		if f.values == nil {
+			f.values = []string{strconv.Itoa(f.number)}
+		}
+		h[f.name] = f.values
 	}
 	w.WriteHeader(a.status)
-	_, _ = w.Write(a.body) // a client that went away is told nothing
+	_, _ = w.Write(a.body) // the client may have disconnected
+}
+
+// append appends a to b as the lane sends it, and as net/http writes what [answer.write] sets: the
+// fields, then the date.
+func (a *answer) append(b, origin, date []byte) []byte {
+	b = append(b, "HTTP/1.1 "...)
+	if a.status == http.StatusOK {
+		b = append(b, "200 OK\r\n"...)
+	} else {
+		b = strconv.AppendInt(b, int64(a.status), 10)
+		b = append(append(append(b, ' '), http.StatusText(a.status)...), "\r\n"...)
+	}
+	var room [mostFields]field
+	for _, f := range a.head(room[:0], text(origin)) {
+		b = append(append(b, f.name...), ": "...)
+		if f.values == nil {
+			b = strconv.AppendInt(b, int64(f.number), 10)
+		} else {
+			b = append(b, f.values[0]...)
+		}
+		b = append(b, "\r\n"...)
+	}
+	b = append(append(b, "Date: "...), date...)
+	return append(append(b, "\r\n\r\n"...), a.body...)
 }
 
 // Codes of the dialect.

@@ -116,7 +116,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	h.counters.answered(a.status)
 	a.hangUp = a.hangUp && r.ProtoMajor < 2 // over HTTP/2 it would end every other call of the connection
-	a.write(w, r.Header["Origin"])
+	a.write(w, r.Header.Get("Origin"))
 }
 
 // function answers a call of the cloud function name.

@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/subtle"
-	"net/http"
 	"net/netip"
-	"strconv"
 	"unsafe"
 
 	"rollcall/internal/credentials"
@@ -169,39 +167,4 @@ func laneType(b []byte) bool {
 		return true
 	}
 	return false
-}
-
-// append appends a as net/http writes what [answer.write] sets: fields in the order of their names, then the date.
-func (a *answer) append(b, origin, date []byte) []byte {
-	b = append(b, "HTTP/1.1 "...)
-	if a.status == http.StatusOK {
-		b = append(b, "200 OK\r\nAccess-Control-Allow-Origin: "...)
-	} else {
-		b = strconv.AppendInt(b, int64(a.status), 10)
-		b = append(append(b, ' '), http.StatusText(a.status)...)
-		b = append(b, "\r\nAccess-Control-Allow-Origin: "...)
-	}
-	if len(origin) > 0 {
-		b = append(b, origin...)
-	} else {
-		b = append(b, '*')
-	}
-	if a.hangUp {
-		b = append(b, "\r\nConnection: close"...)
-	}
-	b = append(b, "\r\nContent-Length: "...)
-	b = strconv.AppendInt(b, int64(len(a.body)), 10)
-	b = append(b, "\r\nContent-Type: "+contentJSON...)
-	if a.wait > 0 {
-		b = append(b, "\r\nRetry-After: "...)
-		b = strconv.AppendInt(b, int64(a.wait), 10)
-	}
-	if a.age > 0 {
-		b = append(append(b, "\r\nRollcall-Stale: "...), httpx.Age(a.age)...)
-	}
-	if len(origin) > 0 {
-		b = append(b, "\r\nVary: Origin"...)
-	}
-	b = append(append(b, "\r\nDate: "...), date...)
-	return append(append(b, "\r\n\r\n"...), a.body...)
 }
