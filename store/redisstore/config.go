@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"rollcall/presence"
+	"rollcall/store/redisstore/nearcache"
 )
 
 // Config are the settings of a [Store].
@@ -67,7 +68,7 @@ const (
 )
 
 const (
-	minNearCache = cacheShards * leastShard
+	minNearCache = nearcache.MinBytes
 	maxNearCache = 64 << 30
 )
 

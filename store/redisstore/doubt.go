@@ -24,7 +24,7 @@ const (
 func (s *Store) prove() {
 	until := int64(1<<63 - 1)
 	for _, k := range s.links() {
-		if s.cache.links[k.number].good.Load() != 0 {
+		if s.cache.Epoch(k.number).Up() {
 			until = min(until, k.heardAt.Load()+provenFor.Milliseconds())
 		}
 	}
@@ -40,7 +40,7 @@ func (s *Store) unproven() bool {
 // proven reports whether the cache may answer for what hangs on the link k.
 func (s *Store) proven(k *link) bool {
 	return !s.tracking.Load() ||
-		s.cache.links[k.number].good.Load() != 0 && s.millis() <= k.heardAt.Load()+provenFor.Milliseconds()
+		s.cache.Epoch(k.number).Up() && s.millis() <= k.heardAt.Load()+provenFor.Milliseconds()
 }
 
 // doubt begins, or goes on with, the time in which Redis may miss what it had acknowledged, as of asOf, in ms of the age of the store.

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/redis/rueidis"
+
+	"rollcall/store/redisstore/nearcache"
 )
 
 const (
@@ -18,7 +20,6 @@ const (
 	probeWithin  = 1500 * time.Millisecond // together: a frozen link is noticed in 2.5 s
 	probeExpiry  = 60                      // seconds
 	topologyEach = time.Second
-	noLink       = 255
 )
 
 // A link is a connection of our own to one primary that tells what is written there. While it is up the cache may
@@ -100,7 +101,7 @@ func (s *Store) runLink(ctx context.Context, k *link) {
 }
 
 func (s *Store) linkLost(k *link, err error) {
-	s.cache.links[k.number].lost()
+	s.cache.Epoch(k.number).Lost()
 	s.prove()
 	if s.single != nil {
 		s.doubtOwner()
@@ -130,7 +131,7 @@ func (s *Store) lookForNodes(ctx context.Context, k *link) {
 func (s *Store) renewOthers(k *link) {
 	for _, o := range s.links() {
 		if o != k {
-			s.cache.links[o.number].renewed()
+			s.cache.Epoch(o.number).Renew()
 		}
 	}
 }
@@ -165,7 +166,7 @@ func (s *Store) follow(ctx context.Context, k *link) (err error) {
 	}
 	s.linkUp(k, identity) // first: what is read from another Redis has an age
 	if tracked == nil {
-		s.cache.links[k.number].confirmed()
+		s.cache.Epoch(k.number).Confirmed()
 		s.prove()
 	}
 	k.up.Store(true)
@@ -184,7 +185,7 @@ func (s *Store) follow(ctx context.Context, k *link) (err error) {
 				return err
 			}
 			s.checkEpoch() // first: what is read from an empty Redis has an age
-			s.cache.links[k.number].confirmed()
+			s.cache.Epoch(k.number).Confirmed()
 			s.prove()
 			s.stats.flushes.Add(1)
 			s.signal(nil)
@@ -201,8 +202,8 @@ func (s *Store) follow(ctx context.Context, k *link) (err error) {
 		if err := s.probe(ctx, k, conn, lost); err != nil {
 			return err
 		}
-		if l := &s.cache.links[k.number]; l.good.Load() == 0 {
-			l.confirmed() // the connection before this one was late to say that it ended
+		if l := s.cache.Epoch(k.number); !l.Up() {
+			l.Confirmed() // the connection before this one was late to say that it ended
 		}
 		s.prove()
 	}
@@ -323,7 +324,7 @@ func (s *Store) probe(ctx context.Context, k *link, conn rueidis.DedicatedClient
 func (s *Store) heard(k *link, keys []rueidis.RedisMessage) {
 	if keys == nil {
 		// The client says the same when the connection ends.
-		s.cache.links[k.number].lost()
+		s.cache.Epoch(k.number).Lost()
 		select {
 		case k.flush <- struct{}{}:
 		default:
@@ -368,7 +369,7 @@ func (s *Store) linkOf(slot uint16) *link {
 	}
 	r := s.route.Load()
 	n := r.slots[slot]
-	if n == noLink {
+	if n == nearcache.NoLink {
 		return nil
 	}
 	return s.byNumber[n].Load()
@@ -412,7 +413,7 @@ func (s *Store) followTopology(ctx context.Context, opening bool) error {
 	was := s.route.Load()
 	now := &route{links: map[string]*link{}}
 	for i := range now.slots {
-		now.slots[i] = noLink
+		now.slots[i] = nearcache.NoLink
 	}
 	fresh := false
 	for _, r := range ranges {
@@ -456,7 +457,7 @@ func (s *Store) followTopology(ctx context.Context, opening bool) error {
 	if fresh {
 		// A slot may have moved to a primary that nobody listened to yet.
 		for _, k := range now.links {
-			s.cache.links[k.number].renewed()
+			s.cache.Epoch(k.number).Renew()
 		}
 		s.signal(nil)
 	}
@@ -484,7 +485,7 @@ func slotRange(r rueidis.RedisMessage) (from, to int, addr string, ok bool) {
 
 // newLink makes a link with a number of its own, or returns nil when there are none left.
 func (s *Store) newLink(addr string, born bool) *link {
-	for n := range uint8(noLink) {
+	for n := range uint8(nearcache.NoLink) {
 		k := &link{number: n, addr: addr, heard: make(chan struct{}, 1), flush: make(chan struct{}, 1), done: make(chan struct{}), born: born}
 		if s.byNumber[n].CompareAndSwap(nil, k) {
 			k.heardAt.Store(s.millis())

@@ -371,7 +371,7 @@ func (s *Store) believe() bool {
 
 // answers reports whether the primary behind k can be asked, and its link is up so that it is known who it is.
 func (s *Store) answers(k *link) bool {
-	if s.tracking.Load() && s.cache.links[k.number].good.Load() == 0 {
+	if s.tracking.Load() && !s.cache.Epoch(k.number).Up() {
 		return false
 	}
 	ctx, cancel := s.deadline(s.ctx)

@@ -10,6 +10,7 @@ import (
 	"github.com/redis/rueidis"
 
 	"rollcall/presence"
+	"rollcall/store/redisstore/nearcache"
 )
 
 // Statuses implements [presence.Store]. While Redis is away the answer has an age if everything asked for is in the
@@ -18,31 +19,31 @@ func (s *Store) Statuses(ctx context.Context, app presence.AppID, peers [][]byte
 	if s.closed() {
 		return 0, errClosed
 	}
-	space := s.space(app)
-	lu := lookups.Get().(*lookup)
-	defer lookups.Put(lu)
+	space := s.cache.Space(app)
+	lu := nearcache.NewLookup()
+	defer lu.Release()
 	asked := space
 	if s.unproven() {
 		asked = 0
 	}
-	s.cachedStatuses(asked, peers, fresh, now, lu, out)
+	s.cachedStatuses(asked, peers, nearcache.Fresh, now, lu, out)
 	var ov overlay
 	if s.outage.box.Overlaid() {
-		lu.miss = s.overlaid(&ov, app, peers, lu.miss, out)
+		lu.Miss = s.overlaid(&ov, app, peers, lu.Miss, out)
 	}
-	if len(lu.miss) == 0 {
+	if len(lu.Miss) == 0 {
 		return s.aged(max(ov.age, s.doubtAge())), nil
 	}
 	dead := s.deadNodes()
-	err := s.read(ctx, app, asked, peers, lu.miss, now, true, func(i int, state []byte) {
+	err := s.read(ctx, app, asked, peers, lu.Miss, now, true, func(i int, state []byte) {
 		out[i] = s.judge(ov.apply(s, i, state), now, dead)
 	})
 	if err == nil {
-		return s.aged(max(ov.age, s.doubtAge(), s.readAge(app, peers, lu.miss))), nil
+		return s.aged(max(ov.age, s.doubtAge(), s.readAge(app, peers, lu.Miss))), nil
 	}
-	left, ok := ov.unread(s, lu.miss, func(i int) presence.Key { return presence.Key{App: app, Peer: presence.PeerID(peers[i])} },
+	left, ok := ov.unread(s, lu.Miss, func(i int) presence.Key { return presence.Key{App: app, Peer: presence.PeerID(peers[i])} },
 		func(i int, sum presence.Summary) { out[i] = sum.Status })
-	if lu.miss = left; !ok {
+	if lu.Miss = left; !ok {
 		return 0, err
 	}
 	if len(left) == 0 {
@@ -60,18 +61,11 @@ func (s *Store) aged(age time.Duration) time.Duration {
 	return age
 }
 
-// cachedStatuses answers what it can from the cache and leaves the rest in lu.miss.
-func (s *Store) cachedStatuses(space uint8, peers [][]byte, least belief, now presence.Millis, lu *lookup, out []presence.Status) {
-	if space == 0 {
-		lu.miss = lu.miss[:0]
-		for i := range peers {
-			lu.miss = append(lu.miss, i)
-		}
-		return
-	}
+// cachedStatuses answers what it can from the cache and leaves the rest in lu.Miss.
+func (s *Store) cachedStatuses(space uint8, peers [][]byte, least nearcache.Freshness, now presence.Millis, lu *nearcache.Lookup, out []presence.Status) {
 	dead := s.deadNodes()
 	rules := &s.rules
-	s.cache.statuses(space, peers, least, lu, func(i int, state []byte) bool {
+	s.cache.Batch(space, peers, least, lu, func(i int, state []byte) bool {
 		status, noded, ok := peek(state, now, rules)
 		if noded && dead != nil {
 			status = s.judge(state, now, dead)
@@ -79,6 +73,16 @@ func (s *Store) cachedStatuses(space uint8, peers [][]byte, least belief, now pr
 		out[i] = status
 		return ok
 	})
+}
+
+// peek judges a packed state at now as queries see it. ok is false when it does not answer: a lease that has run out
+// may have been renewed without a signal.
+func peek(state []byte, now presence.Millis, rules *presence.Rules) (status presence.Status, noded, ok bool) {
+	if len(state) == 0 {
+		return presence.Unknown, false, true
+	}
+	status, noded = presence.PeekStatus(state, now, rules)
+	return status, noded, status == presence.Online || len(state) < 9 || presence.Status(state[8]&3) != presence.Online
 }
 
 // judge returns what a packed state says at now to a query that knows which nodes are dead.
@@ -109,20 +113,20 @@ func (s *Store) judge(state []byte, now presence.Millis, dead map[presence.NodeI
 }
 
 // staleStatuses answers from what was true when the links were lost, or returns err.
-func (s *Store) staleStatuses(space uint8, peers [][]byte, lu *lookup, now presence.Millis, out []presence.Status, err error) (time.Duration, error) {
+func (s *Store) staleStatuses(space uint8, peers [][]byte, lu *nearcache.Lookup, now presence.Millis, out []presence.Status, err error) (time.Duration, error) {
 	age, ok := s.staleness()
 	if !ok || space == 0 {
 		return 0, err
 	}
 	still := now.Add(-age) // leases stand still while nobody can renew them
-	ids := make([][]byte, len(lu.miss))
-	index := append([]int(nil), lu.miss...)
+	ids := make([][]byte, len(lu.Miss))
+	index := append([]int(nil), lu.Miss...)
 	for k, i := range index {
 		ids[k] = peers[i]
 	}
 	found := make([]presence.Status, len(ids))
-	s.cachedStatuses(space, ids, stale, still, lu, found)
-	if len(lu.miss) > 0 {
+	s.cachedStatuses(space, ids, nearcache.Stale, still, lu, found)
+	if len(lu.Miss) > 0 {
 		return 0, err
 	}
 	for k, i := range index {
@@ -152,7 +156,7 @@ func (s *Store) Summaries(ctx context.Context, keys []presence.Key, out []presen
 }
 
 func (s *Store) summaries(ctx context.Context, app presence.AppID, keys []presence.Key, index []int, out []presence.Summary) (time.Duration, error) {
-	space := s.space(app)
+	space := s.cache.Space(app)
 	ids := make([][]byte, len(index))
 	miss := make([]int, 0, len(index))
 	var buf []byte
@@ -173,8 +177,8 @@ func (s *Store) summaries(ctx context.Context, app presence.AppID, keys []presen
 				continue
 			}
 		}
-		var b belief
-		if buf, b = s.cache.get(asked, ids[k], buf[:0]); b == fresh {
+		var b nearcache.Freshness
+		if buf, b = s.cache.Get(asked, ids[k], buf[:0]); b == nearcache.Fresh {
 			if sum := presence.PeekSummary(buf); sum.Status != presence.Online || sum.Noded {
 				out[i] = sum
 				continue
@@ -203,8 +207,8 @@ func (s *Store) summaries(ctx context.Context, app presence.AppID, keys []presen
 		return 0, err
 	}
 	for _, k := range miss {
-		var b belief
-		if buf, b = s.cache.get(space, ids[k], buf[:0]); b == missing {
+		var b nearcache.Freshness
+		if buf, b = s.cache.Get(space, ids[k], buf[:0]); b == nearcache.Missing {
 			return 0, err
 		}
 		out[index[k]] = presence.PeekSummary(buf)
@@ -285,58 +289,49 @@ func (s *Store) read(ctx context.Context, app presence.AppID, space uint8, ids [
 }
 
 func (s *Store) readChunk(ctx context.Context, app presence.AppID, space uint8, ids [][]byte, chosen []int, now presence.Millis, answers bool, see func(i int, state []byte)) error {
-	var scratch [64]read
-	reads := scratch[:0]
+	var scratch [64]nearcache.Mark
+	marks := scratch[:0]
+	unmark := func() {
+		for k := range marks {
+			s.cache.Unmark(ids[chosen[k]], marks[k])
+		}
+	}
 	summaries, states := s.keys.peerKeys(app, ids, chosen)
 	for k, i := range chosen {
-		r := read{i: i, link: noLink}
 		l := s.single
 		if l == nil {
 			l = s.linkOf(slotOf(summaries[k]))
 		}
+		var m nearcache.Mark
 		if l != nil {
 			if l.away.Load() != 0 {
-				s.unmarkAll(space, ids, reads)
+				unmark()
 				return errAway
 			}
-			r.link = l.number
-			if space != 0 {
-				if r.epoch = s.cache.links[l.number].good.Load(); r.epoch != 0 {
-					r.token = s.cache.mark(space, ids[i])
-				}
-			}
+			m = s.cache.Mark(space, ids[i], l.number)
 		}
-		reads = append(reads, r)
+		marks = append(marks, m)
 	}
 	s.stats.reads.Add(int64(len(chosen)))
 	values, err := s.getOwned(ctx, states)
 	if err != nil {
-		s.unmarkAll(space, ids, reads)
+		unmark()
 		return err
 	}
 	plain, err := s.readRecipe(ctx, summaries, values, now, answers)
 	if err != nil {
-		s.unmarkAll(space, ids, reads)
+		unmark()
 		return err
 	}
 	for _, k := range plain { // not to be merged into, so not to be kept either
-		s.cache.unmark(space, ids[reads[k].i], reads[k].token)
-		reads[k].token = 0
+		s.cache.Unmark(ids[chosen[k]], marks[k])
+		marks[k] = nearcache.Mark{}
 	}
-	for k := range reads {
-		r := &reads[k]
-		see(r.i, values[k])
-		if r.token != 0 {
-			s.cache.put(space, ids[r.i], values[k], r.token, r.link, r.epoch)
-		}
+	for k, i := range chosen {
+		see(i, values[k])
+		s.cache.Put(ids[i], values[k], marks[k])
 	}
 	return nil
-}
-
-func (s *Store) unmarkAll(space uint8, ids [][]byte, reads []read) {
-	for i := range reads {
-		s.cache.unmark(space, ids[reads[i].i], reads[i].token)
-	}
 }
 
 var errAway = fmt.Errorf("%w: redis is away", presence.ErrUnavailable)

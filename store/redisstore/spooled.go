@@ -8,6 +8,7 @@ import (
 
 	"rollcall/presence"
 	spooled "rollcall/store/outage"
+	"rollcall/store/redisstore/nearcache"
 )
 
 func (s *Store) openSpool() (err error) {
@@ -50,8 +51,8 @@ func (b below) Waits(err error) (waits, held bool) { return mayWait(err), errors
 func mayWait(err error) bool { return errors.Is(err, errAway) || errors.Is(err, errNewer) }
 
 func (b below) Last(key presence.Key) ([]byte, bool) {
-	packed, how := b.s.cache.get(b.s.space(key.App), []byte(key.Peer), nil)
-	return packed, how != missing
+	packed, how := b.s.cache.Get(b.s.cache.Space(key.App), []byte(key.Peer), nil)
+	return packed, how != nearcache.Missing
 }
 
 func (b below) Signal(keys []presence.Key) { b.s.signal(keys) }
@@ -66,7 +67,7 @@ func (s *Store) uncovered() error {
 	}
 	n := 0
 	for _, l := range r.slots {
-		if l == noLink {
+		if l == nearcache.NoLink {
 			n++
 		}
 	}

@@ -10,8 +10,6 @@ import (
 func (s *Store) Stats() map[string]int64 {
 	c, t := s.cache, &s.stats
 	m := map[string]int64{
-		"near_cache_hits": c.hits.Load(), "near_cache_misses": c.misses.Load(), "near_cache_entries": c.entries.Load(),
-		"near_cache_evicted": c.evicted.Load(), "near_cache_invalidated": c.dropped.Load(), "near_cache_bytes": c.bytes(),
 		"links_up": 0, "links_lost": t.linksLost.Load(), "flushes_heard": t.flushes.Load(), "probes_heard": t.probes.Load(),
 		"reads": t.reads.Load(), "writes": t.cas.Load(), "conflicts": t.conflicts.Load(), "scripts_reloaded": t.reloads.Load(), "tried_again": t.triedAgain.Load(),
 		"adopted": t.adopted.Load(), "damaged": t.damaged.Load(), "foreign": t.foreign.Load(), "unindexed": t.unindexed.Load(),
@@ -19,10 +17,11 @@ func (s *Store) Stats() map[string]int64 {
 		"outages": t.outages.Load(), "stale_answers": t.staleAnswers.Load(),
 	}
 	for _, k := range s.links() {
-		if c.links[k.number].good.Load() != 0 {
+		if c.Epoch(k.number).Up() {
 			m["links_up"]++
 		}
 	}
+	maps.Copy(m, c.Stats())
 	maps.Copy(m, s.outage.box.Stats())
 	return m
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/redis/rueidis"
 
 	"rollcall/presence"
+	"rollcall/store/redisstore/nearcache"
 )
 
 // A Store keeps peer states in Redis. It is safe for many goroutines, and for many processes on one Redis.
@@ -36,16 +37,12 @@ type Store struct {
 	wg   sync.WaitGroup
 	shut atomic.Bool
 
-	cache    *cache
-	cached   bool
+	cache    *nearcache.Cache
 	tracking atomic.Bool
 	single   *link // of the only primary; nil for a Cluster
 	route    atomic.Pointer[route]
-	byNumber [noLink]atomic.Pointer[link]
+	byNumber [nearcache.NoLink]atomic.Pointer[link]
 	topology chan struct{}
-
-	spaces   atomic.Pointer[map[presence.AppID]uint8]
-	spacesMu sync.Mutex
 
 	hear   sync.Mutex // guards ears
 	ears   map[int]func([]presence.Key)
@@ -109,16 +106,14 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		cfg: cfg, rules: cfg.Rules, log: cfg.Log, name: hex.EncodeToString(name[:]), begun: time.Now(),
 		keys:     layout{own: cfg.Prefix, summary: cfg.SummaryPrefix},
 		topology: make(chan struct{}, 1), ears: map[int]func([]presence.Key){}, calls: make(chan struct{}, 512),
-		cached: cfg.NearCache > 0,
 	}
 	s.where = p.String()
 	s.rules.Replay = presence.ReplayWithin
-	s.cache = newCache(max(cfg.NearCache, 0))
+	s.cache = nearcache.New(max(cfg.NearCache, 0))
 	s.pulse.begun = s.begun
 	s.pulse.due.Store(int64(pulseEvery))
 	s.provenUntil.Store(1<<63 - 1)
 	s.tracking.Store(true)
-	s.spaces.Store(&map[presence.AppID]uint8{})
 	s.outage.wake, s.outage.fns = make(chan struct{}, 1), map[int]func(a, n presence.Millis) <-chan struct{}{}
 	s.owner.turn = make(chan struct{}, 1)
 	s.claims.of = map[string][]claim{}
@@ -211,7 +206,7 @@ func (s *Store) waitLinks(ctx context.Context) error {
 		}
 		if time.Since(begun) > someLinks {
 			for _, k := range s.links() {
-				if s.cache.links[k.number].good.Load() != 0 {
+				if s.cache.Epoch(k.number).Up() {
 					return nil
 				}
 			}
@@ -230,7 +225,7 @@ func (s *Store) waitLinks(ctx context.Context) error {
 // linksWhy returns why a link is not up, if that is known.
 func (s *Store) linksWhy() error {
 	for _, k := range s.links() {
-		if why := k.why.Load(); why != nil && s.cache.links[k.number].good.Load() == 0 {
+		if why := k.why.Load(); why != nil && !s.cache.Epoch(k.number).Up() {
 			return *why
 		}
 	}
@@ -240,7 +235,7 @@ func (s *Store) linksWhy() error {
 // linksDown returns an error that names a link that is not up.
 func (s *Store) linksDown() error {
 	for _, k := range s.links() {
-		if s.cache.links[k.number].good.Load() == 0 {
+		if !s.cache.Epoch(k.number).Up() {
 			if why := k.why.Load(); why != nil && *why != nil {
 				return fmt.Errorf("no link to redis %s: %w", s.called(k), *why)
 			}
@@ -284,29 +279,6 @@ func (s *Store) closed() bool { return s.shut.Load() }
 
 // millis is the monotonic age of the store, plus one so that it is never zero.
 func (s *Store) millis() int64 { return time.Since(s.begun).Milliseconds() + 1 }
-
-// space returns the number of app in the cache, 0 when there are too many.
-func (s *Store) space(app presence.AppID) uint8 {
-	if n, ok := (*s.spaces.Load())[app]; ok {
-		return n
-	}
-	if !s.cached {
-		return 0
-	}
-	s.spacesMu.Lock()
-	defer s.spacesMu.Unlock()
-	old := *s.spaces.Load()
-	if n, ok := old[app]; ok || len(old) >= maxSpaces {
-		return n
-	}
-	next := make(map[presence.AppID]uint8, len(old)+1)
-	for a, n := range old {
-		next[a] = n
-	}
-	next[app] = uint8(len(old) + 1)
-	s.spaces.Store(&next)
-	return next[app]
-}
 
 // away makes an error of the client match [presence.ErrUnavailable].
 func away(err error) error {
@@ -422,13 +394,12 @@ func (s *Store) signal(keys []presence.Key) {
 // invalidate forgets what is cached under the summary keys and tells the listeners.
 func (s *Store) invalidate(summaries []string) {
 	keys := make([]presence.Key, 0, len(summaries))
-	spaces := *s.spaces.Load()
 	for _, name := range summaries {
 		key, ok := s.keys.peerOf(name)
 		if !ok {
 			continue
 		}
-		s.cache.drop(spaces[key.App], []byte(key.Peer))
+		s.cache.Drop(s.cache.KnownSpace(key.App), []byte(key.Peer))
 		keys = append(keys, key)
 	}
 	if len(keys) > 0 {

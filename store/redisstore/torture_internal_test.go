@@ -214,7 +214,7 @@ func (w *torture) run(t *testing.T, d time.Duration, enough func() bool) {
 	wg.Wait()
 	lost := w.store.stats.linksLost.Load()
 	t.Logf("%d reads that could have been stale, %d were (%v after the write at worst); the link was killed %d times and lost %d times; %d hits, %d misses",
-		w.reads.Load(), w.stale.Load(), time.Duration(w.latest.Load()), w.kills.Load(), lost, w.store.cache.hits.Load(), w.store.cache.misses.Load())
+		w.reads.Load(), w.stale.Load(), time.Duration(w.latest.Load()), w.kills.Load(), lost, w.store.cache.Stats()["near_cache_hits"], w.store.cache.Stats()["near_cache_misses"])
 	if w.kills.Load() == 0 || lost == 0 {
 		t.Error("the link was never killed: the fault did not take hold")
 	}
@@ -231,7 +231,7 @@ func nearCacheIsNeverStale(t *testing.T, batch int, least, kills int64) {
 	if w.reads.Load() < least {
 		t.Errorf("only %d reads, want %d", w.reads.Load(), least)
 	}
-	if hits := w.store.cache.hits.Load(); hits < w.reads.Load()/4 {
+	if hits := w.store.cache.Stats()["near_cache_hits"]; hits < w.reads.Load()/4 {
 		t.Errorf("%d hits: the cache was hardly used", hits)
 	}
 }
@@ -242,7 +242,7 @@ func TestNearCacheIsNeverStale(t *testing.T) {
 
 func TestNearCacheNeedsItsMarker(t *testing.T) {
 	w := newTorture(t, 300)
-	w.store.cache.noMarker = true
+	w.store.cache.Without.Marks = true
 	w.run(t, redistest.Patience, func() bool { return w.stale.Load() > 0 && w.kills.Load() > 0 })
 	if w.stale.Load() == 0 {
 		t.Error("without the marker no answer was stale: the torture is too mild")
@@ -251,7 +251,7 @@ func TestNearCacheNeedsItsMarker(t *testing.T) {
 
 func TestNearCacheNeedsItsEpoch(t *testing.T) {
 	w := newTorture(t, 300)
-	w.store.cache.noEpoch = true
+	w.store.cache.Without.Epochs = true
 	w.run(t, redistest.Patience, func() bool { return w.stale.Load() > 0 && w.kills.Load() > 0 })
 	if w.stale.Load() == 0 {
 		t.Error("without the epoch no answer was stale: the torture is too mild")

@@ -11,6 +11,7 @@ import (
 	"github.com/redis/rueidis"
 
 	"rollcall/presence"
+	"rollcall/store/redisstore/nearcache"
 )
 
 //go:embed scripts/cas.lua
@@ -244,7 +245,7 @@ func (s *Store) jobs(keys []presence.Key) []job {
 func (s *Store) forget(jobs []job) {
 	for i := range jobs {
 		if jobs[i].effect != presence.Same {
-			s.cache.drop(s.space(jobs[i].key.App), []byte(jobs[i].key.Peer))
+			s.cache.Drop(s.cache.Space(jobs[i].key.App), []byte(jobs[i].key.Peer))
 		}
 	}
 }
@@ -255,7 +256,7 @@ func (s *Store) readJobs(ctx context.Context, jobs []*job, now presence.Millis) 
 	byApp := map[presence.AppID][]int{}
 	for i, j := range jobs {
 		ids[i] = []byte(j.key.Peer)
-		if b, how := s.cache.get(s.space(j.key.App), ids[i], nil); how == fresh {
+		if b, how := s.cache.Get(s.cache.Space(j.key.App), ids[i], nil); how == nearcache.Fresh {
 			j.was = b
 			continue
 		}

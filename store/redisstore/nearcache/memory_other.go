@@ -1,5 +1,5 @@
 //go:build !linux
 
-package redisstore
+package nearcache
 
 func adviseHuge([]uint64) {}
