@@ -65,7 +65,7 @@ func (c *clocks) note(r *Report, v Verdict, now Millis) {
 }
 
 // Clocks returns the senders whose clocks are off, those furthest off first.
-func (t *Tally) Clocks() []Clock {
+func (t *Counters) Clocks() []Clock {
 	t.clocks.mu.Lock()
 	all := make([]Clock, 0, len(t.clocks.all))
 	for _, k := range t.clocks.all {
@@ -80,4 +80,4 @@ func (t *Tally) Clocks() []Clock {
 }
 
 // Ahead returns how many reports were further ahead than [Rules].Ahead.
-func (t *Tally) Ahead() int64 { return t.ahead.Load() }
+func (t *Counters) Ahead() int64 { return t.ahead.Load() }

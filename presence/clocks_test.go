@@ -49,19 +49,19 @@ func TestSendersWhoseClocksAreOffAreKnown(t *testing.T) {
 		t.Errorf("a day old: %v", v)
 	}
 	got := ""
-	for _, c := range svc.Tally().Clocks() {
+	for _, c := range svc.Counters().Clocks() {
 		got += fmt.Sprintln(c.App, c.Node, c.Off, c.Reports)
 	}
 	if want := "far  2190000h0m0s 1\nold  -25h0m0s 1\nahead n2 1h0m0s 1\nbehind  -1m30s 1\nahead n1 21s 2\n"; got != want {
 		t.Errorf("clocks:\n%swant\n%s", got, want)
 	}
-	if n := svc.Tally().Ahead(); n != 4 {
+	if n := svc.Counters().Ahead(); n != 4 {
 		t.Errorf("%d reports were ahead, want 4", n)
 	}
 	for i := range 1000 {
 		report(fmt.Sprint("app", i), "", time.Hour, 0)
 	}
-	if n := len(svc.Tally().Clocks()); n != 256 {
+	if n := len(svc.Counters().Clocks()); n != 256 {
 		t.Errorf("%d senders are kept, want 256", n)
 	}
 }

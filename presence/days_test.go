@@ -340,7 +340,7 @@ func TestOnlineTimeIsSmall(t *testing.T) {
 			apply(t, &st, on, on.At, &rules)
 			apply(t, &st, off, off.At, &rules)
 		}
-		st.Seen, st.Sessions = nil, nil
+		st.Deliveries, st.Sessions = nil, nil
 		with := len(st.Pack(nil))
 		days := len(st.Days)
 		st.Days, st.Counted = nil, 0

@@ -27,7 +27,7 @@ type History struct {
 
 // A Hook is what a slot counts of one report.
 type Hook struct {
-	Hash   uint64 // of the delivery, as in [Seen]
+	Hash   uint64 // of the delivery, as in [Delivery]
 	At     Millis // time of receipt
 	Judged Millis // the time by which leases were judged; At unless they stood still
 

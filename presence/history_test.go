@@ -145,8 +145,8 @@ func TestHistoriesEnd(t *testing.T) {
 		r.ID = fmt.Sprint(i)
 		merge(t, &st, func(st *presence.State) presence.Effect { _, e := st.Apply(&r, r.At, rules); return e })
 	}
-	if n := len(st.Histories[0].Hooks); n != 128 || len(st.Seen) != 0 {
-		t.Errorf("%d hooks and %d ids are kept", n, len(st.Seen))
+	if n := len(st.Histories[0].Hooks); n != 128 || len(st.Deliveries) != 0 {
+		t.Errorf("%d hooks and %d ids are kept", n, len(st.Deliveries))
 	}
 	if b := st.Pack(nil); b[8]>>4 != 2 {
 		t.Errorf("packed in format %d", b[8]>>4)

@@ -433,8 +433,8 @@ func TestStateIsBounded(t *testing.T) {
 			st.Apply(&r, r.At, &rules)
 		}
 	}
-	if len(st.Slots) > 1024 || len(st.Seen) > 64 {
-		t.Errorf("%d slots and %d deliveries are remembered", len(st.Slots), len(st.Seen))
+	if len(st.Slots) > 1024 || len(st.Deliveries) > 64 {
+		t.Errorf("%d slots and %d deliveries are remembered", len(st.Slots), len(st.Deliveries))
 	}
 }
 

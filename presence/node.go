@@ -170,7 +170,7 @@ func (s *Service) Attend(ctx context.Context, reports []Report, now Millis, leas
 			continue
 		}
 		// While Redis is unreachable the reports go to the spool, and no lease runs out.
-		if err := s.store.Beat(ctx, nodes[i], leaseOf(nodes[i]), false, now); err != nil && s.distant == nil {
+		if err := s.store.Beat(ctx, nodes[i], leaseOf(nodes[i]), false, now); err != nil && s.remote == nil {
 			return a, fmt.Errorf("heartbeat of node %q: %w", nodes[i], err)
 		}
 	}
@@ -202,7 +202,7 @@ func (s *Service) Attended(ctx context.Context, a Attendance, reports []Report, 
 			continue
 		}
 		late[n] = true
-		if err := s.store.Beat(ctx, n, a.leaseOf(n), false, now); err != nil && s.distant == nil {
+		if err := s.store.Beat(ctx, n, a.leaseOf(n), false, now); err != nil && s.remote == nil {
 			return fmt.Errorf("heartbeat of node %q: %w", n, err)
 		}
 	}
@@ -218,7 +218,7 @@ func (s *Service) Attended(ctx context.Context, a Attendance, reports []Report, 
 	}
 	leases := s.Leases(now)
 	err = s.update(ctx, keys, now, func(i int, st *State) Effect { return st.Hang(on[i], leases) })
-	if errors.Is(err, ErrUnavailable) && s.distant != nil {
+	if errors.Is(err, ErrUnavailable) && s.remote != nil {
 		return nil
 	}
 	return err

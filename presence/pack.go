@@ -69,8 +69,8 @@ func (st *State) Pack(b []byte) []byte {
 	for i := range st.Slots {
 		b = st.Slots[i].pack(b, base)
 	}
-	b = binary.AppendUvarint(b, uint64(len(st.Seen)))
-	for _, s := range st.Seen {
+	b = binary.AppendUvarint(b, uint64(len(st.Deliveries)))
+	for _, s := range st.Deliveries {
 		b = append48(b, Millis(s.Hash))
 		b = appendMillis(b, s.At, base)
 	}
@@ -133,7 +133,7 @@ func (st *State) Unpack(b []byte) error {
 	}
 	*st = State{
 		Rev: binary.BigEndian.Uint64(b), Status: Status(b[8] & 3), Cause: Cause(b[9]), Since: millis48(b[16:]),
-		Sessions: st.Sessions[:0], Slots: st.Slots[:0], Seen: st.Seen[:0], Days: st.Days[:0],
+		Sessions: st.Sessions[:0], Slots: st.Slots[:0], Deliveries: st.Deliveries[:0], Days: st.Days[:0],
 		Histories: st.Histories[:0], Rest: st.Rest[:0],
 	}
 	if st.Status > Online || !st.Cause.Known() {
@@ -157,7 +157,7 @@ func (st *State) Unpack(b []byte) error {
 		st.Slots = append(st.Slots, r.slot())
 	}
 	for n := r.count(minSeen); n > 0 && !r.bad; n-- {
-		st.Seen = append(st.Seen, Seen{Hash: r.hash(), At: r.millis()})
+		st.Deliveries = append(st.Deliveries, Delivery{Hash: r.hash(), At: r.millis()})
 	}
 	if b[8]&packDays != 0 {
 		r.days(st)

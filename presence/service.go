@@ -26,18 +26,18 @@ func DefaultConfig() Config {
 
 // A Service carries reports to the store, answers from it and ends what has run out. All doors share one.
 type Service struct {
-	store Store
-	cfg   Config
-	trace *Trace
-	tally *Tally
-	still atomic.Pointer[standstill]
+	store    Store
+	cfg      Config
+	trace    *Trace
+	counters *Counters
+	still    atomic.Pointer[standstill]
 
-	flights flights
-	joined  joined
+	inflight inflight
+	joined   joined
 
 	successor *Successor // nil: no work is taken over
 	epoch     uint64
-	distant   Distant // nil when the store is here
+	remote    Remote // nil when the store is part of this process
 }
 
 // A standstill is a time in which no lease runs out: leases are judged as of asOf until it is over.
@@ -45,10 +45,10 @@ type standstill struct{ asOf, until Millis }
 
 // NewService returns a service over store.
 func NewService(store Store, cfg Config) *Service {
-	s := &Service{store: store, cfg: cfg, trace: NewTrace(cfg.Trace), tally: NewTally(), epoch: rand.Uint64()}
+	s := &Service{store: store, cfg: cfg, trace: NewTrace(cfg.Trace), counters: NewCounters(), epoch: rand.Uint64()}
 	s.joined.set, s.joined.unfinished = map[NodeID]struct{}{}, map[NodeID]struct{}{}
-	if d, ok := store.(Distant); ok {
-		s.distant = d
+	if d, ok := store.(Remote); ok {
+		s.remote = d
 		s.cfg.Rules.Replay = ReplayWithin
 		d.OnReturn(func(asOf, now Millis) <-chan struct{} {
 			s.StandStill(asOf, now)
@@ -67,8 +67,8 @@ func (s *Service) Store() Store { return s.store }
 // Trace returns the last reports that this process has heard.
 func (s *Service) Trace() *Trace { return s.trace }
 
-// Tally returns the running counts of this process.
-func (s *Service) Tally() *Tally { return s.tally }
+// Counters returns the running counts of this process.
+func (s *Service) Counters() *Counters { return s.counters }
 
 // StandStill lets no lease run out until the grace after now is over: leases are judged as of asOf, the last time
 // at which renewals were surely heard. Call it after a start, and when the store is back after an outage.
@@ -107,7 +107,7 @@ func (s *Service) Report(ctx context.Context, reports []Report, now Millis, out 
 			out[i] = Outcome{Verdict: Stale}
 			continue
 		}
-		if s.distant != nil {
+		if s.remote != nil {
 			r.name()
 		}
 		keys = append(keys, r.Key())
@@ -120,7 +120,7 @@ func (s *Service) Report(ctx context.Context, reports []Report, now Millis, out 
 			out[i], e = st.Apply(&reports[i], leases, &s.cfg.Rules)
 			return e
 		})
-		if s.distant != nil {
+		if s.remote != nil {
 			err = s.keepAdmitted(ctx, reports, index, now, out, err)
 		}
 		if err != nil {
@@ -128,7 +128,7 @@ func (s *Service) Report(ctx context.Context, reports []Report, now Millis, out 
 		}
 	}
 	for i := range reports {
-		s.tally.report(&reports[i], out[i], now)
+		s.counters.report(&reports[i], out[i], now)
 		s.trace.add(&reports[i], out[i], now)
 	}
 	return nil
@@ -136,14 +136,14 @@ func (s *Service) Report(ctx context.Context, reports []Report, now Millis, out 
 
 // Statuses sets out[i] to what peers[i] of app is at now, or was age ago while a part of the store is out of reach.
 func (s *Service) Statuses(ctx context.Context, app AppID, peers [][]byte, now Millis, out []Status) (age time.Duration, err error) {
-	s.tally.Asked(app, len(peers))
+	s.counters.Asked(app, len(peers))
 	return s.store.Statuses(ctx, app, peers, s.Leases(now), out)
 }
 
 // Summaries sets out[i] to what is known of keys[i] at now, or was known age ago while a part of the store is out of reach.
 func (s *Service) Summaries(ctx context.Context, keys []Key, now Millis, out []Summary) (age time.Duration, err error) {
 	if len(keys) > 0 {
-		s.tally.Asked(keys[0].App, len(keys))
+		s.counters.Asked(keys[0].App, len(keys))
 	}
 	age, err = s.store.Summaries(ctx, keys, out)
 	if err != nil {
@@ -158,18 +158,18 @@ func (s *Service) Summaries(ctx context.Context, keys []Key, now Millis, out []S
 
 // Age returns how long a part of the store has been out of reach; 0 when all of it answers.
 func (s *Service) Age() time.Duration {
-	if s.distant == nil {
+	if s.remote == nil {
 		return 0
 	}
-	return s.distant.Age()
+	return s.remote.Age()
 }
 
 // AgeOf returns how long the part of the store that keeps key has been out of reach; 0 when it answers.
 func (s *Service) AgeOf(key Key) time.Duration {
-	if s.distant == nil {
+	if s.remote == nil {
 		return 0
 	}
-	return s.distant.AgeOf(key)
+	return s.remote.AgeOf(key)
 }
 
 // sweepBatch bounds how long one sweep holds the store.
@@ -234,7 +234,7 @@ func (s *Service) conclude(ctx context.Context, keys []Key, now Millis, expire f
 		more = more || effects[i] != Same
 		if outs[i].Turned {
 			turned++
-			s.tally.expired(keys[i].App, outs[i])
+			s.counters.expired(keys[i].App, outs[i])
 		}
 	}
 	return turned, more, err

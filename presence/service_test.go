@@ -89,12 +89,12 @@ func TestServiceReports(t *testing.T) {
 	if statusOf(t, s, "tom", t0) != presence.Online || statusOf(t, s, "jerry", t0) != presence.Offline {
 		t.Error("tom must be online, jerry offline")
 	}
-	counts := s.Tally().Reports()
+	counts := s.Counters().Reports()
 	if counts["api"][presence.Taken] != 1 || counts["api"][presence.Stale] != 1 || counts["leancloud"][presence.Swallowed] != 1 {
 		t.Errorf("counted %v", counts)
 	}
-	if s.Tally().Changes() != 2 || s.Tally().Last()["api"] != t0 {
-		t.Errorf("%d changes, last heard %v", s.Tally().Changes(), s.Tally().Last())
+	if s.Counters().Changes() != 2 || s.Counters().Last()["api"] != t0 {
+		t.Errorf("%d changes, last heard %v", s.Counters().Changes(), s.Counters().Last())
 	}
 	bad := sessionReport(t, "off@1")
 	bad.Peer = ""
@@ -127,7 +127,7 @@ func TestServiceSweeps(t *testing.T) {
 	sweep(t0+44_999, 0)
 	sweep(t0+45_000, 1000)
 	sweep(t0+46_000, 0)
-	if n := s.Tally().Expired(presence.CauseExpired); n != 1000 {
+	if n := s.Counters().Expired(presence.CauseExpired); n != 1000 {
 		t.Errorf("%d expired, want 1000", n)
 	}
 	sweep(t0.Add(8*24*time.Hour), 1000)
@@ -345,7 +345,7 @@ func TestTraceKeepsTheLast(t *testing.T) {
 	}
 }
 
-// Whoever may report may name any source; the tally does not grow with it.
+// A reporter may name any source; the counters do not grow with it.
 func TestTallyIsBounded(t *testing.T) {
 	s := open(t, nil)
 	for i := range 300 {
@@ -353,7 +353,7 @@ func TestTallyIsBounded(t *testing.T) {
 		r.Source = presence.Source(fmt.Sprint("s", i))
 		report(t, s, t0, r)
 	}
-	counts := s.Tally().Reports()
+	counts := s.Counters().Reports()
 	if len(counts) != 257 || counts[""][presence.Taken] != 44 {
 		t.Errorf("%d sources are counted, %d reports under none", len(counts), counts[""][presence.Taken])
 	}

@@ -60,7 +60,7 @@ func (s *Service) shed(ctx context.Context, now, leases Millis) error {
 		}
 		for _, f := range forgotten {
 			if f {
-				s.tally.shed.Add(1)
+				s.counters.shed.Add(1)
 			}
 		}
 	}

@@ -328,7 +328,7 @@ func (s *Slot) last(r *Report, at Millis, lease time.Duration) Verdict {
 
 // applySlot counts r in the slot of its source and tag. assumed is what stood in the place of all reports before, or nil.
 func (st *State) applySlot(r *Report, lease time.Duration, now Millis, rules *Rules, assumed *Slot) (v Verdict, quiet bool, late *recount) {
-	hash := seenHash(r)
+	hash := deliveryHash(r)
 	if hash != 0 && (st.saw(hash) || st.counts(hash)) {
 		return Double, false, nil
 	}

@@ -41,10 +41,10 @@ type State struct {
 	Counted Millis
 
 	// Each is kept in order, so that the order in which reports came leaves no trace.
-	Sessions []Session // by (source, id)
-	Slots    []Slot    // by (source, tag)
-	Seen     []Seen    // deliveries that have been counted and are in no history, by (time, hash)
-	Rest     []byte    // sections of a later release, kept as they are
+	Sessions   []Session  // by (source, id)
+	Slots      []Slot     // by (source, tag)
+	Deliveries []Delivery // deliveries that have been counted and are in no history, by (time, hash)
+	Rest       []byte     // sections of a later release, kept as they are
 
 	Histories []History // by (source, tag); with [Rules].Replay only
 	Replayed  Millis    // when a report last came late
@@ -166,7 +166,7 @@ func (st *State) seenOn(at Millis, rules *Rules) bool {
 }
 
 func (st *State) applySession(r *Report, lease time.Duration, now Millis, rules *Rules) (v Verdict, quiet bool) {
-	hash := seenHash(r)
+	hash := deliveryHash(r)
 	if hash != 0 && st.saw(hash) {
 		return Double, false
 	}
@@ -355,7 +355,7 @@ func (st *State) Forgotten() bool {
 
 // prune drops tombstones that are old or too many, slots with nothing to remember, and old delivery ids.
 func (st *State) prune(now Millis, rules *Rules) bool {
-	before := len(st.Sessions) + len(st.Slots) + len(st.Seen)
+	before := len(st.Sessions) + len(st.Slots) + len(st.Deliveries)
 	old, dead := now.Add(-rules.Tombstones), 0
 	st.Sessions = keep(st.Sessions, func(s *Session) bool {
 		switch {
@@ -374,9 +374,9 @@ func (st *State) prune(now Millis, rules *Rules) bool {
 		st.dropConnections(now)
 	}
 	st.Slots = keep(st.Slots, func(s *Slot) bool { return !s.blank(now, rules) })
-	st.Seen = keep(st.Seen, func(s *Seen) bool { return s.At > now.Add(-rules.Detect) })
+	st.Deliveries = keep(st.Deliveries, func(s *Delivery) bool { return s.At > now.Add(-rules.Detect) })
 	st.pruneHistories(now, rules)
-	return len(st.Sessions)+len(st.Slots)+len(st.Seen) != before
+	return len(st.Sessions)+len(st.Slots)+len(st.Deliveries) != before
 }
 
 // dropConnections removes the ends of connections that need not be remembered beside the latest.

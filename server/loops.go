@@ -50,7 +50,7 @@ func (s *Server) watchClocks() func(context.Context) {
 	logged := map[sender]line{}
 	return func(context.Context) {
 		now := s.clock.Now()
-		for _, c := range s.presence.Tally().Clocks() {
+		for _, c := range s.presence.Counters().Clocks() {
 			key := sender{string(c.App), string(c.Source), string(c.Node)}
 			last, known := logged[key]
 			if known && (c.Reports == last.reports || now < last.at.Add(clockRepeat)) {

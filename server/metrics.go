@@ -98,26 +98,26 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
-	for source, verdicts := range s.presence.Tally().Reports() {
+	for source, verdicts := range s.presence.Counters().Reports() {
 		for v, n := range verdicts {
 			count(descReports, n, string(source), v.String())
 		}
 	}
 	now := s.clock.Now()
-	for source, at := range s.presence.Tally().Last() {
+	for source, at := range s.presence.Counters().Last() {
 		if at > 0 {
 			gauge(descLast, max(now.Sub(at), 0).Seconds(), string(source))
 		}
 	}
-	count(descAhead, s.presence.Tally().Ahead())
+	count(descAhead, s.presence.Counters().Ahead())
 	total := s.counted()
 	count(descChanges, total.Changes)
 	count(descQueries, total.Queries)
 	count(descIDs, total.IDs)
 	for _, c := range expiryCauses {
-		count(descExpired, s.presence.Tally().Expired(c), c.String())
+		count(descExpired, s.presence.Counters().Expired(c), c.String())
 	}
-	count(descShed, s.presence.Tally().Shed())
+	count(descShed, s.presence.Counters().Shed())
 	for name, n := range s.roomCounts()["leancloud"] {
 		count(descDialect, n, name)
 	}

@@ -22,7 +22,7 @@ func newRates() *rates { return &rates{} }
 func (s *Server) sample() {
 	s.rates.sample(s.counted())
 	for i := range s.apps {
-		c := s.presence.Tally().OfApp(presence.AppID(s.apps[i].ID))
+		c := s.presence.Counters().OfApp(presence.AppID(s.apps[i].ID))
 		s.appRates[s.apps[i].ID].sample(counted(c))
 	}
 }

@@ -126,10 +126,10 @@ func (s *Server) Status(ctx context.Context) Status {
 	total := s.counted()
 	st.Queries, st.IDs, st.Changes = total.Queries, total.IDs, total.Changes
 	for _, c := range expiryCauses {
-		st.Expired[c.String()] = s.presence.Tally().Expired(c)
+		st.Expired[c.String()] = s.presence.Counters().Expired(c)
 	}
 	st.Sources = s.sources()
-	for _, c := range s.presence.Tally().Clocks() {
+	for _, c := range s.presence.Counters().Clocks() {
 		st.Clocks = append(st.Clocks, ClockStatus{
 			App: string(c.App), Source: string(c.Source), Node: string(c.Node), OffMS: c.Off.Milliseconds(), Reports: c.Reports, Last: stamp(c.Last),
 		})
@@ -140,8 +140,8 @@ func (s *Server) Status(ctx context.Context) Status {
 // counted returns the totals since the start.
 func (s *Server) counted() counted {
 	asked, rest := s.dialect.Stats(), s.rest.Stats()
-	c := counted{Changes: s.presence.Tally().Changes(), Queries: asked.Queries + rest.Queries, IDs: asked.IDs + rest.IDs}
-	for _, verdicts := range s.presence.Tally().Reports() {
+	c := counted{Changes: s.presence.Counters().Changes(), Queries: asked.Queries + rest.Queries, IDs: asked.IDs + rest.IDs}
+	for _, verdicts := range s.presence.Counters().Reports() {
 		for _, n := range verdicts {
 			c.Reports += n
 		}
@@ -151,8 +151,8 @@ func (s *Server) counted() counted {
 
 func (s *Server) sources() []SourceStatus {
 	list := []SourceStatus{}
-	last := s.presence.Tally().Last()
-	all := s.presence.Tally().Reports()
+	last := s.presence.Counters().Last()
+	all := s.presence.Counters().Reports()
 	for _, name := range sortedKeys(all) {
 		one := SourceStatus{Source: string(name), Verdicts: map[string]int64{}}
 		for v, n := range all[name] {

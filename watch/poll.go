@@ -35,7 +35,7 @@ func (ts *Tokens) Look(ctx context.Context, s *presence.Service, q *Question) (P
 		p.Token.Epoch, p.Token.Horizon = s.Epoch(), s.Horizon(q.Now)
 	}
 	raw := make([]presence.Summary, len(q.Keys))
-	s.Tally().Asked(q.App, len(q.Keys))
+	s.Counters().Asked(q.App, len(q.Keys))
 	var err error
 	if p.Age, err = s.Store().Summaries(ctx, q.Keys, raw); err != nil {
 		return Poll{}, fmt.Errorf("look at %d peers: %w", len(q.Keys), err)

@@ -105,7 +105,7 @@ func (g *Gateway) Start() error {
 	if g.poll != nil {
 		g.loops.Go(g.poll.run)
 	}
-	if d, ok := g.store.(presence.Distant); ok {
+	if d, ok := g.store.(presence.Remote); ok {
 		g.again = make(chan struct{}, 1)
 		g.loops.Go(g.assertWhenAsked)
 		d.OnReturn(func(_, _ presence.Millis) <-chan struct{} { return g.askAgain() })

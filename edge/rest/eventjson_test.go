@@ -281,7 +281,7 @@ func TestAClockThatWasNeverSet(t *testing.T) {
 		if got := h.tally(fmt.Sprintf(`{"user":"old","state":"online","session":"s","time":%d}`, at)); got.Stale != 1 {
 			t.Errorf("%d: %+v", at, got)
 		}
-		if c := h.service.Tally().Clocks(); len(c) != 1 || c[0].Off > -9000*24*time.Hour {
+		if c := h.service.Counters().Clocks(); len(c) != 1 || c[0].Off > -9000*24*time.Hour {
 			t.Errorf("%d: the clocks that are off are %+v", at, c)
 		}
 	}

@@ -125,7 +125,7 @@ func (s *Store) mergeKey(g *group, o *op, i int, key presence.Key) error {
 	}
 	st := &g.state
 	if len(g.packed) == 0 {
-		*st = presence.State{Rev: s.floor.Load(), Sessions: st.Sessions[:0], Slots: st.Slots[:0], Seen: st.Seen[:0]}
+		*st = presence.State{Rev: s.floor.Load(), Sessions: st.Sessions[:0], Slots: st.Slots[:0], Deliveries: st.Deliveries[:0]}
 	} else if err := st.Unpack(g.packed); err != nil {
 		return unavailable(fmt.Errorf("read the state of %q: %w", key.Peer, err))
 	}

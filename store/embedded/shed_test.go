@@ -59,7 +59,7 @@ func TestInventedPeersAreForgottenFirst(t *testing.T) {
 	if st := s.Stats(); st.Used > st.Bound {
 		t.Errorf("%d bytes are used, the bound is %d", st.Used, st.Bound)
 	}
-	if svc.Tally().Shed() == 0 {
+	if svc.Counters().Shed() == 0 {
 		t.Error("no peer was forgotten: the bound was never near")
 	}
 	if refused > 0 {

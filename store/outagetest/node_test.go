@@ -183,7 +183,7 @@ func (s switched) Age() time.Duration {
 
 func (s switched) AgeOf(presence.Key) time.Duration { return s.Age() }
 
-var _ presence.Distant = switched{}
+var _ presence.Remote = switched{}
 
 func (s switched) Epoch() uint64 { return uint64(s.n.w.lost.Load()) + 1 }
 

@@ -104,7 +104,7 @@ func (d *dying) counted() (by []int64) {
 	for i := range d.turned {
 		by = append(by, d.turned[i].Load())
 		sum += by[i]
-		counted += d.survivors[i].Tally().Expired(presence.CauseNodeLost)
+		counted += d.survivors[i].Counters().Expired(presence.CauseNodeLost)
 	}
 	if sum != int64(len(d.ids)) || counted != sum {
 		d.t.Errorf("%d ends are counted, %d by the tallies, of %d; by survivor %v", sum, counted, len(d.ids), by)

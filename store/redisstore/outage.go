@@ -157,13 +157,13 @@ func (s *Store) staleness() (age time.Duration, ok bool) {
 	return age, age > 0 && age <= s.cfg.Stale
 }
 
-// Age implements [presence.Distant].
+// Age implements [presence.Remote].
 func (s *Store) Age() time.Duration {
 	age, _ := s.staleness()
 	return max(age, s.doubtAge())
 }
 
-// AgeOf implements [presence.Distant].
+// AgeOf implements [presence.Remote].
 func (s *Store) AgeOf(key presence.Key) time.Duration { return max(s.unheard(key), s.doubtAge()) }
 
 // Ready returns why this store cannot do all that it should, or nil.
@@ -207,12 +207,12 @@ func (s *Store) Ready() error {
 	return nil
 }
 
-// Acknowledged implements [presence.Distant].
+// Acknowledged implements [presence.Remote].
 func (s *Store) Acknowledged(reports []presence.Report, now presence.Millis) {
 	s.outage.box.Acknowledged(reports, now)
 }
 
-// OnReturn implements [presence.Distant].
+// OnReturn implements [presence.Remote].
 func (s *Store) OnReturn(fn func(asOf, now presence.Millis) (done <-chan struct{})) (stop func()) {
 	o := &s.outage
 	o.mu.Lock()

@@ -186,7 +186,7 @@ func TestLostAnswersOfASweepAreCounted(t *testing.T) {
 			break
 		}
 	}
-	counted := svc.Tally().Expired(presence.CauseNodeLost)
+	counted := svc.Counters().Expired(presence.CauseNodeLost)
 	if turned != sessions || counted != sessions || ended() != sessions {
 		t.Errorf("%d ends are counted, %d by the tally, of %d that took place; want %d", turned, counted, ended(), sessions)
 	}

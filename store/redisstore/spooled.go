@@ -77,7 +77,7 @@ func (s *Store) uncovered() error {
 	return fmt.Errorf("%w: %d of %d slots of the cluster have no primary", presence.ErrUnavailable, n, slots)
 }
 
-// Spool implements [presence.Distant].
+// Spool implements [presence.Remote].
 func (s *Store) Spool(ctx context.Context, reports []presence.Report, now presence.Millis, out []presence.Outcome) error {
 	if s.closed() {
 		return errClosed

@@ -29,7 +29,7 @@ func (s *Store) Stats() map[string]int64 {
 var (
 	_ presence.Store   = (*Store)(nil)
 	_ presence.Shared  = (*Store)(nil)
-	_ presence.Distant = (*Store)(nil)
+	_ presence.Remote  = (*Store)(nil)
 	_ presence.Claimer = (*Store)(nil)
 	_ presence.Settler = (*Store)(nil)
 	_ presence.Sharer  = (*Store)(nil)

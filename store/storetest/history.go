@@ -22,7 +22,7 @@ type model map[presence.Key]presence.State
 func (m model) update(keys []presence.Key, merge presence.Merge) {
 	for i, k := range keys {
 		st := m[k]
-		st.Sessions, st.Slots, st.Seen = slices.Clone(st.Sessions), slices.Clone(st.Slots), slices.Clone(st.Seen)
+		st.Sessions, st.Slots, st.Deliveries = slices.Clone(st.Sessions), slices.Clone(st.Slots), slices.Clone(st.Deliveries)
 		if merge(i, &st) == presence.Same {
 			continue
 		}

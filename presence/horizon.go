@@ -17,9 +17,9 @@ type Shared interface {
 	Horizon(now Millis) uint64
 }
 
-// flights knows which writes are under way, so that a token can name a revision below all of them. A write takes off
+// inflight knows which writes are under way, so that a token can name a revision below all of them. A write takes off
 // at its time, or just above the last horizon given out when the clock stands behind that.
-type flights struct {
+type inflight struct {
 	mu     sync.Mutex
 	under  map[uint64]int
 	failed []failure
@@ -35,7 +35,7 @@ type failure struct {
 // failedFor is how long a failed write holds the horizon back: longer than any store goes on with a call it gave up.
 const failedFor = 10 * time.Second
 
-func (f *flights) enter(now Millis) uint64 {
+func (f *inflight) enter(now Millis) uint64 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	start := max(uint64(now), f.given+1)
@@ -46,7 +46,7 @@ func (f *flights) enter(now Millis) uint64 {
 	return start
 }
 
-func (f *flights) leave(start uint64, now Millis, err error) {
+func (f *inflight) leave(start uint64, now Millis, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if err != nil {
@@ -56,13 +56,13 @@ func (f *flights) leave(start uint64, now Millis, err error) {
 	f.land(start)
 }
 
-func (f *flights) land(start uint64) {
+func (f *inflight) land(start uint64) {
 	if f.under[start]--; f.under[start] <= 0 {
 		delete(f.under, start)
 	}
 }
 
-func (f *flights) horizon(now Millis) uint64 {
+func (f *inflight) horizon(now Millis) uint64 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for len(f.failed) > 0 && now >= f.failed[0].at.Add(failedFor) {
@@ -83,7 +83,7 @@ func (s *Service) Horizon(now Millis) uint64 {
 	if shared, ok := s.store.(Shared); ok {
 		return shared.Horizon(now)
 	}
-	return s.flights.horizon(now)
+	return s.inflight.horizon(now)
 }
 
 // Epoch names the identity of what is stored, for tokens: revisions of two epochs cannot be compared. A store of this
@@ -98,9 +98,9 @@ func (s *Service) Epoch() uint64 {
 // update writes through the store under the eyes of [Service.Horizon]. The time it hands down gives revisions only;
 // what merge needs of leases it carries itself.
 func (s *Service) update(ctx context.Context, keys []Key, now Millis, merge Merge) error {
-	start := s.flights.enter(now)
+	start := s.inflight.enter(now)
 	err := s.store.Update(ctx, keys, Millis(start), merge)
-	s.flights.leave(start, now, err)
+	s.inflight.leave(start, now, err)
 	return err
 }
 
@@ -110,8 +110,8 @@ func (s *Service) settle(ctx context.Context, keys []Key, now Millis, merge Merg
 	if !ok {
 		return s.update(ctx, keys, now, merge)
 	}
-	start := s.flights.enter(now)
+	start := s.inflight.enter(now)
 	err := st.Settle(ctx, keys, Millis(start), merge)
-	s.flights.leave(start, now, err)
+	s.inflight.leave(start, now, err)
 	return err
 }

@@ -6,7 +6,7 @@ import (
 )
 
 func TestHorizon(t *testing.T) {
-	var f flights
+	var f inflight
 	if got := f.horizon(100); got != 99 {
 		t.Errorf("with nothing under way the horizon is %d, want 99", got)
 	}
@@ -26,7 +26,7 @@ func TestHorizon(t *testing.T) {
 }
 
 func TestHorizonWhenTheClockStepsBack(t *testing.T) {
-	var f flights
+	var f inflight
 	h := f.horizon(1_000_000)
 	start := f.enter(500) // the clock stands behind what was given out
 	if start <= h {
@@ -38,7 +38,7 @@ func TestHorizonWhenTheClockStepsBack(t *testing.T) {
 }
 
 func TestHorizonWaitsForAFailedWrite(t *testing.T) {
-	var f flights
+	var f inflight
 	start := f.enter(100)
 	f.leave(start, 200, errors.New("no answer"))
 	if got := f.horizon(5_000); got >= start {

@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// Distant is what a store adds that can be out of reach, or lose what it acknowledged, while this process lives on. A
+// Remote is what a store adds that can be out of reach, or lose what it acknowledged, while this process lives on. A
 // store without it fails together with the process. The [Service] names every delivery that counts, so a report that is
 // applied twice counts once.
-type Distant interface {
+type Remote interface {
 	// Spool keeps reports that the store could not take, durably and on this side, and applies them in order when it can.
 	// out[i] is what reports[i] made of what is known here. It matches [ErrFull] when there is no room and [ErrUnavailable]
 	// when there is no spool.
@@ -45,16 +45,16 @@ func (e *PartError) Unwrap() error { return e.Err }
 // OnReturn has fn called when the store is back after an outage, or may have lost words: who holds sessions says them
 // again. A store that fails together with the process never calls it. It returns how to stop.
 func (s *Service) OnReturn(fn func(now Millis)) (stop func()) {
-	if s.distant == nil {
+	if s.remote == nil {
 		return func() {}
 	}
-	return s.distant.OnReturn(func(_, now Millis) <-chan struct{} {
+	return s.remote.OnReturn(func(_, now Millis) <-chan struct{} {
 		fn(now)
 		return nil
 	})
 }
 
-// keepAdmitted tells a distant store which of the admitted reports it has taken, and hands those that it could not take
+// keepAdmitted notifies a remote store which of the admitted reports it has taken, and hands those that it could not take
 // to its spool.
 func (s *Service) keepAdmitted(ctx context.Context, reports []Report, admitted []int, now Millis, out []Outcome, err error) error {
 	if err != nil && !errors.Is(err, ErrUnavailable) {
@@ -67,13 +67,13 @@ func (s *Service) keepAdmitted(ctx context.Context, reports []Report, admitted [
 		taken, left = nil, admitted
 	}
 	if len(taken) > 0 {
-		s.distant.Acknowledged(pick(reports, taken), now)
+		s.remote.Acknowledged(pick(reports, taken), now)
 	}
 	if len(left) == 0 {
 		return nil
 	}
 	outs := make([]Outcome, len(left))
-	if spooled := s.distant.Spool(ctx, pick(reports, left), now, outs); spooled != nil {
+	if spooled := s.remote.Spool(ctx, pick(reports, left), now, outs); spooled != nil {
 		return errors.Join(spooled, err)
 	}
 	for k, i := range left {

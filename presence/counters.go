@@ -6,11 +6,11 @@ import (
 	"sync/atomic"
 )
 
-// Tally counts what this process has received and concluded since it started.
-type Tally struct {
+// Counters count what this process has received and concluded since it started.
+type Counters struct {
 	mu      sync.RWMutex
-	sources map[Source]*sourceTally
-	apps    atomic.Pointer[map[AppID]*appTally] // is replaced, never changed: every question reads it
+	sources map[Source]*sourceCounters
+	apps    atomic.Pointer[map[AppID]*appCounters] // is replaced, never changed: every question reads it
 
 	changes atomic.Int64
 	ahead   atomic.Int64
@@ -19,7 +19,7 @@ type Tally struct {
 	expires [causes]atomic.Int64
 }
 
-type sourceTally struct {
+type sourceCounters struct {
 	verdicts [verdicts]atomic.Int64
 	last     atomic.Int64
 }
@@ -27,10 +27,10 @@ type sourceTally struct {
 // maxSources is how many sources are counted apart; the rest are counted under the empty name.
 const maxSources = 256
 
-// NewTally returns a tally of zeros.
-func NewTally() *Tally { return &Tally{sources: map[Source]*sourceTally{}} }
+// NewCounters returns counters of zero.
+func NewCounters() *Counters { return &Counters{sources: map[Source]*sourceCounters{}} }
 
-func (t *Tally) source(s Source) *sourceTally {
+func (t *Counters) source(s Source) *sourceCounters {
 	t.mu.RLock()
 	c := t.sources[s]
 	t.mu.RUnlock()
@@ -43,18 +43,18 @@ func (t *Tally) source(s Source) *sourceTally {
 		s = "" // whoever may report may name any source; what is counted must not grow with it
 	}
 	if c = t.sources[s]; c == nil {
-		c = &sourceTally{}
+		c = &sourceCounters{}
 		t.sources[s] = c
 	}
 	return c
 }
 
-type appTally struct{ reports, changes, queries, ids atomic.Int64 }
+type appCounters struct{ reports, changes, queries, ids atomic.Int64 }
 
 // maxApps is how many apps are counted apart; the rest are counted under the empty name.
 const maxApps = 1024
 
-func (t *Tally) app(id AppID) *appTally {
+func (t *Counters) app(id AppID) *appCounters {
 	if all := t.apps.Load(); all != nil {
 		if a := (*all)[id]; a != nil {
 			return a
@@ -62,7 +62,7 @@ func (t *Tally) app(id AppID) *appTally {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	all := map[AppID]*appTally{}
+	all := map[AppID]*appCounters{}
 	if old := t.apps.Load(); old != nil {
 		all = maps.Clone(*old)
 	}
@@ -70,14 +70,14 @@ func (t *Tally) app(id AppID) *appTally {
 		id = ""
 	}
 	if all[id] == nil {
-		all[id] = &appTally{}
+		all[id] = &appCounters{}
 		t.apps.Store(&all)
 	}
 	return all[id]
 }
 
 // Asked counts a question about so many peers of an app.
-func (t *Tally) Asked(id AppID, ids int) {
+func (t *Counters) Asked(id AppID, ids int) {
 	a := t.app(id)
 	a.queries.Add(1)
 	a.ids.Add(int64(ids))
@@ -87,7 +87,7 @@ func (t *Tally) Asked(id AppID, ids int) {
 type AppCounts struct{ Reports, Changes, Queries, IDs int64 }
 
 // OfApp returns the totals of an app since the start.
-func (t *Tally) OfApp(id AppID) AppCounts {
+func (t *Counters) OfApp(id AppID) AppCounts {
 	all := t.apps.Load()
 	if all == nil || (*all)[id] == nil {
 		return AppCounts{}
@@ -96,7 +96,7 @@ func (t *Tally) OfApp(id AppID) AppCounts {
 	return AppCounts{Reports: a.reports.Load(), Changes: a.changes.Load(), Queries: a.queries.Load(), IDs: a.ids.Load()}
 }
 
-func (t *Tally) report(r *Report, o Outcome, received Millis) {
+func (t *Counters) report(r *Report, o Outcome, received Millis) {
 	if r.Ahead != 0 {
 		t.ahead.Add(1)
 	}
@@ -114,14 +114,14 @@ func (t *Tally) report(r *Report, o Outcome, received Millis) {
 	}
 }
 
-func (t *Tally) expired(id AppID, o Outcome) {
+func (t *Counters) expired(id AppID, o Outcome) {
 	t.changes.Add(1)
 	t.app(id).changes.Add(1)
 	t.expires[min(o.Summary.Cause, causes-1)].Add(1)
 }
 
 // Reports returns how many reports of each source met each verdict.
-func (t *Tally) Reports() map[Source]map[Verdict]int64 {
+func (t *Counters) Reports() map[Source]map[Verdict]int64 {
 	t.mu.RLock()
 	sources := maps.Clone(t.sources)
 	t.mu.RUnlock()
@@ -137,7 +137,7 @@ func (t *Tally) Reports() map[Source]map[Verdict]int64 {
 }
 
 // Last returns when the last report of each source was received.
-func (t *Tally) Last() map[Source]Millis {
+func (t *Counters) Last() map[Source]Millis {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	last := make(map[Source]Millis, len(t.sources))
@@ -148,10 +148,10 @@ func (t *Tally) Last() map[Source]Millis {
 }
 
 // Changes returns how many times a peer's status turned.
-func (t *Tally) Changes() int64 { return t.changes.Load() }
+func (t *Counters) Changes() int64 { return t.changes.Load() }
 
 // Shed returns how many short-lived peers were forgotten because memory was nearly full.
-func (t *Tally) Shed() int64 { return t.shed.Load() }
+func (t *Counters) Shed() int64 { return t.shed.Load() }
 
 // Expired returns how many peers turned offline because nothing more was received, by cause.
-func (t *Tally) Expired(c Cause) int64 { return t.expires[min(c, causes-1)].Load() }
+func (t *Counters) Expired(c Cause) int64 { return t.expires[min(c, causes-1)].Load() }

@@ -1,0 +1,56 @@
+package presence
+
+import "time"
+
+// Rules are the settings of the merge. The zero value is not useful; start from [DefaultRules].
+type Rules struct {
+	Lease         time.Duration // of a report that names none and has no node
+	Ahead         time.Duration // a report's time may be this far in the future; further ahead, leases and what is shown count from the receipt.
+	Stale         time.Duration // a report older than this is stale and changes nothing
+	Window        time.Duration // reorder window of hooks without time and session
+	Detect        time.Duration // how long sessions beyond the known number of devices are believed
+	Relearn       time.Duration // a number of devices not reached for this long is lowered
+	OfflineMemory time.Duration // how long offline is remembered; then the peer is unknown
+	Tombstones    time.Duration // how long an ended session is remembered
+	// Replay is how long a slot keeps its last hooks, so that one that comes late from another node is counted at its time of
+	// receipt, see [History]. [NewService] sets it for a store that can be out of reach; 0 keeps none.
+	Replay    time.Duration `config:"-"`
+	DayOffset time.Duration // local midnight minus UTC midnight, for "peers seen today" and online time
+
+	// OnlineTime keeps how long each peer was online on each of the last 30 local days. It costs some 8 bytes per peer and 4
+	// more per day with any, so at most 128, in the store; nothing when off. It is forgotten together with the peer, so
+	// with a presence.offline_memory of 7d who has been away for a week has no days left; 30d keeps them for everybody.
+	OnlineTime bool
+}
+
+// DefaultRules returns the defaults of the product.
+func DefaultRules() Rules {
+	return Rules{
+		Lease:         7 * 24 * time.Hour,
+		Ahead:         10 * time.Second,
+		Stale:         24 * time.Hour,
+		Window:        10 * time.Second,
+		Detect:        10 * time.Minute,
+		Relearn:       7 * 24 * time.Hour,
+		OfflineMemory: 7 * 24 * time.Hour,
+		Tombstones:    24 * time.Hour,
+	}
+}
+
+// Admit judges the time of r, received at now. A time further ahead than a clock may be wrong orders the session's reports only, see
+// [Report].Ahead; a slot has no order but that of receipt, and its report gets the time of receipt. Admit reports false for a report
+// that is too old to count: one that reports the end of a named session counts however old it is, if that session is still open.
+func (ru *Rules) Admit(r *Report, now Millis) bool {
+	r.Ahead = 0
+	if r.At > now.Add(ru.Ahead) {
+		if r.Session == "" {
+			r.At = now
+		} else {
+			r.Ahead = r.At - now
+		}
+	}
+	return !ru.stale(r, now) || r.Kind == KindOffline && r.Session != ""
+}
+
+// stale reports whether r, received at now, is older than a source may be late.
+func (ru *Rules) stale(r *Report, now Millis) bool { return r.At < now.Add(-ru.Stale) }

@@ -1,0 +1,41 @@
+package presence
+
+// Verdict is what the merge made of a report.
+type Verdict uint8
+
+const (
+	// Taken: the report changed the peer's state.
+	Taken Verdict = iota + 1
+	// Late: a newer word about the session is known; the report changed no session.
+	Late
+	// Double: the same word is known already; the report changed nothing.
+	Double
+	// Swallowed: an offline that found nothing open, remembered for the reorder window, or the online it cancels.
+	Swallowed
+	// Stale: the report is older than the source may be late; it changed nothing.
+	Stale
+	// Ignored: the report speaks of nothing that is known, such as the touch of a slot with nothing open, or is of a kind that only
+	// a later release knows. It changed nothing.
+	Ignored
+	// Full: the peer has as many open sessions as one may have; nothing was counted.
+	Full
+	// Expired: the report was taken, and its lease was over when it arrived: the clock of the source is behind, or the report came
+	// late. It makes no peer online.
+	Expired
+	verdicts
+)
+
+func (v Verdict) String() string {
+	if v >= verdicts {
+		return "none"
+	}
+	return [...]string{"none", "taken", "late", "double", "swallowed", "stale", "ignored", "full", "expired_on_arrival"}[v]
+}
+
+// An Outcome tells what became of one report.
+type Outcome struct {
+	Verdict Verdict
+	Turned  bool    // the peer's status turned
+	Fresh   bool    // nothing was known of the peer
+	Summary Summary // the peer after the report
+}
