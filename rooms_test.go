@@ -33,6 +33,7 @@ var law = []struct {
 	{"client/conformance", []string{"client/go", "client/conformance"}, "the cases see a client as its users do"},
 	{"examples", []string{"client/go"}, "an example sees a client as its users do"},
 	{"internal", []string{"internal"}, "what two rooms share knows no room"},
+	{"internal/api", []string{"internal", "presence"}, "what the doors of /v1 share speaks of peers and apps"},
 }
 
 // stdOnly are the rooms that import nothing but the standard library.

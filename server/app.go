@@ -8,7 +8,7 @@ import (
 
 	"rollcall/edge/gateway/rtm"
 	"rollcall/edge/leancloud"
-	"rollcall/internal/httpx"
+	"rollcall/internal/limit"
 )
 
 // A door is what answers the requests under a prefix of the path on the app listener.
@@ -66,7 +66,7 @@ func (s *Server) openLane() {
 // ServeHTTP answers r.
 func (d *doors) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if len(r.Header["X-Forwarded-For"]) > 0 {
-		if socket := httpx.Socket(r); !httpx.Within(socket, d.proxies) {
+		if socket := limit.Socket(r); !limit.Within(socket, d.proxies) {
 			d.unnamed(socket)
 		}
 	}

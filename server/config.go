@@ -14,7 +14,7 @@ import (
 	"rollcall/edge/leancloud"
 	"rollcall/edge/rest"
 	"rollcall/edge/sse"
-	"rollcall/internal/native"
+	"rollcall/internal/api"
 	"rollcall/presence"
 	"rollcall/store/embedded"
 	"rollcall/store/redisstore"
@@ -58,7 +58,7 @@ type Config struct {
 	Watch watch.Config
 	REST  rest.Config
 	SSE   sse.Config
-	Gate  native.Config
+	Gate  api.Config
 
 	// Apps are the tenants, each with its own keys. When none is written here nor in the environment, an app with fresh
 	// keys is made at the first start and kept in the data directory.
@@ -150,7 +150,7 @@ func DefaultConfig() Config {
 		Watch: watch.DefaultConfig(),
 		REST:  rest.DefaultConfig(),
 		SSE:   sse.DefaultConfig(),
-		Gate:  native.DefaultConfig(),
+		Gate:  api.DefaultConfig(),
 	}
 }
 

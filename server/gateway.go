@@ -14,7 +14,7 @@ import (
 	"rollcall/edge/gateway"
 	"rollcall/edge/gateway/rtm"
 	"rollcall/edge/hookout"
-	"rollcall/internal/httpx"
+	"rollcall/internal/limit"
 	"rollcall/presence"
 )
 
@@ -36,7 +36,7 @@ func (s *Server) openGateway() error {
 	trusted := s.proxies()
 	deps := gateway.Deps{
 		Service: s.presence, Node: node, Now: s.clock.Now, Log: s.log, Shared: s.store.shared,
-		Address: func(r *http.Request) netip.Addr { return httpx.Caller(r, trusted) },
+		Address: func(r *http.Request) netip.Addr { return limit.Address(r, trusted) },
 	}
 	if s.hooks != nil {
 		deps.Events = func(e gateway.Event) { s.hooks.Add(hookOf(&e)) }

@@ -13,8 +13,8 @@ import (
 	"github.com/coder/websocket"
 
 	"rollcall/edge/rest"
+	"rollcall/internal/api"
 	"rollcall/internal/limit"
-	"rollcall/internal/native"
 	"rollcall/presence"
 	"rollcall/server"
 )
@@ -492,7 +492,7 @@ func TestThePageTellsTheDefaults(t *testing.T) {
 		"body":                                             kib(c.REST.MaxBody) + " (resync " + kib(rest.ResyncBodies*c.REST.MaxBody) + ")",
 		"message on a socket":                              kib(g.MessageLimit) + ", the `hello` " + kib(g.EarlyLimit),
 		"messages on a socket":                             n(g.MessageRate) + " a second, " + n(2*g.MessageRate) + " at once",
-		"nesting of a body or a message":                   n(native.MaxDepth),
+		"nesting of a body or a message":                   n(api.MaxDepth),
 		"peer id":                                          n(presence.MaxPeer) + " bytes, no control characters",
 		"time for a body to arrive":                        fmt.Sprint(c.HTTP.BodyTimeout.Seconds(), " s"),
 		"calls with the app key, by address":               rate(l.Ask),

@@ -15,11 +15,10 @@ import (
 	"syscall"
 	"time"
 
+	"rollcall/internal/api"
 	"rollcall/internal/conns"
 	"rollcall/internal/fastlane"
 	"rollcall/internal/framing"
-	"rollcall/internal/httpx"
-	"rollcall/internal/native"
 )
 
 // A listener is a bound port, the HTTP server on it, the fast lane in front of that, and the book of its connections. Until a
@@ -29,7 +28,7 @@ type listener struct {
 	conns   *conns.Listener
 	http    *http.Server
 	handler atomic.Pointer[http.Handler]
-	gate    atomic.Pointer[native.Gate] // counts what is refused below the native doors; nil until they are open
+	gate    atomic.Pointer[api.Gate] // counts what is refused below the native doors; nil until they are open
 	done    chan struct{}
 
 	ready          chan struct{} // closed when a handler is mounted for good, or the listener stops
@@ -76,7 +75,7 @@ func bind(p port, limits HTTP, log *slog.Logger) (*listener, error) {
 		IdleTimeout:       limits.IdleTimeout,
 		MaxHeaderBytes:    limits.MaxHeader,
 		ErrorLog:          httpLog,
-		ConnContext:       httpx.WithConn,
+		ConnContext:       api.WithConn,
 		ConnState:         framing.ConnState,
 	}
 	return l, nil
@@ -185,10 +184,10 @@ func (l *listener) wait(w http.ResponseWriter, r *http.Request) bool {
 
 // code says what stands as "code" in a refusal that net/http makes by itself.
 func (l *listener) code(target string, status int) any {
-	if !native.Owns(target) {
+	if !api.Owns(target) {
 		return 1
 	}
-	code := native.CodeOf(status)
+	code := api.CodeOf(status)
 	if g := l.gate.Load(); g != nil {
 		g.Count(code)
 	}
@@ -201,8 +200,8 @@ func starting(w http.ResponseWriter, r *http.Request) {
 	h.Set("Content-Type", "application/json")
 	h.Set("Access-Control-Allow-Origin", "*")
 	h.Set("Retry-After", "1")
-	if native.Owns(r.URL.Path) {
-		native.WriteError(w, native.Refuse("unavailable", "the server is starting"))
+	if api.Owns(r.URL.Path) {
+		api.WriteError(w, api.Refuse("unavailable", "the server is starting"))
 		return
 	}
 	w.WriteHeader(http.StatusServiceUnavailable)

@@ -4,10 +4,10 @@ import (
 	"context"
 	"net/http"
 
-	socket "rollcall/edge/gateway/native"
+	socket "rollcall/edge/gateway/v1"
 	"rollcall/edge/rest"
 	"rollcall/edge/sse"
-	"rollcall/internal/native"
+	"rollcall/internal/api"
 	"rollcall/presence"
 	"rollcall/watch"
 )
@@ -19,7 +19,7 @@ func (s *Server) mountNative() http.Handler {
 	gate.Callers, gate.Bodies, gate.Watchers, gate.Watched = s.callers, s.held.bodies, s.held.watchers, s.held.watched
 	gate.BodyTimeout = s.cfg.HTTP.BodyTimeout
 	gate.Keys, gate.Log, gate.Now = s.ring, s.log, func() int64 { return int64(s.clock.Now()) }
-	s.gate = native.NewGate(gate)
+	s.gate = api.NewGate(gate)
 
 	tokens := watch.NewTokens(func(id presence.AppID) string {
 		if app := s.ring.Lookup(string(id)); app != nil {
@@ -65,7 +65,7 @@ func (s *Server) info() any {
 			"peers_per_query": c.REST.MaxPeers, "peers_per_device_query": c.REST.MaxDevices, "peers_per_watch": c.Watch.Peers,
 			"events_per_batch": c.REST.MaxEvents, "sessions_per_resync": c.REST.MaxSessions, "peers_per_page": c.REST.Page,
 			"body_bytes": c.REST.MaxBody, "resync_body_bytes": rest.ResyncBodies * c.REST.MaxBody, "watch_body_bytes": c.SSE.MaxBody,
-			"json_depth": native.MaxDepth, "peer_id_bytes": presence.MaxPeer, "frame_bytes": c.Watch.Buffer, "watchers": int(s.held.watchers.Total()),
+			"json_depth": api.MaxDepth, "peer_id_bytes": presence.MaxPeer, "frame_bytes": c.Watch.Buffer, "watchers": int(s.held.watchers.Total()),
 			"peers_watched": int(s.held.watched.Total()), "watchers_per_address": c.Watch.AddressWatchers, "peers_watched_per_address": c.Watch.AddressPeers,
 			"sockets": s.gateway.Config().MaxSockets, "hello_bytes": c.Gateway.EarlyLimit, "message_bytes": c.Gateway.MessageLimit,
 		},
@@ -74,8 +74,8 @@ func (s *Server) info() any {
 			"hold": c.REST.Hold.Seconds(), "lease": c.Presence.Rules.Lease.Seconds(), "hook_lease": c.LeanCloud.HookLease.Seconds(),
 			"node_lease": c.REST.NodeLease.Seconds(), "drain_grace": c.REST.DrainGrace.Seconds(), "sweep": sweep,
 			"offline_memory": c.Presence.Rules.OfflineMemory.Seconds(), "tombstones": c.Presence.Rules.Tombstones.Seconds(),
-			"reorder_window": c.Presence.Rules.Window.Seconds(), "signature_window": native.SignatureWindow.Seconds(),
-			"ticket": native.TicketLife.Seconds(), "renewal": native.RenewalLife.Seconds(),
+			"reorder_window": c.Presence.Rules.Window.Seconds(), "signature_window": api.SignatureWindow.Seconds(),
+			"ticket": api.TicketLife.Seconds(), "renewal": api.RenewalLife.Seconds(),
 		},
 		GhostBound: map[string]float64{
 			"session": c.Presence.Rules.Lease.Seconds() + sweep, "hook": c.LeanCloud.HookLease.Seconds() + sweep,

@@ -6,7 +6,7 @@ import (
 	"net/http"
 	"net/http/pprof"
 
-	"rollcall/internal/httpx"
+	"rollcall/internal/api"
 	"rollcall/presence"
 )
 
@@ -61,7 +61,7 @@ func (s *Server) serveStatus(w http.ResponseWriter, r *http.Request) {
 
 // servePeer answers what is known of ?id= of ?app=, which may be left out when there is only one app.
 func (s *Server) servePeer(w http.ResponseWriter, r *http.Request) {
-	q, err := httpx.Query(r.URL.RawQuery, "app", "id")
+	q, err := api.Query(r.URL.RawQuery, "app", "id")
 	if err != nil {
 		writeJSON(w, http.StatusBadRequest, map[string]any{"code": 400, "error": err.Error()})
 		return

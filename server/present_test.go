@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"rollcall/internal/credentials"
+	"rollcall/internal/api"
 )
 
 // The switch is in the settings of the realtime protocol and holds for the native socket of the same server.
@@ -24,7 +24,7 @@ func TestRequiredSignaturesHoldForTheNativeSocket(t *testing.T) {
 	if got := w.say(`{"op":"present","id":2,"peer":"tom"}`); got != "unauthorized" {
 		t.Errorf("present without a signature: %q, want unauthorized", got)
 	}
-	sign := credentials.SignLogin(masterKey, appID, "tom", now, "n")
+	sign := api.SignLogin(masterKey, appID, "tom", now, "n")
 	if got := w.say(fmt.Sprintf(`{"op":"present","id":3,"peer":"tom","time":%d,"nonce":"n","sign":%q}`, now, sign)); got != "" {
 		t.Errorf("present with a signature: %q, want ok", got)
 	}

@@ -19,10 +19,9 @@ import (
 	"rollcall/edge/hookout"
 	"rollcall/edge/leancloud"
 	"rollcall/edge/rest"
-	"rollcall/internal/credentials"
+	"rollcall/internal/api"
 	"rollcall/internal/disk"
 	"rollcall/internal/limit"
-	"rollcall/internal/native"
 	"rollcall/presence"
 	"rollcall/watch"
 )
@@ -38,12 +37,12 @@ type Server struct {
 
 	store    *openedStore
 	presence *presence.Service
-	ring     *credentials.Keyring
+	ring     *api.Keyring
 	apps     []App
 	made     bool
 	metrics  *metrics
 	doors    *doors
-	gate     *native.Gate
+	gate     *api.Gate
 	callers  *limit.Callers // the rates of all doors
 	held     shares
 	unnamed  unnamedProxies
@@ -212,15 +211,15 @@ func (s *Server) openApps() error {
 		s.apps, s.made = []App{app}, made
 		s.warnOpenKeys()
 	}
-	list := make([]credentials.App, len(s.apps))
+	list := make([]api.App, len(s.apps))
 	for i, a := range s.apps {
-		list[i] = credentials.App{
+		list[i] = api.App{
 			ID: a.ID, Key: a.AppKey.Reveal(), MasterKey: a.MasterKey.Reveal(),
 			HookKey: a.HookKey.Reveal(), AndroidKey: a.AndroidKey.Reveal(),
 		}
 	}
 	var err error
-	s.ring, err = credentials.New(list)
+	s.ring, err = api.NewKeyring(list)
 	return err
 }
 

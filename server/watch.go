@@ -6,7 +6,7 @@ import (
 	"net/http"
 	"time"
 
-	"rollcall/internal/httpx"
+	"rollcall/internal/api"
 	"rollcall/presence"
 	"rollcall/watch"
 )
@@ -24,7 +24,7 @@ type Watched struct {
 
 // serveWatch tells what becomes of ?id=…&id=… of ?app=, a line of JSON for each word, until the client goes.
 func (s *Server) serveWatch(w http.ResponseWriter, r *http.Request) {
-	q, err := httpx.Query(r.URL.RawQuery, "app", "id*")
+	q, err := api.Query(r.URL.RawQuery, "app", "id*")
 	if err != nil {
 		writeJSON(w, http.StatusBadRequest, map[string]any{"code": 400, "error": err.Error()})
 		return

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"rollcall/edge/gateway/frame"
-	"rollcall/internal/nowait"
+	"rollcall/internal/nonblock"
 	"rollcall/presence"
 )
 
@@ -131,7 +131,7 @@ func (s *Socket) Queued() int {
 	if s.state == socketGone || s.fd < 0 {
 		return 0
 	}
-	return nowait.Queued(uintptr(s.fd)) // the lock keeps the descriptor: it is closed when s is gone
+	return nonblock.Queued(uintptr(s.fd)) // the lock keeps the descriptor: it is closed when s is gone
 }
 
 // Slow closes s, whose client takes nothing of what it is sent: behind what is on its way, if there is room for it.
@@ -224,7 +224,7 @@ func (s *Socket) put(b []byte, last bool) bool {
 		return false
 	}
 	if s.fd >= 0 && !s.flushing {
-		n, err := nowait.Write(uintptr(s.fd), b)
+		n, err := nonblock.Write(uintptr(s.fd), b)
 		if err != nil {
 			s.mu.Unlock()
 			s.end(presence.CauseLost, s.g.Now())

@@ -18,11 +18,10 @@ import (
 	"go.uber.org/goleak"
 
 	"rollcall/edge/gateway"
-	"rollcall/edge/gateway/native"
 	"rollcall/edge/gateway/rtm"
-	"rollcall/internal/credentials"
+	"rollcall/edge/gateway/v1"
+	"rollcall/internal/api"
 	"rollcall/internal/limit"
-	api "rollcall/internal/native"
 	"rollcall/presence"
 	"rollcall/store/embedded"
 	"rollcall/watch"
@@ -46,7 +45,7 @@ type world struct {
 	svc    *presence.Service
 	rtm    *rtm.Server
 	hub    *watch.Hub
-	native *native.Door
+	v1     *v1.Door
 	server *httptest.Server
 	clock  *atomic.Int64 // presence.Millis
 	done   bool
@@ -122,7 +121,7 @@ func newWorld(t testing.TB, s settings) *world {
 		t.Fatal(err)
 	}
 	w.gw = gw
-	ring, err := credentials.New([]credentials.App{{ID: appID, Key: appKey, MasterKey: masterKey}})
+	ring, err := api.NewKeyring([]api.App{{ID: appID, Key: appKey, MasterKey: masterKey}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,9 +143,9 @@ func newWorld(t testing.TB, s settings) *world {
 	hub.Now = func() presence.Millis { return presence.Millis(w.clock.Load()) }
 	w.hub = watch.New(w.svc, hub)
 	doors := api.NewGate(gate)
-	w.native = native.New(gw, w.hub, doors, native.Config{Signatures: rc.Signatures, SignatureLife: rc.SignatureLife})
+	w.v1 = v1.New(gw, w.hub, doors, v1.Config{Signatures: rc.Signatures, SignatureLife: rc.SignatureLife})
 	mux := http.NewServeMux()
-	doors.Mux(mux, w.native.Routes())
+	doors.Mux(mux, w.v1.Routes())
 	mux.HandleFunc("/v1/route", w.rtm.Route)
 	mux.Handle("/", w.rtm)
 	w.server = httptest.NewServer(mux)
@@ -171,7 +170,7 @@ func (w *world) close() {
 func (w *world) closeDoors() {
 	w.done = true
 	w.hub.Close(watch.ReasonShutdown)
-	w.native.Close()
+	w.v1.Close()
 	w.server.Close()
 	http.DefaultClient.CloseIdleConnections()
 }

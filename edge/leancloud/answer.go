@@ -6,7 +6,7 @@ import (
 	"strconv"
 	"time"
 
-	"rollcall/internal/httpx"
+	"rollcall/internal/api"
 )
 
 const contentJSON = "application/json; charset=UTF-8"
@@ -68,7 +68,7 @@ func (a *answer) head(fields []field, origin string) []field {
 		fields = append(fields, field{name: "Retry-After", number: a.wait})
 	}
 	if a.age > 0 {
-		fields = append(fields, field{name: "Rollcall-Stale", values: []string{httpx.Age(a.age)}})
+		fields = append(fields, field{name: "Rollcall-Stale", values: []string{api.Age(a.age)}})
 	}
 	if origin != "" {
 		fields = append(fields, field{name: "Vary", values: headerVary})

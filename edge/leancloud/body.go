@@ -12,7 +12,7 @@ import (
 	"net/http"
 	"strings"
 
-	"rollcall/internal/httpx"
+	"rollcall/internal/api"
 )
 
 type content uint8
@@ -67,19 +67,19 @@ func (h *Handler) read(w http.ResponseWriter, r *http.Request, c *call, s *scrat
 	default:
 		return nil, unsupported("content encoding", encoding)
 	}
-	var room httpx.Room
+	var room api.Room
 	if h.Bodies != nil && !c.secret() {
 		c.memory = *h.Bodies.Hold("", c.address)
 		room = c.memory.Grow
 	}
 	var err error
-	s.body, err = httpx.ReadBody(w, r, h.cfg.MaxBody, h.cfg.BodyTimeout, s.body, room)
+	s.body, err = api.ReadBody(w, r, h.cfg.MaxBody, h.cfg.BodyTimeout, s.body, room)
 	switch {
-	case errors.Is(err, httpx.ErrNoRoom):
+	case errors.Is(err, api.ErrNoRoom):
 		return nil, errNoRoom
-	case errors.Is(err, httpx.ErrTooLarge):
+	case errors.Is(err, api.ErrTooLarge):
 		return nil, errTooLarge
-	case errors.Is(err, httpx.ErrTooSlow):
+	case errors.Is(err, api.ErrTooSlow):
 		return nil, errTooSlow
 	case err != nil:
 		return nil, errBroken
@@ -88,9 +88,9 @@ func (h *Handler) read(w http.ResponseWriter, r *http.Request, c *call, s *scrat
 	if len(body) > 0 && (encoding == "gzip" || encoding == "deflate") {
 		s.plain, err = unpack(encoding, body, unpacked, s.plain, room)
 		switch {
-		case errors.Is(err, httpx.ErrNoRoom):
+		case errors.Is(err, api.ErrNoRoom):
 			return nil, errNoRoom
-		case errors.Is(err, httpx.ErrTooLarge):
+		case errors.Is(err, api.ErrTooLarge):
 			return nil, errTooLarge
 		case err != nil:
 			return nil, bad("The body is not valid " + encoding + ".")
@@ -100,12 +100,12 @@ func (h *Handler) read(w http.ResponseWriter, r *http.Request, c *call, s *scrat
 	return bytes.TrimPrefix(body, []byte("\xef\xbb\xbf")), nil
 }
 
-func unpack(encoding string, packed []byte, limit int, buf []byte, room httpx.Room) ([]byte, error) {
+func unpack(encoding string, packed []byte, limit int, buf []byte, room api.Room) ([]byte, error) {
 	src, err := unpacker(encoding, packed)
 	if err != nil {
 		return buf, err
 	}
-	return httpx.ReadLimited(src, limit, buf, room)
+	return api.ReadLimited(src, limit, buf, room)
 }
 
 // unpacker returns a reader of what packed holds. "deflate" is zlib's format by the book, and bare deflate from those who

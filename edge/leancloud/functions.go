@@ -4,7 +4,7 @@ import (
 	"context"
 	"net/http"
 
-	"rollcall/internal/credentials"
+	"rollcall/internal/api"
 	"rollcall/presence"
 )
 
@@ -20,7 +20,7 @@ func (h *Handler) call(ctx context.Context, c *call, s *scratch) answer {
 	case "_clientOffline":
 		return h.hook(ctx, c, presence.KindOffline)
 	case "_ops/metadatas":
-		if !c.rights.Has(credentials.Master) {
+		if !c.rights.Has(api.Master) {
 			return h.unauthorized(c).answer()
 		}
 		return answer{status: http.StatusOK, body: answerFunctions}

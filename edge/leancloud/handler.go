@@ -11,10 +11,9 @@ import (
 	"sync"
 	"time"
 
-	"rollcall/internal/credentials"
-	"rollcall/internal/httpx"
+	"rollcall/internal/api"
 	"rollcall/internal/limit"
-	"rollcall/internal/seldom"
+	"rollcall/internal/lograte"
 	"rollcall/presence"
 )
 
@@ -27,7 +26,7 @@ type Kicker interface {
 // Deps are what the dialect stands on.
 type Deps struct {
 	Service *presence.Service
-	Keys    *credentials.Keyring
+	Keys    *api.Keyring
 	Now     func() presence.Millis
 	Log     *slog.Logger
 	// Callers holds callers to their rates, as every door does. Nil is no rate.
@@ -45,7 +44,7 @@ type Handler struct {
 	cfg Config
 	Deps
 	counters counters
-	faulty   seldom.Line // the store did not answer
+	faulty   lograte.Line // the store did not answer
 	scratch  sync.Pool
 	words    [presence.Online + 1]word // by status
 	ping     []byte
@@ -107,7 +106,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a = answer{status: http.StatusOK}
 	default:
 		c := &s.call
-		c.address, c.remote = httpx.Caller(r, h.cfg.TrustedProxies), h.remote(r)
+		c.address, c.remote = limit.Address(r, h.cfg.TrustedProxies), h.remote(r)
 		if ok {
 			a = h.function(w, r, name, typed, c, s)
 		} else {
@@ -142,7 +141,7 @@ type call struct {
 	name   string
 	typed  bool // under /call
 	app    presence.AppID
-	rights credentials.Rights
+	rights api.Rights
 	form   bool
 	body   []byte
 	remote func() string // the client that sent it, for the log
@@ -159,7 +158,7 @@ func (h *Handler) open(w http.ResponseWriter, r *http.Request, c *call, s *scrat
 	if kind == contentText {
 		return h.openText(w, r, fail, c, s)
 	}
-	if !h.admit(c, credentials.FromHeader(r.Header)) {
+	if !h.admit(c, api.FromHeader(r.Header)) {
 		return h.unauthorized(c)
 	}
 	if fail != nil && r.ContentLength != 0 {
@@ -180,9 +179,9 @@ func (h *Handler) open(w http.ResponseWriter, r *http.Request, c *call, s *scrat
 }
 
 // admit fills in the app and the rights of shown and reports whether that is an app of ours.
-func (h *Handler) admit(c *call, shown credentials.Presented) bool {
+func (h *Handler) admit(c *call, shown api.Presented) bool {
 	app, rights := h.Keys.Check(shown)
-	if !rights.Has(credentials.Client) {
+	if !rights.Has(api.Client) {
 		return false
 	}
 	c.app, c.rights = presence.AppID(app.ID), rights
@@ -198,7 +197,7 @@ func (h *Handler) openText(w http.ResponseWriter, r *http.Request, fail *fault, 
 	if fail != nil && r.ContentLength != 0 {
 		return fail
 	}
-	shown := credentials.FromHeader(r.Header)
+	shown := api.FromHeader(r.Header)
 	unpacked := maxStrange
 	if h.admit(c, shown) {
 		unpacked = h.cfg.MaxBody
@@ -227,16 +226,16 @@ func (h *Handler) openText(w http.ResponseWriter, r *http.Request, fail *fault, 
 }
 
 func (h *Handler) remote(r *http.Request) func() string {
-	return func() string { return httpx.ClientAddr(r, h.cfg.TrustedProxies) }
+	return func() string { return limit.ClientAddr(r, h.cfg.TrustedProxies) }
 }
 
 // fromBody takes the credentials of a text/plain body, as the SDKs of LeanCloud or of Parse write them. When there are none, those
 // of the headers count.
-func fromBody(params params, header credentials.Presented) credentials.Presented {
+func fromBody(params params, header api.Presented) api.Presented {
 	id, master := params.text("_ApplicationId"), params.text("_MasterKey")
 	key := cmp.Or(params.text("_ApplicationKey"), params.text("_JavaScriptKey"), params.text("_ClientKey"), params.text("_RESTAPIKey"))
 	if id == "" && key == "" && master == "" {
 		return header
 	}
-	return credentials.Presented{ID: id, BodyKey: key, MasterKey: master, Sign: header.Sign, HookKey: header.HookKey}
+	return api.Presented{ID: id, BodyKey: key, MasterKey: master, Sign: header.Sign, HookKey: header.HookKey}
 }

@@ -8,14 +8,14 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"rollcall/internal/credentials"
+	"rollcall/internal/api"
 	"rollcall/internal/plainjson"
 	"rollcall/presence"
 )
 
 // hook takes the word of the IM service that a client came or left. It answers once the report is kept.
 func (h *Handler) hook(ctx context.Context, c *call, kind presence.Kind) answer {
-	if !c.rights.Has(credentials.Hook) {
+	if !c.rights.Has(api.Hook) {
 		f := *h.unauthorized(c)
 		if f.status != http.StatusUnauthorized {
 			return f.answer()

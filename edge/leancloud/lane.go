@@ -7,9 +7,8 @@ import (
 	"net/netip"
 	"unsafe"
 
-	"rollcall/internal/credentials"
+	"rollcall/internal/api"
 	"rollcall/internal/fastlane"
-	"rollcall/internal/httpx"
 	"rollcall/internal/limit"
 	"rollcall/presence"
 )
@@ -68,7 +67,7 @@ func (h *Handler) Lane() fastlane.Routes {
 type caller struct {
 	shown  []byte
 	app    presence.AppID
-	rights credentials.Rights
+	rights api.Rights
 
 	address netip.Addr
 	owed    [limit.Serve + 1]*limit.Bucket // by class; of app and address
@@ -80,7 +79,7 @@ func (h *Handler) laneAnswer(r *fastlane.Request, out []byte) (_ []byte, last, o
 	}
 	target := &laneTargets[r.Target]
 	known, rights := h.letIn(r)
-	if target.name != "getOnOffStatus" && rights.Has(credentials.Client) && !rights.Has(credentials.Hook) {
+	if target.name != "getOnOffStatus" && rights.Has(api.Client) && !rights.Has(api.Hook) {
 		return out, false, false // the refusal names the client's address, which may be in fields that the lane skips
 	}
 	var a answer
@@ -90,7 +89,7 @@ func (h *Handler) laneAnswer(r *fastlane.Request, out []byte) (_ []byte, last, o
 		name: target.name, typed: target.typed, rights: rights, body: bytes.TrimPrefix(r.Body, []byte("\xef\xbb\xbf")),
 		address: known.address, lane: known,
 	}
-	if !rights.Has(credentials.Client) {
+	if !rights.Has(api.Client) {
 		a = h.unauthorized(c).answer()
 	} else {
 		c.app = known.app
@@ -115,7 +114,7 @@ func (h *Handler) laneCall(c *call, s *scratch) answer {
 
 // letIn checks the credentials of r. Who shows the same as before on this connection is known; both are compared in constant
 // time.
-func (h *Handler) letIn(r *fastlane.Request) (*caller, credentials.Rights) {
+func (h *Handler) letIn(r *fastlane.Request) (*caller, api.Rights) {
 	known, _ := (*r.Conn).(*caller)
 	if known == nil {
 		known = &caller{address: r.Remote}
@@ -127,13 +126,13 @@ func (h *Handler) letIn(r *fastlane.Request) (*caller, credentials.Rights) {
 	for _, f := range r.Fields[fieldID : fieldHookKey+1] {
 		shown = append(append(shown, f...), '\n') // which no field can hold
 	}
-	if known.rights != credentials.None && subtle.ConstantTimeCompare(shown, known.shown) == 1 {
+	if known.rights != api.None && subtle.ConstantTimeCompare(shown, known.shown) == 1 {
 		return known, known.rights
 	}
-	app, rights := h.Keys.Check(credentials.Presented{
+	app, rights := h.Keys.Check(api.Presented{
 		ID: text(r.Fields[fieldID]), Key: text(r.Fields[fieldKey]), Sign: text(r.Fields[fieldSign]), HookKey: text(r.Fields[fieldHookKey]),
 	})
-	if rights == credentials.None {
+	if rights == api.None {
 		return known, rights
 	}
 	known.shown, known.app, known.rights = append(known.shown[:0], shown...), presence.AppID(app.ID), rights
@@ -147,8 +146,8 @@ func (h *Handler) locate(known *caller, r *fastlane.Request) {
 	if forwarded == nil && known.address == r.Remote {
 		return
 	}
-	address := httpx.CallerOf(r.Remote, text(forwarded), h.cfg.TrustedProxies)
-	if forwarded != nil && h.Unnamed != nil && !httpx.Within(r.Remote, h.cfg.TrustedProxies) {
+	address := limit.AddressOf(r.Remote, text(forwarded), h.cfg.TrustedProxies)
+	if forwarded != nil && h.Unnamed != nil && !limit.Within(r.Remote, h.cfg.TrustedProxies) {
 		h.Unnamed(r.Remote)
 	}
 	if address != known.address {

@@ -5,7 +5,7 @@ import (
 	"net/http"
 	"time"
 
-	"rollcall/internal/credentials"
+	"rollcall/internal/api"
 	"rollcall/internal/limit"
 )
 
@@ -29,7 +29,7 @@ func (h *Handler) take(c *call, class limit.Class, n float64) *fault {
 
 // secret reports whether c shows a key that is in no copy of the app.
 func (c *call) secret() bool {
-	return c.rights.Has(credentials.Master) || c.rights.Has(credentials.Hook)
+	return c.rights.Has(api.Master) || c.rights.Has(api.Hook)
 }
 
 // takeCall charges one call.

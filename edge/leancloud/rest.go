@@ -10,7 +10,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"rollcall/internal/credentials"
+	"rollcall/internal/api"
 	"rollcall/presence"
 )
 
@@ -48,19 +48,19 @@ func answer405(allow string) answer {
 type route struct {
 	pattern string
 	method  string
-	need    credentials.Rights
+	need    api.Rights
 	answer  func(h *Handler, r *http.Request, c *call, id string, s *scratch) answer
 }
 
 var routes = []route{
-	{"rtm/clients/check-online", http.MethodPost, credentials.Master, (*Handler).checkOnline},
-	{"rtm/online", http.MethodPost, credentials.Master, (*Handler).checkPeers},
-	{"rtm/clients/{}/kick", http.MethodPost, credentials.Master, (*Handler).kick},
-	{"rtm/client/kick", http.MethodPost, credentials.Master, (*Handler).kickNamed},
-	{"rtm/stats", http.MethodGet, credentials.Master, (*Handler).stats},
-	{"rtm/notifications", http.MethodGet, credentials.Client, (*Handler).notifications},
-	{"rtm/sign", http.MethodPost, credentials.Client, (*Handler).sign},
-	{"rtm/clients/sign", http.MethodGet, credentials.Client, (*Handler).sign},
+	{"rtm/clients/check-online", http.MethodPost, api.Master, (*Handler).checkOnline},
+	{"rtm/online", http.MethodPost, api.Master, (*Handler).checkPeers},
+	{"rtm/clients/{}/kick", http.MethodPost, api.Master, (*Handler).kick},
+	{"rtm/client/kick", http.MethodPost, api.Master, (*Handler).kickNamed},
+	{"rtm/stats", http.MethodGet, api.Master, (*Handler).stats},
+	{"rtm/notifications", http.MethodGet, api.Client, (*Handler).notifications},
+	{"rtm/sign", http.MethodPost, api.Client, (*Handler).sign},
+	{"rtm/clients/sign", http.MethodGet, api.Client, (*Handler).sign},
 }
 
 // routeOf finds the route of a path under /1, /1.1 or /1.2 and the id in it.

@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"rollcall/edge/leancloud"
-	"rollcall/internal/credentials"
+	"rollcall/internal/api"
 	"rollcall/presence"
 	"rollcall/store/embedded"
 )
@@ -46,7 +46,7 @@ func startWith(t testing.TB, cfg leancloud.Config, kicker leancloud.Kicker) *tes
 
 func build(t testing.TB, cfg leancloud.Config, kicker leancloud.Kicker) *testServer {
 	t.Helper()
-	ring, err := credentials.New([]credentials.App{
+	ring, err := api.NewKeyring([]api.App{
 		{ID: appID, Key: appKey, MasterKey: masterKey, HookKey: hookKey},
 		{ID: "bare", Key: "the-key-of-bare"},
 	})

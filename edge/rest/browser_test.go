@@ -9,8 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"rollcall/internal/api"
 	"rollcall/internal/browsertest"
-	"rollcall/internal/native"
 	"rollcall/watch"
 )
 
@@ -19,7 +19,7 @@ type pageLine struct{ By, Event, Peer, Status, Failed string }
 // A page of another origin watches with the browser's own EventSource and a ticket, and with our client and a key. When
 // every connection is cut the EventSource comes back by itself, with a spent ticket and the renewal in its last id.
 func TestAPageInABrowserWatches(t *testing.T) {
-	h := open(t, func(_ *native.Config, w *watch.Config) { w.Tick = 20 * time.Millisecond })
+	h := open(t, func(_ *api.Config, w *watch.Config) { w.Tick = 20 * time.Millisecond })
 	mux := http.NewServeMux()
 	mux.HandleFunc("/rollcall.js", func(w http.ResponseWriter, r *http.Request) { // one file, as a page without a bundler has it
 		http.ServeFile(w, r, "../../client/js/rollcall.js")

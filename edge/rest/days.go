@@ -3,7 +3,7 @@ package rest
 import (
 	"net/http"
 
-	"rollcall/internal/native"
+	"rollcall/internal/api"
 	"rollcall/presence"
 )
 
@@ -20,13 +20,13 @@ type OnlineDay struct {
 }
 
 // onlineTime answers how long a peer was online on each of the last days.
-func (d *Door) onlineTime(w http.ResponseWriter, r *http.Request, c *native.Caller) error {
+func (d *Door) onlineTime(w http.ResponseWriter, r *http.Request, c *api.Caller) error {
 	key, err := pathPeer(r, c)
 	if err != nil {
 		return err
 	}
 	if !d.service.Rules().OnlineTime {
-		return native.Refuse("switched_off", "online time is not kept; the setting presence.online_time is off")
+		return api.Refuse("switched_off", "online time is not kept; the setting presence.online_time is off")
 	}
 	days, err := d.service.OnlineTime(r.Context(), key, d.cfg.Now())
 	if err != nil {
@@ -36,6 +36,6 @@ func (d *Door) onlineTime(w http.ResponseWriter, r *http.Request, c *native.Call
 	for _, day := range days {
 		out.Days = append(out.Days, OnlineDay{Day: day.Date(), OnlineMS: day.Online.Milliseconds()})
 	}
-	native.WriteJSON(w, http.StatusOK, out)
+	api.WriteJSON(w, http.StatusOK, out)
 	return nil
 }

@@ -8,7 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"rollcall/internal/native"
+	"rollcall/internal/api"
 	"rollcall/presence"
 	"rollcall/watch"
 )
@@ -79,7 +79,7 @@ func (c *Config) Validate() error {
 // A Door answers the native calls.
 type Door struct {
 	service *presence.Service
-	gate    *native.Gate
+	gate    *api.Gate
 	cfg     Config
 
 	nodesMu sync.Mutex
@@ -91,7 +91,7 @@ type Door struct {
 }
 
 // New returns a door to service.
-func New(service *presence.Service, gate *native.Gate, cfg Config) *Door {
+func New(service *presence.Service, gate *api.Gate, cfg Config) *Door {
 	if cfg.Tokens == nil {
 		cfg.Tokens = watch.NewTokens(nil)
 	}
@@ -107,27 +107,27 @@ func (d *Door) Stats() Stats {
 }
 
 // Routes returns the calls of the door.
-func (d *Door) Routes() []native.Route {
-	return []native.Route{
-		{Method: http.MethodPost, Path: "/v1/peers/query", Need: native.Asker, Handler: d.query},
-		{Method: http.MethodGet, Path: "/v1/peers", Need: native.Master, Query: []string{"online", "cursor", "limit"}, Handler: d.list},
-		{Method: http.MethodGet, Path: "/v1/peers/{id}", Need: native.Asker, Handler: d.peer},
-		{Method: http.MethodDelete, Path: "/v1/peers/{id}", Need: native.Master, Handler: d.erase},
-		{Method: http.MethodGet, Path: "/v1/peers/{id}/why", Need: native.Master, Handler: d.why},
-		{Method: http.MethodGet, Path: "/v1/peers/{id}/online-time", Need: native.Master, Handler: d.onlineTime},
-		{Method: http.MethodGet, Path: "/v1/peer", Need: native.Asker, Query: []string{"id"}, Handler: d.peer},
-		{Method: http.MethodDelete, Path: "/v1/peer", Need: native.Master, Query: []string{"id"}, Handler: d.erase},
-		{Method: http.MethodGet, Path: "/v1/peer/why", Need: native.Master, Query: []string{"id"}, Handler: d.why},
-		{Method: http.MethodGet, Path: "/v1/peer/online-time", Need: native.Master, Query: []string{"id"}, Handler: d.onlineTime},
-		{Method: http.MethodPost, Path: "/v1/events", Need: native.Reporter, Raw: true, Handler: d.report},
-		{Method: http.MethodPost, Path: "/v1/nodes/{node}/beat", Need: native.Reporter, Raw: true, Handler: d.beat},
-		{Method: http.MethodPost, Path: "/v1/nodes/{node}/drain", Need: native.Reporter, Raw: true, Handler: d.drain},
-		{Method: http.MethodPut, Path: "/v1/nodes/{node}/sessions", Need: native.Reporter, Raw: true, Handler: d.resync},
-		{Method: http.MethodPost, Path: "/v1/ticket", Need: native.Asker, Handler: d.ticket},
-		{Method: http.MethodGet, Path: "/v1/stats", Need: native.Master, Handler: d.stats},
-		{Method: http.MethodGet, Path: "/v1/info", Need: native.Anyone, Handler: d.info},
-		{Method: http.MethodGet, Path: "/openapi.yaml", Need: native.Anyone, Loose: true, Handler: d.openapi},
-		{Method: http.MethodGet, Path: "/openapi/", Need: native.Anyone, Loose: true, Cost: 100, Handler: d.page},
+func (d *Door) Routes() []api.Route {
+	return []api.Route{
+		{Method: http.MethodPost, Path: "/v1/peers/query", Need: api.NeedAsker, Handler: d.query},
+		{Method: http.MethodGet, Path: "/v1/peers", Need: api.NeedMaster, Query: []string{"online", "cursor", "limit"}, Handler: d.list},
+		{Method: http.MethodGet, Path: "/v1/peers/{id}", Need: api.NeedAsker, Handler: d.peer},
+		{Method: http.MethodDelete, Path: "/v1/peers/{id}", Need: api.NeedMaster, Handler: d.erase},
+		{Method: http.MethodGet, Path: "/v1/peers/{id}/why", Need: api.NeedMaster, Handler: d.why},
+		{Method: http.MethodGet, Path: "/v1/peers/{id}/online-time", Need: api.NeedMaster, Handler: d.onlineTime},
+		{Method: http.MethodGet, Path: "/v1/peer", Need: api.NeedAsker, Query: []string{"id"}, Handler: d.peer},
+		{Method: http.MethodDelete, Path: "/v1/peer", Need: api.NeedMaster, Query: []string{"id"}, Handler: d.erase},
+		{Method: http.MethodGet, Path: "/v1/peer/why", Need: api.NeedMaster, Query: []string{"id"}, Handler: d.why},
+		{Method: http.MethodGet, Path: "/v1/peer/online-time", Need: api.NeedMaster, Query: []string{"id"}, Handler: d.onlineTime},
+		{Method: http.MethodPost, Path: "/v1/events", Need: api.NeedReporter, Raw: true, Handler: d.report},
+		{Method: http.MethodPost, Path: "/v1/nodes/{node}/beat", Need: api.NeedReporter, Raw: true, Handler: d.beat},
+		{Method: http.MethodPost, Path: "/v1/nodes/{node}/drain", Need: api.NeedReporter, Raw: true, Handler: d.drain},
+		{Method: http.MethodPut, Path: "/v1/nodes/{node}/sessions", Need: api.NeedReporter, Raw: true, Handler: d.resync},
+		{Method: http.MethodPost, Path: "/v1/ticket", Need: api.NeedAsker, Handler: d.ticket},
+		{Method: http.MethodGet, Path: "/v1/stats", Need: api.NeedMaster, Handler: d.stats},
+		{Method: http.MethodGet, Path: "/v1/info", Need: api.NeedAnyone, Handler: d.info},
+		{Method: http.MethodGet, Path: "/openapi.yaml", Need: api.NeedAnyone, Loose: true, Handler: d.openapi},
+		{Method: http.MethodGet, Path: "/openapi/", Need: api.NeedAnyone, Loose: true, Cost: 100, Handler: d.page},
 	}
 }
 
@@ -135,30 +135,30 @@ func (d *Door) Routes() []native.Route {
 func refusal(err error) error {
 	switch {
 	case errors.Is(err, presence.ErrInvalid):
-		return native.Refuse("invalid", "%v", err)
+		return api.Refuse("invalid", "%v", err)
 	case errors.Is(err, presence.ErrFull):
-		return native.Refuse("full", "a limit of the store is reached; nothing was counted").WithRetry(5 * time.Second)
+		return api.Refuse("full", "a limit of the store is reached; nothing was counted").WithRetry(5 * time.Second)
 	case errors.Is(err, presence.ErrUnavailable), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		return native.Refuse("unavailable", "the store did not answer; sending again is safe").WithRetry(time.Second)
+		return api.Refuse("unavailable", "the store did not answer; sending again is safe").WithRetry(time.Second)
 	}
 	return err
 }
 
 // pathPeer returns the peer that the path of r names, or its query: not every id can be a part of a path, for what lies between may tidy it up.
-func pathPeer(r *http.Request, c *native.Caller) (presence.Key, error) {
+func pathPeer(r *http.Request, c *api.Caller) (presence.Key, error) {
 	return namedPeer(r, c, presence.CheckPeer)
 }
 
 // knownPeer is pathPeer for operators, who look after peers with any id that a hook brought.
-func knownPeer(r *http.Request, c *native.Caller) (presence.Key, error) {
+func knownPeer(r *http.Request, c *api.Caller) (presence.Key, error) {
 	return namedPeer(r, c, presence.CheckKnown)
 }
 
-func namedPeer(r *http.Request, c *native.Caller, check func(presence.PeerID) error) (presence.Key, error) {
+func namedPeer(r *http.Request, c *api.Caller, check func(presence.PeerID) error) (presence.Key, error) {
 	p := presence.PeerID(r.PathValue("id"))
 	if p == "" {
 		if !c.Query.Has("id") {
-			return presence.Key{}, native.Refuse("invalid", "the query parameter id is missing")
+			return presence.Key{}, api.Refuse("invalid", "the query parameter id is missing")
 		}
 		p = presence.PeerID(c.Query.Get("id"))
 	}
@@ -168,16 +168,16 @@ func namedPeer(r *http.Request, c *native.Caller, check func(presence.PeerID) er
 	return presence.Key{App: presence.AppID(c.App.ID), Peer: p}, nil
 }
 
-func (d *Door) info(w http.ResponseWriter, _ *http.Request, _ *native.Caller) error {
-	native.WriteJSON(w, http.StatusOK, d.cfg.Info())
+func (d *Door) info(w http.ResponseWriter, _ *http.Request, _ *api.Caller) error {
+	api.WriteJSON(w, http.StatusOK, d.cfg.Info())
 	return nil
 }
 
-func (d *Door) stats(w http.ResponseWriter, r *http.Request, c *native.Caller) error {
+func (d *Door) stats(w http.ResponseWriter, r *http.Request, c *api.Caller) error {
 	v, err := d.cfg.Stats(r.Context(), presence.AppID(c.App.ID))
 	if err != nil {
 		return refusal(err)
 	}
-	native.WriteJSON(w, http.StatusOK, v)
+	api.WriteJSON(w, http.StatusOK, v)
 	return nil
 }

@@ -12,7 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"rollcall/internal/native"
+	"rollcall/internal/api"
 	"rollcall/internal/strictjson"
 	"rollcall/presence"
 )
@@ -165,7 +165,7 @@ func (t *tally) add(o *tally) {
 }
 
 // report takes a batch of reports. An event that is not understood is ignored and told; the others count.
-func (d *Door) report(w http.ResponseWriter, r *http.Request, c *native.Caller) error {
+func (d *Door) report(w http.ResponseWriter, r *http.Request, c *api.Caller) error {
 	body, err := d.signedBody(w, r, c, d.cfg.MaxBody)
 	if err != nil {
 		return err
@@ -175,9 +175,9 @@ func (d *Door) report(w http.ResponseWriter, r *http.Request, c *native.Caller) 
 	case err != nil:
 		return err
 	case n < 0:
-		return native.Refuse("invalid", "events is missing: a list of reports")
+		return api.Refuse("invalid", "events is missing: a list of reports")
 	case n > d.cfg.MaxEvents:
-		return native.Refuse("too_many_events", "one call may carry %d events", d.cfg.MaxEvents).WithLimit(d.cfg.MaxEvents)
+		return api.Refuse("too_many_events", "one call may carry %d events", d.cfg.MaxEvents).WithLimit(d.cfg.MaxEvents)
 	}
 	now := d.cfg.Now()
 	app := presence.AppID(c.App.ID)
@@ -203,7 +203,7 @@ func (d *Door) report(w http.ResponseWriter, r *http.Request, c *native.Caller) 
 	if err := d.apply(r, reports, now, &t); err != nil {
 		return refusal(err)
 	}
-	native.WriteJSON(w, http.StatusOK, t)
+	api.WriteJSON(w, http.StatusOK, t)
 	return nil
 }
 
@@ -212,9 +212,9 @@ func listOf(body []byte, name string, limit int) (list [][]byte, n int, err erro
 	list, n, err = strictjson.Split(body, name, limit, "time")
 	switch {
 	case errors.Is(err, strictjson.ErrShape):
-		return nil, 0, native.Refuse("bad_json", "the body is not an object with a list called %s", name)
+		return nil, 0, api.Refuse("bad_json", "the body is not an object with a list called %s", name)
 	case err != nil:
-		return nil, 0, native.Refuse("bad_json", "the body is not usable JSON: %v", err)
+		return nil, 0, api.Refuse("bad_json", "the body is not usable JSON: %v", err)
 	}
 	return list, n, nil
 }
@@ -276,16 +276,16 @@ func (d *Door) count(ctx context.Context, reports []presence.Report, now presenc
 }
 
 // signed reads a body, checks the signature over it when there is one, and decodes it into v.
-func (d *Door) signed(w http.ResponseWriter, r *http.Request, c *native.Caller, limit int, v any) error {
+func (d *Door) signed(w http.ResponseWriter, r *http.Request, c *api.Caller, limit int, v any) error {
 	body, err := d.signedBody(w, r, c, limit)
 	if err != nil {
 		return err
 	}
-	return native.Decode(body, v)
+	return api.Decode(body, v)
 }
 
 // signedBody reads a body and checks the signature over it when there is one.
-func (d *Door) signedBody(w http.ResponseWriter, r *http.Request, c *native.Caller, limit int) ([]byte, error) {
+func (d *Door) signedBody(w http.ResponseWriter, r *http.Request, c *api.Caller, limit int) ([]byte, error) {
 	body, err := c.ReadBody(w, r, limit)
 	if err != nil {
 		return nil, err

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"rollcall/internal/native"
+	"rollcall/internal/api"
 	"rollcall/internal/strictjson"
 	"rollcall/presence"
 )
@@ -121,7 +121,7 @@ func invalidField(field, code, format string, args ...any) error {
 // parseEvent reads one event of a batch. The error says what is wrong with it.
 func parseEvent(raw []byte) (event, error) {
 	var e event
-	if err := strictjson.Check(raw, native.MaxDepth-2); err != nil {
+	if err := strictjson.Check(raw, api.MaxDepth-2); err != nil {
 		var at *strictjson.Error
 		if errors.As(err, &at) {
 			return e, &fieldError{at.Member, "bad_json", "the event is not usable JSON: " + err.Error()}

@@ -16,12 +16,10 @@ import (
 	"go.uber.org/goleak"
 
 	"rollcall/edge/gateway"
-	socket "rollcall/edge/gateway/native"
+	socket "rollcall/edge/gateway/v1"
 	"rollcall/edge/rest"
 	"rollcall/edge/sse"
-	"rollcall/internal/credentials"
-	"rollcall/internal/httpx"
-	"rollcall/internal/native"
+	"rollcall/internal/api"
 	"rollcall/presence"
 	"rollcall/store/embedded"
 	"rollcall/watch"
@@ -44,9 +42,9 @@ type house struct {
 	*httptest.Server
 	service *presence.Service
 	hub     *watch.Hub
-	gate    *native.Gate
+	gate    *api.Gate
 	tokens  *watch.Tokens
-	routes  []native.Route
+	routes  []api.Route
 	ahead   atomic.Int64 // of the wall clock, in ms
 }
 
@@ -54,7 +52,7 @@ func (h *house) now() presence.Millis {
 	return presence.MillisOf(time.Now()) + presence.Millis(h.ahead.Load())
 }
 
-func open(t testing.TB, change ...func(*native.Config, *watch.Config)) *house {
+func open(t testing.TB, change ...func(*api.Config, *watch.Config)) *house {
 	t.Helper()
 	return openOver(t, presence.DefaultConfig(), change...)
 }
@@ -67,13 +65,13 @@ func openTimed(t testing.TB) *house {
 	return openOver(t, cfg)
 }
 
-func openOver(t testing.TB, rules presence.Config, change ...func(*native.Config, *watch.Config)) *house {
+func openOver(t testing.TB, rules presence.Config, change ...func(*api.Config, *watch.Config)) *house {
 	t.Helper()
 	return build(t, rules, func(*gateway.Config, *sse.Config) {}, change...)
 }
 
 // build returns a house whose doors for watchers are set by doors.
-func build(t testing.TB, rules presence.Config, doors func(*gateway.Config, *sse.Config), change ...func(*native.Config, *watch.Config)) *house {
+func build(t testing.TB, rules presence.Config, doors func(*gateway.Config, *sse.Config), change ...func(*api.Config, *watch.Config)) *house {
 	t.Helper()
 	st, err := embedded.Open(embedded.Config{}, (&house{}).now())
 	if err != nil {
@@ -83,24 +81,24 @@ func build(t testing.TB, rules presence.Config, doors func(*gateway.Config, *sse
 }
 
 // buildOn is build over a store of any kind, which it closes.
-func buildOn(t testing.TB, st presence.Store, rules presence.Config, doors func(*gateway.Config, *sse.Config), change ...func(*native.Config, *watch.Config)) *house {
+func buildOn(t testing.TB, st presence.Store, rules presence.Config, doors func(*gateway.Config, *sse.Config), change ...func(*api.Config, *watch.Config)) *house {
 	t.Helper()
 	h := &house{TB: t}
 	h.service = presence.NewService(st, rules)
-	ring, err := credentials.New([]credentials.App{
+	ring, err := api.NewKeyring([]api.App{
 		{ID: appID, Key: appKey, MasterKey: masterKey, HookKey: hookKey},
 		{ID: otherApp, Key: otherKey},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg, hub := native.DefaultConfig(), watch.DefaultConfig()
+	cfg, hub := api.DefaultConfig(), watch.DefaultConfig()
 	for _, f := range change {
 		f(&cfg, &hub)
 	}
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
 	cfg.Keys, cfg.Log, cfg.Now = ring, log, func() int64 { return int64(h.now()) }
-	gate := native.NewGate(cfg)
+	gate := api.NewGate(cfg)
 	h.gate = gate
 	hub.Now, hub.Tokens = h.now, watch.NewTokens(func(app presence.AppID) string { return "secret of " + string(app) })
 	h.tokens = hub.Tokens
@@ -130,7 +128,7 @@ func buildOn(t testing.TB, st presence.Store, rules presence.Config, doors func(
 	gate.Mux(mux, h.routes)
 	mux.Handle("/", gate.NotFound())
 	h.Server = httptest.NewUnstartedServer(gate.Clean(mux))
-	h.Config.ConnContext = httpx.WithConn
+	h.Config.ConnContext = api.WithConn
 	h.Start()
 	t.Cleanup(func() {
 		h.hub.Close(watch.ReasonShutdown)

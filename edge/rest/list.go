@@ -4,28 +4,28 @@ import (
 	"fmt"
 	"net/http"
 
-	"rollcall/internal/native"
+	"rollcall/internal/api"
 	"rollcall/presence"
 	"rollcall/watch"
 )
 
 // list pages through who is online: GET /v1/peers?online&cursor=…&limit=….
-func (d *Door) list(w http.ResponseWriter, r *http.Request, c *native.Caller) error {
+func (d *Door) list(w http.ResponseWriter, r *http.Request, c *api.Caller) error {
 	q := c.Query
 	if v := q.Get("online"); !q.Has("online") || v != "" && v != "1" && v != "true" {
-		return native.Refuse("invalid", "only those who are online can be listed: say ?online")
+		return api.Refuse("invalid", "only those who are online can be listed: say ?online")
 	}
 	limit := d.cfg.Page
 	if v := q.Get("limit"); q.Has("limit") {
 		var ok bool
 		if limit, ok = number(v); !ok || limit < 1 || limit > d.cfg.Page {
-			return native.Refuse("invalid", "limit must be a number from 1 to %d", d.cfg.Page).WithLimit(d.cfg.Page)
+			return api.Refuse("invalid", "limit must be a number from 1 to %d", d.cfg.Page).WithLimit(d.cfg.Page)
 		}
 	}
 	app := presence.AppID(c.App.ID)
 	cursor, ok := d.cfg.Tokens.OpenCursor(app, q.Get("cursor"))
 	if !ok {
-		return native.Refuse("invalid", "cursor is not one that this server gave out; start again without it")
+		return api.Refuse("invalid", "cursor is not one that this server gave out; start again without it")
 	}
 	peers, next, err := d.service.Store().List(r.Context(), app, cursor, limit, d.service.Leases(d.cfg.Now()))
 	if err != nil {
@@ -40,7 +40,7 @@ func (d *Door) list(w http.ResponseWriter, r *http.Request, c *native.Caller) er
 	}
 	b = append(b, `],"cursor":`...)
 	b = watch.AppendString(b, d.cfg.Tokens.SealCursor(app, next))
-	native.WriteBytes(w, http.StatusOK, append(b, "}\n"...))
+	api.WriteBytes(w, http.StatusOK, append(b, "}\n"...))
 	return nil
 }
 
@@ -59,7 +59,7 @@ func number(s string) (n int, ok bool) {
 }
 
 // erase forgets a peer everywhere; on disk its traces go with the next compaction.
-func (d *Door) erase(w http.ResponseWriter, r *http.Request, c *native.Caller) error {
+func (d *Door) erase(w http.ResponseWriter, r *http.Request, c *api.Caller) error {
 	key, err := knownPeer(r, c)
 	if err != nil {
 		return err
@@ -67,6 +67,6 @@ func (d *Door) erase(w http.ResponseWriter, r *http.Request, c *native.Caller) e
 	if err := d.service.Erase(r.Context(), []presence.Key{key}, d.cfg.Now()); err != nil {
 		return refusal(fmt.Errorf("erase a peer: %w", err))
 	}
-	native.WriteJSON(w, http.StatusOK, map[string]any{"erased": key.Peer})
+	api.WriteJSON(w, http.StatusOK, map[string]any{"erased": key.Peer})
 	return nil
 }

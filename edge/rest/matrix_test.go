@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"rollcall/internal/native"
+	"rollcall/internal/api"
 )
 
 // rights says for every call what each caller gets: nobody, a key of another app, the app key, the hook key, the master
@@ -78,7 +78,7 @@ func TestRefusalsTellNothingOfIDs(t *testing.T) {
 func TestCodesAreListedOnce(t *testing.T) {
 	seen := map[string]bool{}
 	var codes []string
-	for _, c := range native.Codes {
+	for _, c := range api.Codes {
 		if seen[c.Code] {
 			t.Errorf("%s is listed twice", c.Code)
 		}
@@ -89,7 +89,7 @@ func TestCodesAreListedOnce(t *testing.T) {
 		}
 	}
 	doc := section(readDoc(t), "## Refusals")
-	for _, c := range native.Codes {
+	for _, c := range api.Codes {
 		row := "| `" + c.Code + "` |"
 		if strings.Count(doc, row) != 1 {
 			t.Errorf("docs/api.md has %d rows for %s", strings.Count(doc, row), c.Code)

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"rollcall/internal/native"
+	"rollcall/internal/api"
 	"rollcall/internal/strictjson"
 	"rollcall/presence"
 )
@@ -40,17 +40,17 @@ func (d *Door) leaseOf(node presence.NodeID, asked time.Duration) time.Duration 
 	return d.cfg.NodeLease
 }
 
-func pathNode(r *http.Request, c *native.Caller) (presence.NodeID, error) {
+func pathNode(r *http.Request, c *api.Caller) (presence.NodeID, error) {
 	name := r.PathValue("node")
 	node := nodeID(presence.AppID(c.App.ID), name)
 	if name == "" || len(node) > presence.MaxName {
-		return "", native.Refuse("invalid", "the node id is empty or too long")
+		return "", api.Refuse("invalid", "the node id is empty or too long")
 	}
 	return node, nil
 }
 
 // beat takes a heartbeat: it renews all sessions of a node at once.
-func (d *Door) beat(w http.ResponseWriter, r *http.Request, c *native.Caller) error {
+func (d *Door) beat(w http.ResponseWriter, r *http.Request, c *api.Caller) error {
 	var in struct {
 		Lease num `json:"lease"`
 	}
@@ -62,18 +62,18 @@ func (d *Door) beat(w http.ResponseWriter, r *http.Request, c *native.Caller) er
 		return err
 	}
 	if in.Lease < 0 || time.Duration(in.Lease) > maxNodeLease/time.Second {
-		return native.Refuse("invalid", "lease is not between 1 and %d seconds", maxNodeLease/time.Second)
+		return api.Refuse("invalid", "lease is not between 1 and %d seconds", maxNodeLease/time.Second)
 	}
 	lease := d.leaseOf(node, time.Duration(in.Lease)*time.Second)
 	if err := d.service.Beat(r.Context(), node, lease, false, d.cfg.Now()); err != nil {
 		return refusal(err)
 	}
-	native.WriteJSON(w, http.StatusOK, map[string]any{"lease": lease / time.Second})
+	api.WriteJSON(w, http.StatusOK, map[string]any{"lease": lease / time.Second})
 	return nil
 }
 
 // drain is the last heartbeat of a node that shuts down: its sessions have the grace to come back elsewhere.
-func (d *Door) drain(w http.ResponseWriter, r *http.Request, c *native.Caller) error {
+func (d *Door) drain(w http.ResponseWriter, r *http.Request, c *api.Caller) error {
 	var in struct{}
 	if err := d.signed(w, r, c, d.cfg.MaxBody, &in); err != nil {
 		return err
@@ -88,13 +88,13 @@ func (d *Door) drain(w http.ResponseWriter, r *http.Request, c *native.Caller) e
 	d.nodesMu.Lock()
 	delete(d.nodes, node)
 	d.nodesMu.Unlock()
-	native.WriteJSON(w, http.StatusOK, map[string]any{"grace": d.cfg.DrainGrace / time.Second})
+	api.WriteJSON(w, http.StatusOK, map[string]any{"grace": d.cfg.DrainGrace / time.Second})
 	return nil
 }
 
 // resync takes the complete list of a node's sessions: those on it are online, all others of the node end. What the node
 // reported after the time of the list stands.
-func (d *Door) resync(w http.ResponseWriter, r *http.Request, c *native.Caller) error {
+func (d *Door) resync(w http.ResponseWriter, r *http.Request, c *api.Caller) error {
 	limit := ResyncBodies * d.cfg.MaxBody
 	if c.Signed { // the signature proves itself when the body has come, and a stranger must not have that much kept
 		limit = d.cfg.MaxBody
@@ -112,22 +112,22 @@ func (d *Door) resync(w http.ResponseWriter, r *http.Request, c *native.Caller) 
 	case err != nil:
 		return err
 	case n < 0:
-		return native.Refuse("invalid", "sessions is missing: the list of all sessions of the node")
+		return api.Refuse("invalid", "sessions is missing: the list of all sessions of the node")
 	case n > d.cfg.MaxSessions:
-		return native.Refuse("too_many_events", "one resync may name %d sessions", d.cfg.MaxSessions).WithLimit(d.cfg.MaxSessions)
+		return api.Refuse("too_many_events", "one resync may name %d sessions", d.cfg.MaxSessions).WithLimit(d.cfg.MaxSessions)
 	}
 	var in struct {
 		Time numeric `json:"time"`
 	}
 	if err := json.Unmarshal(body, &in); err != nil {
-		return native.Refuse("bad_json", "the body has the wrong shape")
+		return api.Refuse("bad_json", "the body has the wrong shape")
 	}
 	now := d.cfg.Now()
 	if in.Time.wrong || in.Time.f < 0 {
-		return native.Refuse("invalid", "time is less than 0, or not a number")
+		return api.Refuse("invalid", "time is less than 0, or not a number")
 	}
 	if err := timeProblem(in.Time.f); err != nil {
-		return native.Refuse("invalid", "%s", strings.TrimPrefix(err.Error(), "invalid: "))
+		return api.Refuse("invalid", "%s", strings.TrimPrefix(err.Error(), "invalid: "))
 	}
 	at := presence.Millis(in.Time.f) // by the clock of the node, however far ahead: it also stamped what the list is compared with
 	if at == 0 {
@@ -160,7 +160,7 @@ func (d *Door) resync(w http.ResponseWriter, r *http.Request, c *native.Caller) 
 	if err := d.apply(r, append(reports, ended...), now, &t); err != nil {
 		return refusal(err)
 	}
-	native.WriteJSON(w, http.StatusOK, struct {
+	api.WriteJSON(w, http.StatusOK, struct {
 		tally
 		Ended int `json:"ended"`
 	}{t, len(ended)})
@@ -206,7 +206,7 @@ func (d *Door) listed(app presence.AppID, node presence.NodeID, raw json.RawMess
 // named returns the sessions that an entry of a resync may be about when it is not understood; none when it does not say.
 func named(raw json.RawMessage) (ids []sessionKey) {
 	var at *strictjson.Error
-	if errors.As(strictjson.Check(raw, native.MaxDepth-2), &at) && at.Kind == strictjson.ErrDuplicate {
+	if errors.As(strictjson.Check(raw, api.MaxDepth-2), &at) && at.Kind == strictjson.ErrDuplicate {
 		switch strings.ToLower(at.Member) {
 		case "user", "peer", "session":
 			return nil // which of the two is meant is not known
@@ -234,7 +234,7 @@ func refusalOf(i int, err error) error {
 	if f := (*fieldError)(nil); errors.As(err, &f) && f.code == "bad_json" {
 		code = "bad_json"
 	}
-	return native.Refuse(code, "session %d: %v", i, err)
+	return api.Refuse(code, "session %d: %v", i, err)
 }
 
 // missing returns an end for every session of node that is not listed and began before at, which is by the node's own clock or not.

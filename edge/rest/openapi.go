@@ -8,7 +8,7 @@ import (
 	"github.com/swaggest/swgui"
 	"github.com/swaggest/swgui/v5emb"
 
-	"rollcall/internal/native"
+	"rollcall/internal/api"
 )
 
 // openapiDoc is the description of every native call, written by hand; a test holds it against the routes.
@@ -19,7 +19,7 @@ var openapiDoc []byte
 // OpenAPI returns the description of the native API.
 func OpenAPI() []byte { return openapiDoc }
 
-func (d *Door) openapi(w http.ResponseWriter, _ *http.Request, _ *native.Caller) error {
+func (d *Door) openapi(w http.ResponseWriter, _ *http.Request, _ *api.Caller) error {
 	h := w.Header()
 	h.Set("Content-Type", "application/yaml")
 	h.Set("Cache-Control", "max-age=300")
@@ -34,13 +34,13 @@ var reader = sync.OnceValue(func() http.Handler {
 	})
 })
 
-func (d *Door) page(w http.ResponseWriter, r *http.Request, _ *native.Caller) error {
+func (d *Door) page(w http.ResponseWriter, r *http.Request, _ *api.Caller) error {
 	// The page runs scripts of its own; nothing else may load, from wherever.
 	w.Header().Set("Content-Security-Policy", "default-src 'self'; style-src 'self' 'unsafe-inline'; script-src 'self' 'unsafe-inline'; img-src 'self' data:")
 	f := finder{ResponseWriter: w}
 	reader().ServeHTTP(&f, r)
 	if f.missing {
-		return native.Refuse("not_found", "there is no such page")
+		return api.Refuse("not_found", "there is no such page")
 	}
 	return nil
 }

@@ -8,8 +8,7 @@ import (
 	"strconv"
 	"time"
 
-	"rollcall/internal/httpx"
-	"rollcall/internal/native"
+	"rollcall/internal/api"
 	"rollcall/internal/plainjson"
 	"rollcall/presence"
 	"rollcall/watch"
@@ -43,17 +42,17 @@ func parseQuestion(body []byte) (q question, err error) {
 		Since  *string    `json:"since"`
 		Fields []string   `json:"fields"`
 	}
-	if err := native.Decode(body, &in); err != nil {
+	if err := api.Decode(body, &in); err != nil {
 		return q, err
 	}
 	if in.Peers == nil {
-		return q, native.Refuse("invalid", "peers is missing: a list of ids")
+		return q, api.Refuse("invalid", "peers is missing: a list of ids")
 	}
 	q.since = in.Since
 	q.peers = make([]string, len(*in.Peers))
 	for i, p := range *in.Peers {
 		if p == nil {
-			return q, native.Refuse("invalid", "peer %d is null", i)
+			return q, api.Refuse("invalid", "peer %d is null", i)
 		}
 		q.peers[i] = *p
 	}
@@ -66,7 +65,7 @@ func parseQuestion(body []byte) (q question, err error) {
 			return f.name == name
 		})
 		if at < 0 {
-			return q, native.Refuse("invalid", "there is no field %.64q; there are since, last_seen, cause and devices", name)
+			return q, api.Refuse("invalid", "there is no field %.64q; there are since, last_seen, cause and devices", name)
 		}
 		q.fields |= fieldNames[at].bit
 	}
@@ -74,7 +73,7 @@ func parseQuestion(body []byte) (q question, err error) {
 }
 
 // query answers what peers are, in the order in which they were named.
-func (d *Door) query(w http.ResponseWriter, r *http.Request, c *native.Caller) error {
+func (d *Door) query(w http.ResponseWriter, r *http.Request, c *api.Caller) error {
 	body, err := c.ReadBody(w, r, d.cfg.MaxBody)
 	if err != nil {
 		return err
@@ -87,7 +86,7 @@ func (d *Door) query(w http.ResponseWriter, r *http.Request, c *native.Caller) e
 		return err
 	}
 	if q.fields != 0 && !c.Detailed() || q.fields&fieldDevices != 0 && !c.Master() {
-		return native.Refuse("forbidden", "this key may ask for the status only")
+		return api.Refuse("forbidden", "this key may ask for the status only")
 	}
 	if q.since == nil && q.fields == 0 {
 		ids := make([][]byte, len(q.peers))
@@ -100,13 +99,13 @@ func (d *Door) query(w http.ResponseWriter, r *http.Request, c *native.Caller) e
 }
 
 // admit checks how many ids are asked, and each of them.
-func (d *Door) admit(c *native.Caller, n, limit int, id func(int) string) error {
+func (d *Door) admit(c *api.Caller, n, limit int, id func(int) string) error {
 	if n > limit {
-		return native.Refuse("too_many_peers", "one query may name %d peers", limit).WithLimit(limit)
+		return api.Refuse("too_many_peers", "one query may name %d peers", limit).WithLimit(limit)
 	}
 	for i := range n {
 		if err := presence.CheckPeer(presence.PeerID(id(i))); err != nil {
-			return native.Refuse("invalid", "peer %d: %v", i, err)
+			return api.Refuse("invalid", "peer %d: %v", i, err)
 		}
 	}
 	d.queries.Add(1)
@@ -115,7 +114,7 @@ func (d *Door) admit(c *native.Caller, n, limit int, id func(int) string) error 
 }
 
 // statuses answers the plain question, which most are.
-func (d *Door) statuses(w http.ResponseWriter, r *http.Request, c *native.Caller, ids [][]byte) error {
+func (d *Door) statuses(w http.ResponseWriter, r *http.Request, c *api.Caller, ids [][]byte) error {
 	if err := d.admit(c, len(ids), d.cfg.MaxPeers, func(i int) string { return string(ids[i]) }); err != nil {
 		return err
 	}
@@ -140,12 +139,12 @@ func (d *Door) statuses(w http.ResponseWriter, r *http.Request, c *native.Caller
 		b = append(b, out[i].String()...)
 		b = append(b, `"}`...)
 	}
-	native.WriteBytes(w, http.StatusOK, append(b, "]}\n"...))
+	api.WriteBytes(w, http.StatusOK, append(b, "]}\n"...))
 	return nil
 }
 
 // summaries answers a question with fields or with a token.
-func (d *Door) summaries(w http.ResponseWriter, r *http.Request, c *native.Caller, q *question) error {
+func (d *Door) summaries(w http.ResponseWriter, r *http.Request, c *api.Caller, q *question) error {
 	limit := d.cfg.MaxPeers
 	if q.fields&fieldDevices != 0 {
 		limit = d.cfg.MaxDevices
@@ -194,12 +193,12 @@ func (d *Door) summaries(w http.ResponseWriter, r *http.Request, c *native.Calle
 		b = append(b, '"')
 	}
 	markAge(w, poll.Age)
-	native.WriteBytes(w, http.StatusOK, append(b, "}\n"...))
+	api.WriteBytes(w, http.StatusOK, append(b, "}\n"...))
 	return nil
 }
 
 // detailOf returns how much c may see of a peer.
-func detailOf(c *native.Caller) watch.Detail {
+func detailOf(c *api.Caller) watch.Detail {
 	if c.Detailed() {
 		return watch.Full
 	}
@@ -302,12 +301,12 @@ func devices(st *presence.State, leases presence.Millis) []string {
 // markAge says in the head that an answer is from before the store went out of reach.
 func markAge(w http.ResponseWriter, age time.Duration) {
 	if age > 0 {
-		w.Header().Set("Rollcall-Stale", httpx.Age(age))
+		w.Header().Set("Rollcall-Stale", api.Age(age))
 	}
 }
 
 // peer answers what one peer is, with all that the caller may see.
-func (d *Door) peer(w http.ResponseWriter, r *http.Request, c *native.Caller) error {
+func (d *Door) peer(w http.ResponseWriter, r *http.Request, c *api.Caller) error {
 	key, err := pathPeer(r, c)
 	if err != nil {
 		return err
@@ -335,6 +334,6 @@ func (d *Door) peer(w http.ResponseWriter, r *http.Request, c *native.Caller) er
 	}
 	markAge(w, poll.Age)
 	b := d.appendPeer(nil, key, &out[0], states[key.Peer], f, now)
-	native.WriteBytes(w, http.StatusOK, append(b, '\n'))
+	api.WriteBytes(w, http.StatusOK, append(b, '\n'))
 	return nil
 }

@@ -13,8 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"rollcall/internal/api"
 	"rollcall/internal/limit"
-	"rollcall/internal/native"
 	"rollcall/presence"
 	"rollcall/watch"
 )
@@ -414,10 +414,10 @@ func TestSignature(t *testing.T) {
 	h := open(t)
 	send := func(stamp, signature, body string) (int, string) {
 		t.Helper()
-		head := http.Header{"X-Lc-Id": {appID}, native.TimeHeader: {stamp}, native.SignatureHeader: {signature}}
+		head := http.Header{"X-Lc-Id": {appID}, api.TimeHeader: {stamp}, api.SignatureHeader: {signature}}
 		res := h.do(head, "POST", "/v1/events", body)
 		defer func() { _ = res.Body.Close() }()
-		var e native.Error
+		var e api.Error
 		_ = json.NewDecoder(res.Body).Decode(&e)
 		return res.StatusCode, e.Code
 	}
@@ -449,7 +449,7 @@ func TestSignature(t *testing.T) {
 }
 
 func TestRateLimit(t *testing.T) {
-	h := open(t, func(cfg *native.Config, _ *watch.Config) {
+	h := open(t, func(cfg *api.Config, _ *watch.Config) {
 		cfg.Limits.Ask = limit.Rate{PerSecond: 0.01, Burst: 3}
 	})
 	for range 3 {
@@ -489,7 +489,7 @@ func TestCrossOrigin(t *testing.T) {
 	if res.StatusCode != 204 || res.Header.Get("Access-Control-Allow-Origin") != "https://app.example" || res.Header.Get("Access-Control-Allow-Credentials") != "" {
 		t.Errorf("pre-flight: %d %v", res.StatusCode, res.Header)
 	}
-	strict := open(t, func(cfg *native.Config, _ *watch.Config) { cfg.Origins = []string{"https://ours.example"} })
+	strict := open(t, func(cfg *api.Config, _ *watch.Config) { cfg.Origins = []string{"https://ours.example"} })
 	res = strict.do(head, "OPTIONS", "/v1/peers/query", "")
 	_ = res.Body.Close()
 	if res.Header.Get("Access-Control-Allow-Origin") != "" {
@@ -498,7 +498,7 @@ func TestCrossOrigin(t *testing.T) {
 }
 
 func TestIDsAreChargedToTheAppKey(t *testing.T) {
-	h := open(t, func(cfg *native.Config, _ *watch.Config) {
+	h := open(t, func(cfg *api.Config, _ *watch.Config) {
 		cfg.Limits.AskPeers = limit.Rate{PerSecond: 0.01, Burst: 5}
 	})
 	h.expect("app", "POST", "/v1/peers/query", `{"peers":["a","b","c","d"]}`, 200, "")

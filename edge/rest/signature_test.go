@@ -9,21 +9,21 @@ import (
 	"testing"
 	"time"
 
-	"rollcall/internal/native"
+	"rollcall/internal/api"
 )
 
 // signV2 signs as docs/api.md says.
 func signV2(stamp, method, target, body, secret string) string {
-	return "v2=" + hex.EncodeToString(native.Sign(secret, stamp, method, target, []byte(body)))
+	return "v2=" + hex.EncodeToString(api.Sign(secret, stamp, method, target, []byte(body)))
 }
 
 // signed makes a call with a signature and returns the status and the code of its refusal.
 func (h *house) signed(method, path, stamp, signature, body string) (int, string) {
 	h.Helper()
-	head := http.Header{"X-Lc-Id": {appID}, native.TimeHeader: {stamp}, native.SignatureHeader: {signature}}
+	head := http.Header{"X-Lc-Id": {appID}, api.TimeHeader: {stamp}, api.SignatureHeader: {signature}}
 	res := h.do(head, method, path, body)
 	defer func() { _ = res.Body.Close() }()
-	var e native.Error
+	var e api.Error
 	_ = json.NewDecoder(res.Body).Decode(&e)
 	return res.StatusCode, e.Code
 }

@@ -12,8 +12,8 @@ import (
 
 	"rollcall/edge/gateway"
 	"rollcall/edge/sse"
+	"rollcall/internal/api"
 	"rollcall/internal/limit"
-	"rollcall/internal/native"
 	"rollcall/presence"
 	"rollcall/watch"
 )
@@ -30,7 +30,7 @@ func TestFaultOthersBesideStoppedWatchers(t *testing.T) {
 	h := build(t, presence.DefaultConfig(), func(sockets *gateway.Config, streams *sse.Config) {
 		streams.Stall, sockets.Stall = 5*time.Minute, 5*time.Minute // they stay as long as the phase
 		sockets.Ping, sockets.Lease, sockets.ConnectRate = 0, time.Hour, 0
-	}, func(cfg *native.Config, hub *watch.Config) {
+	}, func(cfg *api.Config, hub *watch.Config) {
 		cfg.Limits = limit.Limits{}
 		hub.Tick, hub.Mark = 10*time.Millisecond, time.Hour
 	})

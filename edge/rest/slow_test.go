@@ -20,8 +20,8 @@ import (
 
 	"rollcall/edge/gateway"
 	"rollcall/edge/sse"
+	"rollcall/internal/api"
 	"rollcall/internal/limit"
-	"rollcall/internal/native"
 	"rollcall/presence"
 	"rollcall/watch"
 )
@@ -31,7 +31,7 @@ func TestStoppedWatchers(t *testing.T) { stopped(t, 60, 200_000) }
 
 // stopped plays watchers that stop reading under at least so many changes, and until the last of them is closed.
 func stopped(t *testing.T, watchers, changes int) {
-	h := open(t, func(cfg *native.Config, _ *watch.Config) {
+	h := open(t, func(cfg *api.Config, _ *watch.Config) {
 		cfg.Limits = limit.Limits{} // it is not they who are tried
 	})
 	ids := longNames(100)
@@ -92,7 +92,7 @@ func stopped(t *testing.T, watchers, changes int) {
 func TestASocketThatTakesNothingIsClosedWithAReason(t *testing.T) {
 	h := build(t, presence.DefaultConfig(), func(sockets *gateway.Config, _ *sse.Config) {
 		sockets.Stall, sockets.Ping, sockets.Lease = time.Second, 0, time.Hour
-	}, func(cfg *native.Config, hub *watch.Config) {
+	}, func(cfg *api.Config, hub *watch.Config) {
 		cfg.Limits = limit.Limits{}
 		hub.Tick, hub.Mark = 10*time.Millisecond, time.Hour
 	})
@@ -138,7 +138,7 @@ func TestReadersThatStoppedAreNotWrittenTo(t *testing.T) {
 	h := build(t, presence.DefaultConfig(), func(sockets *gateway.Config, streams *sse.Config) {
 		streams.Stall, sockets.Stall = 5*time.Minute, 5*time.Minute // none is closed while the test looks
 		sockets.Ping, sockets.Lease = 0, time.Hour
-	}, func(cfg *native.Config, hub *watch.Config) {
+	}, func(cfg *api.Config, hub *watch.Config) {
 		cfg.Limits = limit.Limits{}
 		hub.Tick, hub.Mark = 10*time.Millisecond, time.Hour
 	})

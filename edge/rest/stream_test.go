@@ -13,7 +13,7 @@ import (
 
 	"github.com/coder/websocket"
 
-	"rollcall/internal/native"
+	"rollcall/internal/api"
 	"rollcall/watch"
 )
 
@@ -50,7 +50,7 @@ func TestStreamResumes(t *testing.T) {
 }
 
 func streamResumes(t *testing.T, who string) {
-	h := open(t, func(_ *native.Config, w *watch.Config) { w.Lag = time.Millisecond })
+	h := open(t, func(_ *api.Config, w *watch.Config) { w.Lag = time.Millisecond })
 	h.events(`{"events":[{"user":"tom","state":"online","session":"1"},{"user":"ann","state":"online","session":"1"}]}`)
 	const path = "/v1/watch?peer=tom&peer=ann"
 	session, online := 1, true
@@ -110,7 +110,7 @@ func TestStreamByPost(t *testing.T) {
 }
 
 func TestStreamRefusals(t *testing.T) {
-	h := open(t, func(_ *native.Config, w *watch.Config) { w.Peers, w.Watchers = 2, 1 })
+	h := open(t, func(_ *api.Config, w *watch.Config) { w.Peers, w.Watchers = 2, 1 })
 	h.expect("app", "GET", "/v1/watch", "", 400, `{"code":"invalid","error":"no peer is named"}`)
 	h.expect("app", "GET", "/v1/watch?peer=", "", 400, "")
 	h.expect("app", "GET", "/v1/watch?peer=a&peer=b&peer=c", "", 413, `{"code":"too_many_peers","error":"one watcher may follow 2 peers","limit":2}`)
@@ -301,7 +301,7 @@ func TestRefusalsOnSocketsAreCounted(t *testing.T) {
 }
 
 func TestSocketBeyondTheWatchersOfANode(t *testing.T) {
-	h := open(t, func(_ *native.Config, w *watch.Config) { w.Peers, w.Watchers = 2, 1 })
+	h := open(t, func(_ *api.Config, w *watch.Config) { w.Peers, w.Watchers = 2, 1 })
 	first, second := h.dial(), h.dial()
 	first.say(`{"op":"hello","app":%q,"key":%q}`, appID, appKey)
 	first.say(`{"op":"watch","peers":["tom"]}`)

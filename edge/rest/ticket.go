@@ -4,12 +4,12 @@ import (
 	"encoding/json"
 	"net/http"
 
-	"rollcall/internal/native"
+	"rollcall/internal/api"
 	"rollcall/presence"
 )
 
 // ticket sells a ticket for one stream: POST /v1/ticket {"peers":["a","b"],"detail":true}. Both are optional, and so is the body.
-func (d *Door) ticket(w http.ResponseWriter, r *http.Request, c *native.Caller) error {
+func (d *Door) ticket(w http.ResponseWriter, r *http.Request, c *api.Caller) error {
 	body, err := c.ReadBody(w, r, d.cfg.MaxBody)
 	if err != nil {
 		return err
@@ -19,7 +19,7 @@ func (d *Door) ticket(w http.ResponseWriter, r *http.Request, c *native.Caller) 
 		Detail bool      `json:"detail"`
 	}
 	if len(body) > 0 {
-		if err := native.Decode(body, &in); err != nil {
+		if err := api.Decode(body, &in); err != nil {
 			return err
 		}
 		if err := onlyTicketFields(body); err != nil {
@@ -29,38 +29,38 @@ func (d *Door) ticket(w http.ResponseWriter, r *http.Request, c *native.Caller) 
 	var peers []string
 	if in.Peers != nil {
 		if peers = *in.Peers; len(peers) == 0 {
-			return native.Refuse("invalid", "peers is empty; leave it out for a ticket that is for any peers")
+			return api.Refuse("invalid", "peers is empty; leave it out for a ticket that is for any peers")
 		}
 	}
 	if len(peers) > d.cfg.MaxPeers {
-		return native.Refuse("too_many_peers", "one ticket may name %d peers", d.cfg.MaxPeers).WithLimit(d.cfg.MaxPeers)
+		return api.Refuse("too_many_peers", "one ticket may name %d peers", d.cfg.MaxPeers).WithLimit(d.cfg.MaxPeers)
 	}
 	for i, p := range peers {
 		if err := presence.CheckPeer(presence.PeerID(p)); err != nil {
-			return native.Refuse("invalid", "peer %d: %v", i, err)
+			return api.Refuse("invalid", "peer %d: %v", i, err)
 		}
 	}
 	if in.Detail && !c.Detailed() {
-		return native.Refuse("forbidden", "this key may ask for the status only, so its tickets have no detail")
+		return api.Refuse("forbidden", "this key may ask for the status only, so its tickets have no detail")
 	}
-	pass := native.NewPass(peers, in.Detail, int64(d.cfg.Now()))
+	pass := api.NewPass(peers, in.Detail, int64(d.cfg.Now()))
 	ticket, expires := d.gate.Tickets.Sell(c.App, pass)
-	native.WriteJSON(w, http.StatusOK, map[string]any{"ticket": ticket, "expires": expires, "ends": pass.Ends()})
+	api.WriteJSON(w, http.StatusOK, map[string]any{"ticket": ticket, "expires": expires, "ends": pass.Ends()})
 	return nil
 }
 
 // onlyTicketFields refuses a field that a ticket does not take, and one that is null: a misspelt "peers" would sell a ticket for any peers.
 func onlyTicketFields(body []byte) error {
 	var fields map[string]json.RawMessage
-	if err := native.Decode(body, &fields); err != nil {
+	if err := api.Decode(body, &fields); err != nil {
 		return err
 	}
 	for name, value := range fields {
 		switch {
 		case name != "peers" && name != "detail":
-			return native.Refuse("invalid", "there is no field %.64q; a ticket takes peers and detail", name)
+			return api.Refuse("invalid", "there is no field %.64q; a ticket takes peers and detail", name)
 		case string(value) == "null":
-			return native.Refuse("invalid", "%s is null; leave it out when it is not asked for", name)
+			return api.Refuse("invalid", "%s is null; leave it out when it is not asked for", name)
 		}
 	}
 	return nil

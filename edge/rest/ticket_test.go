@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"rollcall/internal/native"
+	"rollcall/internal/api"
 )
 
 // buy returns a ticket that who buys with body.
@@ -20,7 +20,7 @@ func (h *house) buy(who, body string) string {
 		Ticket        string
 		Expires, Ends int64
 	}
-	if err := json.Unmarshal([]byte(got), &out); err != nil || status != 200 || out.Ticket == "" || out.Ends-out.Expires != (native.RenewalLife-native.TicketLife).Milliseconds() {
+	if err := json.Unmarshal([]byte(got), &out); err != nil || status != 200 || out.Ticket == "" || out.Ends-out.Expires != (api.RenewalLife-api.TicketLife).Milliseconds() {
 		h.Fatalf("a ticket for %s: %d %s", body, status, got)
 	}
 	return out.Ticket
@@ -58,7 +58,7 @@ func TestTicket(t *testing.T) {
 	again := h.stream(lastID(id), path)
 	again.expect("resume")
 	again.close()
-	for name, after := range map[string]time.Duration{"within the life of a ticket": time.Second, "after a night": 12 * time.Hour, "just before a day is over": native.RenewalLife - time.Minute} {
+	for name, after := range map[string]time.Duration{"within the life of a ticket": time.Second, "after a night": 12 * time.Hour, "just before a day is over": api.RenewalLife - time.Minute} {
 		h.ahead.Store(after.Milliseconds())
 		next := h.stream(lastID(id), path)
 		next.next()
@@ -67,12 +67,12 @@ func TestTicket(t *testing.T) {
 			t.Log(name)
 		}
 	}
-	h.ahead.Store((native.RenewalLife + time.Minute).Milliseconds())
+	h.ahead.Store((api.RenewalLife + time.Minute).Milliseconds())
 	h.refused("a renewal of a day ago", lastID(id), path, 401)
 	h.ahead.Store(0)
 	ticket = h.buy("app", "")
 	path = ticketPath(ticket, "tom")
-	h.ahead.Store((native.TicketLife + time.Minute).Milliseconds())
+	h.ahead.Store((api.TicketLife + time.Minute).Milliseconds())
 	h.refused("an expired ticket", nil, path, 401)
 	h.ahead.Store(0)
 	h.refused("another app", nil, strings.Replace(path, appID, otherApp, 1), 401)
@@ -136,8 +136,8 @@ func TestAStreamThatIsCutAtItsFirstBytesComesBack(t *testing.T) {
 	whole := s.expect("snapshot tom=online").ID
 	s.close()
 	// With an id that names what is known the first bytes name it too.
-	token, _, _ := strings.Cut(whole, native.RenewalMark)
-	if again, _, _ := strings.Cut(idOf(first("Last-Event-ID: "+whole+"\r\n")), native.RenewalMark); again != token {
+	token, _, _ := strings.Cut(whole, api.RenewalMark)
+	if again, _, _ := strings.Cut(idOf(first("Last-Event-ID: "+whole+"\r\n")), api.RenewalMark); again != token {
 		t.Errorf("the first bytes of a stream that goes on have the token %q, want %q", again, token)
 	}
 }
@@ -192,7 +192,7 @@ func TestATicketHasTheRightsOfTheAppKey(t *testing.T) {
 		s.close()
 		again := h.stream(lastID(e.ID), path)
 		again.close()
-		fresh := h.stream(lastID("x."+strings.SplitN(e.ID, native.RenewalMark, 2)[1]), path).expect("snapshot tom=online")
+		fresh := h.stream(lastID("x."+strings.SplitN(e.ID, api.RenewalMark, 2)[1]), path).expect("snapshot tom=online")
 		for what, e := range map[string]sseEvent{"a ticket": e, "its renewal": fresh} {
 			if full := strings.Contains(e.Data, `"since":`); full != tt.full {
 				t.Errorf("%s that %s buys with %q sees %s", what, tt.who, tt.body, e.Data)
@@ -252,7 +252,7 @@ func TestAStreamEndsWithItsTicket(t *testing.T) {
 	s := h.stream(nil, path)
 	id := s.expect("snapshot tom=unknown").ID
 	s.close()
-	h.ahead.Store((native.RenewalLife - time.Second).Milliseconds())
+	h.ahead.Store((api.RenewalLife - time.Second).Milliseconds())
 	s = h.stream(lastID(id), path)
 	s.expect("resume")
 	if e := s.next(); e.Name != "bye" || e.Data != `{"reason":"expired"}` {

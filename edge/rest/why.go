@@ -3,7 +3,7 @@ package rest
 import (
 	"net/http"
 
-	"rollcall/internal/native"
+	"rollcall/internal/api"
 	"rollcall/presence"
 )
 
@@ -60,7 +60,7 @@ type whyReport struct {
 }
 
 // why explains why a peer is shown as it is.
-func (d *Door) why(w http.ResponseWriter, r *http.Request, c *native.Caller) error {
+func (d *Door) why(w http.ResponseWriter, r *http.Request, c *api.Caller) error {
 	key, err := knownPeer(r, c)
 	if err != nil {
 		return err
@@ -70,7 +70,7 @@ func (d *Door) why(w http.ResponseWriter, r *http.Request, c *native.Caller) err
 	if err != nil {
 		return refusal(err)
 	}
-	native.WriteJSON(w, http.StatusOK, whyOf(key.Peer, &e, now))
+	api.WriteJSON(w, http.StatusOK, whyOf(key.Peer, &e, now))
 	return nil
 }
 

@@ -5,7 +5,7 @@ import (
 	"net/http"
 	"syscall"
 
-	"rollcall/internal/httpx"
+	"rollcall/internal/api"
 )
 
 // kernelBuffer is how much the kernel may hold for a stream. Left alone it grows to megabytes, and a reader that stopped
@@ -21,7 +21,7 @@ type queue struct {
 
 // queueOf returns the queue below r. A connection that carries other streams too cannot be asked about one of them.
 func queueOf(r *http.Request) queue {
-	tcp, plain, ok := socketBelow(httpx.Conn(r.Context()))
+	tcp, plain, ok := socketBelow(api.Conn(r.Context()))
 	if !ok || r.ProtoMajor != 1 {
 		return queue{}
 	}

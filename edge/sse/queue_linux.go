@@ -1,6 +1,6 @@
 package sse
 
-import "rollcall/internal/nowait"
+import "rollcall/internal/nonblock"
 
 const canAsk = true
 
@@ -10,7 +10,7 @@ func (q queue) length() int {
 		return 0
 	}
 	n := 0
-	err := q.raw.Control(func(fd uintptr) { n = nowait.Queued(fd) })
+	err := q.raw.Control(func(fd uintptr) { n = nonblock.Queued(fd) })
 	if err != nil {
 		return 0
 	}
@@ -28,7 +28,7 @@ type offer struct {
 // write has the socket take what it has room for of b, and returns how much that was.
 func (o *offer) write(q *queue, b []byte) (int, error) {
 	if o.try == nil {
-		o.try = func(fd uintptr) { o.n, o.err = nowait.Write(fd, o.b) }
+		o.try = func(fd uintptr) { o.n, o.err = nonblock.Write(fd, o.b) }
 	}
 	o.b, o.n, o.err = b, 0, nil
 	err := q.raw.Control(o.try) // for as long as it runs the socket is not closed

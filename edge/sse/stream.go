@@ -10,8 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"rollcall/internal/httpx"
-	"rollcall/internal/native"
+	"rollcall/internal/api"
 	"rollcall/presence"
 	"rollcall/watch"
 )
@@ -42,25 +41,25 @@ func (c *Config) Validate() error {
 // A Door serves streams of a hub.
 type Door struct {
 	hub  *watch.Hub
-	gate *native.Gate
+	gate *api.Gate
 	cfg  Config
 }
 
 // New returns a door to hub.
-func New(hub *watch.Hub, gate *native.Gate, cfg Config) *Door {
+func New(hub *watch.Hub, gate *api.Gate, cfg Config) *Door {
 	return &Door{hub: hub, gate: gate, cfg: cfg}
 }
 
 // Routes returns the calls of the door.
-func (d *Door) Routes() []native.Route {
-	return []native.Route{
-		{Method: http.MethodGet, Path: "/v1/watch", Need: native.Asker, Query: []string{"peer*", "since"}, Ticket: true, Stream: true, Handler: d.get},
-		{Method: http.MethodPost, Path: "/v1/watch", Need: native.Asker, Ticket: true, Stream: true, Handler: d.post},
+func (d *Door) Routes() []api.Route {
+	return []api.Route{
+		{Method: http.MethodGet, Path: "/v1/watch", Need: api.NeedAsker, Query: []string{"peer*", "since"}, Ticket: true, Stream: true, Handler: d.get},
+		{Method: http.MethodPost, Path: "/v1/watch", Need: api.NeedAsker, Ticket: true, Stream: true, Handler: d.post},
 	}
 }
 
 // get watches the peers named in the query: peer=a&peer=b.
-func (d *Door) get(w http.ResponseWriter, r *http.Request, c *native.Caller) error {
+func (d *Door) get(w http.ResponseWriter, r *http.Request, c *api.Caller) error {
 	q := c.Query
 	token := tokenOf(r)
 	if token == "" {
@@ -70,7 +69,7 @@ func (d *Door) get(w http.ResponseWriter, r *http.Request, c *native.Caller) err
 }
 
 // post watches the peers named in the body: {"peers":["a","b"],"since":"token"}.
-func (d *Door) post(w http.ResponseWriter, r *http.Request, c *native.Caller) error {
+func (d *Door) post(w http.ResponseWriter, r *http.Request, c *api.Caller) error {
 	body, err := c.ReadBody(w, r, d.cfg.MaxBody)
 	if err != nil {
 		return err
@@ -79,7 +78,7 @@ func (d *Door) post(w http.ResponseWriter, r *http.Request, c *native.Caller) er
 		Peers []string `json:"peers"`
 		Since string   `json:"since"`
 	}
-	if err := native.Decode(body, &in); err != nil {
+	if err := api.Decode(body, &in); err != nil {
 		return err
 	}
 	token := tokenOf(r)
@@ -91,13 +90,13 @@ func (d *Door) post(w http.ResponseWriter, r *http.Request, c *native.Caller) er
 
 // tokenOf returns the token of the last event that a reader has, without the renewal behind it.
 func tokenOf(r *http.Request) string {
-	token, _, _ := strings.Cut(r.Header.Get("Last-Event-Id"), native.RenewalMark)
+	token, _, _ := strings.Cut(r.Header.Get("Last-Event-Id"), api.RenewalMark)
 	return token
 }
 
-func (d *Door) stream(w http.ResponseWriter, r *http.Request, c *native.Caller, ids []string, token string) error {
+func (d *Door) stream(w http.ResponseWriter, r *http.Request, c *api.Caller, ids []string, token string) error {
 	if !accepts(r.Header.Values("Accept")) {
-		return native.Refuse("not_acceptable", "this call answers text/event-stream only")
+		return api.Refuse("not_acceptable", "this call answers text/event-stream only")
 	}
 	peers, err := Peers(ids, d.hub.Config().Peers)
 	if err != nil {
@@ -141,16 +140,16 @@ func (d *Door) stream(w http.ResponseWriter, r *http.Request, c *native.Caller, 
 // Peers turns the ids of a call into peers, at most limit of them.
 func Peers(ids []string, limit int) ([]presence.PeerID, error) {
 	if len(ids) == 0 {
-		return nil, native.Refuse("invalid", "no peer is named")
+		return nil, api.Refuse("invalid", "no peer is named")
 	}
 	if len(ids) > limit {
-		return nil, native.Refuse("too_many_peers", "one watcher may follow %d peers", limit).WithLimit(limit)
+		return nil, api.Refuse("too_many_peers", "one watcher may follow %d peers", limit).WithLimit(limit)
 	}
 	peers := make([]presence.PeerID, len(ids))
 	for i, id := range ids {
 		peers[i] = presence.PeerID(id)
 		if err := presence.CheckPeer(peers[i]); err != nil {
-			return nil, native.Refuse("invalid", "peer %d: %v", i, err)
+			return nil, api.Refuse("invalid", "peer %d: %v", i, err)
 		}
 	}
 	return peers, nil
@@ -160,20 +159,20 @@ func Peers(ids []string, limit int) ([]presence.PeerID, error) {
 func Refusal(err error) error {
 	switch {
 	case errors.Is(err, watch.ErrLimit):
-		return native.Refuse("too_many_watchers", "%v", err).WithRetry(5 * time.Second)
+		return api.Refuse("too_many_watchers", "%v", err).WithRetry(5 * time.Second)
 	case errors.Is(err, watch.ErrClosed):
-		return native.Refuse("shutting_down", "the server is going; connect again").WithRetry(time.Second)
+		return api.Refuse("shutting_down", "the server is going; connect again").WithRetry(time.Second)
 	case errors.Is(err, presence.ErrUnavailable):
-		return native.Refuse("unavailable", "the store did not answer; trying again is safe").WithRetry(time.Second)
+		return api.Refuse("unavailable", "the store did not answer; trying again is safe").WithRetry(time.Second)
 	case errors.Is(err, context.Canceled):
-		return native.Refuse("unavailable", "the caller went away")
+		return api.Refuse("unavailable", "the caller went away")
 	}
 	return err
 }
 
 type stream struct {
 	// What the hub touches stands together: among a thousand streams each cache line costs as much as the work.
-	caller  *native.Caller
+	caller  *api.Caller
 	form    *watch.Form // without the renewal of a ticket
 	timed   bool        // a write deadline is set
 	unasked int         // bytes that may be on their way: what was when the kernel was asked, and what was written since
@@ -274,7 +273,7 @@ func appendRenewal(out []byte, renewal string) []byte {
 	if renewal == "" {
 		return out
 	}
-	return append(append(out, native.RenewalMark...), renewal...)
+	return append(append(out, api.RenewalMark...), renewal...)
 }
 
 // reasonOf says why a stream ends whose write failed with err.
@@ -357,7 +356,7 @@ func appendEvent(out []byte, b *watch.Batch, d watch.Detail, renewal string) []b
 		}
 	}
 	if b.Age > 0 {
-		out = append(append(out, `,"stale":`...), httpx.Age(b.Age)...)
+		out = append(append(out, `,"stale":`...), api.Age(b.Age)...)
 	}
 	return append(out, "}\n\n"...)
 }

@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"rollcall/internal/native"
+	"rollcall/internal/api"
 	"rollcall/presence"
 	"rollcall/watch"
 )
@@ -29,7 +29,7 @@ func TestAFrameThatDoesNotFitIsFinished(t *testing.T) {
 				t.Fatal(err)
 			}
 			s := &stream{
-				Door: &Door{cfg: DefaultConfig()}, caller: &native.Caller{}, chunked: chunked,
+				Door: &Door{cfg: DefaultConfig()}, caller: &api.Caller{}, chunked: chunked,
 				form: formOf(watch.Brief, chunked),
 				rc:   http.NewResponseController(httptest.NewRecorder()), queue: queue{ours, raw, true},
 			}
@@ -86,7 +86,7 @@ func TestAReaderThatIsGone(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = ours.CloseWrite()
-	s := &stream{Door: &Door{cfg: DefaultConfig()}, caller: &native.Caller{}, form: formOf(watch.Brief, false), queue: queue{ours, raw, true}}
+	s := &stream{Door: &Door{cfg: DefaultConfig()}, caller: &api.Caller{}, form: formOf(watch.Brief, false), queue: queue{ours, raw, true}}
 	if (*teller)(s).Tell(&watch.Batch{Kind: watch.Mark}) || (*teller)(s).Ready() {
 		t.Error("a mark was told")
 	}

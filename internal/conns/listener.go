@@ -13,7 +13,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"rollcall/internal/httpx"
 	"rollcall/internal/limit"
 )
 
@@ -113,8 +112,8 @@ func (l *Listener) admit(c net.Conn) net.Conn {
 
 // holder returns the address that c is charged to; not a valid one when it is held to the total alone.
 func (l *Listener) holder(c net.Conn) netip.Addr {
-	address := limit.Group(httpx.Remote(c))
-	if httpx.Within(address, l.cfg.Proxies) {
+	address := limit.Group(limit.Remote(c))
+	if limit.Within(address, l.cfg.Proxies) {
 		return netip.Addr{}
 	}
 	return address

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"rollcall/internal/conns"
-	"rollcall/internal/httpx"
+	"rollcall/internal/limit"
 )
 
 // The states of a connection. It is idle while nothing of its next request has been read. A new one is busy, since its first
@@ -62,7 +62,7 @@ func (c *conn) serve() {
 	c.now = time.Now()
 	c.mark = conns.MarkOf(c.Conn)
 	c.buf = make([]byte, 0, firstBuffer)
-	c.request = Request{Fields: make([][]byte, len(c.table.routes.Fields)), Conn: &c.memory, Remote: httpx.Remote(c.Conn)}
+	c.request = Request{Fields: make([][]byte, len(c.table.routes.Fields)), Conn: &c.memory, Remote: limit.Remote(c.Conn)}
 	c.setReadDeadline(forFirst, c.lane.cfg.HeaderTimeout)
 	for {
 		partial := c.skipBlanks()

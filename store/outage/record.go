@@ -8,7 +8,7 @@ import (
 	"os"
 	"sync"
 
-	"rollcall/internal/seldom"
+	"rollcall/internal/lograte"
 	"rollcall/internal/spool"
 	"rollcall/presence"
 )
@@ -63,7 +63,7 @@ const unreadName = "unread"
 type unread struct {
 	mu    sync.Mutex
 	spool *spool.Spool // nil until it is needed
-	line  seldom.Line
+	line  lograte.Line
 }
 
 func (u *unread) len() int64 {

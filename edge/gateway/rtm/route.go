@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"rollcall/internal/httpx"
+	"rollcall/internal/limit"
 )
 
 // Route answers GET /v1/route: where to connect. It asks for no credentials and answers for any app, as LeanCloud does;
@@ -55,7 +55,7 @@ func (s *Server) address(r *http.Request) string {
 	if r.TLS != nil {
 		scheme = "wss"
 	}
-	if httpx.Within(httpx.Socket(r), s.Proxies) { // others may write what they like
+	if limit.Within(limit.Socket(r), s.Proxies) { // others may write what they like
 		if strings.EqualFold(first(r.Header.Get("X-Forwarded-Proto")), "https") {
 			scheme = "wss"
 		}

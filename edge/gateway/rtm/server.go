@@ -11,9 +11,9 @@ import (
 
 	"rollcall/edge/gateway"
 	"rollcall/edge/gateway/frame"
-	"rollcall/internal/credentials"
+	"rollcall/internal/api"
 	"rollcall/internal/limit"
-	"rollcall/internal/seldom"
+	"rollcall/internal/lograte"
 	"rollcall/presence"
 )
 
@@ -74,13 +74,13 @@ type Server struct {
 
 	cfg    Config
 	gw     *gateway.Gateway
-	ring   *credentials.Keyring
-	random [32]byte    // signs the tokens of apps that have no master key
-	faulty seldom.Line // the store did not answer a command
+	ring   *api.Keyring
+	random [32]byte     // signs the tokens of apps that have no master key
+	faulty lograte.Line // the store did not answer a command
 }
 
 // New returns a server for the apps of ring.
-func New(gw *gateway.Gateway, ring *credentials.Keyring, cfg Config) (*Server, error) {
+func New(gw *gateway.Gateway, ring *api.Keyring, cfg Config) (*Server, error) {
 	err := cfg.Validate()
 	if kicked := gw.Config().Kicked; cfg.TokenLife > kicked || cfg.SignatureLife > kicked {
 		err = errors.Join(err, fmt.Errorf("tokens or signatures live longer than a kick is remembered, %v", kicked))

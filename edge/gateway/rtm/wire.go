@@ -10,7 +10,7 @@ import (
 	"unicode/utf8"
 
 	"rollcall/edge/gateway"
-	"rollcall/internal/credentials"
+	"rollcall/internal/api"
 	"rollcall/internal/limit"
 	"rollcall/presence"
 )
@@ -241,7 +241,7 @@ func (w *wire) ousted(s *gateway.Socket, q *request, c code) {
 }
 
 // admit judges the token or the signature of q. A token brings back the session it was made for.
-func (w *wire) admit(ctx context.Context, q *request, app *credentials.App, l *gateway.Login, now presence.Millis) (code, error) {
+func (w *wire) admit(ctx context.Context, q *request, app *api.App, l *gateway.Login, now presence.Millis) (code, error) {
 	if q.st == "" && !w.srv.cfg.Signatures {
 		return code{}, nil
 	}
@@ -276,7 +276,7 @@ func voided(q *request) code {
 	return codeSignature
 }
 
-func (w *wire) opened(s *gateway.Socket, q *request, ss *gateway.Session, app *credentials.App, platform string, now presence.Millis) {
+func (w *wire) opened(s *gateway.Socket, q *request, ss *gateway.Session, app *api.App, platform string, now presence.Millis) {
 	if w.first == "" {
 		w.first = ss.Peer()
 	}

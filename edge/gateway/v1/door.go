@@ -1,0 +1,83 @@
+package v1
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"time"
+
+	"rollcall/edge/gateway"
+	"rollcall/edge/gateway/frame"
+	"rollcall/internal/api"
+	"rollcall/watch"
+)
+
+// Config are the settings of a [Door]. They are those of the realtime protocol: who may be present is one rule.
+type Config struct {
+	// Signatures has present need a login signature, or a hello with the master key.
+	Signatures bool
+	// SignatureLife is how long a signature is good, on either side of its time.
+	SignatureLife time.Duration
+}
+
+// A Door makes sockets of requests.
+type Door struct {
+	cfg  Config
+	gw   *gateway.Gateway
+	hub  *watch.Hub
+	gate *api.Gate
+
+	ctx     context.Context // ends with the door
+	cancel  context.CancelFunc
+	writers sync.WaitGroup
+}
+
+// New returns a door to the sockets of gw and the watchers of hub.
+func New(gw *gateway.Gateway, hub *watch.Hub, gate *api.Gate, cfg Config) *Door {
+	d := &Door{cfg: cfg, gw: gw, hub: hub, gate: gate}
+	d.ctx, d.cancel = context.WithCancel(context.Background())
+	return d
+}
+
+// Close ends what tells watchers and waits for it. The sockets are the gateway's to close.
+func (d *Door) Close() {
+	d.cancel()
+	d.writers.Wait()
+}
+
+// Routes returns the calls of the door.
+func (d *Door) Routes() []api.Route {
+	return []api.Route{{Method: http.MethodGet, Path: "/v1/socket", Need: api.NeedAnyone, Inside: true, Stream: true, Handler: d.serve}}
+}
+
+func (d *Door) serve(w http.ResponseWriter, r *http.Request, c *api.Caller) error {
+	if !frame.Asked(r) {
+		return api.Refuse("invalid", "this call is a WebSocket; ask for the upgrade")
+	}
+	if !d.gate.OriginAllowed(r.Header.Get("Origin")) {
+		return api.Refuse("forbidden", "this origin may not connect")
+	}
+	var refused error
+	d.gw.Upgrade(w, r, gateway.Upgrade{
+		Handler: &wire{door: d, caller: c}, Text: true,
+		Refused: func(kind gateway.Refusal, _ int, text string, retry time.Duration) {
+			refused = api.Refuse(upgradeCode(kind), "%s", text).WithRetry(retry)
+		},
+	})
+	return refused
+}
+
+// upgradeCode returns the code of the API for why the gateway made no socket.
+func upgradeCode(kind gateway.Refusal) string {
+	switch kind {
+	case gateway.RefusedDraining:
+		return "shutting_down"
+	case gateway.RefusedOrigin:
+		return "forbidden"
+	case gateway.RefusedRate, gateway.RefusedEarly:
+		return "rate_limited"
+	case gateway.RefusedFull:
+		return "full"
+	}
+	return "invalid"
+}

@@ -1,0 +1,31 @@
+package api
+
+import (
+	"cmp"
+	"log/slog"
+)
+
+// An App is a tenant and its secrets. A secret left empty is not configured, and whatever needs it is refused.
+type App struct {
+	ID         string
+	Key        string // shipped in apps: what clients may ask
+	MasterKey  string // servers only
+	HookKey    string // the IM service
+	AndroidKey string // signatures of Android apps built with a native key
+}
+
+// Secret returns what the server seals and signs its own tickets and tokens with: the most secret key that the app has, so that every node
+// that knows the app takes what any other made.
+func (a *App) Secret() string { return cmp.Or(a.MasterKey, a.HookKey, a.Key) }
+
+// String returns the id: an App never prints its secrets.
+func (a App) String() string { return "app " + a.ID }
+
+// GoString is String, for %#v.
+func (a App) GoString() string { return a.String() }
+
+// LogValue is the id, for slog.
+func (a App) LogValue() slog.Value { return slog.StringValue(a.ID) }
+
+// MarshalText is the id, for encoders that walk over fields.
+func (a App) MarshalText() ([]byte, error) { return []byte(a.ID), nil }

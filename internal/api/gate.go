@@ -1,0 +1,397 @@
+package api
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"rollcall/internal/limit"
+)
+
+// Config are the settings of a [Gate]. Start from [DefaultConfig].
+type Config struct {
+	// AppDetail tells since, last seen and cause also to who holds the app key only, which is inside every copy of the app.
+	AppDetail bool
+	// Proxies are the addresses or networks (10.0.0.0/8) of proxies that are believed when they say in X-Forwarded-For whom
+	// they speak for: all callers behind another proxy have its address. They count for sockets too.
+	Proxies []netip.Prefix
+	// Origins are the web origins that a browser may call from; "*" is any. Nothing here relies on cookies.
+	Origins []string
+	// Limits are how often callers may call, by key and address; an IPv6 address counts by its /64. They hold at every door.
+	Limits limit.Limits
+
+	// BodyTimeout is how long a body may take to arrive; zero is no limit. The server gives it its own.
+	BodyTimeout time.Duration `config:"-"`
+	// Callers holds callers to the limits; the doors of a server share it. Nil makes one.
+	Callers *limit.Callers `config:"-"`
+	// Bodies is the memory that bodies under way share, but for those of callers that showed a secret key. Nil is without bound.
+	Bodies *limit.Shared `config:"-"`
+	// Watchers and Watched are how many watchers there may be, and how many peers they may follow altogether. Nil is without bound.
+	Watchers *limit.Shared `config:"-"`
+	Watched  *limit.Shared `config:"-"`
+	// Keys are the apps and their keys.
+	Keys *Keyring `config:"-"`
+	// Now returns the time in Unix milliseconds.
+	Now func() int64 `config:"-"`
+	// Log hears of what is our fault.
+	Log *slog.Logger `config:"-"`
+}
+
+// DefaultConfig returns the defaults of the product.
+func DefaultConfig() Config {
+	return Config{Origins: []string{"*"}, Limits: limit.DefaultLimits(), BodyTimeout: 10 * time.Second}
+}
+
+// Validate returns every setting that is out of range, joined; each begins with its key.
+func (c *Config) Validate() error {
+	return c.Limits.Validate()
+}
+
+// A Gate lets callers through to routes. All doors of the native API share one.
+type Gate struct {
+	cfg     Config
+	Tickets *Tickets
+	replays replays
+	stats   gateCounters
+}
+
+// NewGate returns a gate.
+func NewGate(cfg Config) *Gate {
+	if cfg.Callers == nil {
+		cfg.Callers = limit.NewCallers(cfg.Limits)
+	}
+	g := &Gate{cfg: cfg, Tickets: NewTickets()}
+	g.stats.codes = map[string]*atomic.Int64{}
+	for _, c := range Codes {
+		g.stats.codes[c.Code] = new(atomic.Int64)
+	}
+	return g
+}
+
+// Handle returns a handler for the routes of one path, which are told apart by method.
+func (g *Gate) Handle(routes ...Route) http.Handler {
+	methods := make([]string, 0, len(routes)+2)
+	for _, rt := range routes {
+		methods = append(methods, rt.Method)
+		if rt.Method == http.MethodGet && !rt.Stream {
+			methods = append(methods, http.MethodHead)
+		}
+	}
+	allow := strings.Join(append(methods, http.MethodOptions), ", ")
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		g.cors(w, r, allow)
+		if r.Method == http.MethodOptions {
+			w.Header().Set("Allow", allow)
+			w.WriteHeader(http.StatusNoContent)
+			return
+		}
+		for i := range routes {
+			rt := &routes[i]
+			if r.Method != rt.Method && (r.Method != http.MethodHead || rt.Method != http.MethodGet || rt.Stream) {
+				continue
+			}
+			if err := g.serve(w, r, rt); err != nil {
+				g.refuse(w, r, err)
+			}
+			return
+		}
+		w.Header().Set("Allow", allow)
+		g.refuse(w, r, Refuse("method_not_allowed", "this call takes %s", allow))
+	})
+}
+
+func (g *Gate) serve(w http.ResponseWriter, r *http.Request, rt *Route) error {
+	c, err := g.Admit(r, rt)
+	if err != nil {
+		return err
+	}
+	if !rt.Inside {
+		defer c.Release()
+	}
+	defer c.FreeBody()
+	if r.URL.RawQuery != "" && !rt.Loose {
+		known := append([]string{"app"}, rt.Query...)
+		if rt.Ticket {
+			known = append(known, "ticket")
+		}
+		if c.Query, err = Query(r.URL.RawQuery, known...); err != nil {
+			return Refuse("invalid", "%v", err)
+		}
+	}
+	if rt.Stream && r.Method == http.MethodGet {
+		if err := skipBody(r); err != nil {
+			return err
+		}
+	}
+	return rt.Handler(w, r, c)
+}
+
+func (g *Gate) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	e, ok := err.(*Error)
+	if !ok {
+		e = Refuse("internal", "internal error")
+		g.cfg.Log.Error("call failed", "path", r.Pattern, "err", err)
+	}
+	g.Count(e.Code)
+	WriteError(w, e)
+}
+
+// Count counts a refusal by its code, for those who answer one past the gate: sockets, and the server below the doors.
+func (g *Gate) Count(code string) {
+	if n := g.stats.codes[code]; n != nil {
+		n.Add(1)
+	}
+}
+
+// Admit finds out who calls and whether it may.
+func (g *Gate) Admit(r *http.Request, rt *Route) (*Caller, error) {
+	c := &Caller{Address: limit.Address(r, g.cfg.Proxies), gate: g}
+	if rt.Need == NeedAnyone || rt.Inside {
+		class := limit.Anyone
+		if rt.Stream {
+			class = limit.Streams
+		}
+		return c, g.take(class, c, max(rt.Cost, 1))
+	}
+	g.identify(r, rt, c)
+	if err := g.permit(c, rt.Need); err != nil {
+		return nil, err
+	}
+	switch {
+	case rt.Stream:
+		if err := g.take(limit.Streams, c, 1); err != nil {
+			c.Release()
+			return nil, err
+		}
+		return c, nil
+	case c.Rights.Has(Master) || c.Rights.Has(Hook):
+		return c, g.take(limit.Serve, c, 1)
+	}
+	return c, g.take(limit.Ask, c, 1)
+}
+
+// permit answers whether c, identified or not, may do what need asks.
+func (g *Gate) permit(c *Caller, need Need) error {
+	ok := false
+	switch need {
+	case NeedAsker:
+		ok = c.Rights.Has(Client)
+	case NeedReporter:
+		ok = c.Rights.Has(Hook) || c.Master()
+	case NeedMaster:
+		ok = c.Master()
+	}
+	if ok {
+		return nil
+	}
+	// Guessing keys is charged to the address, whatever app it names.
+	stranger := &Caller{Address: c.Address, gate: g}
+	if err := g.take(limit.Refused, stranger, 1); err != nil {
+		return err
+	}
+	if c.Rights == None {
+		return Refuse("unauthorized", "no key, signature or ticket that is right was presented")
+	}
+	return Refuse("forbidden", "this key may not do that; it takes the right of %s", need)
+}
+
+// identify fills in who calls.
+func (g *Gate) identify(r *http.Request, rt *Route, c *Caller) {
+	p := FromRequest(r)
+	c.App, c.Rights = g.cfg.Keys.Check(p)
+	if c.Rights != None {
+		return
+	}
+	app := g.cfg.Keys.Lookup(p.ID)
+	if app == nil {
+		app = &App{} // no secret is right for it
+	}
+	switch {
+	case rt.Need == NeedReporter && rt.Raw && r.Header.Get(SignatureHeader) != "" && app.HookKey != "":
+		c.App, c.Rights, c.Signed = app, Hook, true
+	case rt.Ticket:
+		c.App = app
+		// A browser that connects again sends the spent ticket of its address and, in a header, the renewal.
+		if _, renewal, ok := strings.Cut(r.Header.Get("Last-Event-Id"), RenewalMark); ok {
+			c.Pass = g.Tickets.Renew(app, renewal, g.cfg.Now())
+		}
+		if c.Pass == nil {
+			c.Pass, c.release = g.Tickets.Redeem(r.Context(), app, r.URL.Query().Get("ticket"), g.cfg.Now())
+		}
+		if c.Pass != nil {
+			c.Rights = Client
+		}
+	}
+	if c.Rights == None {
+		c.App = nil
+		if equalSecret(app.HookKey, p.Bearer) || equalSecret(app.HookKey, p.HookKey) {
+			c.App, c.Rights = app, Hook // to be told that the key is right, but not for this call
+		}
+	}
+}
+
+// Now returns the time by which tickets are judged, in Unix milliseconds.
+func (g *Gate) Now() int64 { return g.cfg.Now() }
+
+// RenewalMark parts a token from the renewal behind it in an event id.
+const RenewalMark = "."
+
+// Login checks what a socket presents inside: an app with its app key or master key, or a ticket.
+func (g *Gate) Login(c *Caller, app, key, ticket string) error {
+	if ticket != "" {
+		if a := g.cfg.Keys.Lookup(app); a != nil {
+			if c.Pass, c.release = g.Tickets.Redeem(context.Background(), a, ticket, g.cfg.Now()); c.Pass != nil {
+				c.App, c.Rights = a, Client
+			}
+		}
+	} else {
+		c.App, c.Rights = g.cfg.Keys.Check(Presented{ID: app, Key: key, Bearer: key})
+	}
+	return g.permit(c, NeedAsker)
+}
+
+func equalSecret(want, got string) bool {
+	a, b := sha256.Sum256([]byte(want)), sha256.Sum256([]byte(got))
+	return subtle.ConstantTimeCompare(a[:], b[:]) == 1 && want != ""
+}
+
+// OriginAllowed reports whether a page of origin may call. No origin at all is not a browser.
+func (g *Gate) OriginAllowed(origin string) bool {
+	if origin == "" {
+		return true
+	}
+	for _, o := range g.cfg.Origins {
+		if o == "*" || o == origin {
+			return true
+		}
+	}
+	return false
+}
+
+func (g *Gate) cors(w http.ResponseWriter, r *http.Request, allow string) {
+	origin := r.Header.Get("Origin")
+	if origin == "" || !g.OriginAllowed(origin) {
+		return
+	}
+	h := w.Header()
+	h.Add("Vary", "Origin")
+	h.Set("Access-Control-Allow-Origin", origin) // never with credentials: there are no cookies
+	if r.Method == http.MethodOptions {
+		h.Set("Access-Control-Allow-Methods", allow)
+		h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, Last-Event-ID, X-LC-Id, X-LC-Key, X-LC-Sign")
+		h.Set("Access-Control-Max-Age", "86400")
+	} else {
+		h.Set("Access-Control-Expose-Headers", "Retry-After, Rollcall-Stale")
+	}
+}
+
+// Mux mounts routes on mux, each path once.
+func (g *Gate) Mux(mux *http.ServeMux, routes []Route) {
+	byPath := map[string][]Route{}
+	var order []string
+	for _, rt := range routes {
+		if byPath[rt.Path] == nil {
+			order = append(order, rt.Path)
+		}
+		byPath[rt.Path] = append(byPath[rt.Path], rt)
+	}
+	for _, p := range order {
+		mux.Handle(p, g.Handle(append(byPath[p], shadowed(p, routes)...)...))
+	}
+}
+
+// shadowed returns the routes whose pattern takes path too, with a part of it as an id, and which its own routes would hide: a call takes no
+// id away from the others.
+func shadowed(path string, routes []Route) (hidden []Route) {
+	if strings.Contains(path, "{") {
+		return nil
+	}
+	parts := strings.Split(path, "/")
+	for _, rt := range routes {
+		pattern := strings.Split(rt.Path, "/")
+		own := func(o Route) bool { return o.Path == path && o.Method == rt.Method }
+		if len(pattern) != len(parts) || rt.Path == path || slices.ContainsFunc(routes, own) {
+			continue
+		}
+		values := map[string]string{}
+		for i, p := range pattern {
+			if name, ok := strings.CutPrefix(p, "{"); ok {
+				values[strings.TrimSuffix(name, "}")] = parts[i]
+			} else if p != parts[i] {
+				values = nil
+				break
+			}
+		}
+		if len(values) == 0 {
+			continue
+		}
+		handler := rt.Handler
+		rt.Handler = func(w http.ResponseWriter, r *http.Request, c *Caller) error {
+			for name, value := range values {
+				r.SetPathValue(name, value)
+			}
+			return handler(w, r, c)
+		}
+		hidden = append(hidden, rt)
+	}
+	return hidden
+}
+
+// Clean refuses paths that a router would tidy up, //, /./ and /../, instead of answering for another path: an id may be such a part when it is
+// not escaped.
+func (g *Gate) Clean(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if p := r.URL.EscapedPath(); p != "" && !clean(p) {
+			g.cors(w, r, http.MethodOptions)
+			g.refuse(w, r, Refuse("bad_request", "the path has an empty part, or one that is . or ..; an id like that goes into the query: /v1/peer?id="))
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func clean(p string) bool {
+	if !strings.Contains(p, "//") && !strings.Contains(p, "/.") {
+		return true // as nearly all are
+	}
+	for i, part := range strings.Split(strings.TrimPrefix(p, "/"), "/") {
+		if part == "." || part == ".." || part == "" && i < strings.Count(p, "/")-1 {
+			return false
+		}
+	}
+	return true
+}
+
+// NotFound answers a call that does not exist.
+func (g *Gate) NotFound() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		g.cors(w, r, http.MethodOptions)
+		g.refuse(w, r, Refuse("not_found", "there is no such call"))
+	})
+}
+
+// GateStats are the refusals since the start.
+type GateStats struct {
+	Limited int64
+	Refused map[string]int64 // by code
+}
+
+type gateCounters struct {
+	codes map[string]*atomic.Int64
+}
+
+// Stats returns the refusals of g.
+func (g *Gate) Stats() GateStats {
+	st := GateStats{Limited: g.cfg.Callers.Limited(), Refused: map[string]int64{}}
+	for code, n := range g.stats.codes {
+		st.Refused[code] = n.Load()
+	}
+	return st
+}

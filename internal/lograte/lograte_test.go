@@ -1,0 +1,27 @@
+package lograte_test
+
+import (
+	"testing"
+
+	"rollcall/internal/lograte"
+)
+
+func TestALineIsDueOnceASecond(t *testing.T) {
+	var l lograte.Line
+	for _, step := range []struct {
+		now, unsaid int64
+		due         bool
+	}{
+		{5000, 0, true},
+		{5000, 0, false},
+		{5999, 0, false},
+		{6000, 2, true},
+		{6500, 0, false},
+		{2000, 1, true}, // the clock was set back
+		{9000, 0, true},
+	} {
+		if unsaid, due := l.Due(step.now); unsaid != step.unsaid || due != step.due {
+			t.Errorf("at %d it is due %v with %d unsaid; want %v with %d", step.now, due, unsaid, step.due, step.unsaid)
+		}
+	}
+}

@@ -1,2 +1,0 @@
-// Package seldom keeps a log readable when many callers meet the same trouble.
-package seldom
