@@ -1,248 +1,175 @@
-// Package spool keeps records on disk, in order, until they can be delivered. A record is synced before Append returns; many
-// appends share one sync. What a crash cut off at the end is dropped; delivered records may come again after a crash, so
-// delivering one twice must do no harm.
+// Package spool is a durable queue: it keeps records on disk, in order, until each is acknowledged by its id. A record is synced
+// before Append returns; many appends share one sync. An acknowledgement is written at once and becomes durable with the next
+// sync. So after a loss of power records that were acknowledged may come back, and delivering one twice must do no harm.
 //
-// The file begins with a mark and the number of its generation, which is another each time the file is emptied. How far it
-// is delivered is kept beside it, for one generation: were it taken for that of a later file, records would be skipped.
+//	q, err := spool.Open(dir, 256<<20)
+//	ids, err := q.Append(records)      // durable
+//	list, err := q.Next(0, 100)        // the oldest that are not acknowledged
+//	err = q.Ack(list[0].ID)            // in any order
 package spool
 
 import (
-	"bytes"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
-	"io"
-	"math/rand/v2"
-	"os"
 	"path/filepath"
+	"slices"
 	"sync"
+
+	"rollcall/internal/disk"
 )
 
-// ErrFull: the spool has no room. Nothing of the call was kept.
+// ErrFull is returned by [Spool.Append] when there is no room. Nothing of the call was kept.
 var ErrFull = errors.New("the spool is full")
 
-// ErrClosed: the spool is closed.
+// ErrClosed is returned by every call on a closed spool.
 var ErrClosed = errors.New("the spool is closed")
 
-const (
-	fileName = "spool.log"
-	headName = "spool.head"
-	mark     = "rcspool1"
-	markName = "rcspool" // the rest of the mark is the format
-	start    = 16        // mark and generation, 8 bytes each; the head file has generation and offset
-	frame    = 8         // length and CRC-32C, 4 bytes each, little endian
-)
+// An ID names a record of one open spool. IDs rise in the order of the records; zero is before all of them.
+type ID uint64
 
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+// A Record is one that was not acknowledged.
+type Record struct {
+	ID   ID
+	Data []byte
+}
 
-// A Spool is a queue in one file. It is safe for many writers and one reader.
+// A Spool is safe for many goroutines.
 type Spool struct {
+	fs    disk.FS
 	dir   string
-	limit int64
+	limit int64 // of size, in bytes; zero for none
 
-	turn sync.Mutex // held while the file is synced, and while another takes its place; before mu
-	mu   sync.Mutex
-	f    *os.File
+	turn sync.Mutex // held while the file is synced or replaced; taken before mu
+	mu   sync.Mutex // guards what follows
+	file disk.File  // nil when closed
 
-	generation uint64
-
-	size    int64 // of what was written
-	head    int64 // what was delivered ends here
-	count   int   // records between head and size
-	lost    int64 // bytes cut off when it was opened
-	broken  error // a failed sync: the file is not to be trusted with more
+	size    int64   // of what was written, in bytes
+	live    int64   // of these, in records that are not acknowledged
+	entries []entry // by id; the first is not acknowledged
+	count   int     // of those that are not acknowledged
+	last    ID      // the greatest id given out
+	synced  ID      // records up to here are durable
+	broken  error   // why the file has to be replaced before anything is written to it
 	group   *group
 	syncing bool
+
+	lost int64 // bytes cut off when it was opened
+}
+
+// An entry is one record in the file.
+type entry struct {
+	id    ID
+	at    int64
+	n     uint32 // with its frame
+	acked bool
 }
 
 // A group is the appends that wait for one sync.
 type group struct {
-	done chan struct{}
-	err  error
+	first ID
+	done  chan struct{}
+	err   error
 }
 
-// Open opens, or makes, the spool in dir, bounded to limit bytes.
-func Open(dir string, limit int64) (*Spool, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("make the directory of the spool: %w", err)
-	}
-	f, err := os.OpenFile(filepath.Join(dir, fileName), os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("open the spool: %w", err)
-	}
-	s := &Spool{dir: dir, limit: limit, f: f}
-	if err := s.recover(); err != nil {
-		_ = f.Close()
-		return nil, err
+// Open opens or makes the spool in dir, bounded to limit bytes; zero is no bound.
+func Open(dir string, limit int64) (*Spool, error) { return OpenFS(disk.OS{}, dir, limit) }
+
+// OpenFS is [Open] in another file system.
+func OpenFS(fs disk.FS, dir string, limit int64) (*Spool, error) {
+	s := &Spool{fs: fs, dir: dir, limit: limit}
+	if err := s.open(); err != nil {
+		return nil, fmt.Errorf("open the spool in %s: %w", dir, err)
 	}
 	return s, nil
 }
 
-// recover counts the records that stand and cuts off what is none.
-func (s *Spool) recover() error {
-	st, err := s.f.Stat()
+func (s *Spool) name() string { return filepath.Join(s.dir, fileName) }
+
+// Append keeps records, of at least one byte each, in order, and returns their ids when they are durable. After an error none of them is kept.
+func (s *Spool) Append(records [][]byte) ([]ID, error) {
+	ids := make([]ID, len(records))
+	if len(records) == 0 {
+		return ids, nil
+	}
+	g, leads, err := s.write(records, ids)
 	if err != nil {
-		return fmt.Errorf("open the spool: %w", err)
+		return nil, err
 	}
-	size := st.Size()
-	head := make([]byte, min(size, start))
-	if _, err := s.f.ReadAt(head, 0); err != nil {
-		return fmt.Errorf("open the spool: %w", err)
-	}
-	switch {
-	case size >= start && string(head[:len(mark)]) == mark:
-		s.generation = binary.LittleEndian.Uint64(head[len(mark):])
-	case size <= start && (len(bytes.Trim(head, "\x00")) == 0 || size < start):
-		return s.make() // it was being made
-	case bytes.HasPrefix(head, []byte(markName)):
-		return fmt.Errorf("open the spool: %s has format %q; this program reads %q: use the newer program that wrote it", s.f.Name(),
-			head[len(markName):len(mark)], mark[len(markName):])
-	default:
-		return fmt.Errorf("open the spool: %s does not begin as a spool does", s.f.Name())
-	}
-	s.head = start
-	if b, err := os.ReadFile(filepath.Join(s.dir, headName)); err == nil && len(b) == start {
-		at := int64(binary.LittleEndian.Uint64(b[8:]))
-		if binary.LittleEndian.Uint64(b) == s.generation && at >= start && at <= size {
-			s.head = at
-		}
-	}
-	at := s.scan(s.head, size)
-	if s.count == 0 && s.head > start && at < size {
-		// The head does not stand before a record: deliver everything again rather than nothing.
-		s.head = start
-		at = s.scan(s.head, size)
-	}
-	s.lost, s.size = size-at, at
-	if s.lost > 0 {
-		if err := s.f.Truncate(at); err != nil {
-			return fmt.Errorf("cut the end of the spool: %w", err)
-		}
-	}
-	return nil
-}
-
-// scan counts the records from an offset on and returns where they end.
-func (s *Spool) scan(at, end int64) int64 {
-	for {
-		_, n, err := s.read(at, end)
-		if err != nil {
-			return at
-		}
-		at += n
-		s.count++
-	}
-}
-
-// make begins the file, durably.
-func (s *Spool) make() error {
-	err := s.renew(s.f)
-	if err == nil {
-		err = s.f.Sync()
-	}
-	if err == nil {
-		err = syncDir(s.dir)
-	}
-	if err != nil {
-		return fmt.Errorf("make the spool: %w", err)
-	}
-	s.size, s.head = start, start
-	return nil
-}
-
-// renew makes f an empty file of a new generation. Nothing of an earlier one needs to be gone for good: it would only be
-// delivered again. The next sync makes all of it durable.
-func (s *Spool) renew(f *os.File) error {
-	g := rand.Uint64()
-	if _, err := f.WriteAt(binary.LittleEndian.AppendUint64([]byte(mark), g), 0); err != nil {
-		return err
-	}
-	s.generation = g
-	return f.Truncate(start)
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}
-
-// read returns the record at an offset and how long it is with its frame.
-func (s *Spool) read(at, end int64) ([]byte, int64, error) {
-	var h [frame]byte
-	if at+frame > end {
-		return nil, 0, io.EOF
-	}
-	if _, err := s.f.ReadAt(h[:], at); err != nil {
-		return nil, 0, err
-	}
-	n := int64(binary.LittleEndian.Uint32(h[:]))
-	if n == 0 || at+frame+n > end {
-		return nil, 0, io.ErrUnexpectedEOF
-	}
-	b := make([]byte, n)
-	if _, err := s.f.ReadAt(b, at+frame); err != nil {
-		return nil, 0, err
-	}
-	if crc32.Checksum(b, castagnoli) != binary.LittleEndian.Uint32(h[4:]) {
-		return nil, 0, errors.New("checksum")
-	}
-	return b, frame + n, nil
-}
-
-// Append keeps records, in order, and returns when they are synced.
-func (s *Spool) Append(records [][]byte) error {
-	var b []byte
-	for _, r := range records {
-		b = binary.LittleEndian.AppendUint32(b, uint32(len(r)))
-		b = binary.LittleEndian.AppendUint32(b, crc32.Checksum(r, castagnoli))
-		b = append(b, r...)
-	}
-	s.mu.Lock()
-	switch {
-	case s.f == nil:
-		s.mu.Unlock()
-		return ErrClosed
-	case s.broken != nil:
-		defer s.mu.Unlock()
-		return s.broken
-	case s.size+int64(len(b)) > s.limit:
-		s.mu.Unlock()
-		return ErrFull
-	}
-	if _, err := s.f.WriteAt(b, s.size); err != nil {
-		// What was written of it is beyond the end and will be written over.
-		s.mu.Unlock()
-		return fmt.Errorf("write the spool: %w", err)
-	}
-	s.size += int64(len(b))
-	s.count += len(records)
-	g := s.group
-	if g == nil {
-		g = &group{done: make(chan struct{})}
-		s.group = g
-	}
-	leads := !s.syncing
-	if leads {
-		s.syncing = true
-	}
-	s.mu.Unlock()
 	if leads {
 		s.sync()
 	}
 	<-g.done
-	return g.err
+	if g.err != nil {
+		return nil, g.err
+	}
+	return ids, nil
 }
 
-// sync syncs group after group until nobody waits.
+// write writes records and returns the group that waits for their sync, and whether the caller is to make it.
+func (s *Spool) write(records [][]byte, ids []ID) (g *group, leads bool, err error) {
+	var need int64
+	for _, r := range records {
+		need += frameHead + int64(len(r))
+	}
+	if err := s.lockForWrite(need); err != nil {
+		return nil, false, err
+	}
+	defer s.mu.Unlock()
+	var b []byte
+	for i, r := range records {
+		ids[i] = s.last + ID(i) + 1
+		b = appendFrame(b, ids[i], r)
+	}
+	if err := disk.WriteAt(s.file, b, s.size); err != nil {
+		return nil, false, fmt.Errorf("write the spool: %w", err) // what was written is beyond the end
+	}
+	for i, r := range records {
+		n := frameHead + len(r)
+		s.entries = append(s.entries, entry{id: ids[i], at: s.size, n: uint32(n)})
+		s.size += int64(n)
+	}
+	s.live += need
+	s.count += len(records)
+	s.last = ids[len(ids)-1]
+	if s.group == nil {
+		s.group = &group{first: ids[0], done: make(chan struct{})}
+	}
+	leads = !s.syncing
+	s.syncing = true
+	return s.group, leads, nil
+}
+
+// lockForWrite locks mu when the file can be written to and has room for need more bytes; if need be, it replaces the file before.
+func (s *Spool) lockForWrite(need int64) error {
+	for range 2 {
+		s.mu.Lock()
+		full := s.limit > 0 && need > 0 && s.size+need > s.limit
+		switch {
+		case s.file == nil:
+			s.mu.Unlock()
+			return ErrClosed
+		case s.broken == nil && !full:
+			return nil
+		case s.broken == nil && !s.wasteful():
+			s.mu.Unlock()
+			return ErrFull
+		}
+		s.mu.Unlock()
+		if err := s.compact(); err != nil {
+			return err
+		}
+	}
+	return ErrFull
+}
+
+// sync syncs group after group until none waits.
 func (s *Spool) sync() {
 	for {
 		s.turn.Lock()
 		s.mu.Lock()
-		g := s.group
+		g, last, file := s.group, s.last, s.file
 		s.group = nil
 		if g == nil {
 			s.syncing = false
@@ -250,128 +177,204 @@ func (s *Spool) sync() {
 			s.turn.Unlock()
 			return
 		}
-		f := s.f
 		s.mu.Unlock()
-		g.err = ErrClosed
-		if f != nil {
-			g.err = f.Sync()
+		err := ErrClosed
+		if file != nil {
+			err = file.Sync()
 		}
+		s.mu.Lock()
+		if err == nil {
+			s.synced = last
+		} else {
+			err = fmt.Errorf("sync the spool: %w", err)
+			s.fail(g, err)
+		}
+		s.mu.Unlock()
 		s.turn.Unlock()
-		if g.err != nil {
-			// The kernel may have dropped the pages: nothing after this is believed.
-			g.err = fmt.Errorf("sync the spool: %w", g.err)
-			s.mu.Lock()
-			s.broken = g.err
-			s.mu.Unlock()
-		}
+		g.err = err
 		close(g.done)
 	}
 }
 
-// Peek returns up to n of the oldest records that begin at or after a position (0 stands for the oldest of all), where the
-// first of them begins, and where each ends: the position after it, for Peek and for [Spool.Advance].
-func (s *Spool) Peek(after int64, n int) (records [][]byte, from int64, ends []int64, err error) {
+// fail drops what is not durable: the kernel may have dropped the pages, so a later sync of the same file proves nothing. mu is held.
+func (s *Spool) fail(g *group, err error) {
+	s.broken = err
+	if next := s.group; next != nil {
+		s.group = nil
+		next.err = err
+		close(next.done)
+	}
+	for n := len(s.entries); n > 0 && s.entries[n-1].id >= g.first; n-- {
+		if e := s.entries[n-1]; !e.acked {
+			s.live -= int64(e.n)
+			s.count--
+		}
+		s.entries = s.entries[:n-1]
+	}
+}
+
+// Next returns up to n of the oldest durable records after an id that are not acknowledged.
+func (s *Spool) Next(after ID, n int) ([]Record, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.f == nil {
-		return nil, 0, nil, ErrClosed
+	if s.file == nil {
+		return nil, ErrClosed
 	}
-	from = max(after, s.head)
-	for at := from; len(records) < n && at < s.size; {
-		r, size, err := s.read(at, s.size)
+	var records []Record
+	for _, e := range s.entries[s.find(after+1):] {
+		if len(records) >= n || e.id > s.synced {
+			break
+		}
+		if e.acked {
+			continue
+		}
+		b, err := s.read(e)
 		if err != nil {
-			return nil, 0, nil, fmt.Errorf("read the spool at %d: %w", at, err)
+			return nil, err
 		}
-		at += size
-		records, ends = append(records, r), append(ends, at)
+		records = append(records, Record{e.id, b[frameHead:]})
 	}
-	return records, from, ends, nil
+	return records, nil
 }
 
-// Advance says that n records, up to next, are delivered. When all are, the file is emptied; when they are a good part of what
-// it may hold, what is left moves into a new one, so that a spool that is never empty does not fill up. From then on
-// positions are lower by moved.
-func (s *Spool) Advance(n int, next int64) (moved int64, err error) {
-	moved, large, err := s.advance(n, next)
-	if large && err == nil {
-		moved, err = s.compact()
-	}
-	return moved, err
+// find returns the index of the first entry with an id of at least id. mu is held.
+func (s *Spool) find(id ID) int {
+	i, _ := slices.BinarySearchFunc(s.entries, id, func(e entry, id ID) int { return cmp.Compare(e.id, id) })
+	return i
 }
 
-func (s *Spool) advance(n int, next int64) (moved int64, large bool, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.f == nil {
-		return 0, false, ErrClosed
+// read returns the frame of an entry. mu is held.
+func (s *Spool) read(e entry) ([]byte, error) {
+	b := make([]byte, e.n)
+	_, err := s.file.ReadAt(b, e.at)
+	if err == nil && !sealed(b, e.id) {
+		err = errors.New("the checksum does not match")
 	}
-	s.head = next
-	s.count -= n
-	if s.head == s.size {
-		if err := s.renew(s.f); err != nil {
-			return 0, false, fmt.Errorf("empty the spool: %w", err)
+	if err != nil {
+		return nil, fmt.Errorf("read the spool at %d: %w", e.at, err)
+	}
+	return b, nil
+}
+
+// Ack removes records. IDs that are unknown or acknowledged before do not matter. After an error none is removed.
+func (s *Spool) Ack(ids ...ID) error {
+	if err := s.lockForWrite(0); err != nil {
+		return err
+	}
+	err := s.ack(ids)
+	compact := err == nil && s.wasteful()
+	s.mu.Unlock()
+	if compact {
+		_ = s.compact() // what is written next tries again and says why
+	}
+	return err
+}
+
+// ack writes the acknowledgement of ids; when nothing is left, it empties the file instead. mu is held.
+func (s *Spool) ack(ids []ID) error {
+	known := slices.DeleteFunc(slices.Clone(ids), func(id ID) bool {
+		i := s.find(id)
+		return i == len(s.entries) || s.entries[i].id != id || s.entries[i].acked
+	})
+	slices.Sort(known)
+	known = slices.Compact(known)
+	switch {
+	case len(known) == 0:
+		return nil
+	case len(known) == s.count:
+		if err := s.file.Truncate(fileHead); err != nil {
+			return fmt.Errorf("empty the spool: %w", err)
 		}
-		moved = s.head - start
-		s.head, s.size, s.count, s.broken = start, start, 0, nil
+		s.size = fileHead
+	default:
+		b := appendAcks(nil, known)
+		if err := disk.WriteAt(s.file, b, s.size); err != nil {
+			return fmt.Errorf("acknowledge records of the spool: %w", err)
+		}
+		s.size += int64(len(b))
 	}
-	// Not synced: an old head delivers again what was delivered, which does no harm.
-	b := binary.LittleEndian.AppendUint64(nil, s.generation)
-	b = binary.LittleEndian.AppendUint64(b, uint64(s.head))
-	if err := os.WriteFile(filepath.Join(s.dir, headName), b, 0o600); err != nil {
-		return moved, false, fmt.Errorf("write how far the spool is delivered: %w", err)
-	}
-	return moved, s.head-start > s.limit/4, nil
+	s.forget(known)
+	return nil
 }
 
-// compact moves what is not delivered into a new file, and returns by how much.
-func (s *Spool) compact() (moved int64, err error) {
+// forget takes records out of the table. mu is held.
+func (s *Spool) forget(known []ID) {
+	for _, id := range known {
+		e := &s.entries[s.find(id)]
+		e.acked = true
+		s.live -= int64(e.n)
+		s.count--
+	}
+	for len(s.entries) > 0 && s.entries[0].acked {
+		s.entries = s.entries[1:]
+	}
+}
+
+// compactAt is from how many bytes on that no record needs a file without a bound is replaced.
+const compactAt = 1 << 20
+
+const copyAtOnce = 256 << 10
+
+// wasteful reports whether so much of the file is acknowledged that it is worth replacing. mu is held.
+func (s *Spool) wasteful() bool {
+	bound := max(s.live, compactAt)
+	if s.limit > 0 {
+		bound = min(bound, s.limit/4)
+	}
+	return s.size-fileHead-s.live > bound
+}
+
+// compact moves what is not acknowledged into a new file.
+func (s *Spool) compact() error {
 	s.turn.Lock()
 	defer s.turn.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch {
-	case s.f == nil:
-		return 0, ErrClosed
-	case s.broken != nil:
-		return 0, nil // what it holds is not to be believed; it ends when it is emptied
+	if s.file == nil {
+		return ErrClosed
 	}
-	name := filepath.Join(s.dir, fileName)
-	f, err := os.OpenFile(name+".new", os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	entries := make([]entry, 0, s.count)
+	size := fileHead
+	file, err := disk.Replace(s.fs, s.name(), func(f disk.File) error {
+		b := []byte(mark)
+		for _, e := range s.entries {
+			if e.acked {
+				continue
+			}
+			frame, err := s.read(e)
+			if err != nil {
+				return err
+			}
+			e.at = size
+			size += int64(e.n)
+			entries = append(entries, e)
+			if b = append(b, frame...); len(b) > copyAtOnce {
+				if err := disk.WriteAt(f, b, size-int64(len(b))); err != nil {
+					return err
+				}
+				b = b[:0]
+			}
+		}
+		return disk.WriteAt(f, b, size-int64(len(b)))
+	})
 	if err != nil {
-		return 0, fmt.Errorf("compact the spool: %w", err)
+		err = fmt.Errorf("compact the spool: %w", err)
+		s.broken = cmp.Or(s.broken, err) // the name may stand for the new file by now
+		return err
 	}
-	was := s.generation
-	if err = s.renew(f); err == nil {
-		_, err = io.Copy(io.NewOffsetWriter(f, start), io.NewSectionReader(s.f, s.head, s.size-s.head))
-	}
-	if err == nil {
-		err = f.Sync()
-	}
-	if err == nil {
-		err = os.Rename(name+".new", name)
-	}
-	if err != nil {
-		s.generation = was
-		return 0, errors.Join(fmt.Errorf("compact the spool: %w", err), f.Close(), os.Remove(name+".new"))
-	}
-	_ = s.f.Close() // no name stands for it any more
-	moved = s.head - start
-	s.f, s.size, s.head = f, s.size-moved, start
-	if err := syncDir(s.dir); err != nil {
-		s.broken = fmt.Errorf("compact the spool: %w", err)
-		return moved, s.broken
-	}
-	return moved, nil
+	_ = s.file.Close() // no name stands for it any more
+	s.file, s.entries, s.size, s.live, s.synced, s.broken = file, entries, size, size-fileHead, s.last, nil
+	return nil
 }
 
-// Len returns how many records wait.
+// Len returns how many records are not acknowledged.
 func (s *Spool) Len() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.count
 }
 
-// Size returns how many bytes the file has and how many it may have.
+// Size returns the size of the file and its bound, in bytes.
 func (s *Spool) Size() (size, limit int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -381,14 +384,25 @@ func (s *Spool) Size() (size, limit int64) {
 // Lost returns how many bytes at the end were cut off when the spool was opened.
 func (s *Spool) Lost() int64 { return s.lost }
 
-// Close closes the file. What waits is there when it is opened again.
+// Close syncs and closes the file. What is not acknowledged is there when it is opened again.
 func (s *Spool) Close() error {
+	s.turn.Lock()
+	defer s.turn.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.f == nil {
+	if s.file == nil {
 		return nil
 	}
-	err := s.f.Close()
-	s.f = nil
+	err := errors.Join(s.file.Sync(), s.file.Close())
+	s.file = nil
 	return err
+}
+
+// appendAcks appends the frame that acknowledges ids.
+func appendAcks(b []byte, ids []ID) []byte {
+	payload := make([]byte, 0, 8*len(ids))
+	for _, id := range ids {
+		payload = binary.LittleEndian.AppendUint64(payload, uint64(id))
+	}
+	return appendFrame(b, 0, payload)
 }

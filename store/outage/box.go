@@ -32,9 +32,9 @@ type Below interface {
 
 // A Queue keeps records in order until they are delivered, see [spool.Spool].
 type Queue interface {
-	Append(records [][]byte) error
-	Peek(after int64, n int) (records [][]byte, from int64, ends []int64, err error)
-	Advance(n int, next int64) (moved int64, err error)
+	Append(records [][]byte) ([]spool.ID, error)
+	Next(after spool.ID, n int) ([]spool.Record, error)
+	Ack(ids ...spool.ID) error
 	Len() int
 	Size() (size, limit int64)
 	Close() error
@@ -74,7 +74,7 @@ type Box struct {
 	start   int // of the journal; what is before is over
 
 	cursor                      cursor // of Drain
-	applied, held               atomic.Int64
+	held                        atomic.Int64
 	spooled, replayed, asserted atomic.Int64
 
 	// Only tests set it, to let others in between two steps.
@@ -114,8 +114,8 @@ func Open(cfg Config, below Below) (*Box, error) {
 
 // adopt makes the overlay of what an earlier process left.
 func (b *Box) adopt() error {
-	for at := int64(0); ; {
-		records, _, ends, err := b.spool.Peek(at, replayBatch)
+	for at := spool.ID(0); ; {
+		records, err := b.spool.Next(at, replayBatch)
 		if err != nil {
 			return fmt.Errorf("read the spool: %w", err)
 		}
@@ -124,12 +124,12 @@ func (b *Box) adopt() error {
 		}
 		b.mu.Lock()
 		for _, raw := range records {
-			if r, err := decodeRecord(raw); err == nil {
+			if r, err := decodeRecord(raw.Data); err == nil {
 				b.enter(r.Report.Key()).add(r, &b.cfg.Rules)
 			}
 		}
 		b.mu.Unlock()
-		at = ends[len(ends)-1]
+		at = records[len(records)-1].ID
 	}
 	b.on.Store(b.spool.Len() > 0)
 	return nil
@@ -168,7 +168,7 @@ func (b *Box) Waiting() int64 {
 	if b.spool == nil || !b.Spooling() {
 		return 0
 	}
-	return max(int64(b.spool.Len())-b.applied.Load()-b.held.Load(), 0)
+	return max(int64(b.spool.Len())-b.held.Load(), 0)
 }
 
 // Stats returns counts since the box opened, and sizes now.
@@ -179,7 +179,7 @@ func (b *Box) Stats() map[string]int64 {
 	}
 	if b.spool != nil {
 		size, _ := b.spool.Size()
-		m["spool_waiting"], m["spool_bytes"] = int64(b.spool.Len())-b.applied.Load(), size
+		m["spool_waiting"], m["spool_bytes"] = int64(b.spool.Len()), size
 	}
 	return m
 }
@@ -211,7 +211,7 @@ func (b *Box) Spool(reports []presence.Report, now presence.Millis, out []presen
 	}
 	b.mu.Unlock()
 	b.pause("before the append")
-	err := b.spool.Append(records)
+	_, err := b.spool.Append(records)
 	b.pause("after the append")
 	b.mu.Lock()
 	for i, l := range layers {

@@ -94,7 +94,8 @@ func (u *unread) append(dir string, bytes int64, records [][]byte) error {
 		}
 		u.spool = q
 	}
-	return u.spool.Append(records)
+	_, err := u.spool.Append(records)
+	return err
 }
 
 // setAside takes a record that this release does not understand out of the way of the others. It reports whether the record may
@@ -116,18 +117,18 @@ func (b *Box) takeUnread() error {
 	if err := u.append(b.unreadDir(), b.cfg.Bytes, nil); err != nil {
 		return fmt.Errorf("open the spool records set aside: %w", err)
 	}
-	all := u.spool.Len()
-	records, _, ends, err := u.spool.Peek(0, all)
+	records, err := u.spool.Next(0, u.spool.Len())
 	if err != nil {
 		return fmt.Errorf("read the spool records set aside: %w", err)
 	}
 	var known, later [][]byte
-	for _, raw := range records {
-		if _, err := decodeRecord(raw); err != nil {
-			later = append(later, raw)
+	var taken []spool.ID
+	for _, r := range records {
+		if _, err := decodeRecord(r.Data); err != nil {
+			later = append(later, r.Data)
 			continue
 		}
-		known = append(known, raw)
+		known, taken = append(known, r.Data), append(taken, r.ID)
 	}
 	if len(later) > 0 {
 		b.log.Warn("spool records wait for a later release", "records", len(later), "dir", b.unreadDir())
@@ -136,12 +137,9 @@ func (b *Box) takeUnread() error {
 		return nil
 	}
 	// What a crash between these steps leaves twice is delivered twice, which does no harm.
-	err = b.spool.Append(known)
+	_, err = b.spool.Append(known)
 	if err == nil {
-		err = u.append(b.unreadDir(), b.cfg.Bytes, later)
-	}
-	if err == nil {
-		_, err = u.spool.Advance(all, ends[all-1])
+		err = u.spool.Ack(taken...)
 	}
 	if err != nil && !errors.Is(err, spool.ErrFull) { // then they wait for the next start
 		return fmt.Errorf("take over the spool records set aside: %w", err)

@@ -3,6 +3,7 @@ package outage
 import (
 	"time"
 
+	"rollcall/internal/spool"
 	"rollcall/presence"
 )
 
@@ -17,10 +18,9 @@ const (
 // A cursor is how far the spool is drained. Records that have to wait, for a primary out of reach or for a later release, do not
 // hold up those behind them.
 type cursor struct {
-	at, head int64              // behind at no record was looked at; before head none waits
-	done     map[int64]struct{} // where records begin that are applied while an older one waits
-	held     map[int64]struct{} // where records begin that a later release has to write
-	whole    time.Time          // when all were looked at last
+	at    spool.ID              // behind it no record was looked at
+	held  map[spool.ID]struct{} // records that a later release has to write
+	whole time.Time             // when all were looked at last
 }
 
 // Again has the next Drain look at all records that wait: some may go now.
@@ -47,7 +47,7 @@ func (b *Box) Drain(stop <-chan struct{}) bool {
 			return false
 		default:
 		}
-		records, from, ends, err := b.spool.Peek(c.at, replayBatch)
+		records, err := b.spool.Next(c.at, replayBatch)
 		if err != nil {
 			b.log.Error("spool cannot be read", "err", err)
 			return false
@@ -58,10 +58,7 @@ func (b *Box) Drain(stop <-chan struct{}) bool {
 			}
 			continue
 		}
-		if c.at == 0 {
-			c.head = from
-		}
-		if !b.deliver(records, from, ends) {
+		if !b.deliver(records) {
 			return false
 		}
 	}
@@ -71,7 +68,7 @@ func (b *Box) Drain(stop <-chan struct{}) bool {
 func (b *Box) drained() bool {
 	b.turn.close()
 	defer b.turn.open()
-	if more, _, _, err := b.spool.Peek(b.cursor.at, 1); err != nil || len(more) > 0 {
+	if more, err := b.spool.Next(b.cursor.at, 1); err != nil || len(more) > 0 {
 		return err != nil
 	}
 	if b.spool.Len() > 0 {
@@ -86,33 +83,26 @@ func (b *Box) drained() bool {
 	return true
 }
 
-// deliver applies a batch of records, and takes those off the spool before which none waits.
-func (b *Box) deliver(records [][]byte, from int64, ends []int64) bool {
+// deliver applies a batch of records, and acknowledges those that need not wait.
+func (b *Box) deliver(records []spool.Record) bool {
 	c := &b.cursor
-	begins := append([]int64{from}, ends...)
 	var list []Record
-	var index []int // in the batch
-	gone := make([]bool, len(records))
-	for i, raw := range records {
-		if _, gone[i] = c.done[begins[i]]; gone[i] {
-			continue
+	var ids, gone []spool.ID // of list; to be acknowledged
+	for _, raw := range records {
+		r, err := decodeRecord(raw.Data)
+		if err == nil {
+			list, ids = append(list, r), append(ids, raw.ID)
+		} else if b.setAside(raw.Data, err) {
+			gone = append(gone, raw.ID)
 		}
-		r, err := decodeRecord(raw)
-		if err != nil {
-			gone[i] = b.setAside(raw, err)
-			continue
-		}
-		list = append(list, r)
-		index = append(index, i)
 	}
 	errs := b.below.Replay(list)
 	b.pause("after the replay")
 	var applied []Record
 	for k := range list {
-		begin := begins[index[k]]
-		delete(c.held, begin)
+		delete(c.held, ids[k])
 		if errs == nil || errs[k] == nil {
-			gone[index[k]] = true
+			gone = append(gone, ids[k])
 			applied = append(applied, list[k])
 			continue
 		}
@@ -121,77 +111,32 @@ func (b *Box) deliver(records [][]byte, from int64, ends []int64) bool {
 			b.log.Debug("spool waits", "err", errs[k])
 			return false
 		}
-		b.keep(&list[k], begin, held)
+		b.keep(&list[k], ids[k], held)
 	}
-	if err := b.advance(gone, begins); err != nil {
+	b.held.Store(int64(len(c.held)))
+	if err := b.spool.Ack(gone...); err != nil {
 		b.log.Error("spool cannot be emptied", "err", err)
 		return false
 	}
+	c.at = records[len(records)-1].ID
 	b.replayed.Add(int64(len(applied)))
 	b.lift(applied)
 	return true
 }
 
 // keep leaves a record in the spool.
-func (b *Box) keep(r *Record, begin int64, held bool) {
+func (b *Box) keep(r *Record, id spool.ID, held bool) {
 	c := &b.cursor
 	if held {
 		if c.held == nil {
-			c.held = map[int64]struct{}{}
+			c.held = map[spool.ID]struct{}{}
 		}
-		c.held[begin] = struct{}{}
+		c.held[id] = struct{}{}
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if l := b.overlay[r.Report.Key()]; l != nil {
 		l.held = held
-	}
-}
-
-// advance takes what is gone off the head of the spool, as far as none waits before it, and notes the rest.
-func (b *Box) advance(gone []bool, begins []int64) error {
-	c := &b.cursor
-	c.at = begins[len(gone)]
-	n := 0
-	if c.head == begins[0] {
-		for n < len(gone) && gone[n] {
-			delete(c.done, begins[n])
-			n++
-		}
-	}
-	for i := n; i < len(gone); i++ {
-		if gone[i] {
-			if c.done == nil {
-				c.done = map[int64]struct{}{}
-			}
-			c.done[begins[i]] = struct{}{}
-		}
-	}
-	defer func() {
-		b.applied.Store(int64(len(c.done)))
-		b.held.Store(int64(len(c.held)))
-	}()
-	if n == 0 {
-		return nil
-	}
-	c.head = begins[n]
-	moved, err := b.spool.Advance(n, begins[n])
-	c.move(moved)
-	return err
-}
-
-// move follows the spool into a new file, or to the beginning of it.
-func (c *cursor) move(by int64) {
-	if by == 0 {
-		return
-	}
-	c.at, c.head = c.at-by, c.head-by
-	for _, set := range []*map[int64]struct{}{&c.done, &c.held} {
-		was := *set
-		*set = make(map[int64]struct{}, len(was))
-		for begin := range was {
-			(*set)[begin-by] = struct{}{}
-		}
 	}
 }
 

@@ -42,40 +42,44 @@ type memory struct {
 	rand  *dice
 	slow  int // ms that the disk may take
 	mu    sync.Mutex
-	head  int64
-	queue [][]byte
+	last  spool.ID
+	queue []spool.Record
 }
 
-func (m *memory) Append(records [][]byte) error {
+func (m *memory) Append(records [][]byte) (ids []spool.ID, err error) {
 	m.rand.pause(m.slow)
 	m.mu.Lock()
-	m.queue = append(m.queue, records...)
+	for _, r := range records {
+		m.last++
+		ids, m.queue = append(ids, m.last), append(m.queue, spool.Record{ID: m.last, Data: r})
+	}
 	m.mu.Unlock()
 	m.rand.pause(m.slow) // it may be read before it is synced
-	return nil
+	return ids, nil
 }
 
-func (m *memory) Peek(after int64, n int) (records [][]byte, from int64, ends []int64, err error) {
+func (m *memory) Next(after spool.ID, n int) (records []spool.Record, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	from = max(after, m.head)
-	for at := from; at < int64(len(m.queue)) && len(records) < n; at++ {
-		records, ends = append(records, m.queue[at]), append(ends, at+1)
+	for _, r := range m.queue {
+		if r.ID > after && len(records) < n {
+			records = append(records, r)
+		}
 	}
-	return records, from, ends, nil
+	return records, nil
 }
 
-func (m *memory) Advance(_ int, next int64) (int64, error) {
+func (m *memory) Ack(ids ...spool.ID) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.head = next
-	return 0, nil
+	m.queue = slices.DeleteFunc(m.queue, func(r spool.Record) bool { return slices.Contains(ids, r.ID) })
+	return nil
 }
 
 func (m *memory) Len() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return len(m.queue) - int(m.head)
+	return len(m.queue)
 }
 
 func (m *memory) Size() (int64, int64) { return 0, 1 << 30 }

@@ -20,7 +20,7 @@ func spoolRecords(t *testing.T, dir string, records ...string) {
 	for i, r := range records {
 		raw[i] = []byte(r)
 	}
-	if err := q.Append(raw); err != nil {
+	if _, err := q.Append(raw); err != nil {
 		t.Fatal(err)
 	}
 	if err := q.Close(); err != nil {
@@ -36,12 +36,12 @@ func unreadRecords(t *testing.T, dir string) (texts []string) {
 		t.Fatal(err)
 	}
 	defer q.Close()
-	records, _, _, err := q.Peek(0, 100)
+	records, err := q.Next(0, 100)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, r := range records {
-		texts = append(texts, string(r))
+		texts = append(texts, string(r.Data))
 	}
 	return texts
 }
