@@ -67,14 +67,20 @@ func (s *Store) doubtAge() time.Duration {
 	return max(time.Duration(s.millis()-since)*time.Millisecond, time.Millisecond)
 }
 
-// readAge returns the age of an answer about keys that were read just now: a primary whose link is down may be another than before,
-// and not have what was acknowledged.
-func (s *Store) readAge(app presence.AppID, peers [][]byte, chosen []int) (age time.Duration) {
-	if !s.tracking.Load() || s.linksDown() == nil {
-		return 0
+// readAge returns the age of an answer about keys that were read since begun, in ms of the age of the store. A primary whose link is down may
+// be another than before, and not have what was acknowledged. The links come first: one that is up again after a loss has begun the doubt
+// before. A doubt that has ended meanwhile counts too, for the keys may have been read during it.
+func (s *Store) readAge(app presence.AppID, peers [][]byte, chosen []int, begun int64) (age time.Duration) {
+	if s.tracking.Load() && s.linksDown() != nil {
+		for _, i := range chosen {
+			age = max(age, s.unheard(presence.Key{App: app, Peer: presence.PeerID(peers[i])}))
+		}
 	}
-	for _, i := range chosen {
-		age = max(age, s.unheard(presence.Key{App: app, Peer: presence.PeerID(peers[i])}))
+	if d := s.doubtAge(); d > 0 {
+		return max(age, d)
+	}
+	if s.outage.settledAt.Load() >= begun {
+		return max(age, time.Duration(s.millis()-begun)*time.Millisecond, time.Millisecond)
 	}
 	return age
 }
@@ -136,6 +142,7 @@ func (s *Store) settled() bool {
 	s.outage.mu.Lock()
 	s.outage.others = nil
 	s.outage.mu.Unlock()
+	s.outage.settledAt.Store(s.millis())
 	s.outage.doubt.Store(0)
 	s.signal(nil)
 	return true

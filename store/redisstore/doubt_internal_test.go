@@ -66,3 +66,46 @@ func TestALinkThatProvedNothingVouchesForNothing(t *testing.T) {
 		t.Errorf("%d reads when the link is proven again", n)
 	}
 }
+
+// TestAnEmptiedRedisIsNoticedByTheAnswer: what is read from a Redis that was emptied has an age, also when the link that says so is late, and
+// when the doubt has ended before the answer goes out.
+func TestAnEmptiedRedisIsNoticedByTheAnswer(t *testing.T) {
+	for name, ask := range map[string]func(s *Store, now presence.Millis) (time.Duration, error){
+		"statuses": func(s *Store, now presence.Millis) (time.Duration, error) {
+			return s.Statuses(t.Context(), "app", [][]byte{[]byte("tom")}, now, make([]presence.Status, 1))
+		},
+		"summaries": func(s *Store, _ presence.Millis) (time.Duration, error) {
+			return s.Summaries(t.Context(), []presence.Key{{App: "app", Peer: "tom"}}, make([]presence.Summary, 1))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := redistest.Run(t)
+			cfg := NewConfig("redis://" + server.Addr)
+			cfg.Recipe, cfg.Deadline = "app", 30*time.Second
+			s, err := Open(context.Background(), cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			// No signal is sent of the epoch, so the link has nothing to say.
+			server.Do(t, "DEL", s.keys.epoch())
+			begun := s.millis()
+			if age, err := ask(s, s.Now()); err == nil && age == 0 {
+				t.Error("an answer without an age after the data is gone")
+			}
+			for end := time.Now().Add(redistest.Patience); s.doubtAge() > 0; time.Sleep(5 * time.Millisecond) {
+				if time.Now().After(end) {
+					t.Fatal("the doubt never ends")
+				}
+			}
+			peers := [][]byte{[]byte("tom")}
+			if age := s.readAge("app", peers, []int{0}, begun); age == 0 {
+				t.Error("no age for keys that were read before the doubt ended")
+			}
+			time.Sleep(2 * time.Millisecond)
+			if age := s.readAge("app", peers, []int{0}, s.millis()); age != 0 {
+				t.Errorf("age %v for keys that were read after it", age)
+			}
+		})
+	}
+}

@@ -17,10 +17,12 @@ type identity struct {
 	mu    sync.Mutex
 	of    map[string]string // by address
 	epoch string
+	turn  chan struct{} // held while the epoch is compared
 }
 
-// linkUp notes who answers on a link that has come up.
-func (s *Store) linkUp(k *link, who string) {
+// linkUp records the identity behind a link that has come up. It fails when Redis does not return the epoch, without which it is not known
+// whether data was lost.
+func (s *Store) linkUp(k *link, who string) error {
 	id := &s.ident
 	id.mu.Lock()
 	was, known := id.of[k.addr]
@@ -28,21 +30,37 @@ func (s *Store) linkUp(k *link, who string) {
 	id.mu.Unlock()
 	first := k.born && !known
 	if first {
-		return
+		return nil
 	}
 	if was != who {
 		s.lostWords("primary "+s.called(k), k.heardAt.Load())
 	}
-	if s.reaches(s.keys.epoch()) { // else it is asked for when its primary is back
-		s.checkEpoch()
+	if err := s.checkEpochAt(k); err != nil {
+		return err
 	}
 	s.outage.box.Again()
 	s.renewOthers(k)
 	s.signal(nil)
+	return nil
+}
+
+// checkEpochAt compares the epoch before the cache trusts the link k again. Of a Cluster one primary has it: for the others it is compared
+// when that one can be reached, and its absence does not keep them down.
+func (s *Store) checkEpochAt(k *link) error {
+	if !s.reaches(s.keys.epoch()) {
+		return nil
+	}
+	ctx, cancel := s.pulse.within(s.ctx, time.Second)
+	defer cancel()
+	err := s.checkEpoch(ctx)
+	if err != nil && (s.single != nil || s.linkOfKey(s.keys.epoch()) == k) {
+		return fmt.Errorf("read the epoch: %w", err)
+	}
+	return nil
 }
 
 func (s *Store) openEpoch(ctx context.Context) error {
-	s.ident.of = map[string]string{}
+	s.ident.of, s.ident.turn = map[string]string{}, make(chan struct{}, 1)
 	if err := s.syncClock(ctx); err != nil {
 		return fmt.Errorf("ask redis for the time: %w", away(err))
 	}
@@ -81,15 +99,22 @@ func (s *Store) readEpoch(ctx context.Context) (string, error) {
 	return s.do(ctx, s.client.B().Get().Key(key).Build()).ToString()
 }
 
-func (s *Store) checkEpoch() {
-	ctx, cancel := context.WithTimeout(s.ctx, time.Second)
-	defer cancel()
+// checkEpoch reads the epoch and, when it is another than before, has answers carry an age before it returns. An epoch of the wrong type
+// decides nothing.
+func (s *Store) checkEpoch(ctx context.Context) error {
+	select {
+	case s.ident.turn <- struct{}{}:
+		defer func() { <-s.ident.turn }()
+	case <-ctx.Done():
+		return away(ctx.Err())
+	}
 	epoch, err := s.readEpoch(ctx)
+	if isStranger(err) {
+		s.stranger(s.keys.epoch())
+		return nil
+	}
 	if err != nil {
-		if isStranger(err) {
-			s.stranger(s.keys.epoch())
-		}
-		return // asked again soon
+		return away(err)
 	}
 	s.doubtOwner()
 	_ = s.owned(ctx)
@@ -100,6 +125,19 @@ func (s *Store) checkEpoch() {
 	if was != epoch {
 		s.lostWords("epoch "+epoch, s.millis())
 	}
+	return nil
+}
+
+// sameEpoch checks an epoch that was read together with states. When it is not the one that is known, Redis was emptied or replaced before
+// its link said so: then an answer goes out with an age or not at all.
+func (s *Store) sameEpoch(ctx context.Context, read []byte) error {
+	s.ident.mu.Lock()
+	same := s.ident.epoch == string(read)
+	s.ident.mu.Unlock()
+	if same {
+		return nil
+	}
+	return s.checkEpoch(ctx)
 }
 
 // Epoch implements [presence.Shared]: it is another one when Redis is.

@@ -164,7 +164,9 @@ func (s *Store) follow(ctx context.Context, k *link) (err error) {
 			return err
 		}
 	}
-	s.linkUp(k, identity) // first: what is read from another Redis has an age
+	if err := s.linkUp(k, identity); err != nil { // first: what is read from another Redis has an age
+		return err
+	}
 	if tracked == nil {
 		s.cache.Epoch(k.number).Confirmed()
 		s.prove()
@@ -184,7 +186,9 @@ func (s *Store) follow(ctx context.Context, k *link) (err error) {
 			if err := s.probe(ctx, k, conn, lost); err != nil {
 				return err
 			}
-			s.checkEpoch() // first: what is read from an empty Redis has an age
+			if err := s.checkEpochAt(k); err != nil { // first: what is read from an empty Redis has an age
+				return err
+			}
 			s.cache.Epoch(k.number).Confirmed()
 			s.prove()
 			s.stats.flushes.Add(1)

@@ -35,6 +35,7 @@ type outage struct {
 
 	// doubt is the age of the store, in ms, of answers since Redis may have lost something; 0 when it has not.
 	doubt, doubted atomic.Int64
+	settledAt      atomic.Int64      // when the last doubt ended
 	asserting      []<-chan struct{} // close when those who hold sessions have reported them again; the watchman's
 	back           int64             // since when all nodes are known to Redis again; the watchman's
 
@@ -286,7 +287,7 @@ func (s *Store) check() {
 		s.failed(nil, err)
 		return
 	}
-	s.checkEpoch()
+	_ = s.checkEpoch(ctx) // once more with the next check
 	s.checkStrangers(ctx)
 	if err := s.checkPolicy(ctx); err != nil {
 		was := s.policy.Swap(ptr(err.Error()))

@@ -177,18 +177,24 @@ func (s *Store) owned(ctx context.Context) error {
 	return nil
 }
 
-// getOwned is getAll for the states of peers. Where there is one primary the record comes along in the same call, so that no answer is that
-// of a Redis which has taken the place of ours unnoticed.
-func (s *Store) getOwned(ctx context.Context, states []string) ([][]byte, error) {
-	if s.single == nil || s.keys.recipe == "" {
-		return s.getAll(ctx, states)
+// getOwned is getAll for what answers are made of. Where there is one primary the record of the owner and the epoch come along in the same
+// call, so that no answer is that of a Redis which was emptied, or has taken the place of ours, before its link said so.
+func (s *Store) getOwned(ctx context.Context, keys []string) ([][]byte, error) {
+	if s.single == nil {
+		return s.getAll(ctx, keys)
 	}
-	n := len(states)
-	values, err := s.getAll(ctx, append(slices.Clip(states), s.keys.owner()))
+	n := len(keys)
+	values, err := s.getAll(ctx, append(slices.Clip(keys), s.keys.epoch(), s.keys.owner()))
 	if err != nil {
 		return nil, err
 	}
-	if app, known := recorded(string(values[n])); !known || app != s.keys.recipe {
+	if err := s.sameEpoch(ctx, values[n]); err != nil {
+		return nil, err
+	}
+	if s.keys.recipe == "" {
+		return values[:n], nil
+	}
+	if app, known := recorded(string(values[n+1])); !known || app != s.keys.recipe {
 		s.doubtOwner()
 		if err := s.owned(ctx); err != nil {
 			return nil, err

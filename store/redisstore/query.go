@@ -22,7 +22,7 @@ func (s *Store) Statuses(ctx context.Context, app presence.AppID, peers [][]byte
 	space := s.cache.Space(app)
 	lu := nearcache.NewLookup()
 	defer lu.Release()
-	asked := space
+	begun, asked := s.millis(), space
 	if s.unproven() {
 		asked = 0
 	}
@@ -39,7 +39,7 @@ func (s *Store) Statuses(ctx context.Context, app presence.AppID, peers [][]byte
 		out[i] = s.judge(ov.apply(s, i, state), now, dead)
 	})
 	if err == nil {
-		return s.aged(max(ov.age, s.doubtAge(), s.readAge(app, peers, lu.Miss))), nil
+		return s.aged(max(ov.age, s.readAge(app, peers, lu.Miss, begun))), nil
 	}
 	left, ok := ov.unread(s, lu.Miss, func(i int) presence.Key { return presence.Key{App: app, Peer: presence.PeerID(peers[i])} },
 		func(i int, sum presence.Summary) { out[i] = sum.Status })
@@ -160,7 +160,7 @@ func (s *Store) summaries(ctx context.Context, app presence.AppID, keys []presen
 	ids := make([][]byte, len(index))
 	miss := make([]int, 0, len(index))
 	var buf []byte
-	asked := space
+	begun, asked := s.millis(), space
 	if s.unproven() {
 		asked = 0
 	}
@@ -193,7 +193,7 @@ func (s *Store) summaries(ctx context.Context, app presence.AppID, keys []presen
 		out[index[k]] = presence.PeekSummary(ov.apply(s, k, state))
 	})
 	if err == nil {
-		return s.aged(max(ov.age, s.doubtAge(), s.readAge(app, ids, miss))), nil
+		return s.aged(max(ov.age, s.readAge(app, ids, miss, begun))), nil
 	}
 	miss, ok := ov.unread(s, miss, func(k int) presence.Key { return keys[index[k]] }, func(k int, sum presence.Summary) { out[index[k]] = sum })
 	if !ok {
@@ -393,7 +393,7 @@ func (s *Store) readRecipe(ctx context.Context, summaries []string, values [][]b
 	if len(ask) == 0 {
 		return nil, nil
 	}
-	words, err := s.getAll(ctx, ask)
+	words, err := s.getOwned(ctx, ask)
 	if err != nil {
 		return nil, err
 	}
