@@ -145,7 +145,7 @@ func (m gatewayMetrics) Collect(ch chan<- prometheus.Metric) {
 	ch <- prometheus.MustNewConstMetric(descSessions, prometheus.GaugeValue, float64(st.Sessions))
 	for name, n := range map[string]int64{
 		"accepted": st.Accepted, "opened": st.Opened, "messages": st.Messages, "pings": st.Pings, "kicked": st.Kicked,
-		"replaced": st.Replaced, "probes": st.Probes, "asserted": st.Asserted, "disowned": st.Disowned, "beats_failed": st.BeatsFailed, "reports_failed": st.ReportsFailed,
+		"replaced": st.Replaced, "probes": st.Probes, "asserted": st.Asserted, "disowned": st.Disowned, "beats_failed": st.HeartbeatsFailed, "reports_failed": st.ReportsFailed,
 		"reports_dropped": st.ReportsDropped,
 	} {
 		ch <- prometheus.MustNewConstMetric(descGateway, prometheus.CounterValue, float64(n), name)

@@ -12,7 +12,7 @@ func (s *Server) roomCounts() map[string]map[string]int64 {
 		"gateway": {
 			"sockets": sockets.Sockets, "sessions": sockets.Sessions, "accepted": sockets.Accepted, "opened": sockets.Opened,
 			"messages": sockets.Messages, "pings": sockets.Pings, "kicked": sockets.Kicked, "replaced": sockets.Replaced,
-			"asserted": sockets.Asserted, "disowned": sockets.Disowned, "beats_failed": sockets.BeatsFailed, "reports_failed": sockets.ReportsFailed,
+			"asserted": sockets.Asserted, "disowned": sockets.Disowned, "beats_failed": sockets.HeartbeatsFailed, "reports_failed": sockets.ReportsFailed,
 			"reports_dropped": sockets.ReportsDropped,
 		},
 		"watch": {

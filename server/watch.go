@@ -61,8 +61,8 @@ func (s *Server) serveWatch(w http.ResponseWriter, r *http.Request) {
 		if b.Kind == watch.Mark {
 			_ = enc.Encode(Watched{Stale: b.Age.Seconds()})
 		}
-		for _, word := range b.Words {
-			line := watchedOf(word)
+		for _, u := range b.Updates {
+			line := watchedOf(u)
 			line.Stale = b.Age.Seconds()
 			_ = enc.Encode(line)
 		}
@@ -72,7 +72,7 @@ func (s *Server) serveWatch(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func watchedOf(w *watch.Word) Watched {
+func watchedOf(w *watch.Update) Watched {
 	o := Watched{Peer: string(w.Peer), Status: w.Status.String(), Since: stamp(w.Since), LastSeen: stamp(w.LastSeen)}
 	if w.Status == presence.Offline {
 		o.Cause = w.Cause.String()

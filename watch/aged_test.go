@@ -24,8 +24,8 @@ func TestAWatchThatBeginsInAnOutageGetsASnapshotWithItsAge(t *testing.T) {
 		time.Sleep(4 * time.Second)
 		for _, peers := range [][]presence.PeerID{{"tom"}, {"ann"}, {"tom", "ann"}} {
 			b, err := h.watch("", peers...).Next(t.Context())
-			if err != nil || b.Kind != watch.Snapshot || len(b.Words) != len(peers) || b.Age != 4*time.Second {
-				t.Errorf("watch %v: %v of %d peers, %v old, %v; want a snapshot, 4s old", peers, b.Kind, len(b.Words), b.Age, err)
+			if err != nil || b.Kind != watch.Snapshot || len(b.Updates) != len(peers) || b.Age != 4*time.Second {
+				t.Errorf("watch %v: %v of %d peers, %v old, %v; want a snapshot, 4s old", peers, b.Kind, len(b.Updates), b.Age, err)
 			}
 		}
 		time.Sleep(stale)

@@ -23,16 +23,16 @@ func (k Kind) String() string {
 
 // A Batch is what a watcher is sent in one frame.
 type Batch struct {
-	Kind  Kind
-	Words []*Word // valid until the next call of Next
-	More  bool    // of a snapshot or a resume: it goes on in the next batch
+	Kind    Kind
+	Updates []*Update // valid until the next call of Next
+	More    bool      // of a snapshot or a resume: it goes on in the next batch
 	// Token is what the watcher knows once it has taken this batch; zero while more is queued.
 	Token Token
 	// Age is how long a part of the store had been out of reach when the watcher, or the peers of this snapshot, were added; of a
 	// mark, how long it has been. 0: all of it answers.
 	Age time.Duration
 
-	press *press // what puts it into bytes; nil when it has one reader
+	encoder *encoder // what puts it into bytes; nil when it has one reader
 }
 
 // Next waits for something to send and returns it: as many words as fit the buffer once encoded, the latest of each
@@ -49,11 +49,11 @@ func (w *Watcher) Next(ctx context.Context) (Batch, error) {
 			w.stuck = false
 			return Batch{}, nil
 		}
-		b := Batch{Words: w.words}
+		b := Batch{Updates: w.updates}
 		ok, err := w.take(&b)
 		if ok {
-			w.words = b.Words
-			w.hub.stats.sent.Add(int64(len(b.Words)))
+			w.updates = b.Updates
+			w.hub.stats.sent.Add(int64(len(b.Updates)))
 			w.hub.stats.batches.Add(1)
 		}
 		if ok || err != nil {
@@ -62,7 +62,7 @@ func (w *Watcher) Next(ctx context.Context) (Batch, error) {
 		w.turn.Unlock()
 		silent := false
 		select {
-		case <-w.wake:
+		case <-w.wakeup:
 		case <-ctx.Done():
 			err = ctx.Err()
 		case <-w.timer.C:
@@ -83,11 +83,11 @@ func (w *Watcher) Next(ctx context.Context) (Batch, error) {
 
 // take puts what is queued into b, if anything is, with its words in place of those of b; else b has no words.
 func (w *Watcher) take(b *Batch) (ok bool, err error) {
-	// The shoreline comes before the queue: what it promises is queued by now.
-	shore := w.hub.shore.Load()
+	// The watermark comes before the queue: what it promises is queued by now.
+	mark := w.hub.watermark.Load()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	*b = Batch{Words: b.Words[:0]}
+	*b = Batch{Updates: b.Updates[:0]}
 	if !w.closed && w.behind.Load() {
 		w.catchUp()
 	}
@@ -99,7 +99,7 @@ func (w *Watcher) take(b *Batch) (ok bool, err error) {
 		if w.resumed {
 			b.Kind = Resume
 		}
-		w.fresh = w.pour(b, w.fresh, isFresh)
+		w.fresh = w.fill(b, w.fresh, isFresh)
 		b.More = len(w.fresh) > 0
 		b.Age, w.greet = w.age, b.More
 		if !b.More {
@@ -107,36 +107,36 @@ func (w *Watcher) take(b *Batch) (ok bool, err error) {
 		}
 	case len(w.queue) > 0:
 		b.Kind = Change
-		if w.queue = w.pour(b, w.queue, isQueued); len(b.Words) == 0 {
+		if w.queue = w.fill(b, w.queue, isQueued); len(b.Updates) == 0 {
 			return false, nil // all that turned has turned back
 		}
 	default:
 		return false, nil
 	}
 	if len(w.fresh) == 0 && len(w.queue) == 0 {
-		w.token(&b.Token, shore)
+		w.token(&b.Token, mark)
 	}
 	return true, nil
 }
 
-// pour moves words of list into b until the buffer is full and returns what is left of it.
-func (w *Watcher) pour(b *Batch, list []int32, flag uint8) []int32 {
+// fill moves words of list into b until the buffer is full and returns what is left of it.
+func (w *Watcher) fill(b *Batch, list []int32, flag uint8) []int32 {
 	room := w.hub.cfg.Buffer
 	for i, s := range list {
 		sl := &w.slots[s]
-		word := sl.e.word.Load()
-		code := codeOf(word.Status)
+		u := sl.e.update.Load()
+		code := codeOf(u.Status)
 		if flag == isQueued && w.detail == Brief && sl.sent == code {
 			sl.state &^= flag
 			continue
 		}
-		room -= word.size
-		if room < 0 && len(b.Words) > 0 {
+		room -= u.size
+		if room < 0 && len(b.Updates) > 0 {
 			return list[:copy(list, list[i:])]
 		}
 		sl.state &^= flag
 		w.notified(sl, code)
-		b.Words = append(b.Words, word)
+		b.Updates = append(b.Updates, u)
 	}
 	if cap(list) > 256 {
 		return nil // a long list is rare; do not keep its memory
@@ -145,7 +145,7 @@ func (w *Watcher) pour(b *Batch, list []int32, flag uint8) []int32 {
 }
 
 func (w *Watcher) mark() (Batch, error) {
-	shore, age := w.hub.shore.Load(), w.hub.service.Age()
+	mark, age := w.hub.watermark.Load(), w.hub.service.Age()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.closed {
@@ -153,14 +153,14 @@ func (w *Watcher) mark() (Batch, error) {
 	}
 	b := Batch{Kind: Mark, Age: age}
 	if len(w.fresh) == 0 && len(w.queue) == 0 && !w.behind.Load() {
-		w.token(&b.Token, shore)
+		w.token(&b.Token, mark)
 	}
 	w.hub.stats.marks.Add(1)
 	return b, nil
 }
 
 // token makes t, which is zero, what the watcher knows. The caller holds mu.
-func (w *Watcher) token(t *Token, shore *shoreline) {
+func (w *Watcher) token(t *Token, mark *watermark) {
 	t.seal, t.Detail = w.seal, w.detail
 	if w.detail == Brief {
 		if w.knownAs == "" {
@@ -171,5 +171,5 @@ func (w *Watcher) token(t *Token, shore *shoreline) {
 		t.List, t.Known = w.ranked, w.knownAs
 		return
 	}
-	t.List, t.Epoch, t.Horizon, t.Unknown = w.list, shore.epoch, shore.horizon, w.unknown
+	t.List, t.Epoch, t.Horizon, t.Unknown = w.list, mark.epoch, mark.horizon, w.unknown
 }

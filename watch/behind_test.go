@@ -13,11 +13,11 @@ import (
 	"rollcall/watch"
 )
 
-// A wall is a teller that has no room, and counts who asks.
+// A wall is a pusher that has no room, and counts who asks.
 type wall struct{ asked, told atomic.Int64 }
 
 func (w *wall) Ready() bool            { w.asked.Add(1); return false }
-func (w *wall) Tell(*watch.Batch) bool { w.told.Add(1); return true }
+func (w *wall) Push(*watch.Batch) bool { w.told.Add(1); return true }
 
 // A watcher that takes nothing costs the hub nothing after its first word: it is not asked for room, nothing is put into bytes
 // for it, its goroutine is not woken, and its lock is not waited for. Once it takes again it is told the latest of all it missed.
@@ -30,7 +30,7 @@ func TestAWatcherThatStoppedCostsNothing(t *testing.T) {
 	stopped := h.watch("", "tom", "ann", "bob")
 	h.expect(stopped, time.Minute, "snapshot tom=unknown ann=unknown bob=unknown")
 	full := &wall{}
-	stopped.Offer(full)
+	stopped.Attach(full)
 	var returns atomic.Int64
 	room, took := make(chan struct{}), make(chan string)
 	go func() {
@@ -51,8 +51,8 @@ func TestAWatcherThatStoppedCostsNothing(t *testing.T) {
 				continue // it came into Next behind the first change
 			}
 			var words []string
-			for _, word := range b.Words {
-				words = append(words, fmt.Sprint(word.Peer, "=", word.Status))
+			for _, u := range b.Updates {
+				words = append(words, fmt.Sprint(u.Peer, "=", u.Status))
 			}
 			slices.Sort(words)
 			took <- fmt.Sprint(b.Kind, words, b.Token != watch.Token{})

@@ -8,14 +8,14 @@ import (
 	"rollcall/store/embedded"
 )
 
-// A countTeller puts into bytes what it is given, and counts them.
-type countTeller struct {
+// A countPusher puts into bytes what it is given, and counts them.
+type countPusher struct {
 	form *Form
 	n    int
 }
 
-func (t *countTeller) Ready() bool { return true }
-func (t *countTeller) Tell(b *Batch) bool {
+func (t *countPusher) Ready() bool { return true }
+func (t *countPusher) Push(b *Batch) bool {
 	t.n += len(b.In(t.form))
 	return true
 }
@@ -43,7 +43,7 @@ func deliver(b *testing.B, own bool, d Detail) {
 		out = append(out, "event: change\nid: "...)
 		out, _ = b.Token.AppendText(out)
 		out = append(out, "\ndata: {\"peers\":["...)
-		for _, w := range b.Words {
+		for _, w := range b.Updates {
 			out = append(out, w.JSON(d)...)
 		}
 		return append(out, "]}\n\n"...)
@@ -57,7 +57,7 @@ func deliver(b *testing.B, own bool, d Detail) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		w.Offer(&countTeller{form: form})
+		w.Attach(&countPusher{form: form})
 		if _, err := w.Next(b.Context()); err != nil {
 			b.Fatal(err)
 		}
@@ -73,15 +73,15 @@ func deliver(b *testing.B, own bool, d Detail) {
 		if version%2 == 0 {
 			status = presence.Offline
 		}
-		h.now = pass{number: h.now.number + 1, before: h.ticket.Load()}
-		e.word.Store(&Word{Peer: "tom", Status: status, Since: 1764280000000 + presence.Millis(version), LastSeen: 1764280000000, Version: version, ticket: h.ticket.Add(1), size: 200})
-		h.tell([]*entry{e})
+		h.now = round{number: h.now.number + 1, before: h.ticket.Load()}
+		e.update.Store(&Update{Peer: "tom", Status: status, Since: 1764280000000 + presence.Millis(version), LastSeen: 1764280000000, Version: version, ticket: h.ticket.Add(1), size: 200})
+		h.publish([]*entry{e})
 	}
 	b.StopTimer()
 	if h.stats.batches.Load() < int64(b.N) {
 		b.Fatalf("%d batches for %d", h.stats.batches.Load(), b.N)
 	}
-	h.silence()
+	h.unlisten()
 	if err := store.Close(); err != nil {
 		b.Error(err)
 	}

@@ -13,7 +13,7 @@
 // the whole frame ([Batch.In]).
 //
 // A watcher belongs to a goroutine of its door, which waits in [Watcher.Next]. While it waits, and when the door has offered a
-// [Teller], the hub tells what is queued itself: waking a goroutine costs about as much as the write. A teller never waits; what
+// [Pusher], the hub tells what is queued itself: waking a goroutine costs about as much as the write. A teller never waits; what
 // it has no room for is left to the goroutine.
 //
 // A watcher that has taken nothing of what was queued by the next round is behind. From then on a change costs it one look at a flag: it is

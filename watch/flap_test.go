@@ -12,7 +12,7 @@ import (
 )
 
 // updates are what a watcher is notified of one peer, in order.
-type updates []watch.Word
+type updates []watch.Update
 
 func (u updates) String() string {
 	s := ""
@@ -35,8 +35,8 @@ func (h *house) gather(w *watch.Watcher, d time.Duration) (all updates) {
 		if err != nil {
 			h.Fatal(err)
 		}
-		for _, word := range b.Words {
-			all = append(all, watch.Word{Peer: word.Peer, Status: word.Status, Cause: word.Cause, Since: word.Since, LastSeen: word.LastSeen, Version: word.Version})
+		for _, u := range b.Updates {
+			all = append(all, watch.Update{Peer: u.Peer, Status: u.Status, Cause: u.Cause, Since: u.Since, LastSeen: u.LastSeen, Version: u.Version})
 		}
 	}
 }
@@ -148,8 +148,8 @@ func TestALogoutAndALoginBetweenTwoLooksAreNotNotified(t *testing.T) {
 		if _, err := h.Summaries(t.Context(), []presence.Key{{App: app, Peer: "tom"}}, now(), sum[:]); err != nil || sum[0].Since <= first[0].Since {
 			t.Errorf("a query says since %d, %v; watchers know %d", sum[0].Since, err, first[0].Since)
 		}
-		if b, err := h.watch("", "tom").Next(t.Context()); err != nil || b.Words[0].Since != first[0].Since {
-			t.Errorf("a new watcher is notified since %d, the others know %d; %v", b.Words[0].Since, first[0].Since, err)
+		if b, err := h.watch("", "tom").Next(t.Context()); err != nil || b.Updates[0].Since != first[0].Since {
+			t.Errorf("a new watcher is notified since %d, the others know %d; %v", b.Updates[0].Since, first[0].Since, err)
 		}
 		time.Sleep(time.Second)
 		h.tell(off, "tom", "2", logout)

@@ -20,7 +20,7 @@ func lost(c presence.Cause) bool {
 }
 
 // hold reports whether what was read of e, told online so far, is to be kept back. It counts what its holds came to.
-func (h *Hub) hold(e *entry, old *Word, raw, seen presence.Summary, start time.Time, now presence.Millis) bool {
+func (h *Hub) hold(e *entry, old *Update, raw, seen presence.Summary, start time.Time, now presence.Millis) bool {
 	if old.Status != presence.Online {
 		return false
 	}

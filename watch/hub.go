@@ -95,29 +95,29 @@ type Hub struct {
 	dirty   []*entry
 	all     atomic.Bool // every watched peer is dirty
 
-	wake    chan struct{}
-	quit    chan struct{}
-	done    chan struct{}
-	silence func() // stops the store's signals
+	wakeup   chan struct{}
+	quit     chan struct{}
+	done     chan struct{}
+	unlisten func() // stops the store's signals
 
-	ticket atomic.Uint64             // counts reads
-	shore  atomic.Pointer[shoreline] // what tokens may name now
+	ticket    atomic.Uint64             // counts reads
+	watermark atomic.Pointer[watermark] // what tokens may name now
 
 	// Of the hub's goroutine alone.
 	held    holds
 	samples []sample
 	next    time.Time // before this no pass begins
-	now     pass
+	now     round
 	woken   []*Watcher // room for those that are to be roused
 }
 
 // An entry is one watched peer.
 type entry struct {
-	key   presence.Key
-	word  atomic.Pointer[Word] // nil until it is first read
-	need  atomic.Uint64        // a watcher that knows all up to this need not be told
-	dirty atomic.Bool
-	links []link
+	key    presence.Key
+	update atomic.Pointer[Update] // nil until it is first read
+	need   atomic.Uint64          // a watcher that knows all up to this need not be told
+	dirty  atomic.Bool
+	links  []link
 
 	// Of the hub's goroutine alone.
 	heldUntil time.Time // zero: not held
@@ -141,10 +141,10 @@ func New(service *presence.Service, cfg Config) *Hub {
 	h := &Hub{
 		service: service, cfg: cfg,
 		peers: map[presence.Key]*entry{}, watchers: map[*Watcher]struct{}{}, sizes: map[presence.AppID]Size{},
-		wake: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{}),
+		wakeup: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{}),
 	}
-	h.shore.Store(&shoreline{epoch: service.Epoch()})
-	h.silence = service.Store().Listen(h.hear)
+	h.watermark.Store(&watermark{epoch: service.Epoch()})
+	h.unlisten = service.Store().Listen(h.signal)
 	go h.run()
 	return h
 }
@@ -166,7 +166,7 @@ func (h *Hub) Close(reason Reason) {
 	for _, w := range all {
 		w.Close(reason)
 	}
-	h.silence()
+	h.unlisten()
 	close(h.quit)
 	<-h.done
 }
@@ -174,12 +174,12 @@ func (h *Hub) Close(reason Reason) {
 // Config returns the settings of the hub.
 func (h *Hub) Config() Config { return h.cfg }
 
-// hear takes a signal of the store. It must not block.
-func (h *Hub) hear(keys []presence.Key) {
+// signal takes a signal of the store. It must not block.
+func (h *Hub) signal(keys []presence.Key) {
 	if keys == nil {
 		h.stats.signals.Add(1)
 		h.all.Store(true)
-		h.prod()
+		h.wake()
 		return
 	}
 	h.stats.signals.Add(int64(len(keys)))
@@ -187,28 +187,28 @@ func (h *Hub) hear(keys []presence.Key) {
 	if len(h.peers) > 0 {
 		for i := range keys {
 			if e := h.peers[keys[i]]; e != nil {
-				h.soil(e)
+				h.markDirty(e)
 			}
 		}
 	}
 	h.mu.RUnlock()
 }
 
-// soil marks e to be read again.
-func (h *Hub) soil(e *entry) {
+// markDirty marks e to be read again.
+func (h *Hub) markDirty(e *entry) {
 	if !e.dirty.CompareAndSwap(false, true) {
 		return
 	}
 	h.dirtyMu.Lock()
 	h.dirty = append(h.dirty, e)
 	h.dirtyMu.Unlock()
-	h.prod()
+	h.wake()
 }
 
-// prod wakes the hub's goroutine.
-func (h *Hub) prod() {
+// wake wakes the hub's goroutine.
+func (h *Hub) wake() {
 	select {
-	case h.wake <- struct{}{}:
+	case h.wakeup <- struct{}{}:
 	default:
 	}
 }
@@ -217,7 +217,7 @@ func (h *Hub) prod() {
 // peers the watcher is first notified of what may have changed since; with none, or one that cannot be used, of everything. Peers named twice
 // count once. The caller must close the watcher.
 func (h *Hub) Watch(ctx context.Context, app presence.AppID, peers []presence.PeerID, detail Detail, token string) (*Watcher, error) {
-	w := &Watcher{hub: h, app: app, detail: detail, wake: make(chan struct{}, 1), list: appFingerprint(app), seal: h.cfg.Tokens.of(app)}
+	w := &Watcher{hub: h, app: app, detail: detail, wakeup: make(chan struct{}, 1), list: appFingerprint(app), seal: h.cfg.Tokens.of(app)}
 	w.turn.Lock()
 	h.mu.Lock()
 	switch {
@@ -261,8 +261,8 @@ func (h *Hub) Watch(ctx context.Context, app presence.AppID, peers []presence.Pe
 	return w, nil
 }
 
-// enter returns the entry of key with w linked to it. The caller holds mu.
-func (h *Hub) enter(key presence.Key, w *Watcher, slot int32) (e *entry, pos int32) {
+// subscribe returns the entry of key with w linked to it. The caller holds mu.
+func (h *Hub) subscribe(key presence.Key, w *Watcher, slot int32) (e *entry, pos int32) {
 	e = h.peers[key]
 	if e == nil {
 		e = &entry{key: key}
@@ -273,8 +273,8 @@ func (h *Hub) enter(key presence.Key, w *Watcher, slot int32) (e *entry, pos int
 	return e, int32(len(e.links) - 1)
 }
 
-// part unlinks the watcher at pos of e. The caller holds mu.
-func (h *Hub) part(e *entry, pos int32) {
+// unsubscribe unlinks the watcher at pos of e. The caller holds mu.
+func (h *Hub) unsubscribe(e *entry, pos int32) {
 	last := len(e.links) - 1
 	if int(pos) != last {
 		moved := e.links[last]
@@ -291,8 +291,8 @@ func (h *Hub) part(e *entry, pos int32) {
 	}
 }
 
-// fill reads the entries that are not read yet, and returns how old the answer is.
-func (h *Hub) fill(ctx context.Context, entries []*entry) (age time.Duration, err error) {
+// load reads the entries that are not read yet, and returns how old the answer is.
+func (h *Hub) load(ctx context.Context, entries []*entry) (age time.Duration, err error) {
 	if len(entries) == 0 {
 		return 0, nil
 	}
@@ -305,13 +305,13 @@ func (h *Hub) fill(ctx context.Context, entries []*entry) (age time.Duration, er
 	leases := h.service.Leases(now).Add(-age) // leases stand still while the store is out of reach
 	for i, e := range entries {
 		seen := raw[i].At(leases, h.service.Rules())
-		w := h.wordOf(e.key.Peer, raw[i], seen, ticket)
-		need := h.debt(w.Version, raw[i], seen)
+		w := h.updateOf(e.key.Peer, raw[i], seen, ticket)
+		need := h.resumeFloor(w.Version, raw[i], seen)
 		if age > 0 {
 			need = always // the store's return signals every peer, and the next pass judges it
 		}
 		// The hub's own read is as new, or newer; a second reader's is the same thing.
-		if e.word.CompareAndSwap(nil, w) {
+		if e.update.CompareAndSwap(nil, w) {
 			e.need.CompareAndSwap(0, need)
 		}
 	}
@@ -350,9 +350,9 @@ func (h *Hub) read(ctx context.Context, entries []*entry) (raw []presence.Summar
 	return raw, age, nil
 }
 
-// wordOf puts seen into a word; the version is that of the state it was read from, or of the moment time turned it.
-func (h *Hub) wordOf(peer presence.PeerID, raw, seen presence.Summary, ticket uint64) *Word {
-	w := &Word{Peer: peer, Status: seen.Status, Version: raw.Rev, ticket: ticket, size: wordOverhead + encodedLen(string(peer))}
+// updateOf puts seen into a word; the version is that of the state it was read from, or of the moment time turned it.
+func (h *Hub) updateOf(peer presence.PeerID, raw, seen presence.Summary, ticket uint64) *Update {
+	w := &Update{Peer: peer, Status: seen.Status, Version: raw.Rev, ticket: ticket, size: updateOverhead + encodedLen(string(peer))}
 	switch seen.Status {
 	case presence.Online:
 		w.Since = seen.Since

@@ -352,8 +352,8 @@ func TestALongSnapshotComesInParts(t *testing.T) {
 			t.Fatal(err)
 		}
 		size := 0
-		for _, word := range b.Words {
-			size += len(word.JSON(watch.Full))
+		for _, u := range b.Updates {
+			size += len(u.JSON(watch.Full))
 		}
 		if b.Kind != watch.Snapshot || size > cfg.Buffer {
 			t.Fatalf("part %d is a %v of %d bytes", parts, b.Kind, size)
@@ -361,7 +361,7 @@ func TestALongSnapshotComesInParts(t *testing.T) {
 		if more = b.More; more == (b.Token != watch.Token{}) {
 			t.Errorf("part %d: more %v, token %v", parts, more, b.Token)
 		}
-		total += len(b.Words)
+		total += len(b.Updates)
 	}
 	if total != len(peers) || parts < 3 {
 		t.Errorf("%d words in %d parts", total, parts)

@@ -180,8 +180,8 @@ func (h *house) next(w *watch.Watcher, d time.Duration) (string, watch.Token) {
 		h.Fatal(err)
 	}
 	s := b.Kind.String()
-	for _, word := range b.Words {
-		s += fmt.Sprintf(" %s=%v", word.Peer, word.Status)
+	for _, u := range b.Updates {
+		s += fmt.Sprintf(" %s=%v", u.Peer, u.Status)
 	}
 	return s, b.Token
 }

@@ -54,8 +54,8 @@ func TestTwoNodesOnRedis(t *testing.T) {
 			t.Fatal(err)
 		}
 		s = b.Kind.String()
-		for _, word := range b.Words {
-			s += fmt.Sprintf(" %s=%v", word.Peer, word.Status)
+		for _, u := range b.Updates {
+			s += fmt.Sprintf(" %s=%v", u.Peer, u.Status)
 		}
 		return s, b.Token
 	}

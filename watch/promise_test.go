@@ -22,7 +22,7 @@ type checker struct {
 	name    string
 	ledger  *ledger
 	peers   map[presence.PeerID]bool
-	known   map[presence.PeerID]*watch.Word
+	known   map[presence.PeerID]*watch.Update
 	token   string
 	detail  watch.Detail
 	started bool // this stream has told its snapshot or resume
@@ -94,7 +94,7 @@ func (l *ledger) lateness(peer presence.PeerID, status presence.Status, at prese
 }
 
 // hold tries w, told at, for how long it has not been true. The caller holds mu.
-func (l *ledger) hold(name string, w *watch.Word, at presence.Millis) {
+func (l *ledger) hold(name string, w *watch.Update, at presence.Millis) {
 	late, ever := l.lateness(w.Peer, w.Status, at)
 	if !ever || late > l.bound(w.Status) {
 		l.Errorf("%s: %s is told %v, which was last true %d ms ago (ever: %v)", name, w.Peer, w.Status, late, ever)
@@ -102,7 +102,7 @@ func (l *ledger) hold(name string, w *watch.Word, at presence.Millis) {
 	l.late[w.Status] = max(l.late[w.Status], late)
 }
 
-func (l *ledger) enter(name string, w *watch.Word) {
+func (l *ledger) enter(name string, w *watch.Update) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.hold(name, w, now())
@@ -124,7 +124,7 @@ func (c *checker) take(b watch.Batch) {
 	default:
 		c.ledger.Errorf("%s: the stream begins with a %v", c.name, b.Kind)
 	}
-	for _, w := range b.Words {
+	for _, w := range b.Updates {
 		c.words++
 		if !c.peers[w.Peer] {
 			c.ledger.Errorf("%s: told of %s, which it did not ask for", c.name, w.Peer)
@@ -181,7 +181,7 @@ func promise(t *testing.T, watchers, peers, changes int) {
 		rand.Shuffle(len(mine), func(a, b int) { mine[a], mine[b] = mine[b], mine[a] })
 		mine = mine[:1+rand.IntN(len(mine))]
 		detail := watch.Detail(i / 8 % 2)
-		c := &checker{detail: detail, name: fmt.Sprint("watcher ", i), ledger: l, peers: map[presence.PeerID]bool{}, known: map[presence.PeerID]*watch.Word{}}
+		c := &checker{detail: detail, name: fmt.Sprint("watcher ", i), ledger: l, peers: map[presence.PeerID]bool{}, known: map[presence.PeerID]*watch.Update{}}
 		for _, p := range mine {
 			c.peers[p] = true
 		}

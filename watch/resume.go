@@ -15,18 +15,18 @@ func (w *Watcher) since(token string, slots []int32) bool {
 	}
 	var unknown uint64
 	for _, s := range slots {
-		if word := w.slots[s].e.word.Load(); word.Status == presence.Unknown {
-			unknown ^= Fingerprint(string(word.Peer))
+		if u := w.slots[s].e.update.Load(); u.Status == presence.Unknown {
+			unknown ^= Fingerprint(string(u.Peer))
 		}
 	}
 	for _, s := range slots {
 		sl := &w.slots[s]
-		word := sl.e.word.Load()
-		if word.Status == presence.Unknown && unknown == t.Unknown {
+		u := sl.e.update.Load()
+		if u.Status == presence.Unknown && unknown == t.Unknown {
 			w.notified(sl, sentUnknown)
 			continue
 		}
-		if word.Status == presence.Unknown || sl.e.need.Load() > t.Horizon {
+		if u.Status == presence.Unknown || sl.e.need.Load() > t.Horizon {
 			sl.state |= isFresh
 			w.fresh = append(w.fresh, s)
 		}
@@ -43,15 +43,15 @@ func (w *Watcher) sinceKnown(t Token, slots []int32) bool {
 	if w.known == nil {
 		var digest uint64
 		for _, s := range slots {
-			word := w.slots[s].e.word.Load()
-			digest ^= digestOf(word.Peer, codeOf(word.Status))
+			u := w.slots[s].e.update.Load()
+			digest ^= digestOf(u.Peer, codeOf(u.Status))
 		}
 		if t.Known != digestText(digest) {
 			return false
 		}
 		for _, s := range slots {
 			sl := &w.slots[s]
-			w.notified(sl, codeOf(sl.e.word.Load().Status))
+			w.notified(sl, codeOf(sl.e.update.Load().Status))
 		}
 		w.resumed = true
 		return true
@@ -62,7 +62,7 @@ func (w *Watcher) sinceKnown(t Token, slots []int32) bool {
 	}
 	for _, s := range slots {
 		sl := &w.slots[s]
-		if w.notified(sl, was.at(int(sl.rank)-1)); sl.sent != codeOf(sl.e.word.Load().Status) {
+		if w.notified(sl, was.at(int(sl.rank)-1)); sl.sent != codeOf(sl.e.update.Load().Status) {
 			sl.state |= isFresh
 			w.fresh = append(w.fresh, s)
 		}

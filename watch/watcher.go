@@ -44,7 +44,7 @@ type Watcher struct {
 	slots   []slot
 	queue   []int32 // to be sent as change
 	fresh   []int32 // to be sent as snapshot or resume
-	pass    uint64  // in which the queue began
+	round   uint64  // in which the queue began
 	list    uint64  // fingerprint of the peers
 	unknown uint64  // fingerprint of those that were last sent as unknown
 	seal    *seal
@@ -53,7 +53,7 @@ type Watcher struct {
 	// turn is held by the goroutine that calls Next except while it waits there; meanwhile the hub may take it, to push
 	// what is queued without waking a goroutine. It comes before the hub's lock. The next three belong to its holder, and so does words.
 	turn   sync.Mutex
-	teller Teller
+	pusher Pusher
 	stuck  bool      // the teller has no room or is not done: Next must return
 	sent   time.Time // when the hub last pushed a batch itself
 
@@ -64,16 +64,16 @@ type Watcher struct {
 	knownAs string // the text of known or digest; empty when it has changed
 	digest  uint64
 
-	after  uint64        // when behind: words of a later ticket may not be queued
-	age    time.Duration // of the fresh ones
-	words  []*Word
-	app    presence.AppID
-	wake   chan struct{}
-	timer  *time.Timer // of Next
-	reason Reason
-	free   []int32
-	index  map[presence.PeerID]int32 // nil while the list stays as it is
-	count  int
+	after   uint64        // when behind: words of a later ticket may not be queued
+	age     time.Duration // of the fresh ones
+	updates []*Update
+	app     presence.AppID
+	wakeup  chan struct{}
+	timer   *time.Timer // of Next
+	reason  Reason
+	free    []int32
+	index   map[presence.PeerID]int32 // nil while the list stays as it is
+	count   int
 }
 
 type slot struct {
@@ -113,13 +113,13 @@ func (w *Watcher) join(ctx context.Context, peers []presence.PeerID) (slots []in
 			return nil, 0, fmt.Errorf("%w: one watcher may follow %d peers", ErrLimit, h.cfg.Peers)
 		}
 		s := w.newSlot()
-		e, pos := h.enter(presence.Key{App: w.app, Peer: p}, w, s)
+		e, pos := h.subscribe(presence.Key{App: w.app, Peer: p}, w, s)
 		w.slots[s] = slot{e: e, pos: pos}
 		w.index[p] = s
 		w.count++
 		w.list ^= Fingerprint(string(p))
 		slots = append(slots, s)
-		if e.word.Load() == nil {
+		if e.update.Load() == nil {
 			unread = append(unread, e)
 		} else {
 			known = append(known, e)
@@ -127,7 +127,7 @@ func (w *Watcher) join(ctx context.Context, peers []presence.PeerID) (slots []in
 	}
 	w.mu.Unlock()
 	h.mu.Unlock()
-	if age, err = h.fill(ctx, unread); err == nil {
+	if age, err = h.load(ctx, unread); err == nil {
 		var old time.Duration
 		old, err = h.ageOf(ctx, w.app, known)
 		age = max(age, old)
@@ -182,7 +182,7 @@ func (w *Watcher) drop(s int32) {
 		return
 	}
 	peer := sl.e.key.Peer
-	w.hub.part(sl.e, sl.pos)
+	w.hub.unsubscribe(sl.e, sl.pos)
 	f := Fingerprint(string(peer))
 	w.list ^= f
 	if sl.sent == sentUnknown {
@@ -229,7 +229,7 @@ func (w *Watcher) Add(ctx context.Context, peers []presence.PeerID) error {
 		w.fresh = append(w.fresh, s)
 	}
 	w.greet, w.resumed = true, w.resumed && len(w.fresh) > len(slots)
-	w.prod()
+	w.wake()
 	return nil
 }
 
@@ -269,7 +269,7 @@ func (w *Watcher) Close(reason Reason) {
 	}
 	for s := range w.slots {
 		if w.slots[s].e != nil {
-			w.hub.part(w.slots[s].e, w.slots[s].pos)
+			w.hub.unsubscribe(w.slots[s].e, w.slots[s].pos)
 			w.slots[s].e = nil
 		}
 	}
@@ -280,7 +280,7 @@ func (w *Watcher) Close(reason Reason) {
 	w.mu.Unlock()
 	w.hub.mu.Unlock()
 	w.hub.stats.close(reason)
-	w.prod()
+	w.wake()
 }
 
 // Reason returns why the watcher was closed; empty while it is open.
@@ -292,7 +292,7 @@ func (w *Watcher) Reason() Reason {
 
 // queueUp marks the word of slot s to be told and reports whether the watcher must be roused for it. The hub's lock is
 // held for reading, so the slot is there.
-func (w *Watcher) queueUp(s int32, p pass) bool {
+func (w *Watcher) queueUp(s int32, r round) bool {
 	if w.behind.Load() {
 		return false
 	}
@@ -301,20 +301,20 @@ func (w *Watcher) queueUp(s int32, p pass) bool {
 	if w.closed {
 		return false
 	}
-	if len(w.fresh) > 0 || len(w.queue) > 0 && w.pass != p.number {
+	if len(w.fresh) > 0 || len(w.queue) > 0 && w.round != r.number {
 		// It was roused, or is not in Next, and takes what it is owed when it can.
-		w.after = p.before
+		w.after = r.before
 		w.behind.Store(true)
 		w.hub.stats.behind.Add(1)
 		return false
 	}
 	sl := &w.slots[s]
-	if sl.state&isQueued != 0 || w.detail == Brief && sl.sent == codeOf(sl.e.word.Load().Status) {
+	if sl.state&isQueued != 0 || w.detail == Brief && sl.sent == codeOf(sl.e.update.Load().Status) {
 		return false
 	}
 	sl.state |= isQueued
 	w.queue = append(w.queue, s)
-	w.pass = p.number
+	w.round = r.number
 	return len(w.queue) == 1
 }
 
@@ -327,16 +327,16 @@ func (w *Watcher) catchUp() {
 		if sl.e == nil || sl.state&(isFresh|isQueued) != 0 {
 			continue
 		}
-		if word := sl.e.word.Load(); word != nil && word.ticket > w.after {
+		if u := sl.e.update.Load(); u != nil && u.ticket > w.after {
 			sl.state |= isQueued
 			w.queue = append(w.queue, int32(s))
 		}
 	}
 }
 
-func (w *Watcher) prod() {
+func (w *Watcher) wake() {
 	select {
-	case w.wake <- struct{}{}:
+	case w.wakeup <- struct{}{}:
 	default:
 	}
 }

@@ -2,7 +2,7 @@
 //
 // A wire (a package below, such as rtm) upgrades a request by [Gateway.Upgrade] and is handed messages through its
 // [Handler]. It opens sessions on its [Socket]; from then on the socket reports by living. The gateway pings what is
-// silent, ends what has been silent for its lease, beats for its node, and carries kicks and tag conflicts to the socket
+// silent, ends what has been silent for its lease, sends heartbeats for its node, and carries kicks and tag conflicts to the socket
 // they mean, whichever node holds it.
 //
 // # Rules
@@ -14,7 +14,7 @@
 // after the answer to its login and never before.
 //
 // A clean close is offline at once. A lost socket is reported at once too, with a hold, so that queries know and watchers
-// do not flicker. Silence is offline at the lease, never before. A drained node reports nothing: its last beat gives its
+// do not flicker. Silence is offline at the lease, never before. A drained node reports nothing: its last heartbeat gives its
 // sessions a grace to come back elsewhere.
 //
 // # Units and errors

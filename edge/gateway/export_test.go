@@ -19,7 +19,7 @@ func (g *Gateway) PingSockets() {
 // MoveSockets asks every client to move.
 func (g *Gateway) MoveSockets() {
 	for _, s := range g.open() {
-		s.handler.Moving(s)
+		s.handler.GoAway(s)
 	}
 }
 
@@ -30,10 +30,10 @@ func (g *Gateway) NotePause() bool {
 }
 
 // AddEnding has the store told of r as of the end of a session.
-func (g *Gateway) AddEnding(r presence.Report) { g.endings.add(r) }
+func (g *Gateway) AddEnding(r presence.Report) { g.offlineQueue.add(r) }
 
 // Told reports whether the store has heard of every end.
-func (g *Gateway) Told() bool { return g.endings.told() }
+func (g *Gateway) Told() bool { return g.offlineQueue.drained() }
 
 // Rivals reports whether a login by hand with the one id cannot coexist with a session of the other.
 func Rivals(a, b presence.SessionID) bool { return placeOf(a).rivals(placeOf(b), false) }

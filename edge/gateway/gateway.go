@@ -40,30 +40,30 @@ type Gateway struct {
 	store presence.Store
 	born  time.Time
 
-	registry registry
-	wheel    wheel
-	limits   limits
-	poll     *poller // nil: every socket has a goroutine
-	endings  endings
-	looks    looks
-	probes   probes
-	live     live
-	count    counters
+	registry     registry
+	wheel        wheel
+	limits       limits
+	poll         *poller // nil: every socket has a goroutine
+	offlineQueue offlineQueue
+	reconciler   reconciler
+	probes       probes
+	live         live
+	count        counters
 
-	draining atomic.Bool
-	beating  sync.Mutex // no beat comes after the last
-	closing  atomic.Bool
-	ctx      context.Context // ends when the gateway closes
-	cancel   context.CancelFunc
-	loops    sync.WaitGroup // the loops of the node
-	sockets  sync.WaitGroup // the goroutines of sockets
-	stop     func()         // of the store's signals
-	again    chan struct{}  // the store may have lost what this node has told
-	asked    asked
+	draining    atomic.Bool
+	heartbeatMu sync.Mutex // no heartbeat comes after the last
+	closing     atomic.Bool
+	ctx         context.Context // ends when the gateway closes
+	cancel      context.CancelFunc
+	loops       sync.WaitGroup // the loops of the node
+	sockets     sync.WaitGroup // the goroutines of sockets
+	stop        func()         // of the store's signals
+	again       chan struct{}  // the store may have lost what this node has told
+	asked       asked
 
-	lastBeat atomic.Int64 // since born, of the last beat that the store took
-	ticked   atomic.Int64 // since born, of the wheel's last tick, or of the start
-	resumed  atomic.Int64 // since born, when the process went on after a pause
+	lastHeartbeat atomic.Int64 // since born, of the last heartbeat that the store took
+	ticked        atomic.Int64 // since born, of the wheel's last tick, or of the start
+	resumed       atomic.Int64 // since born, when the process went on after a pause
 }
 
 // New returns a gateway. It holds nothing until [Gateway.Start].
@@ -82,13 +82,13 @@ func New(cfg Config, deps Deps) (*Gateway, error) {
 	g.ctx, g.cancel = context.WithCancel(context.Background())
 	g.registry.init()
 	g.limits.init(&g.cfg)
-	g.endings.init()
-	g.looks.init()
+	g.offlineQueue.init()
+	g.reconciler.init()
 	g.live.set = map[*Socket]struct{}{}
 	return g, nil
 }
 
-// Start takes the node's first beat and begins to watch over sockets. End it with [Gateway.Drain] or [Gateway.Close].
+// Start takes the node's first heartbeat and begins to watch over sockets. End it with [Gateway.Drain] or [Gateway.Close].
 func (g *Gateway) Start() error {
 	if !g.cfg.OneGoroutine {
 		p, err := newPoller(g)
@@ -97,11 +97,11 @@ func (g *Gateway) Start() error {
 		}
 		g.poll = p
 	}
-	g.beat(g.Now())
+	g.heartbeat(g.Now())
 	g.ticked.Store(int64(g.mono())) // a pause before the first tick is one too
-	g.loops.Go(g.beats)
+	g.loops.Go(g.heartbeats)
 	g.loops.Go(g.turnWheel)
-	g.loops.Go(g.reportEndings)
+	g.loops.Go(g.drainOfflineQueue)
 	if g.poll != nil {
 		g.loops.Go(g.poll.run)
 	}
@@ -111,7 +111,7 @@ func (g *Gateway) Start() error {
 		d.OnReturn(func(_, _ presence.Millis) <-chan struct{} { return g.askAgain() })
 	}
 	if g.Shared {
-		g.loops.Go(g.lookAround)
+		g.loops.Go(g.reconcileLoop)
 		g.stop = g.store.Listen(g.signal)
 	}
 	return nil

@@ -45,7 +45,7 @@ func (g *Gateway) Kick(ctx context.Context, app presence.AppID, peer presence.Pe
 	}
 	if err := g.Service.Report(ctx, reports, now, make([]presence.Outcome, len(reports))); err != nil {
 		for _, r := range reports {
-			g.endings.add(r)
+			g.offlineQueue.add(r)
 		}
 		return fmt.Errorf("report the kick: %w", err)
 	}
@@ -57,7 +57,7 @@ func (g *Gateway) kickElsewhere(ctx context.Context, key presence.Key, now prese
 	var st presence.State
 	if err := g.store.Load(ctx, key, &st); err != nil {
 		for _, r := range reports {
-			g.endings.add(r)
+			g.offlineQueue.add(r)
 		}
 		return nil, fmt.Errorf("read the sessions to kick: %w", err)
 	}
@@ -100,7 +100,7 @@ func (g *Gateway) standsAfterKicks(ctx context.Context, ss *Session, made presen
 		return nil
 	}
 	if g.takeOver(ss, nil) {
-		g.endings.add(g.offline(ss, presence.CauseKicked, g.Now()))
+		g.offlineQueue.add(g.offline(ss, presence.CauseKicked, g.Now()))
 	}
 	return ErrKicked
 }

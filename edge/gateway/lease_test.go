@@ -44,12 +44,12 @@ func (plain) Message(s *gateway.Socket, data []byte) {
 		s.Send([]byte("bye"))
 	}
 }
-func (plain) Flood(s *gateway.Socket, _ []byte) { s.Send([]byte("slower")) }
+func (plain) RateLimited(s *gateway.Socket, _ []byte) { s.Send([]byte("slower")) }
 func (plain) Ended(ss *gateway.Session, c presence.Cause, reason string) {
 	ss.Socket().Send([]byte("ended " + c.String() + " " + reason))
 }
-func (plain) Moving(*gateway.Socket) bool { return false }
-func (plain) Gone(*gateway.Socket)        {}
+func (plain) GoAway(*gateway.Socket) bool { return false }
+func (plain) Closed(*gateway.Socket)      {}
 
 // bubble is a gateway in a bubble of fake time, over pipes.
 type bubble struct {
@@ -476,7 +476,7 @@ func TestANodeThatDoesNotBeatIsDeadAndComesBack(t *testing.T) {
 		if got := b.summary("tom").Status; got != presence.Online {
 			t.Errorf("tom is %v after his node beats again, want online: his socket was here all the time", got)
 		}
-		if st := b.gw.Stats(); st.BeatsFailed == 0 || st.Asserted != 1 {
+		if st := b.gw.Stats(); st.HeartbeatsFailed == 0 || st.Asserted != 1 {
 			t.Errorf("counted %+v", st)
 		}
 	})

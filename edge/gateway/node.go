@@ -13,8 +13,8 @@ import (
 	"rollcall/presence"
 )
 
-// beats says that the node lives, until it drains.
-func (g *Gateway) beats() {
+// heartbeats reports that the node lives, until it drains.
+func (g *Gateway) heartbeats() {
 	t := time.NewTicker(g.cfg.Beat)
 	defer t.Stop()
 	for {
@@ -25,27 +25,27 @@ func (g *Gateway) beats() {
 			if g.draining.Load() {
 				return
 			}
-			g.beat(g.Now())
+			g.heartbeat(g.Now())
 		}
 	}
 }
 
-func (g *Gateway) beat(now presence.Millis) {
+func (g *Gateway) heartbeat(now presence.Millis) {
 	ctx, cancel := context.WithTimeout(g.ctx, g.cfg.Beat)
 	defer cancel()
-	g.beating.Lock()
+	g.heartbeatMu.Lock()
 	if g.draining.Load() {
-		g.beating.Unlock()
-		return // the last beat has been or is about to be; another would take the grace away
+		g.heartbeatMu.Unlock()
+		return // the last heartbeat has been or is about to be; another would take the grace away
 	}
 	err := g.store.Beat(ctx, g.Node, g.cfg.NodeLease, false, now)
-	g.beating.Unlock()
+	g.heartbeatMu.Unlock()
 	if err != nil {
-		g.count.beatsFailed.Add(1)
+		g.count.heartbeatsFailed.Add(1)
 		g.Log.Warn("the store did not take the beat of this node", "node", g.Node, "err", err)
 		return
 	}
-	last := time.Duration(g.lastBeat.Swap(int64(g.mono())))
+	last := time.Duration(g.lastHeartbeat.Swap(int64(g.mono())))
 	if last > 0 && g.mono()-last >= g.cfg.NodeLease {
 		// The others may have taken this node for dead and ended what it holds.
 		g.Log.Warn("this node was silent for longer than its lease; telling its sessions again", "node", g.Node, "silent", g.mono()-last)
@@ -57,7 +57,7 @@ func (g *Gateway) beat(now presence.Millis) {
 func (g *Gateway) assertAll() {
 	g.registry.all(func(sessions []*Session) {
 		for len(sessions) > 0 {
-			n := min(len(sessions), endingsBatch)
+			n := min(len(sessions), reportsBatch)
 			g.assert(sessions[:n])
 			sessions = sessions[n:]
 		}
@@ -99,52 +99,52 @@ func (g *Gateway) assertWhenAsked() {
 			return
 		case <-g.again:
 			done := g.asked.take()
-			g.beat(g.Now())
+			g.heartbeat(g.Now())
 			g.assertAll()
 			for _, c := range done {
 				close(c)
 			}
-			g.disown()
+			g.endOrphans()
 		}
 	}
 }
 
-// disown ends the sessions that the store has of this node and that nobody here holds, and tries until it has. A store that
+// endOrphans ends the sessions that the store has of this node and that nobody here holds, and tries until it has. A store that
 // came back with old data has those of sockets that were closed since; as long as this node beats nobody else would end them.
-func (g *Gateway) disown() {
+func (g *Gateway) endOrphans() {
 	for try := 1; ; try++ {
-		err := g.endStrays()
+		err := g.endOrphansOnce()
 		if err == nil {
 			return
 		}
-		if try == disownSaid { // the first may well fail: a spool is emptied before anything else
+		if try == orphansLogged { // the first may well fail: a spool is emptied before anything else
 			g.Log.Warn("the store did not tell which sessions of this node it has; trying again", "err", err)
 		}
-		if wait(g.ctx, lookRetry); g.ctx.Err() != nil {
+		if wait(g.ctx, reconcileRetry); g.ctx.Err() != nil {
 			return
 		}
 	}
 }
 
-// disownSaid is how many tries fail before it is said.
-const disownSaid = 10
+// orphansLogged is how many tries fail before it is said.
+const orphansLogged = 10
 
 // allOfNode is more peers than a node can hold.
 const allOfNode = 1 << 20
 
-func (g *Gateway) endStrays() error {
+func (g *Gateway) endOrphansOnce() error {
 	keys, unread := g.store.OnNode(g.ctx, g.Node, allOfNode)
 	if unread != nil {
 		unread = fmt.Errorf("ask for the peers of this node: %w", unread)
 	}
-	for some := range slices.Chunk(keys, endingsBatch) {
+	for some := range slices.Chunk(keys, reportsBatch) {
 		if g.draining.Load() {
 			return nil // who has been sent away keeps the grace
 		}
 		now := g.Now()
 		found := make([][]presence.Report, len(some))
 		if err := g.store.Update(g.ctx, some, now, func(i int, st *presence.State) presence.Effect {
-			found[i] = g.strays(some[i], st, now)
+			found[i] = g.orphans(some[i], st, now)
 			return presence.Same
 		}); err != nil {
 			return fmt.Errorf("read %d peers of this node: %w", len(some), err)
@@ -161,9 +161,9 @@ func (g *Gateway) endStrays() error {
 	return unread // of a Cluster that has lost a primary the others have told theirs
 }
 
-// strays returns an end for each session in st, the state of key, that is said to be here and is not. A login that is under
+// orphans returns an end for each session in st, the state of key, that is said to be here and is not. A login that is under
 // way is here before the store hears of it.
-func (g *Gateway) strays(key presence.Key, st *presence.State, now presence.Millis) (ends []presence.Report) {
+func (g *Gateway) orphans(key presence.Key, st *presence.State, now presence.Millis) (ends []presence.Report) {
 	var held []*Session
 	for i := range st.Sessions {
 		o := &st.Sessions[i]
@@ -189,7 +189,7 @@ func (g *Gateway) assert(sessions []*Session) {
 	}
 	if err := g.Service.Report(g.ctx, reports, now, make([]presence.Outcome, len(reports))); err != nil {
 		g.Log.Warn("the store did not take sessions again; the next beat or signal tries again", "sessions", len(reports), "err", err)
-		g.lastBeat.Store(1) // so that the next beat that is taken asserts once more
+		g.lastHeartbeat.Store(1) // so that the next beat that is taken asserts once more
 		return
 	}
 	g.count.asserted.Add(int64(len(sessions)))
@@ -218,20 +218,20 @@ func (g *Gateway) notePause() {
 }
 
 // Drain sends the sockets away, spread over a moment so that they do not all come at once to where they go. It reports no
-// session as over: the node's last beat gives them the grace to come back elsewhere. It returns when no socket is left or
+// session as over: the node's last heartbeat gives them the grace to come back elsewhere. It returns when no socket is left or
 // ctx ends, and closes the gateway.
 func (g *Gateway) Drain(ctx context.Context) error {
 	if g.draining.Swap(true) {
 		return nil
 	}
-	g.beating.Lock()
+	g.heartbeatMu.Lock()
 	err := g.store.Beat(ctx, g.Node, g.cfg.Grace, true, g.Now())
-	g.beating.Unlock()
+	g.heartbeatMu.Unlock()
 	if err != nil {
-		err = fmt.Errorf("take the node's last beat: %w", err)
+		err = fmt.Errorf("take the node's last heartbeat: %w", err)
 	}
 	g.sendAway(ctx)
-	for !g.endings.told() && ctx.Err() == nil {
+	for !g.offlineQueue.drained() && ctx.Err() == nil {
 		wait(ctx, 5*time.Millisecond)
 	}
 	return errors.Join(err, g.Close())
@@ -246,7 +246,7 @@ func (g *Gateway) sendAway(ctx context.Context) {
 	spread := min(g.cfg.Spread, time.Duration(len(sockets))*time.Millisecond)
 	for i := range steps {
 		for _, s := range sockets[len(sockets)*i/steps : len(sockets)*(i+1)/steps] {
-			if !g.cfg.GoAway || !s.handler.Moving(s) {
+			if !g.cfg.GoAway || !s.handler.GoAway(s) {
 				s.close(frame.CloseAway, "moving", presence.CauseDrained)
 			}
 		}
@@ -283,8 +283,8 @@ func (g *Gateway) Close() error {
 	for _, s := range g.open() {
 		s.end(presence.CauseLost, g.Now())
 	}
-	for batch := g.endings.next(); len(batch) > 0; batch = g.endings.next() {
-		if err := g.tellEnds(batch); err != nil {
+	for batch := g.offlineQueue.next(); len(batch) > 0; batch = g.offlineQueue.next() {
+		if err := g.reportEnds(batch); err != nil {
 			break
 		}
 	}

@@ -145,7 +145,7 @@ func (g *Gateway) unanswered(s *Socket, received presence.Millis) {
 		g.detach(ss)
 		g.count.replaced.Add(1)
 		if !g.draining.Load() {
-			g.endings.add(g.offline(ss, presence.CauseReplaced, received))
+			g.offlineQueue.add(g.offline(ss, presence.CauseReplaced, received))
 		}
 	}
 	g.Refuse(RefusedSilence)
@@ -202,6 +202,6 @@ func (g *Gateway) succeed(ctx context.Context, ss *Session) {
 		if !gone || o.Source != presence.SourceGateway || !o.Live(now) || o.Incarnation > ss.start || !at.same(placeOf(o.ID)) {
 			continue
 		}
-		g.endings.add(endOf(ss.key, o, presence.CauseReplaced, now))
+		g.offlineQueue.add(endOf(ss.key, o, presence.CauseReplaced, now))
 	}
 }

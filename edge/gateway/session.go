@@ -220,7 +220,7 @@ func (g *Gateway) report(ctx context.Context, ss *Session, out []*Session) error
 	outs := make([]presence.Outcome, len(reports))
 	if err := g.Service.Report(ctx, reports, g.Now(), outs); err != nil {
 		for _, r := range reports[1:] {
-			g.endings.add(r)
+			g.offlineQueue.add(r)
 		}
 		return fmt.Errorf("report the login: %w", err)
 	}
@@ -265,7 +265,7 @@ func (s *Socket) attach(ss *Session, auto bool) error {
 		sh.remove(ss)
 		s.mu.Unlock()
 		sh.mu.Unlock()
-		g.endings.add(g.offline(ss, presence.CauseLost, g.Now()))
+		g.offlineQueue.add(g.offline(ss, presence.CauseLost, g.Now()))
 		return ErrGone
 	}
 	ss.open, ss.auto, ss.unsaid = true, auto, true

@@ -20,15 +20,15 @@ import (
 type Handler interface {
 	// Message takes one whole message. data is valid during the call only.
 	Message(s *Socket, data []byte)
-	// Flood takes a message beyond the rate; it is not to be worked on, but may be refused in words.
-	Flood(s *Socket, data []byte)
+	// RateLimited takes a message beyond the rate; it is not to be worked on, but may be refused in words.
+	RateLimited(s *Socket, data []byte)
 	// Ended tells the client that the server ended a session, because it was kicked or another device took its place. The
 	// socket stays.
 	Ended(ss *Session, cause presence.Cause, reason string)
-	// Moving asks the client to connect elsewhere and reports whether the wire has a word for that.
-	Moving(s *Socket) bool
-	// Gone comes once, when the socket is gone and its sessions are over. A message that is being worked on may still be.
-	Gone(s *Socket)
+	// GoAway asks the client to connect elsewhere and reports whether the wire has a word for that.
+	GoAway(s *Socket) bool
+	// Closed comes once, when the socket is gone and its sessions are over. A message that is being worked on may still be.
+	Closed(s *Socket)
 }
 
 type socketState uint8
@@ -67,7 +67,7 @@ type Socket struct {
 	tooBig   int32
 	messages rate
 	controls rate
-	floods   rate // messages beyond the rate
+	overRate rate // messages beyond the rate
 
 	reads atomic.Int32 // wake-ups that the present reader has not seen yet
 	born  time.Duration
@@ -200,7 +200,7 @@ func (s *Socket) end(cause presence.Cause, at presence.Millis) {
 	delete(s.g.live.set, s)
 	s.g.live.mu.Unlock()
 	s.g.count.sockets.Add(-1)
-	s.handler.Gone(s)
+	s.handler.Closed(s)
 }
 
 func (s *Socket) endSessions(cause presence.Cause, at presence.Millis) {
@@ -395,11 +395,11 @@ func (s *Socket) message(data []byte) {
 		s.g.Refuse(RefusedMessages)
 		// Ten seconds' messages may be refused in a row, and a tenth of the rate for ever: a client that sends a little too
 		// much now and then is refused in words, one that does not stop is closed.
-		if !s.floods.take(s.g.mono(), 10*time.Second/time.Duration(rate), 10*rate) {
+		if !s.overRate.take(s.g.mono(), 10*time.Second/time.Duration(rate), 10*rate) {
 			s.Close(frame.ClosePolicy, "too many messages")
 			return
 		}
-		s.handler.Flood(s, data)
+		s.handler.RateLimited(s, data)
 		return
 	}
 	s.spoke.Store(true)

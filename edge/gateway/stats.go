@@ -56,7 +56,7 @@ type counters struct {
 	probes            atomic.Int64
 	asserted          atomic.Int64
 	disowned          atomic.Int64
-	beatsFailed       atomic.Int64
+	heartbeatsFailed  atomic.Int64
 	reportsFailed     atomic.Int64
 	reportsDropped    atomic.Int64
 	refused           [refusals]atomic.Int64
@@ -64,21 +64,21 @@ type counters struct {
 
 // Stats are the counts of one gateway.
 type Stats struct {
-	Sockets        int64            `json:"sockets"`         // open now
-	Sessions       int64            `json:"sessions"`        // open now
-	Accepted       int64            `json:"accepted"`        // sockets, since the start
-	Opened         int64            `json:"opened"`          // sessions, since the start
-	Messages       int64            `json:"messages"`        // from clients
-	Pings          int64            `json:"pings"`           // to clients
-	Kicked         int64            `json:"kicked"`          // sessions ended by a kick
-	Replaced       int64            `json:"replaced"`        // sessions that lost their place to another device
-	Probes         int64            `json:"probes"`          // sockets asked whether they live, because their device logged in again
-	Asserted       int64            `json:"asserted"`        // sessions told to the store again
-	Disowned       int64            `json:"disowned"`        // sessions of this node that only the store had, and were ended
-	BeatsFailed    int64            `json:"beats_failed"`    // beats that the store did not take
-	ReportsFailed  int64            `json:"reports_failed"`  // tries at telling the store of an end that failed; each is repeated
-	ReportsDropped int64            `json:"reports_dropped"` // ends that are not valid and can never be told
-	Refused        map[string]int64 `json:"refused"`
+	Sockets          int64            `json:"sockets"`         // open now
+	Sessions         int64            `json:"sessions"`        // open now
+	Accepted         int64            `json:"accepted"`        // sockets, since the start
+	Opened           int64            `json:"opened"`          // sessions, since the start
+	Messages         int64            `json:"messages"`        // from clients
+	Pings            int64            `json:"pings"`           // to clients
+	Kicked           int64            `json:"kicked"`          // sessions ended by a kick
+	Replaced         int64            `json:"replaced"`        // sessions that lost their place to another device
+	Probes           int64            `json:"probes"`          // sockets asked whether they live, because their device logged in again
+	Asserted         int64            `json:"asserted"`        // sessions told to the store again
+	Disowned         int64            `json:"disowned"`        // sessions of this node that only the store had, and were ended
+	HeartbeatsFailed int64            `json:"beats_failed"`    // beats that the store did not take
+	ReportsFailed    int64            `json:"reports_failed"`  // tries at telling the store of an end that failed; each is repeated
+	ReportsDropped   int64            `json:"reports_dropped"` // ends that are not valid and can never be told
+	Refused          map[string]int64 `json:"refused"`
 }
 
 // Stats returns the counts since the start.
@@ -87,7 +87,7 @@ func (g *Gateway) Stats() Stats {
 	s := Stats{
 		Sockets: c.sockets.Load(), Sessions: c.sessions.Load(), Accepted: c.accepted.Load(), Opened: c.opened.Load(),
 		Messages: c.messages.Load(), Pings: c.pings.Load(), Kicked: c.kicked.Load(), Replaced: c.replaced.Load(), Probes: c.probes.Load(),
-		Asserted: c.asserted.Load(), Disowned: c.disowned.Load(), BeatsFailed: c.beatsFailed.Load(), ReportsFailed: c.reportsFailed.Load(),
+		Asserted: c.asserted.Load(), Disowned: c.disowned.Load(), HeartbeatsFailed: c.heartbeatsFailed.Load(), ReportsFailed: c.reportsFailed.Load(),
 		ReportsDropped: c.reportsDropped.Load(),
 		Refused:        make(map[string]int64, refusals),
 	}

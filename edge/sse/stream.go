@@ -218,7 +218,7 @@ func (s *stream) run(ctx context.Context) watch.Reason {
 	s.buf = append(s.buf, "\n\n"...)
 	s.form = formOf(s.detail, s.chunked)
 	if s.queue.plain {
-		s.watcher.Offer((*teller)(s))
+		s.watcher.Attach((*pusher)(s))
 	}
 	for {
 		if err := s.finish(); err != nil {
@@ -291,7 +291,7 @@ const (
 )
 
 // taken waits until the reader has taken most of what is under way, so that what changes meanwhile merges instead of
-// queueing, and so that there is room for a last word. It reports false when the reader takes nothing for the stall.
+// queueing, and so that there is room for a last message. It reports false when the reader takes nothing for the stall.
 func (s *stream) taken(ctx context.Context) bool {
 	if s.unasked <= backlog {
 		return true // not more than that was written since it was known
@@ -340,14 +340,14 @@ func appendEvent(out []byte, b *watch.Batch, d watch.Detail, renewal string) []b
 		out = strconv.AppendInt(out, time.Now().UnixMilli(), 10)
 	} else {
 		out = append(out, `"peers":[`...)
-		for i, word := range b.Words {
+		for i, u := range b.Updates {
 			if i > 0 {
 				out = append(out, ',')
 			}
 			if b.Kind == watch.Change {
-				out = append(out, word.JSON(d)...)
+				out = append(out, u.JSON(d)...)
 			} else {
-				out = word.AppendJSON(out, d) // most snapshots have one reader; keep no copy
+				out = u.AppendJSON(out, d) // most snapshots have one reader; keep no copy
 			}
 		}
 		out = append(out, ']')

@@ -170,7 +170,7 @@ func (n *node) follow() {
 				break
 			}
 			n.toldMu.Lock()
-			for _, u := range b.Words {
+			for _, u := range b.Updates {
 				n.notified[u.Peer] = u.Status
 			}
 			n.toldMu.Unlock()

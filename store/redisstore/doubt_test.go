@@ -71,7 +71,7 @@ func TestAnEmptyRedisIsNoNews(t *testing.T) {
 					if err != nil {
 						return
 					}
-					for _, u := range b.Words {
+					for _, u := range b.Updates {
 						if u.Status != presence.Online {
 							t.Errorf("a watcher is notified that %s is %v", u.Peer, u.Status)
 							return

@@ -38,8 +38,8 @@ func TestASecondSessionOutlivesALogoutInAnOutage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if b, err := w.Next(t.Context()); err != nil || len(b.Words) != len(peers) {
-		t.Fatalf("the snapshot has %d peers, %v", len(b.Words), err)
+	if b, err := w.Next(t.Context()); err != nil || len(b.Updates) != len(peers) {
+		t.Fatalf("the snapshot has %d peers, %v", len(b.Updates), err)
 	}
 	server.Freeze()
 	defer server.Thaw()
@@ -87,7 +87,7 @@ func TestASecondSessionOutlivesALogoutInAnOutage(t *testing.T) {
 		if err != nil {
 			break
 		}
-		for _, u := range b.Words {
+		for _, u := range b.Updates {
 			if u.Status != presence.Online {
 				t.Errorf("a watcher is notified that %s is %v", u.Peer, u.Status)
 			}

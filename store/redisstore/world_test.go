@@ -218,9 +218,9 @@ func (w *witness) follow(ctx context.Context, n *node, peers []string) {
 		if err != nil {
 			return
 		}
-		for _, word := range batch.Words {
+		for _, u := range batch.Updates {
 			w.words.Add(1)
-			if word.Status != presence.Online {
+			if u.Status != presence.Online {
 				w.offline.Add(1)
 			}
 		}

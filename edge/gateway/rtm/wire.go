@@ -59,8 +59,8 @@ func (w *wire) Message(s *gateway.Socket, data []byte) {
 	}
 }
 
-// Flood refuses a command beyond the rate.
-func (w *wire) Flood(s *gateway.Socket, data []byte) {
+// RateLimited refuses a command beyond the rate.
+func (w *wire) RateLimited(s *gateway.Socket, data []byte) {
 	if q, err := w.format.decode(data, 0); err == nil && q.i.is {
 		w.fail(s, &q, q.peerID, codeRate, "")
 	}
@@ -81,8 +81,8 @@ func (w *wire) Ended(ss *gateway.Session, cause presence.Cause, reason string) {
 	})
 }
 
-// Moving asks the client to ask for a route again. Java takes it only with the id of a session.
-func (w *wire) Moving(s *gateway.Socket) bool {
+// GoAway asks the client to ask for a route again. Java takes it only with the id of a session.
+func (w *wire) GoAway(s *gateway.Socket) bool {
 	sessions := s.Sessions()
 	if len(sessions) == 0 {
 		return false
@@ -91,8 +91,8 @@ func (w *wire) Moving(s *gateway.Socket) bool {
 	return true
 }
 
-// Gone has nothing to release.
-func (w *wire) Gone(*gateway.Socket) {}
+// Closed has nothing to release.
+func (w *wire) Closed(*gateway.Socket) {}
 
 func (w *wire) send(s *gateway.Socket, a *answer) {
 	b, err := w.format.encode(a)

@@ -361,8 +361,8 @@ func (w *wire) write(s *gateway.Socket, watcher *watch.Watcher) {
 		left := time.Duration(p.Ends()-w.door.gate.Now()) * time.Millisecond
 		defer time.AfterFunc(left, func() { watcher.Close(watch.ReasonExpired) }).Stop()
 	}
-	t := &teller{socket: s, form: &forms[w.detail()]}
-	watcher.Offer(t)
+	t := &pusher{socket: s, form: &forms[w.detail()]}
+	watcher.Attach(t)
 	for {
 		if !w.taken(t, watcher) {
 			return
@@ -375,13 +375,13 @@ func (w *wire) write(s *gateway.Socket, watcher *watch.Watcher) {
 			return
 		}
 		if b.Kind != watch.Stuck {
-			t.Tell(&b)
+			t.Push(&b)
 		}
 	}
 }
 
-// A teller is a socket to the hub; what it sends never waits.
-type teller struct {
+// A pusher is a socket to the hub; what it sends never waits.
+type pusher struct {
 	socket  *gateway.Socket
 	form    *watch.Form
 	unasked int // bytes that may be on their way: what was when the kernel was asked, and what was sent since
@@ -391,16 +391,16 @@ type teller struct {
 // last message.
 const backlog = 32 << 10
 
-// Ready implements [watch.Teller].
-func (t *teller) Ready() bool {
+// Ready implements [watch.Pusher].
+func (t *pusher) Ready() bool {
 	if t.unasked > backlog {
 		t.unasked = t.socket.Queued()
 	}
 	return t.unasked <= backlog && t.socket.Pending() == 0
 }
 
-// Tell implements [watch.Teller].
-func (t *teller) Tell(b *watch.Batch) bool {
+// Push implements [watch.Pusher].
+func (t *pusher) Push(b *watch.Batch) bool {
 	out := b.In(t.form)
 	t.unasked += len(out)
 	t.socket.SendFrames(out)
@@ -419,7 +419,7 @@ var forms = [...]watch.Form{
 
 // taken waits until the client has taken most of what it was sent; it reports false when the socket is gone. One that takes nothing for the
 // stall is closed, with the reason behind what is on its way.
-func (w *wire) taken(t *teller, watcher *watch.Watcher) bool {
+func (w *wire) taken(t *pusher, watcher *watch.Watcher) bool {
 	const soon, rare = 20 * time.Millisecond, 320 * time.Millisecond
 	moved, least := time.Now(), math.MaxInt
 	for wait := soon; !t.Ready(); wait = min(wait*2, rare) {
@@ -459,14 +459,14 @@ func appendBatch(out []byte, b *watch.Batch, d watch.Detail) []byte {
 		out = strconv.AppendInt(out, time.Now().UnixMilli(), 10)
 	} else {
 		out = append(out, `,"peers":[`...)
-		for i, word := range b.Words {
+		for i, u := range b.Updates {
 			if i > 0 {
 				out = append(out, ',')
 			}
 			if b.Kind == watch.Change {
-				out = append(out, word.JSON(d)...)
+				out = append(out, u.JSON(d)...)
 			} else {
-				out = word.AppendJSON(out, d)
+				out = u.AppendJSON(out, d)
 			}
 		}
 		out = append(out, ']')
@@ -503,8 +503,8 @@ func (w *wire) refuse(s *gateway.Socket, id int64, err error) {
 	s.Send(append(out, '}'))
 }
 
-// Flood refuses a message beyond the rate. Its id is read so that whoever waits for the answer hears it.
-func (w *wire) Flood(s *gateway.Socket, data []byte) {
+// RateLimited refuses a message beyond the rate. Its id is read so that whoever waits for the answer hears it.
+func (w *wire) RateLimited(s *gateway.Socket, data []byte) {
 	var m struct {
 		ID int64 `json:"id"`
 	}
@@ -526,14 +526,14 @@ func (w *wire) Ended(ss *gateway.Session, cause presence.Cause, reason string) {
 	ss.Socket().Send(append(out, '}'))
 }
 
-// Moving asks the client to connect elsewhere.
-func (w *wire) Moving(s *gateway.Socket) bool {
+// GoAway asks the client to connect elsewhere.
+func (w *wire) GoAway(s *gateway.Socket) bool {
 	s.Send([]byte(`{"op":"bye","reason":"shutdown"}`))
 	return true
 }
 
-// Gone ends what the socket watched.
-func (w *wire) Gone(*gateway.Socket) {
+// Closed ends what the socket watched.
+func (w *wire) Closed(*gateway.Socket) {
 	w.mu.Lock()
 	w.gone = true
 	watcher := w.watcher

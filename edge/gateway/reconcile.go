@@ -9,8 +9,8 @@ import (
 	"rollcall/presence"
 )
 
-// looks are the peers of this node whose state another node may have changed.
-type looks struct {
+// A reconciler holds the peers of this node whose state another node may have changed.
+type reconciler struct {
 	mu      sync.Mutex
 	waiting map[presence.Key]bool
 	all     bool
@@ -18,22 +18,22 @@ type looks struct {
 	wake    chan struct{}
 }
 
-func (l *looks) init() { l.waiting, l.wake = map[presence.Key]bool{}, make(chan struct{}, 1) }
+func (r *reconciler) init() { r.waiting, r.wake = map[presence.Key]bool{}, make(chan struct{}, 1) }
 
-func (l *looks) next() (keys []presence.Key, all bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for k := range l.waiting {
+func (r *reconciler) next() (keys []presence.Key, all bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for k := range r.waiting {
 		keys = append(keys, k)
 	}
-	clear(l.waiting)
-	all, l.all = l.all, false
+	clear(r.waiting)
+	all, r.all = r.all, false
 	return keys, all
 }
 
-func (l *looks) poke() {
+func (r *reconciler) wakeUp() {
 	select {
-	case l.wake <- struct{}{}:
+	case r.wake <- struct{}{}:
 	default:
 	}
 }
@@ -49,63 +49,63 @@ func (g *Gateway) signal(keys []presence.Key) {
 	if keys != nil && len(ours) == 0 {
 		return
 	}
-	g.looks.mu.Lock()
+	g.reconciler.mu.Lock()
 	for _, k := range ours {
-		g.looks.waiting[k] = true
+		g.reconciler.waiting[k] = true
 	}
-	g.looks.all = g.looks.all || keys == nil
-	g.looks.mu.Unlock()
-	g.looks.poke()
+	g.reconciler.all = g.reconciler.all || keys == nil
+	g.reconciler.mu.Unlock()
+	g.reconciler.wakeUp()
 }
 
-// lookAround compares what the store says of our sessions with what we hold.
-func (g *Gateway) lookAround() {
+// reconcileLoop compares what the store says of our sessions with what we hold.
+func (g *Gateway) reconcileLoop() {
 	for {
 		select {
 		case <-g.ctx.Done():
 			return
-		case <-g.looks.wake:
+		case <-g.reconciler.wake:
 		}
-		keys, all := g.looks.next()
-		g.lookAt(keys)
+		keys, all := g.reconciler.next()
+		g.reconcileAll(keys)
 		if all && !g.draining.Load() {
 			g.assertAll()
 		}
 	}
 }
 
-// lookAt looks at keys until one look fails: as a rule the next would fail, too, and each may take as long as a call to the
+// reconcileAll reconciles keys until one look fails: as a rule the next would fail, too, and each may take as long as a call to the
 // store may. The rest waits with it. An outage is said once, however many peers are here.
-func (g *Gateway) lookAt(keys []presence.Key) {
+func (g *Gateway) reconcileAll(keys []presence.Key) {
 	for i, k := range keys {
-		if err := g.look(g.ctx, k); err != nil {
-			if !g.looks.failing && g.ctx.Err() == nil {
+		if err := g.reconcile(g.ctx, k); err != nil {
+			if !g.reconciler.failing && g.ctx.Err() == nil {
 				g.Log.Warn("looking at changed peers failed; trying again", "peers", len(keys)-i, "err", err)
-				g.looks.failing = true
+				g.reconciler.failing = true
 			}
-			g.lookLater(keys[i:])
+			g.reconcileLater(keys[i:])
 			return
 		}
 	}
 	if len(keys) > 0 {
-		g.looks.failing = false
+		g.reconciler.failing = false
 	}
 }
 
-// lookRetry is how long a look that failed waits.
-const lookRetry = 500 * time.Millisecond
+// reconcileRetry is how long a look that failed waits.
+const reconcileRetry = 500 * time.Millisecond
 
-func (g *Gateway) lookLater(keys []presence.Key) {
-	g.looks.mu.Lock()
+func (g *Gateway) reconcileLater(keys []presence.Key) {
+	g.reconciler.mu.Lock()
 	for _, k := range keys {
-		g.looks.waiting[k] = true
+		g.reconciler.waiting[k] = true
 	}
-	g.looks.mu.Unlock()
-	time.AfterFunc(lookRetry, g.looks.poke)
+	g.reconciler.mu.Unlock()
+	time.AfterFunc(reconcileRetry, g.reconciler.wakeUp)
 }
 
-// look acts on what other nodes said of our sessions of key.
-func (g *Gateway) look(ctx context.Context, key presence.Key) error {
+// reconcile acts on what other nodes said of our sessions of key.
+func (g *Gateway) reconcile(ctx context.Context, key presence.Key) error {
 	ours := g.registry.sessions(key)
 	if len(ours) == 0 {
 		return nil
@@ -147,7 +147,7 @@ func (g *Gateway) outranked(ctx context.Context, ss *Session, st *presence.State
 // reportEnd reports r now, or as soon as the store takes it.
 func (g *Gateway) reportEnd(ctx context.Context, r presence.Report) {
 	if err := g.Service.Report(ctx, []presence.Report{r}, g.Now(), make([]presence.Outcome, 1)); err != nil {
-		g.endings.add(r)
+		g.offlineQueue.add(r)
 	}
 }
 
@@ -227,7 +227,7 @@ func (g *Gateway) contend(ctx context.Context, ss *Session, auto bool) error {
 	}
 	if err := g.Service.Report(ctx, reports, now, make([]presence.Outcome, len(reports))); err != nil {
 		for _, r := range reports {
-			g.endings.add(r)
+			g.offlineQueue.add(r)
 		}
 	}
 	return nil

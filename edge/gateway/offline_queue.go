@@ -8,58 +8,58 @@ import (
 	"rollcall/presence"
 )
 
-// endings are the ends of sessions that the store has not heard yet. When a network breaks, thousands come at once: they
+// An offlineQueue holds the ends of sessions that the store has not heard yet. When a network breaks, thousands come at once: they
 // travel in batches, and wait when the store is away. What waits is bounded by the sessions there were.
-type endings struct {
+type offlineQueue struct {
 	mu      sync.Mutex
 	waiting []presence.Report
 	wake    chan struct{}
 	idle    bool // nothing waits and nothing is on its way
 }
 
-const endingsBatch = 512
+const reportsBatch = 512
 
-func (e *endings) init() { e.wake, e.idle = make(chan struct{}, 1), true }
+func (q *offlineQueue) init() { q.wake, q.idle = make(chan struct{}, 1), true }
 
-func (e *endings) add(r presence.Report) {
-	e.mu.Lock()
-	e.waiting = append(e.waiting, r)
-	e.idle = false
-	e.mu.Unlock()
+func (q *offlineQueue) add(r presence.Report) {
+	q.mu.Lock()
+	q.waiting = append(q.waiting, r)
+	q.idle = false
+	q.mu.Unlock()
 	select {
-	case e.wake <- struct{}{}:
+	case q.wake <- struct{}{}:
 	default:
 	}
 }
 
 // next returns the next batch; none means that all is told.
-func (e *endings) next() []presence.Report {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	n := min(len(e.waiting), endingsBatch)
-	batch := e.waiting[:n:n]
-	e.waiting = e.waiting[n:]
+func (q *offlineQueue) next() []presence.Report {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	n := min(len(q.waiting), reportsBatch)
+	batch := q.waiting[:n:n]
+	q.waiting = q.waiting[n:]
 	if n == 0 {
-		e.waiting, e.idle = nil, true
+		q.waiting, q.idle = nil, true
 	}
 	return batch
 }
 
-func (e *endings) told() bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.idle
+func (q *offlineQueue) drained() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.idle
 }
 
-// reportEndings tells the store, until the gateway closes.
-func (g *Gateway) reportEndings() {
+// drainOfflineQueue tells the store, until the gateway closes.
+func (g *Gateway) drainOfflineQueue() {
 	for {
 		select {
 		case <-g.ctx.Done():
 			return
-		case <-g.endings.wake:
+		case <-g.offlineQueue.wake:
 		}
-		for batch := g.endings.next(); len(batch) > 0; batch = g.endings.next() {
+		for batch := g.offlineQueue.next(); len(batch) > 0; batch = g.offlineQueue.next() {
 			if !g.reportBatch(batch) {
 				return
 			}
@@ -70,7 +70,7 @@ func (g *Gateway) reportEndings() {
 // reportBatch repeats batch until the store has taken it; it reports false when the gateway closed before.
 func (g *Gateway) reportBatch(batch []presence.Report) bool {
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
-		err := g.tellEnds(batch)
+		err := g.reportEnds(batch)
 		if err == nil {
 			return true
 		}
@@ -86,9 +86,9 @@ func (g *Gateway) reportBatch(batch []presence.Report) bool {
 	}
 }
 
-// tellEnds tells the store of batch once. A report that the rules refuse will be refused for ever, and one of them refuses
+// reportEnds tells the store of batch once. A report that the rules refuse will be refused for ever, and one of them refuses
 // the whole batch: the others are told without it. Whatever failed half-way may be told again.
-func (g *Gateway) tellEnds(batch []presence.Report) error {
+func (g *Gateway) reportEnds(batch []presence.Report) error {
 	err := g.Service.Report(g.ctx, batch, g.Now(), make([]presence.Outcome, len(batch)))
 	if !errors.Is(err, presence.ErrInvalid) {
 		return err
@@ -99,7 +99,7 @@ func (g *Gateway) tellEnds(batch []presence.Report) error {
 		return nil
 	}
 	for i := range batch {
-		if err := g.tellEnds(batch[i : i+1]); err != nil {
+		if err := g.reportEnds(batch[i : i+1]); err != nil {
 			return err
 		}
 	}

@@ -19,7 +19,7 @@ type crier struct {
 
 func (c *crier) Ready() bool { return true }
 
-func (c *crier) Tell(b *watch.Batch) bool {
+func (c *crier) Push(b *watch.Batch) bool {
 	c.said = append(c.said, string(b.In(c.form)))
 	return true
 }
@@ -34,7 +34,7 @@ func TestBytesAreMadeOnce(t *testing.T) {
 		for k := range forms {
 			forms[k].Append = func(out []byte, b *watch.Batch) []byte {
 				made[k]++
-				return fmt.Appendf(out, "%d %s %s %s", k, b.Kind, b.Words[0].JSON(watch.Brief), b.Token)
+				return fmt.Appendf(out, "%d %s %s %s", k, b.Kind, b.Updates[0].JSON(watch.Brief), b.Token)
 			}
 		}
 		ctx, cancel := context.WithCancel(t.Context())
@@ -48,7 +48,7 @@ func TestBytesAreMadeOnce(t *testing.T) {
 				want += " ann=unknown"
 			}
 			h.expect(w, time.Second, want)
-			w.Offer(criers[i])
+			w.Attach(criers[i])
 			go func() { _, _ = w.Next(ctx) }()
 		}
 		synctest.Wait()

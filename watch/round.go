@@ -8,7 +8,7 @@ import (
 )
 
 const (
-	idlePass    = time.Second // how often the horizon moves when nothing else happens
+	idleRound   = time.Second // how often the horizon moves when nothing else happens
 	readAtOnce  = 4096        // peers in one call to the store
 	readPatient = 5 * time.Second
 )
@@ -16,13 +16,13 @@ const (
 // run reads what is dirty until the hub is closed: at once after a quiet time, else a tick after the last time.
 func (h *Hub) run() {
 	defer close(h.done)
-	t := time.NewTimer(idlePass)
+	t := time.NewTimer(idleRound)
 	defer t.Stop()
 	for {
 		select {
 		case <-h.quit:
 			return
-		case <-h.wake:
+		case <-h.wakeup:
 		case <-t.C:
 		}
 		if wait := time.Until(h.next); wait > 0 {
@@ -33,36 +33,36 @@ func (h *Hub) run() {
 			case <-t.C:
 			}
 		}
-		h.pass()
+		h.runRound()
 		t.Reset(h.untilNext())
 	}
 }
 
 // untilNext returns how long the hub may sleep when nobody wakes it.
 func (h *Hub) untilNext() time.Duration {
-	d := idlePass
+	d := idleRound
 	if len(h.held) > 0 {
 		d = min(d, time.Until(h.held[0].due))
 	}
 	return max(d, time.Millisecond)
 }
 
-// A pass is one look of the hub at what is dirty.
-type pass struct {
+// A round is one look of the hub at what is dirty.
+type round struct {
 	number uint64
 	before uint64 // the words that it finds have later tickets
 }
 
-// pass reads every dirty peer once and tells its watchers what differs, each of them at most one frame.
-func (h *Hub) pass() {
-	h.now = pass{number: h.now.number + 1, before: h.ticket.Load()}
+// runRound reads every dirty peer once and tells its watchers what differs, each of them at most one frame.
+func (h *Hub) runRound() {
+	h.now = round{number: h.now.number + 1, before: h.ticket.Load()}
 	start := time.Now()
 	now := h.cfg.Now()
 	epoch := h.service.Epoch()
-	if epoch != h.shore.Load().epoch {
+	if epoch != h.watermark.Load().epoch {
 		h.all.Store(true)
 		h.samples = h.samples[:0]
-		h.shore.Store(&shoreline{epoch: epoch})
+		h.watermark.Store(&watermark{epoch: epoch})
 	}
 	h.sample(start, now)
 	entries := h.collect(start)
@@ -81,7 +81,7 @@ func (h *Hub) pass() {
 		if err != nil || age > 0 { // what is as old as an outage is no news
 			h.retry(entries)
 			h.retry(old)
-			h.tell(changed)
+			h.publish(changed)
 			return // tokens stay where they are until everything is read again
 		}
 		for i, e := range part {
@@ -95,7 +95,7 @@ func (h *Hub) pass() {
 		h.next = start.Add(h.cfg.Tick)
 	}
 	h.retry(old)
-	h.tell(changed)
+	h.publish(changed)
 	h.advance(start)
 	h.stats.passes.Add(1)
 }
@@ -122,7 +122,7 @@ func (h *Hub) retry(entries []*entry) {
 		return
 	}
 	for _, e := range entries {
-		h.soil(e)
+		h.markDirty(e)
 	}
 	h.next = time.Now().Add(h.cfg.Tick)
 }
@@ -131,13 +131,13 @@ func (h *Hub) retry(entries []*entry) {
 func (h *Hub) collect(now time.Time) []*entry {
 	for len(h.held) > 0 && !h.held[0].due.After(now) {
 		if due := h.held.pop(); due.e.heldUntil.Equal(due.due) {
-			h.soil(due.e)
+			h.markDirty(due.e)
 		}
 	}
 	if h.all.Swap(false) {
 		h.mu.RLock()
 		for _, e := range h.peers {
-			h.soil(e)
+			h.markDirty(e)
 		}
 		h.mu.RUnlock()
 	}
@@ -154,14 +154,14 @@ func (h *Hub) collect(now time.Time) []*entry {
 // judge takes what was read of e and reports whether its watchers are to be told.
 func (h *Hub) judge(e *entry, raw presence.Summary, ticket uint64, start time.Time, now presence.Millis) bool {
 	seen := raw.At(h.service.Leases(now), h.service.Rules())
-	n := h.wordOf(e.key.Peer, raw, seen, ticket)
+	n := h.updateOf(e.key.Peer, raw, seen, ticket)
 	for {
-		old := e.word.Load()
+		old := e.update.Load()
 		if old == nil {
-			if !e.word.CompareAndSwap(nil, n) {
+			if !e.update.CompareAndSwap(nil, n) {
 				continue // a new watcher read it meanwhile
 			}
-			e.need.Store(h.debt(n.Version, raw, seen))
+			e.need.Store(h.resumeFloor(n.Version, raw, seen))
 			return true
 		}
 		if old.ticket > ticket {
@@ -174,23 +174,23 @@ func (h *Hub) judge(e *entry, raw presence.Summary, ticket uint64, start time.Ti
 		// What turned and turned back between two looks, or within a hold, did not happen to watchers: the since of an online stands
 		// until they are notified of an offline.
 		if old.same(n) || old.Status == presence.Online && seen.Status == presence.Online {
-			e.need.Store(h.debt(max(n.Version, old.Version), raw, seen))
+			e.need.Store(h.resumeFloor(max(n.Version, old.Version), raw, seen))
 			return false
 		}
 		if n.Version <= old.Version {
 			n.Version = old.Version + 1
 		}
-		e.need.Store(h.debt(n.Version, raw, seen))
-		e.word.Store(n)
+		e.need.Store(h.resumeFloor(n.Version, raw, seen))
+		e.update.Store(n)
 		h.stats.changes.Add(1)
 		return true
 	}
 }
 
-// debt returns what a resuming watcher must surely know not to be told of a peer whose word has version: up to that, but a
+// resumeFloor returns what a resuming watcher must surely know not to be told of a peer whose word has version: up to that, but a
 // peer that is lost may have been held where the watcher was before, past the time of its write, so that is owed for the
 // hold and a little longer; and an expiry that nobody has written is owed to everybody.
-func (h *Hub) debt(version uint64, raw, seen presence.Summary) uint64 {
+func (h *Hub) resumeFloor(version uint64, raw, seen presence.Summary) uint64 {
 	switch {
 	case unwritten(raw, seen):
 		return always
@@ -200,8 +200,8 @@ func (h *Hub) debt(version uint64, raw, seen presence.Summary) uint64 {
 	return version
 }
 
-// tell queues the words of changed with their watchers and then tells or wakes each watcher once.
-func (h *Hub) tell(changed []*entry) {
+// publish queues the words of changed with their watchers and then tells or wakes each watcher once.
+func (h *Hub) publish(changed []*entry) {
 	if len(changed) == 0 {
 		return
 	}
@@ -215,13 +215,13 @@ func (h *Hub) tell(changed []*entry) {
 		}
 	}
 	h.mu.RUnlock()
-	h.rouse(woken)
+	h.deliver(woken)
 	clear(woken)
 	h.woken = woken
 }
 
-// A shoreline is what tokens may name: every write up to horizon has been queued with whoever watches its peer.
-type shoreline struct{ epoch, horizon uint64 }
+// A watermark is what tokens may name: every write up to horizon has been queued with whoever watches its peer.
+type watermark struct{ epoch, horizon uint64 }
 
 // A sample is a horizon that will be safe to name once the signals of its time have surely come.
 type sample struct {
@@ -230,13 +230,13 @@ type sample struct {
 }
 
 func (h *Hub) sample(at time.Time, now presence.Millis) {
-	if n := len(h.samples); n > 0 && at.Sub(h.samples[n-1].at) < idlePass/2 {
+	if n := len(h.samples); n > 0 && at.Sub(h.samples[n-1].at) < idleRound/2 {
 		return
 	}
 	h.samples = append(h.samples, sample{at, h.service.Horizon(now)})
 }
 
-// advance moves the shoreline after a pass that began at start and read everything.
+// advance moves the watermark after a pass that began at start and read everything.
 func (h *Hub) advance(start time.Time) {
 	if h.service.Age() > 0 {
 		h.samples = h.samples[:0] // writes that the store does not signal may lie below them
@@ -249,6 +249,6 @@ func (h *Hub) advance(start time.Time) {
 	if n == 0 {
 		return
 	}
-	h.shore.Store(&shoreline{epoch: h.shore.Load().epoch, horizon: h.samples[n-1].horizon})
+	h.watermark.Store(&watermark{epoch: h.watermark.Load().epoch, horizon: h.samples[n-1].horizon})
 	h.samples = h.samples[:copy(h.samples, h.samples[n:])]
 }

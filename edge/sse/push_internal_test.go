@@ -35,16 +35,16 @@ func TestAFrameThatDoesNotFitIsFinished(t *testing.T) {
 			}
 			peer := strings.Repeat("long", 4<<20) // more than two kernels hold
 			batch := func(peer string) *watch.Batch {
-				return &watch.Batch{Kind: watch.Change, Words: []*watch.Word{{Peer: presence.PeerID(peer), Status: presence.Online}}}
+				return &watch.Batch{Kind: watch.Change, Updates: []*watch.Update{{Peer: presence.PeerID(peer), Status: presence.Online}}}
 			}
 			want := ""
 			for _, p := range []string{"tom", "ann"} {
-				if tells := (*teller)(s); !tells.Ready() || !tells.Tell(batch(p)) {
+				if push := (*pusher)(s); !push.Ready() || !push.Push(batch(p)) {
 					t.Fatalf("%s was not told", p)
 				}
 				want += "event: change\ndata: {\"peers\":[{\"peer\":\"" + p + "\",\"status\":\"online\"}]}\n\n"
 			}
-			if (*teller)(s).Tell(batch(peer)) || (*teller)(s).Ready() {
+			if (*pusher)(s).Push(batch(peer)) || (*pusher)(s).Ready() {
 				t.Fatal("16 MiB fit into a socket")
 			}
 			want += "event: change\ndata: {\"peers\":[{\"peer\":\"" + peer + "\",\"status\":\"online\"}]}\n\n"
@@ -78,7 +78,7 @@ func TestAFrameThatDoesNotFitIsFinished(t *testing.T) {
 	}
 }
 
-// A reader that is gone ends the stream with the next word.
+// A reader that is gone ends the stream with the next write.
 func TestAReaderThatIsGone(t *testing.T) {
 	ours, _ := pair(t)
 	raw, err := ours.SyscallConn()
@@ -87,7 +87,7 @@ func TestAReaderThatIsGone(t *testing.T) {
 	}
 	_ = ours.CloseWrite()
 	s := &stream{Door: &Door{cfg: DefaultConfig()}, caller: &api.Caller{}, form: formOf(watch.Brief, false), queue: queue{ours, raw, true}}
-	if (*teller)(s).Tell(&watch.Batch{Kind: watch.Mark}) || (*teller)(s).Ready() {
+	if (*pusher)(s).Push(&watch.Batch{Kind: watch.Mark}) || (*pusher)(s).Ready() {
 		t.Error("a mark was told")
 	}
 	if err := s.finish(); err == nil || reasonOf(err) != watch.ReasonGone {

@@ -8,8 +8,8 @@ import (
 	"rollcall/presence"
 )
 
-// A Word is what watchers are told of one peer. It does not change once it is told.
-type Word struct {
+// An Update is what watchers are told of one peer. It does not change once it is told.
+type Update struct {
 	Peer     presence.PeerID
 	Status   presence.Status
 	Cause    presence.Cause  // why it is offline
@@ -33,12 +33,12 @@ const (
 )
 
 // same reports whether w and n look alike to a watcher.
-func (w *Word) same(n *Word) bool {
+func (w *Update) same(n *Update) bool {
 	return w.Status == n.Status && w.Cause == n.Cause && w.Since == n.Since && w.LastSeen == n.LastSeen
 }
 
 // JSON returns w as a JSON object. It is made once and shared; do not change it.
-func (w *Word) JSON(d Detail) []byte {
+func (w *Update) JSON(d Detail) []byte {
 	if b := w.json[d].Load(); b != nil {
 		return *b
 	}
@@ -48,7 +48,7 @@ func (w *Word) JSON(d Detail) []byte {
 }
 
 // AppendJSON appends w as a JSON object to b.
-func (w *Word) AppendJSON(b []byte, d Detail) []byte {
+func (w *Update) AppendJSON(b []byte, d Detail) []byte {
 	b = append(b, `{"peer":`...)
 	b = AppendString(b, string(w.Peer))
 	b = append(b, `,"status":"`...)
@@ -72,8 +72,8 @@ func (w *Word) AppendJSON(b []byte, d Detail) []byte {
 	return append(b, '}')
 }
 
-// wordOverhead is what a word takes on the wire beside the peer's id, at most; an id may grow by escapes.
-const wordOverhead = 160
+// updateOverhead is what a word takes on the wire beside the peer's id, at most; an id may grow by escapes.
+const updateOverhead = 160
 
 // encodedLen returns how long s is as a JSON string, at most.
 func encodedLen(s string) int {

@@ -11,7 +11,7 @@ import (
 	"rollcall/watch"
 )
 
-// A tongue is a teller whose room the test decides.
+// A tongue is a pusher whose room the test decides.
 type tongue struct {
 	full, half bool // it is not ready; it leaves something to do
 	told       []string
@@ -19,19 +19,19 @@ type tongue struct {
 
 func (t *tongue) Ready() bool { return !t.full }
 
-func (t *tongue) Tell(b *watch.Batch) bool {
-	t.told = append(t.told, fmt.Sprint(b.Kind, " ", len(b.Words), " ", b.Words[0].Status))
+func (t *tongue) Push(b *watch.Batch) bool {
+	t.told = append(t.told, fmt.Sprint(b.Kind, " ", len(b.Updates), " ", b.Updates[0].Status))
 	return !t.half
 }
 
-// While its goroutine waits the teller is told; one that is full, or is left with something, wakes the goroutine, and nothing
+// While its goroutine waits the pusher is told; one that is full, or is left with something, wakes the goroutine, and nothing
 // is told twice or lost.
 func TestTheHubTellsATeller(t *testing.T) {
 	bubble(t, func(t *testing.T, h *house) {
 		w := h.watch("", "tom")
 		h.expect(w, time.Second, "snapshot tom=unknown")
 		voice := &tongue{}
-		w.Offer(voice)
+		w.Attach(voice)
 		ctx, cancel := context.WithCancel(t.Context())
 		got := make(chan watch.Batch, 10)
 		go func() {
@@ -41,7 +41,7 @@ func TestTheHubTellsATeller(t *testing.T) {
 				if err != nil {
 					return
 				}
-				b.Words = append([]*watch.Word(nil), b.Words...)
+				b.Updates = append([]*watch.Update(nil), b.Updates...)
 				got <- b
 			}
 		}()
@@ -54,12 +54,12 @@ func TestTheHubTellsATeller(t *testing.T) {
 			time.Sleep(time.Second)
 			synctest.Wait()
 			if s := fmt.Sprint(voice.told); s != told {
-				t.Errorf("the teller was told %s, want %s", s, told)
+				t.Errorf("the pusher was told %s, want %s", s, told)
 			}
 			s := ""
 			for len(got) > 0 {
 				b := <-got
-				s += fmt.Sprint(b.Kind, " ", len(b.Words), ";")
+				s += fmt.Sprint(b.Kind, " ", len(b.Updates), ";")
 			}
 			if s != woken {
 				t.Errorf("the goroutine was told %q, want %q", s, woken)
@@ -99,7 +99,7 @@ func TestTheHubTellsManyTellers(t *testing.T) {
 		for i := range voices {
 			w := h.watch("", "tom")
 			h.expect(w, time.Second, "snapshot tom=unknown")
-			w.Offer(&voices[i])
+			w.Attach(&voices[i])
 			go func() {
 				if b, err := w.Next(ctx); err == nil {
 					t.Errorf("watcher %d was woken with a %v", i, b.Kind)

@@ -8,12 +8,12 @@ import (
 	"rollcall/watch"
 )
 
-// A teller is a stream to the hub: what it tells goes to the socket below the HTTP server, at once or not at all. The
+// A pusher is a stream to the hub: what it tells goes to the socket below the HTTP server, at once or not at all. The
 // server has nothing buffered then, for every write of ours is flushed, and it writes nothing of its own before the end.
-type teller stream
+type pusher stream
 
-// Ready implements [watch.Teller].
-func (t *teller) Ready() bool {
+// Ready implements [watch.Pusher].
+func (t *pusher) Ready() bool {
 	s := (*stream)(t)
 	if s.timed || s.left != nil || s.fault != nil {
 		return false
@@ -24,8 +24,8 @@ func (t *teller) Ready() bool {
 	return s.unasked <= backlog
 }
 
-// Tell implements [watch.Teller].
-func (t *teller) Tell(b *watch.Batch) bool {
+// Push implements [watch.Pusher].
+func (t *pusher) Push(b *watch.Batch) bool {
 	s := (*stream)(t)
 	out := s.bytes(b)
 	n, err := s.offer.write(&s.queue, out)

@@ -1,0 +1,87 @@
+package watch
+
+import (
+	"slices"
+	"sync"
+)
+
+// A Form puts batches into the bytes of a door.
+type Form struct {
+	// Append appends b to out. Of two batches that say the same it makes the same.
+	Append func(out []byte, b *Batch) []byte
+}
+
+// In returns b in form f. Watchers that are told the same share the bytes, so they are not to be changed, and they are valid as
+// long as b.
+func (b *Batch) In(f *Form) []byte {
+	if b.encoder == nil {
+		return f.Append(nil, b)
+	}
+	return b.encoder.in(f)
+}
+
+// An encoder puts batches into bytes for a goroutine that tells many watchers in a row. Those that follow the same peers are told
+// the same, and it is put into bytes once.
+type encoder struct {
+	last  Batch
+	next  Batch // where a watcher puts what it takes
+	made  []encoded
+	fresh int // of made, how many are of last
+
+	sent, batches int64 // not yet counted by the hub
+}
+
+// An encoded is what a press made of its last batch.
+type encoded struct {
+	form  *Form
+	bytes []byte
+}
+
+var encoders = sync.Pool{New: func() any { return new(encoder) }}
+
+// keepEncoded is the largest buffer that is used again.
+const keepEncoded = 64 << 10
+
+// set returns what is in p.next, or the last batch when that says the same.
+func (p *encoder) set() *Batch {
+	if !p.next.same(&p.last) {
+		p.last, p.next, p.fresh = p.next, p.last, 0
+		p.last.encoder = p
+	}
+	return &p.last
+}
+
+// same reports whether b and o say the same.
+func (b *Batch) same(o *Batch) bool {
+	return b.Kind == o.Kind && b.More == o.More && b.Age == o.Age && b.Token.same(&o.Token) && slices.Equal(b.Updates, o.Updates)
+}
+
+func (p *encoder) in(f *Form) []byte {
+	for i := range p.fresh {
+		if p.made[i].form == f {
+			return p.made[i].bytes
+		}
+	}
+	if p.fresh == len(p.made) {
+		p.made = append(p.made, encoded{})
+	}
+	c := &p.made[p.fresh]
+	p.fresh++
+	c.form, c.bytes = f, f.Append(c.bytes[:0], &p.last)
+	return c.bytes
+}
+
+// rest makes p ready for another round; it keeps no words, and no memory that is seldom needed.
+func (p *encoder) rest(stats *counters) {
+	stats.sent.Add(p.sent)
+	stats.batches.Add(p.batches)
+	clear(p.last.Updates[:cap(p.last.Updates)])
+	clear(p.next.Updates[:cap(p.next.Updates)])
+	*p = encoder{last: Batch{Updates: p.last.Updates[:0]}, next: Batch{Updates: p.next.Updates[:0]}, made: p.made}
+	for i := range p.made {
+		if cap(p.made[i].bytes) > keepEncoded {
+			p.made[i].bytes = nil
+		}
+	}
+	encoders.Put(p)
+}
