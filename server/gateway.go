@@ -117,7 +117,7 @@ func (s *Server) drain(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, drainTime)
 	defer cancel()
 	if err := s.gateway.Drain(ctx); err != nil {
-		s.log.Error("the sockets were not sent away well", "err", err)
+		s.log.Error("drain incomplete", "err", err)
 	}
 }
 

@@ -42,13 +42,13 @@ func (g *Gateway) heartbeat(now presence.Millis) {
 	g.heartbeatMu.Unlock()
 	if err != nil {
 		g.count.heartbeatsFailed.Add(1)
-		g.Log.Warn("the store did not take the beat of this node", "node", g.Node, "err", err)
+		g.Log.Warn("node heartbeat failed", "node", g.Node, "err", err)
 		return
 	}
 	last := time.Duration(g.lastHeartbeat.Swap(int64(g.mono())))
 	if last > 0 && g.mono()-last >= g.cfg.NodeLease {
 		// The others may have taken this node for dead and ended what it holds.
-		g.Log.Warn("this node was silent for longer than its lease; telling its sessions again", "node", g.Node, "silent", g.mono()-last)
+		g.Log.Warn("heartbeats missing for longer than the lease; re-reporting sessions", "node", g.Node, "silent", g.mono()-last)
 		g.assertAll()
 	}
 }
@@ -118,7 +118,7 @@ func (g *Gateway) endOrphans() {
 			return
 		}
 		if try == orphansLogged { // the first may well fail: a spool is emptied before anything else
-			g.Log.Warn("the store did not tell which sessions of this node it has; trying again", "err", err)
+			g.Log.Warn("ending orphaned sessions failed; retrying", "err", err)
 		}
 		if wait(g.ctx, reconcileRetry); g.ctx.Err() != nil {
 			return
@@ -188,7 +188,7 @@ func (g *Gateway) assert(sessions []*Session) {
 		reports[i] = g.online(ss, max(now, ss.start))
 	}
 	if err := g.Service.Report(g.ctx, reports, now, make([]presence.Outcome, len(reports))); err != nil {
-		g.Log.Warn("the store did not take sessions again; the next beat or signal tries again", "sessions", len(reports), "err", err)
+		g.Log.Warn("re-reporting sessions failed; the next heartbeat or signal retries", "sessions", len(reports), "err", err)
 		g.lastHeartbeat.Store(1) // so that the next beat that is taken asserts once more
 		return
 	}
@@ -213,7 +213,7 @@ func (g *Gateway) notePause() {
 	last := time.Duration(g.ticked.Swap(int64(now)))
 	if now-last > g.cfg.longTick() {
 		g.resumed.Store(int64(now))
-		g.Log.Warn("the process stood still; sockets get one ping's time to answer", "still", now-last)
+		g.Log.Warn("process paused; sockets get one ping interval to answer", "paused", now-last)
 	}
 }
 

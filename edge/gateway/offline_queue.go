@@ -75,7 +75,7 @@ func (g *Gateway) reportBatch(batch []presence.Report) bool {
 			return true
 		}
 		g.count.reportsFailed.Add(1)
-		g.Log.Warn("the store did not take the end of sessions; trying again", "sessions", len(batch), "err", err)
+		g.Log.Warn("reporting closed sessions failed; retrying", "sessions", len(batch), "err", err)
 		t := time.NewTimer(wait)
 		select {
 		case <-g.ctx.Done():
@@ -95,7 +95,7 @@ func (g *Gateway) reportEnds(batch []presence.Report) error {
 	}
 	if len(batch) == 1 {
 		g.count.reportsDropped.Add(1)
-		g.Log.Error("the end of a session was not valid and is dropped", "peer", batch[0].Peer, "session", batch[0].Session, "err", err)
+		g.Log.Error("invalid report of a closed session dropped", "peer", batch[0].Peer, "session", batch[0].Session, "err", err)
 		return nil
 	}
 	for i := range batch {

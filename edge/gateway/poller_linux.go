@@ -108,7 +108,7 @@ func (p *poller) run() {
 	for {
 		n, err := unix.EpollWait(p.epoll, events, -1)
 		if err != nil && !errors.Is(err, unix.EINTR) {
-			p.g.Log.Error("sockets cannot be waited for", "err", err)
+			p.g.Log.Error("epoll_wait failed", "err", err)
 			return
 		}
 		p.mu.RLock()

@@ -80,7 +80,7 @@ func (g *Gateway) reconcileAll(keys []presence.Key) {
 	for i, k := range keys {
 		if err := g.reconcile(g.ctx, k); err != nil {
 			if !g.reconciler.failing && g.ctx.Err() == nil {
-				g.Log.Warn("looking at changed peers failed; trying again", "peers", len(keys)-i, "err", err)
+				g.Log.Warn("reconciling changed peers failed; retrying", "peers", len(keys)-i, "err", err)
 				g.reconciler.failing = true
 			}
 			g.reconcileLater(keys[i:])

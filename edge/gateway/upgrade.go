@@ -59,7 +59,7 @@ func (g *Gateway) Upgrade(w http.ResponseWriter, r *http.Request, u Upgrade) {
 			if counted {
 				g.limits.leave(address, g.mono())
 			}
-			g.Log.Debug("a handshake broke off", "err", err)
+			g.Log.Debug("handshake aborted", "err", err)
 			return
 		}
 		g.serve(conn, early, address, foreign, counted, u)

@@ -76,7 +76,7 @@ type Server struct {
 	gw     *gateway.Gateway
 	ring   *api.Keyring
 	random [32]byte     // signs the tokens of apps that have no master key
-	faulty lograte.Line // the store did not answer a command
+	faulty lograte.Line // socket command failed
 }
 
 // New returns a server for the apps of ring.

@@ -296,7 +296,7 @@ func (w *wire) denied(s *gateway.Socket, q *request, c code, detail string) {
 // unavailable answers a command that the store did not take. Logins are counted by the gateway.
 func (w *wire) unavailable(s *gateway.Socket, q *request, err error) {
 	if unsaid, due := w.srv.faulty.Due(int64(w.srv.gw.Now())); due {
-		w.srv.gw.Log.Warn("the store did not answer a command", "unsaid", unsaid, "err", err)
+		w.srv.gw.Log.Warn("socket command failed", "unsaid", unsaid, "err", err)
 	}
 	w.fail(s, q, q.peerID, codeInternal, "the store did not answer; try again")
 }
@@ -304,7 +304,7 @@ func (w *wire) unavailable(s *gateway.Socket, q *request, err error) {
 func (w *wire) close(s *gateway.Socket, q *request, ss *gateway.Session) {
 	if err := ss.End(s.Context()); err != nil {
 		// The end is told to the store as soon as it answers; the session is over either way.
-		w.srv.gw.Log.Warn("the store did not take a logout; trying again", "err", err)
+		w.srv.gw.Log.Warn("reporting a logout failed; retrying", "err", err)
 	}
 	// Without a code: Java takes one for a session that the server closed.
 	w.send(s, &answer{cmd: cmdSession, op: opClosed, peerID: string(ss.Peer()), i: q.i, service: serviceIM, session: &sessionAnswer{}})
