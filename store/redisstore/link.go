@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"strconv"
 	"strings"
@@ -37,7 +38,6 @@ type link struct {
 	done    chan struct{}
 	heardAt atomic.Int64 // when it last proved to be well, ms of the store's age
 	born    bool         // it stood when the store opened, so that its first identity is no news
-	strayed int          // probes in a row whose slot had moved away
 
 	// away is since when calls to this primary fail, in ms; 0 while they do not.
 	away      atomic.Int64
@@ -288,21 +288,11 @@ func (s *Store) probe(ctx context.Context, k *link, conn rueidis.DedicatedClient
 	case <-k.heard:
 	default:
 	}
-	key := s.keys.probe(uint16(k.slot.Load()), s.name)
-	var where rueidis.CoreClient = conn
-	if s.single != nil {
-		where = s.client
-	}
-	err := where.Do(ctx, where.B().Set().Key(key).Value("1").ExSeconds(probeExpiry).Build()).Error()
+	err := s.writeProbe(ctx, k, conn)
 	if re, ok := rueidis.IsRedisErr(err); ok {
 		if strings.HasPrefix(re.Error(), "OOM") {
 			k.heardAt.Store(s.millis())
 			return nil // nothing is written there, so there is nothing to hear of but evictions
-		}
-		if _, moved := re.IsMoved(); moved && k.strayed < 2 {
-			k.strayed++ // the slot has gone to another primary; the next look at the slots finds one that is here
-			s.wakeTopology()
-			return nil
 		}
 		if strings.HasPrefix(re.Error(), "READONLY") {
 			return errReplica
@@ -313,7 +303,6 @@ func (s *Store) probe(ctx context.Context, k *link, conn rueidis.DedicatedClient
 	}
 	select {
 	case <-k.heard:
-		k.strayed = 0
 		k.heardAt.Store(s.millis())
 		s.stats.probes.Add(1)
 		return nil
@@ -322,6 +311,41 @@ func (s *Store) probe(ctx context.Context, k *link, conn rueidis.DedicatedClient
 	case <-ctx.Done():
 		return errSilent
 	}
+}
+
+// probeSlots is how many slots of a primary one probe tries while slots move away from it.
+const probeSlots = 32
+
+// writeProbe writes the key that a probe waits for. When its slot moves to another primary, another slot of this one is taken.
+func (s *Store) writeProbe(ctx context.Context, k *link, conn rueidis.DedicatedClient) error {
+	var where rueidis.CoreClient = conn
+	if s.single != nil {
+		where = s.client
+	}
+	for tries := 1; ; tries++ {
+		key := s.keys.probe(uint16(k.slot.Load()), s.name)
+		err := where.Do(ctx, where.B().Set().Key(key).Value("1").ExSeconds(probeExpiry).Build()).Error()
+		if s.single != nil || tries == probeSlots || !redirected(err) {
+			return err
+		}
+		s.wakeTopology()
+		slot, ok := s.route.Load().slotOf(k.number, rand.IntN(slots))
+		if !ok {
+			return err
+		}
+		k.slot.Store(uint32(slot))
+	}
+}
+
+// redirected reports whether err says that a key belongs, or will belong, to another primary.
+func redirected(err error) bool {
+	re, ok := rueidis.IsRedisErr(err)
+	if !ok {
+		return false
+	}
+	_, moved := re.IsMoved()
+	_, ask := re.IsAsk()
+	return moved || ask
 }
 
 // heard takes what a link tells: keys that were written, deleted, evicted or have expired; nil for all of them.
@@ -364,6 +388,16 @@ func (s *Store) heard(k *link, keys []rueidis.RedisMessage) {
 type route struct {
 	slots [slots]uint8
 	links map[string]*link
+}
+
+// slotOf returns a slot of the link of that number, the first at or after from, cyclically; ok is false when it has none.
+func (r *route) slotOf(number uint8, from int) (slot uint16, ok bool) {
+	for i := range slots {
+		if at := (from + i) % slots; r.slots[at] == number {
+			return uint16(at), true
+		}
+	}
+	return 0, false
 }
 
 // linkOf returns the link that tells of the slot, or nil when there is none now.
@@ -437,10 +471,15 @@ func (s *Store) followTopology(ctx context.Context, opening bool) error {
 				fresh = true
 			}
 			now.links[addr] = k
-			k.slot.Store(uint32(from))
 		}
 		for slot := from; slot <= to; slot++ {
 			now.slots[slot] = k.number
+		}
+	}
+	for _, k := range now.links {
+		if now.slots[k.slot.Load()] != k.number {
+			slot, _ := now.slotOf(k.number, 0)
+			k.slot.Store(uint32(slot))
 		}
 	}
 	s.route.Store(now)

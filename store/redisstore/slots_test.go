@@ -270,3 +270,39 @@ func TestSlotMoves(t *testing.T) {
 		t.Errorf("%d reports went through the spool, want %d", n, len(half))
 	}
 }
+
+// TestAProbeFollowsItsSlot: the slot in which a link probes moves away, key by key. The link probes in another one, and is not lost.
+func TestAProbeFollowsItsSlot(t *testing.T) {
+	t.Parallel()
+	m := newMoving(t)
+	n := startNode(t, config(clusterURL(m.cluster)), "n")
+	n.ready(patience)
+	keys, _ := m.from.Do(t, "KEYS", "rc:probe:*").([]any)
+	if len(keys) != 1 {
+		t.Fatalf("the probes are %v", keys)
+	}
+	probe := fmt.Sprint(keys[0])
+	m.slot = fmt.Sprint(m.from.Do(t, "CLUSTER", "KEYSLOT", probe))
+	// The three links probe once a second each.
+	probes := func(what string) {
+		t.Helper()
+		was := n.st.Stats()["probes_heard"]
+		for begun := time.Now(); n.st.Stats()["probes_heard"] < was+7; time.Sleep(10 * time.Millisecond) {
+			if time.Since(begun) > patience {
+				t.Fatalf("%s: no probe comes back", what)
+			}
+		}
+		if st := n.st.Stats(); st["links_lost"] != 0 || st["outages"] != 0 {
+			t.Errorf("%s: %v", what, st)
+		}
+		n.ready(patience)
+	}
+	m.begin()
+	m.carry(probe)
+	probes("while the slot moves")
+	m.arrive()
+	probes("when it has moved")
+	if keys, _ := m.from.Do(t, "KEYS", "rc:probe:*").([]any); len(keys) == 0 {
+		t.Error("nothing probes at the primary that the slot has left")
+	}
+}
