@@ -169,7 +169,7 @@ func (s *Server) prepare() error {
 	}
 	err := os.MkdirAll(dir, 0o700)
 	if err == nil {
-		err = syscall.Access(dir, 0x7) // read, write and search
+		err = disk.Usable(dir)
 	}
 	if err != nil {
 		return hint(fmt.Errorf("data directory %s: %s", dir, cause(err)),

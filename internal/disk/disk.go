@@ -6,8 +6,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
-	"syscall"
 )
 
 // FS is a file system.
@@ -55,23 +53,6 @@ const (
 // MkdirAll implements [FS].
 func (OS) MkdirAll(dir string) error { return os.MkdirAll(dir, dirPerm) }
 
-// Lock implements [FS]. The kernel lets go of the lock when the process ends, however it ends.
-func (OS) Lock(name string) (io.Closer, error) {
-	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, filePerm)
-	if err != nil {
-		return nil, err
-	}
-	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-	if err == nil {
-		return f, nil
-	}
-	f.Close()
-	if errors.Is(err, syscall.EWOULDBLOCK) {
-		err = ErrInUse
-	}
-	return nil, &fs.PathError{Op: "lock", Path: name, Err: err}
-}
-
 // List implements [FS].
 func (OS) List(dir string) ([]string, error) {
 	entries, err := os.ReadDir(dir)
@@ -87,14 +68,14 @@ func (OS) List(dir string) ([]string, error) {
 
 // Create implements [FS].
 func (OS) Create(name string) (File, error) {
-	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_TRUNC|syscall.O_NOFOLLOW, filePerm)
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_TRUNC|noFollow, filePerm)
 	return osFile{f}, err
 }
 
 // Open implements [FS].
 func (OS) Open(name string) (File, error) {
-	// O_NONBLOCK so that a FIFO by that name does not hang the start.
-	f, err := os.OpenFile(name, os.O_RDWR|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	// nonBlock so that a FIFO by that name does not hang the start.
+	f, err := os.OpenFile(name, os.O_RDWR|noFollow|nonBlock, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -114,15 +95,6 @@ func (OS) Rename(from, to string) error { return os.Rename(from, to) }
 
 // Remove implements [FS].
 func (OS) Remove(name string) error { return os.Remove(name) }
-
-// SyncDir implements [FS].
-func (OS) SyncDir(dir string) error {
-	d, err := os.Open(filepath.Clean(dir))
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}
 
 type osFile struct{ *os.File }
 

@@ -2,25 +2,35 @@
 package npmtest
 
 import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"syscall"
 	"testing"
+	"time"
+
+	"rollcall/internal/disk"
 )
 
 // Install brings the node_modules of dir to what its package-lock.json pins, unless they are there. Tests of several packages may
 // call it for one folder at a time.
 func Install(tb testing.TB, dir string) {
 	tb.Helper()
-	folder, err := os.Open(dir)
+	abs, err := filepath.Abs(dir)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	defer folder.Close() // and with it the lock
-	if err := syscall.Flock(int(folder.Fd()), syscall.LOCK_EX); err != nil {
+	name := filepath.Join(os.TempDir(), fmt.Sprintf("npmtest-%x.lock", sha256.Sum256([]byte(abs))))
+	lock, err := disk.OS{}.Lock(name)
+	for ; errors.Is(err, disk.ErrInUse); lock, err = (disk.OS{}).Lock(name) {
+		time.Sleep(100 * time.Millisecond)
+	}
+	if err != nil {
 		tb.Fatalf("lock %s: %v", dir, err)
 	}
+	defer lock.Close()
 	if installed(dir) {
 		return
 	}

@@ -5,7 +5,6 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -86,10 +85,10 @@ func (s *Server) Start(more ...string) error {
 func (s *Server) Kill() { s.p.kill() }
 
 // Freeze stops the process where it stands: its connections stay open and silent.
-func (s *Server) Freeze() { s.p.signal(syscall.SIGSTOP) }
+func (s *Server) Freeze() { suspend(s.p.cmd.Process) }
 
 // Thaw lets a frozen server go on.
-func (s *Server) Thaw() { s.p.signal(syscall.SIGCONT) }
+func (s *Server) Thaw() { resume(s.p.cmd.Process) }
 
 // Running reports whether the process lives.
 func (s *Server) Running() bool { return s.p.running() }

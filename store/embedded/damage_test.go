@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -417,7 +416,7 @@ func TestWhatElseMayHappenToFiles(t *testing.T) {
 		}, "too many levels of symbolic links"},
 		{"a segment replaced by a FIFO", nil, func(dir string) {
 			os.Remove(filepath.Join(dir, three))
-			syscall.Mkfifo(filepath.Join(dir, three), 0o600)
+			mkfifo(filepath.Join(dir, three))
 		}, "not a regular file"},
 		{"a lock that is a directory", nil, func(dir string) { os.Mkdir(filepath.Join(dir, "lock"), 0o700) }, "is a directory"},
 		{"files of somebody else", func(im image) { im["keys"] = []byte("secret"); im["log-1.seg"] = nil }, nil, ""},
