@@ -89,7 +89,7 @@ func (s *Server) openHooks(node presence.NodeID) error {
 	s.onStop(func(ctx context.Context) {
 		stop()
 		if err := sender.Close(ctx); err != nil {
-			s.log.Error("the journal of hooks was not closed well", "err", err)
+			s.log.Error("hook journal close failed", "err", err)
 		}
 	})
 	return nil

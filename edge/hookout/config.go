@@ -22,7 +22,8 @@ type Config struct {
 	MaxQueue int
 	// Parallel is how many calls may be under way.
 	Parallel int
-	// Journal is the file that keeps what waits over a restart; empty keeps it in memory.
+	// Journal is the directory that keeps what waits over a restart; empty keeps it in memory. A file of release 0.1 at its place
+	// is taken over.
 	Journal string `config:"-"`
 	// Transport makes the calls; nil is HTTP over TCP.
 	Transport http.RoundTripper `config:"-"`

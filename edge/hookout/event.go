@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"rollcall/internal/spool"
 	"rollcall/presence"
 )
 
@@ -11,7 +12,6 @@ import (
 type Event struct {
 	// Version is that of the journal's events, see eventVersion. The first release wrote none.
 	Version int    `json:"v,omitempty"`
-	Seq     uint64 `json:"seq"`
 	App     string `json:"app"`
 	Peer    string `json:"peer"`
 	// Session and Start, in Unix milliseconds, name the session in the [Ledger]; Node is where it was on record when the event was
@@ -28,6 +28,9 @@ type Event struct {
 	ErrorCode int            `json:"code,omitempty"` // why the connection was lost
 	Address   string         `json:"address,omitempty"`
 	At        int64          `json:"at"` // Unix milliseconds
+
+	id   spool.ID // in the journal; zero when it is not there
+	over bool     // delivered, or not to be
 
 	found    bool // in the journal of an earlier run
 	recorded bool // the ledger has the session on this node; of what was not found only the beginning is recorded

@@ -1,7 +1,6 @@
 package hookout
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
@@ -11,172 +10,162 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+
+	"rollcall/internal/disk"
+	"rollcall/internal/spool"
 )
 
-// journal keeps what waits in a file of lines: "+" and an event that is to be delivered, "-" and the number of one that was. It
-// is written anew, without what was delivered, when most of it is.
+// A journal keeps in a spool what waits for its delivery over a restart.
 type journal struct {
-	path string // empty: nothing is kept
-	file *os.File
-	dead int  // lines that no longer count
-	torn bool // a write failed, and may have left part of itself behind
-	// later are lines that only a later release understands; every new file begins with them.
-	later [][]byte
-	top   uint64 // the greatest number of an event in the file that was opened
+	spool *spool.Spool // nil: nothing is kept
 }
 
-// compactAt is how many dead lines are worth writing the file anew.
-const compactAt = 10_000
-
-// openJournal returns the events that wait in path. A last line that is cut short, as a crash leaves it, does not count. Other
-// lines that cannot be read, as a loss of power may leave them, are passed over; the file is kept beside the new one then.
-func openJournal(path string, log *slog.Logger) (*journal, []Event, error) {
-	j := &journal{path: path}
+// openJournal returns the events that wait in the directory path. Those that only a later release understands stay there.
+func openJournal(path string, log *slog.Logger) (*journal, []*Event, error) {
 	if path == "" {
-		return j, nil, nil
+		return &journal{}, nil, nil
 	}
-	waiting, bad, err := j.read()
-	if len(j.later) > 0 {
-		log.Warn("hooks wait for a later release", "hooks", len(j.later), "journal", path)
-	}
-	if err == nil && bad > 0 {
-		log.Warn("the journal of hooks has lines that cannot be read", "lines", bad, "kept", path+".damaged")
-		err = os.Rename(path, path+".damaged")
-	}
+	j, waiting, err := readJournal(path, log)
 	if err != nil {
-		return nil, nil, fmt.Errorf("read the journal of hooks: %w", err)
+		return nil, nil, fmt.Errorf("read the hook journal: %w", err)
 	}
-	return j, waiting, j.rewrite(waiting)
+	return j, waiting, nil
 }
 
-// read returns the events that wait and how many lines cannot be read, and takes note of those for a later release.
-func (j *journal) read() (waiting []Event, bad int, err error) {
-	b, err := os.ReadFile(j.path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, 0, nil
+func readJournal(path string, log *slog.Logger) (*journal, []*Event, error) {
+	first := path + ".v1"
+	if st, err := os.Stat(path); err == nil && st.Mode().IsRegular() {
+		if err := os.Rename(path, first); err != nil {
+			return nil, nil, err
+		}
+	}
+	q, err := spool.Open(path, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err = takeFirst(q, first, path+".damaged", log); err != nil {
+		return nil, nil, errors.Join(err, q.Close())
+	}
+	if n := q.Lost(); n > 0 {
+		log.Warn("hook journal had a torn end", "bytes", n, "journal", path)
+	}
+	records, err := q.Next(0, q.Len())
+	if err != nil {
+		return nil, nil, errors.Join(err, q.Close())
+	}
+	var waiting []*Event
+	for _, r := range records {
+		e := &Event{id: r.ID}
+		if json.Unmarshal(r.Data, e) == nil && e.known() {
+			waiting = append(waiting, e)
+		}
+	}
+	if n := len(records) - len(waiting); n > 0 {
+		log.Warn("hooks wait for a later release", "hooks", n, "journal", path)
+	}
+	return &journal{q}, waiting, nil
+}
+
+// write keeps events and forgets those that were delivered; an event has its id when it is kept. It is durable when write returns.
+func (j *journal) write(events []*Event, delivered []spool.ID) ([]spool.ID, error) {
+	if j.spool == nil {
+		return make([]spool.ID, len(events)), nil
+	}
+	records := make([][]byte, len(events))
+	for i, e := range events {
+		b, err := json.Marshal(e)
+		if err != nil {
+			return nil, fmt.Errorf("write the hook journal: %w", err)
+		}
+		records[i] = b
+	}
+	err := j.spool.Ack(delivered...)
+	var ids []spool.ID
+	if err == nil {
+		ids, err = j.spool.Append(records)
 	}
 	if err != nil {
-		return nil, 0, err
+		return nil, fmt.Errorf("write the hook journal: %w", err)
 	}
+	return ids, nil
+}
+
+func (j *journal) close() error {
+	if j.spool == nil {
+		return nil
+	}
+	return j.spool.Close()
+}
+
+// takeFirst moves what waits in a journal of release 0.1 into the spool: a file of lines, "+" and an event, "-" and the number
+// of one that was delivered. A last line that is cut short, as a crash leaves it, does not count. Other lines that cannot be read cost
+// no others; the file is kept as damaged then.
+func takeFirst(q *spool.Spool, name, damaged string, log *slog.Logger) error {
+	b, err := os.ReadFile(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	taken, err := q.Next(0, q.Len())
+	if err != nil {
+		return err
+	}
+	had := map[string]bool{} // by a process that ended before it removed the file
+	for _, r := range taken {
+		had[string(r.Data)] = true
+	}
+	lines, bad := waitingLines(b)
+	var records [][]byte
+	for _, line := range lines {
+		if !had[string(line)] {
+			records = append(records, line)
+		}
+	}
+	if _, err := q.Append(records); err != nil {
+		return err
+	}
+	if bad > 0 {
+		log.Warn("hook journal has unreadable lines", "lines", bad, "kept", damaged)
+		err = os.Rename(name, damaged)
+	} else {
+		err = os.Remove(name)
+	}
+	return errors.Join(err, disk.OS{}.SyncDir(filepath.Dir(name)))
+}
+
+// waitingLines returns the events that are not delivered, as they are written, and how many lines cannot be read.
+func waitingLines(b []byte) (events [][]byte, bad int) {
 	b = b[:bytes.LastIndexByte(b, '\n')+1]
 	var order []uint64
-	events := map[uint64]Event{}
-	later := map[uint64][]byte{}
+	bySeq := map[uint64][]byte{}
 	for line := range bytes.Lines(b) {
 		line = bytes.TrimSuffix(line, []byte("\n"))
 		sign, rest := byte(0), line
 		if len(line) > 1 {
 			sign, rest = line[0], line[1:]
 		}
-		var event Event
+		var event struct {
+			Event
+			Seq uint64 `json:"seq"`
+		}
 		seq, err := strconv.ParseUint(string(rest), 10, 64)
 		switch {
 		case sign == '+' && json.Unmarshal(rest, &event) == nil:
 			order = append(order, event.Seq)
-			j.top = max(j.top, event.Seq)
-			if event.known() {
-				events[event.Seq] = event
-			} else {
-				later[event.Seq] = bytes.Clone(line)
-			}
+			bySeq[event.Seq] = rest
 		case sign == '-' && err == nil:
-			delete(events, seq)
-			delete(later, seq)
+			delete(bySeq, seq)
 		default:
 			bad++
 		}
 	}
 	for _, seq := range order {
-		if e, ok := events[seq]; ok {
-			waiting = append(waiting, e)
-		}
-		if line, ok := later[seq]; ok {
-			j.later = append(j.later, line)
-			delete(later, seq)
+		if event, ok := bySeq[seq]; ok {
+			events = append(events, event)
+			delete(bySeq, seq)
 		}
 	}
-	return waiting, bad, nil
-}
-
-// rewrite puts a file with waiting alone in the place of the old one.
-func (j *journal) rewrite(waiting []Event) error {
-	f, err := os.OpenFile(j.path+".new", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-	if err != nil {
-		return fmt.Errorf("write the journal of hooks: %w", err)
-	}
-	w := bufio.NewWriter(f)
-	for _, line := range j.later {
-		_, _ = w.Write(append(line[:len(line):len(line)], '\n'))
-	}
-	for i := range waiting {
-		b, err := json.Marshal(&waiting[i])
-		if err != nil {
-			return errors.Join(err, f.Close())
-		}
-		_, _ = w.Write(append(append([]byte{'+'}, b...), '\n')) // Flush tells
-	}
-	err = w.Flush()
-	if err == nil {
-		err = f.Sync()
-	}
-	if err == nil {
-		err = os.Rename(j.path+".new", j.path)
-	}
-	if err == nil {
-		err = syncDir(filepath.Dir(j.path))
-	}
-	if err != nil {
-		j.torn = true // until a whole one is in place
-		return errors.Join(fmt.Errorf("write the journal of hooks: %w", err), f.Close())
-	}
-	if j.file != nil {
-		_ = j.file.Close() // the file is gone already
-	}
-	j.file, j.dead, j.torn = f, 0, false
-	return nil
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}
-
-// write appends new events and the numbers of delivered ones, and syncs. After an error the file is to be written anew.
-func (j *journal) write(events []Event, delivered []uint64) error {
-	if j.file == nil {
-		return nil
-	}
-	var out bytes.Buffer
-	for i := range events {
-		b, err := json.Marshal(&events[i])
-		if err != nil {
-			return fmt.Errorf("write the journal of hooks: %w", err)
-		}
-		out.WriteByte('+')
-		out.Write(b)
-		out.WriteByte('\n')
-	}
-	for _, seq := range delivered {
-		out.WriteString("-" + strconv.FormatUint(seq, 10) + "\n")
-	}
-	j.dead += 2 * len(delivered)
-	_, err := j.file.Write(out.Bytes())
-	if err == nil {
-		err = j.file.Sync()
-	}
-	if err != nil {
-		j.torn = true
-		return fmt.Errorf("write the journal of hooks: %w", err)
-	}
-	return nil
-}
-
-func (j *journal) close() error {
-	if j.file == nil {
-		return nil
-	}
-	return j.file.Close()
+	return events, bad
 }

@@ -363,12 +363,11 @@ func (s *Sender) beginAgain(w owed) {
 	if t, owed := s.owing.debts[w.ref]; !owed || t.ending {
 		return
 	}
-	s.seq++
 	e := &Event{
-		Version: eventVersion, Seq: s.seq, App: w.app, Peer: w.peer, Session: string(w.session), Start: int64(w.start), Node: s.ledger.Node,
+		Version: eventVersion, App: w.app, Peer: w.peer, Session: string(w.session), Start: int64(w.start), Node: s.ledger.Node,
 		Tag: w.tag, Online: true, Reconnect: true, At: int64(s.ledger.Now()), recorded: true,
 	}
-	s.fresh = append(s.fresh, *e)
+	s.fresh = append(s.fresh, e)
 	s.enqueue(e)
 }
 
@@ -419,7 +418,7 @@ func (s *Sender) queueSome(list []owed) error {
 		if !p.wait && len(s.queues[peer{w.app, w.peer}]) == 0 {
 			e := s.endOf(w, f.cause)
 			s.owing.untake(w.ref)
-			s.fresh = append(s.fresh, *e)
+			s.fresh = append(s.fresh, e)
 			s.enqueue(e)
 		}
 		s.mu.Unlock()
@@ -450,9 +449,8 @@ func (s *Sender) giveBack(w owed, f fate) (bool, error) {
 
 // endOf returns the event of the end of a session that was taken over. s.mu is held.
 func (s *Sender) endOf(w owed, cause presence.Cause) *Event {
-	s.seq++
 	return &Event{
-		Version: eventVersion, Seq: s.seq, App: w.app, Peer: w.peer, Session: string(w.session), Start: int64(w.start), Node: s.ledger.Node,
+		Version: eventVersion, App: w.app, Peer: w.peer, Session: string(w.session), Start: int64(w.start), Node: s.ledger.Node,
 		Tag: w.tag, Cause: cause, At: int64(s.ledger.Now()), taken: true,
 	}
 }

@@ -308,7 +308,7 @@ func (f *fleet) step() string {
 		if back || !f.shared {
 			time.Sleep(again)
 		} else { // its disk is lost
-			_ = os.Remove(filepath.Join(f.dir, fmt.Sprint("journal-", n.place)))
+			_ = os.RemoveAll(filepath.Join(f.dir, fmt.Sprint("journal-", n.place)))
 		}
 		m := f.start(n.place)
 		return fmt.Sprintf("%s is killed and is %s after %v; disk kept: %t", n.id, m.id, again, back || !f.shared)

@@ -9,10 +9,13 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"rollcall/internal/spool"
 )
 
 // Keys are what a call shows of an app.
@@ -27,14 +30,13 @@ type Sender struct {
 	client *http.Client
 
 	mu        sync.Mutex
-	seq       uint64
 	queues    map[peer][]*Event // of each peer, the first is being delivered
 	waiting   int
-	fresh     []Event  // not in the journal yet
-	delivered []uint64 // not struck out yet
-	unsafe    []*Event // heads that may be sent once the journal has them
-	ready     []*Event // heads that the journal has
-	owing     owing    // with a ledger
+	fresh     []*Event   // not in the journal yet
+	delivered []spool.ID // not struck out yet
+	unsafe    []*Event   // heads that may be sent once the journal has them
+	ready     []*Event   // heads that the journal has
+	owing     owing      // with a ledger
 
 	ledger *Ledger // nil: nothing is on record
 
@@ -90,15 +92,12 @@ func Open(cfg Config, keys func(app string) (Keys, bool), ledger *Ledger, log *s
 	if cfg.Transport != nil {
 		s.client.Transport = cfg.Transport
 	}
-	var waiting []Event
+	var waiting []*Event
 	if s.journal, waiting, err = openJournal(cfg.Journal, log); err != nil {
 		return nil, err
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
-	s.seq = s.journal.top
-	for i := range waiting {
-		s.seq = max(s.seq, waiting[i].Seq)
-		e := &waiting[i]
+	for _, e := range waiting {
 		if e.found = ledger != nil && e.Node != ""; e.found {
 			s.owing.found = append(s.owing.found, e)
 			e.behind = !e.Online // its beginning may have been void
@@ -131,19 +130,18 @@ func (s *Sender) Add(e Event) {
 	if s.waiting >= s.cfg.MaxQueue && !owed {
 		s.mu.Unlock()
 		if s.count.dropped.Add(1) == 1 {
-			s.log.Warn("hooks are dropped: the queue is full", "waiting", s.cfg.MaxQueue)
+			s.log.Warn("hook dropped: queue is full", "waiting", s.cfg.MaxQueue)
 		}
 		return
 	}
-	s.seq++
-	e.Version, e.Seq = eventVersion, s.seq
+	e.Version = eventVersion
 	if s.ledger != nil {
 		e.Node = s.ledger.Node
 		if e.Online {
 			s.owing.begin(&e)
 		}
 	}
-	s.fresh = append(s.fresh, e)
+	s.fresh = append(s.fresh, &e)
 	s.enqueue(&e)
 	s.mu.Unlock()
 	s.poke()
@@ -175,10 +173,10 @@ func (s *Sender) write() {
 		case <-s.wake:
 		}
 		s.mu.Lock()
-		fresh, delivered, heads := s.fresh, s.delivered, s.unsafe
-		s.fresh, s.delivered, s.unsafe = nil, nil, nil
+		heads := s.unsafe
+		s.unsafe = nil
 		s.mu.Unlock()
-		s.keep(fresh, delivered)
+		s.keep()
 		s.mu.Lock()
 		for _, e := range heads {
 			if s.ledger != nil && (e.Online || e.found) && !e.recorded {
@@ -223,26 +221,24 @@ func (s *Sender) dispatch() {
 	}
 }
 
-// keep writes the journal. Without it the hooks are delivered all the same.
-func (s *Sender) keep(fresh []Event, delivered []uint64) {
-	var err error
-	if !s.journal.torn {
-		err = s.journal.write(fresh, delivered)
-	}
-	if err == nil && (s.journal.torn || s.journal.dead > compactAt) {
-		s.mu.Lock()
-		var all []Event
-		for _, q := range s.queues {
-			for _, e := range q {
-				all = append(all, *e)
-			}
-		}
-		s.fresh, s.delivered = nil, nil // all holds what they would change
-		s.mu.Unlock()
-		err = s.journal.rewrite(all)
-	}
+// keep writes the journal. Without it the hooks are delivered all the same; what could not be written is written with the next.
+func (s *Sender) keep() {
+	s.mu.Lock()
+	fresh := slices.DeleteFunc(s.fresh, func(e *Event) bool { return e.over })
+	delivered := s.delivered
+	s.fresh, s.delivered = nil, nil
+	s.mu.Unlock()
+	ids, err := s.journal.write(fresh, delivered)
+	s.mu.Lock()
 	if err != nil {
-		s.log.Error("the journal of hooks cannot be written; a restart may lose or repeat some", "err", err)
+		s.fresh, s.delivered = append(fresh, s.fresh...), append(delivered, s.delivered...)
+	}
+	for i, id := range ids {
+		fresh[i].id = id
+	}
+	s.mu.Unlock()
+	if err != nil {
+		s.log.Error("hook journal write failed; a restart may lose or repeat hooks", "err", err)
 	}
 }
 
@@ -299,7 +295,9 @@ func (s *Sender) pause(d time.Duration) bool {
 func (s *Sender) next(e *Event) {
 	p := peer{e.App, e.Peer}
 	s.mu.Lock()
-	s.delivered = append(s.delivered, e.Seq)
+	if e.over = true; e.id != 0 {
+		s.delivered = append(s.delivered, e.id)
+	}
 	if s.ledger != nil && e.Session != "" {
 		s.owing.end(e)
 	}
@@ -332,12 +330,12 @@ func (s *Sender) attempt(e *Event) bool {
 		return true
 	case err == nil && status/100 == 4 && status != http.StatusRequestTimeout && status != http.StatusTooManyRequests:
 		if s.count.refused.Add(1) == 1 {
-			s.log.Warn("a hook was refused by the app", "hook", e.hook(), "status", status)
+			s.log.Warn("hook refused by the app", "hook", e.hook(), "status", status)
 		}
 		return true
 	}
 	if s.count.failed.Add(1) == 1 {
-		s.log.Warn("a hook did not get through; trying again", "hook", e.hook(), "status", status, "err", err)
+		s.log.Warn("hook failed; will retry", "hook", e.hook(), "status", status, "err", err)
 	}
 	return false
 }
@@ -393,10 +391,7 @@ func (s *Sender) Close(ctx context.Context) error {
 	s.cancel()
 	s.writer.Wait()
 	s.workers.Wait()
-	s.mu.Lock()
-	fresh, delivered := s.fresh, s.delivered
-	s.mu.Unlock()
-	s.keep(fresh, delivered)
+	s.keep()
 	if s.ledger != nil {
 		s.settleLast()
 	}

@@ -48,9 +48,12 @@ func sealed(b []byte, id ID) bool {
 		crc32.Checksum(b[8:], castagnoli) == binary.LittleEndian.Uint32(b[4:]) && ID(binary.LittleEndian.Uint64(b[8:])) == id
 }
 
-// open reads the file, or makes it. One of the first format, of releases up to 0.2, is replaced.
+// open reads the file, or makes it. One of the first format, of release 0.1, is replaced.
 func (s *Spool) open() error {
 	if err := s.fs.MkdirAll(s.dir); err != nil {
+		return err
+	}
+	if err := s.fs.SyncDir(filepath.Dir(s.dir)); err != nil {
 		return err
 	}
 	names, err := s.fs.List(s.dir)
