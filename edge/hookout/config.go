@@ -10,20 +10,22 @@ import (
 
 // Config are the settings of a [Sender]. Start from [DefaultConfig].
 type Config struct {
-	// URL is the address to call when a peer logs in or out on a socket, such as that of a LeanEngine app: https://app.example.com.
-	// The hooks of LeanEngine are below /1.1/functions/; with a path of its own, they are below that. Empty calls nothing. All nodes
-	// on one Redis need the same: each owes the offline hooks of those that die.
+	// URL is the address to call when a peer logs in or out on a socket, such as that of a
+	// LeanEngine app: https://app.example.com. The hooks of LeanEngine are below /1.1/functions/;
+	// with a path of its own, they are below that. Empty calls nothing. All nodes on one Redis need
+	// the same: each owes the offline hooks of those that die.
 	URL string
 	// Timeout is how long one call may take.
 	Timeout time.Duration
 	// GiveUp is how long a hook is tried again before it is dropped.
 	GiveUp time.Duration
-	// MaxQueue is how many hooks may wait; beyond it sessions that begin are dropped, with their ends.
+	// MaxQueue is how many hooks may wait; beyond it sessions that begin are dropped, with their
+	// ends.
 	MaxQueue int
 	// Parallel is how many calls may be under way.
 	Parallel int
-	// Journal is the directory that keeps what waits over a restart; empty keeps it in memory. A file of release 0.1 at its place
-	// is taken over.
+	// Journal is the directory that keeps what waits over a restart; empty keeps it in memory. A
+	// file of release 0.1 at its place is taken over.
 	Journal string `config:"-"`
 	// Transport makes the calls; nil is HTTP over TCP.
 	Transport http.RoundTripper `config:"-"`

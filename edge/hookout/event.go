@@ -14,8 +14,8 @@ type Event struct {
 	Version int    `json:"v,omitempty"`
 	App     string `json:"app"`
 	Peer    string `json:"peer"`
-	// Session and Start, in Unix milliseconds, name the session in the [Ledger]; Node is where it was on record when the event was
-	// written. The first release wrote none of them.
+	// Session and Start, in Unix milliseconds, name the session in the [Ledger]; Node is where it
+	// was on record when the event was written. The first release wrote none of them.
 	Session string          `json:"session,omitempty"`
 	Start   int64           `json:"start,omitempty"`
 	Node    presence.NodeID `json:"node,omitempty"`
@@ -43,7 +43,8 @@ func (e *Event) ref() ref {
 	return ref{e.App, e.Peer, presence.SessionID(e.Session), presence.Millis(e.Start)}
 }
 
-// eventVersion is the version of journal events that this release writes, and the latest that it reads.
+// eventVersion is the version of journal events that this release writes, and the latest that it
+// reads.
 const eventVersion = 1
 
 // known reports whether this release understands e.
@@ -51,7 +52,7 @@ func (e *Event) known() bool {
 	return e.Version >= 0 && e.Version <= eventVersion && e.Cause.Known()
 }
 
-// hook is the name of the function that hears of e.
+// hook returns the name of the function that receives e.
 func (e *Event) hook() string {
 	if e.Online {
 		return "_clientOnline"
@@ -97,7 +98,7 @@ func (e *Event) body() ([]byte, error) {
 			b.CloseMsg = e.Reason
 		}
 		if b.CloseCode == closeLost {
-			b.SourceIP = "" // nobody closed it
+			b.SourceIP = "" // neither side closed it
 			if name, ok := errorNames[e.ErrorCode]; ok {
 				b.ErrorCode, b.ErrorMsg = e.ErrorCode, name
 			}

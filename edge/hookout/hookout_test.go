@@ -22,13 +22,13 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// An engine is an app's server that hears hooks.
+// An engine is an app's server that receives hooks.
 type engine struct {
 	*httptest.Server
-	mu     sync.Mutex
-	heard  []call
-	answer func(n int) int // status of the n-th call, from 1
-	n      int
+	mu       sync.Mutex
+	received []call
+	answer   func(n int) int // status of the n-th call, from 1
+	n        int
 }
 
 type call struct {
@@ -52,7 +52,7 @@ func newEngine(t *testing.T) *engine {
 		e.n++
 		status := e.answer(e.n)
 		if status == http.StatusOK {
-			e.heard = append(e.heard, c)
+			e.received = append(e.received, c)
 		}
 		e.mu.Unlock()
 		w.WriteHeader(status)
@@ -64,7 +64,7 @@ func newEngine(t *testing.T) *engine {
 func (e *engine) calls() []call {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return slices.Clone(e.heard)
+	return slices.Clone(e.received)
 }
 
 func keys(app string) (hookout.Keys, bool) {
@@ -134,7 +134,7 @@ func TestHooksHaveLeanCloudsForm(t *testing.T) {
 		ev.App, ev.Peer, ev.At = "app", "tom", now
 		s.Add(ev)
 	}
-	until(t, "all hooks are heard", func() bool { return len(e.calls()) == len(want) })
+	until(t, "all hooks are received", func() bool { return len(e.calls()) == len(want) })
 	closeNow(t, s)
 	for i, c := range e.calls() {
 		b, err := json.Marshal(c.Body)
@@ -172,7 +172,7 @@ func TestThePeersOrderIsKeptThroughFailures(t *testing.T) {
 	for _, c := range e.calls() {
 		peer, _ := c.Body["peerId"].(string)
 		if got := c.Body["sourceIP"]; got != fmt.Sprint(next[peer]) {
-			t.Fatalf("%s hears event %v, want %d", peer, got, next[peer])
+			t.Fatalf("%s receives event %v, want %d", peer, got, next[peer])
 		}
 		next[peer]++
 	}
@@ -203,7 +203,7 @@ func TestWhatWaitsSurvivesARestart(t *testing.T) {
 	e.mu.Unlock()
 	s = open(t, cfg)
 	s.Add(event("tom", 5))
-	// Heard is not yet delivered: what is closed before the answer is read is told again.
+	// Received is not yet delivered: what is closed before the answer is read is sent again.
 	until(t, "all hooks are delivered", func() bool { st := s.Stats(); return len(e.calls()) == 6 && st.Waiting == 0 })
 	closeNow(t, s)
 	for i, c := range e.calls() {
@@ -252,7 +252,7 @@ func TestAPathOfItsOwn(t *testing.T) {
 	cfg.URL += "/im/hooks/"
 	s := open(t, cfg)
 	s.Add(event("tom", 0))
-	until(t, "the hook is heard", func() bool { return len(e.calls()) == 1 })
+	until(t, "the hook is received", func() bool { return len(e.calls()) == 1 })
 	closeNow(t, s)
 	if got := e.calls()[0].Path; got != "/im/hooks/_clientOnline" {
 		t.Errorf("it came to %s", got)

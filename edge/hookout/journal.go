@@ -20,7 +20,8 @@ type journal struct {
 	spool *spool.Spool // nil: nothing is kept
 }
 
-// openJournal returns the events that wait in the directory path. Those that only a later release understands stay there.
+// openJournal returns the events that wait in the directory path. Those that only a later release
+// understands stay there.
 func openJournal(path string, log *slog.Logger) (*journal, []*Event, error) {
 	if path == "" {
 		return &journal{}, nil, nil
@@ -66,7 +67,8 @@ func readJournal(path string, log *slog.Logger) (*journal, []*Event, error) {
 	return &journal{q}, waiting, nil
 }
 
-// write keeps events and forgets those that were delivered; an event has its id when it is kept. It is durable when write returns.
+// write keeps events and forgets those that were delivered; an event has its id when it is kept. It
+// is durable when write returns.
 func (j *journal) write(events []*Event, delivered []spool.ID) ([]spool.ID, error) {
 	if j.spool == nil {
 		return make([]spool.ID, len(events)), nil
@@ -97,9 +99,10 @@ func (j *journal) close() error {
 	return j.spool.Close()
 }
 
-// takeFirst moves what waits in a journal of release 0.1 into the spool: a file of lines, "+" and an event, "-" and the number
-// of one that was delivered. A last line that is cut short, as a crash leaves it, does not count. Other lines that cannot be read cost
-// no others; the file is kept as damaged then.
+// takeFirst moves what waits in a journal of release 0.1 into the spool: a file of lines, "+" and
+// an event, "-" and the number of one that was delivered. A last line that is cut short, as a crash
+// leaves it, does not count. Other lines that cannot be read cost no others; the file is kept as
+// damaged then.
 func takeFirst(q *spool.Spool, name, damaged string, log *slog.Logger) error {
 	b, err := os.ReadFile(name)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -135,7 +138,8 @@ func takeFirst(q *spool.Spool, name, damaged string, log *slog.Logger) error {
 	return errors.Join(err, disk.OS{}.SyncDir(filepath.Dir(name)))
 }
 
-// waitingLines returns the events that are not delivered, as they are written, and how many lines cannot be read.
+// waitingLines returns the events that are not delivered, as they are written, and how many lines
+// cannot be read.
 func waitingLines(b []byte) (events [][]byte, bad int) {
 	b = b[:bytes.LastIndexByte(b, '\n')+1]
 	var order []uint64

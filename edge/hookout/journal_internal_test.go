@@ -46,8 +46,9 @@ const firstJournal = `+{"seq":1,"app":"a","peer":"ann","online":true,"at":1}
 +{"v":1,"seq":6,"app":"a","peer":"gil","cause":9,"at":1}
 +{"seq":7,"app":"a","peer":"hal"`
 
-// TestAJournalOfTheFirstFormatIsTakenOver: what waits in it, once, also when a crash came between two steps; the name of the file
-// stands for a directory then, which release 0.1 refuses to start on.
+// TestAJournalOfTheFirstFormatIsTakenOver: what waits in it, once, also when a crash came between
+// two steps; the name of the file stands for a directory then, which release 0.1 refuses to start
+// on.
 func TestAJournalOfTheFirstFormatIsTakenOver(t *testing.T) {
 	for name, prepare := range map[string]func(path string){
 		"as it was": func(path string) { writeFile(t, path, []byte(firstJournal)) },
@@ -88,7 +89,8 @@ func TestAJournalOfTheFirstFormatIsTakenOver(t *testing.T) {
 	}
 }
 
-// A loss of power may leave holes in what was not synced. It costs those lines, is logged, and the file is kept.
+// A loss of power may leave holes in what was not synced. It costs those lines, is logged, and the
+// file is kept.
 func TestLinesThatCannotBeReadCostNoOthers(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "hooks.journal")
 	lines := bytes.SplitAfter([]byte(firstJournal), []byte("\n"))

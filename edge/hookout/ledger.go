@@ -6,26 +6,28 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"rollcall/presence"
 )
 
-// LedgerSuffix ends the ids of the apps, made by appending it, in which a [Ledger] is kept. No app of a user has such an id.
+// LedgerSuffix ends the ids of the apps, made by appending it, in which a [Ledger] is kept. No app
+// of a user has such an id.
 const LedgerSuffix = "#hooks"
 
 // source is that of the sessions in a ledger.
 const source presence.Source = "hooks"
 
-// A Ledger keeps in the store which sessions the app was sent the online hook of and not yet the offline hook: they are owed one.
-// The record of a session is a session of the same id in an app of its own, on the node that owes the hook. It is there before the
-// online hook is sent for the first time, and goes after the offline hook was answered; if its node dies, it moves to a survivor, see
+// A Ledger keeps in the store which sessions the app was sent the online hook of and not yet the
+// offline hook: they are owed one. The record of a session is a session of the same id in an app of
+// its own, on the node that owes the hook. It is there before the online hook is sent for the first
+// time, and goes after the offline hook was answered; if its node dies, it moves to a survivor, see
 // [presence.Service.TakeOver]. So whatever dies when, some node owes the hook.
 type Ledger struct {
 	Store presence.Store
 	// Node is this process.
 	Node presence.NodeID
-	// Shared says that other nodes use the store. Else every other node is an earlier run of this one.
+	// Shared says that other nodes use the store. Else every other node is an earlier run of this
+	// one.
 	Shared bool
 	Now    func() presence.Millis
 	// Akin reports whether two sessions may be one client that came back.
@@ -108,8 +110,9 @@ type settlement struct {
 	taken bool // over from another node
 }
 
-// settle removes sessions from the record. With other nodes on the store, one that was taken over is marked as ended instead, for as long
-// as offline is remembered: its own node may be alive after all, and must find out.
+// settle removes sessions from the record. With other nodes on the store, one that was taken over
+// is marked as ended instead, for as long as offline is remembered: its own node may be alive after
+// all, and must find out.
 func (l *Ledger) settle(ctx context.Context, list []settlement) error {
 	keys := make([]presence.Key, len(list))
 	for i := range list {
@@ -141,8 +144,9 @@ func (l *Ledger) settle(ctx context.Context, list []settlement) error {
 	return nil
 }
 
-// claim moves sessions from a node that is gone, whose journal this process has found, to this one, and returns which are on record
-// on one of the two. Another node has taken over the rest, or their hooks were answered.
+// claim moves sessions from a node that is gone, whose journal this process has found, to this one,
+// and returns which are on record on one of the two. Another node has taken over the rest, or their
+// hooks were answered.
 func (l *Ledger) claim(ctx context.Context, from []presence.NodeID, list []ref) (mine []bool, err error) {
 	mine = make([]bool, len(list))
 	keys := make([]presence.Key, len(list))
@@ -170,15 +174,6 @@ func (l *Ledger) claim(ctx context.Context, from []presence.NodeID, list []ref) 
 	}
 	return mine, nil
 }
-
-// probeWait is within what time an older session of the same client that does not answer its probe ends.
-const probeWait = 8 * time.Second
-
-// akinWait is how long an older session of the same client, on a node that lives, may take to answer its probe or end.
-const akinWait = 30 * time.Second
-
-// recordWait is how long a node may take to record a session that it has reported.
-const recordWait = 5 * time.Second
 
 // giveBack moves a session that was taken over to the node that has reported it again since.
 func (l *Ledger) giveBack(ctx context.Context, w owed, node presence.NodeID) error {
@@ -235,92 +230,6 @@ func (l *Ledger) standings(ctx context.Context, list []ref) ([]standing, error) 
 	return out, nil
 }
 
-// A fate is what the store says of a session whose offline hook is owed.
-type fate struct {
-	open  bool           // it lives, or its node has yet to be found lost
-	cause presence.Cause // of its end
-	// While it is open: the latest report on it, and its node.
-	at   presence.Millis
-	node presence.NodeID
-}
-
-// fateOf returns what became of r in st, the state of its peer.
-func fateOf(st *presence.State, r ref, now presence.Millis) fate {
-	for i := range st.Sessions {
-		s := &st.Sessions[i]
-		if s.Source != presence.SourceGateway || !r.is(*s) {
-			continue
-		}
-		if s.Live(now) {
-			return fate{open: true, at: s.At, node: s.Node}
-		}
-		switch c := s.EndCause(); c {
-		case presence.CauseLogout, presence.CauseKicked, presence.CauseReplaced:
-			return fate{cause: c}
-		}
-		return fate{cause: presence.CauseLost}
-	}
-	return fate{cause: presence.CauseLost}
-}
-
-// A prospect is what the ledger says of a hook that is to be sent.
-type prospect struct {
-	self  standing
-	newer bool // a newer session of the peer is on record
-	wait  bool // offline hooks of older sessions come before
-	stray []owed
-	// unsure: the store failed, and may have put strays on record here all the same.
-	unsure bool
-}
-
-// before returns what comes before the hook of r: the offline hooks of older sessions of its peer, of those that have ended, and of
-// those that may be dead connections of the same client. Other nodes send them, but for the strays: the nodes of these are gone, and
-// this process is to send theirs. ours reports of a session on record here, whose end comes in order by itself, whether it comes before
-// all the same.
-func (l *Ledger) before(ctx context.Context, r ref, ours func(ref) bool) (p prospect, err error) {
-	records, peers, err := l.load(ctx, []owed{{ref: r}})
-	if err != nil {
-		return p, err
-	}
-	p, theirs := l.prospect(r, &records[0], &peers[0], ours)
-	if len(theirs) == 0 {
-		return p, nil
-	}
-	beats := make([]bool, 2*len(theirs)) // of the nodes of the records, and of those of the sessions
-	if l.Shared {
-		nodes := make([]presence.NodeID, len(beats))
-		for i, o := range theirs {
-			nodes[2*i], nodes[2*i+1] = o.from, o.on
-		}
-		if beats, err = l.Store.Beats(ctx, nodes); err != nil {
-			return p, fmt.Errorf("read what comes before: %w", err)
-		}
-	}
-	var refs []ref
-	var from []presence.NodeID
-	var strays []owed
-	for i, o := range theirs {
-		if !beats[2*i] { // no survivor will find it
-			refs, from, strays = append(refs, o.ref), append(from, o.from), append(strays, o.owed)
-		}
-		p.wait = p.wait || !beats[2*i] || !beats[2*i+1] // a late one has ended all the same, when it was on a node that is gone
-	}
-	if len(refs) == 0 {
-		return p, nil
-	}
-	mine, err := l.claim(ctx, from, refs)
-	if err != nil {
-		p.unsure = true
-		return p, err
-	}
-	for i, o := range strays {
-		if mine[i] {
-			p.stray = append(p.stray, o)
-		}
-	}
-	return p, nil
-}
-
 // load reads the records and the states of the peers of sessions.
 func (l *Ledger) load(ctx context.Context, list []owed) (records, peers []presence.State, err error) {
 	n := len(list)
@@ -332,67 +241,6 @@ func (l *Ledger) load(ctx context.Context, list []owed) (records, peers []presen
 		return nil, nil, fmt.Errorf("read %d peers and their records: %w", n, err)
 	}
 	return states[:n], states[n:], nil
-}
-
-// An elder is an older session, on record on another node, that may have ended or be about to.
-type elder struct {
-	owed
-	on   presence.NodeID // of the session while it is open, else of its record
-	late bool            // it would have ended by now, unless its node is gone
-}
-
-// prospect is before as far as the states tell; theirs are the elders. It waits for those that are not late.
-func (l *Ledger) prospect(r ref, record, peer *presence.State, ours func(ref) bool) (p prospect, theirs []elder) {
-	now := l.Now()
-	p.self = l.standingIn(record, r)
-	for i := range record.Sessions {
-		s := &record.Sessions[i]
-		o := owed{ref: ref{r.app, r.peer, s.ID, s.Incarnation}, tag: s.Device, from: s.Node, alive: now}
-		switch {
-		case s.Ended:
-		case r.olderThan(o.ref):
-			p.newer = true
-		case !o.olderThan(r): // itself
-		case s.Node == l.Node:
-			p.wait = p.wait || ours(o.ref)
-		default:
-			f := fateOf(peer, o.ref, now)
-			switch {
-			case !f.open:
-				theirs, p.wait = append(theirs, elder{owed: o, on: o.from}), true
-			case l.Akin(o.session, r.session):
-				late := l.stays(f, r, now)
-				theirs, p.wait = append(theirs, elder{owed: o, on: f.node, late: late}), p.wait || !late
-			}
-		}
-	}
-	p.wait = p.wait || l.unrecorded(r, peer, record, now)
-	return p, theirs
-}
-
-// stays reports whether an older session of the client of r, which is open on a node that lives, lives too: a client that came back is not
-// on its dead connection, which ends unless it answers.
-func (l *Ledger) stays(f fate, r ref, now presence.Millis) bool {
-	if f.at > r.start { // it has answered, or its node reported all that it holds
-		return now > r.start.Add(probeWait)
-	}
-	return now > r.start.Add(akinWait)
-}
-
-// unrecorded reports whether an older session of the client of r is open on another node and may be about to be recorded.
-func (l *Ledger) unrecorded(r ref, st, record *presence.State, now presence.Millis) bool {
-	if now > r.start.Add(recordWait) {
-		return false
-	}
-	for i := range st.Sessions {
-		s := &st.Sessions[i]
-		o := ref{r.app, r.peer, s.ID, s.Incarnation}
-		if s.Source == presence.SourceGateway && s.Live(now) && s.Node != l.Node && s.At <= r.start && o.olderThan(r) && l.Akin(s.ID, r.session) &&
-			!slices.ContainsFunc(record.Sessions, o.is) {
-			return true
-		}
-	}
-	return false
 }
 
 // onRecord returns the sessions that this node owes an offline hook by the record.

@@ -7,8 +7,8 @@ import (
 	"rollcall/store/embedded"
 )
 
-// TestASettlementThatIsRepeatedLeavesANewRecord: the store may have settled a session although it failed; before the retry, its own node,
-// which was taken for dead, may have recorded it again.
+// TestASettlementThatIsRepeatedLeavesANewRecord: the store may have settled a session although it
+// failed; before the retry, its own node, which was taken for dead, may have recorded it again.
 func TestASettlementThatIsRepeatedLeavesANewRecord(t *testing.T) {
 	store, err := embedded.Open(embedded.Config{}, 1000)
 	if err != nil {

@@ -24,8 +24,8 @@ import (
 	"rollcall/store/embedded"
 )
 
-// A fleet is some nodes on one store, in fake time, and an app that records their hooks. Each client has one device, so that its
-// sessions follow one another.
+// A fleet is some nodes on one store, in fake time, and an app that records their hooks. Each
+// client has one device, so that its sessions follow one another.
 type fleet struct {
 	t      *testing.T
 	rng    *rand.Rand // of the story
@@ -72,8 +72,9 @@ type client struct {
 	n    int
 }
 
-// A storeOf is the store as one node sees it: as the Redis store does, it gives a node that writes a first lease, so that a node that
-// was given up and writes before its next heartbeat is found lost again.
+// A storeOf is the store as one node sees it: as the Redis store does, it gives a node that writes
+// a first lease, so that a node that was given up and writes before its next heartbeat is found
+// lost again.
 type storeOf struct {
 	*embedded.Store
 	node presence.NodeID
@@ -182,7 +183,8 @@ func (n *node) kill() {
 	n.f.nodes = slices.DeleteFunc(n.f.nodes, func(o *node) bool { return o == n })
 }
 
-// freeze has a node send no heartbeat for a while; then, if it was taken for dead, it reports its sessions again.
+// freeze has a node send no heartbeat for a while; then, if it was taken for dead, it reports its
+// sessions again.
 func (n *node) freeze(d time.Duration) {
 	if n.frozen.Swap(true) {
 		return
@@ -243,8 +245,8 @@ func (n *node) end(c *client, ss *session, cause presence.Cause) {
 	}
 }
 
-// login opens a session on a node. The client's older ones are dead connections, which probes find; the gateway has a beginning wait
-// for the probes on its own node.
+// login opens a session on a node. The client's older ones are dead connections, which probes find;
+// the gateway has a beginning wait for the probes on its own node.
 func (f *fleet) login(c *client, n *node) {
 	if c.ss != nil {
 		time.Sleep(50 * time.Millisecond) // to connect again; a session is on record by then
@@ -368,16 +370,17 @@ func (f *fleet) check() error {
 	return nil
 }
 
-// TestWhatIsSentOnlineIsSentOffline: whatever clients and nodes do, and whichever dies when, with its disk or without, the hooks of
-// each client alternate (each may come more than once), and the last one says what the client is, once all is quiet.
+// TestWhatIsSentOnlineIsSentOffline: whatever clients and nodes do, and whichever dies when, with
+// its disk or without, the hooks of each client alternate (each may come more than once), and the
+// last one says what the client is, once all is quiet.
 func TestWhatIsSentOnlineIsSentOffline(t *testing.T) {
 	for _, shared := range []bool{true, false} {
 		playSeeds(t, 0, 40, shared)
 	}
 }
 
-// TestEndsOfLostNodesKeepTheirOrder: the stories in which a node that had taken sessions over once forgot them, sent their ends out of order,
-// or waited for a node that waited for it.
+// TestEndsOfLostNodesKeepTheirOrder: the stories in which a node that had taken sessions over once
+// forgot them, sent their ends out of order, or waited for a node that waited for it.
 func TestEndsOfLostNodesKeepTheirOrder(t *testing.T) {
 	for _, story := range []struct {
 		name   string

@@ -1,11 +1,9 @@
 package hookout
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -16,6 +14,7 @@ import (
 	"time"
 
 	"rollcall/internal/spool"
+	"rollcall/internal/wake"
 )
 
 // Keys are what a call shows of an app.
@@ -36,19 +35,19 @@ type Sender struct {
 	delivered []spool.ID // not struck out yet
 	unsafe    []*Event   // heads that may be sent once the journal has them
 	ready     []*Event   // heads that the journal has
-	owing     owing      // with a ledger
+	pending   pending    // with a ledger
 
 	ledger *Ledger // nil: nothing is on record
 
-	wake    chan struct{}
-	start   chan struct{}
-	turns   chan struct{}
-	ctx     context.Context
-	cancel  context.CancelFunc
-	workers sync.WaitGroup
-	writer  sync.WaitGroup
-	journal *journal
-	count   counters
+	unwritten wake.Signal // of write
+	sendable  wake.Signal // of dispatch
+	turns     chan struct{}
+	ctx       context.Context
+	cancel    context.CancelFunc
+	workers   sync.WaitGroup
+	writer    sync.WaitGroup
+	journal   *journal
+	count     counters
 }
 
 type peer struct{ app, id string }
@@ -67,8 +66,8 @@ type Stats struct {
 	TakenOver int64 `json:"taken_over"` // of these, from nodes that were lost, since the start
 }
 
-// Open starts a sender, with what the journal holds of an earlier run. Without a ledger an offline hook is owed as long as this
-// process and its journal last.
+// Open starts a sender, with what the journal holds of an earlier run. Without a ledger an offline
+// hook is owed as long as this process and its journal last.
 func Open(cfg Config, keys func(app string) (Keys, bool), ledger *Ledger, log *slog.Logger) (*Sender, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("hook settings: %w", err)
@@ -82,7 +81,7 @@ func Open(cfg Config, keys func(app string) (Keys, bool), ledger *Ledger, log *s
 	}
 	s := &Sender{
 		cfg: cfg, ledger: ledger, base: strings.TrimSuffix(u.String(), "/"), keys: keys, log: log, queues: map[peer][]*Event{},
-		wake: make(chan struct{}, 1), start: make(chan struct{}, 1), turns: make(chan struct{}, cfg.Parallel),
+		unwritten: wake.NewSignal(), sendable: wake.NewSignal(), turns: make(chan struct{}, cfg.Parallel),
 		client: &http.Client{
 			Timeout:       cfg.Timeout,
 			Transport:     &http.Transport{MaxIdleConnsPerHost: cfg.Parallel, IdleConnTimeout: time.Minute},
@@ -99,33 +98,34 @@ func Open(cfg Config, keys func(app string) (Keys, bool), ledger *Ledger, log *s
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	for _, e := range waiting {
 		if e.found = ledger != nil && e.Node != ""; e.found {
-			s.owing.found = append(s.owing.found, e)
+			s.pending.found = append(s.pending.found, e)
 			e.behind = !e.Online // its beginning may have been void
 		}
 		s.enqueue(e)
 	}
 	s.writer.Go(s.write)
 	s.writer.Go(s.dispatch)
-	s.owing.init()
+	s.pending.init()
 	if ledger != nil {
 		s.writer.Go(s.keepRecords)
 	}
-	s.poke()
+	s.unwritten.Wake()
 	return s, nil
 }
 
-// Add takes an event for delivery. It never waits. With a ledger the end of a session is taken if its beginning was.
+// Add takes an event for delivery. It never waits. With a ledger the end of a session is taken if
+// its beginning was.
 func (s *Sender) Add(e Event) {
 	s.mu.Lock()
 	owed := false
 	if s.ledger != nil && !e.Online {
-		var t debt
-		if t, owed = s.owing.debts[e.ref()]; !owed {
+		var t pendingHook
+		if t, owed = s.pending.hooks[e.ref()]; !owed {
 			s.mu.Unlock()
 			return // nothing was sent of it
 		}
 		t.ending = true
-		s.owing.debts[e.ref()] = t
+		s.pending.hooks[e.ref()] = t
 	}
 	if s.waiting >= s.cfg.MaxQueue && !owed {
 		s.mu.Unlock()
@@ -138,23 +138,17 @@ func (s *Sender) Add(e Event) {
 	if s.ledger != nil {
 		e.Node = s.ledger.Node
 		if e.Online {
-			s.owing.begin(&e)
+			s.pending.begin(&e)
 		}
 	}
 	s.fresh = append(s.fresh, &e)
 	s.enqueue(&e)
 	s.mu.Unlock()
-	s.poke()
+	s.unwritten.Wake()
 }
 
-func (s *Sender) poke() {
-	select {
-	case s.wake <- struct{}{}:
-	default:
-	}
-}
-
-// enqueue puts e behind the other events of its peer. The first of a peer is sent once the journal has it.
+// enqueue puts e behind the other events of its peer. The first of a peer is sent once the journal
+// has it.
 func (s *Sender) enqueue(e *Event) {
 	p := peer{e.App, e.Peer}
 	s.queues[p] = append(s.queues[p], e)
@@ -170,7 +164,7 @@ func (s *Sender) write() {
 		select {
 		case <-s.ctx.Done():
 			return
-		case <-s.wake:
+		case <-s.unwritten:
 		}
 		s.mu.Lock()
 		heads := s.unsafe
@@ -180,21 +174,13 @@ func (s *Sender) write() {
 		s.mu.Lock()
 		for _, e := range heads {
 			if s.ledger != nil && (e.Online || e.found) && !e.recorded {
-				s.owing.held = append(s.owing.held, e)
+				s.pending.held = append(s.pending.held, e)
 				continue
 			}
 			s.ready = append(s.ready, e)
 		}
 		s.mu.Unlock()
-		s.release()
-	}
-}
-
-// release has what is ready sent.
-func (s *Sender) release() {
-	select {
-	case s.start <- struct{}{}:
-	default:
+		s.sendable.Wake()
 	}
 }
 
@@ -204,7 +190,7 @@ func (s *Sender) dispatch() {
 		select {
 		case <-s.ctx.Done():
 			return
-		case <-s.start:
+		case <-s.sendable:
 		}
 		s.mu.Lock()
 		ready := s.ready
@@ -221,7 +207,8 @@ func (s *Sender) dispatch() {
 	}
 }
 
-// keep writes the journal. Without it the hooks are delivered all the same; what could not be written is written with the next.
+// keep writes the journal. Without it the hooks are delivered all the same; what could not be
+// written is written with the next.
 func (s *Sender) keep() {
 	s.mu.Lock()
 	fresh := slices.DeleteFunc(s.fresh, func(e *Event) bool { return e.over })
@@ -250,8 +237,9 @@ func (s *Sender) deliver(e *Event) {
 	}
 }
 
-// send calls the hook of e until it is over; it reports false, without the turn, when the sender closes before. Each call waits for what
-// comes before it, and finds out whether it is still to be made: with a ledger another node may have taken this one for dead.
+// send calls the hook of e until it is over; it reports false, without the turn, when the sender
+// closes before. Each call waits for what comes before it, and finds out whether it is still to be
+// made: with a ledger another node may have taken this one for dead.
 func (s *Sender) send(e *Event) bool {
 	for wait := 500 * time.Millisecond; ; wait = min(2*wait, time.Minute) {
 		if s.ledger != nil && e.Session != "" && !e.void {
@@ -272,8 +260,8 @@ func (s *Sender) send(e *Event) bool {
 	}
 }
 
-// pause gives up the turn for a while: a peer whose hook fails keeps its order, not its place among those that may be under way. It
-// reports false, without the turn, when the sender closes before.
+// pause gives up the turn for a while: a peer whose hook fails keeps its order, not its place among
+// those that may be under way. It reports false, without the turn, when the sender closes before.
 func (s *Sender) pause(d time.Duration) bool {
 	<-s.turns
 	t := time.NewTimer(d)
@@ -299,7 +287,7 @@ func (s *Sender) next(e *Event) {
 		s.delivered = append(s.delivered, e.id)
 	}
 	if s.ledger != nil && e.Session != "" {
-		s.owing.end(e)
+		s.pending.end(e)
 	}
 	s.waiting--
 	if q := s.queues[p][1:]; len(q) == 0 {
@@ -312,64 +300,13 @@ func (s *Sender) next(e *Event) {
 		s.unsafe = append(s.unsafe, q[0])
 	}
 	s.mu.Unlock()
-	s.poke()
-}
-
-// attempt makes one call and reports whether e is over with.
-func (s *Sender) attempt(e *Event) bool {
-	if time.Since(time.UnixMilli(e.At)) > s.cfg.GiveUp {
-		s.count.expired.Add(1)
-		return true
-	}
-	status, err := s.call(e)
-	switch {
-	case s.ctx.Err() != nil:
-		return false
-	case err == nil && status/100 == 2:
-		s.count.delivered.Add(1)
-		return true
-	case err == nil && status/100 == 4 && status != http.StatusRequestTimeout && status != http.StatusTooManyRequests:
-		if s.count.refused.Add(1) == 1 {
-			s.log.Warn("hook refused by the app", "hook", e.hook(), "status", status)
-		}
-		return true
-	}
-	if s.count.failed.Add(1) == 1 {
-		s.log.Warn("hook failed; will retry", "hook", e.hook(), "status", status, "err", err)
-	}
-	return false
-}
-
-func (s *Sender) call(e *Event) (status int, err error) {
-	keys, ok := s.keys(e.App)
-	if !ok {
-		return http.StatusNotFound, nil // an app that is no longer configured
-	}
-	body, err := e.body()
-	if err != nil {
-		return 0, err
-	}
-	req, err := http.NewRequestWithContext(s.ctx, http.MethodPost, s.base+"/"+e.hook(), bytes.NewReader(body))
-	if err != nil {
-		return 0, fmt.Errorf("make the call: %w", err)
-	}
-	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("X-LC-Id", keys.ID)
-	req.Header.Set("X-LC-Key", keys.Key)
-	req.Header.Set("X-LC-Hook-Key", keys.HookKey)
-	resp, err := s.client.Do(req)
-	if err != nil {
-		return 0, fmt.Errorf("call: %w", err)
-	}
-	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 64<<10)) // so that the connection can be used again
-	_ = resp.Body.Close()
-	return resp.StatusCode, nil
+	s.unwritten.Wake()
 }
 
 // Stats returns the counts since the start.
 func (s *Sender) Stats() Stats {
 	s.mu.Lock()
-	waiting, owed := s.waiting, len(s.owing.debts)
+	waiting, owed := s.waiting, len(s.pending.hooks)
 	s.mu.Unlock()
 	c := &s.count
 	return Stats{

@@ -12,7 +12,8 @@ import (
 type FS interface {
 	// MkdirAll makes a directory and those above it.
 	MkdirAll(dir string) error
-	// Lock takes the lock file name for this process; it fails with an error matching ErrInUse when another has it.
+	// Lock takes the lock file name for this process; it fails with an error matching ErrInUse when
+	// another has it.
 	Lock(name string) (io.Closer, error)
 	// List returns the names in a directory.
 	List(dir string) ([]string, error)

@@ -6,11 +6,13 @@ import (
 	"path/filepath"
 )
 
-// TempSuffix ends the name under which [Replace] writes a file before it is renamed. A crash may leave such a file behind.
+// TempSuffix ends the name under which [Replace] writes a file before it is renamed. A crash may
+// leave such a file behind.
 const TempSuffix = ".tmp"
 
-// Replace puts a new file with what write gives it in the place of name and returns it open. After a crash or a loss of power
-// either the old file or the new one is there, whole; so it is after an error.
+// Replace puts a new file with what write gives it in the place of name and returns it open. After
+// a crash or a loss of power either the old file or the new one is there, whole; so it is after an
+// error.
 func Replace(fs FS, name string, write func(File) error) (File, error) {
 	temp := name + TempSuffix
 	f, err := fs.Create(temp)

@@ -11,14 +11,16 @@ import (
 	"rollcall/internal/disk"
 )
 
-// The file begins with a mark, whose end is the number of its format. Frames follow, integers in little endian:
+// The file begins with a mark, whose end is the number of its format. Frames follow, integers in
+// little endian:
 //
 //	0  4 bytes: length of the payload, at least 1
 //	4  4 bytes: CRC-32C of what follows
 //	8  8 bytes: id of the record, or 0 when the payload is ids of 8 bytes each that are acknowledged
 //	16 the payload
 //
-// What no whole frame follows is the torn end that a crash left, and is cut off: nothing of it was durable.
+// What no whole frame follows is the torn end that a crash left, and is cut off: nothing of it was
+// durable.
 const (
 	fileName  = "spool.log"
 	mark      = "rcspool2"
@@ -182,8 +184,8 @@ func (s *Spool) takeFrame(b []byte) bool {
 	return true
 }
 
-// frameAt returns what is as long as the frame that begins at an offset, whose head has a number of bytes and begins with the length
-// of the payload; nil when it is no frame.
+// frameAt returns what is as long as the frame that begins at an offset, whose head has a number of
+// bytes and begins with the length of the payload; nil when it is no frame.
 func frameAt(f disk.File, at, end, head int64) ([]byte, error) {
 	if at+head > end {
 		return nil, nil
@@ -203,8 +205,9 @@ func frameAt(f disk.File, at, end, head int64) ([]byte, error) {
 	return b, nil
 }
 
-// takeFirst replaces a file of the first format. Its head is mark and generation of 8 bytes each, its frames are length, CRC-32C of
-// the record and the record; how far it is delivered stands beside it, with the generation that it is of.
+// takeFirst replaces a file of the first format. Its head is mark and generation of 8 bytes each,
+// its frames are length, CRC-32C of the record and the record; how far it is delivered stands
+// beside it, with the generation that it is of.
 func (s *Spool) takeFirst(generation uint64, hasHead bool) error {
 	old := s.file
 	end, err := old.Size()

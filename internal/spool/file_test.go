@@ -29,7 +29,8 @@ func firstFile(records [][]byte) (b []byte, ends []int) {
 	return b, ends
 }
 
-// TestFilesOfTheFirstFormatAreTakenOver: with what was delivered of them, cut at any byte, and once.
+// TestFilesOfTheFirstFormatAreTakenOver: with what was delivered of them, cut at any byte, and
+// once.
 func TestFilesOfTheFirstFormatAreTakenOver(t *testing.T) {
 	whole, ends := firstFile(records(0, 5))
 	head := binary.LittleEndian.AppendUint64([]byte{1, 2, 3, 4, 5, 6, 7, 8}, uint64(ends[1]))
@@ -89,7 +90,8 @@ func TestAnotherFileIsNotTakenForASpool(t *testing.T) {
 
 var errDisk = errors.New("the disk fails")
 
-// A faultFS fails one call of those that change a disk: the call of a number, and all after it when the process dies there.
+// A faultFS fails one call of those that change a disk: the call of a number, and all after it when
+// the process dies there.
 type faultFS struct {
 	disk.OS
 	mu        sync.Mutex
@@ -158,9 +160,9 @@ func (f *faultFile) WriteAt(b []byte, off int64) (int, error) {
 	return f.File.WriteAt(b, off)
 }
 
-// TestFaultEveryCallOfTheDiskMayFail: what was appended and not acknowledged is there, what was acknowledged is not, and what failed
-// may be tried again, whichever call fails; the same after a restart, but for acknowledgements that failed, and when the process ends
-// at that call.
+// TestFaultEveryCallOfTheDiskMayFail: what was appended and not acknowledged is there, what was
+// acknowledged is not, and what failed may be tried again, whichever call fails; the same after a
+// restart, but for acknowledgements that failed, and when the process ends at that call.
 func TestFaultEveryCallOfTheDiskMayFail(t *testing.T) {
 	for _, dies := range []bool{false, true} {
 		for at, struck := 1, true; struck; at++ {

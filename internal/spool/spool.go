@@ -1,6 +1,7 @@
-// Package spool is a durable queue: it keeps records on disk, in order, until each is acknowledged by its id. A record is synced
-// before Append returns; many appends share one sync. An acknowledgement is written at once and becomes durable with the next
-// sync. So after a loss of power records that were acknowledged may come back, and delivering one twice must do no harm.
+// Package spool is a durable queue: it keeps records on disk, in order, until each is acknowledged
+// by its id. A record is synced before Append returns; many appends share one sync. An
+// acknowledgement is written at once and becomes durable with the next sync. So after a loss of
+// power records that were acknowledged may come back, and delivering one twice must do no harm.
 //
 //	q, err := spool.Open(dir, 256<<20)
 //	ids, err := q.Append(records)      // durable
@@ -26,7 +27,8 @@ var ErrFull = errors.New("the spool is full")
 // ErrClosed is returned by every call on a closed spool.
 var ErrClosed = errors.New("the spool is closed")
 
-// An ID names a record of one open spool. IDs rise in the order of the records; zero is before all of them.
+// An ID names a record of one open spool. IDs rise in the order of the records; zero is before all
+// of them.
 type ID uint64
 
 // A Record is one that was not acknowledged.
@@ -87,7 +89,8 @@ func OpenFS(fs disk.FS, dir string, limit int64) (*Spool, error) {
 
 func (s *Spool) name() string { return filepath.Join(s.dir, fileName) }
 
-// Append keeps records, of at least one byte each, in order, and returns their ids when they are durable. After an error none of them is kept.
+// Append keeps records, of at least one byte each, in order, and returns their ids when they are
+// durable. After an error none of them is kept.
 func (s *Spool) Append(records [][]byte) ([]ID, error) {
 	ids := make([]ID, len(records))
 	if len(records) == 0 {
@@ -107,7 +110,8 @@ func (s *Spool) Append(records [][]byte) ([]ID, error) {
 	return ids, nil
 }
 
-// write writes records and returns the group that waits for their sync, and whether the caller is to make it.
+// write writes records and returns the group that waits for their sync, and whether the caller is
+// to make it.
 func (s *Spool) write(records [][]byte, ids []ID) (g *group, leads bool, err error) {
 	var need int64
 	for _, r := range records {
@@ -141,7 +145,8 @@ func (s *Spool) write(records [][]byte, ids []ID) (g *group, leads bool, err err
 	return s.group, leads, nil
 }
 
-// lockForWrite locks mu when the file can be written to and has room for need more bytes; if need be, it replaces the file before.
+// lockForWrite locks mu when the file can be written to and has room for need more bytes; if need
+// be, it replaces the file before.
 func (s *Spool) lockForWrite(need int64) error {
 	for range 2 {
 		s.mu.Lock()
@@ -196,7 +201,8 @@ func (s *Spool) sync() {
 	}
 }
 
-// fail drops what is not durable: the kernel may have dropped the pages, so a later sync of the same file proves nothing. mu is held.
+// fail drops what is not durable: the kernel may have dropped the pages, so a later sync of the
+// same file proves nothing. mu is held.
 func (s *Spool) fail(g *group, err error) {
 	s.broken = err
 	if next := s.group; next != nil {
@@ -256,7 +262,8 @@ func (s *Spool) read(e entry) ([]byte, error) {
 	return b, nil
 }
 
-// Ack removes records. IDs that are unknown or acknowledged before do not matter. After an error none is removed.
+// Ack removes records. IDs that are unknown or acknowledged before do not matter. After an error
+// none is removed.
 func (s *Spool) Ack(ids ...ID) error {
 	if err := s.lockForWrite(0); err != nil {
 		return err
@@ -270,7 +277,8 @@ func (s *Spool) Ack(ids ...ID) error {
 	return err
 }
 
-// ack writes the acknowledgement of ids; when nothing is left, it empties the file instead. mu is held.
+// ack writes the acknowledgement of ids; when nothing is left, it empties the file instead. mu is
+// held.
 func (s *Spool) ack(ids []ID) error {
 	known := slices.DeleteFunc(slices.Clone(ids), func(id ID) bool {
 		i := s.find(id)
@@ -315,7 +323,8 @@ const compactAt = 1 << 20
 
 const copyAtOnce = 256 << 10
 
-// wasteful reports whether so much of the file is acknowledged that it is worth replacing. mu is held.
+// wasteful reports whether so much of the file is acknowledged that it is worth replacing. mu is
+// held.
 func (s *Spool) wasteful() bool {
 	bound := max(s.live, compactAt)
 	if s.limit > 0 {

@@ -191,7 +191,8 @@ func write(t testing.TB, dir, name string, b []byte) {
 	}
 }
 
-// A spool that is never empty makes room as it is delivered, loses nothing of it and keeps the order, over restarts too.
+// A spool that is never empty makes room as it is delivered, loses nothing of it and keeps the
+// order, over restarts too.
 func TestASpoolThatIsNeverEmptyDoesNotFillUp(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir, 4000)
