@@ -21,6 +21,7 @@ type FS interface {
 	Create(name string) (File, error)
 	// Open opens a regular file for reading and writing; anything else by that name is refused.
 	Open(name string) (File, error)
+	// Rename puts from in the place of to in one step, while either may be open.
 	Rename(from, to string) error
 	Remove(name string) error
 	// SyncDir makes the names in a directory durable.
@@ -69,14 +70,13 @@ func (OS) List(dir string) ([]string, error) {
 
 // Create implements [FS].
 func (OS) Create(name string) (File, error) {
-	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_TRUNC|noFollow, filePerm)
+	f, err := openFile(name, os.O_RDWR|os.O_CREATE|os.O_TRUNC)
 	return osFile{f}, err
 }
 
 // Open implements [FS].
 func (OS) Open(name string) (File, error) {
-	// nonBlock so that a FIFO by that name does not hang the start.
-	f, err := os.OpenFile(name, os.O_RDWR|noFollow|nonBlock, 0)
+	f, err := openFile(name, os.O_RDWR)
 	if err != nil {
 		return nil, err
 	}
@@ -90,9 +90,6 @@ func (OS) Open(name string) (File, error) {
 	}
 	return osFile{f}, nil
 }
-
-// Rename implements [FS].
-func (OS) Rename(from, to string) error { return os.Rename(from, to) }
 
 // Remove implements [FS].
 func (OS) Remove(name string) error { return os.Remove(name) }

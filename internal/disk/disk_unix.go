@@ -11,14 +11,17 @@ import (
 	"syscall"
 )
 
-const (
-	noFollow = syscall.O_NOFOLLOW
-	nonBlock = syscall.O_NONBLOCK
-)
+// openFile opens no symbolic link, and does not wait for the other end of a FIFO.
+func openFile(name string, flags int) (*os.File, error) {
+	return os.OpenFile(name, flags|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, filePerm)
+}
+
+// Rename implements [FS].
+func (OS) Rename(from, to string) error { return os.Rename(from, to) }
 
 // Lock implements [FS]. The kernel lets go of the lock when the process ends, however it ends.
 func (OS) Lock(name string) (io.Closer, error) {
-	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|noFollow, filePerm)
+	f, err := openFile(name, os.O_RDWR|os.O_CREATE)
 	if err != nil {
 		return nil, err
 	}

@@ -5,19 +5,78 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
+	"unsafe"
 
 	"golang.org/x/sys/windows"
 )
 
-// Windows opens no link by accident unless it was made with rights that most users lack, and has no FIFOs in directories.
-const (
-	noFollow = 0
-	nonBlock = 0
-)
+// openFile lets others rename and remove the file while it is open, as a log that changes its segments does.
+func openFile(name string, flags int) (*os.File, error) {
+	path, err := windows.UTF16PtrFromString(name)
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
+	}
+	how := uint32(windows.OPEN_EXISTING)
+	switch {
+	case flags&os.O_TRUNC != 0:
+		how = windows.CREATE_ALWAYS
+	case flags&os.O_CREATE != 0:
+		how = windows.OPEN_ALWAYS
+	}
+	const share = windows.FILE_SHARE_READ | windows.FILE_SHARE_WRITE | windows.FILE_SHARE_DELETE
+	h, err := windows.CreateFile(path, windows.GENERIC_READ|windows.GENERIC_WRITE, share, nil, how, windows.FILE_ATTRIBUTE_NORMAL, 0)
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
+	}
+	return os.NewFile(uintptr(h), name), nil
+}
+
+// Rename implements [FS]. Windows 10 and later replace a file that is open; where that call is missing, only one that is closed.
+func (OS) Rename(from, to string) error {
+	if err := renameOver(from, to); err == nil {
+		return nil
+	}
+	return os.Rename(from, to)
+}
+
+func renameOver(from, to string) error {
+	to, err := filepath.Abs(to)
+	if err != nil {
+		return err
+	}
+	source, err := windows.UTF16PtrFromString(from)
+	if err != nil {
+		return err
+	}
+	target, err := windows.UTF16FromString(to)
+	if err != nil {
+		return err
+	}
+	const share = windows.FILE_SHARE_READ | windows.FILE_SHARE_WRITE | windows.FILE_SHARE_DELETE
+	h, err := windows.CreateFile(source, windows.DELETE, share, nil, windows.OPEN_EXISTING, windows.FILE_ATTRIBUTE_NORMAL, 0)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = windows.CloseHandle(h) }()
+	// FILE_RENAME_INFO: flags, root directory, length in bytes of the name, name.
+	var head struct {
+		flags  uint32
+		root   windows.Handle
+		length uint32
+	}
+	head.flags = windows.FILE_RENAME_REPLACE_IF_EXISTS | windows.FILE_RENAME_POSIX_SEMANTICS
+	head.length = uint32(2 * (len(target) - 1))
+	at := unsafe.Offsetof(head.length) + unsafe.Sizeof(head.length)
+	info := make([]byte, int(at)+2*len(target))
+	copy(info, unsafe.Slice((*byte)(unsafe.Pointer(&head)), at))
+	copy(info[at:], unsafe.Slice((*byte)(unsafe.Pointer(&target[0])), 2*len(target)))
+	return windows.SetFileInformationByHandle(h, windows.FileRenameInfoEx, &info[0], uint32(len(info)))
+}
 
 // Lock implements [FS]. The system lets go of the lock when the process ends, however it ends.
 func (OS) Lock(name string) (io.Closer, error) {
-	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, filePerm)
+	f, err := openFile(name, os.O_RDWR|os.O_CREATE)
 	if err != nil {
 		return nil, err
 	}
