@@ -64,7 +64,8 @@ type standing struct {
 	day    int32
 }
 
-// count moves one peer from one standing to another; the zero standing is that of a peer that is not known.
+// count moves one peer from one standing to another; the zero standing is that of a peer that is
+// not known.
 func (p *app) count(from, to standing) {
 	if from == to {
 		return

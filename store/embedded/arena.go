@@ -13,9 +13,9 @@ const (
 	refLarge = 1 << 31   // a record that lives apart
 )
 
-// An arena holds the records of one shard in chunks without pointers, so that the garbage collector has nothing to walk.
-// A reference is an offset in units. Only the writer calls alloc and release; at may be called by readers that
-// hold an epoch and found the reference in a table.
+// An arena holds the records of one shard in chunks without pointers, so that the garbage collector
+// has nothing to walk. A reference is an offset in units. Only the writer calls alloc and release;
+// at may be called by readers that hold an epoch and found the reference in a table.
 type arena struct {
 	slabs  *slabs
 	chunks atomic.Pointer[[][]byte]
@@ -48,7 +48,8 @@ func (a *arena) at(ref uint32) []byte {
 	return (*a.chunks.Load())[ref/chunkUnits][ref%chunkUnits*unit:]
 }
 
-// alloc returns room for n bytes and its reference. The caller fills it before it publishes the reference.
+// alloc returns room for n bytes and its reference. The caller fills it before it publishes the
+// reference.
 func (a *arena) alloc(n int) (uint32, []byte) {
 	if n > maxSmall {
 		return a.allocLarge(n)
@@ -71,8 +72,8 @@ func (a *arena) alloc(n int) (uint32, []byte) {
 	return ref, a.at(ref)[:n]
 }
 
-// split takes room for class out of a free block at least twice as large, so that memory of records that were long
-// once serves short ones too.
+// split takes room for class out of a free block at least twice as large, so that memory of records
+// that were long once serves short ones too.
 func (a *arena) split(class int) (uint32, []byte) {
 	if a.freeBytes < chunkSize {
 		return 0, nil

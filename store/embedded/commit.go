@@ -3,7 +3,6 @@ package embedded
 import (
 	"context"
 	"fmt"
-	"runtime"
 	"sync"
 	"sync/atomic"
 
@@ -15,10 +14,11 @@ type op struct {
 	keys  []presence.Key
 	now   presence.Millis
 	merge presence.Merge
-	// settles: the update draws conclusions that any later sweep would draw again, so it need not be durable.
+	// settles: the update draws conclusions that any later sweep would draw again, so it need not
+	// be durable.
 	settles bool
 
-	state atomic.Int32 // opQueued, then who was faster
+	state atomic.Int32 // opQueued, then which was faster
 	err   error
 	done  chan struct{}
 }
@@ -26,7 +26,7 @@ type op struct {
 const (
 	opQueued = iota
 	opTaken
-	opLeft // the caller gave up waiting before anybody looked at it
+	opLeft // the caller stopped waiting before the committer took it
 )
 
 var ops = sync.Pool{New: func() any { return &op{done: make(chan struct{}, 1)} }}
@@ -184,8 +184,8 @@ func (s *Store) show(g *group) {
 	s.alive.Store(max(s.alive.Load(), int64(g.time)))
 }
 
-// tell signals the peers of a group whose answers have changed.
-func (s *Store) tell(g *group) {
+// notify signals the peers of a group whose answers have changed.
+func (s *Store) notify(g *group) {
 	listeners := *s.listeners.Load()
 	if len(listeners) == 0 {
 		return
@@ -209,8 +209,8 @@ func (s *Store) Update(ctx context.Context, keys []presence.Key, now presence.Mi
 	return s.update(ctx, keys, now, merge, false)
 }
 
-// Settle is Update for what follows from time alone. While the disk fails it goes on in memory, because any later sweep would
-// conclude the same.
+// Settle is Update for what follows from time alone. While the disk fails it goes on in memory,
+// because any later sweep would conclude the same.
 func (s *Store) Settle(ctx context.Context, keys []presence.Key, now presence.Millis, merge presence.Merge) error {
 	return s.update(ctx, keys, now, merge, true)
 }
@@ -235,7 +235,8 @@ func (s *Store) update(ctx context.Context, keys []presence.Key, now presence.Mi
 		if o.state.CompareAndSwap(opQueued, opLeft) {
 			return unavailable(ctx.Err()) // the committer will drop it
 		}
-		// It has been taken: merge may be running and writes to what our caller owns, so wait until it surely is not.
+		// It has been taken: merge may be running and writes to what our caller owns, so wait until
+		// it surely is not.
 		s.merging.Lock()
 		s.merging.Unlock() //nolint:staticcheck // only to wait
 		select {
@@ -265,79 +266,6 @@ func (s *Store) updateMemory(ctx context.Context, keys []presence.Key, now prese
 	o := op{keys: keys, now: now, merge: merge}
 	err := s.mergeOp(g, &o)
 	s.show(g) // what was merged before a failure is kept: the contract allows it, and outcomes were given
-	s.tell(g)
+	s.notify(g)
 	return err
-}
-
-// queue holds the ops that wait for the committer.
-type queue struct {
-	mu     sync.Mutex
-	ops    []*op
-	keys   int
-	bound  int
-	closed bool
-	kick   chan struct{}
-
-	full atomic.Int64 // ops refused
-}
-
-func (q *queue) push(o *op) error {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if q.closed {
-		return errClosed
-	}
-	if q.keys > 0 && q.keys+len(o.keys) > q.bound {
-		q.full.Add(1)
-		return fmt.Errorf("%w: %d peers wait to be written", presence.ErrFull, q.keys)
-	}
-	q.keys += len(o.keys)
-	q.ops = append(q.ops, o)
-	if len(q.ops) == 1 {
-		select {
-		case q.kick <- struct{}{}:
-		default:
-		}
-	}
-	return nil
-}
-
-// gather lets callers that are about to run queue what they bring: a sync costs the same for one op as for many. Callers are
-// looked for, not waited for, so that one alone loses nothing.
-func (q *queue) gather() {
-	for before, n := 0, q.waiting(); n > before && before < gatherEnough; n = q.waiting() {
-		before = n
-		runtime.Gosched()
-	}
-}
-
-// gatherEnough is how many ops make the sync's share of each small.
-const gatherEnough = 64
-
-// waiting returns how many ops wait.
-func (q *queue) waiting() int {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return len(q.ops)
-}
-
-// take swaps what waits against the empty slice it is given.
-func (q *queue) take(empty []*op) []*op {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	taken := q.ops
-	q.ops, q.keys = empty[:0], 0
-	return taken
-}
-
-func (q *queue) close() {
-	q.mu.Lock()
-	q.closed = true
-	q.mu.Unlock()
-}
-
-func (q *queue) depth() int {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return q.keys
 }

@@ -14,11 +14,13 @@ import (
 type SyncMode uint8
 
 const (
-	// SyncAlways acknowledges a report when it is on stable storage: kill -9 and power loss lose nothing.
+	// SyncAlways acknowledges a report when it is on stable storage: kill -9 and power loss lose
+	// nothing.
 	SyncAlways SyncMode = iota
-	// SyncInterval acknowledges a report when it is written and syncs every SyncEvery: kill -9 loses nothing, power
-	// loss up to that time. A start under it takes a hole that is no more than 5 s and that time older than the end of the
-	// log for what a loss of power left, and cuts the log there.
+	// SyncInterval acknowledges a report when it is written and syncs every SyncEvery: kill -9
+	// loses nothing, power loss up to that time. A start under it takes a hole that is no more than
+	// 5 s and that time older than the end of the log for what a loss of power left, and cuts the
+	// log there.
 	SyncInterval
 )
 
@@ -47,30 +49,36 @@ func (m *SyncMode) UnmarshalText(b []byte) error {
 
 // Config are the settings of a [Store]. The zero value is a store in memory with the default rules.
 type Config struct {
-	// Path is the directory of the log and the snapshot; it is made when missing. Empty: memory only.
+	// Path is the directory of the log and the snapshot; it is made when missing. Empty: memory
+	// only.
 	Path string `config:"-"`
-	// Rules judge leases and say when the memory of an offline peer ends. The zero value takes presence.DefaultRules.
+	// Rules judge leases and say when the memory of an offline peer ends. The zero value takes
+	// presence.DefaultRules.
 	Rules presence.Rules `config:"-"`
-	// Grace is how long the nodes named by restored sessions have to beat before their sessions end. Default 30s.
+	// Grace is how long the nodes named by restored sessions have to send a heartbeat before their
+	// sessions end. Default 30s.
 	Grace time.Duration `config:"-"`
 	// Sync is when a report is acknowledged. Default SyncAlways.
 	Sync SyncMode
 	// SyncEvery is the period of SyncInterval, and so what a power loss may take. Default 100ms.
 	SyncEvery time.Duration
-	// SegmentSize is the size of a log segment in bytes, reserved on disk before it is needed, and the least size of the
-	// log at which it is compacted. Default 64 MiB, but no more than a 32nd of the disk; there is one spare.
+	// SegmentSize is the size of a log segment in bytes, reserved on disk before it is needed, and
+	// the least size of the log at which it is compacted. Default 64 MiB, but no more than a 32nd
+	// of the disk; there is one spare.
 	SegmentSize int64 `config:",bytes"`
-	// MaxMemory bounds the bytes of the index. From nine tenths of it on, offline peers that were online for minutes only are
-	// forgotten. A new peer that does not fit is refused with presence.ErrFull; reports of known peers go on. Default: half of what the
-	// process may use, by the machine or its control group.
+	// MaxMemory bounds the bytes of the index. From nine tenths of it on, offline peers that were
+	// online for minutes only are forgotten. A new peer that does not fit is refused with
+	// presence.ErrFull; reports of known peers go on. Default: half of what the process may use, by
+	// the machine or its control group.
 	MaxMemory int64 `config:",bytes"`
-	// MaxQueue bounds how many peers may wait to be written; more updates are refused with presence.ErrFull. Default 65536.
+	// MaxQueue bounds how many peers may wait to be written; more updates are refused with
+	// presence.ErrFull. Default 65536.
 	MaxQueue int
 	// Retry is how often a store whose disk failed tries to go on. Default 1s.
 	Retry time.Duration
 	// FS is the file system; nil is the real one. Tests use it to make every call fail.
 	FS disk.FS `config:"-"`
-	// Logger hears of damage, failures and recovery; nil is slog.Default.
+	// Logger logs damage, failures and recovery; nil is slog.Default.
 	Logger *slog.Logger `config:"-"`
 }
 
@@ -120,8 +128,8 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// fit makes segments small on a small disk: two of them, a snapshot and the one that is written meanwhile must have room, or
-// the store would take no report although the disk is nearly empty.
+// fit makes segments small on a small disk: two of them, a snapshot and the one that is written
+// meanwhile must have room, or the store would take no report although the disk is nearly empty.
 func (c *Config) fit() {
 	d, ok := c.FS.(interface {
 		DiskSize(dir string) (int64, error)

@@ -31,7 +31,7 @@ func imageOf(t testing.TB, dir string) image {
 	for _, e := range entries {
 		b, err := os.ReadFile(filepath.Join(dir, e.Name()))
 		if errors.Is(err, os.ErrNotExist) {
-			continue // a temporary file of the keeper, gone meanwhile
+			continue // a temporary file of maintain, gone meanwhile
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -59,7 +59,8 @@ func (im image) put(t testing.TB, dir string) {
 
 const logOne = "log-0000000001.seg"
 
-// A frameEnd is how far the log reached when a report had been acknowledged, and what all peers were then.
+// A frameEnd is how far the log reached when a report had been acknowledged, and what all peers
+// were then.
 type frameEnd struct {
 	size int
 	are  map[string]presence.Status
@@ -293,8 +294,8 @@ func TestFaultEveryByteOfSnapshotAndManifestMayFlip(t *testing.T) {
 	}
 }
 
-// Release 0.1 removes a newest segment without a frame before it refuses a log that is newer than itself: nothing is lost with it, and the release
-// that wrote the log starts again.
+// Release 0.1 removes a newest segment without a frame before it refuses a log that is newer than
+// itself: nothing is lost with it, and the release that wrote the log starts again.
 func TestAnEmptyNewestSegmentMayGo(t *testing.T) {
 	cfg := embedded.Config{Path: filepath.Join(t.TempDir(), "store"), Logger: discard, SegmentSize: 4 << 10}
 	newest := func() string {
@@ -419,7 +420,7 @@ func TestWhatElseMayHappenToFiles(t *testing.T) {
 			mkfifo(filepath.Join(dir, three))
 		}, "not a regular file"},
 		{"a lock that is a directory", nil, func(dir string) { os.Mkdir(filepath.Join(dir, "lock"), 0o700) }, "is a directory"},
-		{"files of somebody else", func(im image) { im["keys"] = []byte("secret"); im["log-1.seg"] = nil }, nil, ""},
+		{"files of another program", func(im image) { im["keys"] = []byte("secret"); im["log-1.seg"] = nil }, nil, ""},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

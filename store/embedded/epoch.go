@@ -6,12 +6,12 @@ import (
 	"sync/atomic"
 )
 
-// epochs tell the writer which memory no reader can see any more.
+// epochs show the writer which memory no reader can see any more.
 //
-// A reader enters before it looks anything up and leaves when it holds no more slices of the arena. The writer unlinks
-// a record, notes the epoch, moves the epoch on, and uses the memory again when every reader under way entered later.
-// A reader that enters after the writer has looked cannot find what was unlinked before. Readers and writer
-// never wait for each other.
+// A reader enters before it looks anything up and leaves when it holds no more slices of the arena.
+// The writer unlinks a record, notes the epoch, moves the epoch on, and uses the memory again when
+// every reader under way entered later. A reader that enters after the writer has looked cannot
+// find what was unlinked before. Readers and writer never wait for each other.
 type epochs struct {
 	now   atomic.Uint64
 	slots [readers]struct {

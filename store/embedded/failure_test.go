@@ -82,8 +82,8 @@ func status(t testing.TB, s *embedded.Store, now presence.Millis, peer string) p
 	return out[0]
 }
 
-// story is a run in which a store does everything that touches files: it starts, takes reports, fills segments, compacts,
-// and closes.
+// story is a run in which a store does everything that touches files: it starts, takes reports,
+// fills segments, compacts, and closes.
 func (w *witness) story() {
 	for i := range 6 {
 		w.report(presence.KindOnline, fmt.Sprint("a", i), fmt.Sprint("b", i))
@@ -159,7 +159,8 @@ func TestFaultEveryCallOfTheDiskMayFailFromOneOn(t *testing.T) {
 	}
 }
 
-// storyWith runs the story over a faulty disk, heals it, and looks at the disk through sound glasses.
+// storyWith runs the story over a faulty disk, heals it, and looks at the disk through sound
+// glasses.
 func storyWith(t *testing.T, fs *faultFS, what string) {
 	t.Helper()
 	cfg := quiet(t)
@@ -255,7 +256,7 @@ func TestAFailedSyncIsNeverTriedAgainOnTheSameFile(t *testing.T) {
 	}
 }
 
-// syncFS fails every sync of the file that has a name when it is told to.
+// syncFS fails every sync of the file that has a name when it is set to.
 type syncFS struct {
 	disk.OS
 	mu     sync.Mutex
@@ -339,10 +340,10 @@ func TestLeasesGoOnWhileTheDiskFails(t *testing.T) {
 	if err := w.report(presence.KindOnline, "tom"); err != nil {
 		t.Fatal(err)
 	}
-	heard := make(chan presence.Key, 10)
+	received := make(chan presence.Key, 10)
 	defer s.Listen(func(keys []presence.Key) {
 		for _, k := range keys {
-			heard <- k
+			received <- k
 		}
 	})()
 	fs.mu.Lock()
@@ -363,8 +364,8 @@ func TestLeasesGoOnWhileTheDiskFails(t *testing.T) {
 	if got := status(t, s, later, "tom"); got != presence.Offline {
 		t.Errorf("tom is %v, want offline", got)
 	}
-	if k := <-heard; k.Peer != "tom" {
-		t.Errorf("a signal about %s was heard, want tom", k.Peer)
+	if k := <-received; k.Peer != "tom" {
+		t.Errorf("a signal about %s came, want tom", k.Peer)
 	}
 	fs.heal()
 }
@@ -394,8 +395,8 @@ func TestASlowDiskBoundsTheQueue(t *testing.T) {
 		}
 		refused++
 	}
-	if got := status(t, s, start, "nobody"); got != presence.Unknown {
-		t.Errorf("nobody is %v", got)
+	if got := status(t, s, start, "noone"); got != presence.Unknown {
+		t.Errorf("a peer without reports is %v", got)
 	}
 	close(block)
 	for range 20 - refused {

@@ -17,7 +17,8 @@ type faultFS struct {
 
 	mu    sync.Mutex
 	calls int
-	// at is the call that fails, from 1; zero for none. With onward all after it fail too, until heal.
+	// at is the call that fails, from 1; zero for none. With onward all after it fail too, until
+	// heal.
 	at     int
 	onward bool
 	err    error

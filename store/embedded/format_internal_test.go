@@ -13,8 +13,8 @@ import (
 	"rollcall/presence"
 )
 
-// TestStatesOfANewerFormatAreNoDamage: a log or a snapshot whose states a newer program has written keeps an older one from
-// starting, by name, and no repair takes them for broken.
+// TestStatesOfANewerFormatAreNoDamage: a log or a snapshot whose states a newer program has written
+// keeps an older one from starting, by name, and no repair takes them for broken.
 func TestStatesOfANewerFormatAreNoDamage(t *testing.T) {
 	formats := map[string]struct {
 		raise func(packed []byte)

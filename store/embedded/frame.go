@@ -22,7 +22,7 @@ import (
 //	32  CRC-32C of the 32 bytes before
 //	40  the first frame
 //
-// Integers are little endian. The salt keeps frames of other files, and bytes that somebody made to look like a
+// Integers are little endian. The salt keeps frames of other files, and bytes made to look like a
 // frame, from passing for ours.
 const (
 	headerSize  = 40
@@ -79,8 +79,8 @@ func (h header) encode() []byte {
 	return b
 }
 
-// A FormatError says that a file, or the states in it, were written by a newer program. It is no damage: nothing was changed,
-// and [Repair] refuses it, too.
+// A FormatError says that a file, or the states in it, were written by a newer program. It is no
+// damage: nothing was changed, and [Repair] refuses it, too.
 type FormatError struct {
 	File   string
 	Format int
@@ -97,7 +97,8 @@ func (e *FormatError) Error() string {
 	return fmt.Sprintf("%s has format %d; this program reads up to %d: use the newer program that wrote it", e.File, e.Format, fileFormat)
 }
 
-// A DamageError says where a file is not what was written. Nothing was changed; [Repair] is the way out.
+// A DamageError says where a file is not what was written. Nothing was changed; [Repair] is the way
+// out.
 type DamageError struct {
 	File   string
 	Offset int64
@@ -138,7 +139,8 @@ func decodeHeader(name string, b []byte, kind fileKind, number uint32) (header, 
 	return h, nil
 }
 
-// checksum covers length, sequence number and payload of the frame b, whose checksum field is left out.
+// checksum covers length, sequence number and payload of the frame b, whose checksum field is left
+// out.
 func checksum(salt uint64, b []byte) uint32 {
 	var s [8]byte
 	binary.LittleEndian.PutUint64(s[:], salt)
@@ -154,140 +156,14 @@ func sealFrame(b []byte, salt, seq uint64) {
 	binary.LittleEndian.PutUint32(b[4:], checksum(salt, b))
 }
 
-// A payload is what frames of log and sections hold:
-//
-//	time, 8 bytes: the greatest of the updates
-//	length of the entries, 4 bytes
-//	entries: app number, peer and packed state, each with its length as a uvarint
-//	apps: uvarint count, then number and name of each app that an entry names
-const payloadHead = 12
-
-// beginPayload makes room for frame and payload head.
-func beginPayload(b []byte) []byte {
-	return append(b[:0], make([]byte, frameHead+payloadHead)...)
-}
-
-// appendEntry appends one state as frames hold it.
-func appendEntry(b []byte, app uint32, peer string, packed []byte) []byte {
-	b = binary.AppendUvarint(b, uint64(app))
-	b = binary.AppendUvarint(b, uint64(len(peer)))
-	b = append(b, peer...)
-	b = binary.AppendUvarint(b, uint64(len(packed)))
-	return append(b, packed...)
-}
-
-// endPayload completes the payload of the frame b, whose entries are there.
-func endPayload(b []byte, now presence.Millis, used []*app) []byte {
-	binary.LittleEndian.PutUint64(b[frameHead:], uint64(now))
-	binary.LittleEndian.PutUint32(b[frameHead+8:], uint32(len(b)-frameHead-payloadHead))
-	b = binary.AppendUvarint(b, uint64(len(used)))
-	for _, a := range used {
-		b = binary.AppendUvarint(b, uint64(a.num))
-		b = binary.AppendUvarint(b, uint64(len(a.id)))
-		b = append(b, a.id...)
-	}
-	return b
-}
-
-var errPayload = errors.New("its checksum matches, but its content is none")
-
-// timeOf returns when the frame with this payload was written; zero when it is none.
-func timeOf(payload []byte) presence.Millis {
-	if len(payload) < payloadHead {
-		return 0
-	}
-	return presence.Millis(binary.LittleEndian.Uint64(payload))
-}
-
-// decodePayload calls fn for the entries of a payload; their slices are part of it.
-func decodePayload(b []byte, fn func(app presence.AppID, peer, packed []byte) error) (presence.Millis, error) {
-	if len(b) < payloadHead {
-		return 0, errPayload
-	}
-	now := presence.Millis(binary.LittleEndian.Uint64(b))
-	n := int64(binary.LittleEndian.Uint32(b[8:]))
-	if n > int64(len(b)-payloadHead) {
-		return 0, errPayload
-	}
-	entries, rest := b[payloadHead:payloadHead+n], b[payloadHead+n:]
-	names, err := decodeApps(rest)
-	if err != nil {
-		return 0, err
-	}
-	// Frames mostly name one app after the other many times.
-	var lastNum uint64
-	var last presence.AppID
-	known := false
-	for len(entries) > 0 {
-		num, w := binary.Uvarint(entries)
-		if w <= 0 {
-			return 0, errPayload
-		}
-		entries = entries[w:]
-		var peer, packed []byte
-		if peer, entries = cutBytes(entries); entries == nil {
-			return 0, errPayload
-		}
-		if packed, entries = cutBytes(entries); entries == nil {
-			return 0, errPayload
-		}
-		if !known || num != lastNum {
-			if last, known = names[num]; !known {
-				return 0, errPayload
-			}
-			lastNum = num
-		}
-		if err := fn(last, peer, packed); err != nil {
-			return 0, err
-		}
-	}
-	return now, nil
-}
-
-func decodeApps(b []byte) (map[uint64]presence.AppID, error) {
-	n, w := binary.Uvarint(b)
-	if w <= 0 || n > uint64(len(b)) {
-		return nil, errPayload
-	}
-	b = b[w:]
-	names := make(map[uint64]presence.AppID, n)
-	for range n {
-		num, w := binary.Uvarint(b)
-		if w <= 0 {
-			return nil, errPayload
-		}
-		var name []byte
-		if name, b = cutBytes(b[w:]); b == nil {
-			return nil, errPayload
-		}
-		names[num] = presence.AppID(name)
-	}
-	if len(b) > 0 {
-		return nil, errPayload
-	}
-	return names, nil
-}
-
-// cutBytes takes bytes with their length off b; rest is nil when b is too short.
-func cutBytes(b []byte) (v, rest []byte) {
-	n, w := binary.Uvarint(b)
-	if w <= 0 || n > uint64(len(b)-w) {
-		return nil, nil
-	}
-	rest = b[w+int(n):]
-	if rest == nil {
-		rest = []byte{}
-	}
-	return b[w : w+int(n)], rest
-}
-
 // A frameReader reads the frames of a file in order.
 type frameReader struct {
 	name string
 	file io.ReaderAt
 	size int64
 	salt uint64
-	// written is where the last data end; from there to size the file is reserved and reads as zero.
+	// written is where the last data end; from there to size the file is reserved and reads as
+	// zero.
 	written int64
 
 	off  int64  // of the next frame
@@ -333,8 +209,9 @@ func (r *frameReader) bytes(off int64, n int) ([]byte, error) {
 // errBadFrame: there is no whole, right frame at this place.
 var errBadFrame = errors.New("bad frame")
 
-// read returns the payload of the next frame, valid until the next call. It returns io.EOF at the end of the file, errBadFrame when
-// what follows is no frame, and any other error when the file cannot be read.
+// read returns the payload of the next frame, valid until the next call. It returns io.EOF at the
+// end of the file, errBadFrame when what follows is no frame, and any other error when the file
+// cannot be read.
 func (r *frameReader) read() ([]byte, error) {
 	if r.off >= r.size {
 		return nil, io.EOF
@@ -424,13 +301,4 @@ func openFrames(f disk.File, name string, kind fileKind, number uint32) (*frameR
 		return nil, header{}, err
 	}
 	return &frameReader{name: name, file: f, size: size, written: written, salt: h.salt, off: headerSize, next: h.first}, h, nil
-}
-
-// appendRecord is appendEntry for a peer that is bytes already.
-func appendRecord(b []byte, app uint32, peer, packed []byte) []byte {
-	b = binary.AppendUvarint(b, uint64(app))
-	b = binary.AppendUvarint(b, uint64(len(peer)))
-	b = append(b, peer...)
-	b = binary.AppendUvarint(b, uint64(len(packed)))
-	return append(b, packed...)
 }

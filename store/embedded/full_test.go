@@ -15,7 +15,8 @@ import (
 	"rollcall/store/embedded"
 )
 
-// A real disk that is full, filled and freed while reports come: a tmpfs of a few MiB, so it needs root.
+// A real disk that is full, filled and freed while reports come: a tmpfs of a few MiB, so it needs
+// root.
 func TestFaultAFullDisk(t *testing.T) {
 	dir := t.TempDir()
 	if err := syscall.Mount("rollcall-test", dir, "tmpfs", 0, "size=4m"); err != nil {
@@ -68,7 +69,8 @@ func TestFaultAFullDisk(t *testing.T) {
 	w.store.Close()
 }
 
-// The defaults are for disks of any size: on one of 8 MiB the store works, compacts, and comes back when it was full.
+// The defaults are for disks of any size: on one of 8 MiB the store works, compacts, and comes back
+// when it was full.
 func TestFaultASmallDiskWithDefaults(t *testing.T) {
 	dir := t.TempDir()
 	if err := syscall.Mount("rollcall-test", dir, "tmpfs", 0, "size=8m"); err != nil {

@@ -66,7 +66,8 @@ func FuzzFrames(f *testing.F) {
 	})
 }
 
-// A payload whose checksum matches may still be nonsense, of another program: it is an error, not a panic.
+// A payload whose checksum matches may still be nonsense, of another program: it is an error, not a
+// panic.
 func FuzzPayload(f *testing.F) {
 	whole := frames(kindSection, 1)
 	f.Add(whole[headerSize+frameHead:])

@@ -12,12 +12,14 @@ import (
 	"rollcall/presence"
 )
 
-// heartbeats keeps on disk when each node was last alive, so that after a restart the sessions of a dead node end with the
-// last_seen that they had, and so that it is known which nodes have sent a heartbeat at all.
+// heartbeats keeps on disk when each node was last alive, so that after a restart the sessions of a
+// dead node end with the last_seen that they had, and so that it is known which nodes have sent a
+// heartbeat at all.
 //
-// A heartbeat costs one short write into the page cache, which survives the process. Only the first heartbeat of a node and its
-// drain are synced: a loss of power may set the others back by as much as the system had not written yet. It is never worth
-// refusing to start for: reading stops at the first record whose checksum does not match.
+// A heartbeat costs one short write into the page cache, which survives the process. Only the first
+// heartbeat of a node and its drain are synced: a loss of power may set the others back by as much
+// as the system had not written yet. It is never worth refusing to start for: reading stops at the
+// first record whose checksum does not match.
 //
 //	0  4 bytes: CRC-32C of the rest of the record
 //	4  1 byte: flags
@@ -95,7 +97,8 @@ func readHeartbeats(l *log, names []string) (map[presence.NodeID]presence.Millis
 	return parseHeartbeats(b), f.Close()
 }
 
-// note records that a node was alive at seen. Nothing that is acknowledged depends on it, so a failure is logged, not returned.
+// note records that a node was alive at seen. Nothing that is acknowledged depends on it, so a
+// failure is logged, not returned.
 func (s *Store) note(id presence.NodeID, seen presence.Millis, flags byte, sync bool) {
 	h := &s.nodes.heartbeats
 	if h.log == nil || len(id) > presence.MaxName {
@@ -103,7 +106,7 @@ func (s *Store) note(id presence.NodeID, seen presence.Millis, flags byte, sync 
 	}
 	err := s.writeHeartbeat(id, seen, flags, sync)
 	if err != nil && !h.failed {
-		s.cfg.Logger.Warn("writing heartbeats failed; last_seen may be too early after a restart", "file", h.log.path(heartbeatsName), "err", err)
+		s.cfg.Logger.Warn("heartbeat write failed; last_seen may be too early after a restart", "file", h.log.path(heartbeatsName), "err", err)
 	}
 	h.failed = err != nil
 }

@@ -10,8 +10,8 @@ import (
 	"rollcall/store/embedded"
 )
 
-// TestDamagedHeartbeatsKeepNothingFromOpening: the file of heartbeats is a hint. Whatever its bytes are, the store opens with all
-// its states, and a heartbeat that is read is one that was written.
+// TestDamagedHeartbeatsKeepNothingFromOpening: the file of heartbeats is a hint. Whatever its bytes
+// are, the store opens with all its states, and a heartbeat that is read is one that was written.
 func TestDamagedHeartbeatsKeepNothingFromOpening(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "store")
 	cfg := embedded.Config{Path: dir, Logger: discard, SegmentSize: 4 << 10, Grace: 30 * time.Second}

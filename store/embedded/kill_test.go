@@ -18,7 +18,8 @@ import (
 	"rollcall/store/embedded"
 )
 
-// victimEnv names the directory of the store that this test binary is to write to until it is killed.
+// victimEnv names the directory of the store that this test binary is to write to until it is
+// killed.
 const victimEnv = "ROLLCALL_TEST_VICTIM"
 
 func TestMain(m *testing.M) {
@@ -90,7 +91,8 @@ func TestKillLosesNothingAcknowledged(t *testing.T) {
 	t.Logf("%d reports were acknowledged over %d kills, %d are missing; the log is at segment %d", reports, rounds, missing, s.Stats().Segment)
 }
 
-// killed runs a victim, kills it after so many acknowledgements, notes all of them, and opens the store once.
+// killed runs a victim, kills it after so many acknowledgements, notes all of them, and opens the
+// store once.
 func killed(t *testing.T, dir string, round, after int, acked map[string]presence.Status) int {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])

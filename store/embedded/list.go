@@ -14,8 +14,8 @@ import (
 // scanStep is how many records a walk reads before it lets go of its epoch.
 const scanStep = 256
 
-// A cursor is the last peer that was listed, by its place in the order of the hash. The hash is seeded by the process, so
-// the cursor names the run that made it.
+// A cursor is the last peer that was listed, by its place in the order of the hash. The hash is
+// seeded by the process, so the cursor names the run that made it.
 type cursor struct {
 	position
 	peer string // within the tag; empty: from the tag on

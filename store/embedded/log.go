@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"rollcall/internal/disk"
+	"rollcall/internal/wake"
 	"rollcall/presence"
 )
 
@@ -25,8 +26,8 @@ const (
 	sectionName  = "snap-%010d-%04d.sec"
 )
 
-// A log is what the committer writes and the keeper looks after. Its fields belong to whoever holds Store.writer, but for
-// those that say otherwise.
+// A log is what the committer writes and maintain looks after. Its fields belong to the holder of
+// Store.writer, but for those that say otherwise.
 type log struct {
 	dir    string
 	fs     disk.FS
@@ -42,23 +43,24 @@ type log struct {
 	failure *failure
 	bytes   int64 // in all segments since the snapshot
 	snap    snapshotInfo
-	// sections is the greatest number of a snapshot that was ever begun: none is used twice, because a manifest whose
-	// rename seemed to fail may name it.
+	// sections is the greatest number of a snapshot that was ever begun: none is used twice,
+	// because a manifest whose rename seemed to fail may name it.
 	sections uint32
 
 	unused []uint32 // segments without a frame that were found at the start
 
-	spare atomic.Bool // a reserved segment is ready; taken by the committer, made by the keeper
+	spare atomic.Bool // a reserved segment is ready; taken by the committer, made by maintain
 
 	stop      chan struct{}
-	wake      chan struct{} // for the keeper
+	wake      wake.Signal // of maintain
 	goroutine sync.WaitGroup
 }
 
 // A failure is why nothing can be acknowledged.
 type failure struct {
 	err error
-	// suspect: the system may have dropped what we believed written, so no byte of the segment is trusted any more.
+	// suspect: the system may have dropped what was written, so no byte of the segment is trusted
+	// any more.
 	suspect bool
 	renewed bool // a new segment was begun since
 }
@@ -155,7 +157,8 @@ func (l *log) rotate(segment int64) error {
 	return nil
 }
 
-// append writes a sealed frame. After an error nothing of it is acknowledged, and the log has failed.
+// append writes a sealed frame. After an error nothing of it is acknowledged, and the log has
+// failed.
 func (s *Store) append(frame []byte) error {
 	l := s.log
 	if l.at+int64(len(frame)) > l.size {
@@ -163,7 +166,7 @@ func (s *Store) append(frame []byte) error {
 			s.fail(err, l.failure != nil && l.failure.suspect)
 			return err
 		}
-		s.kick()
+		s.log.wake.Wake()
 	}
 	if l.at <= headerSize {
 		if err := l.replace(tipName, kindTip, tip{Segment: l.number}); err != nil {
@@ -192,14 +195,14 @@ func (s *Store) append(frame []byte) error {
 	l.bytes += int64(len(frame))
 	l.seq++
 	if l.bytes > s.compactAt() {
-		s.kick()
+		s.log.wake.Wake()
 	}
 	return nil
 }
 
 func (s *Store) compactAt() int64 { return max(s.cfg.SegmentSize, s.log.snap.bytes) }
 
-// fail notes that nothing can be acknowledged until the keeper has mended it.
+// fail notes that nothing can be acknowledged until maintain has mended it.
 func (s *Store) fail(err error, suspect bool) {
 	if s.log.failure == nil {
 		s.cfg.Logger.Error("store is read-only", "err", err)
@@ -208,7 +211,7 @@ func (s *Store) fail(err error, suspect bool) {
 	s.stats.failures.Add(1)
 	text := err.Error()
 	s.stats.readOnly.Store(&text)
-	s.kick()
+	s.log.wake.Wake()
 }
 
 func (s *Store) mended() {
@@ -217,21 +220,13 @@ func (s *Store) mended() {
 	s.cfg.Logger.Info("store is writable again")
 }
 
-// kick has the keeper look.
-func (s *Store) kick() {
-	select {
-	case s.log.wake <- struct{}{}:
-	default:
-	}
-}
-
 // commit takes what is queued until the store is closed, and then what is left.
 func (s *Store) commit() {
 	defer s.log.goroutine.Done()
 	var batch []*op
 	for {
 		select {
-		case <-s.queue.kick:
+		case <-s.queue.wake:
 			s.queue.gather()
 		case <-s.log.stop:
 			for {
@@ -257,8 +252,8 @@ func (s *Store) commitAll(batch []*op) {
 	}
 }
 
-// commitGroup merges ops until the group is large enough, writes and shows what came of them, and answers. It returns how many
-// ops that were.
+// commitGroup merges ops until the group is large enough, writes and shows what came of them, and
+// answers. It returns how many ops that were.
 func (s *Store) commitGroup(batch []*op) int {
 	s.writer.Lock()
 	g := &s.group
@@ -301,7 +296,7 @@ func (s *Store) commitGroup(batch []*op) int {
 		o.done <- struct{}{}
 	}
 	if err == nil {
-		s.tell(g)
+		s.notify(g)
 	}
 	return n
 }
@@ -329,139 +324,6 @@ func contains(apps []*app, a *app) bool {
 		}
 	}
 	return false
-}
-
-// keep prepares segments, compacts the log and mends what failed, until the store is closed.
-func (s *Store) keep() {
-	l := s.log
-	defer l.goroutine.Done()
-	retry := time.NewTicker(s.cfg.Retry)
-	defer retry.Stop()
-	var tick <-chan time.Time
-	if s.cfg.Sync == SyncInterval {
-		t := time.NewTicker(s.cfg.SyncEvery)
-		defer t.Stop()
-		tick = t.C
-	}
-	var rest time.Time // no snapshot before: the last one failed
-	for {
-		s.prepare()
-		s.mend()
-		if time.Now().After(rest) && s.wantsSnapshot() {
-			if err := s.Snapshot(); err != nil && !s.stopping() {
-				rest = time.Now().Add(10 * s.cfg.Retry)
-				s.cfg.Logger.Warn("compaction given up", "err", err)
-			}
-		}
-		select {
-		case <-l.wake:
-		case <-retry.C:
-		case <-tick:
-			s.syncNow()
-		case <-l.stop:
-			return
-		}
-	}
-}
-
-// syncNow is the sync of SyncInterval.
-func (s *Store) syncNow() {
-	s.writer.Lock()
-	defer s.writer.Unlock()
-	l := s.log
-	if l.failure != nil || l.file == nil || l.synced == l.at {
-		return
-	}
-	start := time.Now()
-	if err := l.file.Sync(); err != nil {
-		s.fail(fmt.Errorf("sync log segment %d: %w", l.number, err), true)
-		return
-	}
-	s.stats.sync(time.Since(start))
-	l.synced = l.at
-}
-
-// prepare reserves the segment after this one, so that a full disk is known before it is needed.
-func (s *Store) prepare() {
-	l := s.log
-	if l.spare.Load() {
-		return
-	}
-	temp := l.path(spareName + disk.TempSuffix)
-	f, err := l.reserve(temp, s.cfg.SegmentSize)
-	if err == nil {
-		err = f.Close()
-	}
-	if err == nil {
-		// Under the lock: the committer may be making one of its own by that name.
-		s.writer.Lock()
-		if err = l.fs.Rename(temp, l.path(spareName)); err == nil {
-			l.spare.Store(true)
-		}
-		s.writer.Unlock()
-	}
-	if err != nil {
-		if s.stats.noSpare.Swap(true) {
-			return
-		}
-		s.cfg.Logger.Warn("no room for a spare log segment", "err", err)
-		return
-	}
-	s.stats.noSpare.Store(false)
-}
-
-// mend tries to make a log that failed writable again.
-func (s *Store) mend() {
-	s.writer.Lock()
-	f := s.log.failure
-	if f == nil || s.closed.Load() {
-		s.writer.Unlock()
-		return
-	}
-	err := s.renew(f)
-	suspect := err == nil && s.log.failure.suspect
-	if err == nil && !suspect {
-		s.mended()
-	}
-	s.writer.Unlock()
-	if !suspect {
-		return
-	}
-	// What is in memory was all acknowledged once, or follows from it: write it anew, and leave the old files behind.
-	if err := s.snapshotFrom(s.log.number); err != nil {
-		s.cfg.Logger.Warn("store stays read-only", "err", err)
-		return
-	}
-	s.writer.Lock()
-	s.mended()
-	s.writer.Unlock()
-}
-
-// renew begins a new segment after a failure. What was torn is cut off the old one first, unless that cannot be trusted
-// any more: then its failure stays suspect.
-func (s *Store) renew(f *failure) error {
-	l := s.log
-	if f.renewed {
-		return nil // by an earlier try, whose snapshot failed
-	}
-	if l.file != nil && !f.suspect {
-		err := l.file.Truncate(l.at)
-		if err == nil {
-			err = l.file.Sync()
-		}
-		if err != nil {
-			f.suspect = true
-		}
-	}
-	old := l.file
-	if err := l.begin(l.number+1, s.cfg.SegmentSize); err != nil {
-		return err
-	}
-	f.renewed = true
-	if old != nil {
-		old.Close()
-	}
-	return nil
 }
 
 // closeLog writes what is queued, ends the goroutines and lets go of the directory.

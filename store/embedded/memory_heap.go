@@ -2,7 +2,8 @@
 
 package embedded
 
-// slabs hands out chunks of the heap: under the race detector, which does not watch memory outside of it.
+// slabs hands out chunks of the heap: under the race detector, which does not watch memory outside
+// of it.
 type slabs struct{}
 
 func newSlabs(*index) *slabs { return &slabs{} }

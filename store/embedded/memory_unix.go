@@ -14,9 +14,9 @@ const (
 	hugePage = 2 << 20
 )
 
-// A slabs hands out the chunks of one index. They lie outside of the heap, so the garbage collector neither looks at them nor lets
-// garbage grow in proportion to them. They go back to the system when the index is gone; until then, chunks that no reader
-// can see any more are used again.
+// A slabs hands out the chunks of one index. They lie outside of the heap, so the garbage collector
+// neither looks at them nor lets garbage grow in proportion to them. They go back to the system
+// when the index is gone; until then, chunks that no reader can see any more are used again.
 type slabs struct {
 	mu    sync.Mutex
 	all   *[][]byte
@@ -49,7 +49,8 @@ func (s *slabs) chunk() []byte {
 		}
 		*s.all = append(*s.all, b)
 		s.rest = b[-uintptr(unsafe.Pointer(unsafe.SliceData(b)))%hugePage:][:slabSize]
-		// The first chunk of every shard stays in small pages: a store of few peers touches little of each.
+		// The first chunk of every shard stays in small pages: a store of few peers touches little
+		// of each.
 		if len(*s.all)*slabSize > shards*chunkSize {
 			adviseHuge(s.rest)
 		}

@@ -10,7 +10,7 @@ import (
 	"rollcall/presence"
 )
 
-// nodes are the processes whose beats keep sessions alive.
+// nodes are the processes whose heartbeats keep sessions alive.
 type nodes struct {
 	mu   sync.Mutex
 	byID map[presence.NodeID]*node
@@ -76,8 +76,8 @@ func (s *Store) Beats(_ context.Context, nodes []presence.NodeID) ([]bool, error
 	return beats, nil
 }
 
-// keepDrained writes down which nodes are drained, so that after a restart what hangs on them ends with the right cause.
-// nodes.mu is held.
+// keepDrained writes down which nodes are drained, so that after a restart what hangs on them ends
+// with the right cause. nodes.mu is held.
 func (s *Store) keepDrained() error {
 	if s.log == nil {
 		return nil
@@ -134,7 +134,7 @@ func (s *Store) OnNode(ctx context.Context, id presence.NodeID, limit int) ([]pr
 	defer s.nodes.mu.Unlock()
 	n := s.nodes.byID[id]
 	if n == nil {
-		n = &node{} // nobody beats for it: look all the same
+		n = &node{} // it sends no heartbeats: look all the same
 	}
 	var (
 		keys []presence.Key

@@ -11,8 +11,9 @@ import (
 	"rollcall/store/embedded"
 )
 
-// Power that fails at any call takes nothing that was acknowledged, whatever part of the rest had reached the disk, and
-// the store starts again; so it does when the power fails once more while it starts.
+// Power that fails at any call takes nothing that was acknowledged, whatever part of the rest had
+// reached the disk, and the store starts again; so it does when the power fails once more while it
+// starts.
 func TestFaultPowerFailsAtEveryCall(t *testing.T) {
 	whole := newPowerFS(0)
 	powered(t, whole, newWitness(t, nil), embedded.SyncAlways)
@@ -56,7 +57,7 @@ func powerConfig(disk *powerFS, mode embedded.SyncMode) embedded.Config {
 	return embedded.Config{Logger: discard, Path: "data", SegmentSize: 8 << 10, FS: disk, Retry: time.Hour, Sync: mode, SyncEvery: time.Hour}
 }
 
-// powered tells the story on a disk as far as its power lasts.
+// powered plays the story on a disk as far as its power lasts.
 func powered(t *testing.T, disk *powerFS, w *witness, mode embedded.SyncMode) {
 	t.Helper()
 	s, err := embedded.Open(powerConfig(disk, mode), start)
@@ -68,7 +69,8 @@ func powered(t *testing.T, disk *powerFS, w *witness, mode embedded.SyncMode) {
 	s.Close()
 }
 
-// With SyncInterval the power takes what was not synced yet, in any part; the store starts all the same, with all that was.
+// With SyncInterval the power takes what was not synced yet, in any part; the store starts all the
+// same, with all that was.
 func TestFaultPowerFailsBetweenIntervals(t *testing.T) {
 	whole := newPowerFS(0)
 	powered(t, whole, newWitness(t, nil), embedded.SyncInterval)
@@ -126,7 +128,7 @@ func TestAnOldHoleIsDamageWithIntervalsToo(t *testing.T) {
 		w.report(presence.KindOnline, "ann")
 		w.now = w.now.Add(tt.gap)
 		w.report(presence.KindOnline, "bob")
-		disk.mu.Lock() // the keeper makes its spare meanwhile
+		disk.mu.Lock() // maintain makes its spare meanwhile
 		tip := disk.names["data/tip"]
 		disk.mu.Unlock()
 		s.Close()

@@ -13,8 +13,9 @@ import (
 	"rollcall/internal/disk"
 )
 
-// A powerFS is a disk in memory whose power fails at a call. What was not synced by then may be there, in part, or not at
-// all: content sector by sector, in any order; names one by one, but only as the calls set them.
+// A powerFS is a disk in memory whose power fails at a call. What was not synced by then may be
+// there, in part, or not at all: content sector by sector, in any order; names one by one, but only
+// as the calls set them.
 type powerFS struct {
 	mu     sync.Mutex
 	names  map[string]*powerFile // as calls see them
@@ -120,7 +121,8 @@ func (p *powerFS) again(rng *rand.Rand, at int) *powerFS {
 	return next
 }
 
-// step counts a call; ok is false when the power is off, and last true for the call at which it fails, which may take effect.
+// step counts a call; ok is false when the power is off, and last true for the call at which it
+// fails, which may take effect.
 func (p *powerFS) step(what string) (ok, last bool) {
 	p.calls++
 	if p.off {

@@ -77,8 +77,8 @@ func uvarintLen(v uint64) int {
 	return n
 }
 
-// A state is a packed state as the index keeps it: squeezed, when its head has the usual shape. Half of the bytes of a usual
-// state are times that differ little from one another.
+// A state is a packed state as the index keeps it: squeezed, when its head has the usual shape.
+// Half of the bytes of a usual state are times that differ little from one another.
 //
 //	0  status (bits 0-1), noded (bit 2), cause (bits 3-6), until is a week after since (bit 7)
 //	1  since, 5 bytes big endian, from 2020 on
@@ -96,8 +96,8 @@ const (
 	week        = presence.Millis(7 * 24 * time.Hour / time.Millisecond)
 	dayLength   = presence.Millis(24 * time.Hour / time.Millisecond)
 
-	// What is known of the packed form, see package presence. squeeze checks that it comes back the same, so a new form would
-	// cost memory, never truth.
+	// What is known of the packed form, see package presence. squeeze checks that it comes back the
+	// same, so a new form would cost memory, never truth.
 	packedHead   = 22
 	packedFormat = 1 << 4
 )
@@ -217,8 +217,8 @@ func (s state) peek(now presence.Millis, rules *presence.Rules) (presence.Status
 	return presence.Unknown, false
 }
 
-// A judge is peek for many records of the usual shape at one moment. Nobody can guess which of two peers is online, so it does
-// not branch on that.
+// A judge is peek for many records of the usual shape at one moment. No branch predictor can guess
+// which of two peers is online, so it does not branch on that.
 type judge struct {
 	now   presence.Millis
 	rules *presence.Rules
@@ -238,8 +238,8 @@ func newJudge(now presence.Millis, rules *presence.Rules) judge {
 // judged is how many bytes of a usual record the judge reads, besides the peer id, less one.
 const judged = 2 + squeezeHead
 
-// usual returns the status of the peer whose record rec is. ok is false when rec is that of another peer, or has not the
-// usual shape, or does not say it that simply.
+// usual returns the status of the peer whose record rec is. ok is false when rec is that of another
+// peer, or has not the usual shape, or does not say it that simply.
 func (j *judge) usual(rec []byte, app uint32, peer []byte) (st presence.Status, ok bool) {
 	n := len(peer)
 	if n >= longKey || app >= 0x80 || len(rec) <= judged+n || rec[0] != byte(n) || rec[1] != byte(app) || string(rec[2:2+n]) != string(peer) {

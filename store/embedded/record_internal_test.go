@@ -79,7 +79,8 @@ func TestDaysAreNotSqueezed(t *testing.T) {
 	}
 }
 
-// The states that hooks leave take about half, and the judge needs no second look at them while they are true.
+// The states that hooks leave take about half, and the judge needs no second look at them while
+// they are true.
 func TestUsualStatesAreSqueezed(t *testing.T) {
 	rules := presence.DefaultRules()
 	rng := rand.New(rand.NewPCG(1, 1))

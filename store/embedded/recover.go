@@ -1,7 +1,6 @@
 package embedded
 
 import (
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,6 +10,7 @@ import (
 	"time"
 
 	"rollcall/internal/disk"
+	"rollcall/internal/wake"
 	"rollcall/presence"
 )
 
@@ -34,12 +34,12 @@ func (s *Store) openLog(now presence.Millis) error {
 	s.stats.loaded = time.Since(start)
 	l.goroutine.Add(2)
 	go s.commit()
-	go s.keep()
+	go s.maintain()
 	return nil
 }
 
 func lockLog(cfg *Config) (*log, error) {
-	l := &log{dir: cfg.Path, fs: cfg.FS, stop: make(chan struct{}), wake: make(chan struct{}, 1)}
+	l := &log{dir: cfg.Path, fs: cfg.FS, stop: make(chan struct{}), wake: wake.NewSignal()}
 	if err := l.fs.MkdirAll(l.dir); err != nil {
 		return nil, err
 	}
@@ -52,8 +52,8 @@ func lockLog(cfg *Config) (*log, error) {
 	return l, nil
 }
 
-// beginLog begins the segment after the last. A disk that is full does not keep the store from starting: it answers, and
-// takes reports when there is room.
+// beginLog begins the segment after the last. A disk that is full does not keep the store from
+// starting: it answers, and takes reports when there is room.
 func (s *Store) beginLog() error {
 	l := s.log
 	err := l.begin(l.number+1, s.cfg.SegmentSize)
@@ -67,8 +67,8 @@ func (s *Store) beginLog() error {
 	return err
 }
 
-// A recovery reads the files of a store into its index. Damage ends it with an error, unless mend is set: then it is noted, and what
-// can be read is read.
+// A recovery reads the files of a store into its index. Damage ends it with an error, unless mend
+// is set: then it is noted, and what can be read is read.
 type recovery struct {
 	s       *Store
 	log     *log
@@ -165,7 +165,8 @@ func (r *recovery) tidy(m *manifest) error {
 	return r.log.sweep(m)
 }
 
-// withoutManifest says what there must be when no snapshot was ever taken: the log from its first segment on.
+// withoutManifest says what there must be when no snapshot was ever taken: the log from its first
+// segment on.
 func (r *recovery) withoutManifest(segments []uint32) (*manifest, error) {
 	m := &manifest{Segment: 1, Sequence: 1}
 	sections := slices.ContainsFunc(r.names, func(n string) bool { return strings.HasPrefix(n, "snap-") })
@@ -226,7 +227,8 @@ func (r *recovery) restoreNodes() error {
 	return nil
 }
 
-// readWhole reads into v what replace wrote. Nothing is found in a file that is not there, or is damaged while mending.
+// readWhole reads into v what replace wrote. Nothing is found in a file that is not there, or is
+// damaged while mending.
 func (r *recovery) readWhole(base string, kind fileKind, v any) (found bool, err error) {
 	if !slices.Contains(r.names, base) {
 		return false, nil
@@ -384,150 +386,4 @@ func (r *recovery) restore(id presence.AppID, peer, packed []byte) error {
 	a.count(was, standing{st.Status, st.Day})
 	s.index.put(h, a.num, string(peer), packed)
 	return nil
-}
-
-// readSegments replays the log from the manifest's segment on.
-func (r *recovery) readSegments(m *manifest, numbers []uint32) error {
-	l := r.log
-	i, _ := slices.BinarySearch(numbers, m.Segment)
-	numbers = numbers[i:]
-	if err := r.checkTip(m, numbers); err != nil {
-		return err
-	}
-	l.number, l.seq = max(m.Segment, 1)-1, max(m.Sequence, 1)-1
-	numbers, err := r.dropEmpty(numbers)
-	if err != nil {
-		return err
-	}
-	if m.Segment == 0 && len(numbers) > 0 {
-		l.number = numbers[0] - 1
-	}
-	for i, n := range numbers {
-		if n != l.number+1 {
-			if err := r.damaged(l.path(logName, l.number+1), 0, "it is missing, and a later one is there"); err != nil {
-				return err
-			}
-		}
-		if err := r.readSegment(n, i == len(numbers)-1, m.Segment == 0 && i == 0); err != nil {
-			return err
-		}
-		l.number = n
-	}
-	return r.checkEnd()
-}
-
-// dropEmpty leaves out the last segments when nothing was ever written to them: they were begun, and the process ended. They stay on
-// disk until the next segment has begun, so that the segment named by manifest or tip is always there.
-func (r *recovery) dropEmpty(numbers []uint32) ([]uint32, error) {
-	for len(numbers) > 0 {
-		n := numbers[len(numbers)-1]
-		name := r.log.path(logName, n)
-		f, err := r.log.fs.Open(name)
-		if err != nil {
-			return nil, err
-		}
-		fr, _, err := openFrames(f, name, kindLog, n)
-		if err != nil {
-			f.Close()
-			return numbers, r.soften(err)
-		}
-		_, err = fr.read()
-		empty := err == io.EOF
-		if errors.Is(err, errBadFrame) {
-			var t tail
-			if t, _, err = fr.tail(); err != nil {
-				f.Close()
-				return nil, fmt.Errorf("read %s: %w", name, err)
-			}
-			empty = t == tailZero
-		}
-		f.Close()
-		if !empty {
-			return numbers, nil
-		}
-		r.log.unused = append(r.log.unused, n)
-		numbers = numbers[:len(numbers)-1]
-	}
-	return numbers, nil
-}
-
-func (r *recovery) readSegment(n uint32, last, anySequence bool) error {
-	l := r.log
-	name := l.path(logName, n)
-	f, err := l.fs.Open(name)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	fr, h, err := openFrames(f, name, kindLog, n)
-	if err != nil {
-		return r.soften(err)
-	}
-	if h.first != l.seq+1 && !anySequence {
-		if err := r.damaged(name, 16, "it begins with frame %d, and frame %d is due", h.first, l.seq+1); err != nil {
-			return err
-		}
-	}
-	if err := r.readFrames(fr); err != nil {
-		return err
-	}
-	end := fr.off
-	t, at, err := fr.tail()
-	if err == nil && t == tailDamage && last && r.mend == nil {
-		t, err = r.unsynced(fr, at)
-	}
-	if err != nil {
-		return fmt.Errorf("read %s: %w", name, err)
-	}
-	switch {
-	case t == tailDamage || t == tailTorn && !last:
-		if err := r.skip(fr); err != nil {
-			return err
-		}
-		end = fr.off
-	case t == tailTorn:
-		r.s.stats.tornTails++
-		r.s.stats.tornBytes += tornBytes(fr)
-		r.s.cfg.Logger.Warn("torn tail of the log cut", "file", name, "offset", end)
-	}
-	l.seq = fr.next - 1
-	l.bytes += end
-	if !last || r.mend != nil || end == fr.size {
-		return nil
-	}
-	if err := f.Truncate(end); err != nil {
-		return fmt.Errorf("cut the tail of %s: %w", name, err)
-	}
-	if err := f.Sync(); err != nil {
-		return fmt.Errorf("cut the tail of %s: %w", name, err)
-	}
-	return nil
-}
-
-// slowSync is how much longer than its period a sync may take, and still explain a hole.
-const slowSync = 5 * time.Second
-
-// unsynced tells a hole that a loss of power left with [SyncInterval] from damage: it is among the last frames, which were
-// written after the last sync and reached the disk in any order. What follows it, from at on, is torn then.
-func (r *recovery) unsynced(fr *frameReader, at int64) (tail, error) {
-	if r.s.cfg.Sync != SyncInterval {
-		return tailDamage, nil
-	}
-	rest, err := fr.restFrom(at)
-	if err != nil {
-		return 0, err
-	}
-	var first, last presence.Millis
-	for i := 0; i >= 0; i = fr.resync(rest, i+1) {
-		n := frameHead + int(binary.LittleEndian.Uint32(rest[i:]))
-		last = max(last, timeOf(rest[i+frameHead:i+n]))
-		if first == 0 {
-			first = last
-		}
-		i += n - 1
-	}
-	if last.Sub(first) > r.s.cfg.SyncEvery+slowSync {
-		return tailDamage, nil
-	}
-	return tailTorn, nil
 }

@@ -12,10 +12,11 @@ import (
 
 // A Report is what [Repair] found and did.
 type Report struct {
-	// Damage is every bad place, in the order in which it was found. Empty: the store opens as it is.
+	// Damage is every bad place, in the order in which it was found. Empty: the store opens as it
+	// is.
 	Damage []*DamageError
-	// Peers are those whose states were seen in what is damaged: what is kept of them may be older than it should be. Peers whose
-	// very names were lost cannot be told.
+	// Peers are those whose states were seen in what is damaged: what is kept of them may be older
+	// than it should be. Peers whose very names were lost are not known.
 	Peers []presence.PeerID
 	// Kept is how many peers could be read.
 	Kept int64
@@ -62,12 +63,13 @@ func (r *Report) lostEntries(b []byte) {
 	}
 }
 
-// Inspect reads the store in a directory as [Repair] would and changes nothing. It is an error matching [disk.ErrInUse] when a
-// process has it open.
+// Inspect reads the store in a directory as [Repair] would and changes nothing. It is an error
+// matching [disk.ErrInUse] when a process has it open.
 func Inspect(cfg Config) (*Report, error) { return repair(cfg, false) }
 
-// Repair makes a damaged store open again: what can be read is written to a new snapshot, and the old files are moved to a
-// directory beside it, for whoever wants to look. A store without damage is left alone.
+// Repair makes a damaged store open again: what can be read is written to a new snapshot, and the
+// old files are moved to a directory beside it, for inspection. A store without damage is left
+// alone.
 func Repair(cfg Config) (*Report, error) { return repair(cfg, true) }
 
 func repair(cfg Config, change bool) (*Report, error) {
@@ -116,8 +118,8 @@ func (r *recovery) rewrite() error {
 	if err := l.fs.MkdirAll(l.path("%s", aside)); err != nil {
 		return err
 	}
-	// Segment and sections are new names, and nothing counts until the manifest is there: an interrupted repair leaves a store that
-	// is refused, never one that looks whole.
+	// Segment and sections are new names, and nothing counts until the manifest is there: an
+	// interrupted repair leaves a store that is refused, never one that looks whole.
 	if err := l.begin(l.number+1, r.s.cfg.SegmentSize); err != nil {
 		return err
 	}

@@ -2,8 +2,9 @@ package embedded
 
 import "rollcall/presence"
 
-// Shed returns up to limit peers that may be forgotten at now, while nine tenths of [Config].MaxMemory are in use; see
-// [presence.Shedder]. A call looks at one round of the shards at the most.
+// Shed returns up to limit peers that may be forgotten at now, while nine tenths of
+// [Config].MaxMemory are in use; see [presence.Shedder]. A call looks at one round of the shards at
+// the most.
 func (s *Store) Shed(now presence.Millis, limit int) []presence.Key {
 	if s.bound == 0 || s.index.used.Load() < s.bound/10*9 || s.closed.Load() {
 		return nil

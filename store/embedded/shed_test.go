@@ -10,7 +10,8 @@ import (
 	"rollcall/store/embedded"
 )
 
-// A client that invents ids fills no memory that others need: its peers are forgotten first, and only they.
+// A client that invents ids fills no memory that others need: its peers are forgotten first, and
+// only they.
 func TestInventedPeersAreForgottenFirst(t *testing.T) {
 	empty := open(t, embedded.Config{}).Stats().Used
 	s := open(t, embedded.Config{MaxMemory: empty + 256<<10})

@@ -18,7 +18,8 @@ import (
 	"rollcall/store/embedded"
 )
 
-// TestSize measures what DESIGN.md tells. PEERS is how many are known, 5,000,000 unless it says otherwise.
+// TestSize measures memory by peer. PEERS is how many are known, 5,000,000 unless it says
+// otherwise.
 //
 //	go test -tags big -run TestSize -v -count 1 ./store/embedded
 func TestSize(t *testing.T) {
@@ -89,7 +90,7 @@ func TestSize(t *testing.T) {
 	s.Close()
 }
 
-// latencies asks for 20 ids again and again for two seconds and tells the percentiles.
+// latencies asks for 20 ids again and again for two seconds and logs the percentiles.
 func latencies(t *testing.T, s *embedded.Store, n int, what string, meanwhile func()) {
 	t.Helper()
 	rng := rand.New(rand.NewPCG(1, 1))

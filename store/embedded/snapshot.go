@@ -13,8 +13,8 @@ import (
 	"rollcall/presence"
 )
 
-// A manifest names the files that make up the store: the sections of the last snapshot, and the log from a segment on.
-// It is replaced by a rename, so there is always a whole one.
+// A manifest names the files that make up the store: the sections of the last snapshot, and the log
+// from a segment on. It is replaced by a rename, so there is always a whole one.
 type manifest struct {
 	Snapshot uint32          `json:"snapshot"` // number of the snapshot
 	Segment  uint32          `json:"segment"`  // the first segment that is not in it
@@ -33,7 +33,8 @@ func (m *manifest) validate() error {
 	return nil
 }
 
-// leastEntry is how few bytes of a section a peer can take, so that a wrong count reserves no more than there is.
+// leastEntry is how few bytes of a section a peer can take, so that a wrong count reserves no more
+// than there is.
 const leastEntry = 24
 
 func (m *manifest) bytes() int64 {
@@ -63,8 +64,9 @@ func (s *Store) wantsSnapshot() bool {
 	return s.log.failure == nil && s.log.bytes > s.compactAt()
 }
 
-// Snapshot writes the whole index to disk and drops the log before it. Reads and writes go on meanwhile: what is written while the
-// walk is under way may or may not be in the snapshot, but is in the log, and the greater revision wins.
+// Snapshot writes the whole index to disk and drops the log before it. Reads and writes go on
+// meanwhile: what is written while the walk is under way may or may not be in the snapshot, but is
+// in the log, and the greater revision wins.
 func (s *Store) Snapshot() error {
 	if s.log == nil {
 		return nil
@@ -77,7 +79,8 @@ func (s *Store) Snapshot() error {
 		return refuse(f)
 	}
 	before := s.log.bytes
-	// All that is in older segments is in the index by now: the committer shows before it lets go of the lock.
+	// All that is in older segments is in the index by now: the committer shows before it lets go
+	// of the lock.
 	if err := s.log.rotate(s.cfg.SegmentSize); err != nil {
 		if s.log.failure != nil {
 			s.fail(err, true)
@@ -91,7 +94,8 @@ func (s *Store) Snapshot() error {
 	return s.writeSnapshot(number, first, before)
 }
 
-// snapshotFrom makes all before segment number superfluous. The caller knows that nothing is written meanwhile.
+// snapshotFrom makes all before segment number superfluous. The caller knows that nothing is
+// written meanwhile.
 func (s *Store) snapshotFrom(number uint32) error {
 	s.snapshots.Lock()
 	defer s.snapshots.Unlock()
@@ -118,7 +122,7 @@ func (s *Store) writeSnapshot(segment uint32, first uint64, before int64) error 
 	s.writer.Unlock()
 	s.stats.snapshots.Add(1)
 	if err := l.sweep(m); err != nil {
-		s.cfg.Logger.Warn("old files stay behind", "err", err)
+		s.cfg.Logger.Warn("removing old files failed", "err", err)
 	}
 	return nil
 }
@@ -244,7 +248,8 @@ func (l *log) writeManifest(m *manifest) error {
 	return l.replace(manifestName, kindManifest, m)
 }
 
-// replace makes v the content of the file called name, so that after a crash it is there whole or not at all.
+// replace makes v the content of the file called name, so that after a crash it is there whole or
+// not at all.
 func (l *log) replace(name string, kind fileKind, v any) error {
 	text, err := json.Marshal(v)
 	if err != nil {

@@ -34,7 +34,7 @@ func (c *counters) group(states int) {
 	c.states.Add(int64(states))
 }
 
-// Stats is what a store tells of itself.
+// Stats are the counts and sizes of a store.
 type Stats struct {
 	Peers     int64 // known
 	Bytes     int64 // that the index takes
@@ -67,7 +67,7 @@ type Stats struct {
 	Loaded        time.Duration   // how long the start took
 }
 
-// Stats returns what the store tells of itself now.
+// Stats returns the counts and sizes now.
 func (s *Store) Stats() Stats {
 	c := &s.stats
 	st := Stats{

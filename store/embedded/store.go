@@ -11,10 +11,12 @@ import (
 	"time"
 
 	"rollcall/internal/sysmem"
+	"rollcall/internal/wake"
 	"rollcall/presence"
 )
 
-// A Store keeps the states of peers in memory and, when it has a path, on disk. It implements presence.Store.
+// A Store keeps the states of peers in memory and, when it has a path, on disk. It implements
+// presence.Store.
 type Store struct {
 	cfg Config
 	run uint64 // names this run, in cursors
@@ -25,11 +27,11 @@ type Store struct {
 		shard int // where the next search begins
 	}
 
-	index *index
-	apps  *apps
-	wheel *wheel
-	nodes nodes
-	broom sync.Mutex // one Due at a time
+	index    *index
+	apps     *apps
+	wheel    *wheel
+	nodes    nodes
+	rearming sync.Mutex // one Due at a time
 
 	floor     atomic.Uint64 // the greatest rev of a peer that was forgotten: new peers start above it
 	alive     atomic.Int64  // the greatest time of an update
@@ -38,7 +40,7 @@ type Store struct {
 	closed    atomic.Bool
 	batches   sync.Pool
 
-	writer  sync.Mutex // held by whoever changes the index
+	writer  sync.Mutex // held while the index changes
 	merging sync.Mutex // held while merges run, taken after writer
 	group   group
 
@@ -73,7 +75,7 @@ func newStore(cfg Config) *Store {
 		index: newIndex(), apps: newApps(), wheel: newWheel(),
 		nodes: nodes{byID: map[presence.NodeID]*node{}},
 		group: group{byHash: map[uint64]int32{}},
-		queue: queue{bound: cfg.MaxQueue, kick: make(chan struct{}, 1)},
+		queue: queue{bound: cfg.MaxQueue, wake: wake.NewSignal()},
 		bound: cmp.Or(cfg.MaxMemory, sysmem.Limit()/2),
 	}
 	s.listeners.Store(&[]*listener{})
@@ -81,8 +83,8 @@ func newStore(cfg Config) *Store {
 	return s
 }
 
-// Open returns the store that cfg describes, with what its path holds. The nodes that restored sessions hang on have the
-// grace from now to beat again.
+// Open returns the store that cfg describes, with what its path holds. The nodes that restored
+// sessions hang on have the grace from now to send a heartbeat.
 func Open(cfg Config, now presence.Millis) (*Store, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("embedded store: %w", err)
@@ -98,8 +100,8 @@ func Open(cfg Config, now presence.Millis) (*Store, error) {
 	return s, nil
 }
 
-// LastAlive returns the greatest time of an update that the store remembers: until then renewals were surely heard. Zero for
-// an empty store.
+// LastAlive returns the greatest time of an update that the store remembers: until then renewals
+// were surely received. Zero for an empty store.
 func (s *Store) LastAlive() presence.Millis { return presence.Millis(s.alive.Load()) }
 
 func (s *Store) key(app uint32, peer []byte) presence.Key {
@@ -182,14 +184,15 @@ func (s *Store) Loads(ctx context.Context, keys []presence.Key, out []presence.S
 	return nil
 }
 
-// Due returns up to limit peers whose deadline has come by now. They come again until they are settled.
+// Due returns up to limit peers whose deadline has come by now. They come again until they are
+// settled.
 func (s *Store) Due(ctx context.Context, now presence.Millis, limit int) ([]presence.Key, error) {
 	if s.closed.Load() {
 		return nil, errClosed
 	}
-	s.broom.Lock()
-	defer s.broom.Unlock()
-	if err := s.sweep(ctx, now); err != nil {
+	s.rearming.Lock()
+	defer s.rearming.Unlock()
+	if err := s.rearm(ctx, now); err != nil {
 		return nil, err
 	}
 	var (
@@ -219,7 +222,8 @@ func (s *Store) Due(ctx context.Context, now presence.Millis, limit int) ([]pres
 	return keys, nil
 }
 
-// withPrefix calls fn for the peers with a hash prefix that have a deadline: one, but for collisions.
+// withPrefix calls fn for the peers with a hash prefix that have a deadline: one, but for
+// collisions.
 func (s *Store) withPrefix(prefix uint64, st *presence.State, fn func(d presence.Millis, app uint32, peer []byte)) {
 	s.index.withTag(int(prefix>>32), uint32(prefix), func(app uint32, peer, packed []byte) {
 		if st.Unpack(packed) != nil {
@@ -231,9 +235,9 @@ func (s *Store) withPrefix(prefix uint64, st *presence.State, fn func(d presence
 	})
 }
 
-// sweep is the broom: it arms what comes near. In step with time that is one shard now and then; after a start or a jump
-// of time it is all of them.
-func (s *Store) sweep(ctx context.Context, now presence.Millis) error {
+// rearm arms what comes near. In step with time that is one shard now and then; after a start or a
+// jump of time it is all of them.
+func (s *Store) rearm(ctx context.Context, now presence.Millis) error {
 	var st presence.State
 	for i := range shards {
 		covered := s.wheel.coveredUntil(i)
@@ -300,11 +304,11 @@ func (s *Store) Close() error {
 		return nil
 	}
 	s.queue.close()
-	s.nodes.mu.Lock() // whoever writes the list of drained nodes comes out first
+	s.nodes.mu.Lock() // wait for writers of the list of drained nodes
 	defer s.nodes.mu.Unlock()
 	s.closeHeartbeats()
 	if s.log == nil {
-		s.writer.Lock() // whoever is in an update comes out first
+		s.writer.Lock() // wait for updates under way
 		defer s.writer.Unlock()
 		return nil
 	}

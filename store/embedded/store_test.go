@@ -44,8 +44,8 @@ func TestStoreOnDiskSyncedInIntervals(t *testing.T) {
 	})
 }
 
-// onDisk is a harness whose store comes back from its directory. Killed is a store whose disk takes nothing any more, not even
-// what it would do to end in order.
+// onDisk is a harness whose store comes back from its directory. Killed is a store whose disk takes
+// nothing any more, not even what it would do to end in order.
 func onDisk(t testing.TB, cfg embedded.Config) storetest.Harness {
 	fs := &faultFS{err: syscall.EIO}
 	cfg.FS, cfg.Logger = fs, discard
@@ -73,7 +73,8 @@ func onDisk(t testing.TB, cfg embedded.Config) storetest.Harness {
 		Kill: func(now presence.Millis) presence.Store {
 			t.Helper()
 			fs.die()
-			// A sync in the background may have met the dead disk first; then closing has nothing to add.
+			// A sync in the background may have met the dead disk first; then closing has nothing
+			// to add.
 			if err := s.Close(); err == nil && cfg.Sync == embedded.SyncAlways {
 				t.Error("a store without a disk closed as if nothing were")
 			}

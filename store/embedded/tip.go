@@ -2,15 +2,16 @@ package embedded
 
 import "io"
 
-// A tip names the newest segment of the log, so that its loss is noticed: without it a log that lacks its last segment looks
-// like a shorter log. It is replaced each time a segment begins, before the segment takes its first frame, and at a clean stop.
-// A store of release 0.1 has none.
+// A tip names the newest segment of the log, so that its loss is noticed: without it a log that
+// lacks its last segment looks like a shorter log. It is replaced each time a segment begins,
+// before the segment takes its first frame, and at a clean stop. A store of release 0.1 has none.
 type tip struct {
 	Segment uint32 `json:"segment"`
-	// Sequence is the number that the next frame would have had at a clean stop; zero while a process writes.
+	// Sequence is the number that the next frame would have had at a clean stop; zero while a
+	// process writes.
 	Sequence uint64 `json:"sequence,omitempty"`
-	// Empty is true until the first frame is in the segment. An empty one may be missing: release 0.1 removes it before it refuses a
-	// newer log, and nothing was in it.
+	// Empty is true until the first frame is in the segment. An empty one may be missing: release
+	// 0.1 removes it before it refuses a newer log, and nothing was in it.
 	Empty bool `json:"empty,omitempty"`
 }
 
@@ -19,7 +20,8 @@ func (r *recovery) readTip() error {
 	return err
 }
 
-// checkTip reports segments that manifest or tip name and that are missing; numbers are those from m's segment on.
+// checkTip reports segments that manifest or tip name and that are missing; numbers are those from
+// m's segment on.
 func (r *recovery) checkTip(m *manifest, numbers []uint32) error {
 	var newest uint32
 	if len(numbers) > 0 {
@@ -65,7 +67,8 @@ func (l *log) removeUnused() error {
 // framePad is more zeros than a frame may end with: the length of an app's id at the most.
 const framePad = 16
 
-// rest returns what follows the last good frame, up to the last byte that is not zero and framePad more.
+// rest returns what follows the last good frame, up to the last byte that is not zero and framePad
+// more.
 func (r *frameReader) rest() ([]byte, error) { return r.restFrom(r.off) }
 
 // restFrom is rest for what follows off.
@@ -103,12 +106,13 @@ func lastNonZero(b []byte) int {
 
 // A sparseFile knows where it has data.
 type sparseFile interface {
-	// NextData returns where the first data at or after off begin and end; both are size when there are none.
+	// NextData returns where the first data at or after off begin and end; both are size when there
+	// are none.
 	NextData(off, size int64) (from, to int64, err error)
 }
 
-// writtenEnd returns where the last data of f end; what follows is reserved and reads as zero. It has to be asked before anything is
-// read: the system counts zeros that it has in memory as data.
+// writtenEnd returns where the last data of f end; what follows is reserved and reads as zero. It
+// has to be asked before anything is read: the system counts zeros that it has in memory as data.
 func writtenEnd(f io.ReaderAt, size int64) (int64, error) {
 	s, ok := f.(sparseFile)
 	if !ok {

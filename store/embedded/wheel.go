@@ -7,11 +7,13 @@ import (
 	"rollcall/presence"
 )
 
-// The wheel knows which peers are due. A peer whose deadline lies within the span has an entry in the slot of a second no
-// later than its deadline; those further away have none, and cost no memory, until the broom comes round.
+// The wheel knows which peers are due. A peer whose deadline lies within the span has an entry in
+// the slot of a second no later than its deadline; those further away have none, and cost no
+// memory, until [Store.Due] rearms.
 //
-// An entry is a hash prefix (shard and tag), so it needs no upkeep when a record moves. A renewal only writes the
-// record: the slot that fires early finds the later deadline and arms again. At most one entry of a prefix counts.
+// An entry is a hash prefix (shard and tag), so it needs no upkeep when a record moves. A renewal
+// only writes the record: the slot that fires early finds the later deadline and arms again. At
+// most one entry of a prefix counts.
 type wheel struct {
 	mu    sync.Mutex
 	slots map[int64][]uint64 // second → prefixes
@@ -23,7 +25,7 @@ type wheel struct {
 
 const (
 	second = 1000 // milliseconds
-	// span is how far ahead the broom arms. It comes round in half of it.
+	// span is how far ahead [Store.Due] rearms, each shard once in half of it.
 	span = presence.Millis(3600 * second)
 )
 
@@ -33,7 +35,8 @@ func newWheel() *wheel {
 
 func prefixOf(h uint64) uint64 { return h&(shards-1)<<32 | uint64(tagOf(h)) }
 
-// arm sees to it that prefix is looked at when deadline comes. The record is published before arm is called.
+// arm sees to it that prefix is looked at when deadline comes. The record is published before arm
+// is called.
 func (w *wheel) arm(prefix uint64, deadline presence.Millis) {
 	if deadline == 0 {
 		return
@@ -57,8 +60,8 @@ func (w *wheel) put(prefix uint64, deadline presence.Millis) {
 	}
 }
 
-// due calls found with the prefixes that are due by now, until it returns false. deadlineOf says when the peers of a prefix
-// are due next, 0 for never.
+// due calls found with the prefixes that are due by now, until it returns false. deadlineOf says
+// when the peers of a prefix are due next, 0 for never.
 func (w *wheel) due(now presence.Millis, deadlineOf func(prefix uint64) presence.Millis, found func(prefix uint64) bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -111,7 +114,8 @@ func (w *wheel) upTo(last int64) []int64 {
 	return slots
 }
 
-// fire goes through one slot. What is due stays in it until it is settled, so that nothing is lost when the caller fails.
+// fire goes through one slot. What is due stays in it until it is settled, so that nothing is lost
+// when the caller fails.
 func (w *wheel) fire(slot int64, entries []uint64, now presence.Millis, deadlineOf func(uint64) presence.Millis, found func(uint64) bool) bool {
 	kept := entries[:0]
 	for i, p := range entries {
