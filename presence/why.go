@@ -23,12 +23,17 @@ type Explanation struct {
 // explained is how many of the last reports an explanation shows.
 const explained = 16
 
-// Why explains what is shown of key at now.
+// Why reads key and explains what is shown of it at now.
 func (s *Service) Why(ctx context.Context, key Key, now Millis) (Explanation, error) {
 	var st State
 	if err := s.store.Load(ctx, key, &st); err != nil {
 		return Explanation{}, fmt.Errorf("read peer %q: %w", key.Peer, err)
 	}
+	return s.Explain(key, &st, now), nil
+}
+
+// Explain explains what is shown of key, whose state is st, at now.
+func (s *Service) Explain(key Key, st *State, now Millis) Explanation {
 	leases := s.Leases(now)
 	e := Explanation{
 		Summary: st.Summary().At(leases, s.Rules()), Sessions: slices.Clone(st.Sessions), Slots: slices.Clone(st.Slots),
@@ -42,7 +47,7 @@ func (s *Service) Why(ctx context.Context, key Key, now Millis) (Explanation, er
 		e.Held = held
 	}
 	e.Why = e.sentence(now)
-	return e, nil
+	return e
 }
 
 // sentence says why, in plain words.

@@ -35,7 +35,7 @@ func (s *Server) openGateway() error {
 	}
 	trusted := s.proxies()
 	deps := gateway.Deps{
-		Service: s.presence, Node: node, Now: s.clock.Now, Log: s.log, Shared: s.store.shared,
+		Service: s.presence, Ask: s.ask, Node: node, Now: s.clock.Now, Log: s.log, Shared: s.store.shared,
 		Address: func(r *http.Request) netip.Addr { return limit.Address(r, trusted) },
 	}
 	if s.hooks != nil {

@@ -30,15 +30,15 @@ var errNoKeysYet = errors.New("keep the fresh keys")
 // makeApp returns an app with fresh keys.
 func makeApp() App {
 	return App{
-		ID:        token(idLength),
-		AppKey:    Secret(token(keyLength)),
-		MasterKey: Secret(token(keyLength)),
-		HookKey:   Secret(token(keyLength)),
+		ID:        randomKey(idLength),
+		AppKey:    Secret(randomKey(keyLength)),
+		MasterKey: Secret(randomKey(keyLength)),
+		HookKey:   Secret(randomKey(keyLength)),
 	}
 }
 
-// token returns n random letters and digits: at 24 of 62, 142 bits.
-func token(n int) string {
+// randomKey returns n random letters and digits: at 24 of 62, 142 bits.
+func randomKey(n int) string {
 	const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 	out := make([]byte, 0, n)
 	var b [1]byte

@@ -33,7 +33,7 @@ func TestASweepNoticesThatTheProcessStoodStill(t *testing.T) {
 		}
 		is := func() presence.Status {
 			out := make([]presence.Status, 1)
-			if _, err := s.presence.Statuses(context.Background(), "a", [][]byte{[]byte("tom")}, now, out); err != nil {
+			if _, err := st.Statuses(context.Background(), "a", [][]byte{[]byte("tom")}, s.presence.Leases(now), out); err != nil {
 				t.Fatal(err)
 			}
 			return out[0]

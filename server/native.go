@@ -21,19 +21,13 @@ func (s *Server) mountNative() http.Handler {
 	gate.Keys, gate.Log, gate.Now = s.ring, s.log, func() int64 { return int64(s.clock.Now()) }
 	s.gate = api.NewGate(gate)
 
-	tokens := watch.NewTokens(func(id presence.AppID) string {
-		if app := s.ring.Lookup(string(id)); app != nil {
-			return app.Secret()
-		}
-		return ""
-	})
 	hub := s.cfg.Watch
-	hub.Now, hub.Tokens = s.clock.Now, tokens
-	s.hub = watch.New(s.presence, hub)
+	hub.Now, hub.Tokens = s.clock.Now, s.ask.Tokens
+	s.hub = watch.New(s.presence, s.store, hub)
 
 	cfg := s.cfg.REST
-	cfg.Now, cfg.Tokens, cfg.Info, cfg.Stats = s.clock.Now, tokens, s.info, s.stats
-	s.rest = rest.New(s.presence, s.gate, cfg)
+	cfg.Now, cfg.Info, cfg.Stats = s.clock.Now, s.info, s.stats
+	s.rest = rest.New(s.presence, s.ask, s.gate, cfg)
 
 	mux := http.NewServeMux()
 	s.gate.Mux(mux, s.rest.Routes())

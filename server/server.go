@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"time"
 
+	"rollcall/ask"
+	"rollcall/ask/token"
 	"rollcall/edge/gateway"
 	"rollcall/edge/gateway/rtm"
 	"rollcall/edge/hookout"
@@ -37,6 +39,7 @@ type Server struct {
 
 	store    *openedStore
 	presence *presence.Service
+	ask      *ask.Reader
 	ring     *api.Keyring
 	apps     []App
 	made     bool
@@ -119,6 +122,7 @@ func (s *Server) Start(ctx context.Context) (err error) {
 		s.log.Warn("the days' counts cannot be read; they start anew", "err", err)
 	}
 	s.metrics = newMetrics(s)
+	s.ask = ask.New(ask.Deps{Rules: s.presence, Store: s.store, Now: s.clock.Now, Tokens: token.NewSealer(s.secretOf)})
 	if err := s.openGateway(); err != nil {
 		return err
 	}
@@ -136,6 +140,14 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	s.phase.Store(phaseReady)
 	s.log.Info("ready", "listen", s.Listen(), "admin", s.Admin(), "store", s.store.name, "took", s.clock.Up().Round(time.Millisecond))
 	return nil
+}
+
+// secretOf returns the secret of an app for its tokens; "" for an app that is none of ours.
+func (s *Server) secretOf(id presence.AppID) string {
+	if app := s.ring.Lookup(string(id)); app != nil {
+		return app.Secret()
+	}
+	return ""
 }
 
 // onStop has Stop call fn; what was deferred last is called first.

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"time"
 
+	"rollcall/ask"
 	"rollcall/internal/api"
 	"rollcall/presence"
 	"rollcall/watch"
@@ -38,7 +39,7 @@ func (s *Server) serveWatch(w http.ResponseWriter, r *http.Request) {
 	for _, id := range q["id"] {
 		peers = append(peers, presence.PeerID(id))
 	}
-	watcher, err := s.hub.Watch(r.Context(), app, peers, watch.Full, "")
+	watcher, err := s.hub.Watch(r.Context(), ask.View{App: app, Viewer: ask.Server}, peers, presence.DetailFull, "")
 	switch {
 	case errors.Is(err, watch.ErrLimit):
 		writeJSON(w, http.StatusBadRequest, map[string]any{"code": 400, "error": err.Error()})

@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"rollcall/ask"
 	"rollcall/presence"
 	"rollcall/watch"
 )
@@ -30,7 +31,7 @@ func TestAWatchThatBeginsInAnOutageGetsASnapshotWithItsAge(t *testing.T) {
 		}
 		time.Sleep(stale)
 		for _, p := range []presence.PeerID{"tom", "eve"} {
-			if _, err := h.hub.Watch(t.Context(), app, []presence.PeerID{p}, watch.Full, ""); !errors.Is(err, presence.ErrUnavailable) {
+			if _, err := h.hub.Watch(t.Context(), view, []presence.PeerID{p}, presence.DetailFull, ""); !errors.Is(err, presence.ErrUnavailable) {
 				t.Errorf("watch %s after the limit: %v", p, err)
 			}
 		}
@@ -101,20 +102,17 @@ func TestTokensDoNotPassAnOutage(t *testing.T) {
 		}
 		for name, token := range map[string]string{"a poll": before.Token.String(), "a first poll": ""} {
 			p := h.look(token, "tom")
-			if p.Age == 0 || p.Token.Horizon > before.Token.Horizon {
-				t.Errorf("%s in the outage is %v old and names %d, past what was known, %d", name, p.Age, p.Token.Horizon, before.Token.Horizon)
+			_, age := p.Read()
+			if age == 0 || p.Token.Horizon > before.Token.Horizon {
+				t.Errorf("%s in the outage is %v old and names %d, past what was known, %d", name, age, p.Token.Horizon, before.Token.Horizon)
 			}
 		}
 	})
 }
 
-func (h *house) look(token string, peers ...presence.PeerID) watch.Poll {
+func (h *house) look(token string, peers ...presence.PeerID) ask.Poll {
 	h.Helper()
-	keys := make([]presence.Key, len(peers))
-	for i, p := range peers {
-		keys[i] = presence.Key{App: app, Peer: p}
-	}
-	p, err := h.tokens.Look(context.Background(), h.Service, &watch.Question{App: app, Keys: keys, Since: token, Detail: h.detail(), Now: now()})
+	p, err := h.reader.Poll(context.Background(), view, &ask.Question{Peers: peers, Since: token, Detail: h.detail()})
 	if err != nil {
 		h.Fatal(err)
 	}

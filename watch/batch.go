@@ -3,6 +3,9 @@ package watch
 import (
 	"context"
 	"time"
+
+	"rollcall/ask/token"
+	"rollcall/presence"
 )
 
 // Kind says what a batch is.
@@ -27,7 +30,7 @@ type Batch struct {
 	Updates []*Update // valid until the next call of Next
 	More    bool      // of a snapshot or a resume: it goes on in the next batch
 	// Token is what the watcher knows once it has taken this batch; zero while more is queued.
-	Token Token
+	Token token.Token
 	// Age is how long a part of the store had been out of reach when the watcher, or the peers of this snapshot, were added; of a
 	// mark, how long it has been. 0: all of it answers.
 	Age time.Duration
@@ -114,7 +117,7 @@ func (w *Watcher) take(b *Batch) (ok bool, err error) {
 		return false, nil
 	}
 	if len(w.fresh) == 0 && len(w.queue) == 0 {
-		w.token(&b.Token, mark)
+		w.names(&b.Token, mark)
 	}
 	return true, nil
 }
@@ -125,8 +128,8 @@ func (w *Watcher) fill(b *Batch, list []int32, flag uint8) []int32 {
 	for i, s := range list {
 		sl := &w.slots[s]
 		u := sl.e.update.Load()
-		code := codeOf(u.Status)
-		if flag == isQueued && w.detail == Brief && sl.sent == code {
+		code := token.CodeOf(u.Status)
+		if flag == isQueued && w.detail == presence.DetailBrief && sl.sent == code {
 			sl.state &^= flag
 			continue
 		}
@@ -153,19 +156,19 @@ func (w *Watcher) mark() (Batch, error) {
 	}
 	b := Batch{Kind: Mark, Age: age}
 	if len(w.fresh) == 0 && len(w.queue) == 0 && !w.behind.Load() {
-		w.token(&b.Token, mark)
+		w.names(&b.Token, mark)
 	}
 	w.hub.stats.marks.Add(1)
 	return b, nil
 }
 
-// token makes t, which is zero, what the watcher knows. The caller holds mu.
-func (w *Watcher) token(t *Token, mark *watermark) {
-	t.seal, t.Detail = w.seal, w.detail
-	if w.detail == Brief {
+// names makes t, which is zero, what the watcher knows. The caller holds mu.
+func (w *Watcher) names(t *token.Token, mark *watermark) {
+	t.Seal, t.Detail = w.seal, w.detail
+	if w.detail == presence.DetailBrief {
 		if w.knownAs == "" {
 			if w.knownAs = string(w.known); w.known == nil {
-				w.knownAs = digestText(w.digest)
+				w.knownAs = token.DigestText(w.digest)
 			}
 		}
 		t.List, t.Known = w.ranked, w.knownAs

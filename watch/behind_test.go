@@ -55,7 +55,7 @@ func TestAWatcherThatStoppedCostsNothing(t *testing.T) {
 				words = append(words, fmt.Sprint(u.Peer, "=", u.Status))
 			}
 			slices.Sort(words)
-			took <- fmt.Sprint(b.Kind, words, b.Token != watch.Token{})
+			took <- fmt.Sprint(b.Kind, words, !b.Token.IsZero())
 			return
 		}
 	}()
@@ -127,10 +127,10 @@ func TestAWatcherThatHasNotBegun(t *testing.T) {
 		if n := h.hub.Stats().Behind; n != 1 {
 			t.Errorf("it fell behind %d times", n)
 		}
-		if token := h.expect(w, time.Second, "snapshot ann=offline"); token != (watch.Token{}) {
+		if token := h.expect(w, time.Second, "snapshot ann=offline"); !token.IsZero() {
 			t.Error("the snapshot has a token, though a change is queued")
 		}
-		if token := h.expect(w, time.Second, "change tom=online"); token == (watch.Token{}) {
+		if token := h.expect(w, time.Second, "change tom=online"); token.IsZero() {
 			t.Error("the change has no token")
 		}
 		h.expect(w, 10*time.Second, "")

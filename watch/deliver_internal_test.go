@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"testing"
 
+	"rollcall/ask"
 	"rollcall/presence"
 	"rollcall/store/embedded"
 )
@@ -22,21 +23,21 @@ func (t *countPusher) Push(b *Batch) bool {
 
 // BenchmarkDeliver is what one change costs for one of a thousand watchers, without the write.
 func BenchmarkDeliver(b *testing.B) {
-	b.Run("same lists", func(b *testing.B) { deliver(b, false, Full) })
-	b.Run("app key same lists", func(b *testing.B) { deliver(b, false, Brief) })
-	b.Run("own lists", func(b *testing.B) { deliver(b, true, Full) })
-	b.Run("app key own lists", func(b *testing.B) { deliver(b, true, Brief) })
+	b.Run("same lists", func(b *testing.B) { deliver(b, false, presence.DetailFull) })
+	b.Run("app key same lists", func(b *testing.B) { deliver(b, false, presence.DetailBrief) })
+	b.Run("own lists", func(b *testing.B) { deliver(b, true, presence.DetailFull) })
+	b.Run("app key own lists", func(b *testing.B) { deliver(b, true, presence.DetailBrief) })
 }
 
 // deliver notifies a thousand watchers of one peer again and again. The hub's goroutine has ended, so that nothing else runs.
-func deliver(b *testing.B, own bool, d Detail) {
+func deliver(b *testing.B, own bool, d presence.Detail) {
 	const n = 1000
 	store, err := embedded.Open(embedded.Config{}, 1_764_280_000_000)
 	if err != nil {
 		b.Fatal(err)
 	}
 	service := presence.NewService(store, presence.DefaultConfig())
-	h := New(service, DefaultConfig())
+	h := New(service, store, DefaultConfig())
 	close(h.quit)
 	<-h.done
 	form := &Form{Append: func(out []byte, b *Batch) []byte {
@@ -53,7 +54,7 @@ func deliver(b *testing.B, own bool, d Detail) {
 		if own {
 			peers = append(peers, presence.PeerID("own-"+strconv.Itoa(i)))
 		}
-		w, err := h.Watch(b.Context(), "app", peers, d, "")
+		w, err := h.Watch(b.Context(), ask.View{App: "app", Viewer: ask.Public}, peers, d, "")
 		if err != nil {
 			b.Fatal(err)
 		}

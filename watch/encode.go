@@ -53,7 +53,7 @@ func (p *encoder) set() *Batch {
 
 // same reports whether b and o say the same.
 func (b *Batch) same(o *Batch) bool {
-	return b.Kind == o.Kind && b.More == o.More && b.Age == o.Age && b.Token.same(&o.Token) && slices.Equal(b.Updates, o.Updates)
+	return b.Kind == o.Kind && b.More == o.More && b.Age == o.Age && b.Token.Same(&o.Token) && slices.Equal(b.Updates, o.Updates)
 }
 
 func (p *encoder) in(f *Form) []byte {

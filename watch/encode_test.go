@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"rollcall/presence"
 	"rollcall/watch"
 )
 
@@ -34,7 +35,7 @@ func TestBytesAreMadeOnce(t *testing.T) {
 		for k := range forms {
 			forms[k].Append = func(out []byte, b *watch.Batch) []byte {
 				made[k]++
-				return fmt.Appendf(out, "%d %s %s %s", k, b.Kind, b.Updates[0].JSON(watch.Brief), b.Token)
+				return fmt.Appendf(out, "%d %s %s %s", k, b.Kind, b.Updates[0].JSON(presence.DetailBrief), b.Token)
 			}
 		}
 		ctx, cancel := context.WithCancel(t.Context())

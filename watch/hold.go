@@ -81,3 +81,7 @@ func (h *holds) Pop() any {
 }
 
 func (h *holds) pop() holding { return heap.Pop(h).(holding) }
+
+// unwritten reports whether time alone has made of the stored raw something else that is not written
+// yet.
+func unwritten(raw, seen presence.Summary) bool { return raw.Status != seen.Status }

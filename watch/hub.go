@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"rollcall/ask"
+	"rollcall/ask/token"
 	"rollcall/presence"
 )
 
@@ -44,7 +46,7 @@ type Config struct {
 	// Now is the clock by which leases and holds are judged; nil is the wall clock.
 	Now func() presence.Millis `config:"-"`
 	// Tokens seals the tokens; nil makes some that open in this hub only.
-	Tokens *Tokens `config:"-"`
+	Tokens *token.Sealer `config:"-"`
 }
 
 // DefaultConfig returns the defaults of the product.
@@ -82,6 +84,7 @@ func (c *Config) Validate() error {
 // A Hub follows the peers that somebody watches. One goroutine reads them; no caller of the store waits for it.
 type Hub struct {
 	service *presence.Service
+	source  Source
 	cfg     Config
 	stats   counters
 
@@ -130,21 +133,29 @@ type link struct {
 	slot int32
 }
 
-// New returns a hub over service, listening and running.
-func New(service *presence.Service, cfg Config) *Hub {
+// A Source is where a hub reads peers, and which calls it when they may have changed. A presence.Store
+// is one.
+type Source interface {
+	Statuses(ctx context.Context, app presence.AppID, peers [][]byte, now presence.Millis, out []presence.Status) (age time.Duration, err error)
+	Summaries(ctx context.Context, keys []presence.Key, out []presence.Summary) (age time.Duration, err error)
+	Listen(fn func(keys []presence.Key)) (stop func())
+}
+
+// New returns a hub that reads source by the rules of service, listening and running.
+func New(service *presence.Service, source Source, cfg Config) *Hub {
 	if cfg.Now == nil {
 		cfg.Now = func() presence.Millis { return presence.MillisOf(time.Now()) }
 	}
 	if cfg.Tokens == nil {
-		cfg.Tokens = NewTokens(nil)
+		cfg.Tokens = token.NewSealer(nil)
 	}
 	h := &Hub{
-		service: service, cfg: cfg,
+		service: service, source: source, cfg: cfg,
 		peers: map[presence.Key]*entry{}, watchers: map[*Watcher]struct{}{}, sizes: map[presence.AppID]Size{},
 		wakeup: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{}),
 	}
 	h.watermark.Store(&watermark{epoch: service.Epoch()})
-	h.unlisten = service.Store().Listen(h.signal)
+	h.unlisten = source.Listen(h.signal)
 	go h.run()
 	return h
 }
@@ -213,11 +224,18 @@ func (h *Hub) wake() {
 	}
 }
 
-// Watch follows peers of app from now on, for a client that may see detail of them. With the token of an earlier watch of the same
-// peers the watcher is first notified of what may have changed since; with none, or one that cannot be used, of everything. Peers named twice
-// count once. The caller must close the watcher.
-func (h *Hub) Watch(ctx context.Context, app presence.AppID, peers []presence.PeerID, detail Detail, token string) (*Watcher, error) {
-	w := &Watcher{hub: h, app: app, detail: detail, wakeup: make(chan struct{}, 1), list: appFingerprint(app), seal: h.cfg.Tokens.of(app)}
+// Watch follows peers from now on, for a client that has view of them and may see detail. With the
+// token of an earlier watch of the same peers as since, the watcher is first notified of what may
+// have changed; with none, or one that cannot be used, of everything. Peers named twice count once.
+// The caller must close the watcher.
+//
+// It returns errors matching [ErrLimit], [ErrClosed], ask.ErrView or presence.ErrUnavailable.
+func (h *Hub) Watch(ctx context.Context, view ask.View, peers []presence.PeerID, detail presence.Detail, since string) (*Watcher, error) {
+	if err := view.Check(); err != nil {
+		return nil, err
+	}
+	app := view.App
+	w := &Watcher{hub: h, app: app, detail: detail, wakeup: make(chan struct{}, 1), list: token.ListOf(app), seal: h.cfg.Tokens.Of(app)}
 	w.turn.Lock()
 	h.mu.Lock()
 	switch {
@@ -246,10 +264,10 @@ func (h *Hub) Watch(ctx context.Context, app presence.AppID, peers []presence.Pe
 	w.age = age
 	w.index = nil // most lists never change
 	w.arrange()
-	if w.since(token, slots) {
+	if w.since(since, slots) {
 		h.stats.resumes.Add(1)
 	} else {
-		if token != "" {
+		if since != "" {
 			h.stats.resyncs.Add(1)
 		}
 		for _, s := range slots {
@@ -328,7 +346,7 @@ func (h *Hub) ageOf(ctx context.Context, app presence.AppID, entries []*entry) (
 	for i, e := range entries {
 		ids[i] = []byte(e.key.Peer)
 	}
-	age, err := h.service.Statuses(ctx, app, ids, h.cfg.Now(), make([]presence.Status, len(ids)))
+	age, err := h.source.Statuses(ctx, app, ids, h.service.Leases(h.cfg.Now()), make([]presence.Status, len(ids)))
 	if err != nil {
 		return 0, fmt.Errorf("ask for the age of %d watched peers: %w", len(ids), err)
 	}
@@ -343,7 +361,7 @@ func (h *Hub) read(ctx context.Context, entries []*entry) (raw []presence.Summar
 		keys[i] = e.key
 	}
 	raw = make([]presence.Summary, len(keys))
-	if age, err = h.service.Store().Summaries(ctx, keys, raw); err != nil {
+	if age, err = h.source.Summaries(ctx, keys, raw); err != nil {
 		h.stats.failures.Add(1)
 		return nil, 0, fmt.Errorf("read %d watched peers: %w", len(keys), err)
 	}

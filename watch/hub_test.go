@@ -77,7 +77,7 @@ func TestMarksTellSilenceFromDeafness(t *testing.T) {
 		w := h.watch("", "tom")
 		h.expect(w, 0, "snapshot tom=unknown")
 		start := time.Now()
-		if token := h.expect(w, time.Minute, "mark"); token == (watch.Token{}) {
+		if token := h.expect(w, time.Minute, "mark"); token.IsZero() {
 			t.Error("the mark has no token")
 		}
 		if took := time.Since(start); took != 15*time.Second {
@@ -269,15 +269,15 @@ func TestResume(t *testing.T) {
 			h.expect(h.watch(token, "tom"), 0, "resume tom=offline")
 		})
 	})
-	for name, bend := range map[string]func(watch.Token) string{
-		"no token":                  func(watch.Token) string { return "" },
-		"a token that is none":      func(watch.Token) string { return "%%%" },
-		"one of another list":       func(k watch.Token) string { k.List++; return k.String() },
-		"one of another epoch":      func(k watch.Token) string { k.Epoch++; return k.String() },
-		"one from the future":       func(k watch.Token) string { k.Horizon += 1 << 40; return k.String() },
-		"the end of a long token":   func(k watch.Token) string { return k.String()[1:] },
-		"a token and something":     func(k watch.Token) string { return k.String() + "A" },
-		"a token of another format": func(k watch.Token) string { return "B" + k.String()[1:] },
+	for name, bend := range map[string]func(sealed) string{
+		"no token":                  func(sealed) string { return "" },
+		"a token that is none":      func(sealed) string { return "%%%" },
+		"one of another list":       func(k sealed) string { k.List++; return k.String() },
+		"one of another epoch":      func(k sealed) string { k.Epoch++; return k.String() },
+		"one from the future":       func(k sealed) string { k.Horizon += 1 << 40; return k.String() },
+		"the end of a long token":   func(k sealed) string { return k.String()[1:] },
+		"a token and something":     func(k sealed) string { return k.String() + "A" },
+		"a token of another format": func(k sealed) string { return "B" + k.String()[1:] },
 	} {
 		t.Run(name+" gets a snapshot", func(t *testing.T) {
 			bubble(t, func(t *testing.T, h *house) {
@@ -321,14 +321,14 @@ func TestLimits(t *testing.T) {
 	cfg := watch.DefaultConfig()
 	cfg.Peers, cfg.Watchers = 2, 1
 	h := open(t, cfg)
-	if _, err := h.hub.Watch(context.Background(), app, []presence.PeerID{"a", "b", "c"}, watch.Full, ""); !errors.Is(err, watch.ErrLimit) {
+	if _, err := h.hub.Watch(context.Background(), view, []presence.PeerID{"a", "b", "c"}, presence.DetailFull, ""); !errors.Is(err, watch.ErrLimit) {
 		t.Errorf("three peers of two: %v", err)
 	}
 	w := h.watch("", "a", "b")
 	if err := w.Add(context.Background(), []presence.PeerID{"c"}); !errors.Is(err, watch.ErrLimit) {
 		t.Errorf("a third peer: %v", err)
 	}
-	if _, err := h.hub.Watch(context.Background(), app, []presence.PeerID{"a"}, watch.Full, ""); !errors.Is(err, watch.ErrLimit) {
+	if _, err := h.hub.Watch(context.Background(), view, []presence.PeerID{"a"}, presence.DetailFull, ""); !errors.Is(err, watch.ErrLimit) {
 		t.Errorf("a second watcher of one: %v", err)
 	}
 	if s := h.hub.Stats(); s.Peers != 2 || s.Watchers != 1 {
@@ -353,12 +353,12 @@ func TestALongSnapshotComesInParts(t *testing.T) {
 		}
 		size := 0
 		for _, u := range b.Updates {
-			size += len(u.JSON(watch.Full))
+			size += len(u.JSON(presence.DetailFull))
 		}
 		if b.Kind != watch.Snapshot || size > cfg.Buffer {
 			t.Fatalf("part %d is a %v of %d bytes", parts, b.Kind, size)
 		}
-		if more = b.More; more == (b.Token != watch.Token{}) {
+		if more = b.More; more == !b.Token.IsZero() {
 			t.Errorf("part %d: more %v, token %v", parts, more, b.Token)
 		}
 		total += len(b.Updates)
@@ -375,7 +375,7 @@ func TestTheStoreGoesAwayAndComesBack(t *testing.T) {
 		h.store.down.Store(true)
 		h.tell(on, "tom", "1")
 		h.expect(w, 3*time.Second, "")
-		if _, err := h.hub.Watch(context.Background(), app, []presence.PeerID{"ann"}, watch.Full, ""); !errors.Is(err, presence.ErrUnavailable) {
+		if _, err := h.hub.Watch(context.Background(), view, []presence.PeerID{"ann"}, presence.DetailFull, ""); !errors.Is(err, presence.ErrUnavailable) {
 			t.Errorf("a new watch while the store is away: %v", err)
 		}
 		h.store.down.Store(false)
@@ -393,7 +393,7 @@ func TestCloseSaysWhy(t *testing.T) {
 	if _, err := w.Next(context.Background()); !errors.Is(err, watch.ErrClosed) || w.Reason() != watch.ReasonShutdown {
 		t.Errorf("got %v because of %q", err, w.Reason())
 	}
-	if _, err := h.hub.Watch(context.Background(), app, []presence.PeerID{"tom"}, watch.Full, ""); !errors.Is(err, watch.ErrClosed) {
+	if _, err := h.hub.Watch(context.Background(), view, []presence.PeerID{"tom"}, presence.DetailFull, ""); !errors.Is(err, watch.ErrClosed) {
 		t.Errorf("a watch after the end: %v", err)
 	}
 	if s := h.hub.Stats(); s.Closed[watch.ReasonShutdown] != 1 {

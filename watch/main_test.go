@@ -12,6 +12,8 @@ import (
 
 	"go.uber.org/goleak"
 
+	"rollcall/ask"
+	"rollcall/ask/token"
 	"rollcall/presence"
 	"rollcall/store/embedded"
 	"rollcall/watch"
@@ -21,6 +23,11 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const app presence.AppID = "app"
 
+var view = ask.View{App: app, Viewer: ask.Public}
+
+// sealed is a token; tests call its text token.
+type sealed = token.Token
+
 // house is a store, a service and a hub; in a bubble its clock is the bubble's.
 type house struct {
 	testing.TB
@@ -28,7 +35,8 @@ type house struct {
 	hub   *watch.Hub
 	store *flaky
 	// tokens opens what the hub sealed.
-	tokens *watch.Tokens
+	tokens *token.Sealer
+	reader *ask.Reader
 	brief  bool            // the watchers see only statuses
 	at     presence.Millis // of the last report: the next one is later, for at one time an online wins
 }
@@ -110,7 +118,8 @@ func open(t testing.TB, cfg watch.Config) *house {
 	f := &flaky{Store: st}
 	h := &house{TB: t, Service: presence.NewService(f, presence.DefaultConfig()), store: f, tokens: testTokens()}
 	cfg.Tokens = h.tokens
-	h.hub = watch.New(h.Service, cfg)
+	h.reader = ask.New(ask.Deps{Rules: h.Service, Store: f, Tokens: h.tokens})
+	h.hub = watch.New(h.Service, f, cfg)
 	t.Cleanup(func() {
 		h.hub.Close(watch.ReasonShutdown)
 		if err := st.Close(); err != nil {
@@ -146,20 +155,20 @@ func logout(r *presence.Report) { r.Cause = presence.CauseLogout }
 func lease(d time.Duration) func(*presence.Report) { return func(r *presence.Report) { r.Lease = d } }
 
 // testTokens are those of a process that knows the secret of every app.
-func testTokens() *watch.Tokens {
-	return watch.NewTokens(func(a presence.AppID) string { return "secret of " + string(a) })
+func testTokens() *token.Sealer {
+	return token.NewSealer(func(a presence.AppID) string { return "secret of " + string(a) })
 }
 
-func (h *house) detail() watch.Detail {
+func (h *house) detail() presence.Detail {
 	if h.brief {
-		return watch.Brief
+		return presence.DetailBrief
 	}
-	return watch.Full
+	return presence.DetailFull
 }
 
 func (h *house) watch(token string, peers ...presence.PeerID) *watch.Watcher {
 	h.Helper()
-	w, err := h.hub.Watch(context.Background(), app, peers, h.detail(), token)
+	w, err := h.hub.Watch(context.Background(), view, peers, h.detail(), token)
 	if err != nil {
 		h.Fatal(err)
 	}
@@ -168,13 +177,13 @@ func (h *house) watch(token string, peers ...presence.PeerID) *watch.Watcher {
 }
 
 // next returns what w is told within d as "kind peer=status …", or "" when that is nothing.
-func (h *house) next(w *watch.Watcher, d time.Duration) (string, watch.Token) {
+func (h *house) next(w *watch.Watcher, d time.Duration) (string, sealed) {
 	h.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), d)
 	defer cancel()
 	b, err := w.Next(ctx)
 	if errors.Is(err, context.DeadlineExceeded) {
-		return "", watch.Token{}
+		return "", sealed{}
 	}
 	if err != nil {
 		h.Fatal(err)
@@ -186,7 +195,7 @@ func (h *house) next(w *watch.Watcher, d time.Duration) (string, watch.Token) {
 	return s, b.Token
 }
 
-func (h *house) expect(w *watch.Watcher, d time.Duration, want string) watch.Token {
+func (h *house) expect(w *watch.Watcher, d time.Duration, want string) sealed {
 	h.Helper()
 	got, token := h.next(w, d)
 	if got != want {

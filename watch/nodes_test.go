@@ -29,7 +29,7 @@ func TestTwoNodesOnRedis(t *testing.T) {
 		services[i] = presence.NewService(st, presence.DefaultConfig())
 		hub := watch.DefaultConfig()
 		hub.Now, hub.Tokens = st.Now, testTokens()
-		hubs[i] = watch.New(services[i], hub)
+		hubs[i] = watch.New(services[i], st, hub)
 		t.Cleanup(func() {
 			hubs[i].Close(watch.ReasonShutdown)
 			if err := st.Close(); err != nil {
@@ -45,7 +45,7 @@ func TestTwoNodesOnRedis(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	told := func(w *watch.Watcher) (s string, token watch.Token) {
+	told := func(w *watch.Watcher) (s string, token sealed) {
 		t.Helper()
 		ctx, cancel := context.WithTimeout(ctx, redistest.Patience)
 		defer cancel()
@@ -60,7 +60,7 @@ func TestTwoNodesOnRedis(t *testing.T) {
 		return s, b.Token
 	}
 	report(0, on, "tom")
-	w, err := hubs[1].Watch(ctx, app, []presence.PeerID{"tom", "ann"}, watch.Full, "")
+	w, err := hubs[1].Watch(ctx, view, []presence.PeerID{"tom", "ann"}, presence.DetailFull, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,7 +77,7 @@ func TestTwoNodesOnRedis(t *testing.T) {
 		t.Errorf("told %q", got)
 	}
 	report(1, off, "tom")
-	again, err := hubs[0].Watch(ctx, app, []presence.PeerID{"tom", "ann"}, watch.Full, token.String())
+	again, err := hubs[0].Watch(ctx, view, []presence.PeerID{"tom", "ann"}, presence.DetailFull, token.String())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,7 +24,7 @@ type checker struct {
 	peers   map[presence.PeerID]bool
 	known   map[presence.PeerID]*watch.Update
 	token   string
-	detail  watch.Detail
+	detail  presence.Detail
 	started bool // this stream has told its snapshot or resume
 	words   int
 }
@@ -33,6 +33,7 @@ type checker struct {
 type ledger struct {
 	testing.TB
 	*presence.Service
+	store   presence.Store
 	tick    presence.Millis
 	mu      sync.Mutex
 	meaning map[string]presence.Status
@@ -60,10 +61,10 @@ func (l *ledger) write(r presence.Report, at presence.Millis) {
 		l.Error(err)
 	}
 	var sum [1]presence.Summary
-	if _, err := l.Summaries(ctx, []presence.Key{{App: app, Peer: r.Peer}}, at, sum[:]); err != nil {
+	if _, err := l.store.Summaries(ctx, []presence.Key{{App: app, Peer: r.Peer}}, sum[:]); err != nil {
 		l.Error(err)
 	}
-	l.history[r.Peer] = append(l.history[r.Peer], truth{at, sum[0]})
+	l.history[r.Peer] = append(l.history[r.Peer], truth{at, sum[0].At(l.Leases(at), l.Rules())})
 }
 
 // bound returns how long a word with status may be told after it was last true: for a tick, and an online also while its
@@ -142,7 +143,7 @@ func (c *checker) take(b watch.Batch) {
 			c.ledger.Errorf("%s: the snapshot has %d of %d peers", c.name, len(c.known), len(c.peers))
 		}
 	}
-	if b.Token != (watch.Token{}) {
+	if !b.Token.IsZero() {
 		c.token = b.Token.String()
 	}
 }
@@ -163,13 +164,13 @@ func promise(t *testing.T, watchers, peers, changes int) {
 	cfg := watch.DefaultConfig()
 	cfg.Buffer = 4 << 10 // so that snapshots and bursts come in parts
 	cfg.Tokens = testTokens()
-	hubs := []*watch.Hub{watch.New(s, cfg), watch.New(s, cfg)}
+	hubs := []*watch.Hub{watch.New(s, st, cfg), watch.New(s, st, cfg)}
 	ids := make([]presence.PeerID, peers)
 	for i := range ids {
 		ids[i] = presence.PeerID(fmt.Sprintf("peer-%04d", i))
 	}
 	l := &ledger{
-		TB: t, Service: s, tick: presence.Millis(cfg.Tick.Milliseconds()), meaning: map[string]presence.Status{},
+		TB: t, Service: s, store: st, tick: presence.Millis(cfg.Tick.Milliseconds()), meaning: map[string]presence.Status{},
 		history: map[presence.PeerID][]truth{}, late: map[presence.Status]presence.Millis{},
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -180,7 +181,7 @@ func promise(t *testing.T, watchers, peers, changes int) {
 		mine := append([]presence.PeerID{}, ids...)
 		rand.Shuffle(len(mine), func(a, b int) { mine[a], mine[b] = mine[b], mine[a] })
 		mine = mine[:1+rand.IntN(len(mine))]
-		detail := watch.Detail(i / 8 % 2)
+		detail := presence.Detail(i / 8 % 2)
 		c := &checker{detail: detail, name: fmt.Sprint("watcher ", i), ledger: l, peers: map[presence.PeerID]bool{}, known: map[presence.PeerID]*watch.Update{}}
 		for _, p := range mine {
 			c.peers[p] = true
@@ -212,7 +213,7 @@ func promise(t *testing.T, watchers, peers, changes int) {
 	cancel()
 	readers.Wait()
 	<-sweeping
-	judge(t, s, checkers)
+	judge(t, l, checkers)
 	words := 0
 	for _, c := range checkers {
 		words += c.words
@@ -259,7 +260,7 @@ const (
 
 func (c *checker) follow(ctx context.Context, hub *watch.Hub, peers []presence.PeerID, how reader, quiet <-chan struct{}) {
 	for ctx.Err() == nil {
-		w, err := hub.Watch(ctx, app, peers, c.detail, c.token)
+		w, err := hub.Watch(ctx, view, peers, c.detail, c.token)
 		if err != nil {
 			if ctx.Err() == nil {
 				c.ledger.Error(err)
@@ -317,7 +318,7 @@ func pause(quiet <-chan struct{}, d time.Duration) {
 }
 
 // judge holds every watcher's last words to the truth.
-func judge(t *testing.T, s *presence.Service, checkers []*checker) {
+func judge(t *testing.T, l *ledger, checkers []*checker) {
 	t.Helper()
 	for _, c := range checkers {
 		keys := make([]presence.Key, 0, len(c.peers))
@@ -325,7 +326,7 @@ func judge(t *testing.T, s *presence.Service, checkers []*checker) {
 			keys = append(keys, presence.Key{App: app, Peer: p})
 		}
 		sums := make([]presence.Summary, len(keys))
-		if _, err := s.Summaries(context.Background(), keys, now(), sums); err != nil {
+		if _, err := l.store.Summaries(context.Background(), keys, sums); err != nil {
 			t.Fatal(err)
 		}
 		for i, k := range keys {

@@ -1,29 +1,32 @@
 package watch
 
-import "rollcall/presence"
+import (
+	"rollcall/ask/token"
+	"rollcall/presence"
+)
 
-// since prepares a watcher that knows token to be sent only what may be newer; it reports false when it cannot. The
+// since prepares a watcher that knows the token text to be sent only what may be newer; it reports false when it cannot. The
 // caller holds mu.
-func (w *Watcher) since(token string, slots []int32) bool {
-	t, ok := w.hub.cfg.Tokens.Open(w.app, token)
-	if ok && w.detail == Brief {
+func (w *Watcher) since(text string, slots []int32) bool {
+	t, ok := w.hub.cfg.Tokens.Open(w.app, text)
+	if ok && w.detail == presence.DetailBrief {
 		return w.sinceKnown(t, slots)
 	}
 	now := w.hub.cfg.Now()
-	if !ok || t.Detail != Full || t.Epoch != w.hub.service.Epoch() || t.List != w.list || t.Horizon > w.hub.service.Horizon(now) {
+	if !ok || t.Detail != presence.DetailFull || t.Epoch != w.hub.service.Epoch() || t.List != w.list || t.Horizon > w.hub.service.Horizon(now) {
 		return false
 	}
 	var unknown uint64
 	for _, s := range slots {
 		if u := w.slots[s].e.update.Load(); u.Status == presence.Unknown {
-			unknown ^= Fingerprint(string(u.Peer))
+			unknown ^= token.Fingerprint(string(u.Peer))
 		}
 	}
 	for _, s := range slots {
 		sl := &w.slots[s]
 		u := sl.e.update.Load()
 		if u.Status == presence.Unknown && unknown == t.Unknown {
-			w.notified(sl, sentUnknown)
+			w.notified(sl, token.SentUnknown)
 			continue
 		}
 		if u.Status == presence.Unknown || sl.e.need.Load() > t.Horizon {
@@ -36,33 +39,33 @@ func (w *Watcher) since(token string, slots []int32) bool {
 }
 
 // sinceKnown is since for a client that sees only statuses: it is notified of those that differ, however often they turned meanwhile.
-func (w *Watcher) sinceKnown(t Token, slots []int32) bool {
-	if t.Detail != Brief || t.List != w.list {
+func (w *Watcher) sinceKnown(t token.Token, slots []int32) bool {
+	if t.Detail != presence.DetailBrief || t.List != w.list {
 		return false
 	}
 	if w.known == nil {
 		var digest uint64
 		for _, s := range slots {
 			u := w.slots[s].e.update.Load()
-			digest ^= digestOf(u.Peer, codeOf(u.Status))
+			digest ^= token.Digest(u.Peer, token.CodeOf(u.Status))
 		}
-		if t.Known != digestText(digest) {
+		if t.Known != token.DigestText(digest) {
 			return false
 		}
 		for _, s := range slots {
 			sl := &w.slots[s]
-			w.notified(sl, codeOf(sl.e.update.Load().Status))
+			w.notified(sl, token.CodeOf(sl.e.update.Load().Status))
 		}
 		w.resumed = true
 		return true
 	}
-	was := known(t.Known)
+	was := token.Known(t.Known)
 	if len(was) != len(w.known) {
 		return false
 	}
 	for _, s := range slots {
 		sl := &w.slots[s]
-		if w.notified(sl, was.at(int(sl.rank)-1)); sl.sent != codeOf(sl.e.update.Load().Status) {
+		if w.notified(sl, was.At(int(sl.rank)-1)); sl.sent != token.CodeOf(sl.e.update.Load().Status) {
 			sl.state |= isFresh
 			w.fresh = append(w.fresh, s)
 		}
@@ -73,15 +76,15 @@ func (w *Watcher) sinceKnown(t Token, slots []int32) bool {
 
 // arrange makes known, or digest, of what the slots say; it is due when the list has changed. The caller holds mu.
 func (w *Watcher) arrange() {
-	if w.detail != Brief {
+	if w.detail != presence.DetailBrief {
 		return
 	}
 	w.known, w.digest, w.ranked, w.knownAs = nil, 0, w.list, ""
-	if w.count > exactPeers {
+	if w.count > token.ExactPeers {
 		for i := range w.slots {
 			if sl := &w.slots[i]; sl.e != nil {
 				sl.rank = 0
-				w.digest ^= digestOf(sl.e.key.Peer, sl.sent)
+				w.digest ^= token.Digest(sl.e.key.Peer, sl.sent)
 			}
 		}
 		return
@@ -92,29 +95,29 @@ func (w *Watcher) arrange() {
 			places = append(places, i)
 		}
 	}
-	ranks(places, func(i int) string { return string(w.slots[i].e.key.Peer) })
-	w.known = newKnown(len(places))
+	token.Rank(places, func(i int) string { return string(w.slots[i].e.key.Peer) })
+	w.known = token.NewKnown(len(places))
 	for rank, i := range places {
 		w.slots[i].rank = uint16(rank + 1)
-		w.known.set(rank, w.slots[i].sent)
+		w.known.Set(rank, w.slots[i].sent)
 	}
 }
 
 // notified takes note that the client is notified that the peer of sl is what code says. The caller holds mu.
-func (w *Watcher) notified(sl *slot, code uint8) {
+func (w *Watcher) notified(sl *slot, code token.Code) {
 	if sl.sent == code {
 		return
 	}
-	if sl.sent == sentUnknown || code == sentUnknown {
-		w.unknown ^= Fingerprint(string(sl.e.key.Peer))
+	if sl.sent == token.SentUnknown || code == token.SentUnknown {
+		w.unknown ^= token.Fingerprint(string(sl.e.key.Peer))
 	}
-	if w.detail == Brief {
+	if w.detail == presence.DetailBrief {
 		w.knownAs = ""
 		switch {
 		case w.known == nil:
-			w.digest ^= digestOf(sl.e.key.Peer, sl.sent) ^ digestOf(sl.e.key.Peer, code)
+			w.digest ^= token.Digest(sl.e.key.Peer, sl.sent) ^ token.Digest(sl.e.key.Peer, code)
 		case sl.rank > 0: // else it has just been added, and will be arranged
-			w.known.set(int(sl.rank)-1, code)
+			w.known.Set(int(sl.rank)-1, code)
 		}
 	}
 	sl.sent = code

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"rollcall/ask/token"
 	"rollcall/presence"
 	"rollcall/watch"
 )
@@ -28,7 +29,7 @@ func TestTokensAreSealed(t *testing.T) {
 			bubble(t, func(t *testing.T, h *house) {
 				h.brief = brief
 				text := h.look("", "tom", "ann").Token.String()
-				for who, tokens := range map[string]*watch.Tokens{"the process that made it": h.tokens, "another that knows the secret": testTokens()} {
+				for who, tokens := range map[string]*token.Sealer{"the process that made it": h.tokens, "another that knows the secret": testTokens()} {
 					if k, ok := tokens.Open(app, text); !ok || k.Detail != h.detail() {
 						t.Errorf("%s does not open it", who)
 					}
@@ -36,7 +37,7 @@ func TestTokensAreSealed(t *testing.T) {
 				if _, ok := h.tokens.Open("another", text); ok {
 					t.Error("it opens for another app")
 				}
-				if _, ok := watch.NewTokens(func(presence.AppID) string { return "another" }).Open(app, text); ok {
+				if _, ok := token.NewSealer(func(presence.AppID) string { return "another" }).Open(app, text); ok {
 					t.Error("it opens with another secret")
 				}
 				if _, ok := h.tokens.OpenCursor(app, text); ok {
@@ -69,33 +70,16 @@ func TestTokensAreSealed(t *testing.T) {
 func TestForgedTokensGetEverything(t *testing.T) {
 	bubble(t, func(t *testing.T, h *house) {
 		h.tell(on, "tom", "1")
-		list := watch.Fingerprint("app "+string(app)) ^ watch.Fingerprint("tom")
+		list := token.ListOf(app) ^ token.Fingerprint("tom")
 		for _, brief := range []bool{true, false} {
 			h.brief = brief
 			for _, horizon := range []uint64{0, uint64(now()) - 1, uint64(now()) + 1, ^uint64(0)} {
 				token := plainToken(h.Epoch(), horizon, list, 0)
-				if p := h.look(token, "tom"); p.Changed != nil {
-					t.Errorf("a poll with horizon %d is answered by what changed: %v", horizon, p.Changed)
+				if p := h.look(token, "tom"); !p.Complete {
+					t.Errorf("a poll with horizon %d is answered by what changed", horizon)
 				}
 				h.goesOn(token, "snapshot tom=online", "tom")
 			}
-		}
-	})
-}
-
-func FuzzOpen(f *testing.F) {
-	ts := testTokens()
-	cursor := ts.SealCursor(app, "bucket 7")
-	f.Add(cursor)
-	f.Add(plainToken(1, 2, 3, 4))
-	f.Add("")
-	f.Add("AAAA")
-	f.Fuzz(func(t *testing.T, s string) {
-		if _, ok := ts.Open(app, s); ok {
-			t.Fatalf("%q opens, and was not sealed", s)
-		}
-		if c, ok := ts.OpenCursor(app, s); ok && s != "" && s != cursor {
-			t.Fatalf("%q opens as the cursor %q, and was not sealed", s, c)
 		}
 	})
 }
@@ -124,13 +108,14 @@ func TestAClientThatSeesStatusesIsNotNotifiedOfWhatLooksTheSame(t *testing.T) {
 				turn()
 				slices.Reverse(peers) // the order means nothing
 				p := h.look(polled, peers...)
-				if named := count(p.Changed); p.Changed == nil || named != 0 {
-					t.Errorf("the poll names %d peers; everything: %v", named, p.Changed == nil)
+				if named, _ := p.Read(); p.Complete || len(named) != 0 {
+					t.Errorf("the poll names %d peers; everything: %v", len(named), p.Complete)
 				}
 				h.goesOn(watched, "resume", peers...)
 				h.tell(off, "p0", "2", logout)
-				if p = h.look(polled, peers...); count(p.Changed) != 1 || !p.Changed[n-1] {
-					t.Errorf("after p0 went the poll names %d peers", count(p.Changed))
+				p = h.look(polled, peers...)
+				if named, _ := p.Read(); p.Complete || len(named) != 1 || named[0].ID != "p0" {
+					t.Errorf("after p0 went the poll names %d peers", len(named))
 				}
 				h.goesOn(watched, "resume p0=offline", peers...)
 			})
@@ -146,15 +131,6 @@ func (h *house) goesOn(token, want string, peers ...presence.PeerID) {
 	h.expect(w, 0, want)
 }
 
-func count(changed []bool) (n int) {
-	for _, c := range changed {
-		if c {
-			n++
-		}
-	}
-	return n
-}
-
 // drain takes what w is notified of at once and returns its token.
 func drain(h *house, w *watch.Watcher) string {
 	h.Helper()
@@ -163,7 +139,7 @@ func drain(h *house, w *watch.Watcher) string {
 		if err != nil {
 			h.Fatal(err)
 		}
-		if b.Token != (watch.Token{}) {
+		if !b.Token.IsZero() {
 			return b.Token.String()
 		}
 	}
@@ -232,7 +208,7 @@ func TestTokensAreOfOneDetail(t *testing.T) {
 		}
 		for i, brief := range []bool{true, false} {
 			h.brief = brief
-			if p := h.look(tokens[i], "tom"); p.Changed != nil {
+			if p := h.look(tokens[i], "tom"); !p.Complete {
 				t.Errorf("brief %v: the other's token is answered by what changed", brief)
 			}
 			h.expect(h.watch(tokens[i], "tom"), 0, "snapshot tom=online")

@@ -1,10 +1,9 @@
 package watch
 
 import (
-	"strconv"
 	"sync/atomic"
-	"unicode/utf8"
 
+	"rollcall/ask"
 	"rollcall/presence"
 )
 
@@ -22,23 +21,13 @@ type Update struct {
 	json   [2]atomic.Pointer[[]byte]
 }
 
-// Detail says how much of a word may be told.
-type Detail uint8
-
-const (
-	// Brief tells the status only: no time, no cause, and no version, which would give the time away.
-	Brief Detail = iota
-	// Full tells all.
-	Full
-)
-
 // same reports whether w and n look alike to a watcher.
 func (w *Update) same(n *Update) bool {
 	return w.Status == n.Status && w.Cause == n.Cause && w.Since == n.Since && w.LastSeen == n.LastSeen
 }
 
 // JSON returns w as a JSON object. It is made once and shared; do not change it.
-func (w *Update) JSON(d Detail) []byte {
+func (w *Update) JSON(d presence.Detail) []byte {
 	if b := w.json[d].Load(); b != nil {
 		return *b
 	}
@@ -48,28 +37,17 @@ func (w *Update) JSON(d Detail) []byte {
 }
 
 // AppendJSON appends w as a JSON object to b.
-func (w *Update) AppendJSON(b []byte, d Detail) []byte {
-	b = append(b, `{"peer":`...)
-	b = AppendString(b, string(w.Peer))
-	b = append(b, `,"status":"`...)
-	b = append(b, w.Status.String()...)
-	b = append(b, '"')
-	if d == Full {
-		if w.Status != presence.Unknown {
-			b = append(b, `,"since":`...)
-			b = strconv.AppendInt(b, int64(w.Since), 10)
-		}
+func (w *Update) AppendJSON(b []byte, d presence.Detail) []byte {
+	var fields ask.Fields
+	if d == presence.DetailFull {
+		fields = ask.Since | ask.Cause | ask.Version
 		if w.Status == presence.Offline {
-			b = append(b, `,"last_seen":`...)
-			b = strconv.AppendInt(b, int64(w.LastSeen), 10)
-			b = append(b, `,"cause":"`...)
-			b = append(b, w.Cause.String()...)
-			b = append(b, '"')
+			fields |= ask.LastSeen // of one that is online it moves all the time
 		}
-		b = append(b, `,"version":`...)
-		b = strconv.AppendUint(b, w.Version, 10)
 	}
-	return append(b, '}')
+	return ask.AppendPeer(b, &ask.Peer{
+		ID: w.Peer, Status: w.Status, Cause: w.Cause, Since: w.Since, LastSeen: w.LastSeen, Version: w.Version,
+	}, fields)
 }
 
 // updateOverhead is what a word takes on the wire beside the peer's id, at most; an id may grow by escapes.
@@ -84,36 +62,4 @@ func encodedLen(s string) int {
 		}
 	}
 	return n
-}
-
-// AppendString appends s to b as a JSON string. A byte that is not UTF-8 becomes U+FFFD.
-func AppendString(b []byte, s string) []byte {
-	const hex = "0123456789abcdef"
-	b = append(b, '"')
-	for i := 0; i < len(s); {
-		switch c := s[i]; {
-		case c == '"' || c == '\\':
-			b = append(b, '\\', c)
-			i++
-		case c < 0x20 || c == 0x7f:
-			b = append(b, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
-			i++
-		case c < utf8.RuneSelf:
-			b = append(b, c)
-			i++
-		default:
-			r, n := utf8.DecodeRuneInString(s[i:])
-			switch {
-			case r == utf8.RuneError && n == 1:
-				b = append(b, `\ufffd`...)
-			case r == '\u2028' || r == '\u2029': // line ends to old JavaScript
-				b = append(b, `\u202`...)
-				b = append(b, hex[r&15])
-			default:
-				b = append(b, s[i:i+n]...)
-			}
-			i += n
-		}
-	}
-	return append(b, '"')
 }

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"rollcall/ask/token"
 	"rollcall/presence"
 )
 
@@ -36,7 +37,7 @@ type Watcher struct {
 	greet  bool // the first batch is owed even when it is empty
 	// resumed: the fresh ones continue a token.
 	resumed bool
-	detail  Detail // how much the client may see
+	detail  presence.Detail // how much the client may see
 
 	// What the hub touches for every watcher that it notifies stands together, in three cache lines and a fourth for one that sees only
 	// statuses: among a thousand, a cache line costs as much as the work.
@@ -47,7 +48,7 @@ type Watcher struct {
 	round   uint64  // in which the queue began
 	list    uint64  // fingerprint of the peers
 	unknown uint64  // fingerprint of those that were last sent as unknown
-	seal    *seal
+	seal    *token.Seal
 	hub     *Hub
 
 	// turn is held by the goroutine that calls Next except while it waits there; meanwhile the hub may take it, to push
@@ -57,10 +58,10 @@ type Watcher struct {
 	stuck  bool      // the teller has no room or is not done: Next must return
 	sent   time.Time // when the hub last pushed a batch itself
 
-	// What a client that sees only statuses was notified of; as the rest, of mu. Of at most exactPeers peers it is in known, by the
+	// What a client that sees only statuses was notified of; as the rest, of mu. Of at most [token.ExactPeers] peers it is in known, by the
 	// rank of their slots, of more it is digested.
 	ranked  uint64 // fingerprint of the peers that known is of
-	known   known
+	known   token.Known
 	knownAs string // the text of known or digest; empty when it has changed
 	digest  uint64
 
@@ -80,8 +81,8 @@ type slot struct {
 	e     *entry
 	pos   int32 // of this watcher in e.links
 	state uint8
-	sent  uint8  // the status that the client was last notified of, see codeOf
-	rank  uint16 // in known, from 1; 0: none
+	sent  token.Code // the status that the client was last notified of
+	rank  uint16     // in known, from 1; 0: none
 }
 
 const (
@@ -117,7 +118,7 @@ func (w *Watcher) join(ctx context.Context, peers []presence.PeerID) (slots []in
 		w.slots[s] = slot{e: e, pos: pos}
 		w.index[p] = s
 		w.count++
-		w.list ^= Fingerprint(string(p))
+		w.list ^= token.Fingerprint(string(p))
 		slots = append(slots, s)
 		if e.update.Load() == nil {
 			unread = append(unread, e)
@@ -183,12 +184,12 @@ func (w *Watcher) drop(s int32) {
 	}
 	peer := sl.e.key.Peer
 	w.hub.unsubscribe(sl.e, sl.pos)
-	f := Fingerprint(string(peer))
+	f := token.Fingerprint(string(peer))
 	w.list ^= f
-	if sl.sent == sentUnknown {
+	if sl.sent == token.SentUnknown {
 		w.unknown ^= f
 	}
-	w.digest ^= digestOf(peer, sl.sent)
+	w.digest ^= token.Digest(peer, sl.sent)
 	// What is queued for the slot falls away: the slot may be taken by another peer before it is told.
 	if sl.state&isFresh != 0 {
 		w.fresh = without(w.fresh, s)
@@ -309,7 +310,7 @@ func (w *Watcher) queueUp(s int32, r round) bool {
 		return false
 	}
 	sl := &w.slots[s]
-	if sl.state&isQueued != 0 || w.detail == Brief && sl.sent == codeOf(sl.e.update.Load().Status) {
+	if sl.state&isQueued != 0 || w.detail == presence.DetailBrief && sl.sent == token.CodeOf(sl.e.update.Load().Status) {
 		return false
 	}
 	sl.state |= isQueued

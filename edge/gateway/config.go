@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"time"
 
+	"rollcall/ask"
 	"rollcall/presence"
 )
 
@@ -85,6 +86,8 @@ type Config struct {
 // Deps are what a gateway stands on.
 type Deps struct {
 	Service Service
+	// Ask answers what clients ask of peers.
+	Ask *ask.Reader
 	// Node names this process; its id carries its start time, so that a restarted node is another node.
 	Node presence.NodeID
 	// Shared says that other nodes write to the store too; the gateway then looks at every change of a peer it holds.

@@ -29,7 +29,6 @@ var (
 // Service is what a gateway asks of the rules; *presence.Service is one.
 type Service interface {
 	Report(ctx context.Context, reports []presence.Report, now presence.Millis, out []presence.Outcome) error
-	Statuses(ctx context.Context, app presence.AppID, peers [][]byte, now presence.Millis, out []presence.Status) (age time.Duration, err error)
 	Store() presence.Store
 }
 

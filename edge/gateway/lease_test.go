@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"rollcall/ask"
 	"rollcall/edge/gateway"
 	"rollcall/presence"
 	"rollcall/store/embedded"
@@ -71,7 +72,7 @@ func newBubble(t *testing.T, node presence.NodeID, store presence.Store, set ...
 	for _, fn := range set {
 		fn(&cfg)
 	}
-	gw, err := gateway.New(cfg, gateway.Deps{Service: b.svc, Node: node})
+	gw, err := gateway.New(cfg, gateway.Deps{Service: b.svc, Ask: ask.New(ask.Deps{Rules: b.svc, Store: store}), Node: node})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,10 +112,10 @@ func (b *bubble) summary(peer string) presence.Summary {
 	b.t.Helper()
 	out := make([]presence.Summary, 1)
 	key := presence.Key{App: appID, Peer: presence.PeerID(peer)}
-	if _, err := b.svc.Summaries(context.Background(), []presence.Key{key}, bubbleNow(), out); err != nil {
+	if _, err := b.store.Summaries(context.Background(), []presence.Key{key}, out); err != nil {
 		b.t.Fatal(err)
 	}
-	return out[0]
+	return out[0].At(b.svc.Leases(bubbleNow()), b.svc.Rules())
 }
 
 // A pipe is the client's end. It answers pings while it is alive and keeps what it hears.

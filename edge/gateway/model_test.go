@@ -11,6 +11,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"rollcall/ask"
 	"rollcall/edge/gateway"
 	"rollcall/presence"
 	"rollcall/store/embedded"
@@ -155,7 +156,7 @@ func newModelNodeOver(
 	for _, fn := range set {
 		fn(&cfg)
 	}
-	gw, err := gateway.New(cfg, gateway.Deps{Service: service, Node: node, Shared: shared, Events: events})
+	gw, err := gateway.New(cfg, gateway.Deps{Service: service, Ask: ask.New(ask.Deps{Rules: b.svc, Store: store}), Node: node, Shared: shared, Events: events})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -67,7 +67,7 @@ func TestWhoLeftDoesNotComeBackWithOldData(t *testing.T) {
 func (w *world) online(peer string) bool {
 	w.t.Helper()
 	out := make([]presence.Status, 1)
-	if _, err := w.svc.Statuses(context.Background(), appID, [][]byte{[]byte(peer)}, presence.MillisOf(time.Now()), out); err != nil {
+	if _, err := w.store.Statuses(context.Background(), appID, [][]byte{[]byte(peer)}, w.svc.Leases(presence.MillisOf(time.Now())), out); err != nil {
 		w.t.Fatal(err)
 	}
 	return out[0] == presence.Online

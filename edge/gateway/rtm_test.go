@@ -681,17 +681,23 @@ func TestANodeThatStopsAsksItsClientsToMove(t *testing.T) {
 	}
 }
 
-// A blind service answers no question and takes no report.
+// A blind service takes no report.
 type blind struct {
 	gateway.Service
 	away *atomic.Bool
 }
 
-func (b blind) Statuses(ctx context.Context, app presence.AppID, peers [][]byte, now presence.Millis, out []presence.Status) (time.Duration, error) {
+// A blindStore answers no question.
+type blindStore struct {
+	presence.Store
+	away *atomic.Bool
+}
+
+func (b blindStore) Statuses(ctx context.Context, app presence.AppID, peers [][]byte, now presence.Millis, out []presence.Status) (time.Duration, error) {
 	if b.away.Load() {
 		return 0, presence.ErrUnavailable
 	}
-	return b.Service.Statuses(ctx, app, peers, now, out)
+	return b.Store.Statuses(ctx, app, peers, now, out)
 }
 
 func (b blind) Report(ctx context.Context, reports []presence.Report, now presence.Millis, out []presence.Outcome) error {
@@ -703,7 +709,7 @@ func (b blind) Report(ctx context.Context, reports []presence.Report, now presen
 
 func TestWhatTheStoreDoesNotAnswerIsCounted(t *testing.T) {
 	var away atomic.Bool
-	w := newWorld(t, settings{service: func(s gateway.Service) gateway.Service { return blind{s, &away} }})
+	w := newWorld(t, settings{store: blindStore{newStore(t), &away}, service: func(s gateway.Service) gateway.Service { return blind{s, &away} }})
 	c := w.dial("lc.protobuf2.3")
 	c.login("Tom", nil)
 	away.Store(true)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"rollcall/ask"
 	"rollcall/presence"
 )
 
@@ -157,11 +158,12 @@ func (g *Gateway) admit(ctx context.Context, s *Socket, key presence.Key) error 
 	if g.limits.freshLeft(key.App, s.remote, now) {
 		return nil
 	}
-	status := [1]presence.Status{}
-	if _, err := g.Service.Statuses(ctx, key.App, [][]byte{[]byte(key.Peer)}, g.Now(), status[:]); err != nil {
+	var answer ask.Answer[presence.Status]
+	view := ask.View{App: key.App, Viewer: ask.Server}
+	if err := g.Ask.Statuses(ctx, view, [][]byte{[]byte(key.Peer)}, &answer); err != nil {
 		return fmt.Errorf("ask whether the peer is known: %w", err)
 	}
-	if status[0] == presence.Unknown {
+	if statuses, _ := answer.Read(); statuses[0] == presence.Unknown {
 		g.Refuse(RefusedNewPeers)
 		return fmt.Errorf("%w of unknown peers", ErrRate)
 	}

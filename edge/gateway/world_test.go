@@ -17,6 +17,7 @@ import (
 	"github.com/coder/websocket"
 	"go.uber.org/goleak"
 
+	"rollcall/ask"
 	"rollcall/edge/gateway"
 	"rollcall/edge/gateway/rtm"
 	"rollcall/edge/gateway/v1"
@@ -47,6 +48,7 @@ type world struct {
 	hub    *watch.Hub
 	v1     *v1.Door
 	server *httptest.Server
+	store  presence.Store
 	clock  *atomic.Int64 // presence.Millis
 	done   bool
 
@@ -107,9 +109,11 @@ func newWorld(t testing.TB, s settings) *world {
 		},
 		Now: func() presence.Millis { return presence.Millis(w.clock.Add(1)) },
 	}
+	w.store = s.store
 	if s.wall {
 		deps.Now = func() presence.Millis { return presence.MillisOf(time.Now()) }
 	}
+	deps.Ask = ask.New(ask.Deps{Rules: w.svc, Store: s.store, Now: deps.Now})
 	if s.service != nil {
 		deps.Service = s.service(w.svc)
 	}
@@ -141,7 +145,7 @@ func newWorld(t testing.TB, s settings) *world {
 	gate.Limits = limit.Limits{}
 	hub := watch.DefaultConfig()
 	hub.Now = func() presence.Millis { return presence.Millis(w.clock.Load()) }
-	w.hub = watch.New(w.svc, hub)
+	w.hub = watch.New(w.svc, s.store, hub)
 	doors := api.NewGate(gate)
 	w.v1 = v1.New(gw, w.hub, doors, v1.Config{Signatures: rc.Signatures, SignatureLife: rc.SignatureLife})
 	mux := http.NewServeMux()
@@ -207,7 +211,7 @@ func (w *world) until(what string, ok func() bool) {
 func (w *world) status(peer string) presence.Status {
 	w.t.Helper()
 	out := make([]presence.Status, 1)
-	if _, err := w.svc.Statuses(context.Background(), appID, [][]byte{[]byte(peer)}, presence.Millis(w.clock.Load()), out); err != nil {
+	if _, err := w.store.Statuses(context.Background(), appID, [][]byte{[]byte(peer)}, w.svc.Leases(presence.Millis(w.clock.Load())), out); err != nil {
 		w.t.Fatal(err)
 	}
 	return out[0]

@@ -9,8 +9,8 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
-	"time"
 
+	"rollcall/ask"
 	"rollcall/internal/api"
 	"rollcall/internal/limit"
 	"rollcall/internal/lograte"
@@ -25,7 +25,8 @@ type Kicker interface {
 
 // Deps are what the dialect stands on.
 type Deps struct {
-	Service *presence.Service
+	Service *presence.Service // takes what hooks report
+	Ask     *ask.Reader
 	Keys    *api.Keyring
 	Now     func() presence.Millis
 	Log     *slog.Logger
@@ -76,9 +77,8 @@ type scratch struct {
 	call        call
 	body, plain []byte
 	ids         [][]byte
-	statuses    []presence.Status
+	statuses    ask.Answer[presence.Status]
 	out         []byte
-	age         time.Duration // of the statuses; 0 when they are fresh
 }
 
 // keep bounds what a scratch may hold while it waits: a few large calls must not pin their memory for ever.
@@ -151,6 +151,9 @@ type call struct {
 	memory  limit.Hold // of its body
 	paid    int        // peers that the size of its body was charged as
 }
+
+// view returns what c sees. The dialect shows every caller what a client may know, whatever its key.
+func (c *call) view() ask.View { return ask.View{App: c.app, Viewer: ask.Public} }
 
 // open checks the credentials of r and reads its body, in this order unless the credentials are in the body.
 func (h *Handler) open(w http.ResponseWriter, r *http.Request, c *call, s *scratch) (fail *fault) {

@@ -20,10 +20,10 @@ func (h *Handler) onOffStatus(ctx context.Context, c *call, s *scratch) answer {
 	if fail := h.takeIDs(c, len(ids)); fail != nil {
 		return fail.answer()
 	}
-	statuses, fail := h.statuses(ctx, c.app, ids, s)
-	if fail != nil {
+	if fail := h.statuses(ctx, c, ids, s); fail != nil {
 		return fail.answer()
 	}
+	statuses, age := s.statuses.Read()
 	const head, tail = `{"result":[`, `]}`
 	room := len(head) + len(ids)*longestWord + wordRoom
 	out := slices.Grow(s.out[:0], room)[:room]
@@ -37,7 +37,7 @@ func (h *Handler) onOffStatus(ctx context.Context, c *call, s *scratch) answer {
 		at-- // the last comma
 	}
 	s.out = append(out[:at], tail...)
-	return answer{status: http.StatusOK, body: s.out, age: s.age}
+	return answer{status: http.StatusOK, body: s.out, age: age}
 }
 
 // A word is how a status is told in a list, with its comma. It is written as eight bytes, of which the next word overwrites those
@@ -69,20 +69,14 @@ func wordsOf(unknownAsOffline bool) (words [presence.Online + 1]word) {
 	return words
 }
 
-// statuses asks the service for all ids at once.
-func (h *Handler) statuses(ctx context.Context, app presence.AppID, ids [][]byte, s *scratch) ([]presence.Status, *fault) {
+// statuses asks for all ids at once; the answer is in s.
+func (h *Handler) statuses(ctx context.Context, c *call, ids [][]byte, s *scratch) *fault {
 	h.counters.queries.Add(1)
 	h.counters.ids.Add(int64(len(ids)))
-	s.age = 0
-	s.statuses = slices.Grow(s.statuses[:0], len(ids))[:len(ids)]
-	if len(ids) == 0 {
-		return s.statuses, nil
+	if err := h.Ask.Statuses(ctx, c.view(), ids, &s.statuses); err != nil {
+		return h.storeFault("ask for statuses", err)
 	}
-	var err error
-	if s.age, err = h.Service.Statuses(ctx, app, ids, h.Now(), s.statuses); err != nil {
-		return nil, h.storeFault("ask for statuses", err)
-	}
-	return s.statuses, nil
+	return nil
 }
 
 var comma = []byte{','}

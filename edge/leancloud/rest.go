@@ -118,10 +118,11 @@ func (h *Handler) whoIsOnline(r *http.Request, c *call, name string, s *scratch)
 	if fail != nil {
 		return fail.answer()
 	}
-	statuses, fail := h.statuses(r.Context(), c.app, ids, s)
+	fail = h.statuses(r.Context(), c, ids, s)
 	if fail != nil {
 		return fail.answer()
 	}
+	statuses, age := s.statuses.Read()
 	online := make([]string, 0, len(ids))
 	for i, st := range statuses {
 		if st == presence.Online {
@@ -129,12 +130,12 @@ func (h *Handler) whoIsOnline(r *http.Request, c *call, name string, s *scratch)
 		}
 	}
 	a := answerJSON(map[string][]string{"results": online})
-	a.age = s.age
+	a.age = age
 	return a
 }
 
 func (h *Handler) stats(r *http.Request, c *call, _ string, _ *scratch) answer {
-	n, err := h.Service.Store().Counts(r.Context(), c.app, h.Service.Leases(h.Now()))
+	n, err := h.Ask.Counts(r.Context(), c.view())
 	if err != nil {
 		return h.storeFault("count peers", err).answer()
 	}

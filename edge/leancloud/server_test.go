@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"rollcall/ask"
 	"rollcall/edge/leancloud"
 	"rollcall/internal/api"
 	"rollcall/presence"
@@ -60,9 +61,10 @@ func build(t testing.TB, cfg leancloud.Config, kicker leancloud.Kicker) *testSer
 	}
 	t.Cleanup(func() { _ = s.Store.Close() })
 	s.Service = presence.NewService(s.Store, presence.DefaultConfig())
+	now := func() presence.Millis { return presence.Millis(s.now.Load()) }
 	s.Handler, err = leancloud.New(cfg, leancloud.Deps{
-		Service: s.Service, Keys: ring, Kicker: kicker,
-		Now: func() presence.Millis { return presence.Millis(s.now.Load()) },
+		Service: s.Service, Ask: ask.New(ask.Deps{Rules: s.Service, Store: s.Store, Now: now}), Keys: ring, Kicker: kicker,
+		Now: now,
 		Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	})
 	if err != nil {

@@ -28,7 +28,7 @@ func (d *Door) onlineTime(w http.ResponseWriter, r *http.Request, c *api.Caller)
 	if !d.service.Rules().OnlineTime {
 		return api.Refuse("switched_off", "online time is not kept; the setting presence.online_time is off")
 	}
-	days, err := d.service.OnlineTime(r.Context(), key, d.cfg.Now())
+	days, err := d.ask.OnlineTime(r.Context(), viewOf(c), key.Peer)
 	if err != nil {
 		return refusal(err)
 	}

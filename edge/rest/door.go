@@ -8,9 +8,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"rollcall/ask"
 	"rollcall/internal/api"
 	"rollcall/presence"
-	"rollcall/watch"
 )
 
 // Config are the settings of the door. Start from [DefaultConfig].
@@ -36,8 +36,6 @@ type Config struct {
 
 	// Now is the clock.
 	Now func() presence.Millis `config:"-"`
-	// Tokens seals tokens and cursors; nil makes some that open at this door only.
-	Tokens *watch.Tokens `config:"-"`
 	// Info is what GET /v1/info tells: limits, defaults and the ghost bound.
 	Info func() any `config:"-"`
 	// Stats adds to what GET /v1/stats tells of an app.
@@ -79,6 +77,7 @@ func (c *Config) Validate() error {
 // A Door answers the native calls.
 type Door struct {
 	service *presence.Service
+	ask     *ask.Reader
 	gate    *api.Gate
 	cfg     Config
 
@@ -90,12 +89,9 @@ type Door struct {
 	queries, ids, events atomic.Int64
 }
 
-// New returns a door to service.
-func New(service *presence.Service, gate *api.Gate, cfg Config) *Door {
-	if cfg.Tokens == nil {
-		cfg.Tokens = watch.NewTokens(nil)
-	}
-	return &Door{service: service, gate: gate, cfg: cfg, nodes: map[presence.NodeID]time.Duration{}}
+// New returns a door that reports to service and asks reader.
+func New(service *presence.Service, reader *ask.Reader, gate *api.Gate, cfg Config) *Door {
+	return &Door{service: service, ask: reader, gate: gate, cfg: cfg, nodes: map[presence.NodeID]time.Duration{}}
 }
 
 // Stats are the counts of a door since it started.
@@ -130,6 +126,9 @@ func (d *Door) Routes() []api.Route {
 		{Method: http.MethodGet, Path: "/openapi/", Need: api.NeedAnyone, Loose: true, Cost: 100, Handler: d.page},
 	}
 }
+
+// viewOf returns what c sees.
+func viewOf(c *api.Caller) ask.View { return ask.ViewOf(c.App.ID, c.Master()) }
 
 // refusal puts what the rules and the store say into the words of the API.
 func refusal(err error) error {

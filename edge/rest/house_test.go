@@ -15,6 +15,8 @@ import (
 
 	"go.uber.org/goleak"
 
+	"rollcall/ask"
+	"rollcall/ask/token"
 	"rollcall/edge/gateway"
 	socket "rollcall/edge/gateway/v1"
 	"rollcall/edge/rest"
@@ -43,7 +45,7 @@ type house struct {
 	service *presence.Service
 	hub     *watch.Hub
 	gate    *api.Gate
-	tokens  *watch.Tokens
+	tokens  *token.Sealer
 	routes  []api.Route
 	ahead   atomic.Int64 // of the wall clock, in ms
 }
@@ -100,12 +102,13 @@ func buildOn(t testing.TB, st presence.Store, rules presence.Config, doors func(
 	cfg.Keys, cfg.Log, cfg.Now = ring, log, func() int64 { return int64(h.now()) }
 	gate := api.NewGate(cfg)
 	h.gate = gate
-	hub.Now, hub.Tokens = h.now, watch.NewTokens(func(app presence.AppID) string { return "secret of " + string(app) })
+	hub.Now, hub.Tokens = h.now, token.NewSealer(func(app presence.AppID) string { return "secret of " + string(app) })
 	h.tokens = hub.Tokens
-	h.hub = watch.New(h.service, hub)
+	h.hub = watch.New(h.service, st, hub)
+	reader := ask.New(ask.Deps{Rules: h.service, Store: st, Now: h.now, Tokens: h.tokens})
 	sockets, streams := gateway.DefaultConfig(), sse.DefaultConfig()
 	doors(&sockets, &streams)
-	gw, err := gateway.New(sockets, gateway.Deps{Service: h.service, Node: "node-1", Log: log, Now: h.now})
+	gw, err := gateway.New(sockets, gateway.Deps{Service: h.service, Ask: reader, Node: "node-1", Log: log, Now: h.now})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,7 +116,7 @@ func buildOn(t testing.TB, st presence.Store, rules presence.Config, doors func(
 		t.Fatal(err)
 	}
 	door := rest.DefaultConfig()
-	door.Now, door.Tokens = h.now, h.tokens
+	door.Now = h.now
 	door.Info = func() any {
 		return map[string]any{"release": "test", "now": 0, "limits": map[string]int{}, "seconds": map[string]int{}, "ghost_bound_seconds": map[string]int{}}
 	}
@@ -122,7 +125,7 @@ func buildOn(t testing.TB, st presence.Store, rules presence.Config, doors func(
 		return map[string]any{"online": c.Online, "known": c.Known, "today": c.Today}, err
 	}
 	speakers := socket.New(gw, h.hub, gate, socket.Config{})
-	h.routes = append(rest.New(h.service, gate, door).Routes(), sse.New(h.hub, gate, streams).Routes()...)
+	h.routes = append(rest.New(h.service, reader, gate, door).Routes(), sse.New(h.hub, gate, streams).Routes()...)
 	h.routes = append(h.routes, speakers.Routes()...)
 	mux := http.NewServeMux()
 	gate.Mux(mux, h.routes)

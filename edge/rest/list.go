@@ -1,12 +1,14 @@
 package rest
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 
+	"rollcall/ask"
 	"rollcall/internal/api"
+	"rollcall/internal/plainjson"
 	"rollcall/presence"
-	"rollcall/watch"
 )
 
 // list pages through who is online: GET /v1/peers?online&cursor=…&limit=….
@@ -22,13 +24,11 @@ func (d *Door) list(w http.ResponseWriter, r *http.Request, c *api.Caller) error
 			return api.Refuse("invalid", "limit must be a number from 1 to %d", d.cfg.Page).WithLimit(d.cfg.Page)
 		}
 	}
-	app := presence.AppID(c.App.ID)
-	cursor, ok := d.cfg.Tokens.OpenCursor(app, q.Get("cursor"))
-	if !ok {
+	peers, next, err := d.ask.List(r.Context(), viewOf(c), q.Get("cursor"), limit)
+	switch {
+	case errors.Is(err, ask.ErrCursor):
 		return api.Refuse("invalid", "cursor is not one that this server gave out; start again without it")
-	}
-	peers, next, err := d.service.Store().List(r.Context(), app, cursor, limit, d.service.Leases(d.cfg.Now()))
-	if err != nil {
+	case err != nil:
 		return refusal(err)
 	}
 	b := []byte(`{"peers":[`)
@@ -36,10 +36,10 @@ func (d *Door) list(w http.ResponseWriter, r *http.Request, c *api.Caller) error
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = watch.AppendString(b, string(p))
+		b = plainjson.AppendString(b, string(p))
 	}
 	b = append(b, `],"cursor":`...)
-	b = watch.AppendString(b, d.cfg.Tokens.SealCursor(app, next))
+	b = plainjson.AppendString(b, next)
 	api.WriteBytes(w, http.StatusOK, append(b, "}\n"...))
 	return nil
 }

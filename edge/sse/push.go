@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"time"
 
+	"rollcall/presence"
 	"rollcall/watch"
 )
 
@@ -57,7 +58,7 @@ func (s *stream) bytes(b *watch.Batch) []byte {
 }
 
 // formOf returns how streams of one kind are put into bytes.
-func formOf(d watch.Detail, chunked bool) *watch.Form {
+func formOf(d presence.Detail, chunked bool) *watch.Form {
 	if chunked {
 		return &chunks[d]
 	}
@@ -66,12 +67,16 @@ func formOf(d watch.Detail, chunked bool) *watch.Form {
 
 var (
 	events = [...]watch.Form{
-		watch.Brief: {Append: func(out []byte, b *watch.Batch) []byte { return appendEvent(out, b, watch.Brief, "") }},
-		watch.Full:  {Append: func(out []byte, b *watch.Batch) []byte { return appendEvent(out, b, watch.Full, "") }},
+		presence.DetailBrief: {Append: func(out []byte, b *watch.Batch) []byte { return appendEvent(out, b, presence.DetailBrief, "") }},
+		presence.DetailFull:  {Append: func(out []byte, b *watch.Batch) []byte { return appendEvent(out, b, presence.DetailFull, "") }},
 	}
 	chunks = [...]watch.Form{
-		watch.Brief: {Append: func(out []byte, b *watch.Batch) []byte { return chunk(events[watch.Brief].Append(out, b), len(out)) }},
-		watch.Full:  {Append: func(out []byte, b *watch.Batch) []byte { return chunk(events[watch.Full].Append(out, b), len(out)) }},
+		presence.DetailBrief: {Append: func(out []byte, b *watch.Batch) []byte {
+			return chunk(events[presence.DetailBrief].Append(out, b), len(out))
+		}},
+		presence.DetailFull: {Append: func(out []byte, b *watch.Batch) []byte {
+			return chunk(events[presence.DetailFull].Append(out, b), len(out))
+		}},
 	}
 )
 

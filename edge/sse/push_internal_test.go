@@ -30,7 +30,7 @@ func TestAFrameThatDoesNotFitIsFinished(t *testing.T) {
 			}
 			s := &stream{
 				Door: &Door{cfg: DefaultConfig()}, caller: &api.Caller{}, chunked: chunked,
-				form: formOf(watch.Brief, chunked),
+				form: formOf(presence.DetailBrief, chunked),
 				rc:   http.NewResponseController(httptest.NewRecorder()), queue: queue{ours, raw, true},
 			}
 			peer := strings.Repeat("long", 4<<20) // more than two kernels hold
@@ -86,7 +86,7 @@ func TestAReaderThatIsGone(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = ours.CloseWrite()
-	s := &stream{Door: &Door{cfg: DefaultConfig()}, caller: &api.Caller{}, form: formOf(watch.Brief, false), queue: queue{ours, raw, true}}
+	s := &stream{Door: &Door{cfg: DefaultConfig()}, caller: &api.Caller{}, form: formOf(presence.DetailBrief, false), queue: queue{ours, raw, true}}
 	if (*pusher)(s).Push(&watch.Batch{Kind: watch.Mark}) || (*pusher)(s).Ready() {
 		t.Error("a mark was told")
 	}

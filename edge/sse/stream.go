@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"rollcall/ask"
 	"rollcall/internal/api"
 	"rollcall/presence"
 	"rollcall/watch"
@@ -108,9 +109,9 @@ func (d *Door) stream(w http.ResponseWriter, r *http.Request, c *api.Caller, ids
 	if err := c.TakeIDs(len(peers)); err != nil {
 		return err
 	}
-	detail := watch.Brief
+	detail := presence.DetailBrief
 	if c.Detailed() {
-		detail = watch.Full
+		detail = presence.DetailFull
 	}
 	c.FreeBody()
 	share, err := c.Watch()
@@ -121,7 +122,7 @@ func (d *Door) stream(w http.ResponseWriter, r *http.Request, c *api.Caller, ids
 	if err := share.Add(len(peers)); err != nil {
 		return err
 	}
-	watcher, err := d.hub.Watch(r.Context(), presence.AppID(c.App.ID), peers, detail, token)
+	watcher, err := d.hub.Watch(r.Context(), ask.ViewOf(c.App.ID, c.Master()), peers, detail, token)
 	if err != nil {
 		return Refusal(err)
 	}
@@ -185,7 +186,7 @@ type stream struct {
 	w       http.ResponseWriter
 	rc      *http.ResponseController
 	watcher *watch.Watcher
-	detail  watch.Detail
+	detail  presence.Detail
 	chunked bool // the server writes this answer in chunks, as every answer of HTTP/1.1 without a length
 
 	buf     []byte
@@ -326,7 +327,7 @@ func (s *stream) taken(ctx context.Context) bool {
 }
 
 // appendEvent appends b as an event; renewal is that of the reader's ticket, if it has one.
-func appendEvent(out []byte, b *watch.Batch, d watch.Detail, renewal string) []byte {
+func appendEvent(out []byte, b *watch.Batch, d presence.Detail, renewal string) []byte {
 	out = append(out, "event: "...)
 	out = append(out, b.Kind.String()...)
 	if !b.Token.IsZero() {

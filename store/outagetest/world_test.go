@@ -15,6 +15,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"rollcall/ask"
 	"rollcall/presence"
 	"rollcall/store/embedded"
 	"rollcall/store/outage"
@@ -107,11 +108,12 @@ func (n *node) start() {
 	n.seenAt = n.w.lost.Load()
 	now := time.Now()
 	n.since.Store(&now)
-	n.svc = presence.NewService(switched{n.w.below, n}, presence.DefaultConfig())
+	store := switched{n.w.below, n}
+	n.svc = presence.NewService(store, presence.DefaultConfig())
 	n.stop = make(chan struct{})
 	cfg := watch.DefaultConfig()
 	cfg.Now = wall
-	n.hub = watch.New(n.svc, cfg)
+	n.hub = watch.New(n.svc, store, cfg)
 	n.stopped.Go(n.watchman)
 	n.stopped.Go(n.follow)
 }
@@ -159,7 +161,7 @@ func (n *node) follow() {
 		peers = append(peers, k.Peer)
 	}
 	for ctx.Err() == nil {
-		wt, err := n.hub.Watch(ctx, app, peers, watch.Full, "")
+		wt, err := n.hub.Watch(ctx, ask.View{App: app, Viewer: ask.Public}, peers, presence.DetailFull, "")
 		if err != nil {
 			time.Sleep(100 * time.Millisecond)
 			continue

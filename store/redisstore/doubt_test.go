@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"rollcall/ask"
 	"rollcall/internal/redistest"
 	"rollcall/presence"
 	"rollcall/watch"
@@ -53,13 +54,13 @@ func TestAnEmptyRedisIsNoNews(t *testing.T) {
 			defer stop()
 			hubs := watch.DefaultConfig()
 			hubs.Now = n.st.Now
-			hub := watch.New(n.svc, hubs)
+			hub := watch.New(n.svc, n.st, hubs)
 			ids := make([]presence.PeerID, len(peers))
 			for i, p := range peers {
 				ids[i] = presence.PeerID(p)
 			}
 			n.see(patience, presence.Online, peers...)
-			w, err := hub.Watch(t.Context(), "app", ids, watch.Full, "")
+			w, err := hub.Watch(t.Context(), ask.View{App: "app", Viewer: ask.Public}, ids, presence.DetailFull, "")
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"rollcall/ask"
 	"rollcall/internal/redistest"
 	"rollcall/presence"
 	"rollcall/watch"
@@ -28,13 +29,13 @@ func TestASecondSessionOutlivesALogoutInAnOutage(t *testing.T) {
 	}
 	hubs := watch.DefaultConfig()
 	hubs.Now = here.st.Now
-	hub := watch.New(here.svc, hubs)
+	hub := watch.New(here.svc, here.st, hubs)
 	defer hub.Close(watch.ReasonShutdown)
 	ids := make([]presence.PeerID, len(peers))
 	for i, p := range peers {
 		ids[i] = presence.PeerID(p)
 	}
-	w, err := hub.Watch(t.Context(), "app", ids, watch.Full, "")
+	w, err := hub.Watch(t.Context(), ask.View{App: "app", Viewer: ask.Public}, ids, presence.DetailFull, "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"rollcall/ask"
 	"rollcall/internal/redistest"
 	"rollcall/presence"
 	"rollcall/store/redisstore"
@@ -202,13 +203,13 @@ func (w *witness) watch(ctx context.Context, n *node, peers []string) {
 func (w *witness) follow(ctx context.Context, n *node, peers []string) {
 	cfg := watch.DefaultConfig()
 	cfg.Now = n.st.Now
-	hub := watch.New(n.svc, cfg)
+	hub := watch.New(n.svc, n.st, cfg)
 	defer hub.Close(watch.ReasonShutdown)
 	ids := make([]presence.PeerID, len(peers))
 	for i, p := range peers {
 		ids[i] = presence.PeerID(p)
 	}
-	watcher, err := hub.Watch(ctx, "app", ids, watch.Full, "")
+	watcher, err := hub.Watch(ctx, ask.View{App: "app", Viewer: ask.Public}, ids, presence.DetailFull, "")
 	if err != nil {
 		n.t.Errorf("watch: %v", err)
 		return

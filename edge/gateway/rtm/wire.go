@@ -9,6 +9,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"rollcall/ask"
 	"rollcall/edge/gateway"
 	"rollcall/internal/api"
 	"rollcall/internal/limit"
@@ -317,15 +318,16 @@ func (w *wire) query(s *gateway.Socket, q *request, ss *gateway.Session) {
 		w.fail(s, q, string(ss.Peer()), codeRate, "too many queries from this address")
 		return
 	}
-	out := make([]presence.Status, len(q.asked))
-	// The protocol has no field for the age that an answer has while the store is out of reach.
-	if _, err := w.srv.gw.Service.Statuses(s.Context(), ss.Key().App, q.asked, w.srv.gw.Now(), out); err != nil {
+	var answered ask.Answer[presence.Status]
+	view := ask.View{App: ss.Key().App, Viewer: ask.Public}
+	if err := w.srv.gw.Ask.Statuses(s.Context(), view, q.asked, &answered); err != nil {
 		w.srv.gw.Refuse(gateway.RefusedUnavailable)
 		w.unavailable(s, q, fmt.Errorf("query: %w", err))
 		return
 	}
+	statuses, _ := answered.Read() // the protocol has no field for the age
 	online := q.asked[:0]
-	for i, st := range out {
+	for i, st := range statuses {
 		if st == presence.Online {
 			online = append(online, q.asked[i])
 		}

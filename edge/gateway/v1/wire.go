@@ -8,9 +8,11 @@ import (
 	"sync"
 	"time"
 
+	"rollcall/ask"
 	"rollcall/edge/gateway"
 	"rollcall/edge/gateway/frame"
 	"rollcall/internal/api"
+	"rollcall/internal/plainjson"
 	"rollcall/presence"
 	"rollcall/watch"
 )
@@ -255,7 +257,7 @@ func (w *wire) watch(ctx context.Context, s *gateway.Socket, m *message) error {
 		w.settle(watcher)
 		return refusal(err)
 	}
-	watcher, err = w.door.hub.Watch(ctx, presence.AppID(w.caller.App.ID), peers, w.detail(), m.Since)
+	watcher, err = w.door.hub.Watch(ctx, ask.ViewOf(w.caller.App.ID, w.caller.Master()), peers, w.detail(), m.Since)
 	if err != nil {
 		w.settle(nil)
 	}
@@ -279,11 +281,11 @@ func (w *wire) watch(ctx context.Context, s *gateway.Socket, m *message) error {
 }
 
 // detail returns how much the client may see of a peer.
-func (w *wire) detail() watch.Detail {
+func (w *wire) detail() presence.Detail {
 	if w.caller.Detailed() {
-		return watch.Full
+		return presence.DetailFull
 	}
-	return watch.Brief
+	return presence.DetailBrief
 }
 
 func (w *wire) unwatch(m *message) error {
@@ -409,11 +411,11 @@ func (t *pusher) Push(b *watch.Batch) bool {
 
 // forms make whole frames of batches.
 var forms = [...]watch.Form{
-	watch.Brief: {Append: func(out []byte, b *watch.Batch) []byte {
-		return frame.Wrap(appendBatch(out, b, watch.Brief), len(out), frame.Text)
+	presence.DetailBrief: {Append: func(out []byte, b *watch.Batch) []byte {
+		return frame.Wrap(appendBatch(out, b, presence.DetailBrief), len(out), frame.Text)
 	}},
-	watch.Full: {Append: func(out []byte, b *watch.Batch) []byte {
-		return frame.Wrap(appendBatch(out, b, watch.Full), len(out), frame.Text)
+	presence.DetailFull: {Append: func(out []byte, b *watch.Batch) []byte {
+		return frame.Wrap(appendBatch(out, b, presence.DetailFull), len(out), frame.Text)
 	}},
 }
 
@@ -450,7 +452,7 @@ func (w *wire) taken(t *pusher, watcher *watch.Watcher) bool {
 }
 
 // appendBatch appends b as a message.
-func appendBatch(out []byte, b *watch.Batch, d watch.Detail) []byte {
+func appendBatch(out []byte, b *watch.Batch, d presence.Detail) []byte {
 	out = append(out, `{"op":"`...)
 	out = append(out, b.Kind.String()...)
 	out = append(out, '"')
@@ -495,8 +497,8 @@ func (w *wire) refuse(s *gateway.Socket, id int64, err error) {
 	if id != 0 {
 		out = strconv.AppendInt(append(out, `,"id":`...), id, 10)
 	}
-	out = watch.AppendString(append(out, `,"code":`...), e.Code)
-	out = watch.AppendString(append(out, `,"error":`...), e.Text)
+	out = plainjson.AppendString(append(out, `,"code":`...), e.Code)
+	out = plainjson.AppendString(append(out, `,"error":`...), e.Text)
 	if e.Retry > 0 {
 		out = strconv.AppendInt(append(out, `,"retry_after":`...), int64((e.Retry+time.Second-1)/time.Second), 10)
 	}
@@ -521,8 +523,8 @@ func (w *wire) Ended(ss *gateway.Session, cause presence.Cause, reason string) {
 		w.session = nil
 	}
 	w.mu.Unlock()
-	out := watch.AppendString([]byte(`{"op":"ended","cause":`), cause.String())
-	out = watch.AppendString(append(out, `,"reason":`...), reason)
+	out := plainjson.AppendString([]byte(`{"op":"ended","cause":`), cause.String())
+	out = plainjson.AppendString(append(out, `,"reason":`...), reason)
 	ss.Socket().Send(append(out, '}'))
 }
 

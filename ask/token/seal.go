@@ -1,4 +1,4 @@
-package watch
+package token
 
 import (
 	"crypto/aes"
@@ -14,26 +14,28 @@ import (
 	"rollcall/presence"
 )
 
-// Tokens seals what clients keep for the server: tokens and cursors. A client can neither read nor make one. Every process that knows
-// the secret of an app opens what any other sealed; what was sealed for one app opens for no other.
-type Tokens struct {
+// A Sealer seals what clients keep for the server: tokens and cursors. A client can neither read nor
+// make one. Every process that knows the secret of an app opens what any other sealed; what was
+// sealed for one app opens for no other.
+type Sealer struct {
 	secret func(app presence.AppID) string
 
 	mu  sync.RWMutex
-	all map[presence.AppID]*seal
+	all map[presence.AppID]*Seal
 }
 
-// NewTokens returns seals made from the secrets that secret returns, which must not change. An app without one, and every app when secret is
-// nil, gets a random one: what was sealed for it opens in this process only.
-func NewTokens(secret func(app presence.AppID) string) *Tokens {
+// NewSealer returns a sealer by the secrets that secret returns, which must not change. An app without
+// one, and every app when secret is nil, gets a random one: what was sealed for it opens in this
+// process only.
+func NewSealer(secret func(app presence.AppID) string) *Sealer {
 	if secret == nil {
 		secret = func(presence.AppID) string { return "" }
 	}
-	return &Tokens{secret: secret, all: map[presence.AppID]*seal{}}
+	return &Sealer{secret: secret, all: map[presence.AppID]*Seal{}}
 }
 
-// of returns the seal of app.
-func (ts *Tokens) of(app presence.AppID) *seal {
+// Of returns the seal of app.
+func (ts *Sealer) Of(app presence.AppID) *Seal {
 	ts.mu.RLock()
 	s := ts.all[app]
 	ts.mu.RUnlock()
@@ -50,35 +52,36 @@ func (ts *Tokens) of(app presence.AppID) *seal {
 }
 
 // SealCursor returns the text of a store's cursor for a client; "" stays "".
-func (ts *Tokens) SealCursor(app presence.AppID, cursor string) string {
+func (ts *Sealer) SealCursor(app presence.AppID, cursor string) string {
 	if cursor == "" {
 		return ""
 	}
 	room := scratches.Get().(*scratch)
 	defer scratches.Put(room)
 	room.plain = append(room.plain[:0], cursor...)
-	s := ts.of(app)
+	s := ts.Of(app)
 	return string(s.append(nil, s.cursors, room))
 }
 
-// OpenCursor returns the store's cursor that a client brings; ok is false for text that [Tokens.SealCursor] did not make.
-func (ts *Tokens) OpenCursor(app presence.AppID, text string) (cursor string, ok bool) {
+// OpenCursor returns the store's cursor that a client brings; ok is false for text that [Sealer.SealCursor] did not make.
+func (ts *Sealer) OpenCursor(app presence.AppID, text string) (cursor string, ok bool) {
 	if text == "" {
 		return "", true
 	}
 	if len(text) > maxSealed {
 		return "", false
 	}
-	p, ok := open(ts.of(app).cursors, text)
+	p, ok := open(ts.Of(app).cursors, text)
 	return string(p), ok
 }
 
 // maxSealed is the longest text that is looked at.
 const maxSealed = 64 << 10
 
-// A seal encrypts and authenticates with AES-256-GCM: tokens under one key, cursors under another, so that neither opens as the other.
-// Its nonces are a random number of the process and a count, and never come twice.
-type seal struct {
+// A Seal encrypts and authenticates with AES-256-GCM for one app: tokens under one key, cursors under
+// another, so that neither opens as the other. Its nonces are a random number of the process and a
+// count, and never come twice.
+type Seal struct {
 	tokens, cursors cipher.AEAD
 	mu              sync.Mutex // for a new run of nonces
 	run             atomic.Pointer[nonces]
@@ -95,11 +98,11 @@ const (
 	tagSize    = 16
 )
 
-func newSeal(app presence.AppID, secret string) *seal {
+func newSeal(app presence.AppID, secret string) *Seal {
 	if secret == "" {
 		secret = rand.Text()
 	}
-	s := &seal{tokens: newAEAD(secret, "token", app), cursors: newAEAD(secret, "cursor", app)}
+	s := &Seal{tokens: newAEAD(secret, "token", app), cursors: newAEAD(secret, "cursor", app)}
 	s.run.Store(newNonces())
 	return s
 }
@@ -126,7 +129,7 @@ func newNonces() *nonces {
 }
 
 // nonce fills in the next nonce.
-func (s *seal) nonce(b []byte) {
+func (s *Seal) nonce(b []byte) {
 	for {
 		run := s.run.Load()
 		if n := run.used.Add(1); n < 1<<31 {
@@ -143,7 +146,7 @@ func (s *seal) nonce(b []byte) {
 }
 
 // append appends the text of what is plain in room, sealed with aead, to b. It uses the rest of room.
-func (s *seal) append(b []byte, aead cipher.AEAD, room *scratch) []byte {
+func (s *Seal) append(b []byte, aead cipher.AEAD, room *scratch) []byte {
 	raw := append(room.raw[:0], sealFormat)
 	raw = raw[:1+nonceSize]
 	s.nonce(raw[1:])

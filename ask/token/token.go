@@ -1,4 +1,4 @@
-package watch
+package token
 
 import (
 	"encoding/binary"
@@ -6,21 +6,23 @@ import (
 	"rollcall/presence"
 )
 
-// A Token names what a watcher or a poller surely knows. Its text means nothing to clients: it is sealed, see [Tokens].
+// A Token names what a watcher or a poller surely knows. Its text means nothing to clients: it is
+// sealed, see [Sealer].
 //
-// There are two kinds. One of a watcher that sees all names a horizon. One of a watcher that sees only statuses names the statuses that it
-// was notified of, and nothing else decides what it is notified of next: not when a peer was written, which is not for its eyes.
+// There are two kinds. That of a watcher that sees everything names a horizon. That of a watcher that
+// sees only statuses names the statuses that it was sent, and nothing else decides what it is sent
+// next: not the time at which a peer was written, which is hidden from it.
 type Token struct {
-	Detail Detail // of the key that may use it
-	List   uint64 // fingerprint of the app and its peers, without regard to order and repetition
+	Detail presence.Detail // of the key that may use it
+	List   uint64          // fingerprint of the app and its peers, without regard to order and repetition
 
 	Epoch   uint64 // of Full: identity of the store
 	Horizon uint64 // of Full: every write of this revision or less is known
-	Unknown uint64 // of Full: fingerprint of the peers that were notified unknown: they have no revision to compare
+	Unknown uint64 // of Full: fingerprint of the peers that were sent as unknown: they have no revision to compare
 
-	Known string // of Brief: what each peer was notified to be, see [known]
+	Known string // of Brief: what was sent of each peer, see [Known]
 
-	seal *seal
+	Seal *Seal // that seals its text; nil: the token names nothing
 }
 
 // plain is what the kinds of token begin with once they are opened.
@@ -36,7 +38,7 @@ func (t Token) AppendText(b []byte) ([]byte, error) {
 	}
 	room := scratches.Get().(*scratch)
 	p := room.plain[:0]
-	if t.Detail == Brief {
+	if t.Detail == presence.DetailBrief {
 		p = append(p, plainBrief)
 		p = binary.BigEndian.AppendUint64(p, t.List)
 		p = append(p, t.Known...)
@@ -47,31 +49,32 @@ func (t Token) AppendText(b []byte) ([]byte, error) {
 		}
 	}
 	room.plain = p
-	b = t.seal.append(b, t.seal.tokens, room)
+	b = t.Seal.append(b, t.Seal.tokens, room)
 	scratches.Put(room)
 	return b, nil
 }
 
-// same reports whether t and o name the same; it looks first at what differs most.
-func (t *Token) same(o *Token) bool {
+// Same reports whether t and o name the same; it looks first at what differs most.
+func (t *Token) Same(o *Token) bool {
 	return t.List == o.List && t.Known == o.Known && t.Unknown == o.Unknown && t.Horizon == o.Horizon && t.Epoch == o.Epoch &&
-		t.Detail == o.Detail && t.seal == o.seal
+		t.Detail == o.Detail && t.Seal == o.Seal
 }
 
 // IsZero reports whether t names nothing.
-func (t *Token) IsZero() bool { return t.seal == nil }
+func (t *Token) IsZero() bool { return t.Seal == nil }
 
 func (t Token) String() string {
 	b, _ := t.AppendText(nil)
 	return string(b)
 }
 
-// Open reads a token of app; ok is false for text that is none, for a token of another app or of a release that did not seal them.
-func (ts *Tokens) Open(app presence.AppID, text string) (t Token, ok bool) {
+// Open reads a token of app; ok is false for text that is none, for a token of another app, and for
+// one of a release that did not seal them.
+func (ts *Sealer) Open(app presence.AppID, text string) (t Token, ok bool) {
 	if text == "" || len(text) > maxSealed {
 		return Token{}, false
 	}
-	s := ts.of(app)
+	s := ts.Of(app)
 	p, ok := open(s.tokens, text)
 	if !ok || len(p) < 1+8 {
 		return Token{}, false
@@ -79,9 +82,9 @@ func (ts *Tokens) Open(app presence.AppID, text string) (t Token, ok bool) {
 	at := func(i int) uint64 { return binary.BigEndian.Uint64(p[1+8*i:]) }
 	switch {
 	case p[0] == plainBrief:
-		return Token{Detail: Brief, List: at(0), Known: string(p[1+8:]), seal: s}, true
+		return Token{Detail: presence.DetailBrief, List: at(0), Known: string(p[1+8:]), Seal: s}, true
 	case p[0] == plainFull && len(p) == 1+4*8:
-		return Token{Detail: Full, List: at(0), Epoch: at(1), Horizon: at(2), Unknown: at(3), seal: s}, true
+		return Token{Detail: presence.DetailFull, List: at(0), Epoch: at(1), Horizon: at(2), Unknown: at(3), Seal: s}, true
 	}
 	return Token{}, false
 }
@@ -105,8 +108,5 @@ func mix(h uint64) uint64 {
 	return h ^ h>>31
 }
 
-// appFingerprint starts the fingerprint of a list, so that the same ids in two apps are two lists.
-func appFingerprint(app presence.AppID) uint64 { return Fingerprint("app " + string(app)) }
-
-// unwritten reports whether time alone has made of the stored raw something else that is not written yet.
-func unwritten(raw, seen presence.Summary) bool { return raw.Status != seen.Status }
+// ListOf starts the fingerprint of a list of peers of app: the same ids in two apps are two lists.
+func ListOf(app presence.AppID) uint64 { return Fingerprint("app " + string(app)) }
