@@ -30,8 +30,7 @@ var (
 		"bench/fanout":        1,
 		"bench/sockets":       1,
 		"cmd/rollcall":        1,
-		"edge/gateway":        13,
-		"edge/gateway/rtm":    1,
+		"edge/gateway":        4,
 		"edge/hookout":        1,
 		"internal/configload": 1,
 		"server":              3,
@@ -45,12 +44,11 @@ var (
 		"cmd/rollcall":        10,
 		"edge/gateway":        50,
 		"edge/gateway/frame":  2,
-		"edge/gateway/v1":     9,
 		"edge/gateway/rtm":    9,
 		"edge/hookout":        8,
 		"edge/leancloud":      15,
 		"edge/rest":           22,
-		"edge/sse":            13,
+		"edge/sse":            2,
 		"internal/api":        13,
 		"internal/limit":      3,
 		"internal/childtest":  3,
@@ -68,7 +66,7 @@ var (
 		"store/outage":        1,
 		"store/redisstore":    100,
 		"store/storetest":     4,
-		"watch":               73,
+		"watch":               24,
 	}
 )
 

@@ -16,8 +16,8 @@ import (
 	"rollcall/store/embedded"
 )
 
-// A poller that asks again and again with its last token knows at every quiet moment exactly what a full question
-// answers, whatever was being written, ended, erased or swept while it asked.
+// A poller that asks again and again with its last token knows at every quiet moment exactly what a
+// full question answers, whatever was being written, ended, erased or swept while it asked.
 func TestPollMissesNothing(t *testing.T) {
 	for _, writers := range []int{1, 8} {
 		t.Run(fmt.Sprint(writers, " writers"), func(t *testing.T) { pollAgainstWriters(t, writers, presence.DetailFull) })

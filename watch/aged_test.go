@@ -13,8 +13,9 @@ import (
 	"rollcall/watch"
 )
 
-// While the store is out of reach a watch that begins gets what a query gets: a snapshot with its age, for peers that were read
-// before and for peers that others watch already, and the refusal of a query when the age is past its limit.
+// While the store is out of reach a watch that begins gets what a query gets: a snapshot with its
+// age, for peers that were read before and for peers that others watch already, and the refusal of
+// a query when the age is past its limit.
 func TestAWatchThatBeginsInAnOutageGetsASnapshotWithItsAge(t *testing.T) {
 	bubble(t, func(t *testing.T, h *house) {
 		h.tell(on, "tom", "1")
@@ -38,7 +39,8 @@ func TestAWatchThatBeginsInAnOutageGetsASnapshotWithItsAge(t *testing.T) {
 	})
 }
 
-// An age is no change: a watcher is notified of nothing until the store is back, and its marks say for how long it has been away.
+// An age is no change: a watcher is notified of nothing until the store is back, and its marks say
+// for how long it has been away.
 func TestAWatcherIsNotNotifiedOfWhatIsOld(t *testing.T) {
 	bubble(t, func(t *testing.T, h *house) {
 		w := h.watch("", "tom")
@@ -59,7 +61,8 @@ func TestAWatcherIsNotNotifiedOfWhatIsOld(t *testing.T) {
 	})
 }
 
-// While a part of the store is out of reach, as a primary of a Cluster may be, what changes on the others is notified; the rest is when it is back.
+// While a part of the store is out of reach, as a primary of a Cluster may be, what changes on the
+// others is notified; the rest is when it is back.
 func TestAnOutageOfAPartKeepsBackThatPart(t *testing.T) {
 	bubble(t, func(t *testing.T, h *house) {
 		h.store.part = "t"
@@ -83,8 +86,8 @@ func TestAnOutageOfAPartKeepsBackThatPart(t *testing.T) {
 	})
 }
 
-// A token that is given out in an outage names nothing that this node may have missed: a write of another node that was not signalled is
-// notified after the resume.
+// A token that is given out in an outage names nothing that this node may have missed: a write of
+// another node that was not signalled is notified after the resume.
 func TestTokensDoNotPassAnOutage(t *testing.T) {
 	bubble(t, func(t *testing.T, h *house) {
 		h.tell(on, "tom", "1")

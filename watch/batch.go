@@ -13,10 +13,10 @@ type Kind uint8
 
 // The kinds of batch.
 const (
-	Stuck    Kind = iota // nothing is sent: the watcher's teller has no room or is not done
-	Snapshot             // words about peers that are newly watched
-	Resume               // words that may be newer than the token
-	Change               // words that differ from the last
+	Stuck    Kind = iota // nothing is sent: the watcher's pusher has no room or is not done
+	Snapshot             // of peers that are newly watched
+	Resume               // updates that may be newer than the token
+	Change               // updates that differ from the last
 	Mark                 // nothing happened
 )
 
@@ -31,15 +31,16 @@ type Batch struct {
 	More    bool      // of a snapshot or a resume: it goes on in the next batch
 	// Token is what the watcher knows once it has taken this batch; zero while more is queued.
 	Token token.Token
-	// Age is how long a part of the store had been out of reach when the watcher, or the peers of this snapshot, were added; of a
-	// mark, how long it has been. 0: all of it answers.
+	// Age is how long a part of the store had been out of reach when the watcher, or the peers of
+	// this snapshot, were added; of a mark, how long it has been. 0: all of it answers.
 	Age time.Duration
 
-	encoder *encoder // what puts it into bytes; nil when it has one reader
+	encoder *encoder // encodes it; nil when it has one reader
 }
 
-// Next waits for something to send and returns it: as many words as fit the buffer once encoded, the latest of each
-// peer. After a silence of the mark it returns a mark. What was given to a teller meanwhile it does not return.
+// Next waits for something to send and returns it: as many updates as fit the buffer once encoded,
+// the latest of each peer. After a silence of the mark it returns a mark. It does not return what
+// was pushed meanwhile. The error is [ErrClosed] once the watcher is closed, or that of ctx.
 func (w *Watcher) Next(ctx context.Context) (Batch, error) {
 	if w.timer == nil {
 		w.timer = time.NewTimer(w.hub.cfg.Mark)
@@ -84,7 +85,8 @@ func (w *Watcher) Next(ctx context.Context) (Batch, error) {
 	}
 }
 
-// take puts what is queued into b, if anything is, with its words in place of those of b; else b has no words.
+// take puts what is queued into b, if anything is, with its updates in place of those of b; else b
+// has no updates.
 func (w *Watcher) take(b *Batch) (ok bool, err error) {
 	// The watermark comes before the queue: what it promises is queued by now.
 	mark := w.hub.watermark.Load()
@@ -122,7 +124,7 @@ func (w *Watcher) take(b *Batch) (ok bool, err error) {
 	return true, nil
 }
 
-// fill moves words of list into b until the buffer is full and returns what is left of it.
+// fill moves updates of list into b until the buffer is full and returns what is left of it.
 func (w *Watcher) fill(b *Batch, list []int32, flag uint8) []int32 {
 	room := w.hub.cfg.Buffer
 	for i, s := range list {

@@ -19,8 +19,9 @@ type wall struct{ asked, told atomic.Int64 }
 func (w *wall) Ready() bool            { w.asked.Add(1); return false }
 func (w *wall) Push(*watch.Batch) bool { w.told.Add(1); return true }
 
-// A watcher that takes nothing costs the hub nothing after its first word: it is not asked for room, nothing is put into bytes
-// for it, its goroutine is not woken, and its lock is not waited for. Once it takes again it is told the latest of all it missed.
+// A watcher that takes nothing costs the hub nothing after its first word: it is not asked for
+// room, nothing is put into bytes for it, its goroutine is not woken, and its lock is not waited
+// for. Once it takes again it is told the latest of all it missed.
 func TestAWatcherThatStoppedCostsNothing(t *testing.T) {
 	cfg := watch.DefaultConfig()
 	cfg.Tick, cfg.Mark = 10*time.Millisecond, time.Hour
@@ -68,7 +69,8 @@ func TestAWatcherThatStoppedCostsNothing(t *testing.T) {
 			t.Fatalf("the other was told %q, want %q", got, want)
 		}
 	}
-	// That the other was told of a change shows that the hub is done with the one before: a word is queued, then the watcher is behind.
+	// That the other was told of a change shows that the hub is done with the one before: a word is
+	// queued, then the watcher is behind.
 	round := 0
 	for ; full.asked.Load() == 0; round++ {
 		change("tom", round)
@@ -109,7 +111,8 @@ func TestAWatcherThatStoppedCostsNothing(t *testing.T) {
 	}
 }
 
-// A watcher that has not taken its snapshot is behind with the first change, and its token comes when it knows all.
+// A watcher that has not taken its snapshot is behind with the first change, and its token comes
+// when it knows all.
 func TestAWatcherThatHasNotBegun(t *testing.T) {
 	bubble(t, func(t *testing.T, h *house) {
 		h.tell(on, "tom", "1")

@@ -29,7 +29,8 @@ func BenchmarkDeliver(b *testing.B) {
 	b.Run("app key own lists", func(b *testing.B) { deliver(b, true, presence.DetailBrief) })
 }
 
-// deliver notifies a thousand watchers of one peer again and again. The hub's goroutine has ended, so that nothing else runs.
+// deliver notifies a thousand watchers of one peer again and again. The hub's goroutine has ended,
+// so that nothing else runs.
 func deliver(b *testing.B, own bool, d presence.Detail) {
 	const n = 1000
 	store, err := embedded.Open(embedded.Config{}, 1_764_280_000_000)

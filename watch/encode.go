@@ -5,14 +5,14 @@ import (
 	"sync"
 )
 
-// A Form puts batches into the bytes of a door.
+// A Form encodes batches for one door.
 type Form struct {
-	// Append appends b to out. Of two batches that say the same it makes the same.
+	// Append appends b to out. Equal batches must give equal bytes.
 	Append func(out []byte, b *Batch) []byte
 }
 
-// In returns b in form f. Watchers that are told the same share the bytes, so they are not to be changed, and they are valid as
-// long as b.
+// In returns b encoded in form f. Watchers that receive the same batch share the bytes: do not
+// change them. They are valid as long as b.
 func (b *Batch) In(f *Form) []byte {
 	if b.encoder == nil {
 		return f.Append(nil, b)
@@ -20,8 +20,8 @@ func (b *Batch) In(f *Form) []byte {
 	return b.encoder.in(f)
 }
 
-// An encoder puts batches into bytes for a goroutine that tells many watchers in a row. Those that follow the same peers are told
-// the same, and it is put into bytes once.
+// An encoder encodes batches for a goroutine that pushes to many watchers in a row. Watchers of the
+// same peers receive the same batch, and it is encoded once.
 type encoder struct {
 	last  Batch
 	next  Batch // where a watcher puts what it takes
@@ -71,7 +71,7 @@ func (p *encoder) in(f *Form) []byte {
 	return c.bytes
 }
 
-// rest makes p ready for another round; it keeps no words, and no memory that is seldom needed.
+// rest makes p ready for another round; it keeps no updates, and no memory that is seldom needed.
 func (p *encoder) rest(stats *counters) {
 	stats.sent.Add(p.sent)
 	stats.batches.Add(p.batches)

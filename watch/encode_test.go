@@ -25,8 +25,8 @@ func (c *crier) Push(b *watch.Batch) bool {
 	return true
 }
 
-// Watchers that are told the same in one form share the bytes, which are made once; whoever follows other peers, or speaks
-// another form, has bytes of his own.
+// Watchers that are told the same in one form share the bytes, which are made once; whoever follows
+// other peers, or speaks another form, has bytes of his own.
 func TestBytesAreMadeOnce(t *testing.T) {
 	bubble(t, func(t *testing.T, h *house) {
 		const n = 10

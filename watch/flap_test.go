@@ -41,8 +41,9 @@ func (h *house) gather(w *watch.Watcher, d time.Duration) (all updates) {
 	}
 }
 
-// A connection that is lost at any time after watchers were notified of the online, and back within its hold, makes no update: wherever the
-// tick of the hub falls, under the session's id or another, by one interruption or several.
+// A connection that is lost at any time after watchers were notified of the online, and back within
+// its hold, makes no update: wherever the tick of the hub falls, under the session's id or another,
+// by one interruption or several.
 func TestAReturnWithinTheHoldIsNotNotified(t *testing.T) {
 	const hold = 2 * time.Second
 	step := 20 * time.Millisecond
@@ -67,7 +68,8 @@ func TestAReturnWithinTheHoldIsNotNotified(t *testing.T) {
 					if len(first) != 1 || first[0].Status != presence.Online || len(rest) != 0 {
 						t.Errorf("lost after %v, back after %v as session %s: notified %v, then %v", lostAt, away, session, first, rest)
 					}
-					// The hold begins anew with each loss, and an end that is one is notified with its own time.
+					// The hold begins anew with each loss, and an end that is one is notified with
+					// its own time.
 					h.tell(off, peer, session, lost(hold))
 					end := h.at
 					if all := h.gather(w, 3*hold); len(all) != 1 || all[0].Status != presence.Offline || all[0].Since != end {
@@ -80,7 +82,8 @@ func TestAReturnWithinTheHoldIsNotNotified(t *testing.T) {
 	})
 }
 
-// A connection that flaps faster than its hold: watchers are notified of the first online and, once it stays away, of one offline.
+// A connection that flaps faster than its hold: watchers are notified of the first online and, once
+// it stays away, of one offline.
 func TestAFlappingConnectionIsNotifiedOnce(t *testing.T) {
 	for name, session := range map[string]func(i int) string{
 		"under one session": func(int) string { return "s" }, "under a new session each time": func(i int) string { return fmt.Sprint(i) },
@@ -122,8 +125,9 @@ func TestAFlappingConnectionIsNotifiedOnce(t *testing.T) {
 	}
 }
 
-// A logout that is followed by a login before the hub looks is no update either: watchers were never notified that the peer was offline, so
-// the since that they know stands. A query says when the session began that is open now.
+// A logout that is followed by a login before the hub looks is no update either: watchers were
+// never notified that the peer was offline, so the since that they know stands. A query says when
+// the session began that is open now.
 func TestALogoutAndALoginBetweenTwoLooksAreNotNotified(t *testing.T) {
 	bubble(t, func(t *testing.T, h *house) {
 		w := h.watch("", "tom")

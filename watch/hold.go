@@ -7,10 +7,12 @@ import (
 	"rollcall/presence"
 )
 
-// unwrittenHold is how long an expiry that nobody has written is left to the sweep, which knows the hold.
+// unwrittenHold is how long an expiry that is not yet written is left to the sweep, which knows the
+// hold.
 const unwrittenHold = 2 * time.Second
 
-// lost reports whether an offline of this cause may be the hiccup of a connection and not the will of somebody.
+// lost reports whether an offline of this cause may be a short loss of the connection and not
+// intended.
 func lost(c presence.Cause) bool {
 	switch c {
 	case presence.CauseLogout, presence.CauseKicked, presence.CauseReplaced:
@@ -19,7 +21,8 @@ func lost(c presence.Cause) bool {
 	return true
 }
 
-// hold reports whether what was read of e, told online so far, is to be kept back. It counts what its holds came to.
+// hold reports whether what was read of e, notified as online so far, is to be held back. It counts
+// the holds and how they ended.
 func (h *Hub) hold(e *entry, old *Update, raw, seen presence.Summary, start time.Time, now presence.Millis) bool {
 	if old.Status != presence.Online {
 		return false
@@ -58,7 +61,8 @@ func (h *Hub) hold(e *entry, old *Update, raw, seen presence.Summary, start time
 	return false
 }
 
-// A holding is one entry in the order in which holds end; it is void when the entry's own time is another.
+// A holding is one entry in the order in which holds end; it is void when the entry's own time is
+// another.
 type holding struct {
 	due time.Time
 	e   *entry
@@ -82,6 +86,6 @@ func (h *holds) Pop() any {
 
 func (h *holds) pop() holding { return heap.Pop(h).(holding) }
 
-// unwritten reports whether time alone has made of the stored raw something else that is not written
-// yet.
+// unwritten reports whether time alone has made of the stored raw something else that is not
+// written yet.
 func unwritten(raw, seen presence.Summary) bool { return raw.Status != seen.Status }

@@ -13,7 +13,7 @@ import (
 	"rollcall/presence"
 )
 
-// What a watcher may do next is all that these tell.
+// The errors of [Hub.Watch], [Watcher.Add] and [Watcher.Next], beside those of the store.
 var (
 	// ErrClosed: the watcher or the hub was closed; [Watcher.Reason] says why.
 	ErrClosed = errors.New("watcher closed")
@@ -33,14 +33,16 @@ type Config struct {
 	Buffer int `config:",bytes"`
 	// Peers is how many peers one watcher may follow.
 	Peers int
-	// Watchers is how many watchers there may be on this node. Of them and of the peers below, one address without a secret key has at
-	// most half of what the others leave, and so has one app, when there are several.
+	// Watchers is how many watchers there may be on this node. Of them and of the peers below, one
+	// address without a secret key has at most half of what the others leave, and so has one app,
+	// when there are several.
 	Watchers int
-	// Watched is how many peers all watchers of this node may follow altogether, at some 600 bytes each. 0 takes an eighth of the
-	// memory that this process may use.
+	// Watched is how many peers all watchers of this node may follow altogether, at some 600 bytes
+	// each. 0 takes an eighth of the memory that this process may use.
 	Watched int
-	// AddressWatchers and AddressPeers are how many watchers one address may have without a secret key, and how many peers they may
-	// follow altogether. Behind a proxy name it in gate.proxies, or all clients are one address. 0 leaves it at the half.
+	// AddressWatchers and AddressPeers are how many watchers one address may have without a secret
+	// key, and how many peers they may follow altogether. Behind a proxy name it in gate.proxies,
+	// or all clients are one address. 0 leaves it at the half.
 	AddressWatchers, AddressPeers int
 
 	// Now is the clock by which leases and holds are judged; nil is the wall clock.
@@ -81,7 +83,8 @@ func (c *Config) Validate() error {
 	return errors.Join(errs...)
 }
 
-// A Hub follows the peers that somebody watches. One goroutine reads them; no caller of the store waits for it.
+// A Hub reads the watched peers on one goroutine and notifies their watchers; no caller of the
+// store waits for it.
 type Hub struct {
 	service *presence.Service
 	source  Source
@@ -109,16 +112,16 @@ type Hub struct {
 	// Of the hub's goroutine alone.
 	held    holds
 	samples []sample
-	next    time.Time // before this no pass begins
+	next    time.Time // no round begins before
 	now     round
-	woken   []*Watcher // room for those that are to be roused
+	woken   []*Watcher // room for those that are to be woken
 }
 
 // An entry is one watched peer.
 type entry struct {
 	key    presence.Key
 	update atomic.Pointer[Update] // nil until it is first read
-	need   atomic.Uint64          // a watcher that knows all up to this need not be told
+	need   atomic.Uint64          // a watcher that knows all up to this needs no update
 	dirty  atomic.Bool
 	links  []link
 
@@ -133,15 +136,15 @@ type link struct {
 	slot int32
 }
 
-// A Source is where a hub reads peers, and which calls it when they may have changed. A presence.Store
-// is one.
+// A Source is where a hub reads peers, and which calls it when they may have changed. A
+// presence.Store is one.
 type Source interface {
 	Statuses(ctx context.Context, app presence.AppID, peers [][]byte, now presence.Millis, out []presence.Status) (age time.Duration, err error)
 	Summaries(ctx context.Context, keys []presence.Key, out []presence.Summary) (age time.Duration, err error)
 	Listen(fn func(keys []presence.Key)) (stop func())
 }
 
-// New returns a hub that reads source by the rules of service, listening and running.
+// New returns a running hub that reads source by the rules of service. End it with [Hub.Close].
 func New(service *presence.Service, source Source, cfg Config) *Hub {
 	if cfg.Now == nil {
 		cfg.Now = func() presence.Millis { return presence.MillisOf(time.Now()) }
@@ -225,8 +228,8 @@ func (h *Hub) wake() {
 }
 
 // Watch follows peers from now on, for a client that has view of them and may see detail. With the
-// token of an earlier watch of the same peers as since, the watcher is first notified of what may
-// have changed; with none, or one that cannot be used, of everything. Peers named twice count once.
+// token of an earlier watch of the same peers as since, the watcher first receives what may have
+// changed since; with none, or one that cannot be used, a snapshot. Peers named twice count once.
 // The caller must close the watcher.
 //
 // It returns errors matching [ErrLimit], [ErrClosed], ask.ErrView or presence.ErrUnavailable.
@@ -326,7 +329,7 @@ func (h *Hub) load(ctx context.Context, entries []*entry) (age time.Duration, er
 		w := h.updateOf(e.key.Peer, raw[i], seen, ticket)
 		need := h.resumeFloor(w.Version, raw[i], seen)
 		if age > 0 {
-			need = always // the store's return signals every peer, and the next pass judges it
+			need = always // the store's return signals every peer, and the next round judges it
 		}
 		// The hub's own read is as new, or newer; a second reader's is the same thing.
 		if e.update.CompareAndSwap(nil, w) {
@@ -336,8 +339,9 @@ func (h *Hub) load(ctx context.Context, entries []*entry) (age time.Duration, er
 	return age, nil
 }
 
-// ageOf returns how old a query's answer about entries is, or the error of such a query: while a part of the store is out of reach,
-// what was last notified of a peer is as old as what a query says, and refused with it.
+// ageOf returns how old a query's answer about entries is, or the error of such a query: while a
+// part of the store is out of reach, what was last notified of a peer is as old as what a query
+// says, and refused with it.
 func (h *Hub) ageOf(ctx context.Context, app presence.AppID, entries []*entry) (time.Duration, error) {
 	if len(entries) == 0 || h.service.Age() == 0 {
 		return 0, nil
@@ -368,7 +372,8 @@ func (h *Hub) read(ctx context.Context, entries []*entry) (raw []presence.Summar
 	return raw, age, nil
 }
 
-// updateOf puts seen into a word; the version is that of the state it was read from, or of the moment time turned it.
+// updateOf makes an update of seen; the version is that of the state it was read from, or of the
+// moment time turned it.
 func (h *Hub) updateOf(peer presence.PeerID, raw, seen presence.Summary, ticket uint64) *Update {
 	w := &Update{Peer: peer, Status: seen.Status, Version: raw.Rev, ticket: ticket, size: updateOverhead + encodedLen(string(peer))}
 	switch seen.Status {

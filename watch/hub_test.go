@@ -157,7 +157,8 @@ func TestHold(t *testing.T) {
 				for time.Since(start) < 14*time.Second || len(got) < len(tt.want) && time.Since(start) < time.Minute {
 					told, _ := h.next(w, 13*time.Second)
 					if told != "" && told != "mark" {
-						// A pass may come between two reports of the same moment; the second is then told one gap later.
+						// A pass may come between two reports of the same moment; the second is
+						// then told one gap later.
 						got = append(got, fmt.Sprint(time.Since(start).Round(100*time.Millisecond), " ", told))
 					}
 				}

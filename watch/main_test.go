@@ -41,8 +41,8 @@ type house struct {
 	at     presence.Millis // of the last report: the next one is later, for at one time an online wins
 }
 
-// flaky is the embedded store with a plug that can be pulled, and with a link that can be cut: then it answers with an age, from what
-// it knew.
+// flaky is the embedded store with a plug that can be pulled, and with a link that can be cut: then
+// it answers with an age, from what it knew.
 type flaky struct {
 	presence.Store
 	down  atomic.Bool

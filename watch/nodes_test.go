@@ -12,8 +12,8 @@ import (
 	"rollcall/watch"
 )
 
-// Two nodes over one Redis: what one of them hears, the watchers of the other are told, and a token of one goes on at the
-// other.
+// Two nodes over one Redis: what one of them hears, the watchers of the other are told, and a token
+// of one goes on at the other.
 func TestTwoNodesOnRedis(t *testing.T) {
 	r := redistest.Run(t)
 	ctx := context.Background()

@@ -15,9 +15,9 @@ import (
 	"rollcall/watch"
 )
 
-// A checker reads one stream and holds it to the promise of a watch: the snapshot is complete and comes first, versions
-// rise, a version has one meaning, no word is false by more than the bound, and nothing is told of peers that were not asked
-// for.
+// A checker reads one stream and holds it to the promise of a watch: the snapshot is complete and
+// comes first, versions rise, a version has one meaning, no word is false by more than the bound,
+// and nothing is told of peers that were not asked for.
 type checker struct {
 	name    string
 	ledger  *ledger
@@ -29,7 +29,8 @@ type checker struct {
 	words   int
 }
 
-// A ledger is what all streams are held to: one meaning of each version of each peer, and what was true when.
+// A ledger is what all streams are held to: one meaning of each version of each peer, and what was
+// true when.
 type ledger struct {
 	testing.TB
 	*presence.Service
@@ -67,8 +68,8 @@ func (l *ledger) write(r presence.Report, at presence.Millis) {
 	l.history[r.Peer] = append(l.history[r.Peer], truth{at, sum[0].At(l.Leases(at), l.Rules())})
 }
 
-// bound returns how long a word with status may be told after it was last true: for a tick, and an online also while its
-// loss is not swept or is held.
+// bound returns how long a word with status may be told after it was last true: for a tick, and an
+// online also while its loss is not swept or is held.
 func (l *ledger) bound(status presence.Status) presence.Millis {
 	if status == presence.Online {
 		return l.tick + sweepEvery + longestHold
@@ -76,7 +77,8 @@ func (l *ledger) bound(status presence.Status) presence.Millis {
 	return l.tick
 }
 
-// lateness returns how long ago at status was last true of peer; false says that it never was. The caller holds mu.
+// lateness returns how long ago at status was last true of peer; false says that it never was. The
+// caller holds mu.
 func (l *ledger) lateness(peer presence.PeerID, status presence.Status, at presence.Millis) (presence.Millis, bool) {
 	rules := l.Rules()
 	all := l.history[peer]
@@ -148,8 +150,9 @@ func (c *checker) take(b watch.Batch) {
 	}
 }
 
-// The promise of a watch: whatever the reader does, every word is in order, and when it is quiet the last word is right.
-// Two hubs over one store stand for two nodes. Time is the bubble's, so the minutes are played in seconds.
+// The promise of a watch: whatever the reader does, every word is in order, and when it is quiet
+// the last word is right. Two hubs over one store stand for two nodes. Time is the bubble's, so the
+// minutes are played in seconds.
 func TestWatchPromise(t *testing.T) {
 	const watchers, peers, changes = 200, 200, 50_000
 	synctest.Test(t, func(t *testing.T) { promise(t, watchers, peers, changes) })

@@ -6,24 +6,27 @@ import (
 	"time"
 )
 
-// A Pusher tells batches without waiting. While the goroutine of its watcher waits in [Watcher.Next], the hub tells it what is
-// queued on a goroutine of its own, so that nobody must be woken for a change. Its methods are never called beside
-// each other, nor while that goroutine is out of Next.
+// A Pusher writes batches without waiting. While the goroutine of its watcher waits in
+// [Watcher.Next], the hub pushes what is queued from a goroutine of its own, so that no goroutine
+// is woken for a change. Its methods are never called concurrently, nor while that goroutine is out
+// of Next.
 type Pusher interface {
-	// Ready reports whether a batch may be told now. When it may not, Next returns a batch that is [Stuck].
+	// Ready reports whether a batch may be pushed now. When it may not, Next returns a batch that
+	// is [Stuck].
 	Ready() bool
-	// Tell tells b, which is valid during the call only, and must not wait. It reports false when something of b is left to do;
-	// then Next returns a batch that is Stuck, and b counts as told.
+	// Push writes b, which is valid during the call only, and must not wait. It reports false when
+	// a part of b is left to write; then Next returns a batch that is Stuck, and b counts as sent.
 	Push(b *Batch) bool
 }
 
-// Attach has the hub tell t from now on whenever it can. It is for the goroutine that calls Next.
+// Attach has the hub push to p whenever it can. Only the goroutine that calls Next may call it.
 func (w *Watcher) Attach(p Pusher) { w.pusher = p }
 
-// push pushes to the teller what is queued. It reports false when the watcher's own goroutine must be woken to go on.
+// push pushes what is queued. It reports false when the watcher's own goroutine must be woken to go
+// on.
 func (w *Watcher) push(p *encoder, now time.Time) bool {
 	if !w.turn.TryLock() {
-		return false // it is awake, or somebody else tells; what is queued must not be left to luck
+		return false // it is awake, or another goroutine pushes; what is queued must not be missed
 	}
 	defer w.turn.Unlock()
 	if w.pusher == nil {
@@ -44,10 +47,10 @@ func (w *Watcher) push(p *encoder, now time.Time) bool {
 	return !w.stuck && !b.Token.IsZero() // without a token more is queued
 }
 
-// share is how many watchers are worth a goroutine to tell them.
+// share is how many watchers are worth a goroutine to push to them.
 const share = 256
 
-// deliver pushes to watchers what is queued, or wakes those that cannot be told at once.
+// deliver pushes to watchers what is queued, or wakes those that cannot be pushed to at once.
 func (h *Hub) deliver(watchers []*Watcher) {
 	now := time.Now()
 	part := max(share, (len(watchers)+runtime.GOMAXPROCS(0)-1)/runtime.GOMAXPROCS(0))

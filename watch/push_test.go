@@ -24,8 +24,8 @@ func (t *tongue) Push(b *watch.Batch) bool {
 	return !t.half
 }
 
-// While its goroutine waits the pusher is told; one that is full, or is left with something, wakes the goroutine, and nothing
-// is told twice or lost.
+// While its goroutine waits the pusher is told; one that is full, or is left with something, wakes
+// the goroutine, and nothing is told twice or lost.
 func TestTheHubTellsATeller(t *testing.T) {
 	bubble(t, func(t *testing.T, h *house) {
 		w := h.watch("", "tom")

@@ -5,8 +5,8 @@ import (
 	"rollcall/presence"
 )
 
-// since prepares a watcher that knows the token text to be sent only what may be newer; it reports false when it cannot. The
-// caller holds mu.
+// since prepares a watcher that knows the token text to be sent only what may be newer; it reports
+// false when it cannot. The caller holds mu.
 func (w *Watcher) since(text string, slots []int32) bool {
 	t, ok := w.hub.cfg.Tokens.Open(w.app, text)
 	if ok && w.detail == presence.DetailBrief {
@@ -38,7 +38,8 @@ func (w *Watcher) since(text string, slots []int32) bool {
 	return true
 }
 
-// sinceKnown is since for a client that sees only statuses: it is notified of those that differ, however often they turned meanwhile.
+// sinceKnown is since for a client that sees only statuses: it is notified of those that differ,
+// however often they turned meanwhile.
 func (w *Watcher) sinceKnown(t token.Token, slots []int32) bool {
 	if t.Detail != presence.DetailBrief || t.List != w.list {
 		return false
@@ -74,7 +75,8 @@ func (w *Watcher) sinceKnown(t token.Token, slots []int32) bool {
 	return true
 }
 
-// arrange makes known, or digest, of what the slots say; it is due when the list has changed. The caller holds mu.
+// arrange makes known, or digest, of what the slots say; it is due when the list has changed. The
+// caller holds mu.
 func (w *Watcher) arrange() {
 	if w.detail != presence.DetailBrief {
 		return
@@ -103,7 +105,8 @@ func (w *Watcher) arrange() {
 	}
 }
 
-// notified takes note that the client is notified that the peer of sl is what code says. The caller holds mu.
+// notified takes note that the client is notified that the peer of sl is what code says. The caller
+// holds mu.
 func (w *Watcher) notified(sl *slot, code token.Code) {
 	if sl.sent == code {
 		return

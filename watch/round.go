@@ -13,7 +13,8 @@ const (
 	readPatient = 5 * time.Second
 )
 
-// run reads what is dirty until the hub is closed: at once after a quiet time, else a tick after the last time.
+// run reads what is dirty until the hub is closed: at once after a quiet time, else a tick after
+// the last time.
 func (h *Hub) run() {
 	defer close(h.done)
 	t := time.NewTimer(idleRound)
@@ -38,7 +39,7 @@ func (h *Hub) run() {
 	}
 }
 
-// untilNext returns how long the hub may sleep when nobody wakes it.
+// untilNext returns how long the hub may sleep when no signal wakes it.
 func (h *Hub) untilNext() time.Duration {
 	d := idleRound
 	if len(h.held) > 0 {
@@ -47,13 +48,14 @@ func (h *Hub) untilNext() time.Duration {
 	return max(d, time.Millisecond)
 }
 
-// A round is one look of the hub at what is dirty.
+// A round is one read of all dirty peers.
 type round struct {
 	number uint64
-	before uint64 // the words that it finds have later tickets
+	before uint64 // the updates that it finds have later tickets
 }
 
-// runRound reads every dirty peer once and tells its watchers what differs, each of them at most one frame.
+// runRound reads every dirty peer once and notifies its watchers of what differs, each with at most
+// one frame.
 func (h *Hub) runRound() {
 	h.now = round{number: h.now.number + 1, before: h.ticket.Load()}
 	start := time.Now()
@@ -67,7 +69,8 @@ func (h *Hub) runRound() {
 	h.sample(start, now)
 	entries := h.collect(start)
 	if len(entries) > 0 {
-		// A pass that tells nobody delays the next only as much as keeps a storm of signals from costing a storm of reads.
+		// A round without updates delays the next only enough to keep a storm of signals from
+		// causing a storm of reads.
 		h.next = start.Add(h.cfg.Tick / 10)
 	}
 	entries, old := h.reachable(entries)
@@ -78,7 +81,7 @@ func (h *Hub) runRound() {
 		ticket := h.ticket.Add(1)
 		raw, age, err := h.read(ctx, part)
 		cancel()
-		if err != nil || age > 0 { // what is as old as an outage is no news
+		if err != nil || age > 0 { // an answer as old as an outage is no update
 			h.retry(entries)
 			h.retry(old)
 			h.publish(changed)
@@ -100,8 +103,8 @@ func (h *Hub) runRound() {
 	h.stats.passes.Add(1)
 }
 
-// reachable parts entries into those whose part of the store answers and the others: while one primary of a Cluster is away, what changes on the
-// others is notified.
+// reachable parts entries into those whose part of the store answers and the others: while one
+// primary of a Cluster is away, what changes on the others is notified.
 func (h *Hub) reachable(entries []*entry) (here, old []*entry) {
 	if h.service.Age() == 0 {
 		return entries, nil
@@ -151,7 +154,7 @@ func (h *Hub) collect(now time.Time) []*entry {
 	return entries
 }
 
-// judge takes what was read of e and reports whether its watchers are to be told.
+// judge takes what was read of e and reports whether its watchers are to be notified.
 func (h *Hub) judge(e *entry, raw presence.Summary, ticket uint64, start time.Time, now presence.Millis) bool {
 	seen := raw.At(h.service.Leases(now), h.service.Rules())
 	n := h.updateOf(e.key.Peer, raw, seen, ticket)
@@ -171,8 +174,8 @@ func (h *Hub) judge(e *entry, raw presence.Summary, ticket uint64, start time.Ti
 			e.need.Store(always)
 			return false
 		}
-		// What turned and turned back between two looks, or within a hold, did not happen to watchers: the since of an online stands
-		// until they are notified of an offline.
+		// What turned and turned back between two looks, or within a hold, did not happen to
+		// watchers: the since of an online stands until they are notified of an offline.
 		if old.same(n) || old.Status == presence.Online && seen.Status == presence.Online {
 			e.need.Store(h.resumeFloor(max(n.Version, old.Version), raw, seen))
 			return false
@@ -187,9 +190,10 @@ func (h *Hub) judge(e *entry, raw presence.Summary, ticket uint64, start time.Ti
 	}
 }
 
-// resumeFloor returns what a resuming watcher must surely know not to be told of a peer whose word has version: up to that, but a
-// peer that is lost may have been held where the watcher was before, past the time of its write, so that is owed for the
-// hold and a little longer; and an expiry that nobody has written is owed to everybody.
+// resumeFloor returns the horizon that the token of a resuming watcher must have for a peer whose
+// update has version to be skipped. That is the version; a peer that is lost may have been held on
+// the watcher's node, past the time of its write, so the hold and the lag are added; an expiry that
+// is not yet written is sent to every watcher.
 func (h *Hub) resumeFloor(version uint64, raw, seen presence.Summary) uint64 {
 	switch {
 	case unwritten(raw, seen):
@@ -200,7 +204,8 @@ func (h *Hub) resumeFloor(version uint64, raw, seen presence.Summary) uint64 {
 	return version
 }
 
-// publish queues the words of changed with their watchers and then tells or wakes each watcher once.
+// publish queues the updates of changed with their watchers and then pushes to or wakes each
+// watcher once.
 func (h *Hub) publish(changed []*entry) {
 	if len(changed) == 0 {
 		return
@@ -220,10 +225,11 @@ func (h *Hub) publish(changed []*entry) {
 	h.woken = woken
 }
 
-// A watermark is what tokens may name: every write up to horizon has been queued with whoever watches its peer.
+// A watermark is what tokens may name: every write up to horizon has been queued to the watchers of
+// its peer.
 type watermark struct{ epoch, horizon uint64 }
 
-// A sample is a horizon that will be safe to name once the signals of its time have surely come.
+// A sample is a horizon that is safe to name once the signals of its time have arrived.
 type sample struct {
 	at      time.Time
 	horizon uint64
@@ -236,7 +242,7 @@ func (h *Hub) sample(at time.Time, now presence.Millis) {
 	h.samples = append(h.samples, sample{at, h.service.Horizon(now)})
 }
 
-// advance moves the watermark after a pass that began at start and read everything.
+// advance moves the watermark after a round that began at start and read everything.
 func (h *Hub) advance(start time.Time) {
 	if h.service.Age() > 0 {
 		h.samples = h.samples[:0] // writes that the store does not signal may lie below them

@@ -11,14 +11,14 @@ type Stats struct {
 	Watchers int // open now
 	Peers    int // watched now, each counted once
 
-	Signals  int64 // peers that the store said to look at again
+	Signals  int64 // peers that the store signalled
 	Passes   int64 // rounds of reading
 	Failures int64 // reads that the store did not answer
-	Changes  int64 // words that differed from the last
-	Told     int64 // words given to watchers
+	Changes  int64 // updates that differed from the last
+	Told     int64 // updates given to watchers
 	Batches  int64 // frames they came in
 	Marks    int64
-	Behind   int64 // times that a watcher took nothing of what was queued until the next round
+	Behind   int64 // times that a watcher fell behind: it took nothing of what was queued until the next round
 	Holds    int64 // offlines that were held back
 	Hidden   int64 // of those, how many were back in time
 	Resumes  int64 // tokens that went on

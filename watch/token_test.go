@@ -22,7 +22,8 @@ func plainToken(epoch, horizon, list, unknown uint64) string {
 	return base64.RawURLEncoding.EncodeToString(raw)
 }
 
-// Only what a process sealed that knows the secret of the app opens, for that app, and for what it was sealed for.
+// Only what a process sealed that knows the secret of the app opens, for that app, and for what it
+// was sealed for.
 func TestTokensAreSealed(t *testing.T) {
 	for name, brief := range map[string]bool{"of a client that sees all": false, "of one that sees statuses": true} {
 		t.Run(name, func(t *testing.T) {
@@ -84,8 +85,8 @@ func TestForgedTokensGetEverything(t *testing.T) {
 	})
 }
 
-// With the app key a poll and a resume name the peers whose status differs from what the client was notified of, and no other, however
-// often, and whenever, the others were written.
+// With the app key a poll and a resume name the peers whose status differs from what the client was
+// notified of, and no other, however often, and whenever, the others were written.
 func TestAClientThatSeesStatusesIsNotNotifiedOfWhatLooksTheSame(t *testing.T) {
 	for _, n := range []int{1, 3, 4, 511, 512} {
 		t.Run(fmt.Sprint(n, " peers"), func(t *testing.T) {
@@ -145,7 +146,8 @@ func drain(h *house, w *watch.Watcher) string {
 	}
 }
 
-// The token of a longer list is a digest: it resumes when every status is the same, and else gets a snapshot.
+// The token of a longer list is a digest: it resumes when every status is the same, and else gets a
+// snapshot.
 func TestALongListResumesWhenNothingDiffers(t *testing.T) {
 	bubble(t, func(t *testing.T, h *house) {
 		h.brief = true
@@ -197,7 +199,8 @@ func TestTokensFollowTheList(t *testing.T) {
 	})
 }
 
-// A token of a client that sees only statuses is none for one that sees all, and the other way round.
+// A token of a client that sees only statuses is none for one that sees all, and the other way
+// round.
 func TestTokensAreOfOneDetail(t *testing.T) {
 	bubble(t, func(t *testing.T, h *house) {
 		h.tell(on, "tom", "1")

@@ -7,14 +7,14 @@ import (
 	"rollcall/presence"
 )
 
-// An Update is what watchers are told of one peer. It does not change once it is told.
+// An Update is one peer as watchers see it. It is immutable once it is published.
 type Update struct {
 	Peer     presence.PeerID
 	Status   presence.Status
 	Cause    presence.Cause  // why it is offline
 	Since    presence.Millis // when it turned; 0 when it is unknown
 	LastSeen presence.Millis // of an offline peer
-	Version  uint64          // rises with every word about the peer
+	Version  uint64          // rises with every update of the peer
 
 	ticket uint64 // of the read it comes from
 	size   int    // on the wire, at most
@@ -26,7 +26,7 @@ func (w *Update) same(n *Update) bool {
 	return w.Status == n.Status && w.Cause == n.Cause && w.Since == n.Since && w.LastSeen == n.LastSeen
 }
 
-// JSON returns w as a JSON object. It is made once and shared; do not change it.
+// JSON returns w as a JSON object. It is encoded once and shared; do not change it.
 func (w *Update) JSON(d presence.Detail) []byte {
 	if b := w.json[d].Load(); b != nil {
 		return *b
@@ -50,7 +50,8 @@ func (w *Update) AppendJSON(b []byte, d presence.Detail) []byte {
 	}, fields)
 }
 
-// updateOverhead is what a word takes on the wire beside the peer's id, at most; an id may grow by escapes.
+// updateOverhead is what an update takes on the wire beside the peer's id, at most; an id may grow
+// by escapes.
 const updateOverhead = 160
 
 // encodedLen returns how long s is as a JSON string, at most.

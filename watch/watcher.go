@@ -28,10 +28,12 @@ func Reasons() []Reason {
 	return []Reason{ReasonGone, ReasonSlow, ReasonShutdown, ReasonUnavailable, ReasonExpired}
 }
 
-// A Watcher follows some peers of one app. Next is for one goroutine at a time; the rest may be called by any.
+// A Watcher follows some peers of one app. Next is for one goroutine at a time; the rest may be
+// called by any.
 type Watcher struct {
-	// behind says that something was queued for a whole pass and nobody took it. Until it is taken nothing more is queued, and
-	// nothing is locked: the watcher looks through its peers itself when it is back. It is set and cleared with mu.
+	// behind says that something was queued for a whole round and was not taken. Until it is taken
+	// nothing more is queued, and nothing is locked: the watcher looks through its peers itself
+	// when it is back. It is set and cleared with mu.
 	behind atomic.Bool
 	closed bool
 	greet  bool // the first batch is owed even when it is empty
@@ -39,8 +41,9 @@ type Watcher struct {
 	resumed bool
 	detail  presence.Detail // how much the client may see
 
-	// What the hub touches for every watcher that it notifies stands together, in three cache lines and a fourth for one that sees only
-	// statuses: among a thousand, a cache line costs as much as the work.
+	// What the hub touches for every watcher that it notifies stands together, in three cache lines
+	// and a fourth for one that sees only statuses: among a thousand, a cache line costs as much as
+	// the work.
 	mu      sync.Mutex // after the hub's
 	slots   []slot
 	queue   []int32 // to be sent as change
@@ -51,21 +54,22 @@ type Watcher struct {
 	seal    *token.Seal
 	hub     *Hub
 
-	// turn is held by the goroutine that calls Next except while it waits there; meanwhile the hub may take it, to push
-	// what is queued without waking a goroutine. It comes before the hub's lock. The next three belong to its holder, and so does words.
+	// turn is held by the goroutine that calls Next except while it waits there; meanwhile the hub
+	// may take it, to push what is queued without waking a goroutine. It comes before the hub's
+	// lock. The next three belong to its holder, and so does updates.
 	turn   sync.Mutex
 	pusher Pusher
-	stuck  bool      // the teller has no room or is not done: Next must return
+	stuck  bool      // the pusher has no room or is not done: Next must return
 	sent   time.Time // when the hub last pushed a batch itself
 
-	// What a client that sees only statuses was notified of; as the rest, of mu. Of at most [token.ExactPeers] peers it is in known, by the
-	// rank of their slots, of more it is digested.
+	// What a client that sees only statuses was notified of; as the rest, of mu. Of at most
+	// [token.ExactPeers] peers it is in known, by the rank of their slots, of more it is digested.
 	ranked  uint64 // fingerprint of the peers that known is of
 	known   token.Known
 	knownAs string // the text of known or digest; empty when it has changed
 	digest  uint64
 
-	after   uint64        // when behind: words of a later ticket may not be queued
+	after   uint64        // when behind: updates of a later ticket may not be queued
 	age     time.Duration // of the fresh ones
 	updates []*Update
 	app     presence.AppID
@@ -90,7 +94,8 @@ const (
 	isQueued             // in queue
 )
 
-// join links w to peers and reads those that are not read yet; it returns their slots, and how old what is known of them is.
+// join links w to peers and reads those that are not read yet; it returns their slots, and how old
+// what is known of them is.
 func (w *Watcher) join(ctx context.Context, peers []presence.PeerID) (slots []int32, age time.Duration, err error) {
 	h := w.hub
 	slots = make([]int32, 0, len(peers))
@@ -190,7 +195,8 @@ func (w *Watcher) drop(s int32) {
 		w.unknown ^= f
 	}
 	w.digest ^= token.Digest(peer, sl.sent)
-	// What is queued for the slot falls away: the slot may be taken by another peer before it is told.
+	// What is queued for the slot falls away: the slot may be taken by another peer before it is
+	// sent.
 	if sl.state&isFresh != 0 {
 		w.fresh = without(w.fresh, s)
 	}
@@ -212,7 +218,8 @@ func without(list []int32, s int32) []int32 {
 	return list
 }
 
-// Add follows more peers; they are told as a snapshot. Those that are followed already are left as they are.
+// Add follows more peers; they are sent as a snapshot. Peers that are followed already are left as
+// they are. The errors are those of [Hub.Watch].
 func (w *Watcher) Add(ctx context.Context, peers []presence.PeerID) error {
 	slots, age, err := w.join(ctx, peers)
 	if err != nil {
@@ -291,8 +298,8 @@ func (w *Watcher) Reason() Reason {
 	return w.reason
 }
 
-// queueUp marks the word of slot s to be told and reports whether the watcher must be roused for it. The hub's lock is
-// held for reading, so the slot is there.
+// queueUp marks the update of slot s to be sent and reports whether the watcher must be woken for
+// it. The hub's lock is held for reading, so the slot is there.
 func (w *Watcher) queueUp(s int32, r round) bool {
 	if w.behind.Load() {
 		return false
@@ -303,7 +310,7 @@ func (w *Watcher) queueUp(s int32, r round) bool {
 		return false
 	}
 	if len(w.fresh) > 0 || len(w.queue) > 0 && w.round != r.number {
-		// It was roused, or is not in Next, and takes what it is owed when it can.
+		// It was woken, or is not in Next, and takes what is queued when it can.
 		w.after = r.before
 		w.behind.Store(true)
 		w.hub.stats.behind.Add(1)

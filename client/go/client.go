@@ -17,14 +17,15 @@ type Config struct {
 	MasterKey string // master key: servers
 	HookKey   string // hook key: reports only
 
-	// Ticket buys a ticket from your server, for a program that has no key. It is called for every stream and socket that
-	// is opened, with the peers that it is for.
+	// Ticket buys a ticket from your server, for a program that has no key. It is called for every
+	// stream and socket that is opened, with the peers that it is for.
 	Ticket func(ctx context.Context, peers []string) (string, error)
-	// Retrying, when it is not nil, is called with every failure of a watch or a presence that is followed by a retry.
+	// Retrying, when it is not nil, is called with every failure of a watch or a presence that is
+	// followed by a retry.
 	Retrying func(*Error)
 
-	// HTTP connects, with its proxies and its TLS; nil is a client with sane timeouts. Its Timeout and its CheckRedirect are
-	// not used: streams are long, and redirects are not followed.
+	// HTTP connects, with its proxies and its TLS; nil is a client with sane timeouts. Its Timeout
+	// and its CheckRedirect are not used: streams are long, and redirects are not followed.
 	HTTP *http.Client
 }
 

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// An Error says why a call, a watch or a presence failed. Code is one of the server's, see docs/api.md, which never change
-// their meaning, or one of [CodeUnreachable] and [CodeForeign].
+// An Error says why a call, a watch or a presence failed. Code is one of the server's, see
+// docs/api.md, which never change their meaning, or one of [CodeUnreachable] and [CodeForeign].
 type Error struct {
 	Status     int           // of HTTP; 0 when there is none
 	Code       string        // for programs
@@ -67,7 +67,8 @@ var codeOf = map[int]string{
 	503: "unavailable",
 }
 
-// refusal returns the error for an answer that is not 200. dialect says that the call is one of LeanCloud's.
+// refusal returns the error for an answer that is not 200. dialect says that the call is one of
+// LeanCloud's.
 func refusal(res *http.Response, dialect bool) *Error {
 	var said struct {
 		Code  json.RawMessage `json:"code"`

@@ -10,6 +10,59 @@ import (
 	rollcall "rollcall/client/go"
 )
 
+// A chat server reports that tom is connected; an app asks for tom's status and follows it.
+func Example() {
+	srv, err := start()
+	if err != nil {
+		log.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer srv.Stop(context.Background())
+	defer cancel()
+
+	url := "http://" + srv.Listen()
+	chat, err := rollcall.New(rollcall.Config{URL: url, App: app, HookKey: hookKey})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer chat.Close()
+	if _, err := chat.Report(ctx, rollcall.Event{Peer: "tom", State: "online", Session: "42"}); err != nil {
+		log.Fatal(err)
+	}
+
+	c, err := rollcall.New(rollcall.Config{URL: url, App: app, Key: appKey})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close()
+	peers, err := c.Query(ctx, "tom", "ann")
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, p := range peers {
+		fmt.Println(p.ID, p.Status)
+	}
+	err = c.Watch(ctx, []string{"tom"}, func(p rollcall.Peer) {
+		fmt.Println("watch:", p.ID, p.Status)
+		if p.Status == "offline" {
+			cancel()
+			return
+		}
+		if _, err := chat.Report(ctx, rollcall.Event{Peer: "tom", State: "offline", Session: "42", Why: "logout"}); err != nil {
+			log.Print(err)
+			cancel()
+		}
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	// Output:
+	// tom online
+	// ann unknown
+	// watch: tom online
+	// watch: tom offline
+}
+
 // A server asks when a user was last seen.
 func ExampleClient_Ask() {
 	c, err := rollcall.New(rollcall.Config{URL: "https://presence.example.com", App: "my-app", MasterKey: "…"})
@@ -40,7 +93,8 @@ func ExampleClient_Present() {
 	}
 }
 
-// A chat server reports a connection, and renews all of them with one heartbeat. See examples/chatserver-go.
+// A chat server reports a connection, and renews all of them with one heartbeat. See
+// examples/chatserver-go.
 func ExampleClient_Beat() {
 	c, err := rollcall.New(rollcall.Config{URL: "https://presence.example.com", App: "my-app", HookKey: "…"})
 	if err != nil {

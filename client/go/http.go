@@ -18,8 +18,9 @@ const (
 	maxAnswer = 256 << 20 // bytes; far beyond any
 )
 
-// call makes a call and retries it while that may help. read takes the answer and reports whether it is one to this call.
-// Every call of this client may be made twice. It returns how old the answer is.
+// call makes a call and retries it while that may help. read takes the answer and reports whether
+// it is one to this call. Every call of this client may be made twice. It returns how old the
+// answer is.
 func (c *Client) call(ctx context.Context, method, path string, in any, read func([]byte) bool) (age time.Duration, err error) {
 	ctx, cancel := context.WithTimeout(ctx, deadline)
 	defer cancel()
@@ -72,7 +73,8 @@ func into[T any](out *T, is func() bool) func([]byte) bool {
 	}
 }
 
-// send makes a request; an answer that is not 200 is an error. Only headers of the client itself go in head.
+// send makes a request; an answer that is not 200 is an error. Only headers of the client itself go
+// in head.
 func (c *Client) send(ctx context.Context, method, path string, in any, head map[string]string) (*http.Response, *Error) {
 	var body io.Reader
 	if in != nil {

@@ -29,7 +29,8 @@ type Peer struct {
 	Devices  []string `json:"devices,omitempty"`
 	Version  uint64   `json:"version,omitempty"`
 
-	// Age is how long ago the server could last read its store; 0 while the answer is as fresh as it can be.
+	// Age is how long ago the server could last read its store; 0 while the answer is as fresh as
+	// it can be.
 	Age time.Duration `json:"-"`
 }
 
@@ -43,7 +44,8 @@ func (c *Client) Query(ctx context.Context, peers ...string) ([]Peer, error) {
 type Question struct {
 	Peers  []string `json:"peers"`
 	Fields []string `json:"fields,omitempty"` // since, last_seen, cause, devices; they need the master key
-	// Since limits the answer to what may have changed: point to "" the first time, then to the last token of the same list.
+	// Since limits the answer to what may have changed: point to "" the first time, then to the
+	// last token of the same list.
 	Since *string `json:"since,omitempty"`
 }
 
@@ -103,8 +105,8 @@ type Page struct {
 	Age    time.Duration `json:"-"`      // as in Peer
 }
 
-// List returns the page of the peers that are online at cursor, empty for the first. It has at most limit peers, 0 for the
-// server's own limit. It takes the master key.
+// List returns the page of the peers that are online at cursor, empty for the first. It has at most
+// limit peers, 0 for the server's own limit. It takes the master key.
 func (c *Client) List(ctx context.Context, cursor string, limit int) (Page, error) {
 	q := url.Values{"online": {"1"}}
 	if cursor != "" {
@@ -202,7 +204,8 @@ func (c *Client) Ticket(ctx context.Context, r TicketRequest) (Ticket, error) {
 	return t, err
 }
 
-// peerPath returns the path of a call about one peer. The id goes into the query: a path does not carry every id.
+// peerPath returns the path of a call about one peer. The id goes into the query: a path does not
+// carry every id.
 func peerPath(peer, part string) string {
 	return "/v1/peer" + part + "?" + url.Values{"id": {peer}}.Encode()
 }

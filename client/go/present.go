@@ -12,13 +12,16 @@ import (
 // A Presence says who is to be present and on what.
 type Presence struct {
 	Peer string
-	// Device names what the peer is on, the same each time. Empty, it is a random id that lives as long as the call of Present.
+	// Device names what the peer is on, the same each time. Empty, it is a random id that lives as
+	// long as the call of Present.
 	Device   string
 	Tag      string // device class: of one tag one device is present
 	Platform string // for display
-	// Sign, when it is not nil, asks your server for a login signature of the peer, before each connection.
+	// Sign, when it is not nil, asks your server for a login signature of the peer, before each
+	// connection.
 	Sign func(ctx context.Context, peer string) (Signature, error)
-	// Changed, when it is not nil, is called when the server says that the peer is present, and when that ends.
+	// Changed, when it is not nil, is called when the server says that the peer is present, and
+	// when that ends.
 	Changed func(present bool)
 }
 
@@ -29,8 +32,9 @@ type Signature struct {
 	Sign  string
 }
 
-// Present keeps a peer online over a socket of its own until ctx ends, which logs it out. It connects again after a break.
-// It returns nil when ctx ends, or an [*Error] that a retry would not change, as when another device takes the place.
+// Present keeps a peer online over a socket of its own until ctx ends, which logs it out. It
+// connects again after a break. It returns nil when ctx ends, or an [*Error] that a retry would not
+// change, as when another device takes the place.
 func (c *Client) Present(ctx context.Context, p Presence) error {
 	if p.Device == "" {
 		p.Device = rand.Text()

@@ -22,7 +22,8 @@ type Event struct {
 	ID       string `json:"id,omitempty"`  // names the event, so that it counts once; Report makes one when it is empty
 	TTL      int    `json:"ttl,omitempty"` // seconds
 
-	// Seq is any number that rises with the events of a session; of two with the same Time the greater one is later.
+	// Seq is any number that rises with the events of a session; of two with the same Time the
+	// greater one is later.
 	Seq uint64 `json:"seq,omitempty"`
 }
 
@@ -30,7 +31,8 @@ type Event struct {
 type Tally struct {
 	Accepted, Double, Late, Stale, Ignored, Full int
 
-	// Expired were taken, and their lease was over when they came: the clock here is behind, or they were late.
+	// Expired were taken, and their lease was over when they came: the clock here is behind, or
+	// they were late.
 	Expired int `json:"expired_on_arrival"`
 
 	Errors []EventError // of the first that were not understood
@@ -44,8 +46,9 @@ type EventError struct {
 	Field string `json:"field"` // at fault; empty when it is none in particular
 }
 
-// Report reports what happened to sessions. An event without an id gets one, so that it counts once however often this call
-// is retried. When the call fails the ids are written to events: sending the same slice again is safe.
+// Report reports what happened to sessions. An event without an id gets one, so that it counts once
+// however often this call is retried. When the call fails the ids are written to events: sending
+// the same slice again is safe.
 func (c *Client) Report(ctx context.Context, events ...Event) (Tally, error) {
 	named := append([]Event{}, events...)
 	for i := range named {
@@ -66,8 +69,8 @@ func (c *Client) Report(ctx context.Context, events ...Event) (Tally, error) {
 	return out.Tally, nil
 }
 
-// Beat renews all sessions of a node for another lease, and returns the lease that counts. 0 asks for the lease of the last
-// beat, or the server's default.
+// Beat renews all sessions of a node for another lease, and returns the lease that counts. 0 asks
+// for the lease of the last beat, or the server's default.
 func (c *Client) Beat(ctx context.Context, node string, lease time.Duration) (time.Duration, error) {
 	in := map[string]int64{}
 	if lease > 0 {
@@ -101,9 +104,10 @@ type Session struct {
 	TTL      int    `json:"ttl,omitempty"` // seconds
 }
 
-// Resync replaces the sessions of a node by a complete list: those on it are online, all others of the node end. at is when
-// the list was made: later reports of the node stand. Zero is when it arrives; then report nothing of the node meanwhile.
-// It returns what became of the list, and how many sessions ended.
+// Resync replaces the sessions of a node by a complete list: those on it are online, all others of
+// the node end. at is when the list was made: later reports of the node stand. Zero is when it
+// arrives; then report nothing of the node meanwhile. It returns what became of the list, and how
+// many sessions ended.
 func (c *Client) Resync(ctx context.Context, node string, sessions []Session, at time.Time) (t Tally, ended int, err error) {
 	in := map[string]any{"sessions": slices.Concat([]Session{}, sessions)}
 	if !at.IsZero() {
@@ -120,5 +124,6 @@ func (c *Client) Resync(ctx context.Context, node string, sessions []Session, at
 	return out.Tally, *out.Ended, nil
 }
 
-// nodePath returns the path of a call about one node. A name that a path does not carry is refused by the server.
+// nodePath returns the path of a call about one node. A name that a path does not carry is refused
+// by the server.
 func nodePath(node, part string) string { return "/v1/nodes/" + url.PathEscape(node) + "/" + part }

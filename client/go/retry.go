@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// A backoff says how long to wait before a retry: longer each time, never twice the same, and at least what the server
-// asks for.
+// A backoff says how long to wait before a retry: longer each time, never twice the same, and at
+// least what the server asks for.
 type backoff struct {
 	tries int           // since the last success
 	least time.Duration // the server's retry
@@ -29,8 +29,8 @@ func (b *backoff) next(err *Error) time.Duration {
 	return max(d, err.RetryAfter)
 }
 
-// keep calls once, which holds a connection until it breaks, again and again until ctx ends. It returns nil then, or an
-// error that a retry would not change.
+// keep calls once, which holds a connection until it breaks, again and again until ctx ends. It
+// returns nil then, or an error that a retry would not change.
 func (c *Client) keep(ctx context.Context, once func(*backoff) error) error {
 	var b backoff
 	for {

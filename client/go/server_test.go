@@ -17,18 +17,25 @@ const (
 	app       = "example"
 	appKey    = "app-key-of-the-example"
 	masterKey = "master-key-of-the-example"
+	hookKey   = "hook-key-of-the-example"
 )
 
-// serve starts a server that keeps nothing, and returns where it listens.
-func serve(t testing.TB) (address string) {
-	t.Helper()
+// start starts a server that keeps nothing. The caller must stop it.
+func start() (*server.Server, error) {
 	cfg := server.DefaultConfig()
 	cfg.Listen, cfg.Admin, cfg.Data = "127.0.0.1:0", "127.0.0.1:0", ""
-	cfg.Apps = []server.App{{ID: app, AppKey: appKey, MasterKey: masterKey}}
+	cfg.Apps = []server.App{{ID: app, AppKey: appKey, MasterKey: masterKey, HookKey: hookKey}}
 	srv, err := server.New(cfg, slog.New(slog.NewTextHandler(io.Discard, nil)), nil)
-	if err == nil {
-		err = srv.Start(context.Background())
+	if err != nil {
+		return nil, err
 	}
+	return srv, srv.Start(context.Background())
+}
+
+// serve starts a server for t and returns its address.
+func serve(t testing.TB) (address string) {
+	t.Helper()
+	srv, err := start()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,8 +14,8 @@ import (
 	rollcall "rollcall/client/go"
 )
 
-// The server's TLS is the proxy's, with a certificate of the house. Calls, streams and sockets connect as the HTTP client of
-// the app does; without it each says why it cannot, and retries.
+// The server's TLS is the proxy's, with a certificate of the house. Calls, streams and sockets
+// connect as the HTTP client of the app does; without it each says why it cannot, and retries.
 func TestCallsStreamsAndSocketsUseTheTLSOfTheApp(t *testing.T) {
 	target, err := url.Parse("http://" + serve(t))
 	if err != nil {

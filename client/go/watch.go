@@ -13,12 +13,13 @@ import (
 	"time"
 )
 
-// silence is how long a stream may say nothing before it is taken for dead: the server marks every 15 s.
+// silence is how long a stream may say nothing before it is taken for dead: the server marks every
+// 15 s.
 const silence = 45 * time.Second
 
-// Watch follows peers and calls each, from this goroutine, with every peer whose status is first known or another than each
-// got last. It connects again after a break and goes on where it was. It returns when ctx ends, with nil, or with an [*Error]
-// that a retry would not change.
+// Watch follows peers and calls each, from this goroutine, with every peer whose status is first
+// known or another than each got last. It connects again after a break and goes on where it was. It
+// returns when ctx ends, with nil, or with an [*Error] that a retry would not change.
 func (c *Client) Watch(ctx context.Context, peers []string, each func(Peer)) error {
 	return c.Follow(ctx, Watching{Peers: peers, Each: each})
 }
@@ -27,8 +28,9 @@ func (c *Client) Watch(ctx context.Context, peers []string, each func(Peer)) err
 type Watching struct {
 	Peers []string
 	Each  func(Peer) // as for [Client.Watch]
-	// Aged, when it is not nil, is called while the server cannot read its store, with for how long, and with 0 when it
-	// can again: until then the updates so far may be old, and there may be none.
+	// Aged, when it is not nil, is called while the server cannot read its store, with for how
+	// long, and with 0 when it can again: until then the updates so far may be old, and there may
+	// be none.
 	Aged func(time.Duration)
 }
 
@@ -154,7 +156,8 @@ func (w *watcher) take(e *event) error {
 			w.Aged(age)
 		}
 	}
-	// Only now is all of it known: a break before this line brings it again. A renewal may stand behind the token.
+	// Only now is all of it known: a break before this line brings it again. A renewal may stand
+	// behind the token.
 	if token, _, _ := strings.Cut(e.id, "."); token != "" {
 		w.token = token
 	}

@@ -9,13 +9,13 @@ import (
 	"rollcall/watch"
 )
 
-// A pusher is a stream to the hub: what it tells goes to the socket below the HTTP server, at once or not at all. The
+// A pusher is a stream as the hub writes to it: batches go to the socket below the HTTP server, at once or not at all. The
 // server has nothing buffered then, for every write of ours is flushed, and it writes nothing of its own before the end.
 type pusher stream
 
 // Ready implements [watch.Pusher].
-func (t *pusher) Ready() bool {
-	s := (*stream)(t)
+func (p *pusher) Ready() bool {
+	s := (*stream)(p)
 	if s.timed || s.left != nil || s.fault != nil {
 		return false
 	}
@@ -26,8 +26,8 @@ func (t *pusher) Ready() bool {
 }
 
 // Push implements [watch.Pusher].
-func (t *pusher) Push(b *watch.Batch) bool {
-	s := (*stream)(t)
+func (p *pusher) Push(b *watch.Batch) bool {
+	s := (*stream)(p)
 	out := s.bytes(b)
 	n, err := s.offer.write(&s.queue, out)
 	s.unasked += len(out)
@@ -87,7 +87,7 @@ func chunk(b []byte, start int) []byte {
 	return append(slices.Insert(b, start, h...), "\r\n"...)
 }
 
-// finish writes what is left of what the hub told.
+// finish writes what is left of the hub's last push.
 func (s *stream) finish() error {
 	if s.left == nil {
 		return s.fault

@@ -4,7 +4,7 @@ import "rollcall/internal/nonblock"
 
 const canAsk = true
 
-// length returns how many bytes the reader's side has not acknowledged; 0 when nobody can tell.
+// length returns how many bytes the reader's side has not acknowledged; 0 when that is unknown.
 func (q queue) length() int {
 	if q.tcp == nil {
 		return 0

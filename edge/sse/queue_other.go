@@ -4,7 +4,7 @@ package sse
 
 import "errors"
 
-// Here nobody can tell how much waits, and a reader that stopped is noticed by the write deadline.
+// Here it is unknown how much waits, and a reader that stopped is noticed by the write deadline.
 const canAsk = false
 
 func (q queue) length() int { return 0 }

@@ -177,7 +177,7 @@ type stream struct {
 	form    *watch.Form // without the renewal of a ticket
 	timed   bool        // a write deadline is set
 	unasked int         // bytes that may be on their way: what was when the kernel was asked, and what was written since
-	left    []byte      // what the kernel did not take of a frame that the hub told
+	left    []byte      // what the kernel did not take of a frame that the hub pushed
 	fault   error       // of writing such a frame
 	queue   queue
 	offer   offer
@@ -194,7 +194,7 @@ type stream struct {
 	renewal string // of its ticket, if it has one
 }
 
-// run writes what the watcher is told until one of the two goes, and returns why it ended.
+// run writes the batches of the watcher until the client or the watcher ends, and returns why.
 func (s *stream) run(ctx context.Context) watch.Reason {
 	if p := s.caller.Pass; p != nil {
 		var cancel context.CancelFunc

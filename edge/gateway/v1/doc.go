@@ -2,7 +2,7 @@
 //
 // Messages are JSON objects in text frames, each with its kind in op. The first from a client is hello with what it holds: an app
 // with a key or a ticket. Then present makes a peer online for as long as the socket lives, absent logs it out, watch and unwatch
-// change whom it follows. A message with an id is answered by ok or error with the same id; what watchers are told has the
+// change the list of peers that it follows. A message with an id is answered by ok or error with the same id; what watchers receive has the
 // shapes of the event stream, with the event's name in op.
 //
 // # Rules

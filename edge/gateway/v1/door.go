@@ -39,7 +39,7 @@ func New(gw *gateway.Gateway, hub *watch.Hub, gate *api.Gate, cfg Config) *Door 
 	return d
 }
 
-// Close ends what tells watchers and waits for it. The sockets are the gateway's to close.
+// Close ends the goroutines of watchers and waits for them. The sockets are the gateway's to close.
 func (d *Door) Close() {
 	d.cancel()
 	d.writers.Wait()

@@ -357,7 +357,7 @@ func refusal(err error) error {
 	return nil
 }
 
-// write tells the client what its watcher is told, one batch at a time: what is not taken yet merges into the latest.
+// write sends the client the batches of its watcher, one at a time: what is not taken yet is coalesced into the latest.
 func (w *wire) write(s *gateway.Socket, watcher *watch.Watcher) {
 	if p := w.caller.Pass; p != nil {
 		left := time.Duration(p.Ends()-w.door.gate.Now()) * time.Millisecond
@@ -382,7 +382,7 @@ func (w *wire) write(s *gateway.Socket, watcher *watch.Watcher) {
 	}
 }
 
-// A pusher is a socket to the hub; what it sends never waits.
+// A pusher is a socket as the hub writes to it; a push never waits.
 type pusher struct {
 	socket  *gateway.Socket
 	form    *watch.Form
@@ -505,7 +505,7 @@ func (w *wire) refuse(s *gateway.Socket, id int64, err error) {
 	s.Send(append(out, '}'))
 }
 
-// RateLimited refuses a message beyond the rate. Its id is read so that whoever waits for the answer hears it.
+// RateLimited refuses a message beyond the rate. Its id is read so that the caller that waits for the answer gets it.
 func (w *wire) RateLimited(s *gateway.Socket, data []byte) {
 	var m struct {
 		ID int64 `json:"id"`
@@ -516,7 +516,7 @@ func (w *wire) RateLimited(s *gateway.Socket, data []byte) {
 	w.refuse(s, m.ID, api.Refuse("rate_limited", "too many messages on this socket"))
 }
 
-// Ended tells the client that its peer is present here no longer.
+// Ended notifies the client that its peer is no longer present here.
 func (w *wire) Ended(ss *gateway.Session, cause presence.Cause, reason string) {
 	w.mu.Lock()
 	if w.session == ss {
