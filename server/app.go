@@ -37,7 +37,7 @@ func (s *Server) mountApp() (*doors, error) {
 	cfg.Version, cfg.BodyTimeout, cfg.TrustedProxies = Release, s.cfg.HTTP.BodyTimeout, s.proxies()
 	s.held = s.shares()
 	s.dialect, err = leancloud.New(cfg, leancloud.Deps{
-		Service: s.presence, Ask: s.ask, Keys: s.ring, Now: s.clock.Now, Log: s.log, Kicker: s.gateway,
+		Intake: s.intake, Ask: s.ask, Keys: s.ring, Now: s.clock.Now, Log: s.log, Kicker: s.gateway,
 		Callers: s.callers, Bodies: s.held.bodies, Unnamed: s.unnamed.note,
 	})
 	if err != nil {

@@ -27,7 +27,7 @@ func (s *Server) mountNative() http.Handler {
 
 	cfg := s.cfg.REST
 	cfg.Now, cfg.Info, cfg.Stats = s.clock.Now, s.info, s.stats
-	s.rest = rest.New(s.presence, s.ask, s.gate, cfg)
+	s.rest = rest.New(s.presence, s.intake, s.ask, s.gate, cfg)
 
 	mux := http.NewServeMux()
 	s.gate.Mux(mux, s.rest.Routes())
@@ -66,14 +66,14 @@ func (s *Server) info() any {
 		Seconds: map[string]float64{
 			"tick": c.Watch.Tick.Seconds(), "mark": c.Watch.Mark.Seconds(), "stall": c.SSE.Stall.Seconds(),
 			"hold": c.REST.Hold.Seconds(), "lease": c.Presence.Rules.Lease.Seconds(), "hook_lease": c.LeanCloud.HookLease.Seconds(),
-			"node_lease": c.REST.NodeLease.Seconds(), "drain_grace": c.REST.DrainGrace.Seconds(), "sweep": sweep,
+			"node_lease": c.REST.Nodes.NodeLease.Seconds(), "drain_grace": c.REST.Nodes.DrainGrace.Seconds(), "sweep": sweep,
 			"offline_memory": c.Presence.Rules.OfflineMemory.Seconds(), "tombstones": c.Presence.Rules.Tombstones.Seconds(),
 			"reorder_window": c.Presence.Rules.Window.Seconds(), "signature_window": api.SignatureWindow.Seconds(),
 			"ticket": api.TicketLife.Seconds(), "renewal": api.RenewalLife.Seconds(),
 		},
 		GhostBound: map[string]float64{
 			"session": c.Presence.Rules.Lease.Seconds() + sweep, "hook": c.LeanCloud.HookLease.Seconds() + sweep,
-			"node": c.REST.NodeLease.Seconds() + sweep,
+			"node": c.REST.Nodes.NodeLease.Seconds() + sweep,
 		},
 	}
 }

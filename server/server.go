@@ -21,6 +21,7 @@ import (
 	"rollcall/edge/hookout"
 	"rollcall/edge/leancloud"
 	"rollcall/edge/rest"
+	"rollcall/intake"
 	"rollcall/internal/api"
 	"rollcall/internal/disk"
 	"rollcall/internal/limit"
@@ -39,6 +40,7 @@ type Server struct {
 
 	store    *openedStore
 	presence *presence.Service
+	intake   *intake.Intake
 	ask      *ask.Reader
 	ring     *api.Keyring
 	apps     []App
@@ -110,6 +112,7 @@ func (s *Server) Start(ctx context.Context) (err error) {
 		return err
 	}
 	s.presence = presence.NewService(s.store.Store, s.cfg.Presence)
+	s.intake = intake.New(s.cfg.REST.Nodes, intake.Deps{Service: s.presence, Now: s.clock.Now})
 	// A store that others kept alive has missed nothing, and an empty one had nothing to hear.
 	if now := s.clock.Now(); !s.store.shared && s.store.lastAlive > 0 {
 		s.presence.StandStill(min(s.store.lastAlive, now), now)

@@ -214,6 +214,23 @@ func BenchmarkHandler(b *testing.B) {
 	}
 }
 
+// BenchmarkHook is a login and a logout of one peer, without a socket.
+func BenchmarkHook(b *testing.B) {
+	srv := build(b, leancloud.DefaultConfig(), nil)
+	const body = `{"peerId":"user-000001","sourceIP":"10.1.2.3","tag":"default"}`
+	w := &discard{h: http.Header{}}
+	online := srv.request("/1.1/functions/_clientOnline", asHook(), []byte(body))
+	offline := srv.request("/1.1/functions/_clientOffline", asHook(), []byte(body))
+	b.ReportAllocs()
+	for b.Loop() {
+		srv.now.Add(1000)
+		for _, r := range []*http.Request{online, offline} {
+			r.Body = io.NopCloser(strings.NewReader(body))
+			srv.Handler.ServeHTTP(w, r)
+		}
+	}
+}
+
 type discard struct{ h http.Header }
 
 func (d *discard) Header() http.Header         { return d.h }

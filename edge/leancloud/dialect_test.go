@@ -287,7 +287,7 @@ func TestHooks(t *testing.T) {
 	srv := start(t, leancloud.DefaultConfig())
 	const on, off = "_clientOnline", "_clientOffline"
 	base := presence.Report{
-		App: appID, Peer: "p", Source: presence.SourceLeanCloud, At: presence.Millis(srv.now.Load()), Lease: 7 * 24 * time.Hour,
+		App: appID, Peer: "p", Source: presence.SourceLeanCloud, At: presence.Millis(srv.now.Load()), Lease: 7 * 24 * time.Hour, Received: true,
 	}
 	with := func(change func(*presence.Report)) presence.Report {
 		r := base

@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"rollcall/ask"
+	"rollcall/intake"
 	"rollcall/internal/api"
 	"rollcall/internal/limit"
 	"rollcall/internal/lograte"
@@ -25,11 +26,11 @@ type Kicker interface {
 
 // Deps are what the dialect stands on.
 type Deps struct {
-	Service *presence.Service // takes what hooks report
-	Ask     *ask.Reader
-	Keys    *api.Keyring
-	Now     func() presence.Millis
-	Log     *slog.Logger
+	Intake *intake.Intake // takes the hooks
+	Ask    *ask.Reader
+	Keys   *api.Keyring
+	Now    func() presence.Millis
+	Log    *slog.Logger
 	// Callers holds callers to their rates, as every door does. Nil is no rate.
 	Callers *limit.Callers
 	// Bodies is the memory that bodies under way share. Nil is without bound.

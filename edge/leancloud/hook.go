@@ -8,12 +8,13 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"rollcall/intake"
 	"rollcall/internal/api"
 	"rollcall/internal/plainjson"
 	"rollcall/presence"
 )
 
-// hook takes the word of the IM service that a client came or left. It answers once the report is kept.
+// hook takes a report of the IM service that a client logged in or out. It answers once the report is kept.
 func (h *Handler) hook(ctx context.Context, c *call, kind presence.Kind) answer {
 	if !c.rights.Has(api.Hook) {
 		f := *h.unauthorized(c)
@@ -28,17 +29,20 @@ func (h *Handler) hook(ctx context.Context, c *call, kind presence.Kind) answer 
 	if fail != nil {
 		return fail.answer()
 	}
-	r, fail := h.report(c.app, kind, &fields)
+	e, fail := h.event(kind, &fields)
 	if fail != nil {
 		return fail.answer()
 	}
-	reports, outcomes := [1]presence.Report{r}, [1]presence.Outcome{}
-	switch err := h.Service.Report(ctx, reports[:], r.At, outcomes[:]); {
+	from := intake.Sender{App: c.app, Source: presence.SourceLeanCloud, Policy: h.cfg.Policy, Lease: h.cfg.HookLease}
+	if e.Cause == presence.CauseLost {
+		from.Hold = h.cfg.Hold
+	}
+	switch out, err := h.Intake.Take(ctx, &from, &e); {
 	case errors.Is(err, presence.ErrInvalid):
 		return bad(err.Error()).answer()
 	case err != nil:
 		return h.storeFault("keep a hook", err).answer()
-	case outcomes[0].Verdict == presence.Full:
+	case out.Verdict == presence.Full:
 		return (&fault{status: http.StatusTooManyRequests, code: codeTooMany, text: "The peer has too many open sessions.", wait: 1}).answer()
 	}
 	if c.typed {
@@ -77,39 +81,33 @@ func (f *hookFields) set(name, value []byte) {
 	}
 }
 
-// report makes a report of the parameters of a hook. The peer id is judged strictly; what else the hook says is taken where it makes
-// sense and left where it does not, since the sender neither repeats nor corrects.
-func (h *Handler) report(app presence.AppID, kind presence.Kind, f *hookFields) (presence.Report, *fault) {
-	r := presence.Report{
-		App: app, Source: presence.SourceLeanCloud, Kind: kind, At: h.Now(),
-		Tag: cut(textOf(f.tag), presence.MaxName), Policy: h.cfg.Policy, Lease: h.cfg.HookLease,
-	}
+// event makes an event of the parameters of a hook. The peer id is judged strictly; what else the hook says is taken where
+// it makes sense and left where it does not, since the sender neither repeats nor corrects.
+func (h *Handler) event(kind presence.Kind, f *hookFields) (intake.Event, *fault) {
+	e := intake.Event{Kind: kind, Tag: cut(textOf(f.tag), presence.MaxName)}
 	id := f.peerID
 	switch {
 	case len(id) == 0 || string(id) == "null":
-		return r, bad("The parameter peerId is missing.")
+		return e, bad("The parameter peerId is missing.")
 	case id[0] == '"':
-		r.Peer = presence.PeerID(textOf(id))
+		e.Peer = presence.PeerID(textOf(id))
 	case isNumber(id):
-		r.Peer = presence.PeerID(decimal(id))
+		e.Peer = presence.PeerID(decimal(id))
 	default:
-		return r, bad("The parameter peerId is neither a string nor a number.")
+		return e, bad("The parameter peerId is neither a string nor a number.")
 	}
 	switch {
-	case r.Peer == "":
-		return r, bad("The parameter peerId is empty.")
-	case len(r.Peer) > presence.MaxHookPeer:
-		return r, bad("The parameter peerId is too long.")
+	case e.Peer == "":
+		return e, bad("The parameter peerId is empty.")
+	case len(e.Peer) > presence.MaxHookPeer:
+		return e, bad("The parameter peerId is too long.")
 	}
 	if kind == presence.KindOnline {
-		r.Reconnect = number(f.reconnect) == "1"
+		e.Reconnect = number(f.reconnect) == "1"
 	} else {
-		r.Cause = causeOf(f.closeCode)
-		if r.Cause == presence.CauseLost {
-			r.Hold = h.cfg.Hold
-		}
+		e.Cause = causeOf(f.closeCode)
 	}
-	return r, nil
+	return e, nil
 }
 
 // causeOf reads a closeCode. One that the documentation does not know is a break.

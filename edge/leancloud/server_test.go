@@ -11,6 +11,7 @@ import (
 
 	"rollcall/ask"
 	"rollcall/edge/leancloud"
+	"rollcall/intake"
 	"rollcall/internal/api"
 	"rollcall/presence"
 	"rollcall/store/embedded"
@@ -63,7 +64,8 @@ func build(t testing.TB, cfg leancloud.Config, kicker leancloud.Kicker) *testSer
 	s.Service = presence.NewService(s.Store, presence.DefaultConfig())
 	now := func() presence.Millis { return presence.Millis(s.now.Load()) }
 	s.Handler, err = leancloud.New(cfg, leancloud.Deps{
-		Service: s.Service, Ask: ask.New(ask.Deps{Rules: s.Service, Store: s.Store, Now: now}), Keys: ring, Kicker: kicker,
+		Intake: intake.New(intake.DefaultConfig(), intake.Deps{Service: s.Service, Now: now}),
+		Ask:    ask.New(ask.Deps{Rules: s.Service, Store: s.Store, Now: now}), Keys: ring, Kicker: kicker,
 		Now: now,
 		Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	})

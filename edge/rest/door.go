@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"rollcall/ask"
+	"rollcall/intake"
 	"rollcall/internal/api"
 	"rollcall/presence"
 )
@@ -27,11 +27,9 @@ type Config struct {
 	MaxBody int `config:",bytes"`
 	// Page is how many peers a page of a list has at most, and unless asked otherwise.
 	Page int
-	// NodeLease is how long a node lives without a beat when it names no lease.
-	NodeLease time.Duration
-	// DrainGrace is how long the sessions of a drained node may take to come back elsewhere.
-	DrainGrace time.Duration
-	// Hold is how long watchers do not hear of a session that was lost, not logged out.
+	// Nodes are the settings of the nodes of others.
+	Nodes intake.Config `config:",inline"`
+	// Hold is how long a session that was lost, not logged out, lingers before watchers are notified.
 	Hold time.Duration
 
 	// Now is the clock.
@@ -46,13 +44,13 @@ type Config struct {
 func DefaultConfig() Config {
 	return Config{
 		MaxPeers: 10_000, MaxDevices: 1_000, MaxEvents: 1_000, MaxSessions: 100_000, MaxBody: 1 << 20, Page: 1_000,
-		NodeLease: 30 * time.Second, DrainGrace: 30 * time.Second, Hold: 10 * time.Second,
+		Nodes: intake.DefaultConfig(), Hold: 10 * time.Second,
 	}
 }
 
 // Validate returns every setting that is out of range, joined; each begins with its key.
 func (c *Config) Validate() error {
-	var errs []error
+	errs := []error{c.Nodes.Validate()}
 	for _, f := range []struct {
 		ok  bool
 		say string
@@ -63,8 +61,6 @@ func (c *Config) Validate() error {
 		{c.MaxSessions >= 1, "max_sessions is less than 1"},
 		{c.MaxBody >= 4<<10 && c.MaxBody <= 64<<20, "max_body is not between 4KiB and 64MiB"},
 		{c.Page >= 1 && c.Page <= 100_000, "page is not between 1 and 100000"},
-		{c.NodeLease >= time.Second && c.NodeLease <= maxNodeLease, "node_lease is not between 1s and 1h"},
-		{c.DrainGrace >= 0 && c.DrainGrace <= maxNodeLease, "drain_grace is not between 0 and 1h"},
 		{c.Hold >= 0 && c.Hold <= presence.MaxHold, "hold is not between 0 and 10m"},
 	} {
 		if !f.ok {
@@ -77,21 +73,17 @@ func (c *Config) Validate() error {
 // A Door answers the native calls.
 type Door struct {
 	service *presence.Service
+	intake  *intake.Intake
 	ask     *ask.Reader
 	gate    *api.Gate
 	cfg     Config
 
-	nodesMu sync.Mutex
-	nodes   map[presence.NodeID]time.Duration // the lease each node asked for
-
-	receipts receipts
-
 	queries, ids, events atomic.Int64
 }
 
-// New returns a door that reports to service and asks reader.
-func New(service *presence.Service, reader *ask.Reader, gate *api.Gate, cfg Config) *Door {
-	return &Door{service: service, ask: reader, gate: gate, cfg: cfg, nodes: map[presence.NodeID]time.Duration{}}
+// New returns a door that reports to in, asks reader and has service erase peers.
+func New(service *presence.Service, in *intake.Intake, reader *ask.Reader, gate *api.Gate, cfg Config) *Door {
+	return &Door{service: service, intake: in, ask: reader, gate: gate, cfg: cfg}
 }
 
 // Stats are the counts of a door since it started.

@@ -21,6 +21,7 @@ import (
 	socket "rollcall/edge/gateway/v1"
 	"rollcall/edge/rest"
 	"rollcall/edge/sse"
+	"rollcall/intake"
 	"rollcall/internal/api"
 	"rollcall/presence"
 	"rollcall/store/embedded"
@@ -125,7 +126,8 @@ func buildOn(t testing.TB, st presence.Store, rules presence.Config, doors func(
 		return map[string]any{"online": c.Online, "known": c.Known, "today": c.Today}, err
 	}
 	speakers := socket.New(gw, h.hub, gate, socket.Config{})
-	h.routes = append(rest.New(h.service, reader, gate, door).Routes(), sse.New(h.hub, gate, streams).Routes()...)
+	reports := intake.New(door.Nodes, intake.Deps{Service: h.service, Now: h.now})
+	h.routes = append(rest.New(h.service, reports, reader, gate, door).Routes(), sse.New(h.hub, gate, streams).Routes()...)
 	h.routes = append(h.routes, speakers.Routes()...)
 	mux := http.NewServeMux()
 	gate.Mux(mux, h.routes)

@@ -1,4 +1,4 @@
-package rest
+package intake
 
 import (
 	"sync"
@@ -7,14 +7,14 @@ import (
 	"rollcall/presence"
 )
 
-// receipts tell when events that name no time were received, so that those of one session count in the order in which they
-// arrived: a tie is won by online, and a logout in the millisecond of its login would be late. They remember what came in this
-// millisecond only; a session of which different words come in it runs ahead of the clock by one for each.
+// receipts give events without a time the time of receipt, so that those of one session count in the order of arrival: a tie
+// is won by online, and a logout in the millisecond of its login would be late. They remember what came in this millisecond
+// only; a session of which different reports come in it runs ahead of the clock by one for each.
 type receipts struct {
 	mu   sync.Mutex
 	last map[receiptKey]receipt
 	top  presence.Millis // the greatest in last
-	room int             // how many to remember before those that are over are looked for
+	room int             // how many to remember before the old ones are removed
 }
 
 type receiptKey struct {
@@ -24,12 +24,12 @@ type receiptKey struct {
 }
 
 type receipt struct {
-	at   presence.Millis
-	word word
+	at      presence.Millis
+	content content
 }
 
-// A word is what a later report of the same time would have to differ in to be news.
-type word struct {
+// content is what a later report of the same time would have to differ in to be news.
+type content struct {
 	ended bool
 	node  presence.NodeID
 	lease time.Duration
@@ -40,7 +40,7 @@ const leastReceipts = 4096
 // stamp gives r, which arrived at now, its time.
 func (s *receipts) stamp(r *presence.Report, now presence.Millis) {
 	key := receiptKey{r.App, r.Peer, r.Session}
-	n := receipt{now, word{r.Kind == presence.KindOffline, r.Node, r.Lease}}
+	n := receipt{now, content{r.Kind == presence.KindOffline, r.Node, r.Lease}}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
@@ -56,7 +56,7 @@ func (s *receipts) stamp(r *presence.Report, now presence.Millis) {
 	}
 	if old, ok := s.last[key]; ok && old.at >= now {
 		n.at = old.at
-		if old.word != n.word {
+		if old.content != n.content {
 			n.at++
 		}
 	}

@@ -1,0 +1,68 @@
+package intake
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"rollcall/presence"
+)
+
+// Config are the settings of an [Intake]. Start from [DefaultConfig].
+type Config struct {
+	// NodeLease is how long a node lives without a heartbeat when it names no lease.
+	NodeLease time.Duration
+	// DrainGrace is how long the sessions of a drained node may take to come back elsewhere.
+	DrainGrace time.Duration
+}
+
+// DefaultConfig returns the defaults of the product.
+func DefaultConfig() Config {
+	return Config{NodeLease: 30 * time.Second, DrainGrace: 30 * time.Second}
+}
+
+// Validate returns every setting that is out of range, joined; each begins with its key.
+func (c *Config) Validate() error {
+	var errs []error
+	if c.NodeLease < time.Second || c.NodeLease > MaxNodeLease {
+		errs = append(errs, errors.New("node_lease is not between 1s and 1h"))
+	}
+	if c.DrainGrace < 0 || c.DrainGrace > MaxNodeLease {
+		errs = append(errs, errors.New("drain_grace is not between 0 and 1h"))
+	}
+	return errors.Join(errs...)
+}
+
+// Deps are what an [Intake] stands on.
+type Deps struct {
+	Service *presence.Service
+	Now     func() presence.Millis // the clock by which events are received
+}
+
+// An Intake takes reports in. Its methods may be called by many goroutines at once.
+type Intake struct {
+	cfg Config
+	Deps
+	nodes    nodes
+	receipts receipts
+}
+
+// New returns an intake. The settings have been validated.
+func New(cfg Config, deps Deps) *Intake {
+	in := &Intake{cfg: cfg, Deps: deps}
+	in.nodes.init(cfg.NodeLease)
+	return in
+}
+
+// Take counts one event, which names no node, and returns what became of it. The event is kept when the error is nil.
+// Otherwise the error matches presence.ErrInvalid when the event cannot be used, and presence.ErrUnavailable or
+// presence.ErrFull when the store has not taken it.
+func (in *Intake) Take(ctx context.Context, from *Sender, e *Event) (presence.Outcome, error) {
+	now := in.Now()
+	reports, out := [1]presence.Report{from.report(e, now)}, [1]presence.Outcome{}
+	if r := &reports[0]; r.Received && r.Session != "" {
+		in.receipts.stamp(r, now)
+	}
+	err := in.Service.Report(ctx, reports[:], now, out[:])
+	return out[0], err
+}
