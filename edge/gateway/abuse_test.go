@@ -291,7 +291,8 @@ func TestTooManyConnectsAreRefused(t *testing.T) {
 func TestASocketCostsLittleBeforeItsLogin(t *testing.T) {
 	const sockets = 400
 	w := newWorld(t, settings{})
-	// A message that is not finished, and a ping between its fragments: the pong says that it was read.
+	// A message that is not finished, and a ping between its fragments: the pong says that it was
+	// read.
 	partial := append(masked(0x02, make([]byte, 8<<10-1)), masked(0x89, nil)...)
 	before := memory()
 	raws := make([]*raw, sockets)

@@ -15,8 +15,8 @@ import (
 	"rollcall/internal/npmtest"
 )
 
-// A page in Chromium loads the SDK from another origin than rollcall's, logs in and shows two friends, who turn green and
-// grey as they come and go.
+// A page in Chromium loads the SDK from another origin than rollcall's, logs in and shows two
+// friends, who turn green and grey as they come and go.
 func TestAPageInABrowserShowsFriendsComeAndGo(t *testing.T) {
 	npmtest.Install(t, sdkDir)
 	p := startProcess(t)

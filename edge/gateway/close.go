@@ -7,9 +7,10 @@ import (
 	"rollcall/presence"
 )
 
-// finish ends ss in the registry, and with it the events that follow from that: e, the end of ss; before it the beginning, when that
-// waited; and the beginnings that waited for ss. A nil e is no event. It reports false when ss was over before. The lock of sh, the
-// shard of ss, is held, so that the events of a peer are in order.
+// finish ends ss in the registry, and with it the events that follow from that: e, the end of ss;
+// before it the beginning, when that waited; and the beginnings that waited for ss. A nil e is no
+// event. It reports false when ss was over before. The lock of sh, the shard of ss, is held, so
+// that the events of a peer are in order.
 func (g *Gateway) finish(sh *shard, ss *Session, e *Event) bool {
 	if ss.over {
 		return false
@@ -37,8 +38,9 @@ func (g *Gateway) takeOver(ss *Session, e *Event) bool {
 	return g.finish(sh, ss, e)
 }
 
-// say emits the beginnings of sessions of key that wait for nothing any more. While an older session of the same device is
-// probed here, they wait: if that one is dead, its end belongs before the beginning. The lock of sh is held.
+// say emits the beginnings of sessions of key that wait for nothing any more. While an older
+// session of the same device is probed here, they wait: if that one is dead, its end belongs before
+// the beginning. The lock of sh is held.
 func (g *Gateway) say(sh *shard, key presence.Key) {
 	for ss := sh.peers[key]; ss != nil; ss = ss.next {
 		if ss.unsaid && !waits(sh, ss) {
@@ -62,8 +64,8 @@ func (g *Gateway) sayOnline(ss *Session) {
 	g.emit(Event{Online: true, Key: ss.key, Session: ss.id, Start: ss.start, Tag: ss.Tag(), Auto: ss.auto, Address: ss.socket.remote, At: ss.start})
 }
 
-// Answered says that the client of ss has been sent the answer to its login. An end that came before is sent now: in the other order
-// the client would take itself for present.
+// Answered records that the client of ss has been sent the answer to its login. An end that came
+// before is sent now: in the other order the client would take itself for present.
 func (ss *Session) Answered() {
 	sh := ss.socket.g.registry.shard(ss.key)
 	sh.mu.Lock()

@@ -8,8 +8,8 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// A message is a decoded one, read here without the server's own decoder: numbers are int64, texts string, messages
-// message, and repeated fields lists.
+// A message is a decoded one, read here without the server's own decoder: numbers are int64, texts
+// string, messages message, and repeated fields lists.
 type message map[protowire.Number]any
 
 // inner are the fields that hold messages, by path.

@@ -12,8 +12,9 @@ import (
 	"time"
 )
 
-// A client need not wait for the answer to its handshake before it sends its first frames: whoever reads ahead, the guard of
-// requests, net/http or its buffer, must hand all of it on. The bytes are cut at every place around the border.
+// A client need not wait for the answer to its handshake before it sends its first frames: whoever
+// reads ahead, the guard of requests, net/http or its buffer, must hand all of it on. The bytes are
+// cut at every place around the border.
 func TestFramesRightBehindTheHandshakeAreNotLost(t *testing.T) {
 	const head = "GET /rtm HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n" +
 		"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Protocol: lc.protobuf2.3\r\n\r\n"

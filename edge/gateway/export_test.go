@@ -23,7 +23,8 @@ func (g *Gateway) MoveSockets() {
 	}
 }
 
-// NotePause looks at the clock as a tick of the wheel does and reports whether the process was ever found to have stood still.
+// NotePause looks at the clock as a tick of the wheel does and reports whether the process was ever
+// found to have stood still.
 func (g *Gateway) NotePause() bool {
 	g.notePause()
 	return g.resumed.Load() > 0
@@ -35,5 +36,6 @@ func (g *Gateway) AddEnding(r presence.Report) { g.offlineQueue.add(r) }
 // Told reports whether the store has heard of every end.
 func (g *Gateway) Told() bool { return g.offlineQueue.drained() }
 
-// Rivals reports whether a login by hand with the one id cannot coexist with a session of the other.
+// Rivals reports whether a login by hand with the one id cannot coexist with a session of the
+// other.
 func Rivals(a, b presence.SessionID) bool { return placeOf(a).rivals(placeOf(b), false) }

@@ -10,8 +10,8 @@ import (
 	"rollcall/edge/gateway"
 )
 
-// FuzzCommands gives a gateway whatever a client may send, as commands of each format. Nothing may panic or hang, and a
-// client that is well-behaved afterwards is served.
+// FuzzCommands gives a gateway whatever a client may send, as commands of each format. Nothing may
+// panic or hang, and a client that is well-behaved afterwards is served.
 func FuzzCommands(f *testing.F) {
 	f.Add([]byte(`{"cmd":"session","op":"open","appId":"`+appID+`","peerId":"Tom","i":1}`), uint8(2))
 	for _, m := range []message{

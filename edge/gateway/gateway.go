@@ -57,7 +57,7 @@ type Gateway struct {
 	loops       sync.WaitGroup // the loops of the node
 	sockets     sync.WaitGroup // the goroutines of sockets
 	stop        func()         // of the store's signals
-	again       chan struct{}  // the store may have lost what this node has told
+	again       chan struct{}  // the store may have lost what this node has reported
 	asked       asked
 
 	lastHeartbeat atomic.Int64 // since born, of the last heartbeat that the store took
@@ -87,7 +87,8 @@ func New(cfg Config, deps Deps) (*Gateway, error) {
 	return g, nil
 }
 
-// Start takes the node's first heartbeat and begins to watch over sockets. End it with [Gateway.Drain] or [Gateway.Close].
+// Start takes the node's first heartbeat and begins to watch over sockets. End it with
+// [Gateway.Drain] or [Gateway.Close].
 func (g *Gateway) Start() error {
 	if !g.cfg.OneGoroutine {
 		p, err := newPoller(g)
@@ -122,7 +123,7 @@ func (g *Gateway) Config() *Config { return &g.cfg }
 // mono returns the time on the monotonic clock.
 func (g *Gateway) mono() time.Duration { return time.Since(g.born) }
 
-// An Event is the beginning or the end of one session, for those outside who follow logins.
+// An Event is the beginning or the end of one session, for callers that follow logins.
 type Event struct {
 	Online  bool
 	Key     presence.Key
@@ -133,7 +134,7 @@ type Event struct {
 	Cause   presence.Cause // of the end
 	Reason  string         // in words, when there are any
 	Code    int            // why the connection was lost, as a close code; zero when nothing is known
-	Address netip.Addr     // of the client; of nobody when the connection was lost
+	Address netip.Addr     // of the client; zero when the connection was lost
 	At      presence.Millis
 }
 

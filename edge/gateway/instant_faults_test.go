@@ -8,8 +8,9 @@ import (
 	"time"
 )
 
-// Two devices are present with one tag at one instant, on two nodes and on sockets that have just been opened. Exactly one stays, the
-// other is sent so within a second, and the answer to a login comes before its end.
+// Two devices are present with one tag at one instant, on two nodes and on sockets that have just
+// been opened. Exactly one stays, the other is sent so within a second, and the answer to a login
+// comes before its end.
 func TestFaultOfTwoLoginsAtOneInstantTheLoserIsSentSo(t *testing.T) {
 	a, b := twoNodes(t)
 	const rounds = 1000

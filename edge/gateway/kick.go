@@ -7,8 +7,9 @@ import (
 	"rollcall/presence"
 )
 
-// Kicks are remembered by the same store, as the lease of a session that nobody holds, in an app of their own: so they are
-// durable, shared by the nodes and gone by themselves, and no peer looks different for having been kicked.
+// Kicks are remembered by the same store, as the lease of a session without a socket, in an app of
+// their own: so they are durable, shared by the nodes and gone by themselves, and no peer looks
+// different for having been kicked.
 const (
 	kickApp     = "#kicks"
 	kickSource  = presence.Source("kick")
@@ -17,8 +18,10 @@ const (
 
 func kickKey(k presence.Key) presence.Key { return presence.Key{App: k.App + kickApp, Peer: k.Peer} }
 
-// Kick ends every session of a peer on every node, and makes what it logged in with void: tokens and signatures from
-// before now. A peer that nobody knows is no error, nor is one under whose id nobody can be present.
+// Kick ends every session of a peer on every node, and makes what it logged in with void: tokens
+// and signatures from before now. An unknown peer is no error, nor is an id under which no peer can
+// be present. The error matches presence.ErrUnavailable when the store does not answer; the caller
+// must then retry.
 func (g *Gateway) Kick(ctx context.Context, app presence.AppID, peer presence.PeerID, reason string) error {
 	if presence.CheckPeer(peer) != nil {
 		return nil
@@ -52,7 +55,8 @@ func (g *Gateway) Kick(ctx context.Context, app presence.AppID, peer presence.Pe
 	return nil
 }
 
-// kickElsewhere adds the ends of what other nodes, or this one before it was restarted, hold of key.
+// kickElsewhere adds the ends of what other nodes, or this one before it was restarted, hold of
+// key.
 func (g *Gateway) kickElsewhere(ctx context.Context, key presence.Key, now presence.Millis, reports []presence.Report) ([]presence.Report, error) {
 	var st presence.State
 	if err := g.store.Load(ctx, key, &st); err != nil {
@@ -87,9 +91,10 @@ func (g *Gateway) Kicked(ctx context.Context, key presence.Key) (presence.Millis
 	return at, err
 }
 
-// standsAfterKicks fails with [ErrKicked] and ends ss, which the store has taken, when its peer was kicked after made. The
-// wire has asked before, but a kick may have come in between: it is remembered first and then looks for sessions, and a
-// login is placed first and then asks, so one of the two sees the other.
+// standsAfterKicks fails with [ErrKicked] and ends ss, which the store has taken, when its peer was
+// kicked after made. The wire has asked before, but a kick may have come in between: it is
+// remembered first and then looks for sessions, and a login is placed first and then asks, so one
+// of the two sees the other.
 func (g *Gateway) standsAfterKicks(ctx context.Context, ss *Session, made presence.Millis) error {
 	kicked, err := g.Kicked(ctx, ss.key)
 	if err != nil {

@@ -19,8 +19,8 @@ import (
 	"rollcall/store/embedded"
 )
 
-// plain is the smallest wire: a message "in PEER [TAG DEVICE]" logs in, "out" logs out, and what the server says comes back
-// as text.
+// plain is the smallest wire: a message "in PEER [TAG DEVICE]" logs in, "out" logs out, and what
+// the server says comes back as text.
 type plain struct{}
 
 func (plain) Message(s *gateway.Socket, data []byte) {
@@ -403,8 +403,8 @@ func TestALogoutWithinTheGraceOfADrainedNodeIsOfflineAtOnce(t *testing.T) {
 	}
 }
 
-// After a kill -9 the sessions that were open end when their devices are back. Their hooks are owed by the ledger of package hookout, so
-// that the gateway emits only what is its own.
+// After a kill -9 the sessions that were open end when their devices are back. Their hooks are owed
+// by the ledger of package hookout, so that the gateway emits only what is its own.
 func TestADeviceThatIsBackEndsItsSessionOfAKilledRun(t *testing.T) {
 	inModel(t, 1, func(m *model) {
 		now := bubbleNow()
@@ -516,7 +516,8 @@ func TestTheEndOfASessionWaitsForTheStore(t *testing.T) {
 	})
 }
 
-// One end that the rules refuse refuses its whole batch, every time: it is dropped, and the others are told.
+// One end that the rules refuse refuses its whole batch, every time: it is dropped, and the others
+// are told.
 func TestAnEndThatIsNotValidKeepsNoOtherBack(t *testing.T) {
 	inBrokenBubble(t, func(b *bubble, s *breakable) {
 		peers := []string{"tom", "jerry", "spike"}
@@ -545,8 +546,8 @@ func TestAnEndThatIsNotValidKeepsNoOtherBack(t *testing.T) {
 	})
 }
 
-// A client that sends a little too much now and then is refused in words for as long as it likes; only one that does not
-// stop is closed.
+// A client that sends a little too much now and then is refused in words for as long as it likes;
+// only one that does not stop is closed.
 func TestAClientThatFloodsALittleForDaysIsNotClosed(t *testing.T) {
 	inBubble(t, func(b *bubble) {
 		p := b.connect()

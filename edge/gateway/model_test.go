@@ -17,8 +17,8 @@ import (
 	"rollcall/store/embedded"
 )
 
-// The rule for who holds a session, played against a small model: a peer with a living connection is never offline, and no client
-// loses its place without being sent that.
+// The rule for who holds a session, played against a small model: a peer with a living connection
+// is never offline, and no client loses its place without being sent that.
 
 // A step is one thing that happens. Which fields count depends on what it is.
 type step struct {
@@ -403,7 +403,8 @@ func TestTwoLivingConnectionsOfOneDeviceAreTwoSessions(t *testing.T) {
 	}
 }
 
-// Where clients answer no pings nothing can be asked of an older connection: it has its lease, and no hook waits.
+// Where clients answer no pings nothing can be asked of an older connection: it has its lease, and
+// no hook waits.
 func TestWithoutPingsNothingIsProbed(t *testing.T) {
 	inModel(t, 0, func(m *model) {
 		n := newModelNode(t, m.store, "node-1", false, m.note, func(c *gateway.Config) { c.Ping, c.Lease = 0, 200*time.Second })
@@ -420,7 +421,8 @@ func TestWithoutPingsNothingIsProbed(t *testing.T) {
 	})
 }
 
-// lateService takes logins as a store does that is out of reach: it acknowledges them, and applies them later.
+// lateService takes logins as a store does that is out of reach: it acknowledges them, and applies
+// them later.
 type lateService struct {
 	gateway.Service
 	mu    sync.Mutex
@@ -445,7 +447,8 @@ func (s *lateService) replay() error {
 	return s.Service.Report(context.Background(), s.spool, bubbleNow(), make([]presence.Outcome, len(s.spool)))
 }
 
-// Two devices log in with one tag while the logins of one node, or of both, wait in its spool: neither has seen the other.
+// Two devices log in with one tag while the logins of one node, or of both, wait in its spool:
+// neither has seen the other.
 func TestTwoLoginsThatDidNotSeeEachOtherLeaveExactlyOne(t *testing.T) {
 	for _, away := range [][2]bool{{true, false}, {false, true}, {true, true}} {
 		for _, first := range []int{0, 1} {
@@ -489,8 +492,9 @@ func (s *slowService) Report(ctx context.Context, reports []presence.Report, now
 	return s.Service.Report(ctx, reports, now, out)
 }
 
-// Two devices log in with one tag at one node in one millisecond. The second takes the first one's place here before the store has either,
-// and the first arrives there first: it must not be taken for the greater of the two.
+// Two devices log in with one tag at one node in one millisecond. The second takes the first one's
+// place here before the store has either, and the first arrives there first: it must not be taken
+// for the greater of the two.
 func TestTwoLoginsAtOneInstantAtOneNodeLeaveExactlyOne(t *testing.T) {
 	for range 20 { // the ids are random, and in half of all cases the first one's is the greater
 		inModel(t, 0, func(m *model) {
@@ -516,7 +520,8 @@ func TestTwoLoginsAtOneInstantAtOneNodeLeaveExactlyOne(t *testing.T) {
 	}
 }
 
-// A socket that carries several peers dies, and they come back one after the other, not within one probe: when the last is back it goes.
+// A socket that carries several peers dies, and they come back one after the other, not within one
+// probe: when the last is back it goes.
 func TestADeadSocketOfSeveralPeersGoesWhenTheLastIsBack(t *testing.T) {
 	for nodes := 1; nodes <= 2; nodes++ {
 		inModel(t, nodes, func(m *model) {
@@ -540,7 +545,8 @@ func TestADeadSocketOfSeveralPeersGoesWhenTheLastIsBack(t *testing.T) {
 	}
 }
 
-// A device whose connection died comes back: no watcher has anything to be sent, and the dead one is off the books in seconds.
+// A device whose connection died comes back: no watcher has anything to be sent, and the dead one
+// is off the books in seconds.
 func TestADeviceThatComesBackTakesItsDeadConnectionsPlace(t *testing.T) {
 	for _, second := range []struct{ nodes, node int }{{1, 0}, {2, 0}, {2, 1}} {
 		inModel(t, second.nodes, func(m *model) {

@@ -71,7 +71,8 @@ func (s *speaker) ask(id int, text string) map[string]any {
 	return m
 }
 
-// With signatures required no peer is present at any door without one, and a kick voids those from before it.
+// With signatures required no peer is present at any door without one, and a kick voids those from
+// before it.
 func TestWhoMayBePresentIsOneRuleAtEveryDoor(t *testing.T) {
 	w := newWorld(t, settings{rtm: func(c *rtm.Config) { c.Signatures = true }})
 	now := w.clock.Load()

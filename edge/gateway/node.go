@@ -53,7 +53,7 @@ func (g *Gateway) heartbeat(now presence.Millis) {
 	}
 }
 
-// assertAll tells the store again of every session that this node holds.
+// assertAll reports every session of this node again.
 func (g *Gateway) assertAll() {
 	g.registry.all(func(sessions []*Session) {
 		for len(sessions) > 0 {
@@ -64,7 +64,7 @@ func (g *Gateway) assertAll() {
 	})
 }
 
-// asked are those who wait until this node has asserted its sessions.
+// asked are the callers that wait until this node has re-reported its sessions.
 type asked struct {
 	mu   sync.Mutex
 	list []chan struct{}
@@ -91,7 +91,8 @@ func (g *Gateway) askAgain() <-chan struct{} {
 	return done
 }
 
-// assertWhenAsked tells the store everything again when it is back from an outage or may have lost words.
+// assertWhenAsked re-reports all sessions when the store is reachable again or may have lost
+// writes.
 func (g *Gateway) assertWhenAsked() {
 	for {
 		select {
@@ -109,8 +110,9 @@ func (g *Gateway) assertWhenAsked() {
 	}
 }
 
-// endOrphans ends the sessions that the store has of this node and that nobody here holds, and tries until it has. A store that
-// came back with old data has those of sockets that were closed since; as long as this node beats nobody else would end them.
+// endOrphans ends the sessions that the store attributes to this node and that have no socket here;
+// it retries until it succeeds. A store restored from old data has those of sockets that were
+// closed since; as long as this node sends heartbeats no other node ends them.
 func (g *Gateway) endOrphans() {
 	for try := 1; ; try++ {
 		err := g.endOrphansOnce()
@@ -126,7 +128,7 @@ func (g *Gateway) endOrphans() {
 	}
 }
 
-// orphansLogged is how many tries fail before it is said.
+// orphansLogged is how many attempts fail before that is logged.
 const orphansLogged = 10
 
 // allOfNode is more peers than a node can hold.
@@ -139,7 +141,7 @@ func (g *Gateway) endOrphansOnce() error {
 	}
 	for some := range slices.Chunk(keys, reportsBatch) {
 		if g.draining.Load() {
-			return nil // who has been sent away keeps the grace
+			return nil // drained sessions keep the grace
 		}
 		now := g.Now()
 		found := make([][]presence.Report, len(some))
@@ -158,11 +160,11 @@ func (g *Gateway) endOrphansOnce() error {
 		}
 		g.count.disowned.Add(int64(len(ends)))
 	}
-	return unread // of a Cluster that has lost a primary the others have told theirs
+	return unread // of a Cluster that has lost a primary the others have been read
 }
 
-// orphans returns an end for each session in st, the state of key, that is said to be here and is not. A login that is under
-// way is here before the store hears of it.
+// orphans returns an end for each session in st, the state of key, that names this node and has no
+// socket here. A login under way is registered here before it is reported.
 func (g *Gateway) orphans(key presence.Key, st *presence.State, now presence.Millis) (ends []presence.Report) {
 	var held []*Session
 	for i := range st.Sessions {
@@ -180,7 +182,8 @@ func (g *Gateway) orphans(key presence.Key, st *presence.State, now presence.Mil
 	return ends
 }
 
-// assert reports sessions as open now. One that ends meanwhile stays ended: its end names the incarnation.
+// assert reports sessions as open now. One that ends meanwhile stays ended: its end names the
+// incarnation.
 func (g *Gateway) assert(sessions []*Session) {
 	now := g.Now()
 	reports := make([]presence.Report, len(sessions))
@@ -189,19 +192,20 @@ func (g *Gateway) assert(sessions []*Session) {
 	}
 	if err := g.Service.Report(g.ctx, reports, now, make([]presence.Outcome, len(reports))); err != nil {
 		g.Log.Warn("re-reporting sessions failed; the next heartbeat or signal retries", "sessions", len(reports), "err", err)
-		g.lastHeartbeat.Store(1) // so that the next beat that is taken asserts once more
+		g.lastHeartbeat.Store(1) // the next successful heartbeat re-reports once more
 		return
 	}
 	g.count.asserted.Add(int64(len(sessions)))
 }
 
-// longTick returns how long after the last a tick of the wheel shows that the whole process stood still, and not only waited
-// for its turn.
+// longTick returns how long after the last a tick of the wheel shows that the whole process stood
+// still, and not only waited for its turn.
 //
-// A client that is there is heard once in a ping, looked at to the tick, and is lost when the rest of its lease passes
-// unheard: a pause longer than that rest must be noticed. What is noticed for nothing keeps the dead a while longer, so a
-// lease that leaves little is not cut finer than a tick that is a whole second late, which a busy machine does not come to;
-// and no pause under five seconds matters to the usual leases. (The sweep of package server has the same five seconds, for
+// A live client is heard from once in a ping, checked to the tick, and is lost when the rest of its
+// lease passes in silence: a pause longer than that rest must be noticed. What is noticed for
+// nothing keeps the dead a while longer, so a lease that leaves little is not cut finer than a tick
+// that is a whole second late, which a busy machine does not come to; and no pause under five
+// seconds matters to the usual leases. (The sweep of package server has the same five seconds, for
 // leases that it does not choose.)
 func (c *Config) longTick() time.Duration {
 	return min(max(c.Lease-c.Ping-wheelTick, 2*wheelTick), 5*time.Second)
@@ -217,9 +221,9 @@ func (g *Gateway) notePause() {
 	}
 }
 
-// Drain sends the sockets away, spread over a moment so that they do not all come at once to where they go. It reports no
-// session as over: the node's last heartbeat gives them the grace to come back elsewhere. It returns when no socket is left or
-// ctx ends, and closes the gateway.
+// Drain sends the sockets away, spread over a moment so that they do not all come at once to where
+// they go. It reports no session as over: the node's last heartbeat gives them the grace to come
+// back elsewhere. It returns when no socket is left or ctx ends, and closes the gateway.
 func (g *Gateway) Drain(ctx context.Context) error {
 	if g.draining.Swap(true) {
 		return nil
@@ -263,8 +267,8 @@ func (g *Gateway) sendAway(ctx context.Context) {
 	}
 }
 
-// moveTime is how long clients that were asked to move may take before they are closed: the JS client asks the router and
-// waits a second.
+// moveTime is how long clients that were asked to move may take before they are closed: the JS
+// client asks the router and waits a second.
 const moveTime = 2 * time.Second
 
 func wait(ctx context.Context, d time.Duration) {
@@ -276,8 +280,8 @@ func wait(ctx context.Context, d time.Duration) {
 	}
 }
 
-// Close hangs up on every socket and stops. Without a Drain before, the sessions are reported as lost as far as the store
-// takes it.
+// Close hangs up on every socket and stops. Without a Drain before, the sessions are reported as
+// lost as far as the store takes it.
 func (g *Gateway) Close() error {
 	g.closing.Store(true)
 	for _, s := range g.open() {

@@ -19,7 +19,8 @@ func twoNodes(t *testing.T) (a, b *world) {
 	return nodeOn(t, redis, settings{node: "node-a"}, redisstore.DefaultJournal), nodeOn(t, redis, settings{node: "node-b"}, redisstore.DefaultJournal)
 }
 
-// nodeOn is a gateway on a real Redis, which remembers for the journal's time what it was acknowledged.
+// nodeOn is a gateway on a real Redis, which remembers for the journal's time what it was
+// acknowledged.
 func nodeOn(t *testing.T, redis *redistest.Server, s settings, journal time.Duration) *world {
 	t.Helper()
 	cfg := redisstore.NewConfig("redis://" + redis.Addr)
@@ -41,8 +42,9 @@ func nodeOn(t *testing.T, redis *redistest.Server, s settings, journal time.Dura
 	return w
 }
 
-// TestWhoLeftDoesNotComeBackWithOldData: Redis comes back with an old dump. Ann left since, longer ago than the journal reaches, and is
-// online there, on a node that lives; Tom came since and is not there.
+// TestWhoLeftDoesNotComeBackWithOldData: Redis comes back with an old dump. Ann left since, longer
+// ago than the journal reaches, and is online there, on a node that lives; Tom came since and is
+// not there.
 func TestWhoLeftDoesNotComeBackWithOldData(t *testing.T) {
 	redis := redistest.Run(t)
 	w := nodeOn(t, redis, settings{node: "node-a"}, time.Millisecond)
@@ -139,7 +141,8 @@ func TestADeviceThatIsPushedOutFromTheOtherNodeIsToldThere(t *testing.T) {
 	}
 }
 
-// On one node the order is known: the end of the dead connection is an event, before the beginning of the one that follows.
+// On one node the order is known: the end of the dead connection is an event, before the beginning
+// of the one that follows.
 func TestADeviceThatComesBackOnItsNodeIsAnEndAndABeginning(t *testing.T) {
 	w := newWorld(t, settings{})
 	w.dial("lc.protobuf2.3").login("Tom", message{sDevice: "d"}) // is not read, so the ping gets no answer

@@ -8,8 +8,9 @@ import (
 	"rollcall/presence"
 )
 
-// An offlineQueue holds the ends of sessions that the store has not heard yet. When a network breaks, thousands come at once: they
-// travel in batches, and wait when the store is away. What waits is bounded by the sessions there were.
+// An offlineQueue holds the ends of sessions that the store has not accepted yet. When a network
+// breaks, thousands come at once: they travel in batches, and wait when the store is away. What
+// waits is bounded by the sessions there were.
 type offlineQueue struct {
 	mu      sync.Mutex
 	waiting []presence.Report
@@ -32,7 +33,7 @@ func (q *offlineQueue) add(r presence.Report) {
 	}
 }
 
-// next returns the next batch; none means that all is told.
+// next returns the next batch; an empty one means that all is reported.
 func (q *offlineQueue) next() []presence.Report {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -51,7 +52,7 @@ func (q *offlineQueue) drained() bool {
 	return q.idle
 }
 
-// drainOfflineQueue tells the store, until the gateway closes.
+// drainOfflineQueue reports what is queued, until the gateway closes.
 func (g *Gateway) drainOfflineQueue() {
 	for {
 		select {
@@ -67,7 +68,8 @@ func (g *Gateway) drainOfflineQueue() {
 	}
 }
 
-// reportBatch repeats batch until the store has taken it; it reports false when the gateway closed before.
+// reportBatch repeats batch until the store has taken it; it reports false when the gateway closed
+// before.
 func (g *Gateway) reportBatch(batch []presence.Report) bool {
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
 		err := g.reportEnds(batch)
@@ -86,8 +88,9 @@ func (g *Gateway) reportBatch(batch []presence.Report) bool {
 	}
 }
 
-// reportEnds tells the store of batch once. A report that the rules refuse will be refused for ever, and one of them refuses
-// the whole batch: the others are told without it. Whatever failed half-way may be told again.
+// reportEnds reports batch once. A report that the rules refuse will be refused for ever, and one
+// of them refuses the whole batch: the others are reported without it. A report that failed
+// half-way may be repeated.
 func (g *Gateway) reportEnds(batch []presence.Report) error {
 	err := g.Service.Report(g.ctx, batch, g.Now(), make([]presence.Outcome, len(batch)))
 	if !errors.Is(err, presence.ErrInvalid) {

@@ -30,8 +30,8 @@ func (s *slowLogin) Report(ctx context.Context, reports []presence.Report, now p
 	return s.Service.Report(ctx, reports, now, out)
 }
 
-// A login that is overtaken while it waits for the store must not bring its session back behind the back of whoever ended
-// it: nobody would ever end it again.
+// A login that is overtaken while it waits for the store must not bring its session back behind the
+// back of whoever ended it: nobody would ever end it again.
 func TestALoginThatLostItsPlaceWhileItOpenedLeavesNothing(t *testing.T) {
 	tests := []struct {
 		name          string
@@ -92,8 +92,8 @@ func (s *kickBetween) Load(ctx context.Context, key presence.Key, st *presence.S
 	return err
 }
 
-// A kick that comes between the check of a login and its place in the registry finds no session to end, and the login
-// finds no kick: it asks again.
+// A kick that comes between the check of a login and its place in the registry finds no session to
+// end, and the login finds no kick: it asks again.
 func TestAKickBesideALoginThatIsAdmittedEndsIt(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
@@ -140,8 +140,8 @@ func TestAKickBesideALoginThatIsAdmittedEndsIt(t *testing.T) {
 	}
 }
 
-// A kick, a logout and the end of the socket that come together end a session once: in the counts, and for those who are
-// told of logins, who would otherwise believe in it for ever.
+// A kick, a logout and the end of the socket that come together end a session once: in the counts,
+// and for those who are told of logins, who would otherwise believe in it for ever.
 func TestASessionThatEndsInSeveralWaysEndsOnce(t *testing.T) {
 	var began, ended atomic.Int64
 	w := newWorld(t, settings{events: func(e gateway.Event) {

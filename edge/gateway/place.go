@@ -10,13 +10,14 @@ import (
 	"rollcall/presence"
 )
 
-// A session id names one connection, and says which device of the peer it is and with which tag, so that every node reads both
-// from the state of a peer:
+// A session id names one connection, and says which device of the peer it is and with which tag, so
+// that every node reads both from the state of a peer:
 //
 //	CONNECTION ~ DEVICE . TAG
 //
-// CONNECTION is random. DEVICE is a hash of tag and device; with "!" in place of "~" the client named no device, and DEVICE is
-// random. The dot and the tag are left out without a real tag. The release before named a session DEVICE . TAG.
+// CONNECTION is random. DEVICE is a hash of tag and device; with "!" in place of "~" the client
+// named no device, and DEVICE is random. The dot and the tag are left out without a real tag. The
+// release before named a session DEVICE . TAG.
 const (
 	namedDevice   = '~'
 	unnamedDevice = '!'
@@ -44,10 +45,12 @@ func tagOf(id presence.SessionID) string {
 	return tag
 }
 
-// same reports whether p and q are one device with one tag. A client that names no device is the same only by its token.
+// same reports whether p and q are one device with one tag. A client that names no device is the
+// same only by its token.
 func (p place) same(q place) bool { return p == q }
 
-// akin reports whether sessions of p and q may be one client that came back, so that the older one is worth a question.
+// akin reports whether sessions of p and q may be one client that came back, so that the older one
+// is worth a question.
 func (p place) akin(q place) bool {
 	return p.same(q) || p.tag != "" && p.tag == q.tag && !p.named && !q.named
 }
@@ -55,8 +58,9 @@ func (p place) akin(q place) bool {
 // Akin reports whether sessions with these ids may be one client that came back.
 func Akin(a, b presence.SessionID) bool { return placeOf(a).akin(placeOf(b)) }
 
-// rivals reports whether a login to p and a session in q cannot coexist: one tag, two devices. An automatic login that names no
-// device does not push out, nor yield to, another that names none: it may be its own connection of before.
+// rivals reports whether a login to p and a session in q cannot coexist: one tag, two devices. An
+// automatic login that names no device does not push out, nor yield to, another that names none: it
+// may be its own connection of before.
 func (p place) rivals(q place, auto bool) bool {
 	return p.tag != "" && p.tag == q.tag && !p.same(q) && !(auto && p.akin(q))
 }

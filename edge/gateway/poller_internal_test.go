@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// A socket whose first frames came with its handshake may have a session, and be ended, before the poller has it.
+// A socket whose first frames came with its handshake may have a session, and be ended, before the
+// poller has it.
 func TestASocketMayEndBeforeThePollerHasIt(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

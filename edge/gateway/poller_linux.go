@@ -12,8 +12,9 @@ import (
 	"rollcall/presence"
 )
 
-// A poller waits for many sockets at once, in one system call on a thread of its own. (The runtime's poller could watch its
-// descriptor and save the thread; but then two waiters look into one set at the same time, and kernels have had races there.)
+// A poller waits for many sockets at once, in one system call on a thread of its own. (The
+// runtime's poller could watch its descriptor and save the thread; but then two waiters look into
+// one set at the same time, and kernels have had races there.)
 type poller struct {
 	g     *Gateway
 	epoll int
@@ -91,7 +92,8 @@ func (s *Socket) setFD(fd int32) {
 	s.mu.Unlock()
 }
 
-// remove forgets s; it comes before the descriptor is closed, and so before another socket may get its number.
+// remove forgets s; it comes before the descriptor is closed, and so before another socket may get
+// its number.
 func (p *poller) remove(s *Socket) {
 	p.mu.Lock()
 	// A socket may end before it was added.
@@ -150,7 +152,8 @@ func (p *poller) close() error {
 
 func (p *poller) release() error { return errors.Join(unix.Close(p.wake), unix.Close(p.epoll)) }
 
-// readable reads what has come. There is one reader at a time; a wake-up during its work has it look again.
+// readable reads what has come. There is one reader at a time; a wake-up during its work has it
+// look again.
 func (s *Socket) readable() {
 	buf := buffers.Get().(*[readSize]byte)
 	defer buffers.Put(buf)

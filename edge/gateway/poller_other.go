@@ -7,7 +7,8 @@ import (
 	"syscall"
 )
 
-// A poller waits for many sockets at once; this system has none that we know, and every socket has a goroutine.
+// A poller waits for many sockets at once; this system has none that we know, and every socket has
+// a goroutine.
 type poller struct{}
 
 func newPoller(*Gateway) (*poller, error) { return nil, nil }

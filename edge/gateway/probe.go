@@ -9,16 +9,17 @@ import (
 	"rollcall/presence"
 )
 
-// When a device logs in again, its older connection is either dead, and not found so before its lease ends, or alive: another
-// tab, another process. A ping decides. The lease would decide too, a good half minute later; until then a peer on a bad network
-// would collect sessions.
+// When a device logs in again, its older connection is either dead, and not found so before its
+// lease ends, or alive: another tab, another process. A ping decides. The lease would decide too, a
+// good half minute later; until then a peer on a bad network would collect sessions.
 
 const (
 	// probeTime is how long a probed socket may take to send anything.
 	probeTime = 5 * time.Second
 	// probeStep is how often its answer is looked for.
 	probeStep = 500 * time.Millisecond
-	// probeLate is how late a look may come. Later, the process stood still, and what was sent meanwhile is unread.
+	// probeLate is how late a look may come. Later, the process stood still, and what was sent
+	// meanwhile is unread.
 	probeLate = 2 * time.Second
 )
 
@@ -31,7 +32,8 @@ const (
 	probedHere // its end is an event, before the beginning of the session that follows it
 )
 
-// probes are the sockets that are being probed. A socket has one probe at a time, whatever number of logins ask for it.
+// probes are the sockets that are being probed. A socket has one probe at a time, whatever number
+// of logins ask for it.
 type probes struct {
 	mu      sync.Mutex
 	running map[*Socket]struct{}
@@ -56,7 +58,8 @@ func (p *probes) end(s *Socket) {
 	delete(p.running, s)
 }
 
-// probe finds out whether the client of ss is still there, since a session akin to it has been opened.
+// probe finds out whether the client of ss is still there, since a session akin to it has been
+// opened.
 func (g *Gateway) probe(ss *Session, why probing) {
 	if g.cfg.Ping == 0 {
 		return // clients here do not answer pings: the lease decides
@@ -99,8 +102,9 @@ func (g *Gateway) judge(s *Socket, asked, last time.Duration) {
 	}
 }
 
-// decided ends the probe of the sessions of s that live on, since s answered or since it carries others too. Those that another node asked
-// for are reported again: there the online hook of the newer session waits for it.
+// decided ends the probe of the sessions of s that live on, since s answered or since it carries
+// others too. Those that another node asked for are reported again: there the online hook of the
+// newer session waits for it.
 func (g *Gateway) decided(s *Socket, answered bool) {
 	var afar []*Session
 	for _, ss := range s.Sessions() {
@@ -121,8 +125,9 @@ func (g *Gateway) decided(s *Socket, answered bool) {
 	}
 }
 
-// unanswered closes s, of which nothing has come since before the probe, when every session on it is followed by another of its
-// device. Otherwise it has its lease: some peer may be on no other connection.
+// unanswered closes s, of which nothing has come since before the probe, when every session on it
+// is followed by another of its device. Otherwise it has its lease: some peer may be on no other
+// connection.
 func (g *Gateway) unanswered(s *Socket, received presence.Millis) {
 	sessions := s.Sessions()
 	if len(sessions) == 0 {
@@ -161,8 +166,8 @@ func (g *Gateway) probeAkin(ss *Session, st *presence.State) {
 	}
 }
 
-// newestAfar returns the start of the newest live session in st, the state of the peer of ss, that is akin to ss, newer than it and
-// on another node; 0 when there is none.
+// newestAfar returns the start of the newest live session in st, the state of the peer of ss, that
+// is akin to ss, newer than it and on another node; 0 when there is none.
 func (g *Gateway) newestAfar(ss *Session, st *presence.State) (newest presence.Millis) {
 	at, now := placeOf(ss.id), g.Now()
 	for i := range st.Sessions {
@@ -180,9 +185,10 @@ type Drainer interface {
 	Drained() []presence.NodeID
 }
 
-// succeed ends the sessions of the device of ss on nodes that hold sockets no more: earlier runs of this one, and drained nodes. Each
-// would end by itself, with its node's grace; until then a logout of ss would leave the peer online. Their ends are no events here:
-// package hookout finds in the store what a killed run owes.
+// succeed ends the sessions of the device of ss on nodes that hold sockets no more: earlier runs of
+// this one, and drained nodes. Each would end by itself, with its node's grace; until then a logout
+// of ss would leave the peer online. Their ends are no events here: package hookout finds in the
+// store what a killed run owes.
 func (g *Gateway) succeed(ctx context.Context, ss *Session) {
 	var drained []presence.NodeID
 	if d, ok := g.store.(Drainer); ok {

@@ -9,10 +9,12 @@ import (
 	"rollcall/presence"
 )
 
-// A rate is a budget in one number: the time at which it is full again (GCRA). The zero rate is full.
+// A rate is a budget in one number: the time at which it is full again (GCRA). The zero rate is
+// full.
 type rate int64
 
-// take spends one of n a second, with bursts of up to burst, at now; it reports false when the budget is spent.
+// take spends one of n a second, with bursts of up to burst, at now; it reports false when the
+// budget is spent.
 func (r *rate) take(now time.Duration, every time.Duration, burst int) bool {
 	if !r.left(now, every, burst) {
 		return false
@@ -52,14 +54,16 @@ type account struct {
 // Bursts of logins: five minutes' worth. All clients of a server come at once when it restarts.
 const loginBurst = 5
 
-// maxAddresses bounds the table; when it is full of spenders, new addresses are let in uncounted rather than refused.
+// maxAddresses bounds the table; when it is full of spenders, new addresses are let in uncounted
+// rather than refused.
 const maxAddresses = 1 << 16
 
 func (l *limits) init(cfg *Config) {
 	l.cfg, l.addresses, l.apps = cfg, map[netip.Addr]account{}, map[presence.AppID]account{}
 }
 
-// of calls fn with the account of addr, unless there is no room for one, and keeps what it made of it.
+// of calls fn with the account of addr, unless there is no room for one, and keeps what it made of
+// it.
 func (l *limits) of(addr netip.Addr, now time.Duration, fn func(*account)) {
 	if !addr.IsValid() {
 		return
@@ -98,7 +102,8 @@ func (l *limits) connect(addr netip.Addr, now time.Duration) (ok bool) {
 	return ok
 }
 
-// arrive reports whether addr may have one more socket without a session, and whether it was counted: leave takes it back then.
+// arrive reports whether addr may have one more socket without a session, and whether it was
+// counted: leave takes it back then.
 func (l *limits) arrive(addr netip.Addr, now time.Duration) (ok, counted bool) {
 	n := l.cfg.EarlySockets
 	if n == 0 {

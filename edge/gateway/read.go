@@ -10,7 +10,8 @@ import (
 // errDeadline is what a write returns that took longer than the stall.
 var errDeadline = os.ErrDeadlineExceeded
 
-// readSize is what is read at once. Nobody holds a buffer of it while waiting, but for sockets with a goroutine.
+// readSize is how many bytes are read at once. Only sockets with a goroutine hold such a buffer
+// while they wait.
 const readSize = 8 << 10
 
 var buffers = sync.Pool{New: func() any { return new([readSize]byte) }}

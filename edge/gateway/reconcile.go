@@ -14,7 +14,7 @@ type reconciler struct {
 	mu      sync.Mutex
 	waiting map[presence.Key]bool
 	all     bool
-	failing bool // said in the log; only the goroutine that looks uses it
+	failing bool // logged; owned by the reconcile loop
 	wake    chan struct{}
 }
 
@@ -38,7 +38,7 @@ func (r *reconciler) wakeUp() {
 	}
 }
 
-// signal hears from the store that peers have changed; nil are all.
+// signal receives from the store which peers have changed; nil stands for all.
 func (g *Gateway) signal(keys []presence.Key) {
 	var ours []presence.Key
 	for _, k := range keys {
@@ -58,7 +58,7 @@ func (g *Gateway) signal(keys []presence.Key) {
 	g.reconciler.wakeUp()
 }
 
-// reconcileLoop compares what the store says of our sessions with what we hold.
+// reconcileLoop compares the store's sessions of this node with those held here.
 func (g *Gateway) reconcileLoop() {
 	for {
 		select {
@@ -74,8 +74,9 @@ func (g *Gateway) reconcileLoop() {
 	}
 }
 
-// reconcileAll reconciles keys until one look fails: as a rule the next would fail, too, and each may take as long as a call to the
-// store may. The rest waits with it. An outage is said once, however many peers are here.
+// reconcileAll reconciles keys until one look fails: as a rule the next would fail, too, and each
+// may take as long as a call to the store may. The rest waits with it. An outage is logged once,
+// however many peers are here.
 func (g *Gateway) reconcileAll(keys []presence.Key) {
 	for i, k := range keys {
 		if err := g.reconcile(g.ctx, k); err != nil {
@@ -104,7 +105,7 @@ func (g *Gateway) reconcileLater(keys []presence.Key) {
 	time.AfterFunc(reconcileRetry, g.reconciler.wakeUp)
 }
 
-// reconcile acts on what other nodes said of our sessions of key.
+// reconcile acts on what other nodes wrote of this node's sessions of key.
 func (g *Gateway) reconcile(ctx context.Context, key presence.Key) error {
 	ours := g.registry.sessions(key)
 	if len(ours) == 0 {
@@ -128,8 +129,9 @@ func (g *Gateway) reconcile(ctx context.Context, key presence.Key) error {
 	return nil
 }
 
-// outranked ends ss, and reports true, when a greater rival lives in st, the state of its peer. As a rule one of the two logins has seen
-// the other; a login that the store took late, out of a spool, has seen nothing and was not seen.
+// outranked ends ss, and reports true, when a greater rival lives in st, the state of its peer. As
+// a rule one of the two logins has seen the other; a login that the store took late, out of a
+// spool, has seen nothing and was not seen.
 func (g *Gateway) outranked(ctx context.Context, ss *Session, st *presence.State) bool {
 	now := g.Now()
 	for i := range st.Sessions {
@@ -173,12 +175,13 @@ func (g *Gateway) compare(ctx context.Context, ss *Session, o *presence.Session)
 			g.ended(ss, o.Cause, reason)
 		}
 	case !o.Ended && o.Node == "":
-		g.assert([]*Session{ss}) // somebody took this node for dead
+		g.assert([]*Session{ss}) // another node considered this node dead
 	}
 }
 
-// rivals reads what other devices hold the tag of ss. It fails with [ErrConflict] when there are any and the login is automatic, and
-// returns the latest start of a rival: a login by hand that comes after one is the greater, whatever the clocks of the nodes say.
+// rivals reads what other devices hold the tag of ss. It fails with [ErrConflict] when there are
+// any and the login is automatic, and returns the latest start of a rival: a login by hand that
+// comes after one is the greater, whatever the clocks of the nodes say.
 func (g *Gateway) rivals(ctx context.Context, ss *Session, auto bool) (latest presence.Millis, err error) {
 	var st presence.State
 	if err := g.store.Load(ctx, ss.key, &st); err != nil {
@@ -196,8 +199,9 @@ func (g *Gateway) rivals(ctx context.Context, ss *Session, auto bool) (latest pr
 	return latest, nil
 }
 
-// contend decides between ss, which the store has taken, and other devices with its tag: the greater (incarnation, id)
-// stays. Of two that come at the same instant each sees the other or is seen, and both decide alike.
+// contend decides between ss, which the store has taken, and other devices with its tag: the
+// greater (incarnation, id) stays. Of two that come at the same instant each sees the other or is
+// seen, and both decide alike.
 func (g *Gateway) contend(ctx context.Context, ss *Session, auto bool) error {
 	var st presence.State
 	if err := g.store.Load(ctx, ss.key, &st); err != nil {
@@ -233,7 +237,8 @@ func (g *Gateway) contend(ctx context.Context, ss *Session, auto bool) error {
 	return nil
 }
 
-// rival reports whether o is another device's live session with the tag of ss, whose login is automatic or by hand.
+// rival reports whether o is another device's live session with the tag of ss, whose login is
+// automatic or by hand.
 func rival(o *presence.Session, ss *Session, auto bool, now presence.Millis) bool {
 	return o.Source == presence.SourceGateway && o.Live(now) && placeOf(ss.id).rivals(placeOf(o.ID), auto)
 }

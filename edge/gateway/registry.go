@@ -13,7 +13,8 @@ type registry struct {
 	shards [64]shard
 }
 
-// A shard's mutex also guards the state of its sessions. It is taken before a socket's mutex, never inside it.
+// A shard's mutex also guards the state of its sessions. It is taken before a socket's mutex, never
+// inside it.
 type shard struct {
 	mu    sync.Mutex
 	peers map[presence.Key]*Session // linked by next

@@ -559,7 +559,8 @@ func TestAnonymityCanBeOff(t *testing.T) {
 	}
 }
 
-// What a proxy says of how clients came counts only when it is named: anybody may write the headers.
+// What a proxy says of how clients came counts only when it is named: anybody may write the
+// headers.
 func TestRouteBelievesNamedProxiesAlone(t *testing.T) {
 	w := newWorld(t, settings{})
 	w.rtm.Proxies = nil

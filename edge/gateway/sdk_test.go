@@ -160,7 +160,8 @@ func TestRealSDKsLogInAskAndLogOut(t *testing.T) {
 	}
 }
 
-// The JavaScript SDK before 3.5 speaks a subprotocol of its own name, in the frames of its successors.
+// The JavaScript SDK before 3.5 speaks a subprotocol of its own name, in the frames of its
+// successors.
 func TestTheFirstSDKsSubprotocol(t *testing.T) {
 	p := startProcess(t)
 	old := p.stay([]string{"SDK_VERSION=3"}, "tom", "jerry")
@@ -171,7 +172,8 @@ func TestTheFirstSDKsSubprotocol(t *testing.T) {
 	old.expect("it is closed", func(l stayed) bool { return l.Event == "closed" })
 }
 
-// The proxy stands for a custom domain: it passes the request on under another host, and says by which one it came.
+// The proxy stands for a custom domain: it passes the request on under another host, and says by
+// which one it came.
 func TestRealSDKsThroughAProxy(t *testing.T) {
 	p := startProcess(t)
 	target := &url.URL{Scheme: "http", Host: p.addr}
@@ -283,7 +285,8 @@ func (s *stayer) ping(ids ...string) []string {
 	return s.expect("the answer to a ping", func(l stayed) bool { return l.Ping != nil }).Ping
 }
 
-// Signatures are required, so what lets the clients back in is the token alone: JS sends nothing else.
+// Signatures are required, so what lets the clients back in is the token alone: JS sends nothing
+// else.
 func TestRealSDKsComeBackAfterARestart(t *testing.T) {
 	for _, version := range []string{"5", "4"} {
 		for _, tt := range []struct {

@@ -46,7 +46,8 @@ func (ss *Session) Peer() presence.PeerID { return ss.key.Peer }
 // ID returns the session's id, for tokens that let its client come back.
 func (ss *Session) ID() presence.SessionID { return ss.id }
 
-// Start returns when it was opened; of two sessions of one device on one node the newer has the later start.
+// Start returns when it was opened; of two sessions of one device on one node the newer has the
+// later start.
 func (ss *Session) Start() presence.Millis { return ss.start }
 
 // Socket returns the socket it lives on.
@@ -59,28 +60,33 @@ func (ss *Session) Tag() string { return tagOf(ss.id) }
 type Login struct {
 	Key presence.Key
 	Tag string
-	// Device identifies the device. When the same device logs in again, its older sessions are probed, and end if their sockets
-	// do not answer. Empty is unknown: every login is another device, unless its token says which one.
+	// Device identifies the device. When the same device logs in again, its older sessions are
+	// probed, and end if their sockets do not answer. Empty is unknown: every login is another
+	// device, unless its token says which one.
 	Device   string
 	Platform string // for display
 	Auto     bool   // not by hand: it yields to another device with its tag
-	// Session is the id of the session that a token was made for: the login is of its device and tag. Empty takes Tag and Device.
+	// Session is the id of the session that a token was made for: the login is of its device and
+	// tag. Empty takes Tag and Device.
 	Session presence.SessionID
-	// Made is when the token or signature was made that lets the peer in: a kick since then voids it. Zero: nothing that a
-	// kick could void.
+	// Made is when the token or signature was made that lets the peer in: a kick since then voids
+	// it. Zero: nothing that a kick could void.
 	Made presence.Millis
 }
 
 // MaxTag is the longest tag, so that the session id stays a name.
 const MaxTag = 200
 
-// Open opens a session on s. Only the handler's Message may call it. When it returns nil the store has taken the session.
+// Open opens a session on s. Only the handler's Message may call it. When it returns nil the store
+// has taken the session.
 //
-// The same peer on the same socket replaces its older session. Older sessions of the same device on other sockets are probed,
-// here and on other nodes, and end as replaced if nothing comes within five seconds; the session stays beside those that answer. A
-// login by hand ends sessions of other devices with its tag, and their clients are sent [Handler.Ended]; an automatic one fails with
-// [ErrConflict] instead, and so does one by hand that was itself pushed out while it opened. One by a token or signature from before
-// a kick, or that is kicked while it opens, fails with [ErrKicked], one beyond the rates with [ErrRate].
+// The same peer on the same socket replaces its older session. Older sessions of the same device on
+// other sockets are probed, here and on other nodes, and end as replaced if nothing comes within
+// five seconds; the session stays beside those that answer. A login by hand ends sessions of other
+// devices with its tag, and their clients are sent [Handler.Ended]; an automatic one fails with
+// [ErrConflict] instead, and so does one by hand that was itself pushed out while it opened. One by
+// a token or signature from before a kick, or that is kicked while it opens, fails with
+// [ErrKicked], one beyond the rates with [ErrRate].
 //
 // After the answer is sent the handler calls [Session.Answered].
 func (s *Socket) Open(ctx context.Context, l Login) (*Session, error) {
@@ -147,8 +153,8 @@ func (s *Socket) open(ctx context.Context, l Login) (*Session, error) {
 	return ss, nil
 }
 
-// admit fails with [ErrRate] when there are too many logins like this one. Whether a peer is known is only asked while there are too
-// many that are not.
+// admit fails with [ErrRate] when there are too many logins like this one. Whether a peer is known
+// is only asked while there are too many that are not.
 func (g *Gateway) admit(ctx context.Context, s *Socket, key presence.Key) error {
 	now := g.mono()
 	if !g.limits.login(key.App, s.remote, now) {
@@ -170,8 +176,8 @@ func (g *Gateway) admit(ctx context.Context, s *Socket, key presence.Key) error 
 	return nil
 }
 
-// claim enters ss in the registry, with a start of now or start, the later. It returns the sessions that lost their place to it, and older ones here that may be its
-// client's connections of before.
+// claim enters ss in the registry, with a start of now or start, the later. It returns the sessions
+// that lost their place to it, and older ones here that may be its client's connections of before.
 func (g *Gateway) claim(ss *Session, start presence.Millis, auto bool) (out, akin []*Session, err error) {
 	start = max(start, g.Now())
 	at := placeOf(ss.id)
@@ -193,7 +199,8 @@ func (g *Gateway) claim(ss *Session, start presence.Millis, auto bool) (out, aki
 		default:
 			continue
 		}
-		// Who loses its place here must not outrank ss in the store, where it may look for rivals at this moment.
+		// Who loses its place here must not outrank ss in the store, where it may look for rivals
+		// at this moment.
 		start = max(start, other.start+1)
 	}
 	for _, o := range out {

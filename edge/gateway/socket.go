@@ -15,19 +15,21 @@ import (
 	"rollcall/presence"
 )
 
-// A Handler speaks a wire on one socket, or on many when it keeps nothing of its own. Messages of a socket come one at a
-// time; the other methods may be called beside them.
+// A Handler speaks a wire on one socket, or on many when it keeps nothing of its own. Messages of a
+// socket come one at a time; the other methods may be called beside them.
 type Handler interface {
 	// Message takes one whole message. data is valid during the call only.
 	Message(s *Socket, data []byte)
-	// RateLimited takes a message beyond the rate; it is not to be worked on, but may be refused in words.
+	// RateLimited takes a message beyond the rate; it is not to be worked on, but may be refused in
+	// words.
 	RateLimited(s *Socket, data []byte)
-	// Ended tells the client that the server ended a session, because it was kicked or another device took its place. The
-	// socket stays.
+	// Ended notifies the client that the server ended a session, because it was kicked or another
+	// device took its place. The socket stays.
 	Ended(ss *Session, cause presence.Cause, reason string)
 	// GoAway asks the client to connect elsewhere and reports whether the wire has a word for that.
 	GoAway(s *Socket) bool
-	// Closed comes once, when the socket is gone and its sessions are over. A message that is being worked on may still be.
+	// Closed comes once, when the socket is gone and its sessions are over. A message that is being
+	// worked on may still be.
 	Closed(s *Socket)
 }
 
@@ -39,9 +41,11 @@ const (
 	socketGone
 )
 
-// A Socket is one connection of a client. Its methods may be called from anywhere unless they say otherwise.
+// A Socket is one connection of a client. Its methods may be called from anywhere unless they say
+// otherwise.
 type Socket struct {
-	// What telling a watcher touches stands together: among a thousand sockets each cache line costs as much as the work.
+	// What a push to a watcher touches stands together: among a thousand sockets each cache line
+	// costs as much as the work.
 	mu       sync.Mutex
 	fd       int32 // -1 unless the kernel can be asked without waiting; it stays open while the state is not socketGone
 	flight   int32 // bytes that the flusher has in hand
@@ -62,7 +66,7 @@ type Socket struct {
 	remote  netip.Addr
 	foreign bool // a browser from an origin that is not on the list
 
-	// of whoever reads
+	// owned by the read loop
 	in       frame.Reader
 	tooBig   int32
 	messages rate
@@ -72,7 +76,7 @@ type Socket struct {
 	reads atomic.Int32 // wake-ups that the present reader has not seen yet
 	born  time.Duration
 	heard atomic.Int64 // since g.born
-	spoke atomic.Bool  // said something that means something
+	spoke atomic.Bool  // sent a message or a ping
 	stays atomic.Bool  // needs no session
 	early atomic.Bool  // counts as one that has had no session
 }
@@ -89,8 +93,8 @@ func (s *Socket) Gateway() *Gateway { return s.g }
 // Context ends when the gateway closes.
 func (s *Socket) Context() context.Context { return s.g.ctx }
 
-// Stay lets s live without a session, as a client that only watches does, with the larger limit for its messages. Only the
-// handler's Message may call it.
+// Stay lets s live without a session, as a client that only watches does, with the larger limit for
+// its messages. Only the handler's Message may call it.
 func (s *Socket) Stay() {
 	s.stays.Store(true)
 	s.settle()
@@ -107,7 +111,8 @@ func (s *Socket) settle() {
 	}
 }
 
-// kernelBuffer is how much the kernel may hold for a client that watches. Left alone it grows to megabytes. Linux doubles it.
+// kernelBuffer is how much the kernel may hold for a client that watches. Left alone it grows to
+// megabytes. Linux doubles it.
 const kernelBuffer = 64 << 10
 
 // Sessions returns the sessions that are open on s, the first opened first.
@@ -124,7 +129,8 @@ func (s *Socket) Pending() int {
 	return len(s.out) + int(s.flight)
 }
 
-// Queued returns how many bytes are on their way to the client, who has not acknowledged them; 0 where the kernel cannot be asked.
+// Queued returns how many bytes are in flight to the client, not acknowledged; 0 where the kernel
+// cannot be asked.
 func (s *Socket) Queued() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -134,13 +140,15 @@ func (s *Socket) Queued() int {
 	return nonblock.Queued(uintptr(s.fd)) // the lock keeps the descriptor: it is closed when s is gone
 }
 
-// Slow closes s, whose client takes nothing of what it is sent: behind what is on its way, if there is room for it.
+// Slow closes s, whose client takes nothing of what it is sent: behind what is on its way, if there
+// is room for it.
 func (s *Socket) Slow() {
 	s.g.Refuse(RefusedSlow)
 	s.Close(frame.ClosePolicy, "SLOW")
 }
 
-// Send sends one message. What the client does not read waits, up to the limit; beyond it the socket is ended.
+// Send sends one message. What the client does not read waits, up to the limit; beyond it the
+// socket is ended.
 func (s *Socket) Send(message []byte) {
 	b := frames.Get().(*[]byte)
 	*b = frame.Append((*b)[:0], s.op, message)
@@ -150,7 +158,8 @@ func (s *Socket) Send(message []byte) {
 	}
 }
 
-// SendFrames sends whole frames, as package frame makes them of text or bytes alike. It keeps nothing of b.
+// SendFrames sends whole frames, as package frame makes them of text or bytes alike. It keeps
+// nothing of b.
 func (s *Socket) SendFrames(b []byte) { s.write(b) }
 
 // frames are the buffers in which messages are framed; no socket needs one of its own.
@@ -177,7 +186,8 @@ func (s *Socket) close(code int, reason string, cause presence.Cause) {
 	s.g.wheel.add(s, s.g.mono()+closeWait)
 }
 
-// closeWait is how long a client may take to answer our close frame; hanging up at once could take the frame with it.
+// closeWait is how long a client may take to answer our close frame; hanging up at once could take
+// the frame with it.
 const closeWait = 2 * time.Second
 
 // end hangs up.
@@ -215,8 +225,8 @@ func (s *Socket) endSessions(cause presence.Cause, at presence.Millis) {
 
 func (s *Socket) write(b []byte) { s.put(b, false) }
 
-// put hands b to the kernel, or keeps what it does not take for the flusher. Nothing follows the last; it reports whether
-// that was still to be said.
+// put hands b to the kernel, or keeps what it does not take for the flusher. Nothing follows the
+// last; it reports whether that was still to be said.
 func (s *Socket) put(b []byte, last bool) bool {
 	s.mu.Lock()
 	if s.state != socketOpen {
@@ -292,121 +302,7 @@ func (s *Socket) flush() {
 	}
 }
 
-// take feeds bytes from the client. Only the reader calls it. It reports false when there is no use in reading on.
-func (s *Socket) take(data []byte) bool {
-	s.heard.Store(int64(s.g.mono()))
-	err := s.in.Feed(data, s.frame)
-	if err == nil {
-		return true
-	}
-	var broken *frame.Error
-	switch {
-	case errors.Is(err, errOver):
-		return false
-	case errors.As(err, &broken):
-		s.refuseFrame(broken)
-	}
-	s.mu.Lock()
-	closing := s.state == socketClosing
-	s.mu.Unlock()
-	if closing {
-		// The framing is lost, so the client's close frame would not be recognised; its end of file will be.
-		s.in = frame.Reader{}
-		s.op = 0
-	}
-	return closing
-}
-
-func (s *Socket) refuseFrame(e *frame.Error) {
-	s.mu.Lock()
-	open := s.state == socketOpen
-	s.mu.Unlock()
-	if !open {
-		return
-	}
-	kind := RefusedFrame
-	code := e.Code
-	if code == frame.CloseTooBig {
-		kind = RefusedSize
-		if s.tooBig != 0 {
-			code = int(s.tooBig)
-		}
-	}
-	s.g.Refuse(kind)
-	s.Close(code, e.Text)
-}
-
-// errOver: the socket is over; nothing more is read.
-var errOver = errors.New("over")
-
-// frame takes one message or control frame.
-func (s *Socket) frame(op frame.Op, payload []byte) error {
-	s.mu.Lock()
-	state := s.state
-	s.mu.Unlock()
-	if state == socketGone {
-		return errOver
-	}
-	if op == frame.Close {
-		return s.closed(state, payload)
-	}
-	if state == socketClosing {
-		return nil
-	}
-	switch op {
-	case frame.Ping, frame.Pong:
-		if !s.controls.take(s.g.mono(), time.Second/time.Duration(s.g.cfg.ControlRate), 2*s.g.cfg.ControlRate) {
-			s.g.Refuse(RefusedControls)
-			s.Close(frame.ClosePolicy, "too many control frames")
-			return nil
-		}
-		if op == frame.Ping {
-			s.spoke.Store(true)
-			s.write(frame.Append(make([]byte, 0, len(payload)+2), frame.Pong, payload))
-		}
-		return nil
-	}
-	if op != s.op {
-		s.g.Refuse(RefusedType)
-		s.Close(frame.CloseType, "the subprotocol has the other kind of messages")
-		return nil
-	}
-	s.message(payload)
-	return nil
-}
-
-// closed answers the client's close frame.
-func (s *Socket) closed(state socketState, payload []byte) error {
-	code, _, err := frame.ParseClose(payload)
-	if err != nil && state == socketOpen {
-		return err
-	}
-	if state == socketOpen {
-		s.write(frame.AppendClose(nil, code, ""))
-	}
-	s.end(presence.CauseLost, s.g.Now())
-	return errOver
-}
-
-func (s *Socket) message(data []byte) {
-	s.g.count.messages.Add(1)
-	rate := s.g.cfg.MessageRate
-	if !s.messages.take(s.g.mono(), time.Second/time.Duration(rate), 2*rate) {
-		s.g.Refuse(RefusedMessages)
-		// Ten seconds' messages may be refused in a row, and a tenth of the rate for ever: a client that sends a little too
-		// much now and then is refused in words, one that does not stop is closed.
-		if !s.overRate.take(s.g.mono(), 10*time.Second/time.Duration(rate), 10*rate) {
-			s.Close(frame.ClosePolicy, "too many messages")
-			return
-		}
-		s.handler.RateLimited(s, data)
-		return
-	}
-	s.spoke.Store(true)
-	s.handler.Message(s, data)
-}
-
-// check looks at s in its turn of the wheel and returns when to look again; zero means never.
+// check checks the deadlines of s and returns when to check again; zero means never.
 func (s *Socket) check(now time.Duration) time.Duration {
 	cfg := &s.g.cfg
 	s.mu.Lock()
@@ -423,7 +319,8 @@ func (s *Socket) check(now time.Duration) time.Duration {
 		return idle
 	case socketOpen:
 	}
-	// After a pause of the whole process everybody looks silent: they get one ping's time to show that they are there.
+	// After a pause of the whole process everybody looks silent: they get one ping's time to show
+	// that they are there.
 	heard := max(time.Duration(s.heard.Load()), time.Duration(s.g.resumed.Load())-cfg.Lease+max(cfg.Ping, minWarn))
 	silent := now - heard
 	if silent >= cfg.Lease {

@@ -18,8 +18,8 @@ const (
 	RefusedMessage                    // a message that cannot be decoded
 	RefusedControls                   // too many control frames
 	RefusedMessages                   // too many messages
-	RefusedSilence                    // nothing heard for the lease
-	RefusedFirstWord                  // connected and said nothing
+	RefusedSilence                    // silent for the lease
+	RefusedFirstWord                  // connected and sent nothing
 	RefusedLogin                      // a login that was not accepted
 	RefusedNoLogin                    // no session for too long
 	RefusedSlow                       // does not read what it is sent
@@ -73,11 +73,11 @@ type Stats struct {
 	Kicked           int64            `json:"kicked"`          // sessions ended by a kick
 	Replaced         int64            `json:"replaced"`        // sessions that lost their place to another device
 	Probes           int64            `json:"probes"`          // sockets asked whether they live, because their device logged in again
-	Asserted         int64            `json:"asserted"`        // sessions told to the store again
+	Asserted         int64            `json:"asserted"`        // sessions that were reported again
 	Disowned         int64            `json:"disowned"`        // sessions of this node that only the store had, and were ended
-	HeartbeatsFailed int64            `json:"beats_failed"`    // beats that the store did not take
-	ReportsFailed    int64            `json:"reports_failed"`  // tries at telling the store of an end that failed; each is repeated
-	ReportsDropped   int64            `json:"reports_dropped"` // ends that are not valid and can never be told
+	HeartbeatsFailed int64            `json:"beats_failed"`    // heartbeats that failed
+	ReportsFailed    int64            `json:"reports_failed"`  // failed reports of ends; each is retried
+	ReportsDropped   int64            `json:"reports_dropped"` // invalid ends, dropped
 	Refused          map[string]int64 `json:"refused"`
 }
 

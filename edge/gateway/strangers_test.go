@@ -16,7 +16,8 @@ func byAddress(early, newPeers, logins int) func(*gateway.Config) {
 	}
 }
 
-// Sockets that have had no session are few; one that logged in, said hello or is gone is none of them.
+// Sockets that have had no session are few; one that logged in, said hello or is gone is none of
+// them.
 func TestSocketsWithoutALoginAreFewByAddress(t *testing.T) {
 	w := newWorld(t, settings{gateway: byAddress(5, 0, 0)})
 	for i := range 20 { // none of these stays early

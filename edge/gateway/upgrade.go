@@ -17,11 +17,11 @@ type Upgrade struct {
 	Handler     Handler
 	Subprotocol string // of those offered; empty when there is none
 	Text        bool   // messages are text; otherwise bytes
-	// TellForeign lets a browser from an origin that is not on the list connect, for a wire that tells it so in words; see
-	// [Socket.Foreign].
+	// TellForeign lets a browser from an origin that is not on the list connect, for a wire that
+	// refuses it in a message; see [Socket.Foreign].
 	TellForeign bool
-	// Refused answers a request that makes no socket in the wire's own words. A retry of zero says that trying again does not
-	// help. Nil answers with the text alone.
+	// Refused answers a request that makes no socket in the wire's own words. A retry of zero says
+	// that trying again does not help. Nil answers with the text alone.
 	Refused func(kind Refusal, status int, text string, retry time.Duration)
 	// TooBig is the close code for a message over the limit; zero is RFC 6455's.
 	TooBig int

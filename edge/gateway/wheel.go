@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// wheel looks at every socket when it may be due: a slot a second. Hearing from a socket only notes the time; the
-// socket's next turn finds it.
+// wheel looks at every socket when it may be due: a slot a second. Hearing from a socket only notes
+// the time; the socket's next turn finds it.
 type wheel struct {
 	mu    sync.Mutex
 	slots [64][]*Socket

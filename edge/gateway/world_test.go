@@ -30,7 +30,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// patience bounds every wait for what must come. Reaching it is a failure, so it only has to be long enough for a busy machine.
+// patience bounds every wait for what must come. Reaching it is a failure, so it only has to be
+// long enough for a busy machine.
 const patience = 2 * time.Minute
 
 const (
@@ -39,7 +40,8 @@ const (
 	masterKey = "testMasterKey0000000001"
 )
 
-// A world is a gateway with the realtime dialect on a server, over a store in memory and a wall clock that tests move.
+// A world is a gateway with the realtime dialect on a server, over a store in memory and a wall
+// clock that tests move.
 type world struct {
 	t      testing.TB
 	gw     *gateway.Gateway

@@ -1,6 +1,7 @@
 package rtm
 
-// A code is LeanCloud's number for why something was refused or closed, with the name that SDKs show.
+// A code is LeanCloud's number for why something was refused or closed, with the name that SDKs
+// show.
 type code struct {
 	number int32
 	name   string

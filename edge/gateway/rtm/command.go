@@ -61,7 +61,8 @@ type optional struct {
 
 func some(v int64) optional { return optional{v, true} }
 
-// A request is one command of a client, as far as presence goes. Its texts alias the message it was read from.
+// A request is one command of a client, as far as presence goes. Its texts alias the message it was
+// read from.
 type request struct {
 	cmd          int32
 	op           int32 // -1: absent, or one that JSON does not know

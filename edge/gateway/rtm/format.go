@@ -14,8 +14,8 @@ const (
 	formatJSON
 )
 
-// subprotocols are those that are spoken. Their last digit is how a client wants messages that came while it was away,
-// which is nothing to presence.
+// subprotocols are those that are spoken. Their last digit is how a client wants messages that came
+// while it was away, which is nothing to presence.
 var subprotocols = map[string]format{
 	"lc.protobuf2.1": formatProto, "lc.protobuf2.2": formatProto, "lc.protobuf2.3": formatProto,
 	"lc.protobuf.1": formatProto, "lc.protobuf.3": formatProto, // of the JavaScript SDK before 3.5, in the same frames

@@ -5,7 +5,8 @@ import (
 	"unicode/utf8"
 )
 
-// FuzzDecode reads foreign bytes as a command of each format: what is accepted is within its bounds.
+// FuzzDecode reads foreign bytes as a command of each format: what is accepted is within its
+// bounds.
 func FuzzDecode(f *testing.F) {
 	f.Add([]byte{0x08, 0x00, 0x10, 0x01, 0x22, 0x03, 'T', 'o', 'm', 0x28, 0x01}, uint8(0))
 	f.Add([]byte("CAAQASIDVG9tKAE="), uint8(1))

@@ -10,8 +10,9 @@ import (
 	"rollcall/internal/plainjson"
 )
 
-// plainRequest is a command as old clients write it: the fields of the command and of the session side by side, and
-// enums by name. encoding/json bounds nothing by itself: a message is at most 64 KiB here, and unknown values are not kept.
+// plainRequest is a command as old clients write it: the fields of the command and of the session
+// side by side, and enums by name. encoding/json bounds nothing by itself: a message is at most 64
+// KiB here, and unknown values are not kept.
 type plainRequest struct {
 	Cmd          *string  `json:"cmd"`
 	Op           string   `json:"op"`

@@ -46,8 +46,9 @@ const (
 	errorDetail = 4
 )
 
-// decodeProto reads a command. Nothing is allocated but the list of ids asked about, up to ids of them; texts alias b.
-// Unknown fields are skipped; groups, which no client sends and which nest without end, are not.
+// decodeProto reads a command. Nothing is allocated but the list of ids asked about, up to ids of
+// them; texts alias b. Unknown fields are skipped; groups, which no client sends and which nest
+// without end, are not.
 func decodeProto(b []byte, ids int) (request, error) {
 	q := request{op: -1}
 	hasCmd := false

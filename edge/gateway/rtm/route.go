@@ -10,8 +10,8 @@ import (
 	"rollcall/internal/limit"
 )
 
-// Route answers GET /v1/route: where to connect. It asks for no credentials and answers for any app, as LeanCloud does;
-// an unknown one hears so at its login.
+// Route answers GET /v1/route: where to connect. It asks for no credentials and answers for any
+// app, as LeanCloud does; an unknown one hears so at its login.
 func (s *Server) Route(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Access-Control-Allow-Origin", "*")
@@ -45,8 +45,8 @@ func (s *Server) Route(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(body) // who hung up needs no route
 }
 
-// address returns the URL of the WebSocket for whoever sent r: the public one, else what the request came by. secure=false
-// asks for an open connection.
+// address returns the URL of the WebSocket for whoever sent r: the public one, else what the
+// request came by. secure=false asks for an open connection.
 func (s *Server) address(r *http.Request) string {
 	if s.cfg.PublicURL != "" {
 		return s.cfg.PublicURL

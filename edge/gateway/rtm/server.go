@@ -21,8 +21,9 @@ import (
 type Config struct {
 	// TokenLife is how long a session token lets its client come back without a signature.
 	TokenLife time.Duration
-	// Signatures has every peer that is present on a socket be signed for with the app's master key: a login of this protocol needs a
-	// signature or a session token, and a present of /v1/socket a signature or the master key. The other doors take the hook key.
+	// Signatures has every peer that is present on a socket be signed for with the app's master
+	// key: a login of this protocol needs a signature or a session token, and a present of
+	// /v1/socket a signature or the master key. The other doors take the hook key.
 	Signatures bool
 	// SignatureLife is how long a signature is good, on either side of its time. A kick ends it.
 	SignatureLife time.Duration
@@ -30,8 +31,8 @@ type Config struct {
 	Anonymous bool
 	// QueryIDs is how many ids of one query are looked at; the rest is ignored, as LeanCloud does.
 	QueryIDs int
-	// PublicURL is where clients reach this server's WebSocket, as "wss://im.example.com/rtm"; empty is derived from the
-	// request for the route.
+	// PublicURL is where clients reach this server's WebSocket, as "wss://im.example.com/rtm";
+	// empty is derived from the request for the route.
 	PublicURL string
 	// RouteTTL is how long clients may keep a route.
 	RouteTTL time.Duration
@@ -66,10 +67,11 @@ const Path = "/rtm"
 
 // A Server is the realtime dialect over one gateway.
 type Server struct {
-	// Callers holds the queries of clients and logins with an app that is none to the rates of every door. Nil is no rate. It is
-	// set before the first request.
+	// Callers holds the queries of clients and logins with an app that is none to the rates of
+	// every door. Nil is no rate. It is set before the first request.
 	Callers *limit.Callers
-	// Proxies are those whose X-Forwarded-Host and X-Forwarded-Proto count for the route. They are set before the first request.
+	// Proxies are those whose X-Forwarded-Host and X-Forwarded-Proto count for the route. They are
+	// set before the first request.
 	Proxies []netip.Prefix
 
 	cfg    Config
@@ -93,8 +95,8 @@ func New(gw *gateway.Gateway, ring *api.Keyring, cfg Config) (*Server, error) {
 	return s, nil
 }
 
-// Wants reports whether r asks for a WebSocket of this wire, whatever its path: clients may be given the bare address of
-// a server.
+// Wants reports whether r asks for a WebSocket of this wire, whatever its path: clients may be
+// given the bare address of a server.
 func Wants(r *http.Request) bool {
 	if !frame.Asked(r) {
 		return false
@@ -118,7 +120,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.gw.Upgrade(w, r, s.upgrade(f, name))
 }
 
-// Upgrade returns how the gateway serves a connection of subprotocol, which must be one that is spoken.
+// Upgrade returns how the gateway serves a connection of subprotocol, which must be one that is
+// spoken.
 func (s *Server) Upgrade(subprotocol string) gateway.Upgrade {
 	return s.upgrade(subprotocols[subprotocol], subprotocol)
 }
@@ -135,7 +138,8 @@ const (
 	closeUnparseable = 4114
 )
 
-// choose returns the first subprotocol offered that is spoken. Some old clients put it in the address.
+// choose returns the first subprotocol offered that is spoken. Some old clients put it in the
+// address.
 func choose(r *http.Request) (f format, name string, ok bool) {
 	for _, p := range frame.Offered(r) {
 		if f, ok := subprotocols[p]; ok {

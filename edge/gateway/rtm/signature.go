@@ -5,7 +5,8 @@ import (
 	"rollcall/presence"
 )
 
-// Sign returns the login signature that LeanCloud's servers and signing functions make, see [api.SignLogin].
+// Sign returns the login signature that LeanCloud's servers and signing functions make, see
+// [api.SignLogin].
 func Sign(masterKey, app, peer string, timestamp int64, nonce string) string {
 	return api.SignLogin(masterKey, app, peer, timestamp, nonce)
 }

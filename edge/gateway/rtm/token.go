@@ -12,8 +12,8 @@ import (
 	"rollcall/presence"
 )
 
-// A token stands for a login that was accepted. It is self-contained, so any node and any later run of this one takes it:
-// format, times, session id, peer and app, and a MAC over them.
+// A token stands for a login that was accepted. It is self-contained, so any node and any later run
+// of this one takes it: format, times, session id, peer and app, and a MAC over them.
 type token struct {
 	app      string
 	peer     string
@@ -32,8 +32,8 @@ const (
 	maxToken    = 2048
 )
 
-// tokenKey derives the key that signs the session tokens of an app from its master key, so that no other secret has to
-// be kept and shared. An app without a master key has the key of this run.
+// tokenKey derives the key that signs the session tokens of an app from its master key, so that no
+// other secret has to be kept and shared. An app without a master key has the key of this run.
 func (s *Server) tokenKey(masterKey string) []byte {
 	secret := []byte(masterKey)
 	if masterKey == "" {

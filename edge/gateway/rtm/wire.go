@@ -16,7 +16,8 @@ import (
 	"rollcall/presence"
 )
 
-// serviceIM is the service that every answer of this wire belongs to; the others are push (0) and live query (1).
+// serviceIM is the service that every answer of this wire belongs to; the others are push (0) and
+// live query (1).
 const (
 	serviceIM        = 2
 	serviceLiveQuery = 1
@@ -147,7 +148,8 @@ func (w *wire) session(s *gateway.Socket, q *request) {
 	}
 }
 
-// meant returns the session that q speaks for: of the id it names, else of the id opened first, else the only one.
+// meant returns the session that q speaks for: of the id it names, else of the id opened first,
+// else the only one.
 func (w *wire) meant(s *gateway.Socket, q *request) *gateway.Session {
 	sessions := s.Sessions()
 	name := w.first
@@ -361,8 +363,8 @@ func (w *wire) refresh(s *gateway.Socket, q *request, ss *gateway.Session) {
 	})
 }
 
-// login refuses live queries. The login of push is the first thing that Android sends; it makes nobody online, and an
-// answer could have the SDK hang up.
+// login refuses live queries. The login of push is the first thing that Android sends; it makes
+// nobody online, and an answer could have the SDK hang up.
 func (w *wire) login(s *gateway.Socket, q *request) {
 	if !q.i.is && q.service.value != serviceLiveQuery {
 		return
@@ -386,7 +388,8 @@ func (w *wire) report(s *gateway.Socket, q *request) {
 	w.send(s, a)
 }
 
-// refuse answers what belongs to conversations and messages, so that the call fails and nothing else does.
+// refuse answers what belongs to conversations and messages, so that the call fails and nothing
+// else does.
 func (w *wire) refuse(s *gateway.Socket, q *request) {
 	s.Gateway().Refuse(gateway.RefusedCommand)
 	if !q.i.is {

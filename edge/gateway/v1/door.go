@@ -12,7 +12,8 @@ import (
 	"rollcall/watch"
 )
 
-// Config are the settings of a [Door]. They are those of the realtime protocol: who may be present is one rule.
+// Config are the settings of a [Door]. They are those of the realtime protocol: who may be present
+// is one rule.
 type Config struct {
 	// Signatures has present need a login signature, or a hello with the master key.
 	Signatures bool

@@ -1,0 +1,146 @@
+package v1
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"rollcall/ask"
+	"rollcall/edge/gateway"
+	"rollcall/internal/api"
+	"rollcall/presence"
+	"rollcall/watch"
+)
+
+// watch follows peers: the first time with the token of an earlier watch, later more of them.
+func (w *wire) watch(ctx context.Context, s *gateway.Socket, m *message) error {
+	limit := w.door.hub.Config().Peers
+	if len(m.Peers) > limit {
+		return api.Refuse("too_many_peers", "one watcher may follow %d peers", limit).WithLimit(limit)
+	}
+	peers, err := peersOf(m.Peers)
+	if err != nil {
+		return err
+	}
+	if err := w.caller.TakeIDs(len(peers)); err != nil {
+		return err
+	}
+	w.mu.Lock()
+	watcher := w.watcher
+	w.mu.Unlock()
+	if watcher != nil && w.caller.Pass != nil && w.caller.Pass.Bound {
+		return api.Refuse("forbidden", "this ticket was bought for one list of peers, which is followed already")
+	}
+	if err := w.caller.MayWatch(m.Peers); err != nil {
+		return err
+	}
+	if err := w.hold(len(peers)); err != nil {
+		if watcher == nil {
+			w.settle(nil)
+		}
+		return err
+	}
+	if watcher != nil {
+		err := watcher.Add(ctx, peers)
+		w.settle(watcher)
+		return refusal(err)
+	}
+	watcher, err = w.door.hub.Watch(ctx, ask.ViewOf(w.caller.App.ID, w.caller.Master()), peers, w.detail(), m.Since)
+	if err != nil {
+		w.settle(nil)
+	}
+	if errors.Is(err, watch.ErrLimit) {
+		return api.Refuse("too_many_watchers", "%v", err).WithRetry(5 * time.Second) // the peers are few enough
+	}
+	if err != nil {
+		return refusal(err)
+	}
+	w.mu.Lock()
+	if w.gone {
+		w.mu.Unlock()
+		watcher.Close(watch.ReasonGone)
+		return nil
+	}
+	w.watcher = watcher
+	w.mu.Unlock()
+	w.settle(watcher) // peers named twice count once
+	w.door.writers.Go(func() { w.write(s, watcher) })
+	return nil
+}
+
+// detail returns how much the client may see of a peer.
+func (w *wire) detail() presence.Detail {
+	if w.caller.Detailed() {
+		return presence.DetailFull
+	}
+	return presence.DetailBrief
+}
+
+func (w *wire) unwatch(m *message) error {
+	peers, err := peersOf(m.Peers)
+	if err != nil {
+		return err
+	}
+	w.mu.Lock()
+	watcher := w.watcher
+	w.mu.Unlock()
+	if watcher != nil {
+		watcher.Remove(peers)
+		w.settle(watcher)
+	}
+	return nil
+}
+
+// hold takes a share of what the node may watch for n peers more.
+func (w *wire) hold(n int) (err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.gone {
+		return refusal(watch.ErrClosed)
+	}
+	if w.share == nil {
+		if w.share, err = w.caller.Watch(); err != nil {
+			w.share = nil
+			return err
+		}
+	}
+	return w.share.Add(n)
+}
+
+// settle gives back what of the share watcher does not need; nil needs nothing.
+func (w *wire) settle(watcher *watch.Watcher) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if watcher == nil {
+		w.share.Release()
+		w.share = nil
+		return
+	}
+	if w.share != nil {
+		w.share.Settle(watcher.Len())
+	}
+}
+
+// peersOf returns the peers called ids, or why one of them is none.
+func peersOf(ids []string) ([]presence.PeerID, error) {
+	peers := make([]presence.PeerID, len(ids))
+	for i, id := range ids {
+		peers[i] = presence.PeerID(id)
+		if err := presence.CheckPeer(peers[i]); err != nil {
+			return nil, api.Refuse("invalid", "peer %d: %v", i, err)
+		}
+	}
+	return peers, nil
+}
+
+func refusal(err error) error {
+	switch {
+	case errors.Is(err, watch.ErrLimit):
+		return api.Refuse("too_many_peers", "%v", err)
+	case errors.Is(err, watch.ErrClosed):
+		return api.Refuse("shutting_down", "the server is going; connect again")
+	case err != nil:
+		return api.Refuse("unavailable", "the store did not answer; trying again is safe")
+	}
+	return nil
+}
