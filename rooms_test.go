@@ -30,7 +30,7 @@ var law = []struct {
 	{"watch", []string{"presence", "ask", "internal"}, "the hub sends what a question is answered, and knows neither doors nor stores"},
 	{"edge", []string{"presence", "intake", "ask", "watch", "internal"}, "a door knows the rules, the three rooms of the road, and no other door"},
 	{"server", []string{"presence", "store", "intake", "ask", "watch", "edge", "internal", "server"}, "the server composes every room"},
-	{"cmd", []string{"server", "client/go", "cmd", "internal", "presence", "store"}, "the command line starts a server or asks one"},
+	{"cmd", []string{"server", "edge/operator", "client/go", "cmd", "internal", "presence", "store"}, "the command line starts a server or asks one"},
 	{"client/go", []string{"client/go"}, "whoever calls us does not carry our server"},
 	{"client/conformance", []string{"client/go", "client/conformance"}, "the cases see a client as its users do"},
 	{"examples", []string{"client/go"}, "an example sees a client as its users do"},

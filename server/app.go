@@ -8,6 +8,7 @@ import (
 
 	"rollcall/edge/gateway/rtm"
 	"rollcall/edge/leancloud"
+	"rollcall/edge/operator"
 	"rollcall/internal/limit"
 )
 
@@ -23,7 +24,7 @@ type door struct {
 type doors struct {
 	list    []door
 	sockets http.Handler // takes whatever asks for LeanCloud's realtime protocol, on any path
-	metrics *metrics
+	metrics *operator.Metrics
 
 	proxies []netip.Prefix   // that are named
 	unnamed func(netip.Addr) // is called for a proxy that is not
@@ -58,7 +59,7 @@ func (s *Server) mountApp() (*doors, error) {
 // openLane has the plain questions and hooks of the dialect answered before net/http sees them.
 func (s *Server) openLane() {
 	routes := s.dialect.Lane()
-	latency := s.metrics.latency.WithLabelValues("leancloud")
+	latency := s.metrics.Latency("leancloud")
 	routes.Answered = func(took time.Duration) { latency.Observe(took.Seconds()) }
 	s.app.net.Open(routes)
 }
@@ -85,7 +86,7 @@ func (d *doors) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		start := time.Now()
 		o.handler.ServeHTTP(w, r)
-		d.metrics.answered(o.name, time.Since(start))
+		d.metrics.Latency(o.name).Observe(time.Since(start).Seconds())
 		return
 	}
 }

@@ -30,22 +30,3 @@ func TestAClockMayGoByTheStore(t *testing.T) {
 		t.Errorf("now %d, up %v", c.Now(), c.Up())
 	}
 }
-
-func TestRatesAreMeansOfTheLastMinute(t *testing.T) {
-	r := newRates()
-	if got := r.perSecond(); got != (Rates{}) {
-		t.Errorf("before the first second: %+v", got)
-	}
-	for i := range int64(5) {
-		r.sample(counted{Reports: 10 * i})
-	}
-	if got := r.perSecond().Reports; got != 10 {
-		t.Errorf("after 4s: %v reports/s, want 10", got)
-	}
-	for i := range int64(200) {
-		r.sample(counted{Reports: 40, Queries: 3 * i})
-	}
-	if got := r.perSecond(); got.Reports != 0 || got.Queries != 3 {
-		t.Errorf("after a minute without reports: %+v", got)
-	}
-}

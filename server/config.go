@@ -26,8 +26,8 @@ type Config struct {
 	// Listen is the address of the app listener: what apps, IM servers and gateways reach. ":3000" is port 3000 on every
 	// address of this machine; port 0 takes any free port.
 	Listen string
-	// Admin is the address of the operator listener (health, metrics, status). It asks for no key, so keep it on
-	// loopback or on a network of your own.
+	// Admin is the address of the operator listener (health, metrics, status, and /v1 for every app). It asks for no key,
+	// and a caller may report and erase, so keep it on loopback or on a network of your own.
 	Admin string
 	// AdminHosts are further names by which the operator listener may be asked for, such as that of a container. Its addresses and
 	// localhost always may; any other name could be one that a page of the web points here.

@@ -9,8 +9,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"rollcall/edge/gateway"
 	"rollcall/edge/gateway/rtm"
 	"rollcall/edge/hookout"
@@ -54,10 +52,6 @@ func (s *Server) openGateway() error {
 		return err
 	}
 	s.gateway, s.rtm = gw, dialect
-	s.metrics.registry.MustRegister(gatewayMetrics{gw})
-	if s.hooks != nil {
-		s.metrics.registry.MustRegister(hookMetrics{s.hooks})
-	}
 	return nil
 }
 
@@ -118,68 +112,5 @@ func (s *Server) drain(ctx context.Context) {
 	defer cancel()
 	if err := s.gateway.Drain(ctx); err != nil {
 		s.log.Error("drain incomplete", "err", err)
-	}
-}
-
-// gatewayMetrics show the counts of the gateway.
-type gatewayMetrics struct{ gw *gateway.Gateway }
-
-var (
-	descSockets  = prometheus.NewDesc("rollcall_sockets", "Sockets that are open now.", nil, nil)
-	descSessions = prometheus.NewDesc("rollcall_socket_sessions", "Sessions that are open on sockets now.", nil, nil)
-	descGateway  = prometheus.NewDesc("rollcall_gateway_total", "What the gateway has done, by its own names.", []string{"count"}, nil)
-	descRefused  = prometheus.NewDesc("rollcall_gateway_refused_total", "What the gateway has refused or ended, by kind.", []string{"kind"}, nil)
-)
-
-// Describe names what Collect gives.
-func (m gatewayMetrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descSockets, descSessions, descGateway, descRefused} {
-		ch <- d
-	}
-}
-
-// Collect reads the counts.
-func (m gatewayMetrics) Collect(ch chan<- prometheus.Metric) {
-	st := m.gw.Stats()
-	ch <- prometheus.MustNewConstMetric(descSockets, prometheus.GaugeValue, float64(st.Sockets))
-	ch <- prometheus.MustNewConstMetric(descSessions, prometheus.GaugeValue, float64(st.Sessions))
-	for name, n := range map[string]int64{
-		"accepted": st.Accepted, "opened": st.Opened, "messages": st.Messages, "pings": st.Pings, "kicked": st.Kicked,
-		"replaced": st.Replaced, "probes": st.Probes, "asserted": st.Asserted, "disowned": st.Disowned, "beats_failed": st.HeartbeatsFailed, "reports_failed": st.ReportsFailed,
-		"reports_dropped": st.ReportsDropped,
-	} {
-		ch <- prometheus.MustNewConstMetric(descGateway, prometheus.CounterValue, float64(n), name)
-	}
-	for kind, n := range st.Refused {
-		ch <- prometheus.MustNewConstMetric(descRefused, prometheus.CounterValue, float64(n), kind)
-	}
-}
-
-// hookMetrics show the counts of the hooks that are called.
-type hookMetrics struct{ sender *hookout.Sender }
-
-var (
-	descHooksWaiting = prometheus.NewDesc("rollcall_hooks_waiting", "Hooks of the app that wait to be called.", nil, nil)
-	descHooksOwed    = prometheus.NewDesc("rollcall_hooks_owed", "Sessions of which the online hook was taken and the offline hook was not answered.", nil, nil)
-	descHooks        = prometheus.NewDesc("rollcall_hooks_total", "What became of the calls of the app's hooks.", []string{"result"}, nil)
-)
-
-// Describe names what Collect gives.
-func (m hookMetrics) Describe(ch chan<- *prometheus.Desc) {
-	ch <- descHooksWaiting
-	ch <- descHooksOwed
-	ch <- descHooks
-}
-
-// Collect reads the counts.
-func (m hookMetrics) Collect(ch chan<- prometheus.Metric) {
-	st := m.sender.Stats()
-	ch <- prometheus.MustNewConstMetric(descHooksWaiting, prometheus.GaugeValue, float64(st.Waiting))
-	ch <- prometheus.MustNewConstMetric(descHooksOwed, prometheus.GaugeValue, float64(st.Owed))
-	for result, n := range map[string]int64{
-		"delivered": st.Delivered, "failed": st.Failed, "refused": st.Refused, "dropped": st.Dropped, "expired": st.Expired,
-		"taken_over": st.TakenOver,
-	} {
-		ch <- prometheus.MustNewConstMetric(descHooks, prometheus.CounterValue, float64(n), result)
 	}
 }

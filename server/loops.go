@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"rollcall/edge/rest"
+	"rollcall/internal/api"
 	"rollcall/presence"
 )
 
@@ -12,13 +14,13 @@ func (s *Server) startLoops() {
 	ctx, cancel := context.WithCancel(context.Background())
 	s.loops.Go(func() { s.every(ctx, s.cfg.Sweep, s.sweep()) })
 	s.loops.Go(func() { s.every(ctx, time.Second, func(context.Context) { s.sample() }) })
-	s.loops.Go(func() { s.every(ctx, historySample, s.remember()) })
+	s.loops.Go(func() { s.every(ctx, rest.HistorySample, s.remember()) })
 	s.loops.Go(func() { s.every(ctx, time.Second, s.watchClocks()) })
 	s.onStop(func(context.Context) {
 		cancel()
 		s.loops.Wait()
-		if err := s.history.save(); err != nil {
-			s.log.Warn("the days' counts cannot be written", "err", err)
+		if err := s.history.Save(); err != nil {
+			s.log.Warn("cannot save history", "err", err)
 		}
 	})
 }
@@ -34,6 +36,52 @@ func (s *Server) every(ctx context.Context, period time.Duration, fn func(contex
 		case <-t.C:
 			fn(ctx)
 		}
+	}
+}
+
+// sample notes the totals of this second, of all apps and of each.
+func (s *Server) sample() {
+	s.meter.Sample(s.totals())
+	for app, m := range s.appMeters {
+		m.Sample(api.Totals(s.presence.Counters().OfApp(app)))
+	}
+}
+
+// totals returns the counts since the start.
+func (s *Server) totals() api.Totals {
+	queries, ids := s.asked()
+	t := api.Totals{Changes: s.presence.Counters().Changes(), Queries: queries, IDs: ids}
+	for _, verdicts := range s.presence.Counters().Reports() {
+		for _, n := range verdicts {
+			t.Reports += n
+		}
+	}
+	return t
+}
+
+// asked returns how many queries the doors have answered, and the ids in them.
+func (s *Server) asked() (queries, ids int64) {
+	dialect, native := s.dialect.Stats(), s.rest.Stats()
+	return dialect.Queries + native.Queries, dialect.IDs + native.IDs
+}
+
+// remember returns what samples the counts of every app for the history.
+func (s *Server) remember() func(context.Context) {
+	failing := false
+	return func(ctx context.Context) {
+		now := s.clock.Now()
+		for _, app := range s.appIDs {
+			c, err := s.store.Counts(ctx, app, now)
+			if err != nil {
+				return // the store's trouble is logged elsewhere
+			}
+			s.history.Add(app, now.Add(s.cfg.Presence.Rules.DayOffset).Time().Format(time.DateOnly), c)
+		}
+		err := s.history.SaveNowAndThen()
+		if err != nil && !failing {
+			s.log.Warn("cannot save history", "err", err)
+		}
+		failing = err != nil
 	}
 }
 
@@ -88,7 +136,7 @@ func (s *Server) sweep() func(context.Context) {
 			s.log.Info("leases are ended again")
 		}
 		failing = err != nil
-		s.metrics.swept(err)
+		s.metrics.Swept(err)
 		return more && ctx.Err() == nil
 	}
 	return func(ctx context.Context) {

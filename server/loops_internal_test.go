@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"rollcall/edge/operator"
 	"rollcall/presence"
 	"rollcall/store/embedded"
 )
@@ -25,7 +26,7 @@ func TestASweepNoticesThatTheProcessStoodStill(t *testing.T) {
 			clock: NewClock().By(func() presence.Millis { return now }), log: slog.New(slog.DiscardHandler),
 			store: &openedStore{Store: st, shared: shared}, presence: presence.NewService(st, cfg),
 		}
-		s.metrics = newMetrics(s)
+		s.metrics = operator.NewMetrics()
 		sweep := s.sweep()
 		on := presence.Report{App: "a", Peer: "tom", Source: presence.SourceAPI, Session: "x", Kind: presence.KindOnline, At: now, Lease: 20 * time.Second}
 		if err := s.presence.Report(t.Context(), []presence.Report{on}, now, make([]presence.Outcome, 1)); err != nil {

@@ -57,7 +57,7 @@ func TestEveryDoorAnswersAlikeInAnOutage(t *testing.T) {
 // doorsOf returns every door of a server that says what peers are. Tom is watched already, so that a watch that begins reads no more.
 func doorsOf(t *testing.T, listen, admin string) []door {
 	base := "http://" + listen
-	watched, err := http.Get("http://" + admin + "/watch?id=tom") //nolint:noctx // it stays open
+	watched, err := http.Get("http://" + admin + "/v1/watch?peer=tom") //nolint:noctx // it stays open
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,7 +87,7 @@ func doorsOf(t *testing.T, listen, admin string) []door {
 		{name: "function as a form", ask: call("POST", "/1.1/functions/getOnOffStatus", "peerIds=%5B%22tom%22%5D", append(app, "Content-Type", "application/x-www-form-urlencoded")...)},
 		{name: "check-online", ask: call("POST", "/1.2/rtm/clients/check-online", `{"client_ids":["tom"]}`, master...)},
 		{name: "stream", ask: stream(base+"/v1/watch?peer=tom", "data: ", app...)},
-		{name: "operator's stream", ask: stream("http://"+admin+"/watch?id=tom", "{")},
+		{name: "operator's stream", ask: stream("http://"+admin+"/v1/watch?peer=tom", "data: ")},
 		{name: "socket", ask: func(t *testing.T) (int, bool) {
 			t.Helper()
 			return socketWatch(t, "ws://"+listen+"/v1/socket")

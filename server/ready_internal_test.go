@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"rollcall/edge/operator"
 )
 
 // quiet returns a server on free ports, in memory.
@@ -46,9 +48,9 @@ func TestBeforeTheStoreIsOpenRequestsWaitAndThenHearStarting(t *testing.T) {
 	s := quiet(t)
 	s.app.patience = time.Millisecond
 	s.app.serve()
-	s.operator.serve()
-	s.onStop(func(ctx context.Context) { s.operator.stop(ctx) })
-	s.operator.mount(s.health(), false)
+	s.admin.serve()
+	s.onStop(func(ctx context.Context) { s.admin.stop(ctx) })
+	s.admin.mount(operator.Health(s.phaseName), false)
 	status, h, body := get(t, s.Listen(), "/1.1/functions/getOnOffStatus")
 	if status != http.StatusServiceUnavailable || body != `{"code":503,"error":"starting"}`+"\n" || h.Get("Retry-After") == "" || h.Get("Access-Control-Allow-Origin") != "*" {
 		t.Errorf("apps: %d %s %v", status, body, h)
@@ -70,8 +72,8 @@ func TestRequestsWaitForTheServerToStart(t *testing.T) {
 	s := quiet(t)
 	s.app.patience = time.Minute
 	s.app.serve()
-	s.operator.serve()
-	s.onStop(func(ctx context.Context) { s.operator.stop(ctx) })
+	s.admin.serve()
+	s.onStop(func(ctx context.Context) { s.admin.stop(ctx) })
 	answers := make(chan int, maxWaiting)
 	ask := func() {
 		resp, err := http.Post("http://"+s.Listen()+"/1.1/functions/_clientOnline", "application/json", strings.NewReader(`{"peerId":"tom"}`))

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
 	"sync"
@@ -20,6 +21,7 @@ import (
 	"rollcall/edge/gateway/rtm"
 	"rollcall/edge/hookout"
 	"rollcall/edge/leancloud"
+	"rollcall/edge/operator"
 	"rollcall/edge/rest"
 	"rollcall/intake"
 	"rollcall/internal/api"
@@ -36,30 +38,32 @@ type Server struct {
 	sink  *Sink
 	clock Clock
 
-	app, operator *listener
+	app, admin *listener
 
-	store    *openedStore
-	presence *presence.Service
-	intake   *intake.Intake
-	ask      *ask.Reader
-	ring     *api.Keyring
-	apps     []App
-	made     bool
-	metrics  *metrics
-	doors    *doors
-	gate     *api.Gate
-	callers  *limit.Callers // the rates of all doors
-	held     shares
-	unnamed  unnamedProxies
-	hub      *watch.Hub
-	rest     *rest.Door
-	history  *history
-	dialect  *leancloud.Handler
-	gateway  *gateway.Gateway
-	rtm      *rtm.Server
-	hooks    *hookout.Sender // nil: nobody is called
-	rates    *rates
-	appRates map[string]*rates // by app id
+	store     *openedStore
+	presence  *presence.Service
+	intake    *intake.Intake
+	ask       *ask.Reader
+	ring      *api.Keyring
+	apps      []App
+	made      bool
+	metrics   *operator.Metrics
+	doors     *doors
+	gate      *api.Gate
+	callers   *limit.Callers // the rates of all doors
+	held      shares
+	unnamed   unnamedProxies
+	hub       *watch.Hub
+	rest      *rest.Door
+	history   *rest.History
+	v1        http.Handler // for operators
+	dialect   *leancloud.Handler
+	gateway   *gateway.Gateway
+	rtm       *rtm.Server
+	hooks     *hookout.Sender // nil: nobody is called
+	appIDs    []presence.AppID
+	meter     api.Meter
+	appMeters map[presence.AppID]*api.Meter
 
 	phase atomic.Int32
 	loops sync.WaitGroup
@@ -87,7 +91,7 @@ func New(cfg Config, log *slog.Logger, sink *Sink) (*Server, error) {
 	if s.app, err = bind(port{"listen", cfg.Listen, most, cfg.HTTP.AnswerTimeout, s.proxies()}, cfg.HTTP, log); err != nil {
 		return nil, err
 	}
-	if s.operator, err = bind(port{"admin", cfg.Admin, operatorConnections(), operatorWrite, anybody}, cfg.HTTP, log); err != nil {
+	if s.admin, err = bind(port{"admin", cfg.Admin, operatorConnections(), operatorWrite, anybody}, cfg.HTTP, log); err != nil {
 		_ = s.app.net.Close()
 		return nil, err
 	}
@@ -102,9 +106,9 @@ func (s *Server) Start(ctx context.Context) (err error) {
 		}
 	}()
 	s.app.serve()
-	s.operator.serve()
-	s.onStop(func(ctx context.Context) { s.operator.stop(ctx) })
-	s.operator.mount(s.operatorOnly(s.health()), false)
+	s.admin.serve()
+	s.onStop(func(ctx context.Context) { s.admin.stop(ctx) })
+	s.admin.mount(s.operatorOnly(operator.Health(s.phaseName)), false)
 	if err := s.prepare(); err != nil {
 		return err
 	}
@@ -117,14 +121,10 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	if now := s.clock.Now(); !s.store.shared && s.store.lastAlive > 0 {
 		s.presence.StandStill(min(s.store.lastAlive, now), now)
 	}
-	s.rates, s.appRates = newRates(), map[string]*rates{}
-	for i := range s.apps {
-		s.appRates[s.apps[i].ID] = newRates()
+	if s.history, err = rest.OpenHistory(s.cfg.Data); err != nil {
+		s.log.Warn("cannot read history; it starts empty", "err", err)
 	}
-	if s.history, err = openHistory(s.cfg.Data); err != nil {
-		s.log.Warn("the days' counts cannot be read; they start anew", "err", err)
-	}
-	s.metrics = newMetrics(s)
+	s.metrics = operator.NewMetrics()
 	s.ask = ask.New(ask.Deps{Rules: s.presence, Store: s.store, Now: s.clock.Now, Tokens: token.NewSealer(s.secretOf)})
 	if err := s.openGateway(); err != nil {
 		return err
@@ -133,7 +133,7 @@ func (s *Server) Start(ctx context.Context) (err error) {
 		return err
 	}
 	s.startLoops()
-	s.operator.mount(s.operatorOnly(s.mountOperator()), true)
+	s.admin.mount(s.operatorOnly(s.mountOperator()), true)
 	s.app.gate.Store(s.gate)
 	s.app.mount(s.doors, true)
 	s.openLane()
@@ -233,6 +233,11 @@ func (s *Server) openApps() error {
 			HookKey: a.HookKey.Reveal(), AndroidKey: a.AndroidKey.Reveal(),
 		}
 	}
+	s.appMeters = map[presence.AppID]*api.Meter{}
+	for _, a := range s.apps {
+		id := presence.AppID(a.ID)
+		s.appIDs, s.appMeters[id] = append(s.appIDs, id), &api.Meter{}
+	}
 	var err error
 	s.ring, err = api.NewKeyring(list)
 	return err
@@ -280,7 +285,7 @@ func (s *Server) announce() {
 func (s *Server) Listen() string { return s.app.address() }
 
 // Admin returns the address of the operator listener.
-func (s *Server) Admin() string { return s.operator.address() }
+func (s *Server) Admin() string { return s.admin.address() }
 
 // Apps returns the tenants, once started.
 func (s *Server) Apps() []App { return s.apps }

@@ -208,7 +208,7 @@ func TestNoRequestOutlivesItsDeadlines(t *testing.T) {
 		send(open[name], text)
 	}
 	operator := from(t, "127.0.0.1", s.Admin())
-	send(operator, "GET /watch?id=a HTTP/1.1\r\nHost: localhost\r\n"+missing)
+	send(operator, "GET /v1/watch?peer=a HTTP/1.1\r\nHost: localhost\r\n"+missing)
 	for name, c := range open {
 		t.Run(name, func(t *testing.T) { over(t, c) })
 	}
@@ -507,14 +507,14 @@ func TestAProxyThatIsNotNamedIsTold(t *testing.T) {
 		for range 3 {
 			ask(t, "POST", "http://"+s.Listen()+path, `{"peerIds":[]}`, "X-LC-Id", appID, "X-LC-Key", appKey, "X-Forwarded-For", "203.0.113.1")
 		}
-		if got := s.Status(t.Context()).UnnamedProxies; len(got) != 1 || got[0] != "127.0.0.1" {
+		if got := statusOf(t, s).UnnamedProxies; len(got) != 1 || got[0] != "127.0.0.1" {
 			t.Errorf("%s: the status names %v", path, got)
 		}
 		cfg := settings()
 		cfg.Gate.Proxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 		s = start(t, cfg)
 		ask(t, "POST", "http://"+s.Listen()+path, `{"peerIds":[]}`, "X-LC-Id", appID, "X-LC-Key", appKey, "X-Forwarded-For", "203.0.113.1")
-		if got := s.Status(t.Context()).UnnamedProxies; len(got) != 0 {
+		if got := statusOf(t, s).UnnamedProxies; len(got) != 0 {
 			t.Errorf("%s: the status names %v, which the settings do", path, got)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"time"
 
+	"rollcall/presence"
 	"rollcall/server"
 )
 
@@ -94,41 +95,67 @@ func unreached(base string, err error) error {
 	}
 }
 
-// get asks the server for path and returns its JSON, also decoded into v.
-func (o *operator) get(e *env, path string, query url.Values, v any) ([]byte, error) {
+// get asks the server for path and returns its JSON, also decoded into v, and the head of the answer.
+func (o *operator) get(e *env, path string, query url.Values, v any) ([]byte, http.Header, error) {
 	base, err := o.base(e)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	client := &http.Client{Timeout: answerWithin}
 	defer client.CloseIdleConnections()
 	r, err := http.NewRequestWithContext(e.ctx, http.MethodGet, base+path+"?"+query.Encode(), nil)
 	if err != nil {
-		return nil, fmt.Errorf("ask %s: %w", base, err)
+		return nil, nil, fmt.Errorf("ask %s: %w", base, err)
 	}
 	resp, err := client.Do(r)
 	if err != nil {
-		return nil, unreached(base, err)
+		return nil, nil, unreached(base, err)
 	}
 	defer resp.Body.Close()
 	b, err := io.ReadAll(io.LimitReader(resp.Body, 64<<20))
 	if err != nil {
-		return nil, fmt.Errorf("read the answer of %s: %w", base, err)
+		return nil, nil, fmt.Errorf("read the answer of %s: %w", base, err)
 	}
 	if resp.StatusCode != http.StatusOK {
-		return nil, refused(base, resp.StatusCode, b)
+		return nil, nil, refused(base, resp.StatusCode, b)
 	}
 	if err := json.Unmarshal(b, v); err != nil {
-		return nil, &server.Hinted{Err: fmt.Errorf("%s does not answer as a rollcall server does", base), Hint: "name the operator listener, not the one for apps"}
+		return nil, nil, &server.Hinted{Err: fmt.Errorf("%s does not answer as a rollcall server does", base), Hint: "name the operator listener, not the one for apps"}
 	}
-	return b, nil
+	return b, resp.Header, nil
 }
 
-// refused tells what the server said instead of an answer.
-func refused(base string, status int, body []byte) error {
-	var said struct{ Error string }
-	if status != http.StatusNotFound && json.Unmarshal(body, &said) == nil && said.Error != "" {
-		return fmt.Errorf("%s: %s", base, said.Error)
+// A refusal is an error that the server answered.
+type refusal struct{ base, code, text string }
+
+func (r *refusal) Error() string { return r.base + ": " + r.text }
+
+// refusalCode returns the code of the refusal in err, or "".
+func refusalCode(err error) string {
+	var r *refusal
+	if errors.As(err, &r) {
+		return r.code
 	}
-	return &server.Hinted{Err: fmt.Errorf("%s answered %d", base, status), Hint: "name the operator listener, not the one for apps; a server that still starts answers a moment later"}
+	return ""
+}
+
+// refused returns the error that the server answered, or that it answered none.
+func refused(base string, status int, body []byte) error {
+	var answer struct{ Code, Error string }
+	if status == http.StatusNotFound || json.Unmarshal(body, &answer) != nil || answer.Error == "" {
+		return &server.Hinted{Err: fmt.Errorf("%s answered %d", base, status), Hint: "name the operator listener, not the one for apps; a server that still starts answers a moment later"}
+	}
+	err := &refusal{base, answer.Code, answer.Error}
+	if answer.Code == "unavailable" {
+		return &server.Hinted{Err: err, Hint: "\"rollcall status\" shows what the store lacks"}
+	}
+	return err
+}
+
+// stamp writes a time for people; "" when it is not known.
+func stamp(m presence.Millis) string {
+	if m == 0 {
+		return ""
+	}
+	return m.Time().Format("2006-01-02T15:04:05.000Z")
 }

@@ -1,13 +1,18 @@
 package main
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/url"
+	"slices"
 	"strings"
 	"text/tabwriter"
+	"time"
 
-	"rollcall/server"
+	"rollcall/internal/api"
+	"rollcall/presence"
 )
 
 type peerCmd struct {
@@ -31,36 +36,74 @@ func (c *peerCmd) Run(e *env) error {
 	if c.App != "" {
 		q.Set("app", c.App)
 	}
-	var p server.Peer
-	b, err := c.get(e, "/peer", q, &p)
+	var p explained
+	b, head, err := c.get(e, "/v1/peer/why", q, &p)
 	if err != nil {
 		return err
 	}
 	if c.JSON {
-		_, err = e.stdout.Write(b)
+		var out bytes.Buffer
+		if err := json.Indent(&out, b, "", "  "); err != nil {
+			return err
+		}
+		_, err = e.stdout.Write(out.Bytes())
+		return err
+	}
+	p.app = head.Get(api.AppHeader)
+	if _, _, err := c.get(e, "/v1/peer/online-time", q, &p.online); err != nil && refusalCode(err) != "switched_off" && refusalCode(err) != "invalid" {
 		return err
 	}
 	return printPeer(e.stdout, &p)
 }
 
+// explained is what is printed of the answers of /v1/peer/why and /v1/peer/online-time.
+type explained struct {
+	app    string
+	online struct{ Days []onlineDay }
+
+	Peer, Status, Why string
+	Since             presence.Millis
+	LastSeen          presence.Millis `json:"last_seen"`
+	Sessions          []struct {
+		Source, Session, Node, Device, Cause string
+		Open                                 bool
+		At, Ahead, Until                     presence.Millis
+	}
+	Slots []struct {
+		Source, Tag string
+		Open        int
+		At, Until   presence.Millis
+	}
+	Reports []struct {
+		Source, Kind, Session, Tag, Cause, Verdict string
+		Heard, At                                  presence.Millis
+		Turned                                     bool
+	}
+}
+
+type onlineDay struct {
+	Day      string
+	OnlineMS int64 `json:"online_ms"`
+}
+
 // shownDays is how many days of online time are printed; --json has all.
 const shownDays = 7
 
-func printPeer(w io.Writer, p *server.Peer) error {
+func printPeer(w io.Writer, p *explained) error {
 	var out strings.Builder
 	fmt.Fprintf(&out, "%s  %s", visible(p.Peer), p.Status)
-	if p.Since != "" {
-		fmt.Fprintf(&out, " since %s", p.Since)
+	if p.Since != 0 {
+		fmt.Fprintf(&out, " since %s", stamp(p.Since))
 	}
-	fmt.Fprintf(&out, "  (app %s)\n%s is %s\n", visible(p.App), visible(p.Peer), visible(p.Why))
-	if p.LastSeen != "" {
-		fmt.Fprintf(&out, "last seen %s\n", p.LastSeen)
+	fmt.Fprintf(&out, "  (app %s)\n%s is %s\n", visible(p.app), visible(p.Peer), visible(p.Why))
+	if p.LastSeen != 0 {
+		fmt.Fprintf(&out, "last seen %s\n", stamp(p.LastSeen))
 	}
 	t := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
 	if len(p.Slots) > 0 {
 		fmt.Fprintf(t, "\nslot\ttag\topen\tlast hook\tlease ends\n")
 		for _, s := range p.Slots {
-			fmt.Fprintf(t, "%s\t%s\t%d\t%s\t%s\n", visible(s.Source), dash(visible(s.Tag)), s.Open, s.At, dash(s.Until))
+			fmt.Fprintf(t, "%s\t%s\t%d\t%s\t%s\n", visible(s.Source), dash(visible(s.Tag)), s.Open, stamp(s.At), dash(stamp(s.Until)))
 		}
 	}
 	if len(p.Sessions) > 0 {
@@ -70,13 +113,13 @@ func printPeer(w io.Writer, p *server.Peer) error {
 			if !s.Open {
 				state = "ended, " + s.Cause
 			}
-			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", visible(s.ID), visible(s.Source), dash(visible(s.Node)), dash(visible(s.Device)), state, s.At, dash(s.Until))
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", visible(s.Session), visible(s.Source), dash(visible(s.Node)), dash(visible(s.Device)), state, stamp(s.At.Add(-time.Duration(s.Ahead)*time.Millisecond)), dash(stamp(s.Until)))
 		}
 	}
-	if len(p.Days) > 0 {
+	if days := p.online.Days; len(days) > 0 {
 		fmt.Fprintf(t, "\nday\tonline\n")
-		for _, d := range p.Days[:min(len(p.Days), shownDays)] {
-			fmt.Fprintf(t, "%s\t%s\n", d.Day, d.Online)
+		for _, d := range slices.Backward(days[max(len(days)-shownDays, 0):]) {
+			fmt.Fprintf(t, "%s\t%s\n", d.Day, (time.Duration(d.OnlineMS) * time.Millisecond).Round(time.Second))
 		}
 	}
 	if len(p.Reports) > 0 {
@@ -90,7 +133,7 @@ func printPeer(w io.Writer, p *server.Peer) error {
 			if r.Turned {
 				made += ", turned"
 			}
-			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", r.Heard, visible(r.Source), what, dash(visible(r.Session)), r.At, made)
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", stamp(r.Heard), visible(r.Source), what, dash(visible(r.Session)), stamp(r.At), made)
 		}
 	} else {
 		fmt.Fprintln(t, "\nno report of it has been heard since the server started")

@@ -9,7 +9,7 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"rollcall/server"
+	operatordoor "rollcall/edge/operator"
 )
 
 type statusCmd struct {
@@ -18,8 +18,8 @@ type statusCmd struct {
 
 // Run asks a running server what it is doing and prints it.
 func (c *statusCmd) Run(e *env) error {
-	var s server.Status
-	b, err := c.get(e, "/status", nil, &s)
+	var s operatordoor.Status
+	b, _, err := c.get(e, "/status", nil, &s)
 	if err != nil {
 		return err
 	}
@@ -30,7 +30,7 @@ func (c *statusCmd) Run(e *env) error {
 	return printStatus(e.stdout, &s)
 }
 
-func printStatus(w io.Writer, s *server.Status) error {
+func printStatus(w io.Writer, s *operatordoor.Status) error {
 	var out strings.Builder
 	fmt.Fprintf(&out, "%s, %s for %s, process %d\n", s.Version, s.Phase, time.Duration(s.Uptime*float64(time.Second)).Round(time.Second), s.PID)
 	if s.Trouble != "" {
@@ -63,13 +63,13 @@ func printStatus(w io.Writer, s *server.Status) error {
 	if len(s.Sources) > 0 {
 		fmt.Fprintf(t, "\nsource\treports\tlast heard\twhat became of them\n")
 		for _, o := range s.Sources {
-			fmt.Fprintf(t, "%s\t%d\t%s\t%s\n", visible(o.Source), o.Reports, o.Last, counts(o.Verdicts))
+			fmt.Fprintf(t, "%s\t%d\t%s\t%s\n", visible(string(o.Source)), o.Reports, o.Last, counts(o.Verdicts))
 		}
 	}
 	if len(s.Clocks) > 0 {
 		fmt.Fprintf(t, "\nsender whose clock is off\tnode\tby\treports\tlast\n")
 		for _, c := range s.Clocks {
-			fmt.Fprintf(t, "%s of %s\t%s\t%s\t%d\t%s\n", visible(c.Source), visible(c.App), dash(visible(c.Node)), offBy(c.OffMS), c.Reports, c.Last)
+			fmt.Fprintf(t, "%s of %s\t%s\t%s\t%d\t%s\n", visible(string(c.Source)), visible(string(c.App)), dash(visible(string(c.Node))), offBy(c.OffMS), c.Reports, c.Last)
 		}
 	}
 	if len(s.Store.Counts) > 0 {

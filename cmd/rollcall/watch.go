@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -13,7 +14,7 @@ import (
 	"slices"
 	"time"
 
-	"rollcall/server"
+	"rollcall/presence"
 )
 
 type watchCmd struct {
@@ -30,7 +31,7 @@ func (watchCmd) Help() string {
 // errAway: the server is not there, or went; it may come back.
 var errAway = errors.New("the server went away")
 
-// away is a reason to try again for who has been told something, and the end for who has not.
+// away is a reason to retry once something was printed, and the end before.
 type away struct{ error }
 
 func (away) Is(target error) bool { return target == errAway }
@@ -45,13 +46,13 @@ func (c *watchCmd) Run(e *env) error {
 	if slices.Contains(c.IDs, "") {
 		return noID(e)
 	}
-	told := map[string]server.Watched{}
+	printed := map[string]peerUpdate{}
 	for once := false; ; once = true {
-		err := c.follow(e, told)
+		err := c.follow(e, printed)
 		switch {
 		case e.ctx.Err() != nil:
 			return nil
-		case !once && len(told) == 0 || !errors.Is(err, errAway):
+		case !once && len(printed) == 0 || !errors.Is(err, errAway):
 			return err
 		}
 		fmt.Fprintf(e.stderr, "rollcall: %v; trying again\n", errAway)
@@ -65,22 +66,28 @@ func (c *watchCmd) Run(e *env) error {
 	}
 }
 
-// follow reads one stream and prints what differs from what was told.
-func (c *watchCmd) follow(e *env, told map[string]server.Watched) error {
+// follow reads one stream and prints what differs from what was printed before.
+func (c *watchCmd) follow(e *env, printed map[string]peerUpdate) error {
 	base, err := c.base(e)
 	if err != nil {
 		return err
 	}
-	q := url.Values{"id": c.IDs}
+	q := url.Values{}
 	if c.App != "" {
 		q.Set("app", c.App)
 	}
+	body, err := json.Marshal(map[string]any{"peers": c.IDs})
+	if err != nil {
+		return err
+	}
 	ctx, cancel := context.WithCancel(e.ctx)
 	defer cancel()
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/watch?"+q.Encode(), nil)
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, base+"/v1/watch?"+q.Encode(), bytes.NewReader(body))
 	if err != nil {
 		return fmt.Errorf("ask %s: %w", base, err)
 	}
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("Accept", "text/event-stream")
 	client := &http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true, ResponseHeaderTimeout: answerWithin, DialContext: (&net.Dialer{Timeout: answerWithin}).DialContext,
 	}}
@@ -99,33 +106,59 @@ func (c *watchCmd) follow(e *env, told map[string]server.Watched) error {
 	}
 	silent := time.AfterFunc(quietest, cancel)
 	defer silent.Stop()
-	for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
+	lines := bufio.NewScanner(resp.Body)
+	lines.Buffer(nil, largestEvent)
+	for lines.Scan() {
 		silent.Reset(quietest)
-		var p server.Watched
-		if err := json.Unmarshal(lines.Bytes(), &p); err != nil {
-			return fmt.Errorf("%s does not answer as a rollcall server does", base)
-		}
-		age := p.Stale
-		p.Stale = 0
-		if p.Peer == "" || told[p.Peer] == p {
+		data, ok := bytes.CutPrefix(lines.Bytes(), []byte("data: "))
+		if !ok {
 			continue
 		}
-		told[p.Peer] = p
-		if err := c.print(e, &p, age, lines.Bytes()); err != nil {
-			return err
+		var event struct {
+			Peers []json.RawMessage
+			Stale float64
+		}
+		if err := json.Unmarshal(data, &event); err != nil {
+			return fmt.Errorf("%s does not answer as a rollcall server does", base)
+		}
+		for _, line := range event.Peers {
+			var p peerUpdate
+			if err := json.Unmarshal(line, &p); err != nil {
+				return fmt.Errorf("%s does not answer as a rollcall server does", base)
+			}
+			if printed[p.Peer] == p {
+				continue
+			}
+			printed[p.Peer] = p
+			if err := c.print(e, &p, event.Stale, line); err != nil {
+				return err
+			}
 		}
 	}
 	return errAway
 }
 
-func (c *watchCmd) print(e *env, p *server.Watched, age float64, line []byte) error {
+// largestEvent is more than an event has.
+const largestEvent = 4 << 20
+
+// A peerUpdate is what is printed of a peer.
+type peerUpdate struct {
+	Peer, Status, Cause string
+	Since               presence.Millis
+	LastSeen            presence.Millis `json:"last_seen"`
+}
+
+func (c *watchCmd) print(e *env, p *peerUpdate, age float64, line []byte) error {
 	if c.JSON {
+		if age > 0 {
+			line = fmt.Appendf(bytes.TrimSuffix(line, []byte("}")), `,"stale":%.3f}`, age)
+		}
 		_, err := fmt.Fprintf(e.stdout, "%s\n", line)
 		return err
 	}
 	text := fmt.Sprintf("%s  %s  %s", time.Now().UTC().Format("15:04:05"), visible(p.Peer), p.Status)
-	if p.Since != "" {
-		text += " since " + p.Since
+	if p.Since != 0 {
+		text += " since " + stamp(p.Since)
 	}
 	if p.Cause != "" {
 		text += " (" + p.Cause + ")"

@@ -20,13 +20,13 @@ func TestWatchWaitsForAServerThatStarts(t *testing.T) {
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch calls++; calls {
 		case 1:
-			fmt.Fprintln(w, `{"peer":"tom","status":"online"}`)
+			fmt.Fprintf(w, "event: change\ndata: {\"peers\":[%s]}\n\n", `{"peer":"tom","status":"online"}`)
 		case 2:
 			http.NotFound(w, r)
 		case 3:
 			w.WriteHeader(http.StatusServiceUnavailable)
 		default:
-			fmt.Fprintln(w, `{"peer":"tom","status":"offline"}`)
+			fmt.Fprintf(w, "event: change\ndata: {\"peers\":[%s]}\n\n", `{"peer":"tom","status":"offline"}`)
 			cancel()
 		}
 	}))

@@ -28,3 +28,12 @@ func (h *Handler) Stats() Stats {
 		Refused: c.refused.Load(), Unavailable: c.unavailable.Load(),
 	}
 }
+
+// Counts returns the counts of h by their names in the status and in metrics.
+func (h *Handler) Counts() map[string]int64 {
+	st := h.Stats()
+	return map[string]int64{
+		"queries": st.Queries, "ids": st.IDs, "unusual_bodies": st.Unusual, "hooks": st.Hooks,
+		"refused": st.Refused, "unavailable": st.Unavailable,
+	}
+}

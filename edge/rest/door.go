@@ -34,10 +34,11 @@ type Config struct {
 
 	// Now is the clock.
 	Now func() presence.Millis `config:"-"`
-	// Info is what GET /v1/info tells: limits, defaults and the ghost bound.
-	Info func() any `config:"-"`
-	// Stats adds to what GET /v1/stats tells of an app.
-	Stats func(ctx context.Context, app presence.AppID) (any, error) `config:"-"`
+	// Others are the settings of other rooms that GET /v1/info names.
+	Others Others `config:"-"`
+	// Sample counts the peers and watchers of an app for GET /v1/stats, which adds the days of History.
+	Sample  func(ctx context.Context, app presence.AppID) (Sample, error) `config:"-"`
+	History *History                                                      `config:"-"`
 }
 
 // DefaultConfig returns the defaults of the product.
@@ -160,15 +161,6 @@ func namedPeer(r *http.Request, c *api.Caller, check func(presence.PeerID) error
 }
 
 func (d *Door) info(w http.ResponseWriter, _ *http.Request, _ *api.Caller) error {
-	api.WriteJSON(w, http.StatusOK, d.cfg.Info())
-	return nil
-}
-
-func (d *Door) stats(w http.ResponseWriter, r *http.Request, c *api.Caller) error {
-	v, err := d.cfg.Stats(r.Context(), presence.AppID(c.App.ID))
-	if err != nil {
-		return refusal(err)
-	}
-	api.WriteJSON(w, http.StatusOK, v)
+	api.WriteJSON(w, http.StatusOK, d.infoOf())
 	return nil
 }

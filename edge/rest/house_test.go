@@ -118,12 +118,10 @@ func buildOn(t testing.TB, st presence.Store, rules presence.Config, doors func(
 	}
 	door := rest.DefaultConfig()
 	door.Now = h.now
-	door.Info = func() any {
-		return map[string]any{"release": "test", "now": 0, "limits": map[string]int{}, "seconds": map[string]int{}, "ghost_bound_seconds": map[string]int{}}
-	}
-	door.Stats = func(ctx context.Context, app presence.AppID) (any, error) {
+	door.History, _ = rest.OpenHistory("")
+	door.Sample = func(ctx context.Context, app presence.AppID) (rest.Sample, error) {
 		c, err := st.Counts(ctx, app, h.now())
-		return map[string]any{"online": c.Online, "known": c.Known, "today": c.Today}, err
+		return rest.Sample{Counts: c}, err
 	}
 	speakers := socket.New(gw, h.hub, gate, socket.Config{})
 	reports := intake.New(door.Nodes, intake.Deps{Service: h.service, Now: h.now})

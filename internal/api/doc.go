@@ -10,8 +10,8 @@
 // A [Keyring] holds the apps. A door collects what a request presents ([FromHeader], [FromRequest], or by hand) and asks
 // [Keyring.Check] for the app and the [Rights]:
 //
-//	app, rights := ring.Check(FromHeader(r.Header))
-//	if !rights.Has(Client) { … 401 … }
+//	app, rights := ring.Check(api.FromHeader(r.Header))
+//	if !rights.Has(api.Client) { … 401 … }
 //
 // Secrets are compared by the SHA-256 of both sides in constant time. A secret that is not configured refuses whatever is
 // presented. An unknown app id takes the same path through a decoy whose keys are random, so neither answer nor

@@ -60,6 +60,8 @@ type Gate struct {
 	Tickets *Tickets
 	replays replays
 	stats   gateCounters
+
+	operator *http.CrossOriginProtection // nil: callers show keys
 }
 
 // NewGate returns a gate.
@@ -116,6 +118,9 @@ func (g *Gate) serve(w http.ResponseWriter, r *http.Request, rt *Route) error {
 		defer c.Release()
 	}
 	defer c.FreeBody()
+	if g.operator != nil && c.App != nil {
+		w.Header().Set(AppHeader, c.App.ID)
+	}
 	if r.URL.RawQuery != "" && !rt.Loose {
 		known := append([]string{"app"}, rt.Query...)
 		if rt.Ticket {
@@ -152,6 +157,9 @@ func (g *Gate) Count(code string) {
 
 // Admit finds out who calls and whether it may.
 func (g *Gate) Admit(r *http.Request, rt *Route) (*Caller, error) {
+	if g.operator != nil {
+		return g.admitOperator(r, rt)
+	}
 	c := &Caller{Address: limit.Address(r, g.cfg.Proxies), gate: g}
 	if rt.Need == NeedAnyone || rt.Inside {
 		class := limit.Anyone
@@ -277,7 +285,7 @@ func (g *Gate) OriginAllowed(origin string) bool {
 
 func (g *Gate) cors(w http.ResponseWriter, r *http.Request, allow string) {
 	origin := r.Header.Get("Origin")
-	if origin == "" || !g.OriginAllowed(origin) {
+	if origin == "" || g.operator != nil || !g.OriginAllowed(origin) {
 		return
 	}
 	h := w.Header()
@@ -342,6 +350,16 @@ func shadowed(path string, routes []Route) (hidden []Route) {
 		hidden = append(hidden, rt)
 	}
 	return hidden
+}
+
+// Handler returns what answers the routes of all doors, and nothing else.
+func (g *Gate) Handler(doors ...[]Route) http.Handler {
+	mux := http.NewServeMux()
+	for _, routes := range doors {
+		g.Mux(mux, routes)
+	}
+	mux.Handle("/", g.NotFound())
+	return g.Clean(mux)
 }
 
 // Clean refuses paths that a router would tidy up, //, /./ and /../, instead of answering for another path: an id may be such a part when it is

@@ -1,7 +1,6 @@
-package server
+package rest
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -28,17 +27,18 @@ const historyDays = 30
 // HistoryFile keeps the days in the data directory.
 const HistoryFile = "history.json"
 
-// history remembers the last days of every app, the oldest first. It is sampled, so a peak between two samples is missed.
-type history struct {
+// A History keeps the last days of every app, the oldest first. It is sampled, so a peak between two samples is missed.
+type History struct {
 	mu   sync.Mutex
+	n    int // samples since the start
 	apps map[presence.AppID][]Day
 	file string // empty: memory only
 }
 
-// openHistory reads what the data directory remembers. A file that cannot be read is started anew: days of counts are not
-// worth a server that does not start.
-func openHistory(dir string) (*history, error) {
-	h := &history{apps: map[presence.AppID][]Day{}}
+// OpenHistory reads the days that are kept in dir; empty keeps them in memory. A file that cannot be read is started anew, and
+// the error says why: days of counts are not worth a server that does not start.
+func OpenHistory(dir string) (*History, error) {
+	h := &History{apps: map[presence.AppID][]Day{}}
 	if dir == "" {
 		return h, nil
 	}
@@ -59,8 +59,8 @@ func openHistory(dir string) (*history, error) {
 	return h, nil
 }
 
-// add takes a sample of app on day.
-func (h *history) add(app presence.AppID, day string, c presence.Counts) {
+// Add takes a sample of app on day.
+func (h *History) Add(app presence.AppID, day string, c presence.Counts) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	days := h.apps[app]
@@ -75,15 +75,15 @@ func (h *history) add(app presence.AppID, day string, c presence.Counts) {
 	h.apps[app] = days[max(0, len(days)-historyDays):]
 }
 
-// days returns the days of app, the oldest first.
-func (h *history) days(app presence.AppID) []Day {
+// Days returns the days of app, the oldest first.
+func (h *History) Days(app presence.AppID) []Day {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return append([]Day{}, h.apps[app]...)
 }
 
-// save writes the days down.
-func (h *history) save() error {
+// Save writes the days to the data directory.
+func (h *History) Save() error {
 	if h.file == "" {
 		return nil
 	}
@@ -100,30 +100,16 @@ func (h *history) save() error {
 }
 
 const (
-	historySample = 5 * time.Second
-	historySave   = 12 // samples
+	// HistorySample is how often the counts of every app are to be added.
+	HistorySample = 5 * time.Second
+
+	historySave = 12 // samples
 )
 
-// remember returns what samples the counts of every app, and now and then writes them down.
-func (s *Server) remember() func(context.Context) {
-	n, failing := 0, false
-	return func(ctx context.Context) {
-		now := s.clock.Now()
-		day := now.Add(s.cfg.Presence.Rules.DayOffset).Time().Format(time.DateOnly)
-		for _, a := range s.apps {
-			c, err := s.store.Counts(ctx, presence.AppID(a.ID), now)
-			if err != nil {
-				return // the store's trouble is told elsewhere
-			}
-			s.history.add(presence.AppID(a.ID), day, c)
-		}
-		if n++; n%historySave != 0 {
-			return
-		}
-		err := s.history.save()
-		if err != nil && !failing {
-			s.log.Warn("the days' counts cannot be written", "err", err)
-		}
-		failing = err != nil
+// SaveNowAndThen is to be called behind every sample: it saves once a minute.
+func (h *History) SaveNowAndThen() error {
+	if h.n++; h.n%historySave != 0 {
+		return nil
 	}
+	return h.Save()
 }

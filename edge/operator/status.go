@@ -1,11 +1,14 @@
-package server
+package operator
 
 import (
 	"context"
+	"maps"
+	"os"
 	"runtime"
+	"slices"
 	"time"
 
-	"rollcall/edge/gateway"
+	"rollcall/internal/api"
 	"rollcall/presence"
 )
 
@@ -22,7 +25,7 @@ type Status struct {
 	Apps    []AppStatus    `json:"apps"`
 	Sources []SourceStatus `json:"sources"`
 	Clocks  []ClockStatus  `json:"clocks,omitempty"` // senders whose clocks are off
-	Rates   Rates          `json:"per_second"`
+	Rates   api.Rates      `json:"per_second"`
 
 	Queries int64            `json:"queries"`
 	IDs     int64            `json:"ids"`
@@ -32,8 +35,8 @@ type Status struct {
 	// UnnamedProxies are addresses that send X-Forwarded-For and that gate.proxies does not name: all callers behind one share its rates.
 	UnnamedProxies []string `json:"unnamed_proxies,omitempty"`
 
-	Gateway gateway.Stats `json:"gateway"`
-	Store   StoreStatus   `json:"store"`
+	Gateway any         `json:"gateway"`
+	Store   StoreStatus `json:"store"`
 	// Rooms are the counts of the rooms behind the doors, by their own names.
 	Rooms      map[string]map[string]int64 `json:"rooms"`
 	HeapBytes  uint64                      `json:"heap_bytes"`
@@ -43,17 +46,17 @@ type Status struct {
 
 // AppStatus counts the peers of one app.
 type AppStatus struct {
-	ID     string `json:"id"`
-	Online int64  `json:"online"`
-	Known  int64  `json:"known"`
-	Today  int64  `json:"today"`
+	ID     presence.AppID `json:"id"`
+	Online int64          `json:"online"`
+	Known  int64          `json:"known"`
+	Today  int64          `json:"today"`
 	// Unanswered says that the store gave no counts; the zeros mean nothing.
 	Unanswered bool `json:"unanswered,omitempty"`
 }
 
 // SourceStatus tells what a source has reported since the start, by what became of it.
 type SourceStatus struct {
-	Source   string           `json:"source"`
+	Source   presence.Source  `json:"source"`
 	Reports  int64            `json:"reports"`
 	Verdicts map[string]int64 `json:"verdicts"`
 	Last     string           `json:"last"`
@@ -61,20 +64,12 @@ type SourceStatus struct {
 
 // ClockStatus describes a sender whose clock is off, by its reports since the start.
 type ClockStatus struct {
-	App     string `json:"app"`
-	Source  string `json:"source"`
-	Node    string `json:"node,omitempty"`
-	OffMS   int64  `json:"off_ms"` // of the last such report: more than zero ahead, less behind, or late
-	Reports int64  `json:"reports"`
-	Last    string `json:"last"`
-}
-
-// Rates are means per second over the last minute.
-type Rates struct {
-	Reports float64 `json:"reports"`
-	Changes float64 `json:"changes"`
-	Queries float64 `json:"queries"`
-	IDs     float64 `json:"ids"`
+	App     presence.AppID  `json:"app"`
+	Source  presence.Source `json:"source"`
+	Node    presence.NodeID `json:"node,omitempty"`
+	OffMS   int64           `json:"off_ms"` // of the last such report: more than zero ahead, less behind, or late
+	Reports int64           `json:"reports"`
+	Last    string          `json:"last"`
 }
 
 // StoreStatus tells where the state is kept. Counts are those of the store itself, by their own names.
@@ -87,74 +82,69 @@ type StoreStatus struct {
 // expiryCauses are the causes by which a peer turns offline without a word of its source.
 var expiryCauses = []presence.Cause{presence.CauseExpired, presence.CauseNodeLost, presence.CauseDrained}
 
-// counting bounds how long counts are waited for: a store may have to look at every peer for them, and one that is out of
-// reach must not keep whoever looks for the reason waiting.
-func (s *Server) counting(ctx context.Context) (context.Context, context.CancelFunc) {
-	patience := 5 * time.Second
-	if s.store.trouble() != "" {
-		patience = time.Second
-	}
-	return context.WithTimeout(ctx, patience)
-}
-
 // Status returns what the server is doing. Counts that the store cannot give are left at zero and marked, and
 // Trouble says why.
-func (s *Server) Status(ctx context.Context) Status {
+func (d *Door) Status(ctx context.Context) Status {
 	var mem runtime.MemStats
 	runtime.ReadMemStats(&mem)
+	counters := d.Service.Counters()
 	st := Status{
-		Version: BuildVersion(), Phase: phaseNames[s.phase.Load()], Trouble: s.store.trouble(), PID: pid(),
-		Uptime: s.clock.Up().Round(time.Millisecond).Seconds(), Listen: s.Listen(), Admin: s.Admin(),
-		Rates: s.rates.perSecond(), Expired: map[string]int64{}, Sources: []SourceStatus{},
-		Store: StoreStatus{Name: s.store.name, Where: s.store.where, Counts: s.store.counts()},
-		Rooms: s.roomCounts(), HeapBytes: mem.HeapInuse, Goroutines: runtime.NumGoroutine(),
+		Version: d.Version, Phase: d.Phase(), Trouble: d.Store.Trouble(), PID: os.Getpid(),
+		Uptime: d.Up().Round(time.Millisecond).Seconds(), Listen: d.Listen, Admin: d.Admin,
+		Rates: d.Rates(), Expired: map[string]int64{}, Sources: d.sources(),
+		Store:   StoreStatus{Name: d.Store.Name, Where: d.Store.Where, Counts: d.Store.Counts()},
+		Gateway: d.Gateway(), UnnamedProxies: d.Unnamed(), Changes: counters.Changes(),
+		Rooms: map[string]map[string]int64{callersRoom: d.callers()}, HeapBytes: mem.HeapInuse, Goroutines: runtime.NumGoroutine(),
+		LogDropped: d.Dropped(),
 	}
-	if s.sink != nil {
-		st.LogDropped = s.sink.Dropped()
+	st.Queries, st.IDs = d.Asked()
+	for _, r := range d.Rooms {
+		st.Rooms[r.Name] = r.Counts()
 	}
-	now := s.clock.Now()
-	counting, cancel := s.counting(ctx)
+	counting, cancel := d.Store.Patience(ctx)
 	defer cancel()
-	for _, a := range s.apps {
-		c, err := s.store.Counts(counting, presence.AppID(a.ID), now)
+	now := d.Now()
+	for _, app := range d.Apps {
+		c, err := d.Store.Peers(counting, app, now)
 		if err != nil && st.Trouble == "" {
 			st.Trouble = err.Error()
 		}
-		st.Apps = append(st.Apps, AppStatus{ID: a.ID, Online: c.Online, Known: c.Known, Today: c.Today, Unanswered: err != nil})
+		st.Apps = append(st.Apps, AppStatus{ID: app, Online: c.Online, Known: c.Known, Today: c.Today, Unanswered: err != nil})
 	}
-	st.Gateway, st.UnnamedProxies = s.gateway.Stats(), s.unnamed.list()
-	total := s.counted()
-	st.Queries, st.IDs, st.Changes = total.Queries, total.IDs, total.Changes
 	for _, c := range expiryCauses {
-		st.Expired[c.String()] = s.presence.Counters().Expired(c)
+		st.Expired[c.String()] = counters.Expired(c)
 	}
-	st.Sources = s.sources()
-	for _, c := range s.presence.Counters().Clocks() {
+	for _, c := range counters.Clocks() {
 		st.Clocks = append(st.Clocks, ClockStatus{
-			App: string(c.App), Source: string(c.Source), Node: string(c.Node), OffMS: c.Off.Milliseconds(), Reports: c.Reports, Last: stamp(c.Last),
+			App: c.App, Source: c.Source, Node: c.Node, OffMS: c.Off.Milliseconds(), Reports: c.Reports, Last: stamp(c.Last),
 		})
 	}
 	return st
 }
 
-// counted returns the totals since the start.
-func (s *Server) counted() counted {
-	asked, rest := s.dialect.Stats(), s.rest.Stats()
-	c := counted{Changes: s.presence.Counters().Changes(), Queries: asked.Queries + rest.Queries, IDs: asked.IDs + rest.IDs}
-	for _, verdicts := range s.presence.Counters().Reports() {
-		for _, n := range verdicts {
-			c.Reports += n
-		}
+// callersRoom names what callers use together in the status.
+const callersRoom = "callers"
+
+// callers returns the counts of what callers use together.
+func (d *Door) callers() map[string]int64 {
+	conns := d.Conns.Stats()
+	room := map[string]int64{
+		"rate_limited": d.Callers.Limited(),
+		"connections":  int64(conns.Open), "refused_connections": conns.Refused,
+		"idle_connections": int64(conns.Idle), "evicted_connections": conns.Evicted,
 	}
-	return c
+	for of, h := range d.Shares {
+		room[of], room["refused_"+of] = h.Used(), h.Refused()
+	}
+	return room
 }
 
-func (s *Server) sources() []SourceStatus {
+func (d *Door) sources() []SourceStatus {
 	list := []SourceStatus{}
-	last := s.presence.Counters().Last()
-	all := s.presence.Counters().Reports()
-	for _, name := range sortedKeys(all) {
-		one := SourceStatus{Source: string(name), Verdicts: map[string]int64{}}
+	last := d.Service.Counters().Last()
+	all := d.Service.Counters().Reports()
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		one := SourceStatus{Source: name, Verdicts: map[string]int64{}}
 		for v, n := range all[name] {
 			one.Reports += n
 			if n > 0 {

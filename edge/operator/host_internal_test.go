@@ -1,4 +1,4 @@
-package server
+package operator
 
 import (
 	"net/http"
@@ -37,7 +37,7 @@ func TestPagesOfTheWebDoNotReachTheOperatorListener(t *testing.T) {
 		r := httptest.NewRequest(http.MethodGet, "/status", nil)
 		r.Host = tt.host
 		w := httptest.NewRecorder()
-		onlyNamed(tt.bound, "bound.example:3001", []string{"metrics.internal"}, ok).ServeHTTP(w, r)
+		OnlyNamed(tt.bound, "bound.example:3001", []string{"metrics.internal"}, ok).ServeHTTP(w, r)
 		if w.Code != tt.want {
 			t.Errorf("bound to %s, asked as %q: got %d, want %d", tt.bound, tt.host, w.Code, tt.want)
 		}

@@ -1,16 +1,18 @@
-package server
+package operator
 
 import (
 	"net"
 	"net/http"
 	"slices"
 	"strings"
+
+	"rollcall/internal/api"
 )
 
-// onlyNamed keeps pages of the web away from the operator listener: a name that a stranger lets point to its address would make a
-// browser near it ask here on the stranger's behalf. On loopback it is asked for by a loopback address or localhost, elsewhere by any
+// OnlyNamed keeps pages of the web away from the operator listener: a page whose name points to its address would make a browser
+// near it ask here on behalf of that page. On loopback it is asked for by a loopback address or localhost, elsewhere by any
 // address, which no name can stand for; by a name only when that is the one it is bound to, or one of hosts.
-func onlyNamed(bound, setting string, hosts []string, next http.Handler) http.Handler {
+func OnlyNamed(bound, setting string, hosts []string, next http.Handler) http.Handler {
 	loopback := local(bound)
 	names := append([]string{"localhost"}, hosts...)
 	if host := hostOf(setting); host != "" && net.ParseIP(host) == nil {
@@ -21,9 +23,7 @@ func onlyNamed(bound, setting string, hosts []string, next http.Handler) http.Ha
 		ip := net.ParseIP(host)
 		named := slices.ContainsFunc(names, func(name string) bool { return strings.EqualFold(name, host) })
 		if !named && (ip == nil || loopback && !ip.IsLoopback()) {
-			writeJSON(w, http.StatusForbidden, map[string]any{
-				"code": 403, "error": "ask for this listener by 127.0.0.1, localhost or its address, or name its host in admin_hosts",
-			})
+			api.WriteError(w, api.Refuse("forbidden", "ask for this listener by 127.0.0.1, localhost or its address, or name its host in admin_hosts"))
 			return
 		}
 		next.ServeHTTP(w, r)
