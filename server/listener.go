@@ -201,7 +201,7 @@ func starting(w http.ResponseWriter, r *http.Request) {
 	h.Set("Access-Control-Allow-Origin", "*")
 	h.Set("Retry-After", "1")
 	if api.Owns(r.URL.Path) {
-		api.WriteError(w, api.Refuse("unavailable", "the server is starting"))
+		api.WriteError(w, api.Errorf("unavailable", "the server is starting"))
 		return
 	}
 	w.WriteHeader(http.StatusServiceUnavailable)

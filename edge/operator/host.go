@@ -23,7 +23,7 @@ func OnlyNamed(bound, setting string, hosts []string, next http.Handler) http.Ha
 		ip := net.ParseIP(host)
 		named := slices.ContainsFunc(names, func(name string) bool { return strings.EqualFold(name, host) })
 		if !named && (ip == nil || loopback && !ip.IsLoopback()) {
-			api.WriteError(w, api.Refuse("forbidden", "ask for this listener by 127.0.0.1, localhost or its address, or name its host in admin_hosts"))
+			api.WriteError(w, api.Errorf("forbidden", "ask for this listener by 127.0.0.1, localhost or its address, or name its host in admin_hosts"))
 			return
 		}
 		next.ServeHTTP(w, r)

@@ -26,7 +26,7 @@ func (d *Door) onlineTime(w http.ResponseWriter, r *http.Request, c *api.Caller)
 		return err
 	}
 	if !d.service.Rules().OnlineTime {
-		return api.Refuse("switched_off", "online time is not kept; the setting presence.online_time is off")
+		return api.Errorf("switched_off", "online time is not kept; the setting presence.online_time is off")
 	}
 	days, err := d.ask.OnlineTime(r.Context(), viewOf(c), key.Peer)
 	if err != nil {

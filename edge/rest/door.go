@@ -127,11 +127,11 @@ func viewOf(c *api.Caller) ask.View { return ask.ViewOf(c.App.ID, c.Master()) }
 func refusal(err error) error {
 	switch {
 	case errors.Is(err, presence.ErrInvalid):
-		return api.Refuse("invalid", "%v", err)
+		return api.Errorf("invalid", "%v", err)
 	case errors.Is(err, presence.ErrFull):
-		return api.Refuse("full", "a limit of the store is reached; nothing was counted").WithRetry(5 * time.Second)
+		return api.Errorf("full", "a limit of the store is reached; nothing was counted").WithRetry(5 * time.Second)
 	case errors.Is(err, presence.ErrUnavailable), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		return api.Refuse("unavailable", "the store did not answer; sending again is safe").WithRetry(time.Second)
+		return api.Errorf("unavailable", "the store did not answer; sending again is safe").WithRetry(time.Second)
 	}
 	return err
 }
@@ -150,7 +150,7 @@ func namedPeer(r *http.Request, c *api.Caller, check func(presence.PeerID) error
 	p := presence.PeerID(r.PathValue("id"))
 	if p == "" {
 		if !c.Query.Has("id") {
-			return presence.Key{}, api.Refuse("invalid", "the query parameter id is missing")
+			return presence.Key{}, api.Errorf("invalid", "the query parameter id is missing")
 		}
 		p = presence.PeerID(c.Query.Get("id"))
 	}

@@ -26,9 +26,9 @@ func (d *Door) report(w http.ResponseWriter, r *http.Request, c *api.Caller) err
 	case err != nil:
 		return err
 	case n < 0:
-		return api.Refuse("invalid", "events is missing: a list of reports")
+		return api.Errorf("invalid", "events is missing: a list of reports")
 	case n > d.cfg.MaxEvents:
-		return api.Refuse("too_many_events", "one call may carry %d events", d.cfg.MaxEvents).WithLimit(d.cfg.MaxEvents)
+		return api.Errorf("too_many_events", "one call may carry %d events", d.cfg.MaxEvents).WithLimit(d.cfg.MaxEvents)
 	}
 	batch := d.intake.Batch(d.sender(c), n)
 	for _, raw := range events {
@@ -49,9 +49,9 @@ func listOf(body []byte, name string, limit int) (list [][]byte, n int, err erro
 	list, n, err = strictjson.Split(body, name, limit, "time")
 	switch {
 	case errors.Is(err, strictjson.ErrShape):
-		return nil, 0, api.Refuse("bad_json", "the body is not an object with a list called %s", name)
+		return nil, 0, api.Errorf("bad_json", "the body is not an object with a list called %s", name)
 	case err != nil:
-		return nil, 0, api.Refuse("bad_json", "the body is not usable JSON: %v", err)
+		return nil, 0, api.Errorf("bad_json", "the body is not usable JSON: %v", err)
 	}
 	return list, n, nil
 }

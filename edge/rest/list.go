@@ -15,19 +15,19 @@ import (
 func (d *Door) list(w http.ResponseWriter, r *http.Request, c *api.Caller) error {
 	q := c.Query
 	if v := q.Get("online"); !q.Has("online") || v != "" && v != "1" && v != "true" {
-		return api.Refuse("invalid", "only those who are online can be listed: say ?online")
+		return api.Errorf("invalid", "only those who are online can be listed: say ?online")
 	}
 	limit := d.cfg.Page
 	if v := q.Get("limit"); q.Has("limit") {
 		var ok bool
 		if limit, ok = number(v); !ok || limit < 1 || limit > d.cfg.Page {
-			return api.Refuse("invalid", "limit must be a number from 1 to %d", d.cfg.Page).WithLimit(d.cfg.Page)
+			return api.Errorf("invalid", "limit must be a number from 1 to %d", d.cfg.Page).WithLimit(d.cfg.Page)
 		}
 	}
 	peers, next, err := d.ask.List(r.Context(), viewOf(c), q.Get("cursor"), limit)
 	switch {
 	case errors.Is(err, ask.ErrCursor):
-		return api.Refuse("invalid", "cursor is not one that this server gave out; start again without it")
+		return api.Errorf("invalid", "cursor is not one that this server gave out; start again without it")
 	case err != nil:
 		return refusal(err)
 	}

@@ -21,7 +21,7 @@ func (d *Door) pathNode(r *http.Request, c *api.Caller) (presence.NodeID, error)
 	from := d.sender(c)
 	node, err := from.Node(r.PathValue("node"))
 	if err != nil {
-		return "", api.Refuse("invalid", "the node id is empty or too long")
+		return "", api.Errorf("invalid", "the node id is empty or too long")
 	}
 	return node, nil
 }
@@ -39,7 +39,7 @@ func (d *Door) beat(w http.ResponseWriter, r *http.Request, c *api.Caller) error
 		return err
 	}
 	if in.Lease < 0 || time.Duration(in.Lease) > intake.MaxNodeLease/time.Second {
-		return api.Refuse("invalid", "lease is not between 1 and %d seconds", intake.MaxNodeLease/time.Second)
+		return api.Errorf("invalid", "lease is not between 1 and %d seconds", intake.MaxNodeLease/time.Second)
 	}
 	lease, err := d.intake.Heartbeat(r.Context(), node, time.Duration(in.Lease)*time.Second)
 	if err != nil {
@@ -86,18 +86,18 @@ func (d *Door) resync(w http.ResponseWriter, r *http.Request, c *api.Caller) err
 	case err != nil:
 		return err
 	case n < 0:
-		return api.Refuse("invalid", "sessions is missing: the list of all sessions of the node")
+		return api.Errorf("invalid", "sessions is missing: the list of all sessions of the node")
 	case n > d.cfg.MaxSessions:
-		return api.Refuse("too_many_events", "one resync may name %d sessions", d.cfg.MaxSessions).WithLimit(d.cfg.MaxSessions)
+		return api.Errorf("too_many_events", "one resync may name %d sessions", d.cfg.MaxSessions).WithLimit(d.cfg.MaxSessions)
 	}
 	at, err := intake.ParseTime(body)
 	if err != nil {
-		return api.Refuse(codeOf(err), "%s", strings.TrimPrefix(err.Error(), "invalid: "))
+		return api.Errorf(codeOf(err), "%s", strings.TrimPrefix(err.Error(), "invalid: "))
 	}
 	list := d.intake.Resync(d.sender(c), node, at, n)
 	for i, raw := range sessions {
 		if err := list.AddJSON(raw); err != nil { // all is refused, since what the list does not name is ended
-			return api.Refuse(codeOf(err), "session %d: %v", i, err)
+			return api.Errorf(codeOf(err), "session %d: %v", i, err)
 		}
 	}
 	tally, ended, err := list.Send(r.Context())

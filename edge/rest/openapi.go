@@ -40,7 +40,7 @@ func (d *Door) page(w http.ResponseWriter, r *http.Request, _ *api.Caller) error
 	f := finder{ResponseWriter: w}
 	reader().ServeHTTP(&f, r)
 	if f.missing {
-		return api.Refuse("not_found", "there is no such page")
+		return api.Errorf("not_found", "there is no such page")
 	}
 	return nil
 }

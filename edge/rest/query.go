@@ -35,13 +35,13 @@ func parseQuestion(body []byte) (q question, err error) {
 		return q, err
 	}
 	if in.Peers == nil {
-		return q, api.Refuse("invalid", "peers is missing: a list of ids")
+		return q, api.Errorf("invalid", "peers is missing: a list of ids")
 	}
 	q.since = in.Since
 	q.peers = make([]string, len(*in.Peers))
 	for i, p := range *in.Peers {
 		if p == nil {
-			return q, api.Refuse("invalid", "peer %d is null", i)
+			return q, api.Errorf("invalid", "peer %d is null", i)
 		}
 		q.peers[i] = *p
 	}
@@ -54,7 +54,7 @@ func parseQuestion(body []byte) (q question, err error) {
 			return f.name == name
 		})
 		if at < 0 {
-			return q, api.Refuse("invalid", "there is no field %.64q; there are since, last_seen, cause and devices", name)
+			return q, api.Errorf("invalid", "there is no field %.64q; there are since, last_seen, cause and devices", name)
 		}
 		q.fields |= fieldNames[at].bit
 	}
@@ -75,7 +75,7 @@ func (d *Door) query(w http.ResponseWriter, r *http.Request, c *api.Caller) erro
 		return err
 	}
 	if q.fields != 0 && !c.Detailed() || q.fields&ask.Devices != 0 && !c.Master() {
-		return api.Refuse("forbidden", "this key may ask for the status only")
+		return api.Errorf("forbidden", "this key may ask for the status only")
 	}
 	if q.since == nil && q.fields == 0 {
 		ids := make([][]byte, len(q.peers))
@@ -90,11 +90,11 @@ func (d *Door) query(w http.ResponseWriter, r *http.Request, c *api.Caller) erro
 // admit checks how many ids are asked, and each of them.
 func (d *Door) admit(c *api.Caller, n, limit int, id func(int) string) error {
 	if n > limit {
-		return api.Refuse("too_many_peers", "one query may name %d peers", limit).WithLimit(limit)
+		return api.Errorf("too_many_peers", "one query may name %d peers", limit).WithLimit(limit)
 	}
 	for i := range n {
 		if err := presence.CheckPeer(presence.PeerID(id(i))); err != nil {
-			return api.Refuse("invalid", "peer %d: %v", i, err)
+			return api.Errorf("invalid", "peer %d: %v", i, err)
 		}
 	}
 	d.queries.Add(1)

@@ -29,22 +29,22 @@ func (d *Door) ticket(w http.ResponseWriter, r *http.Request, c *api.Caller) err
 	var peers []string
 	if in.Peers != nil {
 		if peers = *in.Peers; len(peers) == 0 {
-			return api.Refuse("invalid", "peers is empty; leave it out for a ticket that is for any peers")
+			return api.Errorf("invalid", "peers is empty; leave it out for a ticket that is for any peers")
 		}
 	}
 	if len(peers) > d.cfg.MaxPeers {
-		return api.Refuse("too_many_peers", "one ticket may name %d peers", d.cfg.MaxPeers).WithLimit(d.cfg.MaxPeers)
+		return api.Errorf("too_many_peers", "one ticket may name %d peers", d.cfg.MaxPeers).WithLimit(d.cfg.MaxPeers)
 	}
 	for i, p := range peers {
 		if err := presence.CheckPeer(presence.PeerID(p)); err != nil {
-			return api.Refuse("invalid", "peer %d: %v", i, err)
+			return api.Errorf("invalid", "peer %d: %v", i, err)
 		}
 	}
 	if in.Detail && !c.Detailed() {
-		return api.Refuse("forbidden", "this key may ask for the status only, so its tickets have no detail")
+		return api.Errorf("forbidden", "this key may ask for the status only, so its tickets have no detail")
 	}
 	pass := api.NewPass(peers, in.Detail, int64(d.cfg.Now()))
-	ticket, expires := d.gate.Tickets.Sell(c.App, pass)
+	ticket, expires := d.gate.Tickets.Issue(c.App, pass)
 	api.WriteJSON(w, http.StatusOK, map[string]any{"ticket": ticket, "expires": expires, "ends": pass.Ends()})
 	return nil
 }
@@ -58,9 +58,9 @@ func onlyTicketFields(body []byte) error {
 	for name, value := range fields {
 		switch {
 		case name != "peers" && name != "detail":
-			return api.Refuse("invalid", "there is no field %.64q; a ticket takes peers and detail", name)
+			return api.Errorf("invalid", "there is no field %.64q; a ticket takes peers and detail", name)
 		case string(value) == "null":
-			return api.Refuse("invalid", "%s is null; leave it out when it is not asked for", name)
+			return api.Errorf("invalid", "%s is null; leave it out when it is not asked for", name)
 		}
 	}
 	return nil

@@ -97,7 +97,7 @@ func tokenOf(r *http.Request) string {
 
 func (d *Door) stream(w http.ResponseWriter, r *http.Request, c *api.Caller, ids []string, token string) error {
 	if !accepts(r.Header.Values("Accept")) {
-		return api.Refuse("not_acceptable", "this call answers text/event-stream only")
+		return api.Errorf("not_acceptable", "this call answers text/event-stream only")
 	}
 	peers, err := Peers(ids, d.hub.Config().Peers)
 	if err != nil {
@@ -141,16 +141,16 @@ func (d *Door) stream(w http.ResponseWriter, r *http.Request, c *api.Caller, ids
 // Peers turns the ids of a call into peers, at most limit of them.
 func Peers(ids []string, limit int) ([]presence.PeerID, error) {
 	if len(ids) == 0 {
-		return nil, api.Refuse("invalid", "no peer is named")
+		return nil, api.Errorf("invalid", "no peer is named")
 	}
 	if len(ids) > limit {
-		return nil, api.Refuse("too_many_peers", "one watcher may follow %d peers", limit).WithLimit(limit)
+		return nil, api.Errorf("too_many_peers", "one watcher may follow %d peers", limit).WithLimit(limit)
 	}
 	peers := make([]presence.PeerID, len(ids))
 	for i, id := range ids {
 		peers[i] = presence.PeerID(id)
 		if err := presence.CheckPeer(peers[i]); err != nil {
-			return nil, api.Refuse("invalid", "peer %d: %v", i, err)
+			return nil, api.Errorf("invalid", "peer %d: %v", i, err)
 		}
 	}
 	return peers, nil
@@ -160,13 +160,13 @@ func Peers(ids []string, limit int) ([]presence.PeerID, error) {
 func Refusal(err error) error {
 	switch {
 	case errors.Is(err, watch.ErrLimit):
-		return api.Refuse("too_many_watchers", "%v", err).WithRetry(5 * time.Second)
+		return api.Errorf("too_many_watchers", "%v", err).WithRetry(5 * time.Second)
 	case errors.Is(err, watch.ErrClosed):
-		return api.Refuse("shutting_down", "the server is going; connect again").WithRetry(time.Second)
+		return api.Errorf("shutting_down", "the server is going; connect again").WithRetry(time.Second)
 	case errors.Is(err, presence.ErrUnavailable):
-		return api.Refuse("unavailable", "the store did not answer; trying again is safe").WithRetry(time.Second)
+		return api.Errorf("unavailable", "the store did not answer; trying again is safe").WithRetry(time.Second)
 	case errors.Is(err, context.Canceled):
-		return api.Refuse("unavailable", "the caller went away")
+		return api.Errorf("unavailable", "the caller went away")
 	}
 	return err
 }

@@ -14,12 +14,12 @@ import (
 // ReadBody reads the body of r, at most max bytes of it.
 func (c *Caller) ReadBody(w http.ResponseWriter, r *http.Request, max int) ([]byte, error) {
 	if e := r.Header.Get("Content-Encoding"); e != "" && e != "identity" {
-		return nil, Refuse("unsupported_media", "the body is compressed; send it plain")
+		return nil, Errorf("unsupported_media", "the body is compressed; send it plain")
 	}
 	if t := r.Header.Get("Content-Type"); t != "" {
 		m, _, err := mime.ParseMediaType(t)
 		if err != nil || !plain[m] {
-			return nil, Refuse("unsupported_media", "the body must be application/json")
+			return nil, Errorf("unsupported_media", "the body must be application/json")
 		}
 	}
 	var room Room
@@ -36,14 +36,14 @@ func (c *Caller) ReadBody(w http.ResponseWriter, r *http.Request, max int) ([]by
 	switch {
 	case errors.Is(err, ErrNoRoom):
 		closeBehind(w, r)
-		return nil, Refuse("full", "the server holds as many bodies as it may").WithRetry(time.Second)
+		return nil, Errorf("full", "the server holds as many bodies as it may").WithRetry(time.Second)
 	case errors.Is(err, ErrTooLarge):
 		closeBehind(w, r)
-		return nil, Refuse("too_large", "the body is larger than %d bytes", max).WithLimit(max)
+		return nil, Errorf("too_large", "the body is larger than %d bytes", max).WithLimit(max)
 	case errors.Is(err, ErrTooSlow):
-		return nil, Refuse("timeout", "the body did not arrive in time")
+		return nil, Errorf("timeout", "the body did not arrive in time")
 	case err != nil:
-		return nil, Refuse("bad_json", "the body broke off")
+		return nil, Errorf("bad_json", "the body broke off")
 	}
 	return body, c.takeBytes(len(body))
 }
@@ -57,7 +57,7 @@ func skipBody(r *http.Request) error {
 		return nil
 	}
 	if n, err := io.Copy(io.Discard, io.LimitReader(r.Body, maxSkipped+1)); err != nil || n > maxSkipped {
-		return Refuse("invalid", "this call takes no body")
+		return Errorf("invalid", "this call takes no body")
 	}
 	return nil
 }
@@ -81,14 +81,14 @@ const MaxDepth = 16
 // not know are let be.
 func Decode(body []byte, v any) error {
 	if err := strictjson.Check(body, MaxDepth); err != nil {
-		return Refuse("bad_json", "the body is not usable JSON: %v", err)
+		return Errorf("bad_json", "the body is not usable JSON: %v", err)
 	}
 	if err := json.Unmarshal(body, v); err != nil {
 		var t *json.UnmarshalTypeError
 		if errors.As(err, &t) && t.Field != "" {
-			return Refuse("bad_json", "the field %.64q has the wrong type", t.Field)
+			return Errorf("bad_json", "the field %.64q has the wrong type", t.Field)
 		}
-		return Refuse("bad_json", "the body has the wrong shape")
+		return Errorf("bad_json", "the body has the wrong shape")
 	}
 	return nil
 }

@@ -37,7 +37,7 @@ func (c *Caller) MayWatch(peers []string) error {
 	if c.Pass == nil || !c.Pass.Bound || c.Pass.list == listOf(peers) {
 		return nil
 	}
-	return Refuse("forbidden", "this ticket was bought for another list of peers")
+	return Errorf("forbidden", "this ticket was bought for another list of peers")
 }
 
 // Master reports whether c may see everything.
@@ -100,7 +100,7 @@ func (c *Caller) Watch() (*Watching, error) {
 	app, address := c.share()
 	w := &Watching{watchers: c.gate.cfg.Watchers.Hold(app, address), peers: c.gate.cfg.Watched.Hold(app, address)}
 	if !w.watchers.Grow(1) {
-		return nil, Refuse("too_many_watchers", "this node holds as many watchers as it may for this address, this app or altogether").WithRetry(5 * time.Second)
+		return nil, Errorf("too_many_watchers", "this node holds as many watchers as it may for this address, this app or altogether").WithRetry(5 * time.Second)
 	}
 	return w, nil
 }
@@ -108,7 +108,7 @@ func (c *Caller) Watch() (*Watching, error) {
 // Add takes n peers more. When there is no room for them it takes nothing.
 func (w *Watching) Add(n int) error {
 	if !w.peers.Grow(n) {
-		return Refuse("too_many_watched", "this node watches as many peers as it may for this address, this app or altogether").WithRetry(5 * time.Second)
+		return Errorf("too_many_watched", "this node watches as many peers as it may for this address, this app or altogether").WithRetry(5 * time.Second)
 	}
 	return nil
 }
@@ -136,5 +136,5 @@ func (g *Gate) take(class limit.Class, c *Caller, n float64) error {
 	if ok {
 		return nil
 	}
-	return Refuse("rate_limited", "too many calls from this key and address").WithRetry(wait)
+	return Errorf("rate_limited", "too many calls from this key and address").WithRetry(wait)
 }

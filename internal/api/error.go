@@ -70,8 +70,8 @@ func CodeOf(status int) string {
 	return "bad_request"
 }
 
-// Refuse returns the error called code, which must be one of [Codes].
-func Refuse(code, format string, args ...any) *Error {
+// Errorf returns the error called code, which must be one of [Codes].
+func Errorf(code, format string, args ...any) *Error {
 	status, ok := statusOf[code]
 	if !ok {
 		panic("api: no such code: " + code)
@@ -95,7 +95,7 @@ func (e *Error) WithRetry(d time.Duration) *Error {
 func WriteError(w http.ResponseWriter, err error) {
 	var e *Error
 	if !errors.As(err, &e) {
-		e = Refuse("internal", "internal error")
+		e = Errorf("internal", "internal error")
 	}
 	if e.Retry > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(int((e.Retry+time.Second-1)/time.Second)))
@@ -119,7 +119,7 @@ func WriteBytes(w http.ResponseWriter, status int, doc []byte) {
 	h["Cache-Control"] = noStore
 	h["Content-Length"] = []string{strconv.Itoa(len(doc))}
 	w.WriteHeader(status)
-	_, _ = w.Write(doc) // who went away does not hear it
+	_, _ = w.Write(doc) // the client may have disconnected
 }
 
 var (

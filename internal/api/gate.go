@@ -105,7 +105,7 @@ func (g *Gate) Handle(routes ...Route) http.Handler {
 			return
 		}
 		w.Header().Set("Allow", allow)
-		g.refuse(w, r, Refuse("method_not_allowed", "this call takes %s", allow))
+		g.refuse(w, r, Errorf("method_not_allowed", "this call takes %s", allow))
 	})
 }
 
@@ -127,7 +127,7 @@ func (g *Gate) serve(w http.ResponseWriter, r *http.Request, rt *Route) error {
 			known = append(known, "ticket")
 		}
 		if c.Query, err = Query(r.URL.RawQuery, known...); err != nil {
-			return Refuse("invalid", "%v", err)
+			return Errorf("invalid", "%v", err)
 		}
 	}
 	if rt.Stream && r.Method == http.MethodGet {
@@ -141,7 +141,7 @@ func (g *Gate) serve(w http.ResponseWriter, r *http.Request, rt *Route) error {
 func (g *Gate) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	e, ok := err.(*Error)
 	if !ok {
-		e = Refuse("internal", "internal error")
+		e = Errorf("internal", "internal error")
 		g.cfg.Log.Error("call failed", "path", r.Pattern, "err", err)
 	}
 	g.Count(e.Code)
@@ -205,9 +205,9 @@ func (g *Gate) permit(c *Caller, need Need) error {
 		return err
 	}
 	if c.Rights == None {
-		return Refuse("unauthorized", "no key, signature or ticket that is right was presented")
+		return Errorf("unauthorized", "no key, signature or ticket that is right was presented")
 	}
-	return Refuse("forbidden", "this key may not do that; it takes the right of %s", need)
+	return Errorf("forbidden", "this key may not do that; it takes the right of %s", need)
 }
 
 // identify fills in who calls.
@@ -368,7 +368,7 @@ func (g *Gate) Clean(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if p := r.URL.EscapedPath(); p != "" && !clean(p) {
 			g.cors(w, r, http.MethodOptions)
-			g.refuse(w, r, Refuse("bad_request", "the path has an empty part, or one that is . or ..; an id like that goes into the query: /v1/peer?id="))
+			g.refuse(w, r, Errorf("bad_request", "the path has an empty part, or one that is . or ..; an id like that goes into the query: /v1/peer?id="))
 			return
 		}
 		next.ServeHTTP(w, r)
@@ -391,7 +391,7 @@ func clean(p string) bool {
 func (g *Gate) NotFound() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		g.cors(w, r, http.MethodOptions)
-		g.refuse(w, r, Refuse("not_found", "there is no such call"))
+		g.refuse(w, r, Errorf("not_found", "there is no such call"))
 	})
 }
 

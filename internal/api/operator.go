@@ -21,7 +21,7 @@ func (g *Gate) Operator() *Gate {
 func (g *Gate) admitOperator(r *http.Request, rt *Route) (*Caller, error) {
 	c := &Caller{Rights: Master | Hook, gate: g}
 	if err := g.operator.Check(r); err != nil {
-		return nil, Refuse("forbidden", "a page of another origin may not call the operator listener")
+		return nil, Errorf("forbidden", "a page of another origin may not call the operator listener")
 	}
 	if rt.Need == NeedAnyone {
 		return c, nil
@@ -30,12 +30,12 @@ func (g *Gate) admitOperator(r *http.Request, rt *Route) (*Caller, error) {
 	switch apps := g.cfg.Keys.Apps(); {
 	case id != "":
 		if c.App = g.cfg.Keys.Lookup(id); c.App == nil {
-			return nil, Refuse("invalid", "there is no app %.80q here", id)
+			return nil, Errorf("invalid", "there is no app %.80q here", id)
 		}
 	case len(apps) == 1:
 		c.App = apps[0]
 	default:
-		return nil, Refuse("invalid", "there are %d apps; say which one", len(apps))
+		return nil, Errorf("invalid", "there are %d apps; say which one", len(apps))
 	}
 	return c, nil
 }

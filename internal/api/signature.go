@@ -76,16 +76,16 @@ func (g *Gate) CheckSignature(r *http.Request, c *Caller, body []byte) error {
 	now := g.cfg.Now() / 1000
 	const window = int64(SignatureWindow / time.Second)
 	if away := now - sec; err != nil || away > window || -away > window {
-		return Refuse("signature_expired", "the signature's time is more than %d s away from the server's", window)
+		return Errorf("signature_expired", "the signature's time is more than %d s away from the server's", window)
 	}
 	if !named {
 		return nil
 	}
 	switch g.replays.take(c.App.ID, v2, sec, now) {
 	case replayed:
-		return Refuse("signature_replayed", "this signature was used before; sign every call anew, with a fraction in the time when they are equal")
+		return Errorf("signature_replayed", "this signature was used before; sign every call anew, with a fraction in the time when they are equal")
 	case bookFull:
-		return Refuse("full", "as many signatures are remembered as may be; show the hook key in a header").WithRetry(SignatureWindow)
+		return Errorf("full", "as many signatures are remembered as may be; show the hook key in a header").WithRetry(SignatureWindow)
 	}
 	return nil
 }

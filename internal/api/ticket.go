@@ -118,7 +118,7 @@ func signTicket(app *App, secret string, head []byte) []byte {
 	return m.Sum(nil)[:ticketMAC]
 }
 
-func sell(app *App, kind byte, p *Pass) string {
+func issue(app *App, kind byte, p *Pass) string {
 	head := make([]byte, ticketHead, ticketHead+ticketMAC)
 	head[0] = kind
 	if p.Detail {
@@ -133,14 +133,14 @@ func sell(app *App, kind byte, p *Pass) string {
 	return base64.RawURLEncoding.EncodeToString(append(head, signTicket(app, app.Secret(), head)...))
 }
 
-// Sell returns a ticket for p on app, and when it expires.
-func (t *Tickets) Sell(app *App, p Pass) (ticket string, expires int64) {
+// Issue returns a ticket for p on app, and when it expires.
+func (t *Tickets) Issue(app *App, p Pass) (ticket string, expires int64) {
 	_, _ = rand.Read(p.nonce[:])
-	return sell(app, kindTicket, &p), p.Bought + TicketLife.Milliseconds()
+	return issue(app, kindTicket, &p), p.Bought + TicketLife.Milliseconds()
 }
 
 // Renewal returns what takes the place of a ticket when its stream breaks.
-func (t *Tickets) Renewal(app *App, p *Pass) string { return sell(app, kindRenewal, p) }
+func (t *Tickets) Renewal(app *App, p *Pass) string { return issue(app, kindRenewal, p) }
 
 // Redeem returns what ticket gives on app at now, nil when it gives nothing. A ticket opens one stream at a time: when its stream is gone,
 // release makes it good again for what is left of its life. While the stream is there Redeem waits a moment for its end, or until ctx is done.

@@ -28,7 +28,7 @@ func TestTicketsSignedWithTheAppKeyHaveItsRights(t *testing.T) {
 		{"without a secret that the app does not carry", keyOnly, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			ticket, _ := tickets.Sell(tt.app, NewPass(nil, true, 1))
+			ticket, _ := tickets.Issue(tt.app, NewPass(nil, true, 1))
 			p, _ := tickets.Redeem(t.Context(), tt.app, ticket, 1)
 			if p == nil || p.Detail != tt.want {
 				t.Fatalf("a ticket with detail gives %+v, want detail %v", p, tt.want)
@@ -50,7 +50,7 @@ func TestUsedTicketsAreBookedByApp(t *testing.T) {
 	tickets := NewTickets()
 	refused := 0
 	for range maxUsed + 1 {
-		ticket, _ := tickets.Sell(withMaster, NewPass(nil, false, 1))
+		ticket, _ := tickets.Issue(withMaster, NewPass(nil, false, 1))
 		if p, _ := tickets.Redeem(t.Context(), withMaster, ticket, 1); p == nil {
 			refused++
 		}
@@ -58,7 +58,7 @@ func TestUsedTicketsAreBookedByApp(t *testing.T) {
 	if refused != 1 {
 		t.Errorf("%d tickets of %d are refused", refused, maxUsed+1)
 	}
-	ticket, _ := tickets.Sell(other, NewPass(nil, false, 1))
+	ticket, _ := tickets.Issue(other, NewPass(nil, false, 1))
 	if p, _ := tickets.Redeem(t.Context(), other, ticket, 1); p == nil {
 		t.Error("another app's ticket is refused")
 	}
@@ -67,7 +67,7 @@ func TestUsedTicketsAreBookedByApp(t *testing.T) {
 // A ticket opens one stream at a time, and is good again when that is gone, for as long as it runs.
 func TestATicketOpensOneStreamAtATime(t *testing.T) {
 	tickets := NewTickets()
-	ticket, expires := tickets.Sell(withMaster, NewPass(nil, false, 0))
+	ticket, expires := tickets.Issue(withMaster, NewPass(nil, false, 0))
 	if expires != TicketLife.Milliseconds() {
 		t.Errorf("it expires at %d", expires)
 	}
@@ -197,12 +197,12 @@ func TestTicketsOfATimeToComeDoNotFillTheBook(t *testing.T) {
 	tickets := NewTickets()
 	const now, later = 1_000_000, 1_000_000 + 31_000
 	for i := range maxUsed {
-		ticket, _ := tickets.Sell(keyOnly, NewPass(nil, false, now+int64(i)*1_000_000))
+		ticket, _ := tickets.Issue(keyOnly, NewPass(nil, false, now+int64(i)*1_000_000))
 		if p, _ := tickets.Redeem(t.Context(), keyOnly, ticket, now); p == nil {
 			t.Fatalf("ticket %d is refused", i)
 		}
 	}
-	ticket, _ := tickets.Sell(keyOnly, NewPass(nil, false, later))
+	ticket, _ := tickets.Issue(keyOnly, NewPass(nil, false, later))
 	if p, _ := tickets.Redeem(t.Context(), keyOnly, ticket, later); p == nil {
 		t.Error("30 s later the book is full of tickets of a time to come")
 	}

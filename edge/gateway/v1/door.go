@@ -53,16 +53,16 @@ func (d *Door) Routes() []api.Route {
 
 func (d *Door) serve(w http.ResponseWriter, r *http.Request, c *api.Caller) error {
 	if !frame.Asked(r) {
-		return api.Refuse("invalid", "this call is a WebSocket; ask for the upgrade")
+		return api.Errorf("invalid", "this call is a WebSocket; ask for the upgrade")
 	}
 	if !d.gate.OriginAllowed(r.Header.Get("Origin")) {
-		return api.Refuse("forbidden", "this origin may not connect")
+		return api.Errorf("forbidden", "this origin may not connect")
 	}
 	var refused error
 	d.gw.Upgrade(w, r, gateway.Upgrade{
 		Handler: &wire{door: d, caller: c}, Text: true,
 		Refused: func(kind gateway.Refusal, _ int, text string, retry time.Duration) {
-			refused = api.Refuse(upgradeCode(kind), "%s", text).WithRetry(retry)
+			refused = api.Errorf(upgradeCode(kind), "%s", text).WithRetry(retry)
 		},
 	})
 	return refused

@@ -16,7 +16,7 @@ import (
 func (w *wire) watch(ctx context.Context, s *gateway.Socket, m *message) error {
 	limit := w.door.hub.Config().Peers
 	if len(m.Peers) > limit {
-		return api.Refuse("too_many_peers", "one watcher may follow %d peers", limit).WithLimit(limit)
+		return api.Errorf("too_many_peers", "one watcher may follow %d peers", limit).WithLimit(limit)
 	}
 	peers, err := peersOf(m.Peers)
 	if err != nil {
@@ -29,7 +29,7 @@ func (w *wire) watch(ctx context.Context, s *gateway.Socket, m *message) error {
 	watcher := w.watcher
 	w.mu.Unlock()
 	if watcher != nil && w.caller.Pass != nil && w.caller.Pass.Bound {
-		return api.Refuse("forbidden", "this ticket was bought for one list of peers, which is followed already")
+		return api.Errorf("forbidden", "this ticket was bought for one list of peers, which is followed already")
 	}
 	if err := w.caller.MayWatch(m.Peers); err != nil {
 		return err
@@ -50,7 +50,7 @@ func (w *wire) watch(ctx context.Context, s *gateway.Socket, m *message) error {
 		w.settle(nil)
 	}
 	if errors.Is(err, watch.ErrLimit) {
-		return api.Refuse("too_many_watchers", "%v", err).WithRetry(5 * time.Second) // the peers are few enough
+		return api.Errorf("too_many_watchers", "%v", err).WithRetry(5 * time.Second) // the peers are few enough
 	}
 	if err != nil {
 		return refusal(err)
@@ -127,7 +127,7 @@ func peersOf(ids []string) ([]presence.PeerID, error) {
 	for i, id := range ids {
 		peers[i] = presence.PeerID(id)
 		if err := presence.CheckPeer(peers[i]); err != nil {
-			return nil, api.Refuse("invalid", "peer %d: %v", i, err)
+			return nil, api.Errorf("invalid", "peer %d: %v", i, err)
 		}
 	}
 	return peers, nil
@@ -136,11 +136,11 @@ func peersOf(ids []string) ([]presence.PeerID, error) {
 func refusal(err error) error {
 	switch {
 	case errors.Is(err, watch.ErrLimit):
-		return api.Refuse("too_many_peers", "%v", err)
+		return api.Errorf("too_many_peers", "%v", err)
 	case errors.Is(err, watch.ErrClosed):
-		return api.Refuse("shutting_down", "the server is going; connect again")
+		return api.Errorf("shutting_down", "the server is going; connect again")
 	case err != nil:
-		return api.Refuse("unavailable", "the store did not answer; trying again is safe")
+		return api.Errorf("unavailable", "the store did not answer; trying again is safe")
 	}
 	return nil
 }

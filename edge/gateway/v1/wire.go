@@ -93,7 +93,7 @@ func (w *wire) answered() {
 func (w *wire) obey(ctx context.Context, s *gateway.Socket, m *message) error {
 	if w.caller.App == nil {
 		if m.Op != "hello" {
-			return api.Refuse("unauthorized", "say hello first, with an app and its key or a ticket")
+			return api.Errorf("unauthorized", "say hello first, with an app and its key or a ticket")
 		}
 		return w.hello(s, m)
 	}
@@ -110,7 +110,7 @@ func (w *wire) obey(ctx context.Context, s *gateway.Socket, m *message) error {
 		s.Send([]byte(`{"op":"pong"}`))
 		return nil
 	}
-	return api.Refuse("invalid", "there is no op %.32q; there are present, absent, watch, unwatch and ping", m.Op)
+	return api.Errorf("invalid", "there is no op %.32q; there are present, absent, watch, unwatch and ping", m.Op)
 }
 
 func (w *wire) hello(s *gateway.Socket, m *message) error {
@@ -132,7 +132,7 @@ func (w *wire) admit(ctx context.Context, s *gateway.Socket, m *message) (made p
 	sig := api.LoginSignature{Time: m.Time, Nonce: m.Nonce, Sign: m.Sign}
 	if !sig.Right(w.caller.App, m.Peer) {
 		s.Gateway().Refuse(gateway.RefusedLogin)
-		return 0, api.Refuse("unauthorized", "present needs time, nonce and sign, made for this peer with the master key")
+		return 0, api.Errorf("unauthorized", "present needs time, nonce and sign, made for this peer with the master key")
 	}
 	kicked, err := s.Gateway().Kicked(ctx, presence.Key{App: presence.AppID(w.caller.App.ID), Peer: presence.PeerID(m.Peer)})
 	if err != nil {
@@ -151,27 +151,27 @@ func (w *wire) admit(ctx context.Context, s *gateway.Socket, m *message) (made p
 const loginRetry = 10 * time.Second
 
 func unavailable() error {
-	return api.Refuse("unavailable", "the store did not answer; trying again is safe")
+	return api.Errorf("unavailable", "the store did not answer; trying again is safe")
 }
 
 func stale() error {
-	return api.Refuse("signature_expired", "the signature is too old, or from before a kick; sign again")
+	return api.Errorf("signature_expired", "the signature is too old, or from before a kick; sign again")
 }
 
 // present makes a peer online for as long as the socket lives.
 func (w *wire) present(ctx context.Context, s *gateway.Socket, m *message) error {
 	peer := presence.PeerID(m.Peer)
 	if err := presence.CheckPeer(peer); err != nil {
-		return api.Refuse("invalid", "%v", err)
+		return api.Errorf("invalid", "%v", err)
 	}
 	if len(m.Tag) > gateway.MaxTag || len(m.Device) > presence.MaxName || len(m.Platform) > presence.MaxName {
-		return api.Refuse("invalid", "the tag, the device or the platform is too long")
+		return api.Errorf("invalid", "the tag, the device or the platform is too long")
 	}
 	w.mu.Lock()
 	old := w.session
 	w.mu.Unlock()
 	if old != nil && old.Peer() != peer {
-		return api.Refuse("invalid", "another peer is present on this socket; say absent first")
+		return api.Errorf("invalid", "another peer is present on this socket; say absent first")
 	}
 	made, err := w.admit(ctx, s, m)
 	if err != nil {
@@ -183,21 +183,21 @@ func (w *wire) present(ctx context.Context, s *gateway.Socket, m *message) error
 	})
 	switch {
 	case errors.Is(err, gateway.ErrConflict):
-		return api.Refuse("conflict", "another device is present with this tag")
+		return api.Errorf("conflict", "another device is present with this tag")
 	case errors.Is(err, gateway.ErrRate):
-		return api.Refuse("rate_limited", "%v", err).WithRetry(loginRetry)
+		return api.Errorf("rate_limited", "%v", err).WithRetry(loginRetry)
 	case errors.Is(err, gateway.ErrKicked):
 		s.Gateway().Refuse(gateway.RefusedLogin)
 		if made > 0 {
 			return stale()
 		}
-		return api.Refuse("kicked", "the peer was kicked while it logged in")
+		return api.Errorf("kicked", "the peer was kicked while it logged in")
 	case errors.Is(err, gateway.ErrFull):
-		return api.Refuse("full", "the peer or the socket has as many sessions as one may have")
+		return api.Errorf("full", "the peer or the socket has as many sessions as one may have")
 	case errors.Is(err, gateway.ErrGone):
-		return api.Refuse("shutting_down", "this node is going; connect again")
+		return api.Errorf("shutting_down", "this node is going; connect again")
 	case errors.Is(err, presence.ErrInvalid):
-		return api.Refuse("invalid", "%v", err)
+		return api.Errorf("invalid", "%v", err)
 	case err != nil:
 		return unavailable()
 	}
@@ -217,7 +217,7 @@ func (w *wire) absent(ctx context.Context) error {
 		return nil
 	}
 	if err := ss.End(ctx); err != nil {
-		return api.Refuse("unavailable", "the store did not answer; the peer is logged out as soon as it does")
+		return api.Errorf("unavailable", "the store did not answer; the peer is logged out as soon as it does")
 	}
 	return nil
 }
@@ -225,7 +225,7 @@ func (w *wire) absent(ctx context.Context) error {
 func (w *wire) refuse(s *gateway.Socket, id int64, err error) {
 	var e *api.Error
 	if !errors.As(err, &e) {
-		e = api.Refuse("internal", "internal error")
+		e = api.Errorf("internal", "internal error")
 	}
 	w.door.gate.Count(e.Code)
 	out := []byte(`{"op":"error"`)
@@ -249,7 +249,7 @@ func (w *wire) RateLimited(s *gateway.Socket, data []byte) {
 	if api.Decode(data, &m) != nil {
 		m.ID = 0
 	}
-	w.refuse(s, m.ID, api.Refuse("rate_limited", "too many messages on this socket"))
+	w.refuse(s, m.ID, api.Errorf("rate_limited", "too many messages on this socket"))
 }
 
 // Ended notifies the client that its peer is no longer present here.
