@@ -10,6 +10,7 @@ import (
 
 	"rollcall/ask"
 	"rollcall/ask/token"
+	"rollcall/internal/wake"
 	"rollcall/presence"
 )
 
@@ -101,7 +102,7 @@ type Hub struct {
 	dirty   []*entry
 	all     atomic.Bool // every watched peer is dirty
 
-	wakeup   chan struct{}
+	wakeup   wake.Signal
 	quit     chan struct{}
 	done     chan struct{}
 	unlisten func() // stops the store's signals
@@ -155,7 +156,7 @@ func New(service *presence.Service, source Source, cfg Config) *Hub {
 	h := &Hub{
 		service: service, source: source, cfg: cfg,
 		peers: map[presence.Key]*entry{}, watchers: map[*Watcher]struct{}{}, sizes: map[presence.AppID]Size{},
-		wakeup: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{}),
+		wakeup: wake.NewSignal(), quit: make(chan struct{}), done: make(chan struct{}),
 	}
 	h.watermark.Store(&watermark{epoch: service.Epoch()})
 	h.unlisten = source.Listen(h.signal)
@@ -193,7 +194,7 @@ func (h *Hub) signal(keys []presence.Key) {
 	if keys == nil {
 		h.stats.signals.Add(1)
 		h.all.Store(true)
-		h.wake()
+		h.wakeup.Wake()
 		return
 	}
 	h.stats.signals.Add(int64(len(keys)))
@@ -216,15 +217,7 @@ func (h *Hub) markDirty(e *entry) {
 	h.dirtyMu.Lock()
 	h.dirty = append(h.dirty, e)
 	h.dirtyMu.Unlock()
-	h.wake()
-}
-
-// wake wakes the hub's goroutine.
-func (h *Hub) wake() {
-	select {
-	case h.wakeup <- struct{}{}:
-	default:
-	}
+	h.wakeup.Wake()
 }
 
 // Watch follows peers from now on, for a client that has view of them and may see detail. With the
@@ -238,7 +231,7 @@ func (h *Hub) Watch(ctx context.Context, view ask.View, peers []presence.PeerID,
 		return nil, err
 	}
 	app := view.App
-	w := &Watcher{hub: h, app: app, detail: detail, wakeup: make(chan struct{}, 1), list: token.ListOf(app), seal: h.cfg.Tokens.Of(app)}
+	w := &Watcher{hub: h, app: app, detail: detail, wakeup: wake.NewSignal(), list: token.ListOf(app), seal: h.cfg.Tokens.Of(app)}
 	w.turn.Lock()
 	h.mu.Lock()
 	switch {

@@ -69,7 +69,7 @@ func (h *Hub) pushEach(watchers []*Watcher, now time.Time) {
 	defer p.rest(&h.stats)
 	for _, w := range watchers {
 		if !w.push(p, now) {
-			w.wake()
+			w.wakeup.Wake()
 		}
 	}
 }

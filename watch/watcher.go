@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"rollcall/ask/token"
+	"rollcall/internal/wake"
 	"rollcall/presence"
 )
 
@@ -73,7 +74,7 @@ type Watcher struct {
 	age     time.Duration // of the fresh ones
 	updates []*Update
 	app     presence.AppID
-	wakeup  chan struct{}
+	wakeup  wake.Signal
 	timer   *time.Timer // of Next
 	reason  Reason
 	free    []int32
@@ -237,7 +238,7 @@ func (w *Watcher) Add(ctx context.Context, peers []presence.PeerID) error {
 		w.fresh = append(w.fresh, s)
 	}
 	w.greet, w.resumed = true, w.resumed && len(w.fresh) > len(slots)
-	w.wake()
+	w.wakeup.Wake()
 	return nil
 }
 
@@ -288,7 +289,7 @@ func (w *Watcher) Close(reason Reason) {
 	w.mu.Unlock()
 	w.hub.mu.Unlock()
 	w.hub.stats.close(reason)
-	w.wake()
+	w.wakeup.Wake()
 }
 
 // Reason returns why the watcher was closed; empty while it is open.
@@ -339,12 +340,5 @@ func (w *Watcher) catchUp() {
 			sl.state |= isQueued
 			w.queue = append(w.queue, int32(s))
 		}
-	}
-}
-
-func (w *Watcher) wake() {
-	select {
-	case w.wakeup <- struct{}{}:
-	default:
 	}
 }

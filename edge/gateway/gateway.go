@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"rollcall/internal/wake"
 	"rollcall/presence"
 )
 
@@ -57,7 +58,7 @@ type Gateway struct {
 	loops       sync.WaitGroup // the loops of the node
 	sockets     sync.WaitGroup // the goroutines of sockets
 	stop        func()         // of the store's signals
-	again       chan struct{}  // the store may have lost what this node has reported
+	again       wake.Signal    // the store may have lost what this node has reported
 	asked       asked
 
 	lastHeartbeat atomic.Int64 // since born, of the last heartbeat that the store took
@@ -106,7 +107,7 @@ func (g *Gateway) Start() error {
 		g.loops.Go(g.poll.run)
 	}
 	if d, ok := g.store.(presence.Remote); ok {
-		g.again = make(chan struct{}, 1)
+		g.again = wake.NewSignal()
 		g.loops.Go(g.assertWhenAsked)
 		d.OnReturn(func(_, _ presence.Millis) <-chan struct{} { return g.askAgain() })
 	}

@@ -84,10 +84,7 @@ func (g *Gateway) askAgain() <-chan struct{} {
 	g.asked.mu.Lock()
 	g.asked.list = append(g.asked.list, done)
 	g.asked.mu.Unlock()
-	select {
-	case g.again <- struct{}{}:
-	default:
-	}
+	g.again.Wake()
 	return done
 }
 

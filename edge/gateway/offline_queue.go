@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"rollcall/internal/wake"
 	"rollcall/presence"
 )
 
@@ -14,23 +15,20 @@ import (
 type offlineQueue struct {
 	mu      sync.Mutex
 	waiting []presence.Report
-	wake    chan struct{}
+	wake    wake.Signal
 	idle    bool // nothing waits and nothing is on its way
 }
 
 const reportsBatch = 512
 
-func (q *offlineQueue) init() { q.wake, q.idle = make(chan struct{}, 1), true }
+func (q *offlineQueue) init() { q.wake, q.idle = wake.NewSignal(), true }
 
 func (q *offlineQueue) add(r presence.Report) {
 	q.mu.Lock()
 	q.waiting = append(q.waiting, r)
 	q.idle = false
 	q.mu.Unlock()
-	select {
-	case q.wake <- struct{}{}:
-	default:
-	}
+	q.wake.Wake()
 }
 
 // next returns the next batch; an empty one means that all is reported.

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"rollcall/internal/wake"
 	"rollcall/presence"
 )
 
@@ -15,10 +16,10 @@ type reconciler struct {
 	waiting map[presence.Key]bool
 	all     bool
 	failing bool // logged; owned by the reconcile loop
-	wake    chan struct{}
+	wake    wake.Signal
 }
 
-func (r *reconciler) init() { r.waiting, r.wake = map[presence.Key]bool{}, make(chan struct{}, 1) }
+func (r *reconciler) init() { r.waiting, r.wake = map[presence.Key]bool{}, wake.NewSignal() }
 
 func (r *reconciler) next() (keys []presence.Key, all bool) {
 	r.mu.Lock()
@@ -29,13 +30,6 @@ func (r *reconciler) next() (keys []presence.Key, all bool) {
 	clear(r.waiting)
 	all, r.all = r.all, false
 	return keys, all
-}
-
-func (r *reconciler) wakeUp() {
-	select {
-	case r.wake <- struct{}{}:
-	default:
-	}
 }
 
 // signal receives from the store which peers have changed; nil stands for all.
@@ -55,7 +49,7 @@ func (g *Gateway) signal(keys []presence.Key) {
 	}
 	g.reconciler.all = g.reconciler.all || keys == nil
 	g.reconciler.mu.Unlock()
-	g.reconciler.wakeUp()
+	g.reconciler.wake.Wake()
 }
 
 // reconcileLoop compares the store's sessions of this node with those held here.
@@ -102,7 +96,7 @@ func (g *Gateway) reconcileLater(keys []presence.Key) {
 		g.reconciler.waiting[k] = true
 	}
 	g.reconciler.mu.Unlock()
-	time.AfterFunc(reconcileRetry, g.reconciler.wakeUp)
+	time.AfterFunc(reconcileRetry, g.reconciler.wake.Wake)
 }
 
 // reconcile acts on what other nodes wrote of this node's sessions of key.
