@@ -5,132 +5,16 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"rollcall/internal/disk"
 	"rollcall/presence"
 	"rollcall/store/embedded"
 )
-
-// An image is the files of a store at a moment at which the process might have died.
-type image map[string][]byte
-
-func imageOf(t testing.TB, dir string) image {
-	t.Helper()
-	im := image{}
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, e := range entries {
-		b, err := os.ReadFile(filepath.Join(dir, e.Name()))
-		if errors.Is(err, os.ErrNotExist) {
-			continue // a temporary file of maintain, gone meanwhile
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		im[e.Name()] = b
-	}
-	return im
-}
-
-// put writes the image to a fresh directory.
-func (im image) put(t testing.TB, dir string) {
-	t.Helper()
-	if err := os.RemoveAll(dir); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Mkdir(dir, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	for name, b := range im {
-		if err := os.WriteFile(filepath.Join(dir, name), b, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
-const logOne = "log-0000000001.seg"
-
-// A frameEnd is how far the log reached when a report had been acknowledged, and what all peers
-// were then.
-type frameEnd struct {
-	size int
-	are  map[string]presence.Status
-}
-
-func used(b []byte) int { return len(bytes.TrimRight(b, "\x00")) }
-
-var chorus = []string{"tom", "ann", "bob", "eve"}
-
-// smallLog is a store with a few frames in its first segment, as it lies on disk while it is open.
-func smallLog(t testing.TB) (image, []frameEnd) {
-	t.Helper()
-	cfg := quiet(t)
-	cfg.SegmentSize, cfg.FS = 4<<10, &faultFS{noSync: true}
-	s := open(t, cfg)
-	w := newWitness(t, s)
-	var ends []frameEnd
-	note := func() {
-		are := map[string]presence.Status{}
-		for _, p := range chorus {
-			are[p] = status(t, s, start, p)
-		}
-		b, err := os.ReadFile(filepath.Join(cfg.Path, logOne))
-		if err != nil {
-			t.Fatal(err)
-		}
-		ends = append(ends, frameEnd{used(b), are})
-	}
-	note()
-	for _, r := range []struct {
-		kind presence.Kind
-		peer string
-	}{
-		{presence.KindOnline, "tom"},
-		{presence.KindOnline, "ann"},
-		{presence.KindOffline, "tom"},
-		{presence.KindOnline, "bob"},
-		{presence.KindOffline, "ann"},
-		{presence.KindOnline, "eve"},
-	} {
-		if err := w.report(r.kind, r.peer); err != nil {
-			t.Fatal(err)
-		}
-		note()
-	}
-	im := imageOf(t, cfg.Path)
-	delete(im, "lock")
-	delete(im, "spare.seg")
-	delete(im, "spare.seg.tmp")
-	return im, ends
-}
-
-// openImage opens an image; what comes of it is checked by the caller.
-func openImage(t testing.TB, im image, dir string) (*embedded.Store, error) {
-	t.Helper()
-	im.put(t, dir)
-	return embedded.Open(embedded.Config{
-		Path: dir, Logger: discard, SegmentSize: 4 << 10, FS: &faultFS{noSync: true},
-	}, start)
-}
-
-func (e frameEnd) differs(t testing.TB, s *embedded.Store) string {
-	t.Helper()
-	for p, want := range e.are {
-		if got := status(t, s, start, p); got != want {
-			return fmt.Sprintf("%s is %v, want %v", p, got, want)
-		}
-	}
-	return ""
-}
 
 func TestFaultTheTailMayBeCutAtEveryByte(t *testing.T) {
 	im, ends := smallLog(t)
@@ -180,15 +64,6 @@ func TestFaultTheTailMayBeCutAtEveryByte(t *testing.T) {
 	}
 }
 
-func nextEnd(ends []frameEnd, e frameEnd) frameEnd {
-	for _, n := range ends {
-		if n.size > e.size {
-			return n
-		}
-	}
-	return e
-}
-
 func TestFaultEveryByteMayFlip(t *testing.T) {
 	im, ends := smallLog(t)
 	last, before := ends[len(ends)-1], ends[len(ends)-2]
@@ -223,41 +98,6 @@ func TestFaultEveryByteMayFlip(t *testing.T) {
 			s.Close()
 		}
 	}
-}
-
-// withSnapshot is a store with manifest, section and two segments with frames in them.
-func withSnapshot(t testing.TB) (image, frameEnd) {
-	t.Helper()
-	cfg := quiet(t)
-	cfg.SegmentSize, cfg.FS = 4<<10, &faultFS{noSync: true}
-	s := open(t, cfg)
-	w := newWitness(t, s)
-	must := func(err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	must(w.report(presence.KindOnline, "tom", "ann"))
-	must(s.Snapshot())
-	must(w.report(presence.KindOnline, "bob"))
-	must(w.report(presence.KindOffline, "ann"))
-	must(s.Close())
-	s2, err := embedded.Open(cfg, start)
-	must(err)
-	w.store = s2
-	must(w.report(presence.KindOnline, "eve"))
-	must(w.report(presence.KindOffline, "tom"))
-	must(s2.Beat(t.Context(), "n1", time.Minute, true, start))
-	must(s2.Close())
-	im := imageOf(t, cfg.Path)
-	delete(im, "lock")
-	delete(im, "heartbeats") // a hint, see TestDamagedHeartbeatsKeepNothingFromOpening
-	delete(im, "spare.seg")
-	delete(im, "spare.seg.tmp")
-	return im, frameEnd{are: map[string]presence.Status{
-		"tom": presence.Offline, "ann": presence.Offline, "bob": presence.Online, "eve": presence.Online,
-	}}
 }
 
 func TestFaultEveryByteOfSnapshotAndManifestMayFlip(t *testing.T) {
@@ -465,35 +305,6 @@ func TestWhatElseMayHappenToFiles(t *testing.T) {
 	}
 }
 
-func imageNames(t testing.TB, dir string) string {
-	t.Helper()
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var names []string
-	for _, e := range entries {
-		if e.Name() != "lock" {
-			names = append(names, e.Name())
-		}
-	}
-	return strings.Join(names, " ")
-}
-
-// newer is a file as a later format would begin it.
-func newer(b []byte) []byte {
-	b = bytes.Clone(b)
-	b[9] = 2
-	sum(b)
-	return b
-}
-
-// sum puts the checksum of a header right.
-func sum(b []byte) {
-	c := crc32.Checksum(b[:32], crc32.MakeTable(crc32.Castagnoli))
-	b[32], b[33], b[34], b[35] = byte(c), byte(c>>8), byte(c>>16), byte(c>>24)
-}
-
 func TestASecondProcessIsRefused(t *testing.T) {
 	cfg := quiet(t)
 	s := open(t, cfg)
@@ -512,118 +323,4 @@ func TestASecondProcessIsRefused(t *testing.T) {
 		t.Fatalf("open after close: %v", err)
 	}
 	s.Close()
-}
-
-func TestRepairMovesTheBadPartAside(t *testing.T) {
-	im, ends := smallLog(t)
-	dir := filepath.Join(t.TempDir(), "store")
-	bad := bytes.Clone(im[logOne])
-	at := ends[2].size + 40 // in the frame that says that tom went
-	bad[at] ^= 0x40
-	s, err := openImage(t, image{logOne: bad}, dir)
-	var d *embedded.DamageError
-	if !errors.As(err, &d) {
-		t.Fatalf("open: %v %v, want damage", s, err)
-	}
-	cfg := embedded.Config{Path: dir, Logger: discard, SegmentSize: 4 << 10}
-
-	seen, err := embedded.Inspect(cfg)
-	if err != nil || len(seen.Damage) != 1 || seen.Aside != "" {
-		t.Fatalf("inspect: %+v, %v; want one bad place and nothing moved", seen, err)
-	}
-	if _, err := embedded.Open(cfg, start); !errors.As(err, &d) {
-		t.Fatalf("open after an inspection: %v, want damage still", err)
-	}
-
-	report, err := embedded.Repair(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(report.Damage) != 1 || report.Damage[0].Offset != d.Offset || report.Kept != 4 {
-		t.Errorf("repair found %v and kept %d peers, want %v and 4", report.Damage, report.Kept, d)
-	}
-	if len(report.Peers) != 1 || report.Peers[0] != "tom" {
-		t.Errorf("affected are %q, want tom", report.Peers)
-	}
-	if kept, err := os.ReadFile(filepath.Join(report.Aside, logOne)); err != nil || !bytes.Equal(kept, bad) {
-		t.Errorf("the damaged file was not kept as it was: %v", err)
-	}
-	s, err = embedded.Open(cfg, start)
-	if err != nil {
-		t.Fatalf("open after the repair: %v", err)
-	}
-	want := frameEnd{are: map[string]presence.Status{
-		"tom": presence.Online, // the word that he went is lost
-		"ann": presence.Offline, "bob": presence.Online, "eve": presence.Online,
-	}}
-	if diff := want.differs(t, s); diff != "" {
-		t.Error(diff)
-	}
-	w := newWitness(t, s)
-	w.now += 1000
-	if err := w.report(presence.KindOffline, "tom"); err != nil {
-		t.Error(err)
-	}
-	s.Close()
-
-	report, err = embedded.Repair(cfg)
-	if err != nil || len(report.Damage) != 0 || report.Aside != "" {
-		t.Errorf("repair of a sound store: %+v, %v; want nothing done", report, err)
-	}
-}
-
-func TestFaultRepairOpensEveryDamage(t *testing.T) {
-	im, _ := withSnapshot(t)
-	for name, whole := range im {
-		for at := 0; at < len(whole); at += 5 * stride {
-			dir := filepath.Join(t.TempDir(), "store")
-			bad := image{}
-			for n, b := range im {
-				bad[n] = b
-			}
-			bad[name] = bytes.Clone(whole)
-			bad[name][at] ^= 0x10
-			bad.put(t, dir)
-			cfg := embedded.Config{Path: dir, Logger: discard, SegmentSize: 4 << 10, FS: &faultFS{noSync: true}}
-			report, err := embedded.Repair(cfg)
-			if err != nil {
-				t.Errorf("%s, byte %d flipped: repair: %v", name, at, err)
-				continue
-			}
-			s, err := embedded.Open(cfg, start)
-			if err != nil {
-				t.Errorf("%s, byte %d flipped: open after the repair: %v", name, at, err)
-				continue
-			}
-			if len(report.Damage) == 0 && s.Stats().TornTails == 0 {
-				t.Errorf("%s, byte %d flipped: nothing was found", name, at)
-			}
-			s.Close()
-		}
-	}
-}
-
-func TestRestoredTimeGoesOn(t *testing.T) {
-	cfg := quiet(t)
-	s := open(t, cfg)
-	if got := s.LastAlive(); got != 0 {
-		t.Errorf("an empty store was alive at %d", got)
-	}
-	w := newWitness(t, s)
-	w.now += 5000
-	if err := w.report(presence.KindOnline, "tom"); err != nil {
-		t.Fatal(err)
-	}
-	if got := s.LastAlive(); got != w.now {
-		t.Errorf("alive at %d, want %d", got, w.now)
-	}
-	s.Close()
-	s, err := embedded.Open(cfg, w.now.Add(time.Hour))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	if got := s.LastAlive(); got != w.now {
-		t.Errorf("after a restart: alive at %d, want %d", got, w.now)
-	}
 }
