@@ -1,6 +1,9 @@
 package ask
 
-import "time"
+import (
+	"strconv"
+	"time"
+)
 
 // An Answer is what a question is answered, in the order of the question, with its age. The zero
 // Answer holds nothing and can be used again and again, so that its memory is.
@@ -26,3 +29,6 @@ func (a *Answer[T]) grow(n int) []T {
 
 // drop leaves nothing to be read.
 func (a *Answer[T]) drop() { a.values, a.age = a.values[:0], 0 }
+
+// AgeText writes an age for clients: in seconds, with milliseconds.
+func AgeText(age time.Duration) string { return strconv.FormatFloat(age.Seconds(), 'f', 3, 64) }

@@ -2,13 +2,48 @@ package watch
 
 import (
 	"slices"
+	"strconv"
 	"sync"
+	"time"
+
+	"rollcall/ask"
+	"rollcall/presence"
 )
 
 // A Form encodes batches for one door.
 type Form struct {
 	// Append appends b to out. Equal batches must give equal bytes.
 	Append func(out []byte, b *Batch) []byte
+}
+
+// AppendMembers appends what b says to a client that may see d, as the members of a JSON object
+// without its braces: the time of a mark or the peers, then "more" and "stale" when they are so. The
+// kind and the token are left to the door, whose protocol has places of its own for them.
+func (b *Batch) AppendMembers(out []byte, d presence.Detail) []byte {
+	if b.Kind == Mark {
+		out = append(out, `"at":`...)
+		out = strconv.AppendInt(out, time.Now().UnixMilli(), 10)
+	} else {
+		out = append(out, `"peers":[`...)
+		for i, u := range b.Updates {
+			if i > 0 {
+				out = append(out, ',')
+			}
+			if b.Kind == Change {
+				out = append(out, u.JSON(d)...)
+			} else {
+				out = u.AppendJSON(out, d) // most snapshots have one reader; keep no copy
+			}
+		}
+		out = append(out, ']')
+		if b.More {
+			out = append(out, `,"more":true`...)
+		}
+	}
+	if b.Age > 0 {
+		out = append(append(out, `,"stale":`...), ask.AgeText(b.Age)...)
+	}
+	return out
 }
 
 // In returns b encoded in form f. Watchers that receive the same batch share the bytes: do not

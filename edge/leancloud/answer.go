@@ -6,7 +6,7 @@ import (
 	"strconv"
 	"time"
 
-	"rollcall/internal/api"
+	"rollcall/ask"
 )
 
 const contentJSON = "application/json; charset=UTF-8"
@@ -68,7 +68,7 @@ func (a *answer) head(fields []field, origin string) []field {
 		fields = append(fields, field{name: "Retry-After", number: a.wait})
 	}
 	if a.age > 0 {
-		fields = append(fields, field{name: "Rollcall-Stale", values: []string{api.Age(a.age)}})
+		fields = append(fields, field{name: "Rollcall-Stale", values: []string{ask.AgeText(a.age)}})
 	}
 	if origin != "" {
 		fields = append(fields, field{name: "Vary", values: headerVary})

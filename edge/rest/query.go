@@ -183,7 +183,7 @@ func detailOf(c *api.Caller) presence.Detail {
 // markAge says in the head that an answer is from before the store went out of reach.
 func markAge(w http.ResponseWriter, age time.Duration) {
 	if age > 0 {
-		w.Header().Set("Rollcall-Stale", api.Age(age))
+		w.Header().Set("Rollcall-Stale", ask.AgeText(age))
 	}
 }
 

@@ -335,30 +335,7 @@ func appendEvent(out []byte, b *watch.Batch, d presence.Detail, renewal string) 
 		out, _ = b.Token.AppendText(out)
 		out = appendRenewal(out, renewal)
 	}
-	out = append(out, "\ndata: {"...)
-	if b.Kind == watch.Mark {
-		out = append(out, `"at":`...)
-		out = strconv.AppendInt(out, time.Now().UnixMilli(), 10)
-	} else {
-		out = append(out, `"peers":[`...)
-		for i, u := range b.Updates {
-			if i > 0 {
-				out = append(out, ',')
-			}
-			if b.Kind == watch.Change {
-				out = append(out, u.JSON(d)...)
-			} else {
-				out = u.AppendJSON(out, d) // most snapshots have one reader; keep no copy
-			}
-		}
-		out = append(out, ']')
-		if b.More {
-			out = append(out, `,"more":true`...)
-		}
-	}
-	if b.Age > 0 {
-		out = append(append(out, `,"stale":`...), api.Age(b.Age)...)
-	}
+	out = b.AppendMembers(append(out, "\ndata: {"...), d)
 	return append(out, "}\n\n"...)
 }
 

@@ -2,13 +2,10 @@ package v1
 
 import (
 	"math"
-	"strconv"
 	"time"
 
 	"rollcall/edge/gateway"
 	"rollcall/edge/gateway/frame"
-	"rollcall/internal/api"
-	"rollcall/presence"
 	"rollcall/watch"
 )
 
@@ -112,30 +109,7 @@ func (w *wire) taken(t *pusher, watcher *watch.Watcher) bool {
 func appendBatch(out []byte, b *watch.Batch, d presence.Detail) []byte {
 	out = append(out, `{"op":"`...)
 	out = append(out, b.Kind.String()...)
-	out = append(out, '"')
-	if b.Kind == watch.Mark {
-		out = append(out, `,"at":`...)
-		out = strconv.AppendInt(out, time.Now().UnixMilli(), 10)
-	} else {
-		out = append(out, `,"peers":[`...)
-		for i, u := range b.Updates {
-			if i > 0 {
-				out = append(out, ',')
-			}
-			if b.Kind == watch.Change {
-				out = append(out, u.JSON(d)...)
-			} else {
-				out = u.AppendJSON(out, d)
-			}
-		}
-		out = append(out, ']')
-		if b.More {
-			out = append(out, `,"more":true`...)
-		}
-	}
-	if b.Age > 0 {
-		out = append(append(out, `,"stale":`...), api.Age(b.Age)...)
-	}
+	out = b.AppendMembers(append(out, `",`...), d)
 	if !b.Token.IsZero() {
 		out = append(out, `,"token":"`...)
 		out, _ = b.Token.AppendText(out)
