@@ -96,8 +96,12 @@ func TestWhyNamesAnAssumption(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	e, err := presence.NewService(st, presence.DefaultConfig()).Why(t.Context(), key, t0.Add(time.Hour))
-	if err != nil || !strings.Contains(e.Why, "assumed until the first report replaces it, at most 6 d 23 h more") || len(e.Slots) != 1 || e.Slots[0].Source != "recipe" {
-		t.Errorf("%q, %+v, %v", e.Why, e.Slots, err)
+	var state presence.State
+	if err := st.Load(t.Context(), key, &state); err != nil {
+		t.Fatal(err)
+	}
+	e := presence.NewService(st, presence.DefaultConfig()).Explain(key, &state, t0.Add(time.Hour))
+	if !strings.Contains(e.Why, "assumed until the first report replaces it, at most 6 d 23 h more") || len(e.Slots) != 1 || e.Slots[0].Source != "recipe" {
+		t.Errorf("%q, %+v", e.Why, e.Slots)
 	}
 }

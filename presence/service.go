@@ -24,7 +24,8 @@ func DefaultConfig() Config {
 	return Config{Rules: DefaultRules(), Grace: 30 * time.Second, Trace: 1 << 16}
 }
 
-// A Service carries reports to the store, answers from it and ends what has run out. All doors share one.
+// A Service carries reports to the store and ends what has run out. All doors share one. Questions
+// are answered by package ask.
 type Service struct {
 	store    Store
 	cfg      Config
@@ -132,28 +133,6 @@ func (s *Service) Report(ctx context.Context, reports []Report, now Millis, out 
 		s.trace.add(&reports[i], out[i], now)
 	}
 	return nil
-}
-
-// Statuses sets out[i] to what peers[i] of app is at now, or was age ago while a part of the store is out of reach.
-func (s *Service) Statuses(ctx context.Context, app AppID, peers [][]byte, now Millis, out []Status) (age time.Duration, err error) {
-	s.counters.Asked(app, len(peers))
-	return s.store.Statuses(ctx, app, peers, s.Leases(now), out)
-}
-
-// Summaries sets out[i] to what is known of keys[i] at now, or was known age ago while a part of the store is out of reach.
-func (s *Service) Summaries(ctx context.Context, keys []Key, now Millis, out []Summary) (age time.Duration, err error) {
-	if len(keys) > 0 {
-		s.counters.Asked(keys[0].App, len(keys))
-	}
-	age, err = s.store.Summaries(ctx, keys, out)
-	if err != nil {
-		return 0, err
-	}
-	leases := s.Leases(now).Add(-age) // leases stand still while the store is out of reach
-	for i := range keys {
-		out[i] = out[i].At(leases, &s.cfg.Rules)
-	}
-	return age, nil
 }
 
 // Age returns how long a part of the store has been out of reach; 0 when all of it answers.
@@ -334,13 +313,4 @@ func (s *Service) Erase(ctx context.Context, keys []Key, now Millis) error {
 		s.trace.erase(k)
 	}
 	return nil
-}
-
-// OnlineTime returns how long key was online on each of the last [OnlineDays] local days, see [State.OnlineTime].
-func (s *Service) OnlineTime(ctx context.Context, key Key, now Millis) ([]Day, error) {
-	var st State
-	if err := s.store.Load(ctx, key, &st); err != nil {
-		return nil, fmt.Errorf("read peer %q: %w", key.Peer, err)
-	}
-	return st.OnlineTime(s.Leases(now), s.Rules()), nil
 }

@@ -40,15 +40,15 @@ func open(t *testing.T, change func(*presence.Config)) *presence.Service {
 func statusOf(t *testing.T, s *presence.Service, peer string, now presence.Millis) presence.Status {
 	t.Helper()
 	var out [1]presence.Status
-	if _, err := s.Statuses(context.Background(), app, [][]byte{[]byte(peer)}, now, out[:]); err != nil {
+	if _, err := s.Store().Statuses(context.Background(), app, [][]byte{[]byte(peer)}, s.Leases(now), out[:]); err != nil {
 		t.Fatal(err)
 	}
 	var sums [1]presence.Summary
-	if _, err := s.Summaries(context.Background(), []presence.Key{{App: app, Peer: presence.PeerID(peer)}}, now, sums[:]); err != nil {
+	if _, err := s.Store().Summaries(context.Background(), []presence.Key{{App: app, Peer: presence.PeerID(peer)}}, sums[:]); err != nil {
 		t.Fatal(err)
 	}
-	if sums[0].Status != out[0] {
-		t.Errorf("%s: the status is %v, the summary says %v", peer, out[0], sums[0].Status)
+	if seen := sums[0].At(s.Leases(now), s.Rules()); seen.Status != out[0] {
+		t.Errorf("%s: the status is %v, the summary says %v", peer, out[0], seen.Status)
 	}
 	return out[0]
 }
@@ -64,11 +64,12 @@ func report(t *testing.T, s *presence.Service, now presence.Millis, reports ...p
 
 func why(t *testing.T, s *presence.Service, now presence.Millis) presence.Explanation {
 	t.Helper()
-	e, err := s.Why(context.Background(), presence.Key{App: app, Peer: "tom"}, now)
-	if err != nil {
+	key := presence.Key{App: app, Peer: "tom"}
+	var st presence.State
+	if err := s.Store().Load(context.Background(), key, &st); err != nil {
 		t.Fatal(err)
 	}
-	return e
+	return s.Explain(key, &st, now)
 }
 
 func TestServiceReports(t *testing.T) {

@@ -1,7 +1,6 @@
 package presence
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"time"
@@ -22,15 +21,6 @@ type Explanation struct {
 
 // explained is how many of the last reports an explanation shows.
 const explained = 16
-
-// Why reads key and explains what is shown of it at now.
-func (s *Service) Why(ctx context.Context, key Key, now Millis) (Explanation, error) {
-	var st State
-	if err := s.store.Load(ctx, key, &st); err != nil {
-		return Explanation{}, fmt.Errorf("read peer %q: %w", key.Peer, err)
-	}
-	return s.Explain(key, &st, now), nil
-}
 
 // Explain explains what is shown of key, whose state is st, at now.
 func (s *Service) Explain(key Key, st *State, now Millis) Explanation {

@@ -98,6 +98,8 @@ func newWorld(t *testing.T, s *outagetest.Schedule) *world {
 	return w
 }
 
+func (n *node) store() presence.Store { return switched{n.w.below, n} }
+
 func (n *node) start() {
 	var err error
 	n.notified, n.cache, n.ears = map[presence.PeerID]presence.Status{}, map[presence.Key][]byte{}, nil
@@ -108,12 +110,11 @@ func (n *node) start() {
 	n.seenAt = n.w.lost.Load()
 	now := time.Now()
 	n.since.Store(&now)
-	store := switched{n.w.below, n}
-	n.svc = presence.NewService(store, presence.DefaultConfig())
+	n.svc = presence.NewService(n.store(), presence.DefaultConfig())
 	n.stop = make(chan struct{})
 	cfg := watch.DefaultConfig()
 	cfg.Now = wall
-	n.hub = watch.New(n.svc, store, cfg)
+	n.hub = watch.New(n.svc, n.store(), cfg)
 	n.stopped.Go(n.watchman)
 	n.stopped.Go(n.follow)
 }
@@ -284,7 +285,8 @@ func (w *world) check(s *outagetest.Schedule) {
 		}
 		for _, k := range w.peers {
 			var sum [1]presence.Summary
-			age, err := n.svc.Summaries(context.Background(), []presence.Key{k}, wall(), sum[:])
+			age, err := n.store().Summaries(context.Background(), []presence.Key{k}, sum[:])
+			sum[0] = sum[0].At(n.svc.Leases(wall()), n.svc.Rules())
 			want := ref.Status(k.Peer, wall())
 			if err != nil || age != 0 || sum[0].Status != want {
 				w.t.Errorf("node %d: %s is %v (age %v, %v), want %v\n%s", n.number, k.Peer, sum[0].Status, age, err, want, ref.Story(k.Peer))

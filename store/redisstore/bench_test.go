@@ -123,7 +123,7 @@ func BenchmarkStatuses(b *testing.B) {
 			}
 			before := server.CPU(b)
 			for b.Loop() {
-				if _, err := n.svc.Statuses(context.Background(), "app", ids, st.Now(), out); err != nil {
+				if _, err := n.st.Statuses(context.Background(), "app", ids, n.svc.Leases(st.Now()), out); err != nil {
 					b.Fatal(err)
 				}
 			}

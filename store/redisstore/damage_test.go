@@ -82,7 +82,7 @@ func TestDamageDoesNotStopTheSweep(t *testing.T) {
 		t.Errorf("after the sweep %v are on the lost node (error %v)", keys, err)
 	}
 	got := make([]presence.Status, 1)
-	if _, err := svc.Statuses(t.Context(), "app", [][]byte{[]byte("due")}, later, got); err != nil || got[0] != presence.Offline {
+	if _, err := st.Statuses(t.Context(), "app", [][]byte{[]byte("due")}, svc.Leases(later), got); err != nil || got[0] != presence.Offline {
 		t.Errorf("who was due is %v (error %v), want offline", got[0], err)
 	}
 	if left := server.Do(t, "EXISTS", "rc:{onOffStatus:broken}:s"); left != int64(0) {

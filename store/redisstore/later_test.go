@@ -137,7 +137,7 @@ func TestStatesWithWordsOfALaterReleaseAreLeftAlone(t *testing.T) {
 		t.Errorf("%d reports wait, %d states are damaged, %d newer; want 2, none and some", st["spool_waiting"], st["damaged"], st["newer_states"])
 	}
 	sum := make([]presence.Summary, 2)
-	if _, err := n.svc.Summaries(t.Context(), []presence.Key{{App: "app", Peer: "tom"}, {App: "app", Peer: "bob"}}, n.st.Now(), sum); err != nil ||
+	if _, err := n.st.Summaries(t.Context(), []presence.Key{{App: "app", Peer: "tom"}, {App: "app", Peer: "bob"}}, sum); err != nil ||
 		sum[0].Status != presence.Online || sum[1].Status != presence.Offline {
 		t.Errorf("the summaries are %+v, %v", sum, err)
 	}

@@ -60,7 +60,7 @@ func newDying(t testing.TB, cfg redisstore.Config, server *redistest.Server, ses
 func (d *dying) count(survivor int, at presence.Millis, want presence.Status) (n int) {
 	d.t.Helper()
 	out := make([]presence.Status, len(d.ids))
-	if _, err := d.survivors[survivor].Statuses(context.Background(), "app", d.ids, at, out); err != nil {
+	if _, err := d.stores[survivor].Statuses(context.Background(), "app", d.ids, d.survivors[survivor].Leases(at), out); err != nil {
 		d.t.Fatal(err)
 	}
 	for _, st := range out {
@@ -133,7 +133,7 @@ func TestDeadNodeIsReapedOnce(t *testing.T) {
 		return t.Failed() || !slices.Contains(by, 0)
 	})
 	out := make([]presence.Summary, 1)
-	if _, err := d.survivors[0].Summaries(t.Context(), []presence.Key{{App: "app", Peer: "p7"}}, d.end, out); err != nil {
+	if _, err := d.stores[0].Summaries(t.Context(), []presence.Key{{App: "app", Peer: "p7"}}, out); err != nil {
 		t.Fatal(err)
 	}
 	if out[0].Cause != presence.CauseNodeLost {
@@ -218,7 +218,7 @@ func TestDeadNodeIsPassedOverAtOnce(t *testing.T) {
 	}
 	out := make([]presence.Status, 2)
 	for _, how := range []string{"from redis", "from the cache"} {
-		if _, err := svc.Statuses(ctx, "app", [][]byte{[]byte("tom"), []byte("ann")}, now.Add(20*time.Second), out); err != nil {
+		if _, err := st.Statuses(ctx, "app", [][]byte{[]byte("tom"), []byte("ann")}, svc.Leases(now.Add(20*time.Second)), out); err != nil {
 			t.Fatal(err)
 		}
 		if out[0] != presence.Offline || out[1] != presence.Online {
@@ -228,7 +228,7 @@ func TestDeadNodeIsPassedOverAtOnce(t *testing.T) {
 	// The node was only stopped, and has told tom again; its beat is yet to come.
 	now = now.Add(20 * time.Second)
 	report("tom", "dead")
-	if _, err := svc.Statuses(ctx, "app", [][]byte{[]byte("tom")}, now.Add(time.Second), out[:1]); err != nil {
+	if _, err := st.Statuses(ctx, "app", [][]byte{[]byte("tom")}, svc.Leases(now.Add(time.Second)), out[:1]); err != nil {
 		t.Fatal(err)
 	}
 	if out[0] != presence.Online {
@@ -297,7 +297,7 @@ func TestRefusedBeatLosesNobody(t *testing.T) {
 		t.Error("a sweep went on while beats are refused")
 	}
 	got := make([]presence.Status, 1)
-	if _, err := svc.Statuses(ctx, "app", [][]byte{[]byte("tom")}, later, got); err != nil || got[0] != presence.Online {
+	if _, err := st.Statuses(ctx, "app", [][]byte{[]byte("tom")}, svc.Leases(later), got); err != nil || got[0] != presence.Online {
 		t.Errorf("tom is %v (error %v), want online", got[0], err)
 	}
 	if st.Ready() == nil {

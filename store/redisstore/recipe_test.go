@@ -40,7 +40,7 @@ func TestRecipeIsTakenOver(t *testing.T) {
 	is("nobody", presence.Unknown)
 
 	out := make([]presence.Summary, 1)
-	if _, err := n.svc.Summaries(context.Background(), []presence.Key{{App: "app", Peer: "bob"}}, n.st.Now(), out); err != nil {
+	if _, err := n.st.Summaries(context.Background(), []presence.Key{{App: "app", Peer: "bob"}}, out); err != nil {
 		t.Fatal(err)
 	}
 	since := n.st.Now().Sub(out[0].Since)
@@ -326,7 +326,9 @@ func TestTheRecipesWordIsAnAssumption(t *testing.T) {
 					peer := fmt.Sprint("tom ", audited, policy, tag, first)
 					s.Do(t, "SET", "onOffStatus:"+peer, "1")
 					n.see(patience, presence.Online, peer)
-					why, err := n.svc.Why(t.Context(), presence.Key{App: "app", Peer: presence.PeerID(peer)}, n.st.Now())
+					key, state := presence.Key{App: "app", Peer: presence.PeerID(peer)}, presence.State{}
+					err := n.st.Load(t.Context(), key, &state)
+					why := n.svc.Explain(key, &state, n.st.Now())
 					if err != nil || !strings.Contains(why.Why, "assumed until the first report replaces it") {
 						t.Errorf("%s: %q, %v", peer, why.Why, err)
 					}

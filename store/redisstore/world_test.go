@@ -100,7 +100,7 @@ func (n *node) ask(peers ...string) ([]presence.Status, time.Duration, error) {
 		ids[i] = []byte(p)
 	}
 	out := make([]presence.Status, len(peers))
-	age, err := n.svc.Statuses(context.Background(), "app", ids, n.st.Now(), out)
+	age, err := n.st.Statuses(context.Background(), "app", ids, n.svc.Leases(n.st.Now()), out)
 	return out, age, err
 }
 
