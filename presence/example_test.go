@@ -31,7 +31,7 @@ func Example() {
 	}
 	for _, after := range []time.Duration{0, 59 * time.Second, time.Minute} {
 		out := make([]presence.Status, 2)
-		if _, err := service.Statuses(ctx, "chat", [][]byte{[]byte("tom"), []byte("ann")}, now.Add(after), out); err != nil {
+		if _, err := store.Statuses(ctx, "chat", [][]byte{[]byte("tom"), []byte("ann")}, service.Leases(now.Add(after)), out); err != nil {
 			log.Fatal(err)
 		}
 		fmt.Println(after, out)

@@ -6,6 +6,7 @@ import (
 
 	"rollcall/edge/gateway"
 	"rollcall/edge/gateway/frame"
+	"rollcall/presence"
 	"rollcall/watch"
 )
 
