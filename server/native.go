@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 
+	"rollcall/ask"
 	socket "rollcall/edge/gateway/v1"
 	"rollcall/edge/rest"
 	"rollcall/edge/sse"
@@ -51,7 +52,7 @@ func (s *Server) others() rest.Others {
 func (s *Server) appSample(ctx context.Context, app presence.AppID) (rest.Sample, error) {
 	ctx, cancel := s.counting(ctx)
 	defer cancel()
-	c, err := s.store.Counts(ctx, app, s.clock.Now())
+	c, err := s.ask.Counts(ctx, ask.View{App: app, Viewer: ask.Server})
 	size := s.hub.SizeOf(app)
 	return rest.Sample{Counts: c, Rates: s.appMeters[app].PerSecond(), Watchers: size.Watchers, Watched: size.Peers}, err
 }
