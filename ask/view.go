@@ -28,8 +28,8 @@ type View struct {
 }
 
 // ViewOf returns the view of app for a caller that has its master key or has not.
-func ViewOf(app string, master bool) View {
-	v := View{App: presence.AppID(app), Viewer: Public}
+func ViewOf(app presence.AppID, master bool) View {
+	v := View{App: app, Viewer: Public}
 	if master {
 		v.Viewer = Server
 	}

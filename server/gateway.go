@@ -68,11 +68,11 @@ func (s *Server) openHooks(node presence.NodeID) error {
 		cfg.Journal = filepath.Join(s.cfg.Data, hooksFile)
 	}
 	sender, err := hookout.Open(cfg, func(app string) (hookout.Keys, bool) {
-		a := s.ring.Lookup(app)
+		a := s.ring.Lookup(presence.AppID(app))
 		if a == nil {
 			return hookout.Keys{}, false
 		}
-		return hookout.Keys{ID: a.ID, Key: a.Key, HookKey: a.HookKey}, true
+		return hookout.Keys{ID: string(a.ID), Key: a.Key, HookKey: a.HookKey}, true
 	}, &hookout.Ledger{Store: s.store.Store, Node: node, Shared: s.store.shared, Now: s.clock.Now, Akin: gateway.Akin}, s.log)
 	if err != nil {
 		return err

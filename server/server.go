@@ -147,7 +147,7 @@ func (s *Server) Start(ctx context.Context) (err error) {
 
 // secretOf returns the secret of an app for its tokens; "" for an app that is none of ours.
 func (s *Server) secretOf(id presence.AppID) string {
-	if app := s.ring.Lookup(string(id)); app != nil {
+	if app := s.ring.Lookup(id); app != nil {
 		return app.Secret()
 	}
 	return ""
@@ -229,7 +229,7 @@ func (s *Server) openApps() error {
 	list := make([]api.App, len(s.apps))
 	for i, a := range s.apps {
 		list[i] = api.App{
-			ID: a.ID, Key: a.AppKey.Reveal(), MasterKey: a.MasterKey.Reveal(),
+			ID: presence.AppID(a.ID), Key: a.AppKey.Reveal(), MasterKey: a.MasterKey.Reveal(),
 			HookKey: a.HookKey.Reveal(), AndroidKey: a.AndroidKey.Reveal(),
 		}
 	}

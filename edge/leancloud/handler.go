@@ -188,7 +188,7 @@ func (h *Handler) admit(c *call, shown api.Presented) bool {
 	if !rights.Has(api.Client) {
 		return false
 	}
-	c.app, c.rights = presence.AppID(app.ID), rights
+	c.app, c.rights = app.ID, rights
 	return true
 }
 
@@ -241,5 +241,5 @@ func fromBody(params params, header api.Presented) api.Presented {
 	if id == "" && key == "" && master == "" {
 		return header
 	}
-	return api.Presented{ID: id, BodyKey: key, MasterKey: master, Sign: header.Sign, HookKey: header.HookKey}
+	return api.Presented{ID: presence.AppID(id), BodyKey: key, MasterKey: master, Sign: header.Sign, HookKey: header.HookKey}
 }

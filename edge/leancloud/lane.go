@@ -130,12 +130,12 @@ func (h *Handler) letIn(r *fastlane.Request) (*caller, api.Rights) {
 		return known, known.rights
 	}
 	app, rights := h.Keys.Check(api.Presented{
-		ID: text(r.Fields[fieldID]), Key: text(r.Fields[fieldKey]), Sign: text(r.Fields[fieldSign]), HookKey: text(r.Fields[fieldHookKey]),
+		ID: presence.AppID(text(r.Fields[fieldID])), Key: text(r.Fields[fieldKey]), Sign: text(r.Fields[fieldSign]), HookKey: text(r.Fields[fieldHookKey]),
 	})
 	if rights == api.None {
 		return known, rights
 	}
-	known.shown, known.app, known.rights = append(known.shown[:0], shown...), presence.AppID(app.ID), rights
+	known.shown, known.app, known.rights = append(known.shown[:0], shown...), app.ID, rights
 	clear(known.owed[:])
 	return known, rights
 }

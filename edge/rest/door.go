@@ -157,7 +157,7 @@ func namedPeer(r *http.Request, c *api.Caller, check func(presence.PeerID) error
 	if err := check(p); err != nil {
 		return presence.Key{}, refusal(err)
 	}
-	return presence.Key{App: presence.AppID(c.App.ID), Peer: p}, nil
+	return presence.Key{App: c.App.ID, Peer: p}, nil
 }
 
 func (d *Door) info(w http.ResponseWriter, _ *http.Request, _ *api.Caller) error {

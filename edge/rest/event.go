@@ -12,7 +12,7 @@ import (
 
 // sender returns the name under which a caller reports.
 func (d *Door) sender(c *api.Caller) intake.Sender {
-	return intake.Sender{App: presence.AppID(c.App.ID), Source: presence.SourceAPI, Hold: d.cfg.Hold}
+	return intake.Sender{App: c.App.ID, Source: presence.SourceAPI, Hold: d.cfg.Hold}
 }
 
 // report takes a batch of events. One that is not understood is ignored and named in the answer; the others count.

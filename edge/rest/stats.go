@@ -30,7 +30,7 @@ type Sample struct {
 }
 
 func (d *Door) stats(w http.ResponseWriter, r *http.Request, c *api.Caller) error {
-	app := presence.AppID(c.App.ID)
+	app := c.App.ID
 	s, err := d.cfg.Sample(r.Context(), app)
 	if err != nil {
 		return refusal(err)

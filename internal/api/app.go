@@ -3,11 +3,13 @@ package api
 import (
 	"cmp"
 	"log/slog"
+
+	"rollcall/presence"
 )
 
 // An App is a tenant and its secrets. A secret left empty is not configured, and whatever needs it is refused.
 type App struct {
-	ID         string
+	ID         presence.AppID
 	Key        string // shipped in apps: what clients may ask
 	MasterKey  string // servers only
 	HookKey    string // the IM service
@@ -19,13 +21,13 @@ type App struct {
 func (a *App) Secret() string { return cmp.Or(a.MasterKey, a.HookKey, a.Key) }
 
 // String returns the id: an App never prints its secrets.
-func (a App) String() string { return "app " + a.ID }
+func (a App) String() string { return "app " + string(a.ID) }
 
 // GoString is String, for %#v.
 func (a App) GoString() string { return a.String() }
 
 // LogValue is the id, for slog.
-func (a App) LogValue() slog.Value { return slog.StringValue(a.ID) }
+func (a App) LogValue() slog.Value { return slog.StringValue(string(a.ID)) }
 
 // MarshalText is the id, for encoders that walk over fields.
 func (a App) MarshalText() ([]byte, error) { return []byte(a.ID), nil }

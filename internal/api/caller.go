@@ -83,7 +83,7 @@ func (c *Caller) FreeBody() { c.body.Release() }
 // share returns by what c is held to shares: a secret key is an app's own, and its servers may stand at one address.
 func (c *Caller) share() (app string, address netip.Addr) {
 	if c.App != nil {
-		app = c.App.ID
+		app = string(c.App.ID)
 	}
 	if !c.Secret() {
 		address = c.Address
@@ -130,7 +130,7 @@ func (g *Gate) take(class limit.Class, c *Caller, n float64) error {
 	}
 	id := ""
 	if c.App != nil {
-		id = c.App.ID
+		id = string(c.App.ID)
 	}
 	wait, ok := g.cfg.Callers.Take(class, id, c.Address, n)
 	if ok {

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"rollcall/internal/limit"
+
+	"rollcall/presence"
 )
 
 // Config are the settings of a [Gate]. Start from [DefaultConfig].
@@ -119,7 +121,7 @@ func (g *Gate) serve(w http.ResponseWriter, r *http.Request, rt *Route) error {
 	}
 	defer c.FreeBody()
 	if g.operator != nil && c.App != nil {
-		w.Header().Set(AppHeader, c.App.ID)
+		w.Header().Set(AppHeader, string(c.App.ID))
 	}
 	if r.URL.RawQuery != "" && !rt.Loose {
 		known := append([]string{"app"}, rt.Query...)
@@ -252,7 +254,7 @@ func (g *Gate) Now() int64 { return g.cfg.Now() }
 const RenewalMark = "."
 
 // Login checks what a socket presents inside: an app with its app key or master key, or a ticket.
-func (g *Gate) Login(c *Caller, app, key, ticket string) error {
+func (g *Gate) Login(c *Caller, app presence.AppID, key, ticket string) error {
 	if ticket != "" {
 		if a := g.cfg.Keys.Lookup(app); a != nil {
 			if c.Pass, c.release = g.Tickets.Redeem(context.Background(), a, ticket, g.cfg.Now()); c.Pass != nil {

@@ -3,6 +3,8 @@ package api
 import (
 	"net/http"
 	"strings"
+
+	"rollcall/presence"
 )
 
 // The families of headers in canonical form, in the order in which they win.
@@ -19,7 +21,7 @@ var (
 // FromHeader collects what h presents in the families of headers that the SDKs of LeanCloud and of Parse use.
 func FromHeader(h http.Header) Presented {
 	return Presented{
-		ID: first(h, idHeaders), Key: first(h, keyHeaders), MasterKey: first(h, masterHeaders),
+		ID: presence.AppID(first(h, idHeaders)), Key: first(h, keyHeaders), MasterKey: first(h, masterHeaders),
 		Sign: first(h, signHeaders), HookKey: first(h, hookHeaders),
 	}
 }
@@ -33,7 +35,7 @@ func FromRequest(r *http.Request) Presented {
 		p.Bearer = strings.TrimSpace(token)
 	}
 	if p.ID == "" && r.URL.RawQuery != "" {
-		p.ID = r.URL.Query().Get("app")
+		p.ID = presence.AppID(r.URL.Query().Get("app"))
 	}
 	return p
 }

@@ -9,6 +9,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"rollcall/presence"
 )
 
 // ErrApps: the list of apps cannot be used.
@@ -16,7 +18,7 @@ var ErrApps = errors.New("unusable list of apps")
 
 // A Keyring holds the apps of this server. It does not change.
 type Keyring struct {
-	rings map[string]*ring
+	rings map[presence.AppID]*ring
 	apps  []*App
 	decoy *ring
 }
@@ -54,7 +56,7 @@ func newRing(app *App) *ring {
 
 // NewKeyring returns a keyring of apps. Ids must be given and differ, and no app may use one secret for two purposes.
 func NewKeyring(apps []App) (*Keyring, error) {
-	k := &Keyring{rings: make(map[string]*ring, len(apps))}
+	k := &Keyring{rings: make(map[presence.AppID]*ring, len(apps))}
 	for i := range apps {
 		app := apps[i]
 		switch {
@@ -76,7 +78,7 @@ func NewKeyring(apps []App) (*Keyring, error) {
 func (k *Keyring) Apps() []*App { return k.apps }
 
 // Lookup returns the app called id, or nil. It checks nothing.
-func (k *Keyring) Lookup(id string) *App {
+func (k *Keyring) Lookup(id presence.AppID) *App {
 	if r := k.rings[id]; r != nil {
 		return r.app
 	}
@@ -85,7 +87,7 @@ func (k *Keyring) Lookup(id string) *App {
 
 // Presented is what a request shows of itself. Empty fields were not presented.
 type Presented struct {
-	ID        string
+	ID        presence.AppID
 	Key       string // "<app key>", "<master key>,master", or the master key for the rights of a client
 	BodyKey   string // as Key, from a text/plain body, where no suffix is understood
 	MasterKey string // the master key alone

@@ -42,7 +42,7 @@ func (s *LoginSignature) Made() int64 {
 // at TIME, with such a nonce, and anybody may be able to choose a name.
 func (s *LoginSignature) Right(a *App, peer string) bool {
 	return !strings.Contains(":"+s.Nonce, "::") && a.MasterKey != "" && s.Sign != "" &&
-		hmac.Equal([]byte(SignLogin(a.MasterKey, a.ID, peer, s.Time, s.Nonce)), []byte(strings.ToLower(s.Sign)))
+		hmac.Equal([]byte(SignLogin(a.MasterKey, string(a.ID), peer, s.Time, s.Nonce)), []byte(strings.ToLower(s.Sign)))
 }
 
 // Fresh reports whether s was made less than life before or after now, in Unix milliseconds.

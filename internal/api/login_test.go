@@ -13,7 +13,7 @@ func TestASignatureIsForOnePeer(t *testing.T) {
 	const at = 1_764_250_000_000
 	for _, peer := range []string{"tom::1764250000000:x", "tom::1764250000000", "tom::1764250000000:", "tom::1764250000000:x::1764250000001:y", "::1764250000000:x", "tom"} {
 		for _, nonce := range []string{"n", "n:m", "", "1764250000000:n"} {
-			sign := api.SignLogin(masterKey, app.ID, peer, at, nonce)
+			sign := api.SignLogin(masterKey, string(app.ID), peer, at, nonce)
 			text := peer + "::1764250000000:" + nonce
 			for i := range text {
 				rest, ok := strings.CutPrefix(text[i:], "::1764250000000:")

@@ -81,7 +81,7 @@ func (g *Gate) CheckSignature(r *http.Request, c *Caller, body []byte) error {
 	if !named {
 		return nil
 	}
-	switch g.replays.take(c.App.ID, v2, sec, now) {
+	switch g.replays.take(string(c.App.ID), v2, sec, now) {
 	case replayed:
 		return Errorf("signature_replayed", "this signature was used before; sign every call anew, with a fraction in the time when they are equal")
 	case bookFull:

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"rollcall/presence"
 )
 
 // Tickets let a browser open a stream without a key in its address: an EventSource sets no headers, and addresses end up in
@@ -21,7 +23,7 @@ import (
 // A ticket is signed with a secret of its app, so any node that knows the app can check it. All times are those of the server's clock.
 type Tickets struct {
 	mu   sync.Mutex
-	used map[string]map[[nonceSize]byte]*use // by app id
+	used map[presence.AppID]map[[nonceSize]byte]*use // by app id
 }
 
 // A use is a ticket that opened a stream.
@@ -108,7 +110,7 @@ func listOf(peers []string) (name [listSize]byte) {
 }
 
 // NewTickets returns an empty book of used tickets.
-func NewTickets() *Tickets { return &Tickets{used: map[string]map[[nonceSize]byte]*use{}} }
+func NewTickets() *Tickets { return &Tickets{used: map[presence.AppID]map[[nonceSize]byte]*use{}} }
 
 func signTicket(app *App, secret string, head []byte) []byte {
 	m := hmac.New(sha256.New, []byte("rollcall ticket "+secret))

@@ -171,7 +171,7 @@ func (w *wire) meant(s *gateway.Socket, q *request) *gateway.Session {
 const maxPeer = 64
 
 func (w *wire) open(s *gateway.Socket, q *request) {
-	app := w.srv.ring.Lookup(q.appID)
+	app := w.srv.ring.Lookup(presence.AppID(q.appID))
 	switch {
 	case app == nil:
 		c := codeApp
@@ -194,7 +194,7 @@ func (w *wire) open(s *gateway.Socket, q *request) {
 	}
 	now := w.srv.gw.Now()
 	login := gateway.Login{
-		Key: presence.Key{App: presence.AppID(app.ID), Peer: presence.PeerID(strings.Clone(q.peerID))},
+		Key: presence.Key{App: app.ID, Peer: presence.PeerID(strings.Clone(q.peerID))},
 		Tag: q.tag, Device: firstOf(q.deviceID, q.deviceToken, q.installation), Platform: platform(q.ua), Auto: q.r,
 	}
 	if c, err := w.admit(s.Context(), q, app, &login, now); err != nil || c.number != 0 {
@@ -260,7 +260,7 @@ func (w *wire) admit(ctx context.Context, q *request, app *api.App, l *gateway.L
 		}
 		return code{}, nil
 	}
-	t, err := openToken(q.st, w.srv.tokenKey(app.MasterKey), app.ID, q.peerID, now)
+	t, err := openToken(q.st, w.srv.tokenKey(app.MasterKey), string(app.ID), q.peerID, now)
 	if err != nil || t.issued <= kicked {
 		return voided(q), nil //nolint:nilerr // why a token is none is nothing that its bearer may learn
 	}
@@ -283,7 +283,7 @@ func (w *wire) opened(s *gateway.Socket, q *request, ss *gateway.Session, app *a
 	if w.first == "" {
 		w.first = ss.Peer()
 	}
-	st, ttl := w.srv.newToken(app.ID, app.MasterKey, ss.Peer(), ss.ID(), platform, now)
+	st, ttl := w.srv.newToken(string(app.ID), app.MasterKey, ss.Peer(), ss.ID(), platform, now)
 	w.send(s, &answer{
 		cmd: cmdSession, op: opOpened, peerID: q.peerID, i: q.i, service: serviceIM, serverTs: int64(now),
 		session: &sessionAnswer{st: st, stTTL: ttl},
@@ -341,7 +341,7 @@ func (w *wire) query(s *gateway.Socket, q *request, ss *gateway.Session) {
 }
 
 func (w *wire) refresh(s *gateway.Socket, q *request, ss *gateway.Session) {
-	app := w.srv.ring.Lookup(string(ss.Key().App))
+	app := w.srv.ring.Lookup(ss.Key().App)
 	now := w.srv.gw.Now()
 	if q.st != "" {
 		kicked, err := w.srv.gw.Kicked(s.Context(), ss.Key())
@@ -350,13 +350,13 @@ func (w *wire) refresh(s *gateway.Socket, q *request, ss *gateway.Session) {
 			w.unavailable(s, q, err)
 			return
 		}
-		t, err := openToken(q.st, w.srv.tokenKey(app.MasterKey), app.ID, string(ss.Peer()), now)
+		t, err := openToken(q.st, w.srv.tokenKey(app.MasterKey), string(app.ID), string(ss.Peer()), now)
 		if err != nil || t.issued <= kicked {
 			w.denied(s, q, codeToken, "")
 			return
 		}
 	}
-	st, ttl := w.srv.newToken(app.ID, app.MasterKey, ss.Peer(), ss.ID(), platform(q.ua), now)
+	st, ttl := w.srv.newToken(string(app.ID), app.MasterKey, ss.Peer(), ss.ID(), platform(q.ua), now)
 	w.send(s, &answer{
 		cmd: cmdSession, op: opRefreshed, peerID: string(ss.Peer()), i: q.i, service: serviceIM,
 		session: &sessionAnswer{st: st, stTTL: ttl},

@@ -34,9 +34,9 @@ type message struct {
 	Op string `json:"op"`
 	ID int64  `json:"id"`
 
-	App    string `json:"app"` // hello
-	Key    string `json:"key"`
-	Ticket string `json:"ticket"`
+	App    presence.AppID `json:"app"` // hello
+	Key    string         `json:"key"`
+	Ticket string         `json:"ticket"`
 
 	Peer     string `json:"peer"` // present
 	Device   string `json:"device"`
@@ -134,7 +134,7 @@ func (w *wire) admit(ctx context.Context, s *gateway.Socket, m *message) (made p
 		s.Gateway().Refuse(gateway.RefusedLogin)
 		return 0, api.Errorf("unauthorized", "present needs time, nonce and sign, made for this peer with the master key")
 	}
-	kicked, err := s.Gateway().Kicked(ctx, presence.Key{App: presence.AppID(w.caller.App.ID), Peer: presence.PeerID(m.Peer)})
+	kicked, err := s.Gateway().Kicked(ctx, presence.Key{App: w.caller.App.ID, Peer: presence.PeerID(m.Peer)})
 	if err != nil {
 		s.Gateway().Refuse(gateway.RefusedUnavailable)
 		return 0, unavailable()
@@ -179,7 +179,7 @@ func (w *wire) present(ctx context.Context, s *gateway.Socket, m *message) error
 	}
 	ss, err := s.Open(ctx, gateway.Login{
 		Made: made,
-		Key:  presence.Key{App: presence.AppID(w.caller.App.ID), Peer: peer}, Tag: m.Tag, Device: m.Device, Platform: m.Platform, Auto: m.Auto,
+		Key:  presence.Key{App: w.caller.App.ID, Peer: peer}, Tag: m.Tag, Device: m.Device, Platform: m.Platform, Auto: m.Auto,
 	})
 	switch {
 	case errors.Is(err, gateway.ErrConflict):
