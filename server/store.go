@@ -63,7 +63,7 @@ func (s *Server) openRedis(ctx context.Context) error {
 		cfg.Spool = filepath.Join(s.cfg.Data, spoolDir)
 	}
 	st, err := redisstore.Open(ctx, cfg)
-	if no := (*redisstore.Refusal)(nil); errors.As(err, &no) {
+	if no := (*redisstore.OpenError)(nil); errors.As(err, &no) {
 		return &Hinted{Err: no.Err, Hint: no.Hint, Settings: no.Settings}
 	}
 	if err != nil {

@@ -4,13 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/url"
 	"strconv"
 	"strings"
 	"time"
 
 	"rollcall/presence"
+	"rollcall/store/redisstore/conn"
 	"rollcall/store/redisstore/nearcache"
 )
 
@@ -89,125 +89,19 @@ func CheckURL(url string) error {
 	return err
 }
 
-var schemes = map[string]*struct{ tls, sentinel bool }{
-	"redis":           {},
-	"rediss":          {tls: true},
-	"redis+sentinel":  {sentinel: true},
-	"rediss+sentinel": {tls: true, sentinel: true},
-}
-
-// A place is what a URL says.
-type place struct {
-	scheme         string
-	addrs          []string
-	user, password string
-	tls            *trust // nil without TLS
-	master         string // of Sentinel; empty for none
-	db             int
-}
-
-// String tells the place without the password.
-func (p place) String() string {
-	list := strings.Join(p.addrs, ",")
-	if p.master != "" {
-		return "Sentinel " + list + ", master " + p.master
-	}
-	return list
-}
-
-// errURL never carries the URL: it may hold a password.
-var errURL = errors.New("not the address of a Redis")
-
 // parse reads the URL and takes its query over into the settings.
-func (c *Config) parse() (place, error) {
-	var p place
-	scheme, rest, _ := strings.Cut(c.URL, "://")
-	kind := schemes[scheme]
-	if kind == nil {
-		return p, fmt.Errorf("%w: it begins with none of redis://, rediss://, redis+sentinel://, rediss+sentinel://", errURL)
+func (c *Config) parse() (p conn.Place, err error) {
+	p, query, err := conn.ParsePlace(c.URL)
+	if err == nil {
+		err = c.SetQuery(query)
 	}
-	p.scheme = scheme
-	hosts, _, _ := strings.Cut(rest, "/")
-	hosts, _, _ = strings.Cut(hosts, "?")
-	if strings.Contains(rest[len(hosts):], "@") { // what we would take for a host, a database or a setting may be half a password
-		return p, fmt.Errorf("%w: user or password is not percent-encoded rightly (/ is %%2F, ? is %%3F, @ is %%40)", errURL)
-	}
-	rest, query, _ := strings.Cut(rest, "?")
-	_, path, _ := strings.Cut(rest, "/")
-	if i := strings.LastIndexByte(hosts, '@'); i >= 0 {
-		user, password, _ := strings.Cut(hosts[:i], ":")
-		var err1, err2 error
-		p.user, err1 = url.PathUnescape(user)
-		p.password, err2 = url.PathUnescape(password)
-		if err1 != nil || err2 != nil {
-			return p, fmt.Errorf("%w: user or password is not percent-encoded rightly", errURL)
-		}
-		hosts = hosts[i+1:]
-	}
-	port := "6379"
-	if kind.sentinel {
-		port = "26379"
-	}
-	for h := range strings.SplitSeq(hosts, ",") {
-		addr, err := address(h, port)
-		if err != nil {
-			return p, err
-		}
-		p.addrs = append(p.addrs, addr)
-	}
-	if kind.sentinel {
-		if p.master, path, _ = strings.Cut(path, "/"); p.master == "" {
-			return p, fmt.Errorf("%w: redis+sentinel:// needs the name of the master after the addresses, as /mymaster", errURL)
-		}
-	}
-	if path != "" {
-		db, err := strconv.Atoi(path)
-		if err != nil || db < 0 {
-			return p, fmt.Errorf("%w: the database is %.20q, not a number", errURL, path)
-		}
-		p.db = db
-	}
-	if err := c.SetQuery(query); err != nil {
+	if err != nil {
 		return p, err
 	}
 	if err := c.check(); err != nil {
-		return p, fmt.Errorf("%w: %w", errURL, err)
+		return p, fmt.Errorf("%w: %w", conn.ErrURL, err)
 	}
-	t := trust{c.CA, c.Cert, c.Key}
-	if kind.tls {
-		p.tls = &t
-		return p, t.check()
-	}
-	if t != (trust{}) {
-		return p, fmt.Errorf("%w: ssl_ca_certs, ssl_certfile and ssl_keyfile are for rediss://, which is TLS; %s:// is not", errURL, scheme)
-	}
-	return p, nil
-}
-
-// hosts returns the hosts of the addresses.
-func (p place) hosts() []string {
-	hosts := make([]string, len(p.addrs))
-	for i, a := range p.addrs {
-		hosts[i], _, _ = net.SplitHostPort(a)
-	}
-	return hosts
-}
-
-func address(h, port string) (string, error) {
-	host, given, err := net.SplitHostPort(h)
-	if err != nil {
-		host, given = strings.Trim(h, "[]"), port
-	}
-	n, err := strconv.Atoi(given)
-	switch {
-	case host == "":
-		return "", fmt.Errorf("%w: an address has no host", errURL)
-	case strings.ContainsAny(host, " \t\r\n"):
-		return "", fmt.Errorf("%w: %.80q is not a host", errURL, host)
-	case err != nil || n < 1 || n > 65535: // it is not shown: :password is a likely slip
-		return "", fmt.Errorf("%w: the port of host %.80q is not a number from 1 to 65535", errURL, host)
-	}
-	return net.JoinHostPort(host, given), nil
+	return p, p.Secure(conn.Files{CA: c.CA, Cert: c.Cert, Key: c.Key})
 }
 
 // SetQuery takes settings in the form of a URL's query: prefix, summary_prefix, near_cache (bytes; 0 for none), deadline,
@@ -215,7 +109,7 @@ func address(h, port string) (string, error) {
 func (c *Config) SetQuery(query string) error {
 	values, err := url.ParseQuery(query)
 	if err != nil {
-		return fmt.Errorf("%w: its query cannot be read", errURL)
+		return fmt.Errorf("%w: its query cannot be read", conn.ErrURL)
 	}
 	for name, list := range values {
 		v := list[len(list)-1]
@@ -242,10 +136,10 @@ func (c *Config) SetQuery(query string) error {
 		case "ssl_keyfile":
 			c.Key, err = v, given(v)
 		default:
-			return fmt.Errorf("%w: it has no setting %.40q; there are %s", errURL, name, settings)
+			return fmt.Errorf("%w: it has no setting %.40q; there are %s", conn.ErrURL, name, settings)
 		}
 		if err != nil {
-			return fmt.Errorf("%w: the setting %s is %.40q, not %s", errURL, name, v, wanted[name])
+			return fmt.Errorf("%w: the setting %s is %.40q, not %s", conn.ErrURL, name, v, wanted[name])
 		}
 	}
 	return nil

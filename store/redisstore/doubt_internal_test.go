@@ -21,8 +21,8 @@ func TestALinkThatProvedNothingVouchesForNothing(t *testing.T) {
 	}
 	defer s.Close()
 	svc := presence.NewService(s, presence.DefaultConfig())
-	report := presence.Report{App: "app", Peer: "tom", Source: presence.SourceAPI, Session: "1", Kind: presence.KindOnline, At: s.Now()}
-	if err := svc.Report(context.Background(), []presence.Report{report}, s.Now(), make([]presence.Outcome, 1)); err != nil {
+	report := presence.Report{App: "app", Peer: "tom", Source: presence.SourceAPI, Session: "1", Kind: presence.KindOnline, At: s.conn.Now()}
+	if err := svc.Report(context.Background(), []presence.Report{report}, s.conn.Now(), make([]presence.Outcome, 1)); err != nil {
 		t.Fatal(err)
 	}
 	// asked returns how many of three queries went to Redis.
@@ -30,7 +30,7 @@ func TestALinkThatProvedNothingVouchesForNothing(t *testing.T) {
 		was := s.stats.reads.Load()
 		for range 3 {
 			var out [1]presence.Status
-			if age, err := s.Statuses(context.Background(), "app", [][]byte{[]byte("tom")}, s.Now(), out[:]); err != nil || age != 0 || out[0] != presence.Online {
+			if age, err := s.Statuses(context.Background(), "app", [][]byte{[]byte("tom")}, s.conn.Now(), out[:]); err != nil || age != 0 || out[0] != presence.Online {
 				t.Errorf("tom is %v, age %v, %v", out[0], age, err)
 			}
 			var sum [1]presence.Summary
@@ -48,16 +48,15 @@ func TestALinkThatProvedNothingVouchesForNothing(t *testing.T) {
 			}
 		}
 	}
-	awake := func() bool { return s.provenUntil.Load() > s.millis()+1500 }
+	awake := func() bool { return s.conn.ProvenFor(1500 * time.Millisecond) }
 	await("the link does not prove itself", awake)
 	asked()
 	if n := asked(); n > 3 { // a summary of somebody online is always read
 		t.Errorf("%d reads with the peer in the cache", n)
 	}
 	// As a process that has slept finds things: the last proof is old, and the next is still to come.
-	s.single.heardAt.Store(s.millis() - 10_000)
-	s.prove()
-	if n := asked(); n < 5 && s.unproven() {
+	s.conn.Slept(10 * time.Second)
+	if n := asked(); n < 5 && s.conn.Unproven() {
 		t.Errorf("%d reads right after a sleep", n)
 	}
 	await("the link does not prove itself after the sleep", awake)
@@ -89,21 +88,21 @@ func TestAnEmptiedRedisIsNoticedByTheAnswer(t *testing.T) {
 			defer s.Close()
 			// No signal is sent of the epoch, so the link has nothing to say.
 			server.Do(t, "DEL", s.keys.epoch())
-			begun := s.millis()
+			begun := s.conn.Millis()
 			if age, err := ask(s, s.Now()); err == nil && age == 0 {
 				t.Error("an answer without an age after the data is gone")
 			}
-			for end := time.Now().Add(redistest.Patience); s.doubtAge() > 0; time.Sleep(5 * time.Millisecond) {
+			for end := time.Now().Add(redistest.Patience); s.outage.doubtAge() > 0; time.Sleep(5 * time.Millisecond) {
 				if time.Now().After(end) {
 					t.Fatal("the doubt never ends")
 				}
 			}
 			peers := [][]byte{[]byte("tom")}
-			if age := s.readAge("app", peers, []int{0}, begun); age == 0 {
+			if age := s.outage.readAge("app", peers, []int{0}, begun); age == 0 {
 				t.Error("no age for keys that were read before the doubt ended")
 			}
 			time.Sleep(2 * time.Millisecond)
-			if age := s.readAge("app", peers, []int{0}, s.millis()); age != 0 {
+			if age := s.outage.readAge("app", peers, []int{0}, s.conn.Millis()); age != 0 {
 				t.Errorf("age %v for keys that were read after it", age)
 			}
 		})

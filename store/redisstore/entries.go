@@ -13,6 +13,7 @@ import (
 	"github.com/redis/rueidis"
 
 	"rollcall/presence"
+	"rollcall/store/redisstore/conn"
 )
 
 // An entry is one index entry that a state needs.
@@ -37,18 +38,18 @@ func has(list []entry, index string) bool {
 }
 
 // entries returns the index entries that the state of j needs.
-func (s *Store) entries(j *job) []entry {
+func (w *writer) entries(j *job) []entry {
 	var list []entry
 	if j.st.Forgotten() {
 		return nil
 	}
-	if d := j.st.Deadline(&s.rules); d != 0 {
-		list = append(list, entry{index: s.keys.leaseIndex(j.bucket), deadline: d})
+	if d := j.st.Deadline(&w.rules); d != 0 {
+		list = append(list, entry{index: w.keys.leaseIndex(j.bucket), deadline: d})
 	}
 	for i := range j.st.Sessions {
 		ss := &j.st.Sessions[i]
 		if ss.Node != "" && !ss.Ended && j.st.Status == presence.Online { // as [presence.State.On] says
-			e := entry{index: s.keys.nodeIndex(ss.Node, j.bucket)}
+			e := entry{index: w.keys.nodeIndex(ss.Node, j.bucket)}
 			if !ss.Leased() {
 				e.node = ss.Node
 			}
@@ -73,7 +74,7 @@ func formatScore(f float64) string { return strconv.FormatFloat(f, 'f', -1, 64) 
 
 // indexFirst writes the entries that the new states need and the old ones did not have, and reads the scores of those
 // that are to go. A job whose entry cannot be written fails; an entry that cannot be read stays, for nothing.
-func (s *Store) indexFirst(ctx context.Context, writes []*job, now presence.Millis) error {
+func (w *writer) indexFirst(ctx context.Context, writes []*job, now presence.Millis) error {
 	var cmds []rueidis.Completed
 	type asked struct {
 		j     *job
@@ -85,7 +86,7 @@ func (s *Store) indexFirst(ctx context.Context, writes []*job, now presence.Mill
 		for _, e := range j.needed {
 			was, had := entryIn(j.before, e.index)
 			if e.node != "" && was.node != e.node { // also when the entry stands: the session had a lease of its own
-				if j.err = s.knowNode(ctx, e.node, now); j.err != nil {
+				if j.err = w.nodes.knowNode(ctx, e.node, now); j.err != nil {
 					break
 				}
 			}
@@ -96,17 +97,17 @@ func (s *Store) indexFirst(ctx context.Context, writes []*job, now presence.Mill
 			if at == 0 {
 				at = now
 			}
-			if !s.reaches(e.index) {
-				j.err = errAway
+			if !w.conn.Reaches(e.index) {
+				j.err = conn.ErrDown
 				break
 			}
-			cmds = append(cmds, s.client.B().Zadd().Key(e.index).ScoreMember().ScoreMember(score(at), j.member).Build())
+			cmds = append(cmds, w.conn.B().Zadd().Key(e.index).ScoreMember().ScoreMember(score(at), j.member).Build())
 			asks = append(asks, asked{j, e.index, true})
 			j.wrote(e.index)
 		}
 		for _, e := range j.gone {
-			if j.err == nil && s.reaches(e.index) {
-				cmds = append(cmds, s.client.B().Zscore().Key(e.index).Member(j.member).Build())
+			if j.err == nil && w.conn.Reaches(e.index) {
+				cmds = append(cmds, w.conn.B().Zscore().Key(e.index).Member(j.member).Build())
 				asks = append(asks, asked{j, e.index, false})
 			}
 		}
@@ -115,7 +116,7 @@ func (s *Store) indexFirst(ctx context.Context, writes []*job, now presence.Mill
 		return nil
 	}
 	begun := time.Now()
-	results, err := s.multi(ctx, cmds)
+	results, err := w.conn.DoMulti(ctx, cmds)
 	if err != nil {
 		return err
 	}
@@ -123,11 +124,11 @@ func (s *Store) indexFirst(ctx context.Context, writes []*job, now presence.Mill
 		err := results[i].Error()
 		switch {
 		case rueidis.IsRedisNil(err):
-		case isStranger(err):
-			s.stranger(a.index) // the peer does without: its state is the truth
+		case conn.IsWrongType(err):
+			w.stranger(a.index) // the peer does without: its state is the truth
 		case err != nil:
-			s.failedSince(begun, a.index, err)
-			a.j.err = fmt.Errorf("write the index %s: %w", a.index, away(err))
+			w.conn.FailedSince(begun, a.index, err)
+			a.j.err = fmt.Errorf("write the index %s: %w", a.index, conn.Unavailable(err))
 		case !a.write:
 			score, err := results[i].AsFloat64()
 			if err != nil {

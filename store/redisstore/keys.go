@@ -5,13 +5,10 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"sync"
 
 	"rollcall/presence"
+	"rollcall/store/redisstore/conn"
 )
-
-// slots is the number of hash slots of a Redis Cluster.
-const slots = 16384
 
 // buckets is how many keys an index is spread over; a peer is always in the same bucket.
 const buckets = 64
@@ -65,7 +62,7 @@ func (l *layout) peerOf(summary string) (key presence.Key, ok bool) {
 // key, or, when braces in that would make another tag of it, a tag of the same slot.
 func (l *layout) stateKey(summary string) string {
 	if summary == "" || strings.ContainsAny(summary, "{}") {
-		return l.own + "{" + tagOf(slotOf(summary)) + "}:s:" + summary
+		return l.own + "{" + conn.TagOf(conn.SlotOf(summary)) + "}:s:" + summary
 	}
 	return l.own + "{" + summary + "}:s"
 }
@@ -142,7 +139,7 @@ func (l *layout) claim(name string) string { return l.own + "claim:" + escape(na
 func (l *layout) probes() string { return l.own + "probe:" }
 
 func (l *layout) probe(slot uint16, node string) string {
-	return l.probes() + "{" + tagOf(slot) + "}:" + node
+	return l.probes() + "{" + conn.TagOf(slot) + "}:" + node
 }
 
 // noName stands for the empty name; escape makes it of nothing else. Where an app may stand, nothing at all means the
@@ -165,52 +162,21 @@ func unescape(name string) (presence.AppID, bool) {
 	return presence.AppID(s), err == nil
 }
 
-// slotOf returns the hash slot of a key as Redis Cluster computes it: CRC16 of the first hash tag that is not empty, or
-// of the whole key.
-func slotOf(key string) uint16 {
-	if i := strings.IndexByte(key, '{'); i >= 0 {
-		if j := strings.IndexByte(key[i+1:], '}'); j > 0 {
-			key = key[i+1 : i+1+j]
+// prefixes are what a link listens to; none stands for everything. Redis refuses prefixes of which one covers another.
+func (l *layout) prefixes() []string {
+	all := []string{l.summary, l.others(), l.probes()}
+	var list []string
+	for i, p := range all {
+		covered := false
+		for j, q := range all {
+			covered = covered || i != j && strings.HasPrefix(p, q) && (p != q || j < i)
+		}
+		if !covered {
+			list = append(list, p)
 		}
 	}
-	return crc16(key) % slots
+	if len(list) == 1 && list[0] == "" {
+		return nil
+	}
+	return list
 }
-
-var crcTable = func() (t [256]uint16) {
-	for i := range t {
-		c := uint16(i) << 8
-		for range 8 {
-			if c&0x8000 != 0 {
-				c = c<<1 ^ 0x1021
-			} else {
-				c <<= 1
-			}
-		}
-		t[i] = c
-	}
-	return t
-}()
-
-// crc16 is CRC-16/XMODEM, which Redis Cluster uses.
-func crc16(s string) (c uint16) {
-	for i := range len(s) {
-		c = c<<8 ^ crcTable[byte(c>>8)^s[i]]
-	}
-	return c
-}
-
-// tagOf returns a short hash tag of the slot.
-func tagOf(slot uint16) string { return tags()[slot] }
-
-// tags finds a short name for each of the 16,384 slots by trying numbers in base 36.
-var tags = sync.OnceValue(func() *[slots]string {
-	var t [slots]string
-	for n, left := int64(0), slots; left > 0; n++ {
-		name := strconv.FormatInt(n, 36)
-		if s := crc16(name) % slots; t[s] == "" {
-			t[s] = name
-			left--
-		}
-	}
-	return &t
-})

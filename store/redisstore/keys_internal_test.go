@@ -7,6 +7,7 @@ import (
 
 	"rollcall/internal/redistest"
 	"rollcall/presence"
+	"rollcall/store/redisstore/conn"
 )
 
 var nastyIDs = []string{
@@ -31,13 +32,13 @@ func TestEveryKeyOfAPeerIsInOneSlot(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	conn, err := redistest.Dial(c.Addr)
+	wire, err := redistest.Dial(c.Addr)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
+	defer wire.Close()
 	slot := func(key string) int64 {
-		n, err := conn.Do("CLUSTER", "KEYSLOT", key)
+		n, err := wire.Do("CLUSTER", "KEYSLOT", key)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -52,13 +53,14 @@ func TestEveryKeyOfAPeerIsInOneSlot(t *testing.T) {
 				if got := slot(state); got != want {
 					t.Errorf("%s: %q of %q: the state is in slot %d, the summary in %d", name, cutID(id), app, got, want)
 				}
-				if got := slotOf(summary); int64(got) != want {
+				if got := conn.SlotOf(summary); int64(got) != want {
 					t.Errorf("%s: we compute slot %d for %q, redis %d", name, got, cutID(summary), want)
 				}
 			}
 		}
 	}
-	for s, tag := range tags() {
+	for s := range uint16(conn.Slots) {
+		tag := conn.TagOf(s)
 		if tag == "" || len(tag) > 4 {
 			t.Fatalf("slot %d has the tag %q", s, tag)
 		}

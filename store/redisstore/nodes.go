@@ -7,11 +7,13 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/rueidis"
 
 	"rollcall/presence"
+	"rollcall/store/redisstore/conn"
 )
 
 //go:embed scripts/beat.lua
@@ -21,9 +23,9 @@ var beatText string
 var dropNodeText string
 
 var (
-	beatScript     = newScript(beatText)
-	dropNodeScript = newScript(dropNodeText)
-	claimScript    = newScript(claimText)
+	beatScript     = conn.NewScript(beatText)
+	dropNodeScript = conn.NewScript(dropNodeText)
+	claimScript    = conn.NewScript(claimText)
 )
 
 const (
@@ -33,6 +35,9 @@ const (
 
 // A nodeBook is what this process knows of nodes.
 type nodeBook struct {
+	*shared
+	dead atomic.Pointer[map[presence.NodeID]presence.Millis] // whose sessions queries pass over
+
 	mu   sync.Mutex
 	book map[presence.NodeID]struct{} // in Redis when last looked
 	// drained are those of the book that were drained then. The slice is replaced, never changed.
@@ -93,21 +98,21 @@ func parseNode(node presence.NodeID, value string) (presence.LostNode, bool) {
 
 // Beat implements [presence.Store].
 func (s *Store) Beat(ctx context.Context, node presence.NodeID, lease time.Duration, drained bool, now presence.Millis) error {
-	ctx, cancel := s.deadline(ctx)
+	ctx, cancel := s.conn.Deadline(ctx)
 	defer cancel()
 	value := nodeValue(now, lease, drained)
-	results, err := s.exec(ctx, beatScript, []scriptCall{{[]string{s.keys.nodes()}, []string{string(node), value}}})
+	results, err := s.conn.Exec(ctx, beatScript, []conn.Call{{Keys: []string{s.keys.nodes()}, Args: []string{string(node), value}}})
 	if err == nil {
 		err = results[0].Error()
-		if isStranger(err) {
+		if conn.IsWrongType(err) {
 			err = s.foreign(s.keys.nodes())
 		} else {
-			s.beatTold(err)
+			s.outage.beatTold(err)
 		}
 	}
 	if err != nil {
-		s.failed(s.linkOfKey(s.keys.nodes()), err)
-		return fmt.Errorf("beat of node %q: %w", node, away(err))
+		s.conn.Failed(s.conn.LinkOf(s.keys.nodes()), err)
+		return fmt.Errorf("beat of node %q: %w", node, conn.Unavailable(err))
 	}
 	was, _ := results[0].ToString()
 	s.nodes.mu.Lock()
@@ -124,29 +129,29 @@ func (s *Store) Beat(ctx context.Context, node presence.NodeID, lease time.Durat
 
 // Beats implements [presence.Store].
 func (s *Store) Beats(ctx context.Context, nodes []presence.NodeID) ([]bool, error) {
-	ctx, cancel := s.deadline(ctx)
+	ctx, cancel := s.conn.Deadline(ctx)
 	defer cancel()
 	key := s.keys.nodes()
-	if !s.reaches(key) {
-		return nil, errAway
+	if !s.conn.Reaches(key) {
+		return nil, conn.ErrDown
 	}
 	cmds := make(rueidis.Commands, len(nodes))
 	for i, n := range nodes {
-		cmds[i] = s.client.B().Hget().Key(key).Field(string(n)).Build()
+		cmds[i] = s.conn.B().Hget().Key(key).Field(string(n)).Build()
 	}
 	begun := time.Now()
-	results, err := s.multi(ctx, cmds)
+	results, err := s.conn.DoMulti(ctx, cmds)
 	if err != nil {
 		return nil, err
 	}
 	beats := make([]bool, len(nodes))
 	for i := range results {
 		switch err := results[i].Error(); {
-		case isStranger(err):
+		case conn.IsWrongType(err):
 			return nil, fmt.Errorf("ask for %d nodes: %w", len(nodes), s.foreign(key))
 		case err != nil && !rueidis.IsRedisNil(err):
-			s.failedSince(begun, key, err)
-			return nil, fmt.Errorf("ask for %d nodes: %w", len(nodes), away(err))
+			s.conn.FailedSince(begun, key, err)
+			return nil, fmt.Errorf("ask for %d nodes: %w", len(nodes), conn.Unavailable(err))
 		default:
 			beats[i] = err == nil
 		}
@@ -155,53 +160,53 @@ func (s *Store) Beats(ctx context.Context, nodes []presence.NodeID) ([]bool, err
 }
 
 // knowNode gives a node that reports before it beats a first lease, so that a node that never beats is found lost.
-func (s *Store) knowNode(ctx context.Context, node presence.NodeID, now presence.Millis) error {
-	s.nodes.mu.Lock()
-	_, known := s.nodes.book[node]
-	s.nodes.mu.Unlock()
+func (b *nodeBook) knowNode(ctx context.Context, node presence.NodeID, now presence.Millis) error {
+	b.mu.Lock()
+	_, known := b.book[node]
+	b.mu.Unlock()
 	if known {
 		return nil
 	}
-	if !s.reaches(s.keys.nodes()) {
-		return errAway
+	if !b.conn.Reaches(b.keys.nodes()) {
+		return conn.ErrDown
 	}
 	value := nodeValue(now, presence.NodeLease, false)
 	begun := time.Now()
-	err := s.do(ctx, s.client.B().Hsetnx().Key(s.keys.nodes()).Field(string(node)).Value(value).Build()).Error()
-	if isStranger(err) {
-		s.stranger(s.keys.nodes()) // no node is found lost until it is gone
+	err := b.conn.Do(ctx, b.conn.B().Hsetnx().Key(b.keys.nodes()).Field(string(node)).Value(value).Build()).Error()
+	if conn.IsWrongType(err) {
+		b.stranger(b.keys.nodes()) // no node is found lost until it is gone
 		return nil
 	}
 	if err != nil {
-		s.failedSince(begun, s.keys.nodes(), err)
-		return away(err)
+		b.conn.FailedSince(begun, b.keys.nodes(), err)
+		return conn.Unavailable(err)
 	}
-	s.nodes.mu.Lock()
-	if _, known := s.nodes.book[node]; !known {
-		s.nodes.book[node] = struct{}{}
+	b.mu.Lock()
+	if _, known := b.book[node]; !known {
+		b.book[node] = struct{}{}
 	}
-	s.nodes.mu.Unlock()
+	b.mu.Unlock()
 	return nil
 }
 
 // LostNodes implements [presence.Store]. It also keeps the set of nodes that queries do not believe any more. While the
 // primary of the beats is lost nobody can beat, and nobody is found lost.
 func (s *Store) LostNodes(ctx context.Context, now presence.Millis) ([]presence.LostNode, error) {
-	if s.outage.open.Load() || !s.settles(s.keys.nodes()) {
-		return nil, fmt.Errorf("ask for the nodes: %w", errAway)
+	if s.outage.open.Load() || !s.conn.Settles(s.keys.nodes()) {
+		return nil, fmt.Errorf("ask for the nodes: %w", conn.ErrDown)
 	}
-	ctx, cancel := s.deadline(ctx)
+	ctx, cancel := s.conn.Deadline(ctx)
 	defer cancel()
-	if err := s.owned(ctx); err != nil {
+	if err := s.owner.owned(ctx); err != nil {
 		return nil, fmt.Errorf("ask for the nodes: %w", err)
 	}
-	all, err := s.do(ctx, s.client.B().Hgetall().Key(s.keys.nodes()).Build()).AsStrMap()
-	if isStranger(err) {
+	all, err := s.conn.Do(ctx, s.conn.B().Hgetall().Key(s.keys.nodes()).Build()).AsStrMap()
+	if conn.IsWrongType(err) {
 		return nil, fmt.Errorf("ask for the nodes: %w", s.foreign(s.keys.nodes()))
 	}
 	if err != nil {
-		s.failed(s.linkOfKey(s.keys.nodes()), err)
-		return nil, fmt.Errorf("ask for the nodes: %w", away(err))
+		s.conn.Failed(s.conn.LinkOf(s.keys.nodes()), err)
+		return nil, fmt.Errorf("ask for the nodes: %w", conn.Unavailable(err))
 	}
 	var lost []presence.LostNode
 	s.nodes.mu.Lock()
@@ -219,7 +224,7 @@ func (s *Store) LostNodes(ctx context.Context, now presence.Millis) ([]presence.
 		}
 	}
 	s.nodes.mu.Unlock()
-	s.bury(lost)
+	s.nodes.bury(lost)
 	return s.nodes.unspared(lost), nil
 }
 
@@ -232,23 +237,23 @@ func (s *Store) Drained() []presence.NodeID {
 }
 
 // bury makes queries pass over the sessions of lost nodes at once, while a survivor ends them one by one.
-func (s *Store) bury(lost []presence.LostNode) {
+func (b *nodeBook) bury(lost []presence.LostNode) {
 	if len(lost) == 0 {
-		s.dead.Store(nil)
+		b.dead.Store(nil)
 		return
 	}
 	dead := make(map[presence.NodeID]presence.Millis, len(lost))
 	for _, l := range lost {
 		dead[l.Node] = l.At
 	}
-	s.dead.Store(&dead)
+	b.dead.Store(&dead)
 }
 
-func (s *Store) deadNodes() map[presence.NodeID]presence.Millis {
-	if s.unproven() {
+func (b *nodeBook) deadNodes() map[presence.NodeID]presence.Millis {
+	if b.conn.Unproven() {
 		return nil // they may be back since this process slept
 	}
-	if d := s.dead.Load(); d != nil {
+	if d := b.dead.Load(); d != nil {
 		return *d
 	}
 	return nil
@@ -256,31 +261,31 @@ func (s *Store) deadNodes() map[presence.NodeID]presence.Millis {
 
 // DropNode implements [presence.Store].
 func (s *Store) DropNode(ctx context.Context, node presence.NodeID, at presence.Millis) error {
-	ctx, cancel := s.deadline(ctx)
+	ctx, cancel := s.conn.Deadline(ctx)
 	defer cancel()
 	args := []string{string(node), strconv.FormatInt(int64(at), 10)}
-	results, err := s.exec(ctx, dropNodeScript, []scriptCall{{[]string{s.keys.nodes()}, args}})
+	results, err := s.conn.Exec(ctx, dropNodeScript, []conn.Call{{Keys: []string{s.keys.nodes()}, Args: args}})
 	var stays int64
 	if err == nil {
 		stays, err = results[0].AsInt64()
 	}
 	if err != nil {
-		s.failed(s.linkOfKey(s.keys.nodes()), err)
-		return fmt.Errorf("forget node %q: %w", node, away(err))
+		s.conn.Failed(s.conn.LinkOf(s.keys.nodes()), err)
+		return fmt.Errorf("forget node %q: %w", node, conn.Unavailable(err))
 	}
 	if stays == 0 {
 		s.nodes.mu.Lock()
 		delete(s.nodes.book, node)
 		s.nodes.mu.Unlock()
 	}
-	if dead := s.deadNodes(); dead != nil {
+	if dead := s.nodes.deadNodes(); dead != nil {
 		var left []presence.LostNode
 		for n, at := range dead {
 			if n != node {
 				left = append(left, presence.LostNode{Node: n, At: at})
 			}
 		}
-		s.bury(left)
+		s.nodes.bury(left)
 	}
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/redis/rueidis"
 
 	"rollcall/presence"
+	"rollcall/store/redisstore/conn"
 )
 
 //go:embed scripts/claim.lua
@@ -18,27 +19,27 @@ var claimText string
 
 // Claim implements [presence.Claimer].
 func (s *Store) Claim(ctx context.Context, name string, ttl time.Duration) bool {
-	ctx, cancel := s.deadline(ctx)
+	ctx, cancel := s.conn.Deadline(ctx)
 	defer cancel()
-	return s.claimKey(ctx, s.keys.claim(name), ttl)
+	return s.index.claimKey(ctx, s.keys.claim(name), ttl)
 }
 
 // claimKey takes or keeps the claim at key. A claim that cannot be asked for counts as given: it keeps others from the same work and
 // does no more.
-func (s *Store) claimKey(ctx context.Context, key string, ttl time.Duration) bool {
-	if !s.reaches(key) {
+func (x *indexes) claimKey(ctx context.Context, key string, ttl time.Duration) bool {
+	if !x.conn.Reaches(key) {
 		return true
 	}
 	begun := time.Now()
-	results, err := s.exec(ctx, claimScript, []scriptCall{{[]string{key}, []string{s.name, seconds(ttl)}}})
+	results, err := x.conn.Exec(ctx, claimScript, []conn.Call{{Keys: []string{key}, Args: []string{x.conn.Name(), seconds(ttl)}}})
 	if err != nil {
 		return true
 	}
 	n, err := results[0].AsInt64()
-	if isStranger(err) {
-		s.stranger(key)
+	if conn.IsWrongType(err) {
+		x.stranger(key)
 	} else if err != nil {
-		s.failedSince(begun, key, err)
+		x.conn.FailedSince(begun, key, err)
 	}
 	return n == 1 || err != nil
 }
@@ -47,7 +48,7 @@ func (s *Store) claimKey(ctx context.Context, key string, ttl time.Duration) boo
 // only such are left, that is an error, lest the node be forgotten. A node may have a hundred thousand: the deadline is that of
 // each step.
 func (s *Store) OnNode(ctx context.Context, node presence.NodeID, limit int) ([]presence.Key, error) {
-	if err := s.owned(ctx); err != nil {
+	if err := s.owner.owned(ctx); err != nil {
 		return nil, fmt.Errorf("ask who is on node %q: %w", node, err)
 	}
 	indexes := make([]string, buckets)
@@ -59,9 +60,9 @@ func (s *Store) OnNode(ctx context.Context, node presence.NodeID, limit int) ([]
 	var unread error
 	held := 0
 	for some := range slices.Chunk(indexes, indexStep) {
-		k, h, err := s.onNode(ctx, node, some, limit-len(keys))
+		k, h, err := s.index.onNode(ctx, node, some, limit-len(keys))
 		keys, held, unread = append(keys, k...), held+h, errors.Join(unread, err)
-		if len(keys) >= limit || err != nil && s.single != nil { // of a Cluster the other primaries may tell
+		if len(keys) >= limit || err != nil && !s.conn.Clustered() { // of a Cluster the other primaries may tell
 			break
 		}
 	}
@@ -76,19 +77,19 @@ func (s *Store) OnNode(ctx context.Context, node presence.NodeID, limit int) ([]
 // beginning at a place of its own.
 func (s *Store) Orphans(ctx context.Context, node presence.NodeID, limit int) (keys []presence.Key, others bool, err error) {
 	what := fmt.Sprintf("ask who is on node %q", node)
-	if err := s.owned(ctx); err != nil {
+	if err := s.owner.owned(ctx); err != nil {
 		return nil, false, doing(what, err)
 	}
-	left, unread := s.leftOn(ctx, node)
+	left, unread := s.index.leftOn(ctx, node)
 	held := 0
 	for _, bucket := range left {
-		if !s.claimKey(ctx, s.keys.reap(node, bucket), claimFor) {
+		if !s.index.claimKey(ctx, s.keys.reap(node, bucket), claimFor) {
 			others = true
 			continue
 		}
-		k, h, err := s.onNode(ctx, node, []string{s.keys.nodeIndex(node, bucket)}, limit-len(keys))
+		k, h, err := s.index.onNode(ctx, node, []string{s.keys.nodeIndex(node, bucket)}, limit-len(keys))
 		keys, held, unread = append(keys, k...), held+h, errors.Join(unread, err)
-		if len(keys) >= limit || err != nil && s.single != nil {
+		if len(keys) >= limit || err != nil && !s.conn.Clustered() {
 			break
 		}
 	}
@@ -100,39 +101,39 @@ func (s *Store) Orphans(ctx context.Context, node presence.NodeID, limit int) (k
 }
 
 // leftOn returns the indexes of a node that are not empty, in the order in which this process takes them.
-func (s *Store) leftOn(ctx context.Context, node presence.NodeID) (left []int, err error) {
-	ctx, cancel := s.deadline(ctx)
+func (x *indexes) leftOn(ctx context.Context, node presence.NodeID) (left []int, err error) {
+	ctx, cancel := x.conn.Deadline(ctx)
 	defer cancel()
-	first := bucketOf(s.name)
+	first := bucketOf(x.conn.Name())
 	var asked []int
 	var cmds []rueidis.Completed
 	for i := range buckets {
 		bucket := (first + i) % buckets
-		index := s.keys.nodeIndex(node, bucket)
-		if !s.settles(index) {
-			err = errAway
+		index := x.keys.nodeIndex(node, bucket)
+		if !x.conn.Settles(index) {
+			err = conn.ErrDown
 			continue
 		}
 		asked = append(asked, bucket)
-		cmds = append(cmds, s.client.B().Zrangebyscore().Key(index).Min("-inf").Max("+inf").Limit(0, 1).Build())
+		cmds = append(cmds, x.conn.B().Zrangebyscore().Key(index).Min("-inf").Max("+inf").Limit(0, 1).Build())
 	}
 	if len(cmds) == 0 {
 		return nil, err
 	}
 	begun := time.Now()
-	results, failed := s.multi(ctx, cmds)
+	results, failed := x.conn.DoMulti(ctx, cmds)
 	if failed != nil {
 		return nil, failed
 	}
 	for i, bucket := range asked {
 		some, failed := results[i].AsStrSlice()
-		index := s.keys.nodeIndex(node, bucket)
+		index := x.keys.nodeIndex(node, bucket)
 		switch {
-		case isStranger(failed):
-			err = s.foreign(index)
+		case conn.IsWrongType(failed):
+			err = x.foreign(index)
 		case failed != nil:
-			s.failedSince(begun, index, failed)
-			err = away(failed)
+			x.conn.FailedSince(begun, index, failed)
+			err = conn.Unavailable(failed)
 		case len(some) > 0:
 			left = append(left, bucket)
 		}
@@ -144,22 +145,22 @@ func (s *Store) leftOn(ctx context.Context, node presence.NodeID) (left []int, e
 const indexStep = 4
 
 // onNode is OnNode by some of the indexes; held is how many entries it passed over.
-func (s *Store) onNode(ctx context.Context, node presence.NodeID, indexes []string, limit int) (keys []presence.Key, held int, err error) {
-	r := s.reading(indexes, "+inf")
+func (x *indexes) onNode(ctx context.Context, node presence.NodeID, indexes []string, limit int) (keys []presence.Key, held int, err error) {
+	r := newReading(indexes, "+inf")
 	for {
-		step, cancel := s.deadline(ctx)
-		list, unread := s.next(step, r, limit)
+		step, cancel := x.conn.Deadline(ctx)
+		list, unread := x.next(step, r, limit)
 		cancel()
 		if len(list) == 0 {
 			return nil, r.held, unread
 		}
-		keys, idle, err := s.siftInSteps(ctx, r, list, func(st *presence.State) bool { return st.On(node) })
+		keys, idle, err := x.siftInSteps(ctx, r, list, func(st *presence.State) bool { return st.On(node) })
 		if err != nil || len(keys) > 0 {
 			return keys, r.held, errors.Join(err, unread)
 		}
 		for some := range slices.Chunk(idle, siftStep) {
-			step, cancel := s.deadline(ctx)
-			err := s.tidy(step, some)
+			step, cancel := x.conn.Deadline(ctx)
+			err := x.tidy(step, some)
 			cancel()
 			if err != nil {
 				return nil, r.held, err
@@ -172,10 +173,10 @@ func (s *Store) onNode(ctx context.Context, node presence.NodeID, indexes []stri
 const siftStep = 512
 
 // siftInSteps is sift for any number of entries.
-func (s *Store) siftInSteps(ctx context.Context, r *reading, list []found, wanted func(*presence.State) bool) (keys []presence.Key, idle []found, err error) {
+func (x *indexes) siftInSteps(ctx context.Context, r *reading, list []found, wanted func(*presence.State) bool) (keys []presence.Key, idle []found, err error) {
 	for some := range slices.Chunk(list, siftStep) {
-		step, cancel := s.deadline(ctx)
-		k, i, err := s.sift(step, r, some, wanted)
+		step, cancel := x.conn.Deadline(ctx)
+		k, i, err := x.sift(step, r, some, wanted)
 		cancel()
 		keys, idle = append(keys, k...), append(idle, i...)
 		if err != nil {

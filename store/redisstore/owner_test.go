@@ -81,7 +81,7 @@ func TestRecipeKeysBelongToOneApp(t *testing.T) {
 				tt.change(&cfg)
 				two, err := redisstore.Open(t.Context(), cfg)
 				if tt.refused {
-					var no *redisstore.Refusal
+					var no *redisstore.OpenError
 					if !errors.As(err, &no) || !no.Settings || !strings.Contains(no.Error(), `belong to app "a"`) || !strings.Contains(no.Hint, "redis.recipe_app=b") {
 						t.Errorf("it starts with %v, want a refusal that names the owner and the setting", err)
 					}

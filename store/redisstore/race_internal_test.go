@@ -8,6 +8,7 @@ import (
 
 	"rollcall/internal/redistest"
 	"rollcall/presence"
+	"rollcall/store/redisstore/conn"
 )
 
 // TestNoWriterLosesItsIndexEntry lets one process end a peer, by the sweep, by a logout or by reaping a node, and
@@ -66,7 +67,7 @@ func TestNoWriterLosesItsIndexEntry(t *testing.T) {
 			apply(t, a, word(presence.KindOffline, "first", "", now+1), later)
 		}},
 		"the audit": {"", func(t *testing.T, a *Store) {
-			if _, err := a.Audit(ctx, idleLater); err != nil {
+			if _, err := a.audit.Audit(ctx, idleLater); err != nil {
 				t.Fatal(err)
 			}
 		}},
@@ -159,14 +160,14 @@ func TestSettlingCosts(t *testing.T) {
 	}
 	defer s.Close()
 	const n = 5000
-	cost := func(run func(i int) scriptCall) time.Duration {
+	cost := func(run func(i int) conn.Call) time.Duration {
 		before := server.CPU(t)
 		for i := 0; i < n; i += 250 {
-			calls := make([]scriptCall, 250)
+			calls := make([]conn.Call, 250)
 			for k := range calls {
 				calls[k] = run(i + k)
 			}
-			if _, err := s.exec(context.Background(), settleScript, calls); err != nil {
+			if _, err := s.conn.Exec(context.Background(), settleScript, calls); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -175,14 +176,14 @@ func TestSettlingCosts(t *testing.T) {
 	for i := range n {
 		server.Do(t, "ZADD", "rc:lease:0", "1000", fmt.Sprint(":p", i))
 	}
-	kept := cost(func(i int) scriptCall {
-		return scriptCall{keys: []string{"rc:lease:0"}, args: []string{fmt.Sprint(":p", i), "999", ""}}
+	kept := cost(func(i int) conn.Call {
+		return conn.Call{Keys: []string{"rc:lease:0"}, Args: []string{fmt.Sprint(":p", i), "999", ""}}
 	})
 	if left := server.Do(t, "ZCARD", "rc:lease:0"); left != int64(n) {
 		t.Errorf("%v of %d entries are left after settling with another's score", left, n)
 	}
-	gone := cost(func(i int) scriptCall {
-		return scriptCall{keys: []string{"rc:lease:0"}, args: []string{fmt.Sprint(":p", i), "1000", ""}}
+	gone := cost(func(i int) conn.Call {
+		return conn.Call{Keys: []string{"rc:lease:0"}, Args: []string{fmt.Sprint(":p", i), "1000", ""}}
 	})
 	if left := server.Do(t, "ZCARD", "rc:lease:0"); left != int64(0) {
 		t.Errorf("%v entries are left after settling", left)

@@ -92,7 +92,7 @@ func TestBusy(t *testing.T) {
 		}
 	}
 	_, err = redisstore.Open(t.Context(), cfg2(cfg, t))
-	if r := (*redisstore.Refusal)(nil); !errors.As(err, &r) || r.Settings || !strings.Contains(r.Error(), "a script that does not end") {
+	if r := (*redisstore.OpenError)(nil); !errors.As(err, &r) || r.Settings || !strings.Contains(r.Error(), "a script that does not end") {
 		t.Errorf("the start says %v", err)
 	}
 

@@ -144,7 +144,7 @@ func TestLostAnswersOfASweepAreCounted(t *testing.T) {
 	proxy := redistest.RunProxy(t, server.Addr)
 	a, b := openAt(t, proxy.Addr), openAt(t, server.Addr)
 	a.cfg.Deadline = time.Second
-	ctx, now := t.Context(), b.Now()
+	ctx, now := t.Context(), b.conn.Now()
 	if err := b.Beat(ctx, "dead", 15*time.Second, false, now); err != nil {
 		t.Fatal(err)
 	}

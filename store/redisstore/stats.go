@@ -10,17 +10,12 @@ import (
 func (s *Store) Stats() map[string]int64 {
 	c, t := s.cache, &s.stats
 	m := map[string]int64{
-		"links_up": 0, "links_lost": t.linksLost.Load(), "flushes_heard": t.flushes.Load(), "probes_heard": t.probes.Load(),
-		"reads": t.reads.Load(), "writes": t.cas.Load(), "conflicts": t.conflicts.Load(), "scripts_reloaded": t.reloads.Load(), "tried_again": t.triedAgain.Load(),
+		"reads": t.reads.Load(), "writes": t.cas.Load(), "conflicts": t.conflicts.Load(),
 		"adopted": t.adopted.Load(), "damaged": t.damaged.Load(), "foreign": t.foreign.Load(), "unindexed": t.unindexed.Load(),
 		"newer_states": t.newer.Load(), "foreign_indexes": s.strange(), "overwritten": t.overwritten.Load(),
-		"outages": t.outages.Load(), "stale_answers": t.staleAnswers.Load(),
+		"stale_answers": t.staleAnswers.Load(),
 	}
-	for _, k := range s.links() {
-		if c.Epoch(k.number).Up() {
-			m["links_up"]++
-		}
-	}
+	maps.Copy(m, s.conn.Stats())
 	maps.Copy(m, c.Stats())
 	maps.Copy(m, s.outage.box.Stats())
 	return m

@@ -235,7 +235,7 @@ func TestRefusals(t *testing.T) {
 				_ = st.Close()
 				t.Fatal("it opened")
 			}
-			var r *redisstore.Refusal
+			var r *redisstore.OpenError
 			if !errors.As(err, &r) {
 				t.Fatalf("%v is no Refusal", err)
 			}

@@ -147,7 +147,7 @@ func (w *torture) read(ctx context.Context, t *testing.T) {
 			before[k] = seen{d.seq, d.online, d.seq%2 == 0 && d.notified, d.acked}
 			d.mu.Unlock()
 		}
-		if _, err := w.store.Statuses(ctx, "", ids, w.store.Now(), out); err != nil {
+		if _, err := w.store.Statuses(ctx, "", ids, w.store.conn.Now(), out); err != nil {
 			continue // or flagged with its age
 		}
 		for k := range ids {
@@ -204,7 +204,7 @@ func (w *torture) run(t *testing.T, d time.Duration, enough func() bool) {
 	for range 3 {
 		wg.Go(func() { w.read(ctx, t) })
 	}
-	lost := w.store.stats.linksLost.Load
+	lost := func() int64 { return w.store.Stats()["links_lost"] }
 	for ctx.Err() == nil && (w.kills.Load() == 0 || lost() == 0 || !enough()) {
 		select {
 		case <-ctx.Done():

@@ -109,7 +109,7 @@ func TestOldRedisIsRefusedByName(t *testing.T) {
 				_ = st.Close()
 				t.Fatal("it starts")
 			}
-			var no *redisstore.Refusal
+			var no *redisstore.OpenError
 			if !errors.As(err, &no) || !no.Settings || no.Hint == "" || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("refused with %v (%+v), want %q and a hint", err, no, tt.want)
 			}

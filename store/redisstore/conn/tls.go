@@ -1,4 +1,4 @@
-package redisstore
+package conn
 
 import (
 	"context"
@@ -12,58 +12,58 @@ import (
 	"slices"
 )
 
-// A trust is whom a TLS connection believes, and as whom it goes there. Files are read for every connection, so that
+// Files are the CA bundle and the client certificate for Redis. They are read for every connection, so that
 // renewed ones need no restart.
-type trust struct {
-	ca        string // file of authorities; empty for those of the system
-	cert, key string // files of the certificate that we show; empty for none
+type Files struct {
+	CA        string // file of authorities; empty for those of the system
+	Cert, Key string // files of the certificate that we show; empty for none
 }
 
 // check reads the files once, so that a mistake is told before anything starts.
-func (t trust) check() error {
-	if (t.cert == "") != (t.key == "") {
-		return fmt.Errorf("%w: of ssl_certfile and ssl_keyfile it has only one", errURL)
+func (t Files) check() error {
+	if (t.Cert == "") != (t.Key == "") {
+		return fmt.Errorf("%w: of ssl_certfile and ssl_keyfile it has only one", ErrURL)
 	}
 	if _, err := t.roots(); err != nil {
-		return fmt.Errorf("%w: ssl_ca_certs: %w", errURL, err)
+		return fmt.Errorf("%w: ssl_ca_certs: %w", ErrURL, err)
 	}
-	if t.cert == "" {
+	if t.Cert == "" {
 		return nil
 	}
 	if _, err := t.pair(); err != nil {
-		return fmt.Errorf("%w: ssl_certfile, ssl_keyfile: %w", errURL, err)
+		return fmt.Errorf("%w: ssl_certfile, ssl_keyfile: %w", ErrURL, err)
 	}
 	return nil
 }
 
 // roots returns the authorities, nil for those of the system.
-func (t trust) roots() (*x509.CertPool, error) {
-	if t.ca == "" {
+func (t Files) roots() (*x509.CertPool, error) {
+	if t.CA == "" {
 		return nil, nil
 	}
-	b, err := readPEM(t.ca)
+	b, err := readPEM(t.CA)
 	if err != nil {
 		return nil, err
 	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(b) {
-		return nil, fmt.Errorf("%.80s holds no certificate in PEM", t.ca)
+		return nil, fmt.Errorf("%.80s holds no certificate in PEM", t.CA)
 	}
 	return pool, nil
 }
 
-func (t trust) pair() (*tls.Certificate, error) {
-	cert, err := readPEM(t.cert)
+func (t Files) pair() (*tls.Certificate, error) {
+	cert, err := readPEM(t.Cert)
 	if err != nil {
 		return nil, err
 	}
-	key, err := readPEM(t.key)
+	key, err := readPEM(t.Key)
 	if err != nil {
 		return nil, err
 	}
 	pair, err := tls.X509KeyPair(cert, key)
 	if err != nil {
-		return nil, fmt.Errorf("%.80s and %.80s are no certificate and its key: %w", t.cert, t.key, err)
+		return nil, fmt.Errorf("%.80s and %.80s are no certificate and its key: %w", t.Cert, t.Key, err)
 	}
 	return &pair, nil
 }
@@ -96,7 +96,7 @@ func readPEM(name string) ([]byte, error) {
 
 // dial connects to addr. The certificate found there must be for the host of addr or for one that the URL names: nodes of
 // a Cluster and Redis behind Sentinels are told by their addresses, and often have one certificate for one name.
-func (t trust) dial(ctx context.Context, addr string, d *net.Dialer, named []string) (net.Conn, error) {
+func (t Files) dial(ctx context.Context, addr string, d *net.Dialer, named []string) (net.Conn, error) {
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
 		return nil, err
@@ -106,14 +106,14 @@ func (t trust) dial(ctx context.Context, addr string, d *net.Dialer, named []str
 }
 
 // client returns how to speak TLS to a server that may be any of hosts.
-func (t trust) client(hosts []string) *tls.Config {
+func (t Files) client(hosts []string) *tls.Config {
 	cfg := &tls.Config{
 		MinVersion: tls.VersionTLS12, ServerName: nameOf(hosts),
 		// The name is checked against several, and the files are read anew, both of which the package cannot do by itself.
 		InsecureSkipVerify: true,
 		VerifyConnection:   func(cs tls.ConnectionState) error { return t.verify(cs, hosts) },
 	}
-	if t.cert != "" {
+	if t.Cert != "" {
 		cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return t.pair() }
 	}
 	return cfg
@@ -125,7 +125,7 @@ func nameOf(hosts []string) string {
 	return hosts[max(i, 0)]
 }
 
-func (t trust) verify(cs tls.ConnectionState, hosts []string) error {
+func (t Files) verify(cs tls.ConnectionState, hosts []string) error {
 	roots, err := t.roots()
 	if err != nil {
 		return fmt.Errorf("ssl_ca_certs: %w", err)

@@ -1,4 +1,4 @@
-package redisstore
+package conn
 
 import (
 	"context"
@@ -12,24 +12,24 @@ import (
 
 var errPolicy = errors.New("the eviction policy of redis would drop peers that are online")
 
-// checkServer refuses a server that is too old, or on which peers that are online could be evicted.
-func (s *Store) checkServer(ctx context.Context) error {
-	err := s.anyNode(ctx, func(ctx context.Context, n rueidis.Client) error {
+// CheckServer refuses a server that is too old, or on which peers that are online could be evicted.
+func (c *Conn) CheckServer(ctx context.Context) error {
+	err := c.anyNode(ctx, func(ctx context.Context, n rueidis.Client) error {
 		return n.Do(ctx, n.B().Ping().Build()).Error()
 	})
 	if err != nil {
-		return fmt.Errorf("ask redis: %w", away(err))
+		return fmt.Errorf("ask redis: %w", Unavailable(err))
 	}
-	if err := s.checkVersions(ctx); err != nil {
+	if err := c.checkVersions(ctx); err != nil {
 		return err
 	}
-	return s.checkPolicy(ctx)
+	return c.CheckPolicy(ctx)
 }
 
 // anyNode asks the nodes in turn until one answers: a Cluster that has lost a primary goes on with the rest.
-func (s *Store) anyNode(ctx context.Context, ask func(context.Context, rueidis.Client) error) error {
+func (c *Conn) anyNode(ctx context.Context, ask func(context.Context, rueidis.Client) error) error {
 	err := errors.New("no node of redis is known")
-	for _, n := range s.client.Nodes() {
+	for _, n := range c.client.Nodes() {
 		turn, cancel := context.WithTimeout(ctx, time.Second)
 		err = ask(turn, n)
 		cancel()
@@ -40,14 +40,14 @@ func (s *Store) anyNode(ctx context.Context, ask func(context.Context, rueidis.C
 	return err
 }
 
-func (s *Store) checkPolicy(ctx context.Context) error {
-	if s.cfg.Force {
+func (c *Conn) CheckPolicy(ctx context.Context) error {
+	if c.opts.Force {
 		return nil
 	}
-	for addr, n := range s.client.Nodes() {
+	for addr, n := range c.client.Nodes() {
 		got, err := n.Do(ctx, n.B().ConfigGet().Parameter("maxmemory-policy").Build()).AsStrMap()
 		if err != nil {
-			s.log.Debug("redis does not tell its eviction policy", "addr", addr, "err", err)
+			c.log.Debug("redis does not tell its eviction policy", "addr", addr, "err", err)
 			continue
 		}
 		if p := got["maxmemory-policy"]; strings.HasPrefix(p, "allkeys-") {

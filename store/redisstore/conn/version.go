@@ -1,4 +1,4 @@
-package redisstore
+package conn
 
 import (
 	"context"
@@ -20,8 +20,8 @@ const product = "Redis"
 var errOld = errors.New("too old")
 
 // checkVersions refuses a Redis that is too old, wherever among the nodes it is. A node that does not answer is not judged.
-func (s *Store) checkVersions(ctx context.Context) error {
-	for addr, n := range s.client.Nodes() {
+func (c *Conn) checkVersions(ctx context.Context) error {
+	for addr, n := range c.client.Nodes() {
 		turn, cancel := context.WithTimeout(ctx, time.Second)
 		err := checkVersion(turn, n)
 		cancel()

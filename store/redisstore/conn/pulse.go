@@ -1,4 +1,4 @@
-package redisstore
+package conn
 
 import (
 	"context"
@@ -23,7 +23,7 @@ type pulse struct {
 	due   atomic.Int64 // when the next is due, ns since begun
 }
 
-// run measures until ctx ends.
+// Go measures until ctx ends.
 func (p *pulse) run(ctx context.Context) {
 	t := time.NewTimer(pulseEvery)
 	defer t.Stop()
@@ -73,4 +73,9 @@ func (p *pulse) within(ctx context.Context, d time.Duration) (context.Context, c
 		t.Stop()
 		cancel(context.Canceled)
 	}
+}
+
+// Within is context.WithTimeout in time that this process had: on a starved machine the deadline moves.
+func (c *Conn) Within(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	return c.pulse.within(ctx, d)
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"rollcall/presence"
+	"rollcall/store/redisstore/conn"
 )
 
 const (
@@ -32,8 +33,8 @@ func (s *Store) Settle(ctx context.Context, keys []presence.Key, now presence.Mi
 
 // settleSome settles a few peers and returns an error for each that it could not, nil when there is none.
 func (s *Store) settleSome(ctx context.Context, keys []presence.Key, now presence.Millis, merge presence.Merge) []error {
-	if s.closed() {
-		return slices.Repeat([]error{errClosed}, len(keys))
+	if s.conn.Closed() {
+		return slices.Repeat([]error{conn.ErrClosed}, len(keys))
 	}
 	var waits []int
 	if s.outage.box.Spooling() {
@@ -42,7 +43,7 @@ func (s *Store) settleSome(ctx context.Context, keys []presence.Key, now presenc
 	ctx, cancel := context.WithTimeout(ctx, max(settleWithin, s.cfg.Deadline))
 	defer cancel()
 	if len(waits) == 0 {
-		return s.updateWith(ctx, keys, now, merge, &s.doubts)
+		return s.writer.updateWith(ctx, keys, now, merge, &s.writer.doubts)
 	}
 	// What waits in the spool comes before what follows from time.
 	errs := make([]error, len(keys))
@@ -50,7 +51,7 @@ func (s *Store) settleSome(ctx context.Context, keys []presence.Key, now presenc
 	var index []int
 	for i, k := range keys {
 		if slices.Contains(waits, i) {
-			errs[i] = errAway
+			errs[i] = conn.ErrDown
 			continue
 		}
 		rest, index = append(rest, k), append(index, i)
@@ -58,7 +59,7 @@ func (s *Store) settleSome(ctx context.Context, keys []presence.Key, now presenc
 	if len(rest) == 0 {
 		return errs
 	}
-	for k, err := range s.updateWith(ctx, rest, now, func(k int, st *presence.State) presence.Effect { return merge(index[k], st) }, &s.doubts) {
+	for k, err := range s.writer.updateWith(ctx, rest, now, func(k int, st *presence.State) presence.Effect { return merge(index[k], st) }, &s.writer.doubts) {
 		errs[index[k]] = err
 	}
 	return errs

@@ -1,4 +1,4 @@
-package redisstore
+package conn
 
 import (
 	"context"
@@ -10,15 +10,15 @@ import (
 	"github.com/redis/rueidis"
 )
 
-// A script is Lua that runs in Redis, called by its hash; the text goes along only when the server has forgotten it.
-type script struct{ text, sum string }
+// A Script is Lua that runs in Redis, called by its hash; the text goes along only when the server has forgotten it.
+type Script struct{ text, sum string }
 
-func newScript(text string) script {
+func NewScript(text string) Script {
 	h := sha1.Sum([]byte(text))
-	return script{text, hex.EncodeToString(h[:])}
+	return Script{text, hex.EncodeToString(h[:])}
 }
 
-type scriptCall struct{ keys, args []string }
+type Call struct{ Keys, Args []string }
 
 // While a slot moves, a call waits this long between two tries, at first and at most.
 const (
@@ -26,14 +26,14 @@ const (
 	tryAgainMost  = 50 * time.Millisecond
 )
 
-// exec runs the script once for every call, in one pipeline per primary. While the keys of a call are on their way from one
+// Exec runs the script once for every call, in one pipeline per primary. While the keys of a call are on their way from one
 // primary of a Cluster to another, it is tried again until they are in one place or ctx ends.
-func (s *Store) exec(ctx context.Context, sc script, calls []scriptCall) ([]rueidis.RedisResult, error) {
+func (c *Conn) Exec(ctx context.Context, sc Script, calls []Call) ([]rueidis.RedisResult, error) {
 	cmds := make([]rueidis.Completed, len(calls))
-	for i, c := range calls {
-		cmds[i] = s.client.B().Evalsha().Sha1(sc.sum).Numkeys(int64(len(c.keys))).Key(c.keys...).Arg(c.args...).Build()
+	for i, call := range calls {
+		cmds[i] = c.client.B().Evalsha().Sha1(sc.sum).Numkeys(int64(len(call.Keys))).Key(call.Keys...).Arg(call.Args...).Build()
 	}
-	results, err := s.multi(ctx, cmds)
+	results, err := c.DoMulti(ctx, cmds)
 	if err != nil {
 		return nil, err
 	}
@@ -46,24 +46,24 @@ func (s *Store) exec(ctx context.Context, sc script, calls []scriptCall) ([]ruei
 			if !ok || !re.IsNoScript() && !re.IsTryAgain() {
 				continue
 			}
-			c := calls[i]
+			call := calls[i]
 			if re.IsNoScript() {
-				s.stats.reloads.Add(1)
+				c.stats.reloads.Add(1)
 			} else {
-				s.stats.triedAgain.Add(1)
-				if s.allLeft(ctx, c.keys) {
-					c = c.onFirstKey()
+				c.stats.triedAgain.Add(1)
+				if c.allLeft(ctx, call.Keys) {
+					call = call.onFirstKey()
 				} else {
 					moving = true
 				}
 			}
 			again = append(again, i)
-			cmds = append(cmds, s.client.B().Eval().Script(sc.text).Numkeys(int64(len(c.keys))).Key(c.keys...).Arg(c.args...).Build())
+			cmds = append(cmds, c.client.B().Eval().Script(sc.text).Numkeys(int64(len(call.Keys))).Key(call.Keys...).Arg(call.Args...).Build())
 		}
-		if len(again) == 0 || moving && !sleep(ctx, wait, s.cfg.Deadline/4) {
+		if len(again) == 0 || moving && !sleep(ctx, wait, c.opts.Deadline/4) {
 			return results, nil
 		}
-		more, err := s.multi(ctx, cmds)
+		more, err := c.DoMulti(ctx, cmds)
 		if err != nil {
 			return results, nil // what was refused stays so; the others have run
 		}
@@ -76,21 +76,21 @@ func (s *Store) exec(ctx context.Context, sc script, calls []scriptCall) ([]ruei
 // onFirstKey names only the first key of the call to Redis, and has the script find the others behind its arguments. That is
 // how keys that are nowhere yet can be written to the primary that a slot is moving to, which refuses a call that names
 // several of which one is missing.
-func (c scriptCall) onFirstKey() scriptCall {
-	return scriptCall{keys: c.keys[:1], args: append(slices.Clip(c.args), c.keys[1:]...)}
+func (c Call) onFirstKey() Call {
+	return Call{Keys: c.Keys[:1], Args: append(slices.Clip(c.Args), c.Keys[1:]...)}
 }
 
 // allLeft reports whether the slot of keys is moving and none of them is where it moves from; none can come back there. As
 // long as one is, the others must not be written elsewhere: the key would be in two places, and its move would fail.
-func (s *Store) allLeft(ctx context.Context, keys []string) bool {
-	if s.single != nil || s.route.Load() == nil {
+func (c *Conn) allLeft(ctx context.Context, keys []string) bool {
+	if c.single != nil || c.route.Load() == nil {
 		return false
 	}
-	k := s.linkOf(slotOf(keys[0]))
+	k := c.LinkOf(keys[0])
 	if k == nil {
 		return false
 	}
-	from := s.client.Nodes()[k.addr]
+	from := c.client.Nodes()[k.addr]
 	if from == nil {
 		return false
 	}

@@ -1,0 +1,297 @@
+package redisstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"rollcall/presence"
+	spooled "rollcall/store/outage"
+	"rollcall/store/redisstore/conn"
+)
+
+const (
+	watchEvery = 50 * time.Millisecond
+	checkEvery = 5 * time.Second
+	// stillAfter is the shortest outage after which leases stand still: a shorter one cannot have kept a renewal away for a
+	// third of the shortest lease.
+	stillAfter = 2 * time.Second
+)
+
+// A recovery is all that is done while Redis is down and when it comes back.
+type recovery struct {
+	*shared
+	owner  *ownership
+	nodes  *nodeBook
+	writer *writer
+	audit  *auditor
+
+	ident  *identity
+	policy atomic.Pointer[string] // what is wrong with the eviction policy, if anything
+
+	box *spooled.Box // the spool, what is overlaid by it, and the journal
+	// open from the first failed call until everybody is told of the return: in between, what has run out in Redis is not
+	// believed, for nobody could renew it. The primaries of a Cluster have a mark each, see [link]; this one is then for
+	// words that may be lost and for beats that are refused.
+	open atomic.Bool
+	// refused while Redis, that answers, does not take the beat of a node, as when its memory is full: those of the others
+	// are not taken either, and nobody is to be found lost.
+	refused atomic.Bool
+
+	// doubt is the age of the store, in ms, of answers since Redis may have lost something; 0 when it has not.
+	doubt, doubted atomic.Int64
+	settledAt      atomic.Int64      // when the last doubt ended
+	asserting      []<-chan struct{} // close when those who hold sessions have reported them again; the watchman's
+	back           int64             // since when all nodes are known to Redis again; the watchman's
+
+	mu    sync.Mutex
+	fns   map[int]func(a, n presence.Millis) <-chan struct{}
+	fnSeq int
+	lost  bool // words may be lost: say them again
+	// others are the nodes that were known before Redis may have lost something; nil while it has not.
+	others map[presence.NodeID]struct{}
+	// missed is the longest absence before a loss whose journal is not applied yet. It is the watchman's.
+	missed time.Duration
+	wake   chan struct{}
+}
+
+// beatTold takes note of what Redis said to a beat.
+func (o *recovery) beatTold(err error) {
+	if err == nil {
+		if o.refused.Swap(false) {
+			o.wakeWatchman()
+		}
+		return
+	}
+	if _, told := rueidis.IsRedisErr(err); !told || conn.IsDown(err) || o.conn.Closed() {
+		return
+	}
+	o.open.Store(true)
+	o.conn.StartOutage()
+	o.refused.Store(true)
+	o.wakeWatchman()
+}
+
+func (o *recovery) wakeWatchman() {
+	select {
+	case o.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Age implements [presence.Remote].
+func (s *Store) Age() time.Duration {
+	age, _ := s.conn.Staleness(s.cfg.Stale)
+	return max(age, s.outage.doubtAge())
+}
+
+// AgeOf implements [presence.Remote].
+func (s *Store) AgeOf(key presence.Key) time.Duration {
+	return max(s.unheard(key), s.outage.doubtAge())
+}
+
+// Ready returns why this store cannot do all that it should, or nil.
+func (s *Store) Ready() error {
+	if s.conn.Closed() {
+		return conn.ErrClosed
+	}
+	if err := s.conn.CheckPrimaries(); err != nil {
+		return err
+	}
+	if n := s.outage.box.Waiting(); n > 0 {
+		return fmt.Errorf("%w: %d reports wait in the spool", presence.ErrUnavailable, n)
+	}
+	if s.outage.refused.Load() {
+		return fmt.Errorf("%w: redis does not take the beat of a node", presence.ErrUnavailable)
+	}
+	if err := s.conn.LinkDown(); err != nil {
+		return fmt.Errorf("%w: %w", presence.ErrUnavailable, err)
+	}
+	if other := s.owner.other.Load(); other != nil {
+		return fmt.Errorf("%w: the recipe's keys in redis belong to app %q", presence.ErrUnavailable, *other)
+	}
+	if p := s.outage.policy.Load(); p != nil {
+		return errors.New(*p)
+	}
+	return nil
+}
+
+// Acknowledged implements [presence.Remote].
+func (s *Store) Acknowledged(reports []presence.Report, now presence.Millis) {
+	s.outage.box.Acknowledged(reports, now)
+}
+
+// OnReturn implements [presence.Remote].
+func (s *Store) OnReturn(fn func(asOf, now presence.Millis) (done <-chan struct{})) (stop func()) {
+	o := s.outage
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	n := o.fnSeq
+	o.fnSeq++
+	o.fns[n] = fn
+	return func() {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		delete(o.fns, n)
+	}
+}
+
+// returned has those who hold sessions report them again, and returns what closes when they have.
+func (o *recovery) returned(asOf, now presence.Millis) (done []<-chan struct{}) {
+	o.mu.Lock()
+	fns := make([]func(a, n presence.Millis) <-chan struct{}, 0, len(o.fns))
+	for _, fn := range o.fns {
+		fns = append(fns, fn)
+	}
+	o.mu.Unlock()
+	for _, fn := range fns {
+		if d := fn(asOf, now); d != nil {
+			done = append(done, d)
+		}
+	}
+	return done
+}
+
+// lostWords notes that what was acknowledged may not stand any more. Until it is reported again answers are as old as asOf.
+func (o *recovery) lostWords(why string, asOf int64) {
+	o.log.Warn("redis is another than before; saying again what it may have lost", "why", why)
+	o.raiseFloor()
+	o.mu.Lock()
+	o.lost = true
+	o.mu.Unlock()
+	o.beginDoubt(asOf)
+	o.open.Store(true)
+	o.wakeWatchman()
+}
+
+// runWatchman asks a primary that is away until it is back, says again what may be lost, and empties the spool.
+func (o *recovery) runWatchman() {
+	tick := time.NewTicker(checkEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-o.conn.Context().Done():
+			return
+		case <-o.wake:
+		case <-tick.C:
+			o.check()
+		}
+		for o.conn.Context().Err() == nil && !o.recovered() {
+			select {
+			case <-o.conn.Context().Done():
+			case <-time.After(watchEvery):
+			}
+		}
+	}
+}
+
+// check looks now and then at what may change without a sign.
+func (o *recovery) check() {
+	ctx, cancel := context.WithTimeout(o.conn.Context(), time.Second)
+	defer cancel()
+	if err := o.conn.SyncClock(ctx); err != nil {
+		o.conn.Failed(nil, err)
+		return
+	}
+	_ = o.ident.check(ctx) // once more with the next check
+	o.checkStrangers(ctx)
+	if err := o.conn.CheckPolicy(ctx); err != nil {
+		was := o.policy.Swap(ptr(err.Error()))
+		if was == nil {
+			o.log.Error("redis may evict peers that are online", "err", err)
+		}
+	} else {
+		o.policy.Store(nil)
+	}
+}
+
+func ptr[T any](v T) *T { return &v }
+
+// recovered does what is to be done after an outage, as far as it can be done now; it reports whether all is. A primary of a
+// Cluster that is back need not wait for another that is not.
+func (o *recovery) recovered() bool {
+	var back time.Duration // the longest absence that is over
+	for _, k := range o.conn.Links() {
+		if k.Down() && o.answers(k) {
+			back = max(back, k.MarkUp())
+			o.box.Again()
+			o.log.Info("redis is back", "addr", k.Name())
+		}
+	}
+	whole := !o.conn.AnyDown() && o.conn.Uncovered() == nil
+	if !whole && !o.conn.Clustered() {
+		return false
+	}
+	if o.refused.Load() {
+		o.box.Drain(o.conn.Context().Done()) // there may be room for some
+		return false
+	}
+	o.mu.Lock()
+	lost := o.lost
+	o.lost = false
+	o.mu.Unlock()
+	if whole {
+		if d := o.conn.EndOutage(); d != 0 {
+			back = d
+		}
+	}
+	if back > 0 || lost {
+		if now := o.conn.Now(); lost || back >= stillAfter {
+			o.asserting = append(o.asserting, o.returned(now.Add(-back), now)...)
+		}
+		o.signal(nil)
+	}
+	if !o.believe() {
+		whole = false
+	}
+	if lost {
+		o.missed = max(o.missed, back)
+		if !o.sayAgain(o.missed) {
+			o.mu.Lock()
+			o.lost = true
+			o.mu.Unlock()
+			return false
+		}
+		o.missed = 0
+	}
+	drained := o.box.Drain(o.conn.Context().Done())
+	return o.settled() && drained && whole
+}
+
+// believe lets what has run out on the primaries that are there be ended again; it reports whether that is so of all.
+func (o *recovery) believe() bool {
+	all := true
+	o.open.Store(false)
+	for _, k := range o.conn.Links() {
+		all = k.ResumeExpiry() && all
+		if k.Down() { // it may have gone down again meanwhile
+			o.open.Store(!o.conn.Clustered())
+		}
+	}
+	return all
+}
+
+// answers reports whether the primary behind k can be asked, and its link is up so that it is known who it is.
+func (o *recovery) answers(k *conn.Link) bool {
+	if !k.Listening() {
+		return false
+	}
+	ctx, cancel := o.conn.Deadline(o.conn.Context())
+	defer cancel()
+	return k.Ask(ctx) == nil
+}
+
+// sayAgain applies the journal once more, after the store could take nothing for away.
+func (o *recovery) sayAgain(away time.Duration) bool {
+	lost := o.conn.Unsettled()
+	if err := o.box.Reassert(away); err != nil {
+		o.log.Warn("replay failed; will retry", "err", err)
+		return false
+	}
+	return o.conn.Unsettled() == lost // what went away meanwhile has not been told
+}

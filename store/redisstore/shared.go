@@ -1,0 +1,97 @@
+package redisstore
+
+import (
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"rollcall/presence"
+	"rollcall/store/redisstore/conn"
+	"rollcall/store/redisstore/nearcache"
+)
+
+// shared is what every part of a store uses.
+type shared struct {
+	cfg   Config
+	rules presence.Rules
+	keys  layout
+	log   *slog.Logger
+	conn  *conn.Conn
+	cache *nearcache.Cache
+	stats stats
+	floor atomic.Uint64 // the greatest revision of a state that was removed
+
+	hear   sync.Mutex // guards ears
+	ears   map[int]func([]presence.Key)
+	earSeq int
+
+	strangers strangers
+	newerSaid atomic.Int64 // when the log last told of a newer rollcall, ms of the store's age
+
+	// Only tests set it, to let another writer in between two steps of an update.
+	onPause func(stage string)
+}
+
+func newShared(cfg Config) *shared {
+	b := &shared{
+		cfg: cfg, rules: cfg.Rules, log: cfg.Log, keys: layout{own: cfg.Prefix, summary: cfg.SummaryPrefix},
+		cache: nearcache.New(max(cfg.NearCache, 0)), ears: map[int]func([]presence.Key){},
+	}
+	b.rules.Replay = presence.ReplayWithin
+	b.strangers.said = map[string]time.Time{}
+	return b
+}
+
+func (s *shared) pause(stage string) {
+	if s.onPause != nil {
+		s.onPause(stage)
+	}
+}
+
+type stats struct {
+	conflicts, cas, reads   atomic.Int64
+	adopted, damaged        atomic.Int64
+	staleAnswers, unindexed atomic.Int64
+	foreign                 atomic.Int64
+	newer, overwritten      atomic.Int64
+}
+
+// Listen implements [presence.Store].
+func (s *shared) Listen(fn func(keys []presence.Key)) (stop func()) {
+	s.hear.Lock()
+	defer s.hear.Unlock()
+	n := s.earSeq
+	s.earSeq++
+	s.ears[n] = fn
+	return func() {
+		s.hear.Lock()
+		defer s.hear.Unlock()
+		delete(s.ears, n)
+	}
+}
+
+func (s *shared) signal(keys []presence.Key) {
+	s.hear.Lock()
+	defer s.hear.Unlock()
+	for _, fn := range s.ears {
+		fn(keys)
+	}
+}
+
+// linkOfPeer returns the link to the primary of a peer, nil when there is none now.
+func (s *shared) linkOfPeer(key presence.Key) *conn.Link {
+	if !s.conn.Clustered() {
+		return s.conn.LinkOf("")
+	}
+	return s.conn.LinkOf(string(s.keys.summaryKey(nil, key.App, []byte(key.Peer))))
+}
+
+// unheard returns for how long the primary of key has sent nothing; 0 while the link is up.
+func (s *shared) unheard(key presence.Key) time.Duration {
+	k := s.linkOfPeer(key)
+	if k != nil && k.Reachable() && k.Proven() {
+		return 0
+	}
+	return s.conn.Silence(k)
+}
