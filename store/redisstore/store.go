@@ -36,11 +36,11 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	cfg.defaults()
 	s := newStore(cfg)
 	if s.conn, err = conn.Open(p, s.connOptions(), s.cache, linkEvents{s}); err != nil {
-		return nil, p.Explain(ctx, fmt.Errorf("connect to redis: %w", err))
+		return nil, p.Explain(fmt.Errorf("connect to redis: %w", err))
 	}
 	if err := s.open(ctx, p); err != nil {
 		_ = s.Close()
-		return nil, p.Explain(ctx, err)
+		return nil, p.Explain(err)
 	}
 	return s, nil
 }

@@ -1,16 +1,12 @@
 package conn
 
 import (
-	"bufio"
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"strings"
-	"time"
 
 	"github.com/redis/rueidis"
 )
@@ -30,13 +26,13 @@ func replica(at string, err error) *OpenError {
 	return &OpenError{Err: fmt.Errorf("redis at %s is a replica: %w", at, err), Hint: "name the primary, or the Sentinels that know it: redis+sentinel://host:26379,…/master"}
 }
 
-// Explain says what err means at the start. Where err alone does not tell, it looks at what answers there.
-func (p Place) Explain(ctx context.Context, err error) *OpenError {
+// Explain says what err means at the start.
+func (p Place) Explain(err error) *OpenError {
 	var r *OpenError
 	if errors.As(err, &r) {
 		return r
 	}
-	r = p.certificateRefusal(err)
+	r = p.certificateError(err)
 	if errors.Is(err, errOld) {
 		return &OpenError{Err: err, Hint: "upgrade Redis, or name another; Valkey does as well", Settings: true}
 	}
@@ -44,10 +40,10 @@ func (p Place) Explain(ctx context.Context, err error) *OpenError {
 		r = replica(p.At(), errReplica)
 	}
 	if r == nil {
-		r = replyRefusal(p, err)
+		r = p.replyError(err)
 	}
 	if r == nil && !errors.Is(err, errPolicy) {
-		r = connectionRefusal(ctx, p, err)
+		r = p.connectionError(err)
 	}
 	if r == nil {
 		r = &OpenError{Err: err}
@@ -55,8 +51,8 @@ func (p Place) Explain(ctx context.Context, err error) *OpenError {
 	return r
 }
 
-// certificateRefusal tells of a certificate that is not believed.
-func (p Place) certificateRefusal(err error) *OpenError {
+// certificateError tells of a certificate that is not believed.
+func (p Place) certificateError(err error) *OpenError {
 	var (
 		unknown x509.UnknownAuthorityError
 		name    x509.HostnameError
@@ -98,8 +94,8 @@ func Misfit(format string, args ...any) func(hint string) *OpenError {
 	}
 }
 
-// replyRefusal tells what an error that Redis has answered means.
-func replyRefusal(p Place, err error) *OpenError {
+// replyError tells what an error that Redis has answered means.
+func (p Place) replyError(err error) *OpenError {
 	var re *rueidis.RedisError
 	if !errors.As(err, &re) {
 		return nil
@@ -139,114 +135,38 @@ func replyRefusal(p Place, err error) *OpenError {
 	return &OpenError{Err: err}
 }
 
-// connectionRefusal tells why there was no conversation: nobody there, or one that speaks another language.
-func connectionRefusal(ctx context.Context, p Place, err error) *OpenError {
+// connectionError tells why there was no conversation.
+func (p Place) connectionError(err error) *OpenError {
+	var (
+		plain tls.RecordHeaderError
+		op    *net.OpError
+	)
 	at := p.At()
-	var op *net.OpError
-	if errors.As(err, &op) && op.Op == "dial" {
-		return unreachable(p, err)
-	}
-	// Somebody took the connection.
-	switch heard := p.listen(ctx); {
-	case p.tls == nil && (heard == speaksTLS || heard == wantsCertificate):
-		return Misfit("redis at %s speaks TLS, and the URL says %s://", at, p.scheme)("write " + strings.Replace(p.scheme, "redis", "rediss", 1) + "://")
-	case p.tls != nil && heard == speaksPlainly:
-		return Misfit("redis at %s does not speak TLS, and the URL says %s://", at, p.scheme)(
+	known := errors.As(err, &op)
+	alert := known && op.Op == "remote error"
+	switch {
+	case known && op.Op == "dial":
+		return p.unreachable(err, "")
+	case errors.As(err, &plain):
+		return Misfit("what answers at %s does not speak TLS, and the URL says %s://: %w", at, p.scheme, plain)(
 			"write " + strings.Replace(p.scheme, "rediss", "redis", 1) + "://, or give Redis a tls-port and name that")
-	case p.tls != nil && heard == wantsCertificate && p.tls.Cert == "":
-		return Misfit("redis at %s wants a certificate from its clients", at)(
-			"add ssl_certfile=FILE&ssl_keyfile=FILE to the URL, behind a ?; or set tls-auth-clients of Redis to no or optional")
-	case p.tls != nil && heard == wantsCertificate:
-		return Misfit("redis at %s does not take the certificate in ssl_certfile", at)(
+	case alert && p.tls != nil && p.tls.Cert == "":
+		return Misfit("redis at %s wants a certificate from its clients: %w", at, op)(wantsCertificate)
+	case alert && p.tls != nil:
+		return Misfit("redis at %s does not accept the certificate in ssl_certfile: %w", at, op)(
 			"have it signed by an authority that Redis knows (its tls-ca-cert-file), and see that it is not out of date")
-	case heard == speaksOtherwise:
-		return Misfit("what answers at %s is no Redis", at)("see that host and port of the URL are those of Redis")
+	case strings.Contains(err.Error(), "unknown message type"): // of the client library
+		return Misfit("what answers at %s is not a Redis", at)("see that host and port of the URL are those of Redis")
+	case p.tls == nil:
+		return p.unreachable(err, "; if it speaks TLS, write "+strings.Replace(p.scheme, "redis", "rediss", 1)+"://")
+	case p.tls.Cert == "":
+		return p.unreachable(err, "; if it wants a certificate, "+wantsCertificate)
 	}
-	return unreachable(p, err)
+	return p.unreachable(err, "")
 }
 
-func unreachable(p Place, err error) *OpenError {
-	return &OpenError{Err: err, Hint: fmt.Sprintf("see that Redis runs at %s, and that this machine can reach it", p.At())}
-}
+const wantsCertificate = "add ssl_certfile=FILE&ssl_keyfile=FILE to the URL, behind a ?; or set tls-auth-clients of Redis to no or optional"
 
-// What answers at an address.
-type speech int
-
-const (
-	speaksNothing speech = iota
-	speaksPlainly
-	speaksTLS
-	wantsCertificate // over TLS
-	speaksOtherwise
-)
-
-// listen asks each address how it speaks, until one does.
-func (p Place) listen(ctx context.Context) speech {
-	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
-	defer cancel()
-	for _, addr := range p.addrs {
-		for _, ask := range []func(context.Context, string) speech{p.askTLS, p.askPlainly} {
-			if s := ask(ctx, addr); s != speaksNothing {
-				return s
-			}
-		}
-	}
-	return speaksNothing
-}
-
-const askFor = time.Second
-
-func (p Place) askTLS(ctx context.Context, addr string) speech {
-	ctx, cancel := context.WithTimeout(ctx, askFor)
-	defer cancel()
-	t := Files{}
-	if p.tls != nil {
-		t = *p.tls
-	}
-	host, _, _ := net.SplitHostPort(addr)
-	cfg := t.client(append([]string{host}, p.hosts()...))
-	cfg.VerifyConnection = nil // nothing that matters is said here
-	c, err := (&tls.Dialer{Config: cfg}).DialContext(ctx, "tcp", addr)
-	if err == nil {
-		defer c.Close()
-		// A server that wants a certificate says so after the handshake, to whoever listens and does not talk.
-		_ = c.SetReadDeadline(time.Now().Add(askFor / 4))
-		_, err = c.Read(make([]byte, 1))
-	}
-	var op *net.OpError
-	switch {
-	case errors.As(err, &op) && op.Op == "remote error" && !strings.Contains(err.Error(), "protocol version"):
-		return wantsCertificate // or does not take ours
-	case c != nil:
-		return speaksTLS
-	}
-	return speaksNothing
-}
-
-func (p Place) askPlainly(ctx context.Context, addr string) speech {
-	ctx, cancel := context.WithTimeout(ctx, askFor)
-	defer cancel()
-	c, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
-	if err != nil {
-		return speaksNothing
-	}
-	defer c.Close()
-	line, err := ask(ctx, c)
-	switch {
-	case err != nil:
-		return speaksNothing
-	case strings.HasPrefix(line, "+PONG"), strings.HasPrefix(line, "-"):
-		return speaksPlainly
-	}
-	return speaksOtherwise
-}
-
-// ask sends what every Redis answers, whoever asks, and returns the answer.
-func ask(ctx context.Context, c net.Conn) (string, error) {
-	until, _ := ctx.Deadline()
-	_ = c.SetDeadline(until)
-	if _, err := io.WriteString(c, "*1\r\n$4\r\nPING\r\n"); err != nil {
-		return "", err
-	}
-	return bufio.NewReaderSize(io.LimitReader(c, 512), 512).ReadString('\n')
+func (p Place) unreachable(err error, also string) *OpenError {
+	return &OpenError{Err: err, Hint: fmt.Sprintf("see that Redis runs at %s, and that this machine can reach it%s", p.At(), also)}
 }

@@ -1,10 +1,12 @@
 package conn
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -94,54 +96,45 @@ func readPEM(name string) ([]byte, error) {
 	return b, nil
 }
 
-// dial connects to addr. The certificate found there must be for the host of addr or for one that the URL names: nodes of
-// a Cluster and Redis behind Sentinels are told by their addresses, and often have one certificate for one name.
-func (t Files) dial(ctx context.Context, addr string, d *net.Dialer, named []string) (net.Conn, error) {
+// dial connects to addr. The certificate found there must be for the host of addr or for one that the URL names: nodes of a
+// Cluster and Redis behind Sentinels are reported by address, and often have one certificate for one name. Where a name does
+// not fit, the next is tried on a new connection.
+func (t Files) dial(ctx context.Context, addr string, d *net.Dialer, named []string) (c net.Conn, err error) {
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
 		return nil, err
 	}
-	cfg := t.client(append([]string{host}, named...))
-	return (&tls.Dialer{NetDialer: d, Config: cfg}).DialContext(ctx, "tcp", addr)
-}
-
-// client returns how to speak TLS to a server that may be any of hosts.
-func (t Files) client(hosts []string) *tls.Config {
-	cfg := &tls.Config{
-		MinVersion: tls.VersionTLS12, ServerName: nameOf(hosts),
-		// The name is checked against several, and the files are read anew, both of which the package cannot do by itself.
-		InsecureSkipVerify: true,
-		VerifyConnection:   func(cs tls.ConnectionState) error { return t.verify(cs, hosts) },
+	cfg := &tls.Config{MinVersion: tls.VersionTLS12}
+	if cfg.RootCAs, err = t.roots(); err != nil {
+		return nil, fmt.Errorf("ssl_ca_certs: %w", err)
 	}
 	if t.Cert != "" {
 		cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return t.pair() }
 	}
-	return cfg
-}
-
-// nameOf returns the host to ask for: the first that is a name, for an address cannot be asked for.
-func nameOf(hosts []string) string {
-	i := slices.IndexFunc(hosts, func(h string) bool { return net.ParseIP(h) == nil })
-	return hosts[max(i, 0)]
-}
-
-func (t Files) verify(cs tls.ConnectionState, hosts []string) error {
-	roots, err := t.roots()
-	if err != nil {
-		return fmt.Errorf("ssl_ca_certs: %w", err)
-	}
-	opts := x509.VerifyOptions{Roots: roots, Intermediates: x509.NewCertPool()}
-	for _, c := range cs.PeerCertificates[1:] {
-		opts.Intermediates.AddCert(c)
-	}
-	leaf := cs.PeerCertificates[0]
-	if _, err := leaf.Verify(opts); err != nil {
-		return err
-	}
-	for _, h := range hosts {
-		if err = leaf.VerifyHostname(h); err == nil {
-			return nil
+	for _, name := range serverNames(host, named) {
+		cfg := cfg.Clone()
+		cfg.ServerName = name
+		c, err = (&tls.Dialer{NetDialer: d, Config: cfg}).DialContext(ctx, "tcp", addr)
+		if wrong := (x509.HostnameError{}); !errors.As(err, &wrong) {
+			return c, err
 		}
 	}
-	return leaf.VerifyHostname(hosts[0])
+	return nil, err
+}
+
+// serverNames returns the hosts to ask for, names first: an address cannot be asked for.
+func serverNames(host string, named []string) (names []string) {
+	for _, h := range append([]string{host}, named...) {
+		if !slices.Contains(names, h) {
+			names = append(names, h)
+		}
+	}
+	isIP := func(h string) int {
+		if net.ParseIP(h) != nil {
+			return 1
+		}
+		return 0
+	}
+	slices.SortStableFunc(names, func(a, b string) int { return cmp.Compare(isIP(a), isIP(b)) })
+	return names
 }
