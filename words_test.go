@@ -34,7 +34,6 @@ var (
 		"edge/hookout":        1,
 		"internal/configload": 1,
 		"server":              3,
-		"store/redisstore":    11,
 		"store/storetest":     1,
 	}
 	leftInComments = map[string]int{
@@ -64,7 +63,6 @@ var (
 		"server":              34,
 		"store/embedded":      23,
 		"store/outage":        1,
-		"store/redisstore":    100,
 		"store/storetest":     4,
 		"watch":               24,
 	}

@@ -167,7 +167,7 @@ func TestFaultAStarvedNodeDeclaresNoOutage(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if n := strings.Count(string(log), "redis is away"); n > 0 {
+		if n := strings.Count(string(log), "redis unreachable"); n > 0 {
 			t.Errorf("node %d: %d outages were declared while Redis was idle\n%s", i, n, m.log())
 		}
 	}

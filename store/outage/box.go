@@ -13,16 +13,17 @@ import (
 	"rollcall/presence"
 )
 
-// Below is what a [Box] needs of the store beside it. Its methods are called by several goroutines; none may call the box back.
+// Below is what a [Box] needs of the store beside it. Its methods are called by several goroutines;
+// none may call the box back.
 type Below interface {
-	// Replay applies records as of their times of receipt, in order, and returns an error for each that it could not apply; nil
-	// when there is none.
+	// Replay applies records as of their times of receipt, in order, and returns an error for each
+	// that it could not apply; nil when there is none.
 	Replay(list []Record) []error
-	// Waits reports whether err, of Replay, says that the peer cannot be written now and nothing else is the matter; held, that
-	// only a later release may write it.
+	// Waits reports whether err, of Replay, means that the peer cannot be written now and nothing
+	// else is the matter; held, that only a later release may write it.
 	Waits(err error) (waits, held bool)
-	// Last returns what is known of a peer without asking the store: a packed state, empty for an unknown peer. known is false
-	// when nothing is.
+	// Last returns what is known of a peer without asking the store: a packed state, empty for an
+	// unknown peer. known is false when nothing is.
 	Last(key presence.Key) (packed []byte, known bool)
 	// Signal has the listeners of the store look at keys again.
 	Signal(keys []presence.Key)
@@ -51,7 +52,8 @@ type Config struct {
 	Log     *slog.Logger
 }
 
-// A Box holds the spool, the overlay and the journal of one store. It is safe for many goroutines; Drain and Reassert are for one.
+// A Box holds the spool, the overlay and the journal of one store. It is safe for many goroutines;
+// Drain and Reassert are for one.
 type Box struct {
 	cfg   Config
 	below Below
@@ -61,8 +63,8 @@ type Box struct {
 	spool  Queue
 	unread unread // records of the spool that this release does not understand
 
-	// turn is passed by reports on their way to the spool, and closed when the spool is found empty and reports take the direct
-	// road again.
+	// turn is passed by reports on their way to the spool, and closed when the spool is found empty
+	// and reports take the direct road again.
 	turn   *turnstile
 	on     atomic.Bool // reports go to the spool
 	again  atomic.Bool // look at all records again
@@ -87,7 +89,8 @@ func (b *Box) pause(stage string) {
 	}
 }
 
-// Open returns a box beside below. What an earlier process left in the spool is in the overlay when it returns.
+// Open returns a box beside below. What an earlier process left in the spool is in the overlay when
+// it returns.
 func Open(cfg Config, below Below) (*Box, error) {
 	b := &Box{cfg: cfg, below: below, log: cfg.Log, begun: time.Now(), spool: cfg.Queue, turn: newTurnstile(), overlay: map[presence.Key]*layer{}}
 	if cfg.Dir == "" {
@@ -150,7 +153,8 @@ func (b *Box) Keeps() bool { return b.spool != nil }
 // Spooling reports whether reports must not overtake those in the spool.
 func (b *Box) Spooling() bool { return b.on.Load() }
 
-// Waits returns which of keys have reports in the spool, or may have: the others need not queue behind those.
+// Waits returns which of keys have reports in the spool, or may have: the others need not queue
+// behind those.
 func (b *Box) Waits(keys []presence.Key) (index []int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -162,8 +166,8 @@ func (b *Box) Waits(keys []presence.Key) (index []int) {
 	return index
 }
 
-// Waiting returns how many reports wait for the store; those on peers that a later release keeps wait for that one, and this
-// node does all else that it should.
+// Waiting returns how many reports wait for the store; those on peers that a later release keeps
+// wait for that one, and this node does all else that it should.
 func (b *Box) Waiting() int64 {
 	if b.spool == nil || !b.Spooling() {
 		return 0
@@ -184,8 +188,9 @@ func (b *Box) Stats() map[string]int64 {
 	return m
 }
 
-// Spool keeps reports that the store could not take, durably, and sets out[i] to what reports[i] made of what is known here.
-// It matches [presence.ErrFull] when there is no room and [presence.ErrUnavailable] when there is no spool.
+// Spool keeps reports that the store could not take, durably, and sets out[i] to what reports[i]
+// made of what is known here. It matches [presence.ErrFull] when there is no room and
+// [presence.ErrUnavailable] when there is no spool.
 func (b *Box) Spool(reports []presence.Report, now presence.Millis, out []presence.Outcome) error {
 	if b.spool == nil {
 		return fmt.Errorf("%w: there is no spool", presence.ErrUnavailable)
@@ -201,7 +206,8 @@ func (b *Box) Spool(reports []presence.Report, now presence.Millis, out []presen
 	b.turn.enter()
 	defer b.turn.leave()
 	b.on.Store(true)
-	// The peers enter the overlay first: once the records are in the spool they may be replayed, and leave it, at any moment.
+	// The peers enter the overlay first: once the records are in the spool they may be replayed,
+	// and leave it, at any moment.
 	layers := make([]*layer, len(reports))
 	keys := make([]presence.Key, len(reports))
 	b.mu.Lock()

@@ -60,8 +60,9 @@ func open(t *testing.T, below Below) *Box {
 	return b
 }
 
-// TestNoOrderLeavesAPeerInTheOverlay: whenever the spool is drained between the steps of a report that goes there, and whenever
-// another report comes between the steps of a drain, the overlay is empty when the spool is.
+// TestNoOrderLeavesAPeerInTheOverlay: whenever the spool is drained between the steps of a report
+// that goes there, and whenever another report comes between the steps of a drain, the overlay is
+// empty when the spool is.
 func TestNoOrderLeavesAPeerInTheOverlay(t *testing.T) {
 	spool := func(t *testing.T, b *Box, peer string, i int) {
 		t.Helper()
@@ -111,8 +112,8 @@ func TestNoOrderLeavesAPeerInTheOverlay(t *testing.T) {
 	}
 }
 
-// TestARecordThatWaitsHoldsNobodyUp, and its peer stays in the overlay until it is applied; a box that opens on the spool of another
-// process knows who waits.
+// TestARecordThatWaitsHoldsNobodyUp, and its peer stays in the overlay until it is applied; a box
+// that opens on the spool of another process knows who waits.
 func TestARecordThatWaitsHoldsNobodyUp(t *testing.T) {
 	s := &shelf{states: map[presence.Key][]byte{}, waits: map[presence.PeerID]bool{"tom": true}}
 	b := open(t, s)

@@ -1,6 +1,8 @@
-// Package outage keeps what is reported while a store cannot take it, answers for it meanwhile, and replays it.
+// Package outage keeps what is reported while a store cannot take it, answers for it meanwhile, and
+// replays it.
 //
-// A [Box] stands beside a store that can be out of reach, which it sees as a [Below]. It has three parts:
+// A [Box] stands beside a store that can be out of reach, which it sees as a [Below]. It has three
+// parts:
 //
 //   - The spool: reports on disk, synced before they are acknowledged. They are replayed in order when the store is back; those of
 //     a peer that still has to wait let the others pass.
@@ -11,11 +13,12 @@
 //
 // # Rules
 //
-// No order of spooling, replay and reading leaves a peer in the overlay of which nothing is in the spool: a peer enters before its
-// record can be read from the spool, and leaves with its last record. Reports do not overtake those in the spool ([Box.Waits]).
-// What order the nodes replay in does not matter: package presence counts a late report at its time of receipt.
+// No order of spooling, replay and reading leaves a peer in the overlay of which nothing is in the
+// spool: a peer enters before its record can be read from the spool, and leaves with its last
+// record. Reports do not overtake those in the spool ([Box.Waits]). What order the nodes replay in
+// does not matter: package presence counts a late report at its time of receipt.
 //
 // # Not in this package
 //
-// Whether the store is out of reach, and how old its answers are: that is for the store to say.
+// Whether the store is out of reach, and how old its answers are: that is for the store to decide.
 package outage

@@ -42,9 +42,10 @@ func (b *Box) note(records []Record) {
 	}
 }
 
-// Reassert applies the journal once more: the store may have lost what it acknowledged. Reports are idempotent: a session is named,
-// and a delivery of a hook has an id. away is for how long the store could take nothing: the journal stood still meanwhile. It returns the first error that is more than a peer that cannot be written now; then call it
-// again.
+// Reassert applies the journal once more: the store may have lost what it acknowledged. Reports are
+// idempotent: a session is named, and a delivery of a hook has an id. away is for how long the
+// store could take nothing: the journal stood still meanwhile. It returns the first error that is
+// more than a peer that cannot be written now; then call it again.
 func (b *Box) Reassert(away time.Duration) error {
 	b.mu.Lock()
 	over := b.millis() - (b.cfg.Journal + away).Milliseconds()

@@ -12,8 +12,8 @@ type layer struct {
 	n  int            // how many reports are in the spool, or on their way there
 	// reports are those of them that are counted in st, in order.
 	reports []Record
-	// blind when nothing was known of the peer: its reports can tell that it is online, and not that it is offline, for it
-	// may have other sessions.
+	// blind when nothing was known of the peer: its reports can show that it is online, and not
+	// that it is offline, for it may have other sessions.
 	blind bool
 	held  bool // a later release keeps the peer, and goes on writing
 }
@@ -35,8 +35,8 @@ func (b *Box) enter(key presence.Key) *layer {
 	return l
 }
 
-// leave takes a report out of its layer, which ends with the last. The caller holds the lock. l is not in the overlay when all that
-// it holds has left meanwhile.
+// leave takes a report out of its layer, which ends with the last. The caller holds the lock. l is
+// not in the overlay when all that it holds has left meanwhile.
 func (b *Box) leave(key presence.Key, l *layer) {
 	if l.n--; l.n <= 0 && b.overlay[key] == l {
 		delete(b.overlay, key)
@@ -85,7 +85,8 @@ type Layer struct {
 // Overlaid reports whether some peer has reports in the spool.
 func (b *Box) Overlaid() bool { return b.layers.Load() > 0 }
 
-// Layer returns what the overlay has of a peer. ok is false when it has no reports in the spool, or when a later release keeps it.
+// Layer returns what the overlay has of a peer. ok is false when it has no reports in the spool, or
+// when a later release keeps it.
 func (b *Box) Layer(key presence.Key) (l Layer, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -96,8 +97,8 @@ func (b *Box) Layer(key presence.Key) (l Layer, ok bool) {
 	return Layer{Known: of.answers(), Summary: of.st.Summary(), Records: slices.Clip(of.reports)}, true
 }
 
-// Over returns packed, the state of a peer as the store has it, with records applied: what the store will hold when they are
-// replayed. Those that it holds already count once.
+// Over returns packed, the state of a peer as the store has it, with records applied: what the
+// store will hold when they are replayed. Those that it holds already count once.
 func Over(packed []byte, records []Record, now presence.Millis, rules *presence.Rules) []byte {
 	var st presence.State
 	if len(packed) > 0 && st.Unpack(packed) != nil {

@@ -13,8 +13,9 @@ import (
 	"rollcall/presence"
 )
 
-// recordVersion is the version of spool records that this release writes, and the latest that it reads. It rises when a reader
-// that skips the fields it does not know would misread a record. The first release wrote none; its records are read as version 0.
+// recordVersion is the version of spool records that this release writes, and the latest that it
+// reads. It rises when a reader that skips the fields it does not know would misread a record. The
+// first release wrote none; its records are read as version 0.
 const recordVersion = 1
 
 // A Record is a report and when it was received.
@@ -34,8 +35,8 @@ func encodeRecord(r *presence.Report, received presence.Millis) ([]byte, error) 
 	return json.Marshal(record{recordVersion, received, *r})
 }
 
-// decodeRecord reads a record of the spool. It returns an error for what this release does not understand: a record of a later
-// version, or one whose report does not validate.
+// decodeRecord reads a record of the spool. It returns an error for what this release does not
+// understand: a record of a later version, or one whose report does not validate.
 func decodeRecord(b []byte) (Record, error) {
 	var r record
 	if err := json.Unmarshal(b, &r); err != nil {
@@ -55,11 +56,12 @@ func decodeRecord(b []byte) (Record, error) {
 	return Record{r.Received, r.Report}, nil
 }
 
-// unreadName is the directory, within that of the spool, of the records that this release does not understand.
+// unreadName is the directory, within that of the spool, of the records that this release does not
+// understand.
 const unreadName = "unread"
 
-// unread keeps records that this release does not understand, mostly of a later release, until one is started that does. They
-// are out of the way of the others.
+// unread keeps records that this release does not understand, mostly of a later release, until one
+// is started that does. They are out of the way of the others.
 type unread struct {
 	mu    sync.Mutex
 	spool *spool.Spool // nil until it is needed
@@ -98,8 +100,8 @@ func (u *unread) append(dir string, bytes int64, records [][]byte) error {
 	return err
 }
 
-// setAside takes a record that this release does not understand out of the way of the others. It reports whether the record may
-// be taken off the spool; else it waits there.
+// setAside takes a record that this release does not understand out of the way of the others. It
+// reports whether the record may be taken off the spool; else it waits there.
 func (b *Box) setAside(raw []byte, why error) bool {
 	err := b.unread.append(b.unreadDir(), b.cfg.Bytes, [][]byte{raw})
 	if more, due := b.unread.line.Due(b.millis()); due {
@@ -108,7 +110,8 @@ func (b *Box) setAside(raw []byte, why error) bool {
 	return err == nil
 }
 
-// takeUnread puts those of the records set aside by an earlier process that this release understands back into the spool.
+// takeUnread puts those of the records set aside by an earlier process that this release
+// understands back into the spool.
 func (b *Box) takeUnread() error {
 	u := &b.unread
 	if _, err := os.Stat(b.unreadDir()); errors.Is(err, fs.ErrNotExist) {

@@ -9,14 +9,15 @@ import (
 
 const (
 	replayBatch = 256
-	// lookAgain is how long records that have to wait are left alone when nothing says that they may go.
+	// lookAgain is how long records that have to wait are left alone when nothing shows that they
+	// may go.
 	lookAgain = 4 * time.Second
 	// heldAgain is the same for those that only a later release can write.
 	heldAgain = 30 * time.Second
 )
 
-// A cursor is how far the spool is drained. Records that have to wait, for a primary out of reach or for a later release, do not
-// hold up those behind them.
+// A cursor is how far the spool is drained. Records that have to wait, for a primary out of reach
+// or for a later release, do not hold up those behind them.
 type cursor struct {
 	at    spool.ID              // behind it no record was looked at
 	held  map[spool.ID]struct{} // records that a later release has to write
@@ -26,8 +27,9 @@ type cursor struct {
 // Again has the next Drain look at all records that wait: some may go now.
 func (b *Box) Again() { b.again.Store(true) }
 
-// Drain applies what is in the spool, in order, and lets reports take the direct road again when it is empty. It reports
-// whether nothing is left but what has to wait. It goes on until stop is closed.
+// Drain applies what is in the spool, in order, and lets reports take the direct road again when it
+// is empty. It reports whether nothing is left but what has to wait. It goes on until stop is
+// closed.
 func (b *Box) Drain(stop <-chan struct{}) bool {
 	if b.spool == nil {
 		b.on.Store(false)
@@ -74,7 +76,8 @@ func (b *Box) drained() bool {
 	if b.spool.Len() > 0 {
 		return true
 	}
-	// No report is between the overlay and the spool now, so what is in the overlay is left over; nothing should be.
+	// No report is between the overlay and the spool now, so what is in the overlay is left over;
+	// nothing should be.
 	b.mu.Lock()
 	clear(b.overlay)
 	b.layers.Store(0)
@@ -140,7 +143,8 @@ func (b *Box) keep(r *Record, id spool.ID, held bool) {
 	}
 }
 
-// lift takes out of the overlay what the store holds now, and has the listeners look again: what they have was from the overlay.
+// lift takes out of the overlay what the store holds now, and has the listeners look again: what
+// they have was from the overlay.
 func (b *Box) lift(applied []Record) {
 	if len(applied) == 0 {
 		return

@@ -2,8 +2,8 @@ package outage
 
 import "sync"
 
-// A turnstile is a lock that many may hold together, or one alone. Who waits for it waits on a condition, so that a disk that is
-// slow in fake time can be played.
+// A turnstile is a lock that many may hold together, or one alone. Waiting is on a condition, so
+// that a disk that is slow in fake time can be played.
 type turnstile struct {
 	mu     sync.Mutex
 	moved  sync.Cond

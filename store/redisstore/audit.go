@@ -23,8 +23,9 @@ type auditor struct {
 	auditNow chan struct{} // an audit is wanted before its hour
 }
 
-// runAudit looks, once an hour, for what no order of writes can rule out: states that live without an index entry
-// (after a failover that kept one and lost the other), and peers that only the recipe knows, which get a lease.
+// runAudit looks, once an hour, for what no order of writes can rule out: states that live without
+// an index entry (after a failover that kept one and lost the other), and peers that only the
+// recipe knows, which get a lease.
 func (a *auditor) runAudit() {
 	tick := time.NewTicker(auditEvery)
 	defer tick.Stop()
@@ -36,18 +37,19 @@ func (a *auditor) runAudit() {
 		case <-a.auditNow:
 		}
 		if _, err := a.Audit(a.conn.Context(), a.conn.Now()); err != nil && a.conn.Context().Err() == nil {
-			a.log.Warn("audit of redis ended early", "err", err)
+			a.log.Warn("audit failed", "err", err)
 		}
 	}
 }
 
-// An AuditReport says what an audit found and mended.
+// An AuditReport is what an audit found and mended.
 type AuditReport struct {
 	Peers     int
 	Unindexed int // states that no index named: they would never have ended
-	Adopted   int // online by the word of the recipe alone: they have a lease now
-	Foreign   int // summaries that said otherwise than the state
-	Idle      int // index entries of peers that have been offline for long: Redis forgets these by itself
+	Adopted   int // online by the recipe's key alone: they have a lease now
+	Foreign   int // summaries that differed from the state
+	// index entries of peers that have been offline for long: Redis forgets these by itself
+	Idle int
 }
 
 // Audit walks over every peer and mends what it finds. It runs by itself every hour.
@@ -93,7 +95,7 @@ func (a *auditor) Audit(ctx context.Context, now presence.Millis) (AuditReport, 
 	}
 	a.stats.unindexed.Add(int64(r.Unindexed))
 	if r.Unindexed+r.Foreign > 0 {
-		a.log.Warn("audit mended redis", "unindexed", r.Unindexed, "foreign", r.Foreign, "adopted", r.Adopted, "peers", r.Peers)
+		a.log.Warn("audit repaired indexes", "unindexed", r.Unindexed, "foreign", r.Foreign, "adopted", r.Adopted, "peers", r.Peers)
 	}
 	return r, nil
 }
@@ -101,12 +103,13 @@ func (a *auditor) Audit(ctx context.Context, now presence.Millis) (AuditReport, 
 // audited is a peer that an audit looks at.
 type audited struct {
 	key   presence.Key
-	wrong bool // the summary says otherwise than the state
+	wrong bool // the summary differs from the state
 	idle  bool // it has been offline for so long that it needs no index entry
 }
 
-// mend writes the index entries that are missing for the peers and removes those that are not needed any more, adopts who
-// has no state, and restores summaries that say otherwise than the state. What has to wait is left to a later audit.
+// mend writes the index entries that are missing for the peers and removes those that are not
+// needed any more, adopts peers without a state, and restores summaries that differ from the state.
+// What has to wait is left to a later audit.
 func (a *auditor) mend(ctx context.Context, batch []audited, now presence.Millis, r *AuditReport) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
@@ -156,7 +159,7 @@ func (a *auditor) mend(ctx context.Context, batch []audited, now presence.Millis
 	for i := range results {
 		n, err := results[i].AsInt64()
 		if conn.IsWrongType(err) {
-			a.stranger(entries[i].index)
+			a.wrongType(entries[i].index)
 		} else if err != nil {
 			return err
 		}
@@ -165,8 +168,8 @@ func (a *auditor) mend(ctx context.Context, batch []audited, now presence.Millis
 	return nil
 }
 
-// claimIdle claims what the lease index still holds of peers that have been offline for long, for the update that
-// follows to remove.
+// claimIdle claims what the lease index still holds of peers that have been offline for long, for
+// the update that follows to remove.
 func (a *auditor) claimIdle(ctx context.Context, batch []audited, r *AuditReport) error {
 	var cmds []rueidis.Completed
 	var members, indexes []string
@@ -193,7 +196,7 @@ func (a *auditor) claimIdle(ctx context.Context, batch []audited, r *AuditReport
 		switch {
 		case rueidis.IsRedisNil(err):
 		case conn.IsWrongType(err):
-			a.stranger(indexes[i])
+			a.wrongType(indexes[i])
 		case err != nil:
 			return err
 		default:
@@ -204,8 +207,9 @@ func (a *auditor) claimIdle(ctx context.Context, batch []audited, r *AuditReport
 	return nil
 }
 
-// idleAfter is how long a peer is offline until the next audit takes it out of the index: its keys run out by themselves.
-// Until half of that has passed, who brings it online again relies on the entry.
+// idleAfter is how long a peer is offline until the next audit takes it out of the index: its keys
+// run out by themselves. Until half of that has passed, a report that brings it online again relies
+// on the entry.
 const idleAfter = time.Hour
 
 // idle reports whether a peer has been offline for that long.

@@ -15,8 +15,9 @@ import (
 
 var manyPeers = flag.Int("peers", 20_000, "peers of the memory benchmark")
 
-// BenchmarkMemory fills a Redis with peers and reports what each takes there: by the recipe alone, online by a hook, offline
-// after one (at once, and after the audit that takes it out of the index), and online by a socket.
+// BenchmarkMemory fills a Redis with peers and reports what each takes there: by the recipe alone,
+// online by a hook, offline after one (at once, and after the audit that takes it out of the
+// index), and online by a socket.
 func BenchmarkMemory(b *testing.B) {
 	for b.Loop() {
 		n := *manyPeers

@@ -12,7 +12,8 @@ import (
 	"rollcall/store/redisstore/conn"
 )
 
-// compareAndSet writes the states of the jobs that have not failed and returns those that another writer came before.
+// compareAndSet writes the states of the jobs that have not failed and returns those that another
+// writer came before.
 func (w *writer) compareAndSet(ctx context.Context, writes []*job, now presence.Millis) ([]*job, error) {
 	var able []*job
 	var calls []conn.Call
@@ -44,7 +45,8 @@ func (w *writer) compareAndSet(ctx context.Context, writes []*job, now presence.
 		case err != nil:
 			w.conn.FailedSince(begun, j.summary, err)
 			if !answered && !j.retried && ctx.Err() == nil {
-				// The connection broke. Whether the script ran shows when it runs again: then our own state stands there.
+				// The connection broke. Whether the script ran shows when it runs again: then our
+				// own state stands there.
 				j.retried = true
 				again = append(again, j)
 				continue
@@ -58,7 +60,8 @@ func (w *writer) compareAndSet(ctx context.Context, writes []*job, now presence.
 	return again, nil
 }
 
-// written reads what the script says of j: nil when it is written, else the state that stands, which may be empty.
+// written reads what the script returned for j: nil when it is written, else the state that stands,
+// which may be empty.
 func (w *writer) written(j *job, result rueidis.RedisResult) (stands []byte, err error) {
 	v, err := result.ToMessage()
 	if err != nil {
@@ -67,7 +70,7 @@ func (w *writer) written(j *job, result rueidis.RedisResult) (stands []byte, err
 	if v.IsInt64() {
 		if n, _ := v.AsInt64(); n > 1 {
 			w.stats.overwritten.Add(1)
-			w.log.Error("a key of another type stood where the state of a peer belongs, and was written over", "peer", fmt.Sprintf("%.80q", j.key.Peer),
+			w.log.Error("peer key of the wrong type overwritten", "peer", fmt.Sprintf("%.80q", j.key.Peer),
 				"state", n&2 != 0, "summary", n&4 != 0)
 		}
 		w.wrote(j)
@@ -93,7 +96,7 @@ func (w *writer) wrote(j *job) {
 	if len(j.next) > 0 {
 		return
 	}
-	// Revisions are to rise over a removal, too, and nothing is left to tell the last one.
+	// Revisions are to rise over a removal, too, and no record of the last one is left.
 	for {
 		f := w.floor.Load()
 		if f >= j.st.Rev || w.floor.CompareAndSwap(f, j.st.Rev) {
@@ -131,8 +134,8 @@ func seconds(d time.Duration) string {
 	return strconv.FormatInt(max(1, int64((d+time.Second-1)/time.Second)), 10)
 }
 
-// settle removes, or moves to the new deadline, the index entries that the jobs have claimed, unless somebody has written
-// them meanwhile.
+// settle removes, or moves to the new deadline, the index entries that the jobs have claimed,
+// unless they were written meanwhile.
 func (w *writer) settle(ctx context.Context, done []*job) error {
 	var calls []conn.Call
 	var of []*job
@@ -164,7 +167,7 @@ func (w *writer) settle(ctx context.Context, done []*job) error {
 		index := calls[i].Keys[0]
 		switch err := results[i].Error(); {
 		case conn.IsWrongType(err):
-			w.stranger(index)
+			w.wrongType(index)
 		case err != nil && j.landed:
 			w.conn.FailedSince(begun, index, err) // the entry stays, for nothing
 		case err != nil:

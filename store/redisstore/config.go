@@ -16,7 +16,7 @@ import (
 
 // Config are the settings of a [Store].
 type Config struct {
-	// URL says where Redis is:
+	// URL is where Redis is:
 	//
 	//	redis://[user:password@]host[:6379][/db]
 	//	rediss://…                                        over TLS
@@ -28,35 +28,38 @@ type Config struct {
 	// Rules are those of the service above.
 	Rules presence.Rules
 
-	// Recipe is the app whose summary keys are the recipe's own, whatever Redis says of it so far; other apps get keys of their own. Empty
-	// for the app that Redis has on record, which must be one of Apps, and without a record for the first of Apps.
+	// Recipe is the app whose summary keys are the recipe's own, whatever Redis has on record;
+	// other apps get keys of their own. Empty for the app that Redis has on record, which must be
+	// one of Apps, and without a record for the first of Apps.
 	Recipe        presence.AppID
 	Apps          []presence.AppID // of this process
 	SummaryPrefix string           // of the recipe's keys; may be empty. Default "onOffStatus:"
 	Prefix        string           // of all other keys. Default "rc:"
 
 	Deadline time.Duration // of one call. Default 250 ms
-	// Stale is how long answers come from the cache while Redis is away; then there are none. Default 30 s; negative for not at all.
+	// Stale is how long answers come from the cache while Redis is down; then there are none.
+	// Default 30 s; negative for not at all.
 	Stale time.Duration
 	// NearCache bounds the cache of this process, in bytes. Default 64 MiB; negative for none.
 	NearCache int
-	// CA names a file of the authorities that are believed over TLS; empty for those of the system. Cert and Key name the
-	// files of the certificate that is shown to Redis, and of its key; empty for none.
+	// CA names a file of the authorities that are trusted over TLS; empty for those of the system.
+	// Cert and Key name the files of the certificate that is shown to Redis, and of its key; empty
+	// for none.
 	CA, Cert, Key string
 	// Force starts even when Redis may evict the keys of peers that are online.
 	Force bool
 
-	// Spool is the directory for reports that come while Redis is away; empty for none.
+	// Spool is the directory for reports that come while Redis is down; empty for none.
 	Spool string
 	// SpoolBytes bounds it. Default 64 MiB.
 	SpoolBytes int64
-	// Journal is how long acknowledged reports are remembered to be said again after a failover. Default 60 s.
+	// Journal is how long acknowledged reports are kept for replay after a failover. Default 60 s.
 	Journal time.Duration
 
 	Log *slog.Logger // default: none
 }
 
-// What a Config gets where it says nothing.
+// Defaults of a Config.
 const (
 	DefaultSummaryPrefix = "onOffStatus:"
 	DefaultPrefix        = "rc:"
@@ -72,8 +75,8 @@ const (
 	maxNearCache = 64 << 30
 )
 
-// NewConfig returns a Config with every default. The prefix of the recipe's keys may be empty, so it is set here and not
-// where the store opens.
+// NewConfig returns a Config with every default. The prefix of the recipe's keys may be empty, so
+// it is set here and not where the store opens.
 func NewConfig(url string) Config {
 	return Config{
 		URL: url, Rules: presence.DefaultRules(), SummaryPrefix: DefaultSummaryPrefix, Prefix: DefaultPrefix,
@@ -82,7 +85,7 @@ func NewConfig(url string) Config {
 	}
 }
 
-// CheckURL returns what is wrong with the address of a Redis, or nil. It tells nothing of a password.
+// CheckURL returns what is wrong with the address of a Redis, or nil. The text holds no password.
 func CheckURL(url string) error {
 	c := NewConfig(url)
 	_, err := c.parse()
@@ -104,8 +107,9 @@ func (c *Config) parse() (p conn.Place, err error) {
 	return p, p.Secure(conn.Files{CA: c.CA, Cert: c.Cert, Key: c.Key})
 }
 
-// SetQuery takes settings in the form of a URL's query: prefix, summary_prefix, near_cache (bytes; 0 for none), deadline,
-// stale (0 for none), force, and the files ssl_ca_certs, ssl_certfile and ssl_keyfile. An unknown name is an error.
+// SetQuery takes settings in the form of a URL's query: prefix, summary_prefix, near_cache (bytes;
+// 0 for none), deadline, stale (0 for none), force, and the files ssl_ca_certs, ssl_certfile and
+// ssl_keyfile. An unknown name is an error.
 func (c *Config) SetQuery(query string) error {
 	values, err := url.ParseQuery(query)
 	if err != nil {
@@ -145,7 +149,7 @@ func (c *Config) SetQuery(query string) error {
 	return nil
 }
 
-// wanted says what each setting may be.
+// wanted are the values that each setting takes.
 var wanted = map[string]string{
 	"prefix":         "the beginning of a key",
 	"summary_prefix": "the beginning of a key",

@@ -17,12 +17,13 @@ import (
 const (
 	auditEvery = time.Hour
 	scanCount  = 1000
-	// censusAtOnce is how many peers are few enough for Counts to take a census every time it is asked.
+	// censusAtOnce is how many peers are few enough for Counts to take a census every time it is
+	// asked.
 	censusAtOnce = 20_000
 )
 
-// A census counts peers by walking over all of them: nothing that a report writes pays for counting. While it takes long,
-// counts are as old as twenty times what it takes.
+// A census counts peers by walking over all of them: nothing that a report writes pays for
+// counting. While it takes long, counts are as old as twenty times what it takes.
 type census struct {
 	mu      sync.Mutex
 	running chan struct{} // closed when the one under way is done
@@ -46,7 +47,8 @@ func (a *auditor) Counts(ctx context.Context, app presence.AppID, now presence.M
 		c.mu.Unlock()
 		return n, nil
 	}
-	// One that is under way may have passed the caller's own writes by: only a store that is slow to walk joins it.
+	// One that is under way may have passed the caller's own writes by: only a store that is slow
+	// to walk joins it.
 	done := c.running
 	if done == nil {
 		done = make(chan struct{})
@@ -127,9 +129,9 @@ func (a *auditor) day(m presence.Millis) int32 {
 	return int32(m.Add(a.rules.DayOffset) / presence.Millis(24*time.Hour/time.Millisecond))
 }
 
-// walk calls see for every summary key in Redis, with the packed state (the recipe's word stands for one where there is
-// none) and the summary. A key may come twice when tables are resized; see is called for the first only. What is out of
-// reach is an error, after all the rest.
+// walk calls see for every summary key in Redis, with the packed state (the recipe's value stands
+// for one where there is none) and the summary. A key may come twice when tables are resized; see
+// is called for the first only. What is out of reach is an error, after all the rest.
 func (a *auditor) walk(ctx context.Context, see func(key presence.Key, state []byte, summary string)) error {
 	patterns := []string{glob(a.keys.summary) + "*"}
 	if a.keys.summary != "" {

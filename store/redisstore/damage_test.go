@@ -9,8 +9,9 @@ import (
 	"rollcall/presence"
 )
 
-// TestDamageHoldsNobodyUp: what is no state where a state should be costs that peer what was known of it, and nobody else
-// anything: its next report is taken, and no other waits in the spool behind it.
+// TestDamageHoldsNobodyUp: what is no state where a state should be costs that peer what was known
+// of it, and no other peer anything: its next report is taken, and no other waits in the spool
+// behind it.
 func TestDamageHoldsNobodyUp(t *testing.T) {
 	server, url := redisOf(t)
 	cfg := config(url)
@@ -55,8 +56,8 @@ func TestDamageHoldsNobodyUp(t *testing.T) {
 	}
 }
 
-// TestDamageDoesNotStopTheSweep: an index entry that names no peer, and one whose peer has no readable state, are taken
-// away, and the sweep goes on to those who are due.
+// TestDamageDoesNotStopTheSweep: an index entry that names no peer, and one whose peer has no
+// readable state, are taken away, and the sweep goes on to those who are due.
 func TestDamageDoesNotStopTheSweep(t *testing.T) {
 	server, url := redisOf(t)
 	st := open(t, config(url))

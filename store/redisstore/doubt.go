@@ -9,16 +9,17 @@ import (
 )
 
 const (
-	// doubtFor is the time for which answers have an age when all nodes are back after Redis may have lost something: they report again
-	// what they hold.
+	// doubtFor is the time for which answers have an age when all nodes are back after Redis may
+	// have lost something: they report again what they hold.
 	doubtFor = 500 * time.Millisecond
-	// othersWithin is how long nodes are waited for; those that do not beat by then may be gone.
+	// othersWithin is how long nodes are waited for; those without a heartbeat by then may be gone.
 	othersWithin = 3 * time.Second
 	// doubtAtMost ends the wait for what this node holds.
 	doubtAtMost = 10 * time.Second
 )
 
-// beginDoubt begins, or goes on with, the time in which Redis may miss what it had acknowledged, as of asOf, in ms of the age of the store.
+// beginDoubt begins, or goes on with, the time in which Redis may miss what it had acknowledged, as
+// of asOf, in ms of the age of the store.
 func (o *recovery) beginDoubt(asOf int64) {
 	o.nodes.mu.Lock()
 	others := maps.Clone(o.nodes.book)
@@ -32,7 +33,8 @@ func (o *recovery) beginDoubt(asOf int64) {
 	o.doubt.CompareAndSwap(0, asOf)
 }
 
-// doubtAge returns how old answers are because of what Redis may have lost; 0 when nothing is known of that.
+// doubtAge returns how old answers are because of what Redis may have lost; 0 when nothing is known
+// of that.
 func (o *recovery) doubtAge() time.Duration {
 	since := o.doubt.Load()
 	if since == 0 {
@@ -41,9 +43,10 @@ func (o *recovery) doubtAge() time.Duration {
 	return max(time.Duration(o.conn.Millis()-since)*time.Millisecond, time.Millisecond)
 }
 
-// readAge returns the age of an answer about keys that were read since begun, in ms of the age of the store. A primary whose
-// link is down may be another than before, and not have what was acknowledged. The links come first: one that is up again after
-// a loss has begun the doubt before. A doubt that has ended meanwhile counts too, for the keys may have been read during it.
+// readAge returns the age of an answer about keys that were read since begun, in ms of the age of
+// the store. A primary whose link is down may be another than before, and not have what was
+// acknowledged. The links come first: one that is up again after a loss has begun the doubt before.
+// A doubt that has ended meanwhile counts too, for the keys may have been read during it.
 func (o *recovery) readAge(app presence.AppID, peers [][]byte, chosen []int, begun int64) (age time.Duration) {
 	if o.conn.LinkDown() != nil {
 		for _, i := range chosen {
@@ -59,8 +62,8 @@ func (o *recovery) readAge(app presence.AppID, peers [][]byte, chosen []int, beg
 	return age
 }
 
-// othersBack reports whether every node that was known before the loss is known to Redis: a node beats first, and then reports what it
-// holds.
+// othersBack reports whether every node that was known before the loss is known to Redis: a node
+// sends a heartbeat first, and then reports what it holds.
 func (o *recovery) othersBack() bool {
 	if !o.conn.Reaches(o.keys.nodes()) {
 		return false
@@ -81,7 +84,7 @@ func (o *recovery) othersBack() bool {
 	return true
 }
 
-// settled ends the doubt when all that this node holds is reported again. It is the watchman's.
+// settled ends the doubt when all that this node holds is reported again. Only run uses it.
 func (o *recovery) settled() bool {
 	if o.doubt.Load() == 0 {
 		return true

@@ -9,8 +9,8 @@ import (
 	"rollcall/presence"
 )
 
-// TestALinkThatProvedNothingVouchesForNothing: after a sleep of this process, and until its links have proven themselves, Redis is
-// asked and the near cache is not.
+// TestALinkThatProvedNothingVouchesForNothing: after a sleep of this process, and until its links
+// have proven themselves, Redis is asked and the near cache is not.
 func TestALinkThatProvedNothingVouchesForNothing(t *testing.T) {
 	server := redistest.Run(t)
 	cfg := NewConfig("redis://" + server.Addr)
@@ -51,10 +51,11 @@ func TestALinkThatProvedNothingVouchesForNothing(t *testing.T) {
 	awake := func() bool { return s.conn.ProvenFor(1500 * time.Millisecond) }
 	await("the link does not prove itself", awake)
 	asked()
-	if n := asked(); n > 3 { // a summary of somebody online is always read
+	if n := asked(); n > 3 { // a summary of an online peer is always read
 		t.Errorf("%d reads with the peer in the cache", n)
 	}
-	// As a process that has slept finds things: the last proof is old, and the next is still to come.
+	// As a process that has slept finds things: the last proof is old, and the next is still to
+	// come.
 	s.conn.Slept(10 * time.Second)
 	if n := asked(); n < 5 && s.conn.Unproven() {
 		t.Errorf("%d reads right after a sleep", n)
@@ -66,8 +67,8 @@ func TestALinkThatProvedNothingVouchesForNothing(t *testing.T) {
 	}
 }
 
-// TestAnEmptiedRedisIsNoticedByTheAnswer: what is read from a Redis that was emptied has an age, also when the link that says so is late, and
-// when the doubt has ended before the answer goes out.
+// TestAnEmptiedRedisIsNoticedByTheAnswer: what is read from a Redis that was emptied has an age,
+// also when the link that says so is late, and when the doubt has ended before the answer goes out.
 func TestAnEmptiedRedisIsNoticedByTheAnswer(t *testing.T) {
 	for name, ask := range map[string]func(s *Store, now presence.Millis) (time.Duration, error){
 		"statuses": func(s *Store, now presence.Millis) (time.Duration, error) {

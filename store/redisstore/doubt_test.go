@@ -12,8 +12,8 @@ import (
 	"rollcall/watch"
 )
 
-// TestAnEmptyRedisIsNoNews: Redis comes back empty while a node holds sockets. Until that node has reported all of them again every
-// answer has an age, and watchers are notified of nothing.
+// TestAnEmptyRedisIsNoNews: Redis comes back empty while a node holds sockets. Until that node has
+// reported all of them again every answer has an age, and watchers are notified of nothing.
 func TestAnEmptyRedisIsNoNews(t *testing.T) {
 	for name, empty := range map[string]func(t *testing.T, s *redistest.Server){
 		"restarted": func(t *testing.T, s *redistest.Server) {
@@ -27,7 +27,8 @@ func TestAnEmptyRedisIsNoNews(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			server := redistest.Run(t)
 			cfg := config("redis://" + server.Addr)
-			cfg.Spool, cfg.Journal = t.TempDir(), time.Nanosecond // only the sockets bring back what was lost
+			// only the sockets bring back what was lost
+			cfg.Spool, cfg.Journal = t.TempDir(), time.Nanosecond
 			n := startNode(t, cfg, "n")
 			peers := numbered("socket", 300)
 			assert := func() {

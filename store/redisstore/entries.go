@@ -48,7 +48,8 @@ func (w *writer) entries(j *job) []entry {
 	}
 	for i := range j.st.Sessions {
 		ss := &j.st.Sessions[i]
-		if ss.Node != "" && !ss.Ended && j.st.Status == presence.Online { // as [presence.State.On] says
+		// as [presence.State.On] says
+		if ss.Node != "" && !ss.Ended && j.st.Status == presence.Online {
 			e := entry{index: w.keys.nodeIndex(ss.Node, j.bucket)}
 			if !ss.Leased() {
 				e.node = ss.Node
@@ -64,16 +65,17 @@ func (w *writer) entries(j *job) []entry {
 	return list
 }
 
-// score makes the score of an index entry: its deadline, less a random part of a millisecond that tells who wrote it. Redis
-// keeps scores as doubles, which hold both until the year 2500.
+// score makes the score of an index entry: its deadline, less a random part of a millisecond that
+// identifies the write. Redis keeps scores as doubles, which hold both until the year 2500.
 func score(deadline presence.Millis) float64 {
 	return float64(deadline) - float64(1+rand.IntN(1023))/1024
 }
 
 func formatScore(f float64) string { return strconv.FormatFloat(f, 'f', -1, 64) }
 
-// indexFirst writes the entries that the new states need and the old ones did not have, and reads the scores of those
-// that are to go. A job whose entry cannot be written fails; an entry that cannot be read stays, for nothing.
+// indexFirst writes the entries that the new states need and the old ones did not have, and reads
+// the scores of those that are to go. A job whose entry cannot be written fails; an entry that
+// cannot be read stays, for nothing.
 func (w *writer) indexFirst(ctx context.Context, writes []*job, now presence.Millis) error {
 	var cmds []rueidis.Completed
 	type asked struct {
@@ -85,7 +87,8 @@ func (w *writer) indexFirst(ctx context.Context, writes []*job, now presence.Mil
 	for _, j := range writes {
 		for _, e := range j.needed {
 			was, had := entryIn(j.before, e.index)
-			if e.node != "" && was.node != e.node { // also when the entry stands: the session had a lease of its own
+			// also when the entry stands: the session had a lease of its own
+			if e.node != "" && was.node != e.node {
 				if j.err = w.nodes.knowNode(ctx, e.node, now); j.err != nil {
 					break
 				}
@@ -125,7 +128,7 @@ func (w *writer) indexFirst(ctx context.Context, writes []*job, now presence.Mil
 		switch {
 		case rueidis.IsRedisNil(err):
 		case conn.IsWrongType(err):
-			w.stranger(a.index) // the peer does without: its state is the truth
+			w.wrongType(a.index) // the peer does without: its state is the truth
 		case err != nil:
 			w.conn.FailedSince(begun, a.index, err)
 			a.j.err = fmt.Errorf("write the index %s: %w", a.index, conn.Unavailable(err))
@@ -156,7 +159,8 @@ func (j *job) wrote(index string) {
 	j.written[index] = true
 }
 
-// Claims are index entries that this process has read to have them settled: what was due, and who was on a lost node.
+// Claims are index entries that this process has read to have them settled: what was due, and peers
+// on a lost node.
 type claims struct {
 	mu sync.Mutex
 	of map[string][]claim // by member

@@ -12,7 +12,8 @@ import (
 	"rollcall/store/redisstore/conn"
 )
 
-// An identity is each primary's run id and replication id, and the epoch: a change may mean that acknowledged writes are lost.
+// An identity is each primary's run id and replication id, and the epoch: a change may mean that
+// acknowledged writes are lost.
 type identity struct {
 	*shared
 	owner *ownership
@@ -25,15 +26,15 @@ type identity struct {
 	epoch string
 }
 
-// linkUp records the identity behind a link that has come up. It fails when Redis does not return the epoch, without which it is
-// not known whether data was lost.
+// linkUp records the identity behind a link that has come up. It fails when Redis does not return
+// the epoch, without which it is not known whether data was lost.
 func (o *recovery) linkUp(k *conn.Link, who string) error {
 	was, known := o.ident.swap(k.Addr(), who)
 	if k.Born() && !known {
 		return nil
 	}
 	if was != who {
-		o.lostWords("primary "+k.Name(), k.HeardAt())
+		o.noteDataLoss("primary "+k.Name(), k.HeardAt())
 	}
 	if err := o.ident.checkAt(k); err != nil {
 		return err
@@ -53,8 +54,9 @@ func (d *identity) swap(addr, who string) (was string, known bool) {
 	return was, known
 }
 
-// checkAt compares the epoch before the cache trusts the link k again. Of a Cluster one primary has it: for the others it is
-// compared when that one can be reached, and its absence does not keep them down.
+// checkAt compares the epoch before the cache trusts the link k again. Of a Cluster one primary has
+// it: for the others it is compared when that one can be reached, and its absence does not keep
+// them down.
 func (d *identity) checkAt(k *conn.Link) error {
 	if !d.conn.Reaches(d.keys.epoch()) {
 		return nil
@@ -81,8 +83,8 @@ func (d *identity) open(ctx context.Context) error {
 	return nil
 }
 
-// raiseFloor puts the revisions of peers without a state above those that may have been given out for states that are
-// gone: these may run ahead of the clock by a write or a few.
+// raiseFloor puts the revisions of peers without a state above those that may have been given out
+// for states that are gone: these may run ahead of the clock by a write or a few.
 func (o *recovery) raiseFloor() {
 	for {
 		was := o.floor.Load()
@@ -92,7 +94,8 @@ func (o *recovery) raiseFloor() {
 	}
 }
 
-// read returns the epoch, a value that is lost with everything else, and writes a new one when it is.
+// read returns the epoch, a value that is lost with everything else, and writes a new one when it
+// is.
 func (d *identity) read(ctx context.Context) (string, error) {
 	key := d.keys.epoch()
 	v, err := d.conn.Do(ctx, d.conn.B().Get().Key(key).Build()).ToString()
@@ -107,8 +110,8 @@ func (d *identity) read(ctx context.Context) (string, error) {
 	return d.conn.Do(ctx, d.conn.B().Get().Key(key).Build()).ToString()
 }
 
-// check reads the epoch and, when it is another than before, has answers carry an age before it returns. An epoch of the wrong
-// type decides nothing.
+// check reads the epoch and, when it is another than before, has answers carry an age before it
+// returns. An epoch of the wrong type decides nothing.
 func (d *identity) check(ctx context.Context) error {
 	select {
 	case d.turn <- struct{}{}:
@@ -118,7 +121,7 @@ func (d *identity) check(ctx context.Context) error {
 	}
 	epoch, err := d.read(ctx)
 	if conn.IsWrongType(err) {
-		d.stranger(d.keys.epoch())
+		d.wrongType(d.keys.epoch())
 		return nil
 	}
 	if err != nil {
@@ -136,8 +139,9 @@ func (d *identity) check(ctx context.Context) error {
 	return nil
 }
 
-// same checks an epoch that was read together with states. When it is not the one that is known, Redis was emptied or replaced
-// before its link said so: then an answer goes out with an age or not at all.
+// same checks an epoch that was read together with states. When it is not the one that is known,
+// Redis was emptied or replaced before its link reported it: then an answer goes out with an age or
+// not at all.
 func (d *identity) same(ctx context.Context, read []byte) error {
 	d.mu.Lock()
 	same := d.epoch == string(read)

@@ -20,7 +20,8 @@ import (
 	"rollcall/store/storetest"
 )
 
-// TestFaultContractOverTLS keeps the law over connections on which both sides show certificates. It is no fault, but long.
+// TestFaultContractOverTLS keeps the law over connections on which both sides show certificates. It
+// is no fault, but long.
 func TestFaultContractOverTLS(t *testing.T) {
 	storetest.Run(t, func(t testing.TB) storetest.Harness {
 		s := shared(t, overTLS)
@@ -38,8 +39,8 @@ func TestFaultOutageOfAMinute(t *testing.T) {
 	}
 }
 
-// TestFaultNodeKilled: a process with 5,000 sockets is killed. Two survivors race; all sessions end once, none early, all
-// within 17 seconds of its last beat.
+// TestFaultNodeKilled: a process with 5,000 sockets is killed. Two survivors race; all sessions end
+// once, none early, all within 17 seconds of its last beat.
 func TestFaultNodeKilled(t *testing.T) {
 	server := redistest.Run(t)
 	url := "redis://" + server.Addr
@@ -113,8 +114,8 @@ func TestFaultNodeKilled(t *testing.T) {
 	}
 }
 
-// TestFaultNodeCutOff: one node cannot reach Redis for longer than its lease. The others end its sockets, for they cannot
-// know better; when it is back it says them again at once.
+// TestFaultNodeCutOff: one node cannot reach Redis for longer than its lease. The others end its
+// sockets, for they cannot know better; when it is back it says them again at once.
 func TestFaultNodeCutOff(t *testing.T) {
 	server := redistest.Run(t)
 	proxy := redistest.RunProxy(t, server.Addr)
@@ -176,7 +177,8 @@ func TestFaultSlowToLoad(t *testing.T) {
 	}, 3*time.Second, 10*time.Second)
 }
 
-// TestFaultPolicyChangedLater: somebody sets an eviction policy under which peers that are online would go.
+// TestFaultPolicyChangedLater: an operator sets an eviction policy under which peers that are
+// online would go.
 func TestFaultPolicyChangedLater(t *testing.T) {
 	server := redistest.Run(t)
 	n := startNode(t, config("redis://"+server.Addr), "n")
@@ -282,7 +284,8 @@ func pair(t *testing.T, url string) (here, there *node) {
 	return here, startNode(t, cfg, "there")
 }
 
-// under runs the load while fault does its work, and sees that nothing that was acknowledged is missing afterwards.
+// under runs the load while fault does its work, and sees that nothing that was acknowledged is
+// missing afterwards.
 func under(t *testing.T, url string, fault func(here, there *node)) {
 	pace := redistest.NewPace(t)
 	here, there := pair(t, url)
@@ -350,7 +353,8 @@ func TestFaultSentinelFailover(t *testing.T) {
 	}
 }
 
-// TestFaultManyOnOneNode: who is on a node is told whatever their number, though reading them all takes longer than a call may.
+// TestFaultManyOnOneNode: the peers on a node are listed whatever their number, though reading them
+// all takes longer than a call may.
 func TestFaultManyOnOneNode(t *testing.T) {
 	server := redistest.Run(t)
 	n := startNode(t, config("redis://"+server.Addr), "n")
@@ -378,8 +382,9 @@ func TestFaultManyOnOneNode(t *testing.T) {
 	}
 }
 
-// TestFaultFailoverByHand: Sentinels let the old primary take writes for ten seconds more. The link does not stay there when
-// the calls have left: it would find itself well and hear nothing of what others write.
+// TestFaultFailoverByHand: Sentinels let the old primary take writes for ten seconds more. The link
+// does not stay there when the calls have left: it would find itself well and receive nothing of
+// what others write.
 func TestFaultFailoverByHand(t *testing.T) {
 	pace := redistest.NewPace(t)
 	s := redistest.RunSentinels(t, 1)
@@ -429,7 +434,7 @@ func TestFaultClusterPrimaryKilled(t *testing.T) {
 	})
 }
 
-// TestFaultReshard moves 500 slots while reports and queries run: nobody notices.
+// TestFaultReshard moves 500 slots while reports and queries run: no caller notices.
 func TestFaultReshard(t *testing.T) {
 	c := redistest.RunCluster(t, 3, true)
 	under(t, clusterURL(c), func(here, there *node) {
@@ -482,7 +487,8 @@ func TestFaultClusterSlotsLost(t *testing.T) {
 		}
 	}
 	t.Logf("%d ids refused, %d answered", lost, kept)
-	// Reports that need nothing of the lost primary take the direct road: another process sees them.
+	// Reports that need nothing of the lost primary take the direct road: another process sees
+	// them.
 	fresh := numbered("fresh", 60)
 	for _, p := range fresh {
 		if err := n.report(n.hook(presence.KindOnline, p)); err != nil {
@@ -504,11 +510,13 @@ func TestFaultClusterSlotsLost(t *testing.T) {
 		t.Errorf("%d of %d hooks went the direct road", seen, len(fresh))
 	}
 	defer func() {
-		// With full coverage asked for, the rest of the cluster refuses, too; no word is made up, and it ends with its cause.
+		// With full coverage asked for, the rest of the cluster refuses, too; no word is made up,
+		// and it ends with its cause.
 		whole := func(want string) {
 			for _, s := range c.Servers[:2] {
 				s.Do(t, "CONFIG", "SET", "cluster-require-full-coverage", want)
-				_, _ = s.Try("CLUSTER", "DELSLOTS", "16383") // it looks at its state when a slot changes
+				// it looks at its state when a slot changes
+				_, _ = s.Try("CLUSTER", "DELSLOTS", "16383")
 			}
 		}
 		whole("yes")

@@ -56,8 +56,9 @@ func newer(t *testing.T, do func(testing.TB, ...string) any, peer string) {
 	do(t, "SETRANGE", key, "8", string([]byte{b[8] + 2<<4}))
 }
 
-// TestStatesOfANewerRollcallAreLeftAlone: in a rolling upgrade an old node meets states that it cannot read. It keeps the
-// reports on them until it is replaced, answers by the summary, and does everything else as ever.
+// TestStatesOfANewerRollcallAreLeftAlone: in a rolling upgrade an old node meets states that it
+// cannot read. It keeps the reports on them until it is replaced, answers by the summary, and does
+// everything else as ever.
 func TestStatesOfANewerRollcallAreLeftAlone(t *testing.T) {
 	server, url := redisOf(t)
 	cfg := config(url)
@@ -72,7 +73,7 @@ func TestStatesOfANewerRollcallAreLeftAlone(t *testing.T) {
 	var before []any
 	for _, p := range theirs {
 		newer(t, server.Do, p)
-		// A newer rollcall writes the summary, too, and so tells of the change.
+		// A newer rollcall writes the summary, too, and so signals the change.
 		server.Do(t, "SET", "onOffStatus:"+p, fmt.Sprint(server.Do(t, "GET", "onOffStatus:"+p)), "KEEPTTL")
 		before = append(before, server.Do(t, "GET", "rc:{onOffStatus:"+p+"}:s"))
 	}
@@ -93,7 +94,7 @@ func TestStatesOfANewerRollcallAreLeftAlone(t *testing.T) {
 	if waits := n.st.Stats()["spool_waiting"]; waits != 2 {
 		t.Errorf("%d reports wait, want the 2 on tom", waits)
 	}
-	// The newer one ends tom; nobody here knows better.
+	// The newer one ends tom; no node here knows better.
 	server.Do(t, "SET", "onOffStatus:tom", "0", "EX", "1000")
 	n.see(patience, presence.Offline, "tom")
 	if c, err := n.st.Counts(t.Context(), "app", n.st.Now()); err != nil || c.Online != 3 || c.Known != 5 {
@@ -107,7 +108,7 @@ func TestStatesOfANewerRollcallAreLeftAlone(t *testing.T) {
 		t.Errorf("the state of eve is read as %v, want that it is newer", err)
 	}
 
-	// Neither the sweep, nor reaping, nor the audit touches them; they keep nobody else from it.
+	// Neither the sweep, nor reaping, nor the audit touches them; they keep no other peer from it.
 	far := n.st.Now().Add(8 * 24 * time.Hour)
 	if due, err := n.st.Due(t.Context(), far, 1); err != nil || len(due) != 1 {
 		t.Errorf("due are %v, %v; want one that can be settled", due, err)
@@ -146,7 +147,8 @@ func TestStatesOfANewerRollcallAreLeftAlone(t *testing.T) {
 	}
 }
 
-// TestOldWaitersAreKnown: a node that starts with reports on peers of a newer rollcall in its spool lets those of all others pass.
+// TestOldWaitersAreKnown: a node that starts with reports on peers of a newer rollcall in its spool
+// lets those of all others pass.
 func TestOldWaitersAreKnown(t *testing.T) {
 	server, url := redisOf(t)
 	cfg := config(url)
@@ -172,8 +174,9 @@ func TestOldWaitersAreKnown(t *testing.T) {
 	}
 }
 
-// TestForeignKeysStopNobody: keys of another type, put by somebody else where rollcall keeps its indexes, cost what hangs on
-// them and nothing else; they are never touched, and when they are gone all is mended.
+// TestForeignKeysStopNobody: keys of another type, put by another program where rollcall keeps its
+// indexes, cost what hangs on them and nothing else; they are never touched, and when they are gone
+// all is mended.
 func TestForeignKeysStopNobody(t *testing.T) {
 	server, url := redisOf(t)
 	cfg := config(url)
@@ -234,7 +237,7 @@ func TestForeignKeysStopNobody(t *testing.T) {
 		}
 	}
 	for _, k := range []string{lease, "rc:nodes"} {
-		if said := log.lines("a key of another type stands where rollcall keeps an index", "key="+k+" ", "rename or delete it"); said != 1 {
+		if said := log.lines("index key has the wrong type", "key="+k+" ", "rename or delete it"); said != 1 {
 			t.Errorf("the log names %s %d times, want once", k, said)
 		}
 	}
@@ -260,8 +263,8 @@ func TestForeignKeysStopNobody(t *testing.T) {
 	}
 }
 
-// TestForeignPeerKeysAreToldOf: a key of another type in the place of a peer's own is written over by the next report, and the
-// log says so; what is only removed is not ours to remove.
+// TestForeignPeerKeysAreToldOf: a key of another type in the place of a peer's own is written over
+// by the next report, and the log says so; what is only removed is not ours to remove.
 func TestForeignPeerKeysAreToldOf(t *testing.T) {
 	server, url := redisOf(t)
 	cfg := config(url)
@@ -279,7 +282,7 @@ func TestForeignPeerKeysAreToldOf(t *testing.T) {
 		t.Fatal(err)
 	}
 	n.see(patience, presence.Online, "tom", "ann")
-	const said = "a key of another type stood where the state of a peer belongs, and was written over"
+	const said = "peer key of the wrong type overwritten"
 	if a, b := log.lines(said, "tom", "state=true", "summary=false"), log.lines(said, "ann", "state=false", "summary=true"); a != 1 || b != 1 {
 		t.Errorf("the log tells of tom %d times and of ann %d times, want once each", a, b)
 	}

@@ -7,7 +7,8 @@ import (
 	"rollcall/presence"
 )
 
-// TestNodesOfTheReleaseBeforeAreRead: the release before kept no last heartbeat, and its nodes beat beside ours while an upgrade rolls.
+// TestNodesOfTheReleaseBeforeAreRead: the release before kept no last heartbeat, and its nodes beat
+// beside ours while an upgrade rolls.
 func TestNodesOfTheReleaseBeforeAreRead(t *testing.T) {
 	now := presence.Millis(1_800_000_000_000)
 	for _, tt := range []struct {

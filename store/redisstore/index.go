@@ -16,9 +16,9 @@ import (
 	"rollcall/store/redisstore/conn"
 )
 
-// Due implements [presence.Store]. An entry that is due may belong to a peer whose leases were renewed since, for a
-// renewal does not touch the index: such an entry is moved to its new deadline here. While a primary of a Cluster is lost
-// what is due is what lies on the others, whole.
+// Due implements [presence.Store]. An entry that is due may belong to a peer whose leases were
+// renewed since, for a renewal does not touch the index: such an entry is moved to its new deadline
+// here. While a primary of a Cluster is lost what is due is what lies on the others, whole.
 func (s *Store) Due(ctx context.Context, now presence.Millis, limit int) ([]presence.Key, error) {
 	if s.conn.Closed() {
 		return nil, conn.ErrClosed
@@ -57,7 +57,7 @@ func (s *Store) Due(ctx context.Context, now presence.Millis, limit int) ([]pres
 	}
 }
 
-// doing says in front of an error what was done; nil stays nil.
+// doing wraps an error with what was done; nil stays nil.
 func doing(what string, err error) error {
 	if err == nil {
 		return nil
@@ -73,11 +73,11 @@ type indexes struct {
 	reader *reader
 	writer *writer
 
-	passed passage
+	passed scanOffsets
 }
 
-// A reading goes through the entries of indexes up to a score. What lies on a lost primary, or belongs to a newer rollcall,
-// is passed over, so that it does not stand in the way of the rest.
+// A reading goes through the entries of indexes up to a score. What lies on a lost primary, or
+// belongs to a newer rollcall, is passed over, so that it does not stand in the way of the rest.
 type reading struct {
 	indexes []string
 	highest string
@@ -96,27 +96,28 @@ func (r *reading) pass(f found) {
 	r.held++
 }
 
-// A passage remembers for a while how far the sweep has passed over entries, lest it pass over all of them every second.
-type passage struct {
+// A passage remembers for a while how far the sweep has passed over entries, lest it pass over all
+// of them every second.
+type scanOffsets struct {
 	mu    sync.Mutex
 	from  map[string]float64
 	lost  string // which primaries were lost
 	since time.Time
 }
 
-const passageEnds = 10 * time.Second
+const scanOffsetsEnd = 10 * time.Second
 
 // take returns where to go on.
-func (p *passage) take(lost string) map[string]float64 {
+func (p *scanOffsets) take(lost string) map[string]float64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.from) == 0 || lost != p.lost || time.Since(p.since) > passageEnds {
+	if len(p.from) == 0 || lost != p.lost || time.Since(p.since) > scanOffsetsEnd {
 		p.from, p.lost, p.since = map[string]float64{}, lost, time.Now()
 	}
 	return maps.Clone(p.from)
 }
 
-func (p *passage) give(r *reading) {
+func (p *scanOffsets) give(r *reading) {
 	if r.held == 0 {
 		return
 	}
@@ -127,20 +128,21 @@ func (p *passage) give(r *reading) {
 	}
 }
 
-// settlesPeer reports the same of a peer that an index names: of its state, and of the index that its end may need.
+// settlesPeer reports the same of a peer that an index names: of its state, and of the index that
+// its end may need.
 func (x *indexes) settlesPeer(member string) bool {
 	if !x.conn.Clustered() {
 		return x.conn.Settles("")
 	}
 	key, ok := x.keys.memberPeer(member)
 	if !ok {
-		return true // it is taken away
+		return true // it is removed
 	}
 	return x.conn.Settles(string(x.keys.summaryKey(nil, key.App, []byte(key.Peer)))) && x.conn.Settles(x.keys.leaseIndex(bucketOf(member)))
 }
 
-// next returns up to limit entries that can be settled, and beside them an error when an index, or what an entry names, is
-// out of reach.
+// next returns up to limit entries that can be settled, and beside them an error when an index, or
+// what an entry names, is out of reach.
 func (x *indexes) next(ctx context.Context, r *reading, limit int) (list []found, err error) {
 	for indexes := r.indexes; len(indexes) > 0 && len(list) == 0; {
 		asked := make([]string, 0, len(indexes))
@@ -170,7 +172,7 @@ func (x *indexes) next(ctx context.Context, r *reading, limit int) (list []found
 			scores, failed := results[i].AsZScores()
 			if failed != nil && !rueidis.IsRedisNil(failed) {
 				if conn.IsWrongType(failed) {
-					err = x.foreign(index)
+					err = x.wrongTypeError(index)
 					continue
 				}
 				x.conn.FailedSince(begun, index, failed)
@@ -185,7 +187,8 @@ func (x *indexes) next(ctx context.Context, r *reading, limit int) (list []found
 					continue
 				}
 				err = conn.ErrDown
-				if len(list) == good { // what comes behind one that is good is passed when that one is settled
+				// what comes behind one that is good is passed when that one is settled
+				if len(list) == good {
 					r.pass(f)
 				}
 			}
@@ -195,7 +198,8 @@ func (x *indexes) next(ctx context.Context, r *reading, limit int) (list []found
 		}
 	}
 	if ctx.Err() != nil {
-		return nil, errors.Join(err, conn.Unavailable(ctx.Err())) // there is no time left to look at them
+		// there is no time left to look at them
+		return nil, errors.Join(err, conn.Unavailable(ctx.Err()))
 	}
 	return list[:min(len(list), limit)], err
 }

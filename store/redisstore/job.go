@@ -7,7 +7,7 @@ import (
 	"rollcall/presence"
 )
 
-// A job is the update of one peer: all that a batch says of it, in order.
+// A job is the update of one peer: all updates of a batch on it, in order.
 type job struct {
 	key     presence.Key
 	index   []int // in the batch
@@ -16,8 +16,9 @@ type job struct {
 	summary string
 	stateAt string
 
-	was     []byte // the packed state that was merged into; nil for none
-	stands  bool   // was came from the compare and set, so that its first bytes are those to compare with
+	was []byte // the packed state that was merged into; nil for none
+	// was came from the compare and set, so that its first bytes are those to compare with
+	stands  bool
 	damaged bool   // was is no state
 	err     error  // why this one is not written
 	floor   uint64 // the revision that a damaged one begins with
@@ -37,9 +38,9 @@ type job struct {
 	written map[string]bool
 }
 
-// unpack makes the state of j from what was read. One bad value must not hold up the reports of all others, so bytes that
-// are no state count for none: the peer begins anew, under a later revision, and is unknown until it is heard of. A state
-// of a newer rollcall is left alone.
+// unpack makes the state of j from what was read. One bad value must not hold up the reports of all
+// others, so bytes that are no state count for none: the peer begins anew, under a later revision,
+// and is unknown until its next report. A state of a newer rollcall is left alone.
 func (w *writer) unpack(j *job, now presence.Millis) error {
 	var err error
 	if len(j.was) > 0 {
@@ -54,9 +55,10 @@ func (w *writer) unpack(j *job, now presence.Millis) error {
 		return errNewer
 	}
 	w.stats.damaged.Add(1)
-	w.log.Error("state in redis cannot be read; the peer begins anew", "peer", fmt.Sprintf("%.80q", j.key.Peer), "bytes", len(j.was))
+	w.log.Error("peer state damaged; peer reset", "peer", fmt.Sprintf("%.80q", j.key.Peer), "bytes", len(j.was))
 	j.floor = w.floor.Load()
-	if r := presence.Rev(j.was); r < uint64(now.Add(24*time.Hour)) { // else it is no revision either
+	// else it is no revision either
+	if r := presence.Rev(j.was); r < uint64(now.Add(24*time.Hour)) {
 		j.floor = max(j.floor, r)
 	}
 	j.reset()
@@ -74,7 +76,8 @@ func (j *job) reset() {
 	}
 }
 
-// mergeAll merges all that the batch says of the peer, in order. What a merge that says Same did to the state does not count.
+// mergeAll makes all updates of the batch on the peer, in order. What a merge that returns Same did
+// to the state does not count.
 func (j *job) mergeAll(merge presence.Merge) error {
 	j.effect = presence.Same
 	kept := j.was
@@ -101,9 +104,9 @@ func (j *job) mergeAll(merge presence.Merge) error {
 	return nil
 }
 
-// fenceNeeded reports whether an index entry is to be removed although nothing else changes: then the state is written
-// once more, under a new revision, so that a writer who has just put that entry there, and not yet written its state, has
-// to begin anew.
+// fenceNeeded reports whether an index entry is to be removed although nothing else changes: then
+// the state is written once more, under a new revision, so that a writer who has just put that
+// entry there, and not yet written its state, has to begin anew.
 func (w *writer) fenceNeeded(j *job) bool {
 	needed := w.entries(j)
 	for _, c := range j.claimed {
@@ -189,7 +192,8 @@ func (w *writer) merge(j *job, now presence.Millis, merge presence.Merge) error 
 	j.needed = w.entries(j)
 	j.gone = j.gone[:0]
 	for _, b := range j.before {
-		// The lease index is left to the sweep, which finds out at the deadline; a forgotten peer leaves no trace at once.
+		// The lease index is left to the sweep, which finds out at the deadline; a forgotten peer
+		// leaves no trace at once.
 		if !has(j.needed, b.index) && (b.deadline == 0 || len(j.next) == 0) {
 			j.gone = append(j.gone, b)
 		}

@@ -13,8 +13,8 @@ import (
 // buckets is how many keys an index is spread over; a peer is always in the same bucket.
 const buckets = 64
 
-// layout knows the name of every key. Foreign ids never choose where a key of ours goes: what could carry a hash tag of
-// its own is put under a tag from a table instead.
+// layout knows the name of every key. Foreign ids never choose where a key of ours goes: what could
+// carry a hash tag of its own is put under a tag from a table instead.
 type layout struct {
 	own     string         // prefix of all keys that are ours alone, "rc:"
 	recipe  presence.AppID // the app whose summary keys are the recipe's own
@@ -24,8 +24,9 @@ type layout struct {
 // others is the prefix of the summary keys of every app but the recipe's.
 func (l *layout) others() string { return l.own + "on:" }
 
-// summaryKey appends the summary key of a peer to b: the recipe's own, or "rc:on:<app>:<peer>" for another app. A peer
-// of the recipe's app whose key would look like one of ours goes under no app at all.
+// summaryKey appends the summary key of a peer to b: the recipe's own, or "rc:on:<app>:<peer>" for
+// another app. A peer of the recipe's app whose key would look like one of ours goes under no app
+// at all.
 func (l *layout) summaryKey(b []byte, app presence.AppID, peer []byte) []byte {
 	if app == l.recipe && !l.collides(peer) {
 		return append(append(b, l.summary...), peer...)
@@ -58,8 +59,9 @@ func (l *layout) peerOf(summary string) (key presence.Key, ok bool) {
 	return presence.Key{App: l.recipe, Peer: presence.PeerID(peer)}, found
 }
 
-// stateKey returns the key of the packed state that lies in the slot of the summary key: its hash tag is the whole summary
-// key, or, when braces in that would make another tag of it, a tag of the same slot.
+// stateKey returns the key of the packed state that lies in the slot of the summary key: its hash
+// tag is the whole summary key, or, when braces in that would make another tag of it, a tag of the
+// same slot.
 func (l *layout) stateKey(summary string) string {
 	if summary == "" || strings.ContainsAny(summary, "{}") {
 		return l.own + "{" + conn.TagOf(conn.SlotOf(summary)) + "}:s:" + summary
@@ -67,8 +69,9 @@ func (l *layout) stateKey(summary string) string {
 	return l.own + "{" + summary + "}:s"
 }
 
-// peerKeys returns the summary keys and the state keys of the chosen ids. The usual ones are cut from one string, in which the
-// summary key stands inside the state key: one allocation instead of two for each id.
+// peerKeys returns the summary keys and the state keys of the chosen ids. The usual ones are cut
+// from one string, in which the summary key stands inside the state key: one allocation instead of
+// two for each id.
 func (l *layout) peerKeys(app presence.AppID, ids [][]byte, chosen []int) (summaries, states []string) {
 	summaries, states = make([]string, len(chosen)), make([]string, len(chosen))
 	size := 0
@@ -118,7 +121,8 @@ func (l *layout) memberPeer(member string) (key presence.Key, ok bool) {
 	return presence.Key{App: app, Peer: presence.PeerID(peer)}, true
 }
 
-// bucketOf spreads peers over the keys of an index. It is part of the layout: every node must agree.
+// bucketOf spreads peers over the keys of an index. It is part of the layout: every node must
+// agree.
 func bucketOf(member string) int { return int(crc32.ChecksumIEEE([]byte(member)) % buckets) }
 
 func (l *layout) leaseIndex(bucket int) string { return l.own + "lease:" + strconv.Itoa(bucket) }
@@ -142,8 +146,8 @@ func (l *layout) probe(slot uint16, node string) string {
 	return l.probes() + "{" + conn.TagOf(slot) + "}:" + node
 }
 
-// noName stands for the empty name; escape makes it of nothing else. Where an app may stand, nothing at all means the
-// recipe's.
+// noName stands for the empty name; escape makes it of nothing else. Where an app may stand,
+// nothing at all means the recipe's.
 const noName = "%"
 
 // escape makes a name free of what our keys are built from.
@@ -162,7 +166,8 @@ func unescape(name string) (presence.AppID, bool) {
 	return presence.AppID(s), err == nil
 }
 
-// prefixes are what a link listens to; none stands for everything. Redis refuses prefixes of which one covers another.
+// prefixes are what a link listens to; none stands for everything. Redis refuses prefixes of which
+// one covers another.
 func (l *layout) prefixes() []string {
 	all := []string{l.summary, l.others(), l.probes()}
 	var list []string

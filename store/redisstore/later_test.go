@@ -46,9 +46,9 @@ func unreadRecords(t *testing.T, dir string) (texts []string) {
 	return texts
 }
 
-// TestSpoolOfALaterReleaseIsNeverMisread: records of a later version, kind, cause or policy, and those that are no report, change no
-// peer and are kept until a release is started that reads them; those of the release before are taken over, and none holds up the
-// others.
+// TestSpoolOfALaterReleaseIsNeverMisread: records of a later version, kind, cause or policy, and
+// those that are no report, change no peer and are kept until a release is started that reads them;
+// those of the release before are taken over, and none holds up the others.
 func TestSpoolOfALaterReleaseIsNeverMisread(t *testing.T) {
 	_, url := redisOf(t)
 	cfg := config(url)
@@ -76,7 +76,8 @@ func TestSpoolOfALaterReleaseIsNeverMisread(t *testing.T) {
 		`{"Heard":0}`,
 		`no record`,
 	}
-	before := fmt.Sprintf(`{"Heard":%d,%s}`, now, report("ann", `,"Kind":2,"Cause":1,"ID":"x"`)) // as the first release wrote it
+	// as the first release wrote it
+	before := fmt.Sprintf(`{"Heard":%d,%s}`, now, report("ann", `,"Kind":2,"Cause":1,"ID":"x"`))
 	spoolRecords(t, cfg.Spool, append(append(later[:5:5], before), later[5:]...)...)
 	for range 2 {
 		n = startNode(t, cfg, "n")
@@ -105,8 +106,9 @@ func TestSpoolOfALaterReleaseIsNeverMisread(t *testing.T) {
 	}
 }
 
-// TestStatesWithWordsOfALaterReleaseAreLeftAlone: a cause or source that only a later release knows is no damage, though the format is
-// one that this release reads: the peer is answered, and nothing writes over it.
+// TestStatesWithWordsOfALaterReleaseAreLeftAlone: a cause or source that only a later release knows
+// is no damage, though the format is one that this release reads: the peer is answered, and nothing
+// writes over it.
 func TestStatesWithWordsOfALaterReleaseAreLeftAlone(t *testing.T) {
 	server, url := redisOf(t)
 	cfg := config(url)

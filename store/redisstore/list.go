@@ -30,8 +30,8 @@ func parseCursor(cursor string) (bucket int, after string, err error) {
 	return int(b[0]), string(b[1:]), nil
 }
 
-// List implements [presence.Store]. A peer is always in the same bucket, and a bucket is listed in the order of its
-// members, whatever else changes.
+// List implements [presence.Store]. A peer is always in the same bucket, and a bucket is listed in
+// the order of its members, whatever else changes.
 func (s *Store) List(ctx context.Context, app presence.AppID, cursor string, limit int, now presence.Millis) ([]presence.PeerID, string, error) {
 	if s.conn.Closed() {
 		return nil, "", conn.ErrClosed
@@ -43,13 +43,13 @@ func (s *Store) List(ctx context.Context, app presence.AppID, cursor string, lim
 	ctx, cancel := context.WithTimeout(ctx, 20*s.cfg.Deadline) // a page may take many calls
 	defer cancel()
 	if err := s.owner.owned(ctx); err != nil {
-		return nil, "", fmt.Errorf("list who is online: %w", err)
+		return nil, "", fmt.Errorf("list the peers that are online: %w", err)
 	}
 	var page []presence.PeerID
 	for ; bucket < buckets; bucket, after = bucket+1, "" {
 		members, err := s.index.membersOf(ctx, app, bucket, after)
 		if err != nil {
-			return nil, "", fmt.Errorf("list who is online: %w", conn.Unavailable(err))
+			return nil, "", fmt.Errorf("list the peers that are online: %w", conn.Unavailable(err))
 		}
 		for len(members) > 0 {
 			part := members[:min(len(members), max(64, limit-len(page)))]
@@ -89,7 +89,7 @@ func (x *indexes) membersOf(ctx context.Context, app presence.AppID, bucket int,
 	nodes, err := x.conn.Do(short, x.conn.B().Hkeys().Key(x.keys.nodes()).Build()).AsStrSlice()
 	cancel()
 	if conn.IsWrongType(err) {
-		return nil, x.foreign(x.keys.nodes())
+		return nil, x.wrongTypeError(x.keys.nodes())
 	}
 	if err != nil && !rueidis.IsRedisNil(err) {
 		x.conn.FailedSince(begun, x.keys.nodes(), err)
@@ -116,7 +116,7 @@ func (x *indexes) membersOf(ctx context.Context, app presence.AppID, bucket int,
 	for i := range results {
 		list, err := results[i].AsStrSlice()
 		if conn.IsWrongType(err) {
-			return nil, x.foreign(indexes[i])
+			return nil, x.wrongTypeError(indexes[i])
 		}
 		if err != nil && !rueidis.IsRedisNil(err) {
 			x.conn.FailedSince(begun, indexes[i], err)

@@ -11,9 +11,10 @@ import (
 	"rollcall/presence"
 )
 
-// TestLostPrimaryStopsOnlyItsOwn: a primary of a Cluster is lost and not replaced. The sweep goes on with what lies on the others,
-// whole; a report on a peer that can be reached does not wait for those in its batch that cannot; and when the primary is back
-// the rest is settled. With the primary of the node beats lost no node is found lost.
+// TestLostPrimaryStopsOnlyItsOwn: a primary of a Cluster is lost and not replaced. The sweep goes
+// on with what lies on the others, whole; a report on a peer that can be reached does not wait for
+// those in its batch that cannot; and when the primary is back the rest is settled. With the
+// primary of the node beats lost no node is found lost.
 func TestLostPrimaryStopsOnlyItsOwn(t *testing.T) {
 	t.Parallel()
 	c := redistest.RunCluster(t, 3, false)
@@ -60,12 +61,12 @@ func TestLostPrimaryStopsOnlyItsOwn(t *testing.T) {
 				t.Fatal(err)
 			}
 			there.see(patience, presence.Online, leased...)
-			said := log.lines("redis is away")
+			said := log.lines("redis unreachable")
 
 			c.Servers[lost].Freeze()
 			t.Cleanup(c.Servers[lost].Thaw)
 			eventually(t, "both nodes know that the primary is lost", func() bool {
-				return here.st.Ready() != nil && there.st.Ready() != nil && log.lines("redis is away") == said+2
+				return here.st.Ready() != nil && there.st.Ready() != nil && log.lines("redis unreachable") == said+2
 			})
 			reports = reports[:0]
 			var direct []string
@@ -87,7 +88,8 @@ func TestLostPrimaryStopsOnlyItsOwn(t *testing.T) {
 			}
 
 			later := there.st.Now().Add(time.Minute)
-			// What cannot be settled now does not stand in the way of what can, however little is asked for at once.
+			// What cannot be settled now does not stand in the way of what can, however little is
+			// asked for at once.
 			if due, err := there.st.Due(t.Context(), later, 1); !errors.Is(err, presence.ErrUnavailable) || len(due) != 1 || !reached(string(due[0].Peer)) {
 				t.Errorf("due is %v, %v; want one that can be reached, and the error", due, err)
 			}
@@ -126,15 +128,16 @@ func TestLostPrimaryStopsOnlyItsOwn(t *testing.T) {
 			if _, _, err := there.st.List(t.Context(), "app", "", 1000, later); !errors.Is(err, presence.ErrUnavailable) {
 				t.Errorf("a list of a part: %v, want presence.ErrUnavailable", err)
 			}
-			if n := log.lines("redis is away") - said; n != 2 {
-				t.Errorf("the log of two nodes says %d times that redis is away, want once each", n)
+			if n := log.lines("redis unreachable") - said; n != 2 {
+				t.Errorf("the log of two nodes says %d times that redis is down, want once each", n)
 			}
 
 			c.Servers[lost].Thaw()
 			here.ready(patience)
 			there.ready(patience)
 			there.see(patience, presence.Online, mixed...)
-			eventually(t, "the lost node is forgotten", func() bool { // the other node may be ending some of its sessions
+			// the other node may be ending some of its sessions
+			eventually(t, "the lost node is forgotten", func() bool {
 				if _, err := there.svc.Sweep(t.Context(), later); err != nil {
 					t.Errorf("a sweep after the return: %v", err)
 					return true

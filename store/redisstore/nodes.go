@@ -73,7 +73,8 @@ func (b *nodeBook) unspared(lost []presence.LostNode) []presence.LostNode {
 	return left
 }
 
-// nodeValue returns what the hash of nodes holds of one: "<deadline ms> <drained 0 or 1> <last heartbeat ms>".
+// nodeValue returns what the hash of nodes holds of one: "<deadline ms> <drained 0 or 1> <last
+// heartbeat ms>".
 func nodeValue(now presence.Millis, lease time.Duration, drained bool) string {
 	d := " 0 "
 	if drained {
@@ -105,14 +106,14 @@ func (s *Store) Beat(ctx context.Context, node presence.NodeID, lease time.Durat
 	if err == nil {
 		err = results[0].Error()
 		if conn.IsWrongType(err) {
-			err = s.foreign(s.keys.nodes())
+			err = s.wrongTypeError(s.keys.nodes())
 		} else {
-			s.outage.beatTold(err)
+			s.outage.noteHeartbeat(err)
 		}
 	}
 	if err != nil {
 		s.conn.Failed(s.conn.LinkOf(s.keys.nodes()), err)
-		return fmt.Errorf("beat of node %q: %w", node, conn.Unavailable(err))
+		return fmt.Errorf("write the heartbeat of node %q: %w", node, conn.Unavailable(err))
 	}
 	was, _ := results[0].ToString()
 	s.nodes.mu.Lock()
@@ -120,8 +121,9 @@ func (s *Store) Beat(ctx context.Context, node presence.NodeID, lease time.Durat
 	s.nodes.book[node] = struct{}{}
 	s.nodes.mu.Unlock()
 	if beaten && was == "" {
-		// Somebody took it for dead and ended what hangs on it, or Redis lost it: whoever holds it says it all again.
-		s.log.Warn("node was given up by others", "node", node)
+		// Another node ended its sessions, or Redis lost it: those that hold them report them
+		// again.
+		s.log.Warn("other nodes considered this node dead; re-reporting its sessions", "node", node)
 		s.outage.returned(now, now)
 	}
 	return nil
@@ -148,7 +150,7 @@ func (s *Store) Beats(ctx context.Context, nodes []presence.NodeID) ([]bool, err
 	for i := range results {
 		switch err := results[i].Error(); {
 		case conn.IsWrongType(err):
-			return nil, fmt.Errorf("ask for %d nodes: %w", len(nodes), s.foreign(key))
+			return nil, fmt.Errorf("ask for %d nodes: %w", len(nodes), s.wrongTypeError(key))
 		case err != nil && !rueidis.IsRedisNil(err):
 			s.conn.FailedSince(begun, key, err)
 			return nil, fmt.Errorf("ask for %d nodes: %w", len(nodes), conn.Unavailable(err))
@@ -159,7 +161,8 @@ func (s *Store) Beats(ctx context.Context, nodes []presence.NodeID) ([]bool, err
 	return beats, nil
 }
 
-// knowNode gives a node that reports before it beats a first lease, so that a node that never beats is found lost.
+// knowNode gives a node that reports before its first heartbeat a lease, so that a node without
+// heartbeats is found lost.
 func (b *nodeBook) knowNode(ctx context.Context, node presence.NodeID, now presence.Millis) error {
 	b.mu.Lock()
 	_, known := b.book[node]
@@ -174,7 +177,7 @@ func (b *nodeBook) knowNode(ctx context.Context, node presence.NodeID, now prese
 	begun := time.Now()
 	err := b.conn.Do(ctx, b.conn.B().Hsetnx().Key(b.keys.nodes()).Field(string(node)).Value(value).Build()).Error()
 	if conn.IsWrongType(err) {
-		b.stranger(b.keys.nodes()) // no node is found lost until it is gone
+		b.wrongType(b.keys.nodes()) // no node is found lost until it is gone
 		return nil
 	}
 	if err != nil {
@@ -189,8 +192,9 @@ func (b *nodeBook) knowNode(ctx context.Context, node presence.NodeID, now prese
 	return nil
 }
 
-// LostNodes implements [presence.Store]. It also keeps the set of nodes that queries do not believe any more. While the
-// primary of the beats is lost nobody can beat, and nobody is found lost.
+// LostNodes implements [presence.Store]. It also keeps the set of nodes whose sessions queries pass
+// over. While the primary of the heartbeats is down no heartbeat can arrive, and no node is found
+// lost.
 func (s *Store) LostNodes(ctx context.Context, now presence.Millis) ([]presence.LostNode, error) {
 	if s.outage.open.Load() || !s.conn.Settles(s.keys.nodes()) {
 		return nil, fmt.Errorf("ask for the nodes: %w", conn.ErrDown)
@@ -202,7 +206,7 @@ func (s *Store) LostNodes(ctx context.Context, now presence.Millis) ([]presence.
 	}
 	all, err := s.conn.Do(ctx, s.conn.B().Hgetall().Key(s.keys.nodes()).Build()).AsStrMap()
 	if conn.IsWrongType(err) {
-		return nil, fmt.Errorf("ask for the nodes: %w", s.foreign(s.keys.nodes()))
+		return nil, fmt.Errorf("ask for the nodes: %w", s.wrongTypeError(s.keys.nodes()))
 	}
 	if err != nil {
 		s.conn.Failed(s.conn.LinkOf(s.keys.nodes()), err)
@@ -224,20 +228,21 @@ func (s *Store) LostNodes(ctx context.Context, now presence.Millis) ([]presence.
 		}
 	}
 	s.nodes.mu.Unlock()
-	s.nodes.bury(lost)
+	s.nodes.markDead(lost)
 	return s.nodes.unspared(lost), nil
 }
 
-// Drained returns the nodes that have drained and hold sockets no more, as the last [Store.LostNodes] found them: within a second on
-// a server.
+// Drained returns the nodes that have drained and hold sockets no more, as the last
+// [Store.LostNodes] found them: within a second on a server.
 func (s *Store) Drained() []presence.NodeID {
 	s.nodes.mu.Lock()
 	defer s.nodes.mu.Unlock()
 	return s.nodes.drained
 }
 
-// bury makes queries pass over the sessions of lost nodes at once, while a survivor ends them one by one.
-func (b *nodeBook) bury(lost []presence.LostNode) {
+// markDead makes queries pass over the sessions of lost nodes at once, while a survivor ends them
+// one by one.
+func (b *nodeBook) markDead(lost []presence.LostNode) {
 	if len(lost) == 0 {
 		b.dead.Store(nil)
 		return
@@ -285,7 +290,7 @@ func (s *Store) DropNode(ctx context.Context, node presence.NodeID, at presence.
 				left = append(left, presence.LostNode{Node: n, At: at})
 			}
 		}
-		s.nodes.bury(left)
+		s.nodes.markDead(left)
 	}
 	return nil
 }

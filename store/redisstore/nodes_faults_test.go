@@ -10,7 +10,8 @@ import (
 	"rollcall/presence"
 )
 
-// TestFaultDeadNodeOfAHundredThousand: queries know at once, and the survivors end the sessions together, each once.
+// TestFaultDeadNodeOfAHundredThousand: queries know at once, and the survivors end the sessions
+// together, each once.
 func TestFaultDeadNodeOfAHundredThousand(t *testing.T) {
 	const sessions = 100_000
 	server := redistest.Run(t)
@@ -23,7 +24,7 @@ func TestFaultDeadNodeOfAHundredThousand(t *testing.T) {
 	if n := d.count(0, d.end, presence.Offline); n != sessions {
 		t.Errorf("queries see %d of %d offline before any session was ended", n, sessions)
 	}
-	took := d.bury()
+	took := d.markDead()
 	by := d.counted()
 	for i, n := range by {
 		if n < sessions/30 {

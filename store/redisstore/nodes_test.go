@@ -14,7 +14,8 @@ import (
 	"rollcall/store/redisstore"
 )
 
-// dying is a node with sessions that stops sending heartbeats, and the survivors that end them. Time is played forward, so nothing waits.
+// dying is a node with sessions that stops sending heartbeats, and the survivors that end them.
+// Time is played forward, so nothing waits.
 type dying struct {
 	t         testing.TB
 	server    *redistest.Server
@@ -88,8 +89,8 @@ func (d *dying) sweep(at presence.Millis) time.Duration {
 	return time.Since(begun)
 }
 
-// bury sweeps until the node is forgotten and returns how long that took.
-func (d *dying) bury() (took time.Duration) {
+// markDead sweeps until the node is forgotten and returns how long that took.
+func (d *dying) markDead() (took time.Duration) {
 	eventually(d.t, "the dead node is forgotten", func() bool {
 		took += d.sweep(d.end)
 		return d.t.Failed() || d.server.Do(d.t, "HEXISTS", "rc:nodes", "dead") == int64(0)
@@ -117,7 +118,8 @@ func (d *dying) counted() (by []int64) {
 	return by
 }
 
-// TestDeadNodeIsReapedOnce: a node with many sessions dies; three survivors race. Every session ends once, and none early.
+// TestDeadNodeIsReapedOnce: a node with many sessions dies; three survivors race. Every session
+// ends once, and none early.
 func TestDeadNodeIsReapedOnce(t *testing.T) {
 	server, url := redisOf(t)
 	var d *dying
@@ -128,7 +130,7 @@ func TestDeadNodeIsReapedOnce(t *testing.T) {
 		if n := d.count(0, early, presence.Online); n != len(d.ids) || d.turned[0].Load() != 0 {
 			t.Fatalf("a millisecond before the end of the lease %d of %d are online, %d were ended", n, len(d.ids), d.turned[0].Load())
 		}
-		took, by := d.bury(), d.counted()
+		took, by := d.markDead(), d.counted()
 		t.Logf("%d sessions were ended in %v by survivors %v", len(d.ids), took.Round(time.Millisecond), by)
 		return t.Failed() || !slices.Contains(by, 0)
 	})
@@ -155,7 +157,7 @@ func TestOverlappingSurvivorsCountEachEndOnce(t *testing.T) {
 		for i, st := range d.stores {
 			d.survivors[i] = presence.NewService(unclaimed{st, st}, presence.DefaultConfig())
 		}
-		d.bury()
+		d.markDead()
 		d.counted()
 		conflicts := int64(0)
 		for _, st := range d.stores {
@@ -165,8 +167,9 @@ func TestOverlappingSurvivorsCountEachEndOnce(t *testing.T) {
 	})
 }
 
-// TestOneProcessHoldsAClaim: of several that ask for one piece of work one gets it, keeps it while it asks, and leaves it to the next when
-// it stops asking. Names of any kind stand for different work.
+// TestOneProcessHoldsAClaim: of several that ask for one piece of work one gets it, keeps it while
+// it asks, and leaves it to the next when it stops asking. Names of any kind stand for different
+// work.
 func TestOneProcessHoldsAClaim(t *testing.T) {
 	server, url := redisOf(t)
 	cfg := config(url)
@@ -189,7 +192,8 @@ func TestOneProcessHoldsAClaim(t *testing.T) {
 	}
 }
 
-// TestDeadNodeIsPassedOverAtOnce: queries do not believe a dead node while its sessions are being ended.
+// TestDeadNodeIsPassedOverAtOnce: queries do not believe a dead node while its sessions are being
+// ended.
 func TestDeadNodeIsPassedOverAtOnce(t *testing.T) {
 	_, url := redisOf(t)
 	st := open(t, config(url))
@@ -225,7 +229,7 @@ func TestDeadNodeIsPassedOverAtOnce(t *testing.T) {
 			t.Errorf("%s: tom is %v and ann %v, want offline and online", how, out[0], out[1])
 		}
 	}
-	// The node was only stopped, and has told tom again; its beat is yet to come.
+	// The node was only stopped, and has reported tom again; its heartbeat is yet to come.
 	now = now.Add(20 * time.Second)
 	report("tom", "dead")
 	if _, err := st.Statuses(ctx, "app", [][]byte{[]byte("tom")}, svc.Leases(now.Add(time.Second)), out[:1]); err != nil {
@@ -274,7 +278,8 @@ func TestNodesAgree(t *testing.T) {
 	t.Logf("from acknowledged here to visible there: median %v, p99.9 %v, worst of %d %v", took[rounds/2], took[rounds*999/1000], rounds, took[rounds-1])
 }
 
-// TestRefusedBeatLosesNobody: while the memory of Redis is full it takes no beats, and nobody is lost for that.
+// TestRefusedBeatLosesNobody: while the memory of Redis is full it takes no heartbeats, and no node
+// is lost for that.
 func TestRefusedBeatLosesNobody(t *testing.T) {
 	server, url := redisOf(t)
 	st := open(t, config(url))

@@ -24,8 +24,8 @@ func (s *Store) Claim(ctx context.Context, name string, ttl time.Duration) bool 
 	return s.index.claimKey(ctx, s.keys.claim(name), ttl)
 }
 
-// claimKey takes or keeps the claim at key. A claim that cannot be asked for counts as given: it keeps others from the same work and
-// does no more.
+// claimKey takes or keeps the claim at key. A claim that cannot be asked for counts as given: it
+// keeps others from the same work and does no more.
 func (x *indexes) claimKey(ctx context.Context, key string, ttl time.Duration) bool {
 	if !x.conn.Reaches(key) {
 		return true
@@ -37,32 +37,33 @@ func (x *indexes) claimKey(ctx context.Context, key string, ttl time.Duration) b
 	}
 	n, err := results[0].AsInt64()
 	if conn.IsWrongType(err) {
-		x.stranger(key)
+		x.wrongType(key)
 	} else if err != nil {
 		x.conn.FailedSince(begun, key, err)
 	}
 	return n == 1 || err != nil
 }
 
-// OnNode implements [presence.Store]. Peers that lie on a lost primary, or are kept by a newer rollcall, are not returned; when
-// only such are left, that is an error, lest the node be forgotten. A node may have a hundred thousand: the deadline is that of
-// each step.
+// OnNode implements [presence.Store]. Peers that lie on a lost primary, or are kept by a newer
+// rollcall, are not returned; when only such are left, that is an error, lest the node be
+// forgotten. A node may have a hundred thousand: the deadline is that of each step.
 func (s *Store) OnNode(ctx context.Context, node presence.NodeID, limit int) ([]presence.Key, error) {
 	if err := s.owner.owned(ctx); err != nil {
-		return nil, fmt.Errorf("ask who is on node %q: %w", node, err)
+		return nil, fmt.Errorf("ask for the peers on node %q: %w", node, err)
 	}
 	indexes := make([]string, buckets)
 	for b := range indexes {
 		indexes[b] = s.keys.nodeIndex(node, b)
 	}
-	what := fmt.Sprintf("ask who is on node %q", node)
+	what := fmt.Sprintf("ask for the peers on node %q", node)
 	var keys []presence.Key
 	var unread error
 	held := 0
 	for some := range slices.Chunk(indexes, indexStep) {
 		k, h, err := s.index.onNode(ctx, node, some, limit-len(keys))
 		keys, held, unread = append(keys, k...), held+h, errors.Join(unread, err)
-		if len(keys) >= limit || err != nil && !s.conn.Clustered() { // of a Cluster the other primaries may tell
+		// of a Cluster the other primaries may answer
+		if len(keys) >= limit || err != nil && !s.conn.Clustered() {
 			break
 		}
 	}
@@ -73,10 +74,10 @@ func (s *Store) OnNode(ctx context.Context, node presence.NodeID, limit int) ([]
 	return keys, doing(what, unread)
 }
 
-// Orphans implements [presence.Sharer]. The survivors share the indexes of the node by claims: each ends what is in one, then claims another,
-// beginning at a place of its own.
+// Orphans implements [presence.Sharer]. The survivors share the indexes of the node by claims: each
+// ends what is in one, then claims another, beginning at a place of its own.
 func (s *Store) Orphans(ctx context.Context, node presence.NodeID, limit int) (keys []presence.Key, others bool, err error) {
-	what := fmt.Sprintf("ask who is on node %q", node)
+	what := fmt.Sprintf("ask for the peers on node %q", node)
 	if err := s.owner.owned(ctx); err != nil {
 		return nil, false, doing(what, err)
 	}
@@ -100,7 +101,8 @@ func (s *Store) Orphans(ctx context.Context, node presence.NodeID, limit int) (k
 	return keys, others, doing(what, unread)
 }
 
-// leftOn returns the indexes of a node that are not empty, in the order in which this process takes them.
+// leftOn returns the indexes of a node that are not empty, in the order in which this process takes
+// them.
 func (x *indexes) leftOn(ctx context.Context, node presence.NodeID) (left []int, err error) {
 	ctx, cancel := x.conn.Deadline(ctx)
 	defer cancel()
@@ -130,7 +132,7 @@ func (x *indexes) leftOn(ctx context.Context, node presence.NodeID) (left []int,
 		index := x.keys.nodeIndex(node, bucket)
 		switch {
 		case conn.IsWrongType(failed):
-			err = x.foreign(index)
+			err = x.wrongTypeError(index)
 		case failed != nil:
 			x.conn.FailedSince(begun, index, failed)
 			err = conn.Unavailable(failed)

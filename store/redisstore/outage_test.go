@@ -62,10 +62,11 @@ func outage(t *testing.T, a absence, away, stale time.Duration) {
 	there.see(patience, presence.Online, known...)
 	time.Sleep(pace.Allow(100 * time.Millisecond)) // the signals of our own writes are to come yet
 	late := numbered("late", 60)
-	here.warm(append(late, known...)...) // that nobody has heard of the late ones is known here, too
+	// that the late ones are unknown is known here, too
+	here.warm(append(late, known...)...)
 	there.warm(known...)
 
-	steady := known[:len(known)-1] // the last one leaves while redis is away
+	steady := known[:len(known)-1] // the last one leaves while redis is down
 	leaver := known[len(known)-1]
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
@@ -88,11 +89,11 @@ func outage(t *testing.T, a absence, away, stale time.Duration) {
 	for i, p := range late {
 		begun := time.Now()
 		if err := here.report(here.hook(presence.KindOnline, p)); err != nil {
-			t.Fatalf("a hook while redis is away: %v", err)
+			t.Fatalf("a hook while redis is down: %v", err)
 		}
 		if i%2 == 1 {
 			if err := here.report(here.hook(presence.KindOffline, p)); err != nil {
-				t.Fatalf("a hook while redis is away: %v", err)
+				t.Fatalf("a hook while redis is down: %v", err)
 			}
 		}
 		slowest = max(slowest, time.Since(begun))
@@ -105,17 +106,18 @@ func outage(t *testing.T, a absence, away, stale time.Duration) {
 		}
 	}
 	if !gone() {
-		t.Error("the node calls itself ready while redis is away")
+		t.Error("the node calls itself ready while redis is down")
 	}
 	// A list waits no longer than a question, though it may take many.
 	asked := time.Now()
 	if _, _, err := here.st.List(t.Context(), "app", "", 10, here.st.Now()); !errors.Is(err, presence.ErrUnavailable) || time.Since(asked) > pace.Allow(10*cfg.Deadline) {
-		t.Errorf("a list while redis is away: %v after %v", err, time.Since(asked))
+		t.Errorf("a list while redis is down: %v after %v", err, time.Since(asked))
 	}
-	// Of who is not in the cache only a login tells what he is now: he may be online on another device.
+	// Of who is not in the cache only a login shows the status: the peer may be online on another
+	// device.
 	for p, kind := range map[string]presence.Kind{"blind out": presence.KindOffline, "blind in": presence.KindOnline} {
 		if err := here.report(here.hook(kind, p)); err != nil {
-			t.Fatalf("a hook while redis is away: %v", err)
+			t.Fatalf("a hook while redis is down: %v", err)
 		}
 		got, age, err := here.ask(p)
 		if known := kind == presence.KindOnline; known != (err == nil) || known && (got[0] != presence.Online || age == 0) {
@@ -194,7 +196,8 @@ func TestOutageTakesNobodyOffline(t *testing.T) {
 	}
 }
 
-// TestStaleAnswersEnd: answers from the cache are as old as they say, and there are none beyond the stale time.
+// TestStaleAnswersEnd: answers from the cache are as old as they say, and there are none beyond the
+// stale time.
 func TestStaleAnswersEnd(t *testing.T) {
 	for name, a := range absences {
 		t.Run(name, func(t *testing.T) {
@@ -260,7 +263,8 @@ func TestSpoolIsBounded(t *testing.T) {
 	}
 }
 
-// TestSpoolOutlivesTheProcess: what was acknowledged into the spool is delivered by the next process on the directory.
+// TestSpoolOutlivesTheProcess: what was acknowledged into the spool is delivered by the next
+// process on the directory.
 func TestSpoolOutlivesTheProcess(t *testing.T) {
 	server := redistest.Run(t, durable...)
 	cfg := config("redis://" + server.Addr)
@@ -285,8 +289,8 @@ func TestSpoolOutlivesTheProcess(t *testing.T) {
 	again.see(patience, presence.Unknown, "ann")
 }
 
-// TestEmptyRestart: Redis comes back with nothing. What the node has just acknowledged is there again, with a new epoch;
-// what it does not hold is unknown, not offline.
+// TestEmptyRestart: Redis comes back with nothing. What the node has just acknowledged is there
+// again, with a new epoch; what it does not hold is unknown, not offline.
 func TestEmptyRestart(t *testing.T) {
 	server := redistest.Run(t)
 	cfg := config("redis://" + server.Addr)
@@ -299,7 +303,7 @@ func TestEmptyRestart(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// Nobody remembers these but Redis.
+	// Only Redis remembers these.
 	st, err := redisstore.Open(context.Background(), cfg2(cfg, t))
 	if err != nil {
 		t.Fatal(err)
@@ -332,8 +336,9 @@ func TestEmptyRestart(t *testing.T) {
 	}
 }
 
-// TestToldTwiceCountsOnce: Redis comes back with all it had, and the node says its last reports again. Hooks name neither
-// session nor time, and yet none counts twice: who logs out afterwards is offline.
+// TestToldTwiceCountsOnce: Redis comes back with all it had, and the node says its last reports
+// again. Hooks name neither session nor time, and yet none counts twice: who logs out afterwards is
+// offline.
 func TestToldTwiceCountsOnce(t *testing.T) {
 	server := redistest.Run(t, durable...)
 	cfg := config("redis://" + server.Addr)
@@ -370,7 +375,7 @@ func TestToldTwiceCountsOnce(t *testing.T) {
 	n.see(patience, presence.Offline, before...)
 	n.see(patience, presence.Offline, after...)
 	n.kill()
-	if want := `msg="link to redis lost" addr=` + server.Addr; !strings.Contains(told.String(), want) {
+	if want := `msg="redis link lost" addr=` + server.Addr; !strings.Contains(told.String(), want) {
 		t.Errorf("the log does not say %s:\n%s", want, told.String())
 	}
 }
@@ -389,7 +394,7 @@ func revOf(t testing.TB, n *node, peer string) uint64 {
 	return out[0].Rev
 }
 
-// TestFlush: somebody empties a Redis that goes on running.
+// TestFlush: an operator empties a Redis that goes on running.
 func TestFlush(t *testing.T) {
 	server := redistest.Run(t)
 	cfg := config("redis://" + server.Addr)
@@ -407,7 +412,8 @@ func TestFlush(t *testing.T) {
 	n.see(patience, presence.Online, "tom")
 }
 
-// TestFrozenLink: the connections stay open and say nothing. The cache is not believed for longer than three seconds.
+// TestFrozenLink: the connections stay open and say nothing. The cache is not believed for longer
+// than three seconds.
 func TestFrozenLink(t *testing.T) {
 	server := redistest.Run(t)
 	for name, dirs := range map[string][]int{

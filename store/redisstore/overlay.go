@@ -15,8 +15,8 @@ type overlay struct {
 	age  time.Duration            // of the oldest answer
 }
 
-// layer answers for the peer at i of a batch from the overlay. read is true when the state is to be read instead, and the
-// records of the layer applied over it.
+// layer answers for the peer at i of a batch from the overlay. read is true when the state is to be
+// read instead, and the records of the layer applied over it.
 func (ov *overlay) layer(o *recovery, i int, key presence.Key) (sum presence.Summary, read, ok bool) {
 	l, ok := o.box.Layer(key)
 	if !ok {
@@ -48,8 +48,8 @@ func (ov *overlay) apply(s *shared, i int, packed []byte) []byte {
 	return packed
 }
 
-// unread answers for those of chosen that have reports in the spool and could not be read over what was last known, by use, and
-// returns the others. ok is false when nothing was known of one.
+// unread answers for those of chosen that have reports in the spool and could not be read over what
+// was last known, by use, and returns the others. ok is false when nothing was known of one.
 func (ov *overlay) unread(s *shared, chosen []int, key func(i int) presence.Key, use func(i int, sum presence.Summary)) (left []int, ok bool) {
 	for _, i := range chosen {
 		if _, over := ov.over[i]; !over {

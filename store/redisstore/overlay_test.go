@@ -11,8 +11,9 @@ import (
 	"rollcall/watch"
 )
 
-// TestASecondSessionOutlivesALogoutInAnOutage: peers have two hook sessions, the second of which was reported to another node. One logs out
-// while Redis is away: no answer without an age, and no update, says offline, then or later.
+// TestASecondSessionOutlivesALogoutInAnOutage: peers have two hook sessions, the second of which
+// was reported to another node. One logs out while Redis is away: no answer without an age, and no
+// update, says offline, then or later.
 func TestASecondSessionOutlivesALogoutInAnOutage(t *testing.T) {
 	server := redistest.Run(t)
 	cfg := config("redis://" + server.Addr)

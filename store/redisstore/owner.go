@@ -20,14 +20,16 @@ var ownText string
 
 var ownScript = conn.NewScript(ownText)
 
-// An ownership is what is known of the app that the recipe's keys belong to. These keys name no app, and neither do the index entries of
-// their peers, so the id of the app is recorded in Redis: a process that takes them for those of another app would show its people there.
+// An ownership is what is known of the app that the recipe's keys belong to. These keys name no
+// app, and neither do the index entries of their peers, so the id of the app is recorded in Redis:
+// a process that takes them for those of another app would show its people there.
 type ownership struct {
 	*shared
 
-	doubt atomic.Bool                    // the record is read again before the next call
-	other atomic.Pointer[presence.AppID] // the owner, when it is another app than the one this process serves from these keys
-	turn  chan struct{}                  // of the one who reads the record
+	doubt atomic.Bool // the record is read again before the next call
+	// the owner, when it is another app than the one this process serves from these keys
+	other atomic.Pointer[presence.AppID]
+	turn  chan struct{} // held while the record is read
 }
 
 // errOwner: what Redis holds under the recipe's keys are the peers of another app.
@@ -37,11 +39,13 @@ const ownMark = "app "
 
 func (l *layout) owner() string { return l.own + "recipe" }
 
-// owners returns the keys that record the owner: one for the indexes under our prefix, and one for the summary keys, which a process of
-// another prefix may use too. The second is the summary key of the empty id, which no peer has.
+// owners returns the keys that record the owner: one for the indexes under our prefix, and one for
+// the summary keys, which a process of another prefix may use too. The second is the summary key of
+// the empty id, which no peer has.
 func (l *layout) owners() []string {
 	keys := []string{l.owner()}
-	if !strings.HasPrefix(l.summary, l.own) { // else no summary key is the recipe's own, see collides
+	// else no summary key is the recipe's own, see collides
+	if !strings.HasPrefix(l.summary, l.own) {
 		keys = append(keys, l.summary)
 	}
 	return keys
@@ -53,8 +57,8 @@ func recorded(value string) (app presence.AppID, ok bool) {
 	return presence.AppID(id), ok
 }
 
-// openOwner decides which app the recipe's keys belong to, and records it. The record counts, whatever the order of the apps, until a
-// setting names another app.
+// openOwner decides which app the recipe's keys belong to, and records it. The record counts,
+// whatever the order of the apps, until a setting names another app.
 func (o *ownership) openOwner(ctx context.Context, p conn.Place) error {
 	if o.cfg.Recipe == "" && len(o.cfg.Apps) == 0 {
 		return nil // the keys are for no app
@@ -96,7 +100,8 @@ func (o *ownership) openOwner(ctx context.Context, p conn.Place) error {
 		case err != nil:
 			return fmt.Errorf("record the owner of the recipe's keys, %q: %w", key, conn.Unavailable(err))
 		case app != owner && slices.Contains(o.cfg.Apps, app) && key == o.keys.owner():
-			owner, o.keys.recipe = app, app // another process was first, with the same apps in another order
+			// another process was first, with the same apps in another order
+			owner, o.keys.recipe = app, app
 		case app != owner:
 			return o.notOurs(p, app)
 		}
@@ -115,13 +120,15 @@ func (o *ownership) notOurs(p conn.Place, app presence.AppID) error {
 		app, ours, ours))
 }
 
-// refusedWrite reports whether Redis refuses a write that may succeed later, as when its memory is full.
+// refusedWrite reports whether Redis refuses a write that may succeed later, as when its memory is
+// full.
 func refusedWrite(err error) bool {
 	re, ok := rueidis.IsRedisErr(err)
 	return ok && !conn.IsDown(err) && !conn.IsWrongType(err) && !strings.HasPrefix(re.Error(), "NOPERM")
 }
 
-// passedOver reports whether the start goes on without a record: the primary of a Cluster that has it is lost, and the others are to serve.
+// passedOver reports whether the start goes on without a record: the primary of a Cluster that has
+// it is lost, and the others are to serve.
 func (o *ownership) passedOver(key string, err error) bool {
 	if err == nil || !o.conn.Clustered() || !conn.IsDown(err) {
 		return false
@@ -142,10 +149,12 @@ func (o *ownership) readOwner(ctx context.Context, key string) (app presence.App
 	return app, known, nil
 }
 
-// ownerWithin bounds one look at a record: the client tries a primary that is gone for as long as it may.
+// ownerWithin bounds one look at a record: the client tries a primary that is gone for as long as
+// it may.
 const ownerWithin = 2 * time.Second
 
-// own records our app at key where no app is recorded, or, with force, in any case; it returns the app that is recorded then.
+// own records our app at key where no app is recorded, or, with force, in any case; it returns the
+// app that is recorded then.
 func (o *ownership) own(ctx context.Context, key string, force bool) (presence.AppID, error) {
 	ctx, cancel := context.WithTimeout(ctx, ownerWithin)
 	defer cancel()
@@ -165,8 +174,8 @@ func (o *ownership) own(ctx context.Context, key string, force bool) (presence.A
 	return app, nil
 }
 
-// owned returns an error while the recipe's keys belong to another app: nothing of them is read, written or ended then. It asks Redis
-// only when the record may have changed.
+// owned returns an error while the recipe's keys belong to another app: nothing of them is read,
+// written or ended then. It asks Redis only when the record may have changed.
 func (o *ownership) owned(ctx context.Context) error {
 	if o.keys.recipe != "" && o.doubt.Load() {
 		if err := o.lookAtOwner(ctx); err != nil {
@@ -179,8 +188,9 @@ func (o *ownership) owned(ctx context.Context) error {
 	return nil
 }
 
-// lookAtOwner reads the record, and writes it when Redis has lost it. A record that Redis refuses to show decides nothing, nor does one of a
-// Cluster that cannot be reached: it lies on one primary, and the others are to go on.
+// lookAtOwner reads the record, and writes it when Redis has lost it. A record that Redis refuses
+// to show decides nothing, nor does one of a Cluster that cannot be reached: it lies on one
+// primary, and the others are to go on.
 func (o *ownership) lookAtOwner(ctx context.Context) error {
 	if !o.conn.Clustered() && o.conn.AnyDown() {
 		return conn.ErrDown
@@ -231,6 +241,7 @@ func (o *ownership) lookAtOwner(ctx context.Context) error {
 	return nil
 }
 
-// doubtOwner has the record read again before the next call. With one primary that is so whenever the connection to it was lost: what
-// answers next may be another Redis. A Cluster is looked at with every check.
+// doubtOwner has the record read again before the next call. With one primary that is so whenever
+// the connection to it was lost: what answers next may be another Redis. A Cluster is looked at
+// with every check.
 func (o *ownership) doubtOwner() { o.doubt.Store(true) }

@@ -15,7 +15,8 @@ import (
 	"rollcall/store/redisstore"
 )
 
-// ownedBy returns the settings of a server with these apps, of which none is named as the owner of the recipe's keys.
+// ownedBy returns the settings of a server with these apps, of which none is named as the owner of
+// the recipe's keys.
 func ownedBy(url string, apps ...presence.AppID) redisstore.Config {
 	cfg := config(url)
 	cfg.Recipe, cfg.Apps = "", apps
@@ -40,7 +41,8 @@ func comes(t testing.TB, st *redisstore.Store, app presence.AppID) error {
 	return svc.Report(context.Background(), []presence.Report{r}, st.Now(), make([]presence.Outcome, 1))
 }
 
-// TestRecipeKeysBelongToOneApp: whatever apps another server has, and in whatever order, no peer of one app is shown in another.
+// TestRecipeKeysBelongToOneApp: whatever apps another server has, and in whatever order, no peer of
+// one app is shown in another.
 func TestRecipeKeysBelongToOneApp(t *testing.T) {
 	places := map[string]func(t *testing.T) string{
 		"standalone": func(t *testing.T) string { _, url := redisOf(t); return url },
@@ -110,7 +112,8 @@ func TestRecipeKeysBelongToOneApp(t *testing.T) {
 	}
 }
 
-// TestOwnerChangesOnPurpose: the setting takes the keys over with all peers in them, and a server of the old owner stops at once.
+// TestOwnerChangesOnPurpose: the setting takes the keys over with all peers in them, and a server
+// of the old owner stops at once.
 func TestOwnerChangesOnPurpose(t *testing.T) {
 	_, url := redisOf(t)
 	cfg := ownedBy(url, "a")
@@ -149,7 +152,8 @@ func TestOwnerChangesOnPurpose(t *testing.T) {
 	})
 }
 
-// TestReleaseWithoutRecord: what an old release has left belongs to the first app, which it had the keys for.
+// TestReleaseWithoutRecord: what an old release has left belongs to the first app, which it had the
+// keys for.
 func TestReleaseWithoutRecord(t *testing.T) {
 	s, url := redisOf(t)
 	old, err := redisstore.Open(t.Context(), ownedBy(url, "a", "b"))
@@ -212,7 +216,8 @@ func TestServersThatStartAtOnceAgreeOnTheOwner(t *testing.T) {
 	}
 }
 
-// TestEmptiedRedisKeepsItsOwner: a running server records itself again, so that no other app moves in.
+// TestEmptiedRedisKeepsItsOwner: a running server records itself again, so that no other app moves
+// in.
 func TestEmptiedRedisKeepsItsOwner(t *testing.T) {
 	s, url := redisOf(t)
 	_ = open(t, ownedBy(url, "a"))
@@ -225,7 +230,8 @@ func TestEmptiedRedisKeepsItsOwner(t *testing.T) {
 	}
 }
 
-// TestRedisOfAnotherApp: what answers at the address after a restart is the Redis of another app, with its people.
+// TestRedisOfAnotherApp: what answers at the address after a restart is the Redis of another app,
+// with its people.
 func TestRedisOfAnotherApp(t *testing.T) {
 	theirs, mine := redistest.Run(t), redistest.Run(t)
 	them := open(t, ownedBy("redis://"+theirs.Addr, "b"))

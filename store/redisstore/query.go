@@ -10,8 +10,8 @@ import (
 	"rollcall/store/redisstore/nearcache"
 )
 
-// Statuses implements [presence.Store]. While Redis is away the answer has an age if everything asked for is in the
-// cache and not too old.
+// Statuses implements [presence.Store]. While Redis is down the answer has an age if everything
+// asked for is in the cache and not too old.
 func (s *Store) Statuses(ctx context.Context, app presence.AppID, peers [][]byte, now presence.Millis, out []presence.Status) (time.Duration, error) {
 	if s.conn.Closed() {
 		return 0, conn.ErrClosed
@@ -78,7 +78,7 @@ func (s *Store) staleStatuses(space uint8, peers [][]byte, lu *nearcache.Lookup,
 	if !ok || space == 0 {
 		return 0, err
 	}
-	still := now.Add(-age) // leases stand still while nobody can renew them
+	still := now.Add(-age) // leases stand still while they cannot be renewed
 	ids := make([][]byte, len(lu.Miss))
 	index := append([]int(nil), lu.Miss...)
 	for k, i := range index {
@@ -95,8 +95,8 @@ func (s *Store) staleStatuses(space uint8, peers [][]byte, lu *nearcache.Lookup,
 	return s.aged(age), nil
 }
 
-// Summaries implements [presence.Store]. The cache does not answer for a peer whose leases are renewed without a
-// signal: its last sign of life may be newer.
+// Summaries implements [presence.Store]. The cache does not answer for a peer whose leases are
+// renewed without a signal: its last sign of life may be newer.
 func (s *Store) Summaries(ctx context.Context, keys []presence.Key, out []presence.Summary) (age time.Duration, err error) {
 	if s.conn.Closed() {
 		return 0, conn.ErrClosed
@@ -184,7 +184,8 @@ func (s *Store) Load(ctx context.Context, key presence.Key, st *presence.State) 
 	return err
 }
 
-// Loads implements [presence.Store]. Nothing comes from the cache, and the deadline is that of each step.
+// Loads implements [presence.Store]. Nothing comes from the cache, and the deadline is that of each
+// step.
 func (s *Store) Loads(ctx context.Context, keys []presence.Key, out []presence.State) error {
 	if s.conn.Closed() {
 		return conn.ErrClosed

@@ -11,8 +11,9 @@ import (
 	"rollcall/store/redisstore/conn"
 )
 
-// TestNoWriterLosesItsIndexEntry lets one process end a peer, by the sweep, by a logout or by reaping a node, and
-// another open a session of that peer between any two steps of it. Whatever the order, a state that is online is found by its index.
+// TestNoWriterLosesItsIndexEntry lets one process end a peer, by the sweep, by a logout or by
+// reaping a node, and another open a session of that peer between any two steps of it. Whatever the
+// order, a state that is online is found by its index.
 func TestNoWriterLosesItsIndexEntry(t *testing.T) {
 	server := redistest.Run(t)
 	url := "redis://" + server.Addr
@@ -44,7 +45,8 @@ func TestNoWriterLosesItsIndexEntry(t *testing.T) {
 		}
 	}
 	later := now.Add(2 * time.Minute)
-	idleLater := now.Add(2 * idleAfter) // when the audit takes a peer out of the index that went offline at now
+	// when the audit takes a peer out of the index that went offline at now
+	idleLater := now.Add(2 * idleAfter)
 	// What ends the peer, in process a.
 	endings := map[string]struct {
 		node presence.NodeID
@@ -107,7 +109,8 @@ func TestNoWriterLosesItsIndexEntry(t *testing.T) {
 						apply(t, b, opened, later)
 					}
 					if inner == "before its state" {
-						// b has put its entry into the index, and not yet written its state, when all of a's ending runs.
+						// b has put its entry into the index, and not yet written its state, when
+						// all of a's ending runs.
 						b.onPause = func(at string) {
 							if at == "before the state" && !nested {
 								nested, ran = true, true

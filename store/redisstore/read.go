@@ -20,13 +20,14 @@ type reader struct {
 	ident *identity
 }
 
-// read brings the packed states of the chosen ids and keeps them in the cache. A peer that only the recipe knows comes
-// as the state it stands for, of revision 0; with answers, one that a newer rollcall keeps comes as what its summary says.
-// now is 0 when leases are not judged.
+// read brings the packed states of the chosen ids and keeps them in the cache. A peer that only the
+// recipe knows comes as the state it stands for, of revision 0; with answers, one that a newer
+// rollcall keeps comes as what its summary holds. now is 0 when leases are not judged.
 func (r *reader) read(ctx context.Context, app presence.AppID, space uint8, ids [][]byte, chosen []int, now presence.Millis, answers bool, see func(i int, state []byte)) error {
 	ctx, cancel := r.conn.Deadline(ctx)
 	defer cancel()
-	if r.conn.Clustered() || r.owner.other.Load() != nil { // else the record comes along with the states
+	// else the record comes along with the states
+	if r.conn.Clustered() || r.owner.other.Load() != nil {
 		if err := r.owner.owned(ctx); err != nil {
 			return err
 		}
@@ -43,8 +44,8 @@ func (r *reader) read(ctx context.Context, app presence.AppID, space uint8, ids 
 
 const readChunk = 512
 
-// getAll returns the values of keys, nil for those that are not there: one MGET, or one GET a key in a pipeline for
-// each primary of a Cluster.
+// getAll returns the values of keys, nil for those that are not there: one MGET, or one GET a key
+// in a pipeline for each primary of a Cluster.
 func (r *reader) getAll(ctx context.Context, keys []string) ([][]byte, error) {
 	values := make([][]byte, len(keys))
 	if !r.conn.Clustered() {
@@ -83,8 +84,9 @@ func (r *reader) getAll(ctx context.Context, keys []string) ([][]byte, error) {
 	return values, nil
 }
 
-// readRecipe looks for summaries where there is no state: peers that the recipe, or another foreign writer, has reported; and
-// for answers also where the state is one of a newer rollcall. It returns which these are.
+// readRecipe looks for summaries where there is no state: peers that the recipe, or another foreign
+// writer, has reported; and for answers also where the state is one of a newer rollcall. It returns
+// which these are.
 func (r *reader) readRecipe(ctx context.Context, summaries []string, values [][]byte, now presence.Millis, answers bool) (plain []int, err error) {
 	var ask []string
 	var index []int
@@ -151,8 +153,9 @@ func (r *reader) readRecipe(ctx context.Context, summaries []string, values [][]
 	return plain, nil
 }
 
-// recipeState packs what a summary alone stands for: the assumption that a session is open, or its end. left is how much longer
-// an offline is remembered. The revision is 0, since no state was written yet.
+// recipeState packs what a summary alone stands for: the assumption that a session is open, or its
+// end. left is how much longer an offline is remembered. The revision is 0, since no state was
+// written yet.
 func (r *reader) recipeState(online bool, left time.Duration, now presence.Millis) []byte {
 	if now == 0 {
 		now = r.conn.Now()
@@ -167,7 +170,7 @@ func (r *reader) recipeState(online bool, left time.Duration, now presence.Milli
 	return st.Pack(nil)
 }
 
-// judge returns what a packed state says at now to a query that knows which nodes are dead.
+// judge returns the status in a packed state at now, to a query that knows which nodes are dead.
 func (r *reader) judge(state []byte, now presence.Millis, dead map[presence.NodeID]presence.Millis) presence.Status {
 	if len(state) == 0 {
 		return presence.Unknown
@@ -194,8 +197,8 @@ func (r *reader) judge(state []byte, now presence.Millis, dead map[presence.Node
 	return presence.Offline
 }
 
-// peek judges a packed state at now as queries see it. ok is false when it does not answer: a lease that has run out
-// may have been renewed without a signal.
+// peek judges a packed state at now as queries see it. ok is false when it does not answer: a lease
+// that has run out may have been renewed without a signal.
 func peek(state []byte, now presence.Millis, rules *presence.Rules) (status presence.Status, noded, ok bool) {
 	if len(state) == 0 {
 		return presence.Unknown, false, true
@@ -204,8 +207,9 @@ func peek(state []byte, now presence.Millis, rules *presence.Rules) (status pres
 	return status, noded, status == presence.Online || len(state) < 9 || presence.Status(state[8]&3) != presence.Online
 }
 
-// getOwned is getAll for what answers are made of. Where there is one primary the record of the owner and the epoch come along
-// in the same call, so that no answer is that of a Redis which was emptied, or has taken the place of ours, before its link said so.
+// getOwned is getAll for what answers are made of. Where there is one primary the record of the
+// owner and the epoch come along in the same call, so that no answer is that of a Redis which was
+// emptied, or has taken the place of ours, before its link reported it.
 func (r *reader) getOwned(ctx context.Context, keys []string) ([][]byte, error) {
 	if r.conn.Clustered() {
 		return r.getAll(ctx, keys)

@@ -15,8 +15,8 @@ import (
 	"rollcall/presence"
 )
 
-// TestRecipeIsTakenOver: a Redis that the recipe has filled answers from the first query on, and what rollcall adopts
-// keeps its word.
+// TestRecipeIsTakenOver: a Redis that the recipe has filled answers from the first query on, and
+// what rollcall adopts keeps its word.
 func TestRecipeIsTakenOver(t *testing.T) {
 	s, url := redisOf(t)
 	s.Do(t, "SET", "onOffStatus:tom", "1")
@@ -75,8 +75,8 @@ func TestRecipeIsTakenOver(t *testing.T) {
 	}
 }
 
-// TestAuditAdopts: peers that only the recipe knows get a lease, lost index entries come back, and foreign words on peers
-// that we know are put right.
+// TestAuditAdopts: peers that only the recipe knows get a lease, lost index entries come back, and
+// foreign words on peers that we know are put right.
 func TestAuditAdopts(t *testing.T) {
 	s, url := redisOf(t)
 	n := startNode(t, config(url), "n")
@@ -113,8 +113,9 @@ func TestAuditAdopts(t *testing.T) {
 	}
 }
 
-// TestForeignWordsChangeNoAnswer: the recipe that still writes beside rollcall moves no peer that rollcall has a state of, whatever
-// the policy of the hooks; the next change, or the audit, puts its key right.
+// TestForeignWordsChangeNoAnswer: the recipe that still writes beside rollcall moves no peer that
+// rollcall has a state of, whatever the policy of the hooks; the next change, or the audit, puts
+// its key right.
 func TestForeignWordsChangeNoAnswer(t *testing.T) {
 	s, url := redisOf(t)
 	n := startNode(t, config(url), "n")
@@ -159,7 +160,8 @@ func TestForeignWordsChangeNoAnswer(t *testing.T) {
 	}
 }
 
-// invalidated waits until the node has heard of a write of the peer's key, so that what it answers is read anew.
+// invalidated waits until the node has received the signal of a write of the peer's key, so that
+// what it answers is read anew.
 func invalidated(t *testing.T, n *node, peer string) {
 	t.Helper()
 	for begun := time.Now(); ; time.Sleep(2 * time.Millisecond) {
@@ -176,7 +178,8 @@ func invalidated(t *testing.T, n *node, peer string) {
 	}
 }
 
-// TestNodeFunctionReadsBeside: a function of the recipe, in Node with ioredis, reads by MGET what rollcall writes.
+// TestNodeFunctionReadsBeside: a function of the recipe, in Node with ioredis, reads by MGET what
+// rollcall writes.
 func TestNodeFunctionReadsBeside(t *testing.T) {
 	dir := filepath.Join("testdata", "ioredis")
 	npmtest.Install(t, dir)
@@ -199,7 +202,8 @@ func TestNodeFunctionReadsBeside(t *testing.T) {
 	}
 }
 
-// TestMemoryAtItsLimit: volatile-lru with memory at its limit evicts offline peers, and no one who is online.
+// TestMemoryAtItsLimit: volatile-lru with memory at its limit evicts offline peers, and no one who
+// is online.
 func TestMemoryAtItsLimit(t *testing.T) {
 	server := redistest.Run(t, "--maxmemory-policy", "volatile-lru")
 	n := startNode(t, config("redis://"+server.Addr), "n")
@@ -244,8 +248,9 @@ func TestMemoryAtItsLimit(t *testing.T) {
 	n.see(patience, presence.Online, online...)
 }
 
-// TestOfflinePeersLeaveTheIndex: who has been offline for an hour has no index entry after the next audit, is known as long
-// as ever by the expiry of his keys, and is back in the index when he is back.
+// TestOfflinePeersLeaveTheIndex: who has been offline for an hour has no index entry after the next
+// audit, is known as long as ever by the expiry of his keys, and is back in the index when he is
+// back.
 func TestOfflinePeersLeaveTheIndex(t *testing.T) {
 	s, url := redisOf(t)
 	n := startNode(t, config(url), "n")
@@ -294,7 +299,7 @@ func TestOfflinePeersLeaveTheIndex(t *testing.T) {
 	if c, err := n.st.Counts(t.Context(), "app", n.st.Now()); err != nil || c.Known != 81 || c.Online != 1 {
 		t.Errorf("counted are %+v, %v; want 81 known, 1 online", c, err)
 	}
-	// Half an hour after he went nobody relies on the entry any more.
+	// Half an hour after the peer went nothing relies on the entry any more.
 	back := n.st.Now().Add(31 * time.Minute)
 	r := presence.Report{App: "app", Peer: "p7", Source: presence.SourceLeanCloud, Kind: presence.KindOnline, At: back}
 	if err := n.svc.Report(t.Context(), []presence.Report{r}, back, make([]presence.Outcome, 1)); err != nil {
@@ -309,8 +314,8 @@ func TestOfflinePeersLeaveTheIndex(t *testing.T) {
 	n.see(patience, presence.Unknown, "p8")
 }
 
-// TestTheRecipesWordIsAnAssumption: a recipe that goes on writing to this Redis and forwards its hooks, before or after, makes no
-// second session: the last logout takes the peer offline.
+// TestTheRecipesWordIsAnAssumption: a recipe that goes on writing to this Redis and forwards its
+// hooks, before or after, makes no second session: the last logout takes the peer offline.
 func TestTheRecipesWordIsAnAssumption(t *testing.T) {
 	s, url := redisOf(t)
 	n := startNode(t, config(url), "n")

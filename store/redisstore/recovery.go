@@ -18,8 +18,8 @@ import (
 const (
 	watchEvery = 50 * time.Millisecond
 	checkEvery = 5 * time.Second
-	// stillAfter is the shortest outage after which leases stand still: a shorter one cannot have kept a renewal away for a
-	// third of the shortest lease.
+	// stillAfter is the shortest outage after which leases stand still: a shorter one cannot have
+	// kept a renewal away for a third of the shortest lease.
 	stillAfter = 2 * time.Second
 )
 
@@ -35,36 +35,42 @@ type recovery struct {
 	policy atomic.Pointer[string] // what is wrong with the eviction policy, if anything
 
 	box *spooled.Box // the spool, what is overlaid by it, and the journal
-	// open from the first failed call until everybody is told of the return: in between, what has run out in Redis is not
-	// believed, for nobody could renew it. The primaries of a Cluster have a mark each, see [link]; this one is then for
-	// words that may be lost and for beats that are refused.
+	// open from the first failed call until the return is announced: in between, what has run out
+	// in Redis is not ended, for it could not be renewed. The primaries of a Cluster have a mark
+	// each, see [conn.Link]; this one is then for writes that may be lost and for heartbeats that
+	// are refused.
 	open atomic.Bool
-	// refused while Redis, that answers, does not take the beat of a node, as when its memory is full: those of the others
-	// are not taken either, and nobody is to be found lost.
+	// refused while Redis, that answers, refuses the heartbeat of a node, as when its memory is
+	// full: those of the others are refused too, and no node is to be found lost.
 	refused atomic.Bool
 
-	// doubt is the age of the store, in ms, of answers since Redis may have lost something; 0 when it has not.
+	// doubt is the age of the store, in ms, of answers since Redis may have lost something; 0 when
+	// it has not.
 	doubt, doubted atomic.Int64
-	settledAt      atomic.Int64      // when the last doubt ended
-	asserting      []<-chan struct{} // close when those who hold sessions have reported them again; the watchman's
-	back           int64             // since when all nodes are known to Redis again; the watchman's
+	settledAt      atomic.Int64 // when the last doubt ended
+	// close when the holders of sessions have reported them again; only run uses it
+	asserting []<-chan struct{}
+	// since when all nodes are known to Redis again; only run uses it
+	back int64
 
 	mu    sync.Mutex
 	fns   map[int]func(a, n presence.Millis) <-chan struct{}
 	fnSeq int
-	lost  bool // words may be lost: say them again
-	// others are the nodes that were known before Redis may have lost something; nil while it has not.
+	lost  bool // writes may be lost: replay the journal
+	// others are the nodes that were known before Redis may have lost something; nil while it has
+	// not.
 	others map[presence.NodeID]struct{}
-	// missed is the longest absence before a loss whose journal is not applied yet. It is the watchman's.
+	// missed is the longest absence before a loss whose journal is not applied yet. Only run uses
+	// it.
 	missed time.Duration
 	wake   chan struct{}
 }
 
-// beatTold takes note of what Redis said to a beat.
-func (o *recovery) beatTold(err error) {
+// noteHeartbeat records whether Redis takes heartbeats.
+func (o *recovery) noteHeartbeat(err error) {
 	if err == nil {
 		if o.refused.Swap(false) {
-			o.wakeWatchman()
+			o.wakeUp()
 		}
 		return
 	}
@@ -74,10 +80,10 @@ func (o *recovery) beatTold(err error) {
 	o.open.Store(true)
 	o.conn.StartOutage()
 	o.refused.Store(true)
-	o.wakeWatchman()
+	o.wakeUp()
 }
 
-func (o *recovery) wakeWatchman() {
+func (o *recovery) wakeUp() {
 	select {
 	case o.wake <- struct{}{}:
 	default:
@@ -107,7 +113,7 @@ func (s *Store) Ready() error {
 		return fmt.Errorf("%w: %d reports wait in the spool", presence.ErrUnavailable, n)
 	}
 	if s.outage.refused.Load() {
-		return fmt.Errorf("%w: redis does not take the beat of a node", presence.ErrUnavailable)
+		return fmt.Errorf("%w: redis refuses the heartbeat of a node", presence.ErrUnavailable)
 	}
 	if err := s.conn.LinkDown(); err != nil {
 		return fmt.Errorf("%w: %w", presence.ErrUnavailable, err)
@@ -141,7 +147,7 @@ func (s *Store) OnReturn(fn func(asOf, now presence.Millis) (done <-chan struct{
 	}
 }
 
-// returned has those who hold sessions report them again, and returns what closes when they have.
+// returned has the holders of sessions report them again, and returns what closes when they have.
 func (o *recovery) returned(asOf, now presence.Millis) (done []<-chan struct{}) {
 	o.mu.Lock()
 	fns := make([]func(a, n presence.Millis) <-chan struct{}, 0, len(o.fns))
@@ -157,20 +163,21 @@ func (o *recovery) returned(asOf, now presence.Millis) (done []<-chan struct{}) 
 	return done
 }
 
-// lostWords notes that what was acknowledged may not stand any more. Until it is reported again answers are as old as asOf.
-func (o *recovery) lostWords(why string, asOf int64) {
-	o.log.Warn("redis is another than before; saying again what it may have lost", "why", why)
+// noteDataLoss records that acknowledged writes may be lost. Until they are reported again answers
+// are as old as asOf.
+func (o *recovery) noteDataLoss(why string, asOf int64) {
+	o.log.Warn("redis identity changed; replaying recent reports", "why", why)
 	o.raiseFloor()
 	o.mu.Lock()
 	o.lost = true
 	o.mu.Unlock()
 	o.beginDoubt(asOf)
 	o.open.Store(true)
-	o.wakeWatchman()
+	o.wakeUp()
 }
 
-// runWatchman asks a primary that is away until it is back, says again what may be lost, and empties the spool.
-func (o *recovery) runWatchman() {
+// run polls unreachable primaries, replays the journal and drains the spool.
+func (o *recovery) run() {
 	tick := time.NewTicker(checkEvery)
 	defer tick.Stop()
 	for {
@@ -199,11 +206,11 @@ func (o *recovery) check() {
 		return
 	}
 	_ = o.ident.check(ctx) // once more with the next check
-	o.checkStrangers(ctx)
+	o.checkWrongTypes(ctx)
 	if err := o.conn.CheckPolicy(ctx); err != nil {
 		was := o.policy.Swap(ptr(err.Error()))
 		if was == nil {
-			o.log.Error("redis may evict peers that are online", "err", err)
+			o.log.Error("redis may evict online peers", "err", err)
 		}
 	} else {
 		o.policy.Store(nil)
@@ -212,15 +219,15 @@ func (o *recovery) check() {
 
 func ptr[T any](v T) *T { return &v }
 
-// recovered does what is to be done after an outage, as far as it can be done now; it reports whether all is. A primary of a
-// Cluster that is back need not wait for another that is not.
+// recovered does what is to be done after an outage, as far as it can be done now; it reports
+// whether all is. A primary of a Cluster that is back need not wait for another that is not.
 func (o *recovery) recovered() bool {
 	var back time.Duration // the longest absence that is over
 	for _, k := range o.conn.Links() {
 		if k.Down() && o.answers(k) {
 			back = max(back, k.MarkUp())
 			o.box.Again()
-			o.log.Info("redis is back", "addr", k.Name())
+			o.log.Info("redis reachable again", "addr", k.Name())
 		}
 	}
 	whole := !o.conn.AnyDown() && o.conn.Uncovered() == nil
@@ -246,12 +253,12 @@ func (o *recovery) recovered() bool {
 		}
 		o.signal(nil)
 	}
-	if !o.believe() {
+	if !o.resumeExpiry() {
 		whole = false
 	}
 	if lost {
 		o.missed = max(o.missed, back)
-		if !o.sayAgain(o.missed) {
+		if !o.replayJournal(o.missed) {
 			o.mu.Lock()
 			o.lost = true
 			o.mu.Unlock()
@@ -263,8 +270,8 @@ func (o *recovery) recovered() bool {
 	return o.settled() && drained && whole
 }
 
-// believe lets what has run out on the primaries that are there be ended again; it reports whether that is so of all.
-func (o *recovery) believe() bool {
+// resumeExpiry re-enables expiry on reachable primaries and reports whether all are reachable.
+func (o *recovery) resumeExpiry() bool {
 	all := true
 	o.open.Store(false)
 	for _, k := range o.conn.Links() {
@@ -276,7 +283,8 @@ func (o *recovery) believe() bool {
 	return all
 }
 
-// answers reports whether the primary behind k can be asked, and its link is up so that it is known who it is.
+// answers reports whether the primary behind k can be asked, and its link is up so that its
+// identity is known.
 func (o *recovery) answers(k *conn.Link) bool {
 	if !k.Listening() {
 		return false
@@ -286,12 +294,12 @@ func (o *recovery) answers(k *conn.Link) bool {
 	return k.Ask(ctx) == nil
 }
 
-// sayAgain applies the journal once more, after the store could take nothing for away.
-func (o *recovery) sayAgain(away time.Duration) bool {
+// replayJournal applies the journal once more, after an outage of the given length.
+func (o *recovery) replayJournal(away time.Duration) bool {
 	lost := o.conn.Unsettled()
 	if err := o.box.Reassert(away); err != nil {
 		o.log.Warn("replay failed; will retry", "err", err)
 		return false
 	}
-	return o.conn.Unsettled() == lost // what went away meanwhile has not been told
+	return o.conn.Unsettled() == lost // what went down meanwhile has not been replayed
 }

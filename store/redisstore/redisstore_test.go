@@ -19,7 +19,8 @@ import (
 	"rollcall/store/storetest"
 )
 
-// The servers of this package are started once, when a test first needs them; every test begins with an empty one.
+// The servers of this package are started once, when a test first needs them; every test begins
+// with an empty one.
 var (
 	standalone = sync.OnceValues(func() (*redistest.Server, error) { return redistest.New() })
 	sentinels  = sync.OnceValues(func() (*redistest.Sentinels, error) { return redistest.NewSentinels(2) })
@@ -45,7 +46,8 @@ func TestMain(m *testing.M) {
 		if err := goleak.Find(
 			// The client of a Cluster lets connections that it gave up finish for five seconds.
 			goleak.IgnoreAnyFunction("github.com/redis/rueidis.(*clusterClient)._refresh.func2"),
-			goleak.IgnoreAnyFunction("github.com/redis/rueidis.(*call).DelayDo.func1")); err != nil { // sleeps for a second, then ends
+			// sleeps for a second, then ends
+			goleak.IgnoreAnyFunction("github.com/redis/rueidis.(*call).DelayDo.func1")); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			code = 1
 		}
@@ -117,7 +119,8 @@ func TestStandalone(t *testing.T) {
 	})
 }
 
-// Behind Sentinels the law is kept without the near cache, so that both roads of a query are under it.
+// Behind Sentinels the law is kept without the near cache, so that both roads of a query are under
+// it.
 func TestSentinel(t *testing.T) {
 	storetest.Run(t, func(t testing.TB) storetest.Harness {
 		s := shared(t, sentinels)
@@ -136,7 +139,8 @@ func sentinelURL(s *redistest.Sentinels) string {
 	return "redis+sentinel://" + strings.Join(s.Addrs, ",") + "/" + redistest.Master
 }
 
-// On the cluster the recipe's prefix is empty: every key of a peer that is ours could be taken for a peer, and must not.
+// On the cluster the recipe's prefix is empty: every key of a peer that is ours could be taken for
+// a peer, and must not.
 func TestCluster(t *testing.T) {
 	storetest.Run(t, func(t testing.TB) storetest.Harness {
 		c := shared(t, cluster)

@@ -10,8 +10,9 @@ import (
 	"rollcall/presence"
 )
 
-// TestFaultAReplacedPrimaryGetsWhatWaited: a primary of a Cluster is killed and a replica takes its place. Reports that waited for it are
-// applied when that is so, not when somebody looks again after half a minute, and the node is not ready before.
+// TestFaultAReplacedPrimaryGetsWhatWaited: a primary of a Cluster is killed and a replica takes its
+// place. Reports that waited for it are applied when that is so, not at the next look
+// after half a minute, and the node is not ready before.
 func TestFaultAReplacedPrimaryGetsWhatWaited(t *testing.T) {
 	c := redistest.RunCluster(t, 3, true)
 	cfg := config(clusterURL(c))

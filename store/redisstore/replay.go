@@ -15,7 +15,7 @@ func (o *recovery) openSpool() (err error) {
 		Dir: o.cfg.Spool, Bytes: o.cfg.SpoolBytes, Journal: o.cfg.Journal, Rules: o.rules, Log: o.log,
 	}, below{o.shared, o.writer})
 	if err == nil && o.box.Spooling() {
-		o.wakeWatchman()
+		o.wakeUp()
 	}
 	return err
 }
@@ -47,7 +47,7 @@ func (b below) Replay(list []spooled.Record) []error {
 
 func (b below) Waits(err error) (waits, held bool) { return mayWait(err), errors.Is(err, errNewer) }
 
-// mayWait reports whether err says that the peer cannot be written now, and that nothing else is the matter.
+// mayWait reports whether err means that this peer cannot be written now, and nothing else.
 func mayWait(err error) bool { return errors.Is(err, conn.ErrDown) || errors.Is(err, errNewer) }
 
 func (b below) Last(key presence.Key) ([]byte, bool) {
@@ -71,12 +71,12 @@ func (s *Store) Spool(ctx context.Context, reports []presence.Report, now presen
 	if err := s.outage.box.Spool(reports, now, out); err != nil {
 		return err
 	}
-	s.outage.wakeWatchman()
+	s.outage.wakeUp()
 	return nil
 }
 
-// acquaint has the cache hold the peers of reports that Redis does not take while it can be read, such as when its
-// memory is full, so that their layers are not blind.
+// acquaint has the cache hold the peers of reports that Redis does not take while it can be read,
+// such as when its memory is full, so that their layers are not blind.
 func (s *Store) acquaint(ctx context.Context, reports []presence.Report) {
 	if s.conn.AnyDown() {
 		return
@@ -86,6 +86,7 @@ func (s *Store) acquaint(ctx context.Context, reports []presence.Report) {
 		byApp[reports[i].App] = append(byApp[reports[i].App], []byte(reports[i].Peer))
 	}
 	for app, peers := range byApp {
-		_, _ = s.Statuses(ctx, app, peers, s.conn.Now(), make([]presence.Status, len(peers))) // without it they stay blind
+		// without it they stay blind
+		_, _ = s.Statuses(ctx, app, peers, s.conn.Now(), make([]presence.Status, len(peers)))
 	}
 }

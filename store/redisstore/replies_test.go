@@ -11,8 +11,9 @@ import (
 	"rollcall/store/redisstore"
 )
 
-// TestBusy: another client runs a script that does not end, and Redis answers BUSY to everybody. What is asked comes from
-// the cache with its age or is refused, reports wait in the spool or are refused, and all is well when the script is killed.
+// TestBusy: another client runs a script that does not end, and Redis answers BUSY to everybody.
+// What is asked comes from the cache with its age or is refused, reports wait in the spool or are
+// refused, and all is well when the script is killed.
 func TestBusy(t *testing.T) {
 	t.Parallel()
 	pace := redistest.NewPace(t)
@@ -124,7 +125,8 @@ func TestBusy(t *testing.T) {
 	spooling.see(patience, presence.Online, "refused")
 }
 
-// TestErrorIsNoAbsence: a right is taken away from a running node of a Cluster. What Redis refuses to tell is not unknown.
+// TestErrorIsNoAbsence: a right is taken away from a running node of a Cluster. What Redis refuses
+// to report is not unknown.
 func TestErrorIsNoAbsence(t *testing.T) {
 	c := shared(t, cluster)
 	each := func(args ...string) {

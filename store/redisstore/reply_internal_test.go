@@ -12,9 +12,9 @@ import (
 	"rollcall/presence"
 )
 
-// TestReplyIsLost: the script runs, its answer is lost with the connection, and before the report is said once more another
-// process writes the same peer. Nothing is counted twice, and nothing is lost: what stands is what both would have made in
-// that order with no fault.
+// TestReplyIsLost: the script runs, its answer is lost with the connection, and before the report
+// is said once more another process writes the same peer. Nothing is counted twice, and nothing is
+// lost: what stands is what both would have made in that order with no fault.
 func TestReplyIsLost(t *testing.T) {
 	server := redistest.Run(t)
 	rules := presence.DefaultRules()
@@ -136,8 +136,8 @@ func TestReplyIsLost(t *testing.T) {
 	}
 }
 
-// TestLostAnswersOfASweepAreCounted: Redis carries out what a sweep has sent, and no answer comes in time. The ends count once all the same,
-// when a later sweep finds them.
+// TestLostAnswersOfASweepAreCounted: Redis carries out what a sweep has sent, and no answer comes
+// in time. The ends count once all the same, when a later sweep finds them.
 func TestLostAnswersOfASweepAreCounted(t *testing.T) {
 	const sessions = 300
 	server := redistest.Run(t)

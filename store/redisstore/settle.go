@@ -12,16 +12,19 @@ import (
 )
 
 const (
-	// settleStep is how many peers one step of a sweep locks, so that reports on them do not wait long.
+	// settleStep is how many peers one step of a sweep locks, so that reports on them do not wait
+	// long.
 	settleStep = 128
-	// settleWithin bounds a step: no caller waits for a sweep, but reports wait for the locks it holds.
+	// settleWithin bounds a step: no caller waits for a sweep, but reports wait for the locks it
+	// holds.
 	settleWithin = time.Second
 	// mostDoubts bounds the memory for writes of which it is not known whether they took place.
 	mostDoubts = 1 << 16
 )
 
-// Settle implements [presence.Settler]. An end that Redis carried out for this process counts here once, also when its answer was lost: a
-// later sweep finds out. One that another process carried out does not count here.
+// Settle implements [presence.Settler]. An end that Redis carried out for this process counts here
+// once, also when its answer was lost: a later sweep finds out. One that another process carried
+// out does not count here.
 func (s *Store) Settle(ctx context.Context, keys []presence.Key, now presence.Millis, merge presence.Merge) error {
 	errs := make([]error, len(keys))
 	for from := 0; from < len(keys); from += settleStep {
@@ -31,7 +34,8 @@ func (s *Store) Settle(ctx context.Context, keys []presence.Key, now presence.Mi
 	return partly(errs)
 }
 
-// settleSome settles a few peers and returns an error for each that it could not, nil when there is none.
+// settleSome settles a few peers and returns an error for each that it could not, nil when there is
+// none.
 func (s *Store) settleSome(ctx context.Context, keys []presence.Key, now presence.Millis, merge presence.Merge) []error {
 	if s.conn.Closed() {
 		return slices.Repeat([]error{conn.ErrClosed}, len(keys))
@@ -65,8 +69,8 @@ func (s *Store) settleSome(ctx context.Context, keys []presence.Key, now presenc
 	return errs
 }
 
-// Doubts are states that were sent to be written and of which no answer came, by index member. When what stands later is what was
-// sent, it was this process that wrote it.
+// Doubts are states that were sent to be written and of which no answer came, by index member. When
+// what stands later is what was sent, it was this process that wrote it.
 type doubts struct {
 	mu sync.Mutex
 	of map[string]doubt
@@ -74,7 +78,8 @@ type doubts struct {
 
 type doubt struct{ was, next []byte }
 
-// holds reports whether the state of a peer is what an earlier call has written without learning of it.
+// holds reports whether the state of a peer is what an earlier call has written without learning of
+// it.
 func (d *doubts) holds(member string, state []byte) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -26,8 +26,8 @@ type shared struct {
 	ears   map[int]func([]presence.Key)
 	earSeq int
 
-	strangers strangers
-	newerSaid atomic.Int64 // when the log last told of a newer rollcall, ms of the store's age
+	wrongTypes wrongTypes
+	newerSaid  atomic.Int64 // when the log last mentioned a newer rollcall, ms of the store's age
 
 	// Only tests set it, to let another writer in between two steps of an update.
 	onPause func(stage string)
@@ -39,7 +39,7 @@ func newShared(cfg Config) *shared {
 		cache: nearcache.New(max(cfg.NearCache, 0)), ears: map[int]func([]presence.Key){},
 	}
 	b.rules.Replay = presence.ReplayWithin
-	b.strangers.said = map[string]time.Time{}
+	b.wrongTypes.said = map[string]time.Time{}
 	return b
 }
 

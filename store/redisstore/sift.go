@@ -15,8 +15,8 @@ type found struct {
 	claim  claim
 }
 
-// sift reads the states behind index entries, claims those that are wanted for the goroutine that settles them, and returns the
-// rest, less what is a newer rollcall's.
+// sift reads the states behind index entries, claims those that are wanted for the goroutine that
+// settles them, and returns the rest, less what is a newer rollcall's.
 func (x *indexes) sift(ctx context.Context, r *reading, list []found, wanted func(*presence.State) bool) (keys []presence.Key, idle []found, err error) {
 	if list, err = x.peersOnly(ctx, list); err != nil || len(list) == 0 {
 		return nil, nil, err
@@ -41,7 +41,8 @@ func (x *indexes) sift(ctx context.Context, r *reading, list []found, wanted fun
 			r.pass(list[i])
 			continue
 		}
-		if damaged || !wanted(&st) && !x.writer.doubts.holds(list[i].member, v) { // the update that tidies also takes away what is damaged
+		// the update that tidies also removes what is damaged
+		if damaged || !wanted(&st) && !x.writer.doubts.holds(list[i].member, v) {
 			idle = append(idle, list[i])
 			continue
 		}
@@ -51,7 +52,8 @@ func (x *indexes) sift(ctx context.Context, r *reading, list []found, wanted fun
 	return keys, idle, nil
 }
 
-// peersOnly removes from the indexes what names no peer, so that it does not stand in the way of those who are due.
+// peersOnly removes from the indexes what names no peer, so that it does not delay those that are
+// due.
 func (x *indexes) peersOnly(ctx context.Context, list []found) ([]found, error) {
 	var calls []conn.Call
 	peers := list[:0]
@@ -61,7 +63,7 @@ func (x *indexes) peersOnly(ctx context.Context, list []found) ([]found, error) 
 			continue
 		}
 		x.stats.damaged.Add(1)
-		x.log.Error("index in redis names no peer", "index", f.claim.index, "member", fmt.Sprintf("%.40q", f.member))
+		x.log.Error("invalid member in index", "index", f.claim.index, "member", fmt.Sprintf("%.40q", f.member))
 		calls = append(calls, conn.Call{Keys: []string{f.claim.index}, Args: []string{f.member, formatScore(f.claim.score), ""}})
 	}
 	if len(calls) == 0 {
@@ -81,7 +83,8 @@ func (x *indexes) peersOnly(ctx context.Context, list []found) ([]found, error) 
 	return peers, nil
 }
 
-// tidy settles entries that no state needs as they stand: an update that changes nothing removes or moves them.
+// tidy settles entries that no state needs as they stand: an update that changes nothing removes or
+// moves them.
 func (x *indexes) tidy(ctx context.Context, idle []found) error {
 	if len(idle) == 0 {
 		return nil

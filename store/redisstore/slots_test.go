@@ -12,7 +12,8 @@ import (
 	"rollcall/presence"
 )
 
-// A moving is a slot that is on its way from one primary to another, and stays so until the test lets it arrive.
+// A moving is a slot that is on its way from one primary to another, and stays so until the test
+// lets it arrive.
 type moving struct {
 	t        *testing.T
 	cluster  *redistest.Cluster
@@ -82,8 +83,9 @@ func (m *moving) state(peer string) string {
 
 func summary(peer string) string { return "onOffStatus:" + peer }
 
-// TestLinkLostWhileASlotMoves: what has moved is cached while the map still shows the old primary, and the link to the new
-// one is lost just when somebody else writes. The cache must not go on believing what only that link would have corrected.
+// TestLinkLostWhileASlotMoves: what has moved is cached while the map still shows the old primary,
+// and the link to the new one is lost just when another program writes. The cache must not go on
+// believing what only that link would have corrected.
 func TestLinkLostWhileASlotMoves(t *testing.T) {
 	t.Parallel()
 	m := newMoving(t)
@@ -96,7 +98,8 @@ func TestLinkLostWhileASlotMoves(t *testing.T) {
 	state := m.state(peer)
 	m.carry(state, summary(peer))
 	n.see(patience, presence.Online, peer)
-	time.Sleep(redistest.NewPace(t).Allow(100 * time.Millisecond)) // the signals of the move are to come yet
+	// the signals of the move are to come yet
+	time.Sleep(redistest.NewPace(t).Allow(100 * time.Millisecond))
 	n.warm(peer)
 
 	var st presence.State
@@ -141,8 +144,9 @@ func linkAt(t *testing.T, s *redistest.Server) string {
 	return ""
 }
 
-// TestSlotMoves holds a slot between two primaries: ASK for what has moved or is new, TRYAGAIN for a peer of whose two keys
-// one has moved. Nothing is lost or made up, and who can wait does not notice.
+// TestSlotMoves holds a slot between two primaries: ASK for what has moved or is new, TRYAGAIN for
+// a peer of whose two keys one has moved. Nothing is lost or made up, and who can wait does not
+// notice.
 func TestSlotMoves(t *testing.T) {
 	t.Parallel()
 	m := newMoving(t)
@@ -167,7 +171,7 @@ func TestSlotMoves(t *testing.T) {
 	for _, p := range moved {
 		m.carry(m.state(p), summary(p))
 	}
-	m.to.Do(t, "SCRIPT", "FLUSH") // where the keys go nobody knows the scripts
+	m.to.Do(t, "SCRIPT", "FLUSH") // where the keys go the scripts are not loaded
 	stranger := startNode(t, config(url), "stranger")
 
 	asked := m.from.Errors(t, "ASK")
@@ -269,7 +273,8 @@ func TestSlotMoves(t *testing.T) {
 	}
 }
 
-// TestAProbeFollowsItsSlot: the slot in which a link probes moves away, key by key. The link probes in another one, and is not lost.
+// TestAProbeFollowsItsSlot: the slot in which a link probes moves away, key by key. The link probes
+// in another one, and is not lost.
 func TestAProbeFollowsItsSlot(t *testing.T) {
 	t.Parallel()
 	m := newMoving(t)

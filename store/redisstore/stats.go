@@ -12,7 +12,7 @@ func (s *Store) Stats() map[string]int64 {
 	m := map[string]int64{
 		"reads": t.reads.Load(), "writes": t.cas.Load(), "conflicts": t.conflicts.Load(),
 		"adopted": t.adopted.Load(), "damaged": t.damaged.Load(), "foreign": t.foreign.Load(), "unindexed": t.unindexed.Load(),
-		"newer_states": t.newer.Load(), "foreign_indexes": s.strange(), "overwritten": t.overwritten.Load(),
+		"newer_states": t.newer.Load(), "foreign_indexes": s.wrongTypeCount(), "overwritten": t.overwritten.Load(),
 		"stale_answers": t.staleAnswers.Load(),
 	}
 	maps.Copy(m, s.conn.Stats())

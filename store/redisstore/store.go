@@ -11,7 +11,8 @@ import (
 	"rollcall/store/redisstore/conn"
 )
 
-// A Store keeps peer states in Redis. It is safe for many goroutines, and for many processes on one Redis.
+// A Store keeps peer states in Redis. It is safe for many goroutines, and for many processes on one
+// Redis.
 type Store struct {
 	*shared
 	owner  *ownership
@@ -27,7 +28,8 @@ type Store struct {
 // An OpenError is why a store did not open, for the operator.
 type OpenError = conn.OpenError
 
-// Open connects to Redis, checks what it may do there, and starts to listen. An error is an [OpenError].
+// Open connects to Redis, checks what it may do there, and starts to listen. An error is an
+// [OpenError].
 func Open(ctx context.Context, cfg Config) (*Store, error) {
 	p, err := cfg.parse()
 	if err != nil {
@@ -60,7 +62,7 @@ func newStore(cfg Config) *Store {
 		shared: b, owner: s.owner, ident: s.ident, nodes: s.nodes, writer: s.writer, audit: s.audit,
 		wake: make(chan struct{}, 1), fns: map[int]func(a, n presence.Millis) <-chan struct{}{},
 	}
-	s.ident.lost = s.outage.lostWords
+	s.ident.lost = s.outage.noteDataLoss
 	return s
 }
 
@@ -100,7 +102,7 @@ func (s *Store) open(ctx context.Context, p conn.Place) error {
 	if err := s.conn.Start(ctx); err != nil {
 		return err
 	}
-	s.conn.Go(s.outage.runWatchman)
+	s.conn.Go(s.outage.run)
 	s.conn.Go(s.audit.runAudit)
 	return s.conn.Wait(ctx)
 }
@@ -113,7 +115,8 @@ func (e linkEvents) Written(names []string) { e.s.invalidate(names) }
 
 func (e linkEvents) Up(k *conn.Link, identity string) error { return e.s.outage.linkUp(k, identity) }
 
-// Lost has the owner read again: with one primary, what answers next may be another Redis. A Cluster is checked regularly.
+// Lost has the owner read again: with one primary, what answers next may be another Redis. A
+// Cluster is checked regularly.
 func (e linkEvents) Lost() {
 	if !e.s.conn.Clustered() {
 		e.s.owner.doubtOwner()
@@ -126,16 +129,17 @@ func (e linkEvents) Down() {
 	if !e.s.conn.Clustered() {
 		e.s.outage.open.Store(true)
 	}
-	e.s.outage.wakeWatchman()
+	e.s.outage.wakeUp()
 }
 
 func (e linkEvents) Look() { e.s.signal(nil) }
-func (e linkEvents) Wake() { e.s.outage.wakeWatchman() }
+func (e linkEvents) Wake() { e.s.outage.wakeUp() }
 
-// Where returns the addresses of the store, for people; there is no password in it.
+// Where returns the addresses of the store, for the operator; there is no password in it.
 func (s *Store) Where() string { return s.conn.Where() }
 
-// Now returns the time of Redis, which all nodes share: nodes that judge leases by it agree, whatever their own clocks say.
+// Now returns the time of Redis, which all nodes share: nodes that judge leases by it agree,
+// whatever their own clocks show.
 func (s *Store) Now() presence.Millis { return s.conn.Now() }
 
 // Epoch implements [presence.Shared]: it is another one when Redis is.
@@ -159,13 +163,14 @@ func (s *Store) Close() error {
 	return nil
 }
 
-// invalidate forgets what is cached under the summary keys and tells the listeners.
+// invalidate forgets what is cached under the summary keys and notifies the listeners.
 func (s *Store) invalidate(summaries []string) {
 	keys := make([]presence.Key, 0, len(summaries))
 	for _, name := range summaries {
 		if name == s.keys.summary {
 			s.owner.doubtOwner()
-			s.conn.RenewOthers(nil) // what is cached may be another app's: the next question asks Redis
+			// what is cached may be another app's: the next question asks Redis
+			s.conn.RenewOthers(nil)
 			continue
 		}
 		key, ok := s.keys.peerOf(name)

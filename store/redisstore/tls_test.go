@@ -16,7 +16,8 @@ import (
 	"rollcall/store/redisstore"
 )
 
-// An authority, and a server that asks its clients for a certificate of that authority, shared by the tests of TLS.
+// An authority, and a server that asks its clients for a certificate of that authority, shared by
+// the tests of TLS.
 type secured struct {
 	dir    string
 	ca     *redistest.CA
@@ -51,14 +52,15 @@ func (s *secured) files() string {
 	return "?ssl_ca_certs=" + s.ca.File + "&ssl_certfile=" + s.tls.Cert + "&ssl_keyfile=" + s.tls.Key
 }
 
-// TestStandaloneOverTLS: both sides show certificates. The whole law is kept this way in TestFaultContractOverTLS.
+// TestStandaloneOverTLS: both sides show certificates. The whole law is kept this way in
+// TestFaultContractOverTLS.
 func TestStandaloneOverTLS(t *testing.T) {
 	s := shared(t, overTLS)
 	s.server.Do(t, "FLUSHALL")
 	shows(t, "rediss://"+s.server.Addr+s.files())
 }
 
-// shows has two processes on url agree, and one of them hear at once of what the other is told.
+// shows has two processes on url agree, and one of them see at once what is reported to the other.
 func shows(t *testing.T, url string) {
 	here, there := startNode(t, config(url), "here"), startNode(t, config(url), "there")
 	peers := numbered("p", 40) // on all primaries
@@ -77,7 +79,8 @@ func shows(t *testing.T, url string) {
 	}
 }
 
-// TestClusterOverTLS: the nodes are told by address, and their one certificate is for the name in the URL.
+// TestClusterOverTLS: the nodes are known by address, and their one certificate is for the name in
+// the URL.
 func TestClusterOverTLS(t *testing.T) {
 	t.Parallel()
 	ca := redistest.RunCA(t)
@@ -114,8 +117,8 @@ func TestSentinelOverTLS(t *testing.T) {
 	shows(t, "rediss+sentinel://"+strings.Join(s.Addrs, ",")+"/"+redistest.Master+"?ssl_ca_certs="+ca.File)
 }
 
-// TestCertificatesAreRenewed: Redis gets a certificate from another authority, and the file of authorities is changed
-// under the running process.
+// TestCertificatesAreRenewed: Redis gets a certificate from another authority, and the file of
+// authorities is changed under the running process.
 func TestCertificatesAreRenewed(t *testing.T) {
 	t.Parallel()
 	ca := redistest.RunCA(t)
@@ -182,7 +185,8 @@ const (
 
 func (v verdict) fits(settings bool) bool { return v == either || settings == (v == misfit) }
 
-// TestRefusals: every mistake at the start is told in words, with what to do, and told apart from a Redis that is away.
+// TestRefusals: every mistake at the start is explained, with what to do, and kept apart from a
+// Redis that is away.
 func TestRefusals(t *testing.T) {
 	t.Parallel()
 	s, c, se := shared(t, overTLS), shared(t, cluster), shared(t, sentinels)
@@ -263,7 +267,8 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// talker listens and says one thing to everybody who says something; with nothing to say it holds the line.
+// talker listens and says one thing to everybody who says something; with nothing to say it holds
+// the line.
 func talker(t *testing.T, says string) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

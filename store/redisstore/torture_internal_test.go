@@ -24,7 +24,7 @@ type word struct {
 	marked   time.Time // when that later write was made last
 }
 
-// A torture is a cache whose link is killed again and again while somebody else writes.
+// A torture is a cache whose link is killed again and again while another program writes.
 type torture struct {
 	store  *Store
 	server *redistest.Server
@@ -36,18 +36,20 @@ type torture struct {
 	batch  int          // ids in one question
 }
 
-// A peer is left alone for rest after a write. It is less than the time between two kills, for each of them empties the cache and would hide what
-// was wrong in it.
+// A peer is left alone for rest after a write. It is less than the time between two kills, for each
+// of them empties the cache and would hide what was wrong in it.
 const rest = 500 * time.Millisecond
 
-// markerOf names the peer that is written after word seq of peer i. Signals come in the order of the writes, so when the store is notified of
-// it, however late, it was notified of the word, or has lost the link since.
+// markerOf names the peer that is written after word seq of peer i. Signals come in the order of
+// the writes, so when the store is notified of it, however late, it was notified of the word, or
+// has lost the link since.
 func markerOf(i, seq int) string { return fmt.Sprintf("marker-%d-%d", i, seq) }
 
 func newTorture(t *testing.T, peers int) *torture {
 	server := redistest.Run(t)
 	proxy := redistest.RunProxy(t, server.Addr)
-	proxy.Delay(time.Millisecond) // so that answers and signals, on two connections, overtake each other
+	// so that answers and signals, on two connections, overtake each other
+	proxy.Delay(time.Millisecond)
 	cfg := NewConfig("redis://" + proxy.Addr)
 	cfg.Deadline = 5 * time.Second
 	s, err := Open(context.Background(), cfg)
@@ -77,8 +79,9 @@ func (w *torture) listen(keys []presence.Key) {
 
 func peerOf(i int) string { return fmt.Sprint("peer-", i) }
 
-// write lets a foreign writer say two words about each peer in turn, so close to one another that the read which the first
-// brings about is under way when the second comes, and then leave the peer alone.
+// write lets a foreign writer say two words about each peer in turn, so close to one another that
+// the read which the first brings about is under way when the second comes, and then leave the peer
+// alone.
 func (w *torture) write(ctx context.Context, t *testing.T) {
 	conn, err := redistest.Dial(w.server.Addr)
 	if err != nil {
@@ -90,7 +93,8 @@ func (w *torture) write(ctx context.Context, t *testing.T) {
 		i := rand.IntN(len(w.words))
 		d := &w.words[i]
 		d.mu.Lock()
-		if d.seq > 0 && !d.notified && time.Since(d.marked) > rest/10 { // again: the link may have been lost
+		// again: the link may have been lost
+		if d.seq > 0 && !d.notified && time.Since(d.marked) > rest/10 {
 			d.marked = time.Now()
 			marker := markerOf(i, d.seq)
 			d.mu.Unlock()
@@ -128,7 +132,8 @@ func (w *torture) write(ctx context.Context, t *testing.T) {
 	}
 }
 
-// read asks for a batch of peers at a time and counts answers that are not what was last said, of which the store was notified.
+// read asks for a batch of peers at a time and counts answers that are not what was last said, of
+// which the store was notified.
 func (w *torture) read(ctx context.Context, t *testing.T) {
 	type seen struct {
 		seq    int
@@ -220,7 +225,8 @@ func (w *torture) run(t *testing.T, d time.Duration, enough func() bool) {
 	}
 }
 
-// nearCacheIsNeverStale is the promise; a run without one of the two guards shows that the test would see it broken.
+// nearCacheIsNeverStale is the promise; a run without one of the two guards shows that the test
+// would see it broken.
 func nearCacheIsNeverStale(t *testing.T, batch int, least, kills int64) {
 	w := newTorture(t, 300)
 	w.batch = batch

@@ -44,11 +44,12 @@ func newWriter(b *shared, owner *ownership, nodes *nodeBook, reader *reader) *wr
 	return w
 }
 
-// Update implements [presence.Store]. A peer that cannot be written, because its primary is lost or a newer rollcall
-// keeps it, does not keep the others from it.
+// Update implements [presence.Store]. A peer that cannot be written, because its primary is lost or
+// a newer rollcall keeps it, does not keep the others from it.
 //
-// The order is what keeps an index from missing a peer: what the new state needs is written first, then the state, by
-// compare and set; what it does not need any more is removed last, and only if nobody has written it since it was read.
+// The order is what keeps an index from missing a peer: what the new state needs is written first,
+// then the state, by compare and set; what it does not need any more is removed last, and only if
+// it was not written since it was read.
 func (s *Store) Update(ctx context.Context, keys []presence.Key, now presence.Millis, merge presence.Merge) error {
 	if s.conn.Closed() {
 		return conn.ErrClosed
@@ -88,7 +89,8 @@ func (w *writer) updateRest(ctx context.Context, keys []presence.Key, waits []in
 	return partly(errs)
 }
 
-// partly makes one error of those of an update: nil when there is none, and a [presence.PartError] when not all failed.
+// partly makes one error of those of an update: nil when there is none, and a [presence.PartError]
+// when not all failed.
 func partly(errs []error) error {
 	var failed []int
 	for i, err := range errs {
@@ -106,12 +108,13 @@ func partly(errs []error) error {
 	return &presence.PartError{Failed: failed, Err: err}
 }
 
-// update is updateEach for who needs all of it.
+// update is updateEach for callers that need all of it.
 func (w *writer) update(ctx context.Context, keys []presence.Key, now presence.Millis, merge presence.Merge) error {
 	return partly(w.updateEach(ctx, keys, now, merge))
 }
 
-// updateEach updates every peer that it can and returns an error for each key that it could not, nil when there is none.
+// updateEach updates every peer that it can and returns an error for each key that it could not,
+// nil when there is none.
 func (w *writer) updateEach(ctx context.Context, keys []presence.Key, now presence.Millis, merge presence.Merge) (errs []error) {
 	if len(keys) == 0 {
 		return nil
@@ -121,7 +124,8 @@ func (w *writer) updateEach(ctx context.Context, keys []presence.Key, now presen
 	return w.updateWith(ctx, keys, now, merge, nil)
 }
 
-// updateWith is updateEach until ctx ends. doubts, which may be nil, are what earlier calls did not learn the end of.
+// updateWith is updateEach until ctx ends. doubts, which may be nil, are what earlier calls did not
+// learn the end of.
 func (w *writer) updateWith(ctx context.Context, keys []presence.Key, now presence.Millis, merge presence.Merge, doubts *doubts) (errs []error) {
 	if err := w.owner.owned(ctx); err != nil {
 		return slices.Repeat([]error{err}, len(keys))
@@ -186,8 +190,8 @@ func (w *writer) reachable(jobs []*job) []*job {
 	return list
 }
 
-// forget drops what the cache holds of the peers of jobs that were written, or may have been: what was acknowledged here is
-// seen here, whenever the link tells of it.
+// forget drops what the cache holds of the peers of jobs that were written, or may have been: what
+// was acknowledged here is seen here, whenever the link reports it.
 func (w *writer) forget(jobs []job) {
 	for i := range jobs {
 		if jobs[i].effect != presence.Same {
@@ -196,7 +200,8 @@ func (w *writer) forget(jobs []job) {
 	}
 }
 
-// readJobs finds the present state of every peer, in the cache if it can: compare and set finds out when that is old.
+// readJobs finds the present state of every peer, in the cache if it can: compare and set finds out
+// when that is old.
 func (w *writer) readJobs(ctx context.Context, jobs []*job, now presence.Millis) error {
 	ids := make([][]byte, len(jobs))
 	byApp := map[presence.AppID][]int{}
@@ -219,7 +224,8 @@ func (w *writer) readJobs(ctx context.Context, jobs []*job, now presence.Millis)
 	return nil
 }
 
-// attempt merges and writes every pending job once and returns those whose state had changed meanwhile.
+// attempt merges and writes every pending job once and returns those whose state had changed
+// meanwhile.
 func (w *writer) attempt(ctx context.Context, pending []*job, now presence.Millis, merge presence.Merge) ([]*job, error) {
 	var writes []*job
 	for _, j := range pending {
@@ -249,7 +255,8 @@ func (w *writer) attempt(ctx context.Context, pending []*job, now presence.Milli
 	return again, w.settle(ctx, done)
 }
 
-// lock takes the locks of the given members, in the order of their numbers, and returns how to give them back.
+// lock takes the locks of the given members, in the order of their numbers, and returns how to give
+// them back.
 func (w *writer) lock(ctx context.Context, members []string) (unlock func(), err error) {
 	var want [len(w.locks) / 64]uint64
 	for _, m := range members {

@@ -11,7 +11,8 @@ import (
 	"rollcall/store/redisstore"
 )
 
-// ancient answers as a Redis without HELLO and tracking does; info is what it says of itself, and addr its own address, once known.
+// ancient answers as a Redis without HELLO and tracking does; info is what it says of itself, and
+// addr its own address, once known.
 func ancient(info string, addr *string) func([]string) string {
 	return func(args []string) string {
 		switch args[0] {
@@ -74,8 +75,8 @@ func sentinelFor(master string) func([]string) string {
 	}
 }
 
-// TestOldRedisIsRefusedByName: whatever the road to it, a Redis that lacks what rollcall rests on is named with its version, and starting again
-// cannot help.
+// TestOldRedisIsRefusedByName: whatever the road to it, a Redis that lacks what rollcall rests on
+// is named with its version, and starting again cannot help.
 func TestOldRedisIsRefusedByName(t *testing.T) {
 	const five = "# Server\r\nredis_version:5.0.14\r\nredis_mode:standalone\r\nrun_id:0123\r\n# Replication\r\nrole:master\r\nmaster_replid:4567\r\n"
 	run := func(t *testing.T, info string) string {

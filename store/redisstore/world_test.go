@@ -18,7 +18,8 @@ import (
 
 const patience = redistest.Patience
 
-// A node is one rollcall process as far as the store is concerned: the rules over it, with a sweep and a beat.
+// A node is one rollcall process as far as the store is concerned: the rules over it, with a sweep
+// and a beat.
 type node struct {
 	t    testing.TB
 	name presence.NodeID
@@ -160,13 +161,13 @@ func numbered(prefix string, n int) []string {
 	return list
 }
 
-// A witness asks one node all the time and remembers the worst of what it was told.
+// A witness asks one node all the time and remembers the worst of its answers.
 type witness struct {
 	asked, fresh, aged, refused atomic.Int64
 	offline                     atomic.Int64 // made-up words
 	slowest                     atomic.Int64 // ns
-	words                       atomic.Int64 // told to a watcher
-	oldest                      atomic.Int64 // ns, the greatest age told
+	words                       atomic.Int64 // sent to a watcher
+	oldest                      atomic.Int64 // ns, the greatest age of an answer
 }
 
 // watch asks for peers that are online throughout.

@@ -14,16 +14,17 @@ import (
 // repeatEvery is how often the log repeats a warning that lasts until an operator acts.
 const repeatEvery = 10 * time.Minute
 
-// strangers are keys of another type where an index of ours belongs, put there by somebody else. They are never touched: what
-// can do without the index does, and when one is gone an audit mends what is missing.
-type strangers struct {
+// wrongTypes are keys of another type where an index belongs, put there by another program. They
+// are never touched: what can do without the index does, and when one is gone an audit mends what
+// is missing.
+type wrongTypes struct {
 	mu   sync.Mutex
 	said map[string]time.Time
 }
 
-// stranger notes that the key of an index is not ours, and tells the operator.
-func (s *shared) stranger(key string) {
-	x := &s.strangers
+// wrongType records that the key of an index has another type, and logs it.
+func (s *shared) wrongType(key string) {
+	x := &s.wrongTypes
 	x.mu.Lock()
 	last, known := x.said[key]
 	say := !known || time.Since(last) > repeatEvery
@@ -32,20 +33,21 @@ func (s *shared) stranger(key string) {
 	}
 	x.mu.Unlock()
 	if say {
-		s.log.Error("a key of another type stands where rollcall keeps an index", "key", key,
+		s.log.Error("index key has the wrong type", "key", key,
 			"hint", "rename or delete it, or give rollcall another prefix; rollcall does not touch it")
 	}
 }
 
-// foreign returns the error of a call that cannot do without the index.
-func (s *shared) foreign(key string) error {
-	s.stranger(key)
+// wrongTypeError returns the error of a call that cannot do without the index.
+func (s *shared) wrongTypeError(key string) error {
+	s.wrongType(key)
 	return fmt.Errorf("%w: the key %q is of another type and not ours", presence.ErrUnavailable, key)
 }
 
-// checkStrangers looks whether keys that stood in the way are gone, and has the indexes mended when one is.
-func (o *recovery) checkStrangers(ctx context.Context) {
-	x := &o.strangers
+// checkWrongTypes looks whether keys that stood in the way are gone, and has the indexes mended
+// when one is.
+func (o *recovery) checkWrongTypes(ctx context.Context) {
+	x := &o.wrongTypes
 	x.mu.Lock()
 	keys := make([]string, 0, len(x.said))
 	for k := range x.said {
@@ -60,12 +62,12 @@ func (o *recovery) checkStrangers(ctx context.Context) {
 		x.mu.Lock()
 		delete(x.said, k)
 		x.mu.Unlock()
-		o.log.Info("the key that stood in the way of an index is gone", "key", k)
+		o.log.Info("index key of the wrong type removed", "key", k)
 		gone++
 	}
 	if gone > 0 {
 		o.nodes.mu.Lock()
-		clear(o.nodes.book) // who reports for a node makes it known again
+		clear(o.nodes.book) // a report for a node makes it known again
 		o.nodes.mu.Unlock()
 		select {
 		case o.audit.auditNow <- struct{}{}:
@@ -74,7 +76,7 @@ func (o *recovery) checkStrangers(ctx context.Context) {
 	}
 }
 
-// stands reports whether a key is still of another type, as far as can be told.
+// stands reports whether a key is still of another type, as far as is known.
 func (o *recovery) stands(ctx context.Context, key string) bool {
 	var err error
 	switch key {
@@ -88,8 +90,8 @@ func (o *recovery) stands(ctx context.Context, key string) bool {
 	return err != nil && !rueidis.IsRedisNil(err)
 }
 
-func (s *shared) strange() int64 {
-	x := &s.strangers
+func (s *shared) wrongTypeCount() int64 {
+	x := &s.wrongTypes
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	return int64(len(x.said))

@@ -10,8 +10,8 @@ import (
 	"rollcall/presence"
 )
 
-// Now returns the time of Redis, which all nodes share: whoever judges leases by it is at one with the others, however
-// its own clock stands. It runs on the monotonic clock between looks at Redis.
+// Now returns the time of Redis, which all nodes share: nodes that judge leases by it agree,
+// whatever their own clocks show. It runs on the monotonic clock between looks at Redis.
 func (c *Conn) Now() presence.Millis { return presence.Millis(c.clock.Load() + c.Millis()) }
 
 func (c *Conn) SyncClock(ctx context.Context) error {
@@ -27,7 +27,8 @@ func (c *Conn) SyncClock(ctx context.Context) error {
 	return c.anyNode(ctx, c.clockOf)
 }
 
-// clockSamples is how often the time is asked for in a row: the nodes order hooks by it, so the quickest answer counts.
+// clockSamples is how often the time is asked for in a row: the nodes order hooks by it, so the
+// quickest answer counts.
 const clockSamples = 3
 
 // clockOf takes the time of one server.

@@ -25,8 +25,8 @@ type Options struct {
 
 	// Track are the prefixes of the keys whose writes are reported; none stands for all keys.
 	Track []string
-	// Probe returns the key that a link writes to see that it is reported, in the given slot. Probes is the prefix of all of
-	// them, and each ends with the name.
+	// Probe returns the key that a link writes to see that it is reported, in the given slot.
+	// Probes is the prefix of all of them, and each ends with the name.
 	Probe  func(slot uint16) string
 	Probes string
 	// ClockKey is the key whose primary gives the time.
@@ -39,8 +39,8 @@ type Events interface {
 	Written(names []string)
 	// Look reports that writes may have been missed.
 	Look()
-	// Up reports that a link is up and what its primary is, before what is read from that counts as fresh. An error drops the
-	// link, to be brought up again.
+	// Up reports that a link is up and what its primary is, before what is read from that counts as
+	// fresh. An error drops the link, to be brought up again.
 	Up(k *Link, identity string) error
 	// Lost reports that a link is not up.
 	Lost()
@@ -52,8 +52,8 @@ type Events interface {
 	Wake()
 }
 
-// A Conn is the connections to one Redis, to a primary behind Sentinels or to a Cluster: the shared client, and a link to
-// each primary. It is safe for many goroutines.
+// A Conn is the connections to one Redis, to a primary behind Sentinels or to a Cluster: the shared
+// client, and a link to each primary. It is safe for many goroutines.
 type Conn struct {
 	client rueidis.Client
 	opts   Options
@@ -65,7 +65,8 @@ type Conn struct {
 	begun  time.Time
 	where  string
 
-	ctx  context.Context // ends with the connection; everything that runs in the background hangs on it
+	// ends with the connection; everything that runs in the background hangs on it
+	ctx  context.Context
 	end  context.CancelFunc
 	wg   sync.WaitGroup
 	shut atomic.Bool
@@ -77,17 +78,20 @@ type Conn struct {
 	topology chan struct{}
 	calls    chan struct{} // how many are under way; fewer than the rings of the client hold
 	pulse    pulse
-	// provenUntil is until when the links that are up are proven, in ms of the age of the connection.
+	// provenUntil is until when the links that are up are proven, in ms of the age of the
+	// connection.
 	provenUntil atomic.Int64
-	downSince   atomic.Int64 // when the present outage began, in ms of the age of the connection; 0 for none
-	clock       atomic.Int64 // the time of Redis less the age of the connection, in ms
+	// when the present outage began, in ms of the age of the connection; 0 for none
+	downSince atomic.Int64
+	clock     atomic.Int64 // the time of Redis less the age of the connection, in ms
 }
 
 type counts struct {
 	linksLost, flushes, probes, outages, reloads, triedAgain atomic.Int64
 }
 
-// Open connects to p. Nothing is checked, and no link is up, until checkServer and start are called.
+// Open connects to p. Nothing is checked, and no link is up, until checkServer and start are
+// called.
 func Open(p Place, opts Options, cache *nearcache.Cache, events Events) (*Conn, error) {
 	client, err := connect(p)
 	if err != nil {
@@ -124,7 +128,8 @@ func (c *Conn) Start(ctx context.Context) error {
 // Go has fn run in the background; it ends when the context of the connection does.
 func (c *Conn) Go(fn func()) { c.wg.Go(fn) }
 
-// Close ends what runs in the background and closes the connections; it reports false when that was done before.
+// Close ends what runs in the background and closes the connections; it reports false when that was
+// done before.
 func (c *Conn) Close() bool {
 	if c.shut.Swap(true) {
 		return false
@@ -144,13 +149,14 @@ func (c *Conn) Context() context.Context { return c.ctx }
 // Name returns the name of this process.
 func (c *Conn) Name() string { return c.name }
 
-// Where returns the addresses, for people; there is no password in it.
+// Where returns the addresses, for the operator; there is no password in it.
 func (c *Conn) Where() string { return c.where }
 
 // B returns a builder of commands.
 func (c *Conn) B() rueidis.Builder { return c.client.B() }
 
-// Stats returns counts since the connection was made, and the links that are up, by names of their own.
+// Stats returns counts since the connection was made, and the links that are up, by names of their
+// own.
 func (c *Conn) Stats() map[string]int64 {
 	t := &c.stats
 	m := map[string]int64{
@@ -180,7 +186,7 @@ func connect(p Place) (rueidis.Client, error) {
 		},
 	}
 	if p.tls != nil {
-		opt.TLSConfig = &tls.Config{} // that it is there has a Cluster tell its ports for TLS
+		opt.TLSConfig = &tls.Config{} // with it the client asks a Cluster for its TLS ports
 		named := p.hosts()
 		opt.DialCtxFn = func(ctx context.Context, addr string, d *net.Dialer, _ *tls.Config) (net.Conn, error) {
 			return p.tls.dial(ctx, addr, d, named)
@@ -211,7 +217,7 @@ func (c *Conn) Wait(ctx context.Context) error {
 		case <-time.After(2 * time.Millisecond):
 		}
 		if err := c.linksWhy(); c.client.Mode() == rueidis.ClientModeStandalone && errors.Is(err, errReplica) {
-			return fmt.Errorf("listen to redis: %w", Unavailable(err)) // nobody will lead us to another
+			return fmt.Errorf("listen to redis: %w", Unavailable(err)) // nothing leads to another
 		}
 	}
 }
@@ -292,6 +298,6 @@ func (c *Conn) Deadline(ctx context.Context) (context.Context, context.CancelFun
 	return context.WithTimeout(ctx, c.opts.Deadline)
 }
 
-// someLinks is how long the start waits for all links of a Cluster; then those that are up will do, and Ready tells of the
-// others.
+// someLinks is how long the start waits for all links of a Cluster; then those that are up will do,
+// and Ready reports the others.
 const someLinks = 3 * time.Second

@@ -26,7 +26,8 @@ func (c *Conn) Failed(k *Link, err error) {
 		}
 	}
 	if errors.Is(err, rueidis.ErrNoSlot) && c.single == nil {
-		// Said of every command of a batch of which one is for a primary that the client knows no node of any more.
+		// Returned for every command of a batch of which one is for a primary that the client knows
+		// no node of any more.
 		nodes := c.client.Nodes()
 		for _, k := range c.Links() {
 			if nodes[k.addr] == nil {
@@ -42,20 +43,20 @@ func (c *Conn) Failed(k *Link, err error) {
 	k.markDown(err)
 }
 
-// markDown calls the primary behind k away.
+// markDown records that the primary behind k is unreachable.
 func (k *Link) markDown(err error) {
 	if !k.down.CompareAndSwap(0, k.c.Millis()) {
 		return
 	}
 	k.c.stats.outages.Add(1)
-	k.c.log.Warn("redis is away", "addr", k.Name(), "err", err)
+	k.c.log.Warn("redis unreachable", "addr", k.Name(), "err", err)
 	k.open.Store(true)
 	k.c.downSince.CompareAndSwap(0, k.c.Millis())
 	k.c.events.Down()
 }
 
-// FailedSince takes note of an error of a call that began at begun, to the primary of key. That the time was over is not the
-// fault of a primary that was hardly given any of it.
+// FailedSince takes note of an error of a call that began at begun, to the primary of key. That the
+// time was over is not the fault of a primary that was hardly given any of it.
 func (c *Conn) FailedSince(begun time.Time, key string, err error) {
 	if errors.Is(err, context.DeadlineExceeded) && time.Since(begun) < c.opts.Deadline/2 {
 		return
@@ -89,7 +90,8 @@ func (k *Link) MarkUp() time.Duration {
 	return time.Duration(k.c.Millis()-k.down.Swap(0)) * time.Millisecond
 }
 
-// ResumeExpiry lets what has run out on the primary be ended again, if it can be reached; it reports whether it may.
+// ResumeExpiry lets what has run out on the primary be ended again, if it can be reached; it
+// reports whether it may.
 func (k *Link) ResumeExpiry() bool {
 	if !k.Down() && (k.up.Load() || k.born) {
 		k.open.Store(false)
@@ -100,7 +102,8 @@ func (k *Link) ResumeExpiry() bool {
 	return !k.open.Load()
 }
 
-// Staleness returns how old the oldest of the caches is whose link is lost; ok is false when none is, or when it is too old.
+// Staleness returns how old the oldest of the caches is whose link is lost; ok is false when none
+// is, or when it is too old.
 func (c *Conn) Staleness(limit time.Duration) (age time.Duration, ok bool) {
 	now := c.Millis()
 	for _, k := range c.Links() {
@@ -130,7 +133,8 @@ func (c *Conn) CheckPrimaries() error {
 	return c.Uncovered()
 }
 
-// LinkOf returns the link to the primary of a key, nil when there is none now. The key does not matter unless Redis is a Cluster.
+// LinkOf returns the link to the primary of a key, nil when there is none now. The key does not
+// matter unless Redis is a Cluster.
 func (c *Conn) LinkOf(key string) *Link {
 	switch {
 	case c.single != nil:
@@ -141,7 +145,7 @@ func (c *Conn) LinkOf(key string) *Link {
 	return c.linkOfSlot(SlotOf(key))
 }
 
-// Unsettled names the primaries that cannot be reached or are not believed yet.
+// Unsettled names the primaries that cannot be reached or whose expiry is paused.
 func (c *Conn) Unsettled() string {
 	var names []string
 	for _, k := range c.Links() {
@@ -153,8 +157,8 @@ func (c *Conn) Unsettled() string {
 	return strings.Join(names, " ")
 }
 
-// Settles reports whether what hangs on a key may be ended now: its primary can be reached, and everybody has been told
-// of its return if it was away.
+// Settles reports whether what hangs on a key may be ended now: its primary can be reached, and its
+// return has been announced if it was down.
 func (c *Conn) Settles(key string) bool {
 	k := c.single
 	if k == nil {
@@ -163,7 +167,8 @@ func (c *Conn) Settles(key string) bool {
 	return k != nil && k.down.Load() == 0 && !k.open.Load()
 }
 
-// Reaches reports whether the primary of a key of a Cluster is known and not away. The only primary there is may be tried.
+// Reaches reports whether the primary of a key of a Cluster is known and not down. The only primary
+// there is may be tried.
 func (c *Conn) Reaches(key string) bool {
 	if c.single != nil {
 		return true
@@ -201,11 +206,13 @@ func (c *Conn) Silence(k *Link) time.Duration {
 	return max(time.Duration(c.Millis()-heardAt)*time.Millisecond, time.Millisecond)
 }
 
-// confirmWithin is how long a primary that is suspected has to answer, in time that this process had.
+// confirmWithin is how long a primary that is suspected has to answer, in time that this process
+// had.
 const confirmWithin = 500 * time.Millisecond
 
-// suspect asks the primary behind k whether it is there, and calls it away when no answer comes: a call that took too long may have
-// waited for a turn of this process, or for one of Redis, on a machine that has too much to do.
+// suspect asks the primary behind k whether it is there, and marks it down when no answer comes: a
+// call that took too long may have waited for a turn of this process, or for one of Redis, on a
+// machine that has too much to do.
 func (k *Link) suspect(why error) {
 	if k.down.Load() != 0 || !k.suspected.CompareAndSwap(false, true) {
 		return

@@ -20,7 +20,8 @@ func Unavailable(err error) error {
 	return fmt.Errorf("%w: %w", presence.ErrUnavailable, err)
 }
 
-// IsDown reports whether err tells that a primary cannot serve, as opposed to that it will not do what it was asked.
+// IsDown reports whether err means that a primary cannot serve, as opposed to that it refuses one
+// command.
 func IsDown(err error) bool {
 	if err == nil {
 		return false
@@ -39,7 +40,7 @@ func IsDown(err error) bool {
 
 var ErrClosed = fmt.Errorf("%w: the store is closed", presence.ErrUnavailable)
 
-var ErrDown = fmt.Errorf("%w: redis is away", presence.ErrUnavailable)
+var ErrDown = fmt.Errorf("%w: redis is down", presence.ErrUnavailable)
 
 // IsWrongType reports whether Redis refused a command because the key is of another type.
 func IsWrongType(err error) bool {
@@ -47,7 +48,7 @@ func IsWrongType(err error) bool {
 	return ok && strings.HasPrefix(re.Error(), "WRONGTYPE")
 }
 
-// timedOut reports whether err says that no answer came, as opposed to one that says what is the matter.
+// timedOut reports whether err means that no answer came.
 func timedOut(err error) bool {
 	var net net.Error
 	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &net) && net.Timeout()

@@ -21,14 +21,14 @@ const (
 	topologyEach = time.Second
 )
 
-// A Link is a connection of our own to one primary that tells what is written there. While it is up the cache may
-// believe what it holds of that primary.
+// A Link is a connection of our own to one primary that reports what is written there. While it is
+// up, what the cache holds of that primary is fresh.
 type Link struct {
 	c      *Conn
 	number uint8
 	name   string                // its address, for people
 	addr   string                // of a Cluster's primary; empty when there is only one
-	up     atomic.Bool           // said so; only the loss of what was up is news
+	up     atomic.Bool           // announced; only the loss of an announced link is
 	why    atomic.Pointer[error] // it is not up, as far as is known
 
 	slot    atomic.Uint32 // one that the primary owns, for the probe
@@ -40,10 +40,12 @@ type Link struct {
 	born    bool         // it stood when the store opened, so that its first identity is no news
 
 	// Unavailable is since when calls to this primary fail, in ms; 0 while they do not.
-	down      atomic.Int64
-	suspected atomic.Bool // a call took too long, and the primary is being asked whether it is there
-	// open, of a Cluster's primary: from the first failed call, or from its beginning if it took the place of another, until
-	// everybody is told of the return. What has run out there meanwhile is not believed, for nobody could renew it.
+	down atomic.Int64
+	// a call took too long, and the primary is being asked whether it is there
+	suspected atomic.Bool
+	// open, of a Cluster's primary: from the first failed call, or from its beginning if it took
+	// the place of another, until its return is announced. What has run out there meanwhile is not
+	// ended, for it could not be renewed.
 	open atomic.Bool
 }
 
@@ -111,22 +113,25 @@ func (k *Link) lost(err error) {
 	k.suspect(err)
 	k.c.RenewOthers(k)
 	k.c.stats.linksLost.Add(1)
-	k.c.log.Warn("link to redis lost", "addr", k.Name(), "err", err)
+	k.c.log.Warn("redis link lost", "addr", k.Name(), "err", err)
 	k.c.events.Look()
 	k.c.wakeTopology()
 }
 
-// lookForNodes has the client ask the Cluster for its nodes again. It leaves out those that a newer server (8.0, which is asked
-// by CLUSTER SHARDS) calls ill, and does not look again by itself; the map by which links are made still has them.
+// lookForNodes has the client ask the Cluster for its nodes again. It leaves out those that a newer
+// server (8.0, which is asked by CLUSTER SHARDS) calls ill, and does not look again by itself; the
+// map by which links are made still has them.
 func (k *Link) lookForNodes(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	key := k.c.opts.Probe(uint16(k.slot.Load()))
-	_ = k.c.Do(ctx, k.c.client.B().Get().Key(key).Build()) // to a slot that the client knows no node of
+	// to a slot that the client knows no node of
+	_ = k.c.Do(ctx, k.c.client.B().Get().Key(key).Build())
 }
 
-// RenewOthers has the cache read anew what hangs on other links than k, whose signals were lost. While a slot moves from one
-// primary to another, what is read of it hangs on the link to the old one, and is written, and told of, at the new one.
+// RenewOthers has the cache read anew what hangs on other links than k, whose signals were lost.
+// While a slot moves from one primary to another, what is read of it hangs on the link to the old
+// one, and is written, and reported, at the new one.
 func (c *Conn) RenewOthers(k *Link) {
 	for _, o := range c.Links() {
 		if o != k {
@@ -163,7 +168,8 @@ func (k *Link) follow(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	if err := k.c.events.Up(k, identity); err != nil { // first: what is read from another Redis has an age
+	// first: what is read from another Redis has an age
+	if err := k.c.events.Up(k, identity); err != nil {
 		return err
 	}
 	if tracked == nil {
@@ -181,11 +187,12 @@ func (k *Link) follow(ctx context.Context) (err error) {
 		case err := <-lost:
 			return fmt.Errorf("the connection ended: %w", orEOF(err))
 		case <-k.flush:
-			// Emptied, or lost: a probe that comes back tells which.
+			// Emptied, or lost: a probe that comes back shows which.
 			if err := k.probe(ctx, conn, lost); err != nil {
 				return err
 			}
-			if err := k.c.events.Flushed(k); err != nil { // first: what is read from an empty Redis has an age
+			// first: what is read from an empty Redis has an age
+			if err := k.c.events.Flushed(k); err != nil {
 				return err
 			}
 			k.epoch().Confirmed()
@@ -206,7 +213,7 @@ func (k *Link) follow(ctx context.Context) (err error) {
 			return err
 		}
 		if l := k.epoch(); !l.Up() {
-			l.Confirmed() // the connection before this one was late to say that it ended
+			l.Confirmed() // the connection before this one was late to report its end
 		}
 		k.c.prove()
 	}
@@ -243,7 +250,7 @@ func (c *Conn) identify(ctx context.Context, conn rueidis.DedicatedClient) (stri
 	for i, ask := range []struct{ section, field string }{{"server", "run_id"}, {"replication", "master_replid"}} {
 		text, err := conn.Do(ctx, conn.B().Info().Section(ask.section).Build()).ToString()
 		if err != nil {
-			return "", fmt.Errorf("ask who it is: %w", err)
+			return "", fmt.Errorf("ask for its identity: %w", err)
 		}
 		who[i] = infoField(text, ask.field)
 	}
@@ -270,16 +277,17 @@ func (c *Conn) track(ctx context.Context, conn rueidis.DedicatedClient) error {
 	err := conn.Do(ctx, conn.B().Arbitrary("CLIENT").Args(args...).Build()).Error()
 	if re, ok := rueidis.IsRedisErr(err); ok && !IsDown(err) {
 		if c.tracking.Swap(false) {
-			c.log.Warn("redis refuses to track; there is no near cache", "err", re.Error())
+			c.log.Warn("client tracking refused; near cache disabled", "err", re.Error())
 		}
 		return errNoTrack
 	}
 	return err
 }
 
-// probe writes a key of our own and waits until the link tells of it. What cannot be heard is as good as lost. Where there is
-// one primary it is written where all calls go: after a failover by hand the old primary takes writes for ten seconds more,
-// and a link that was left there would hear itself and nothing else.
+// probe writes a key of our own and waits until the link reports it. A link that does not is as
+// good as lost. Where there is one primary it is written where all calls go: after a failover by
+// hand the old primary takes writes for ten seconds more, and a link that was left there would
+// report its own probes and nothing else.
 func (k *Link) probe(ctx context.Context, conn rueidis.DedicatedClient, lost <-chan error) error {
 	ctx, cancel := k.c.pulse.within(ctx, probeWithin)
 	defer cancel()
@@ -291,7 +299,7 @@ func (k *Link) probe(ctx context.Context, conn rueidis.DedicatedClient, lost <-c
 	if re, ok := rueidis.IsRedisErr(err); ok {
 		if strings.HasPrefix(re.Error(), "OOM") {
 			k.heardAt.Store(k.c.Millis())
-			return nil // nothing is written there, so there is nothing to hear of but evictions
+			return nil // nothing is written there, so there is nothing to report but evictions
 		}
 		if strings.HasPrefix(re.Error(), "READONLY") {
 			return errReplica
@@ -349,10 +357,11 @@ func redirected(err error) bool {
 	return moved || ask
 }
 
-// received takes what a link tells: keys that were written, deleted, evicted or have expired; nil for all of them.
+// received takes what a link reports: keys that were written, deleted, evicted or have expired; nil
+// for all of them.
 func (k *Link) received(keys []rueidis.RedisMessage) {
 	if keys == nil {
-		// The client says the same when the connection ends.
+		// The client reports the same when the connection ends.
 		k.epoch().Lost()
 		select {
 		case k.flush <- struct{}{}:

@@ -11,11 +11,12 @@ import (
 	"github.com/redis/rueidis"
 )
 
-// An OpenError is why a store did not open, in words for whoever starts it.
+// An OpenError is why a store did not open, for the operator who starts it.
 type OpenError struct {
 	Err  error
-	Hint string // what to do about it; "" where Err says it
-	// Settings that do not fit this Redis, so that starting again as it is cannot help. Else it is out of reach or ill.
+	Hint string // what to do about it; "" where Err is enough
+	// Settings that do not fit this Redis, so that starting again as it is cannot help. Else it is
+	// out of reach or ill.
 	Settings bool
 }
 
@@ -26,7 +27,7 @@ func replica(at string, err error) *OpenError {
 	return &OpenError{Err: fmt.Errorf("redis at %s is a replica: %w", at, err), Hint: "name the primary, or the Sentinels that know it: redis+sentinel://host:26379,…/master"}
 }
 
-// Explain says what err means at the start.
+// Explain returns what err means at the start.
 func (p Place) Explain(err error) *OpenError {
 	var r *OpenError
 	if errors.As(err, &r) {
@@ -51,7 +52,7 @@ func (p Place) Explain(err error) *OpenError {
 	return r
 }
 
-// certificateError tells of a certificate that is not believed.
+// certificateError explains a certificate that is not trusted.
 func (p Place) certificateError(err error) *OpenError {
 	var (
 		unknown x509.UnknownAuthorityError
@@ -94,7 +95,7 @@ func Misfit(format string, args ...any) func(hint string) *OpenError {
 	}
 }
 
-// replyError tells what an error that Redis has answered means.
+// replyError explains an error reply of Redis.
 func (p Place) replyError(err error) *OpenError {
 	var re *rueidis.RedisError
 	if !errors.As(err, &re) {
@@ -135,7 +136,7 @@ func (p Place) replyError(err error) *OpenError {
 	return &OpenError{Err: err}
 }
 
-// connectionError tells why there was no conversation.
+// connectionError explains why there was no conversation.
 func (p Place) connectionError(err error) *OpenError {
 	var (
 		plain tls.RecordHeaderError
@@ -148,7 +149,7 @@ func (p Place) connectionError(err error) *OpenError {
 	case known && op.Op == "dial":
 		return p.unreachable(err, "")
 	case errors.As(err, &plain):
-		return Misfit("what answers at %s does not speak TLS, and the URL says %s://: %w", at, p.scheme, plain)(
+		return Misfit("what answers at %s does not speak TLS, and the URL begins with %s://: %w", at, p.scheme, plain)(
 			"write " + strings.Replace(p.scheme, "rediss", "redis", 1) + "://, or give Redis a tls-port and name that")
 	case alert && p.tls != nil && p.tls.Cert == "":
 		return Misfit("redis at %s wants a certificate from its clients: %w", at, op)(wantsCertificate)

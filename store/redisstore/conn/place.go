@@ -16,7 +16,7 @@ var schemes = map[string]*struct{ tls, sentinel bool }{
 	"rediss+sentinel": {tls: true, sentinel: true},
 }
 
-// A Place is what a URL says.
+// A Place is where a Redis is, as a URL describes it.
 type Place struct {
 	scheme         string
 	addrs          []string
@@ -36,7 +36,8 @@ func ParsePlace(text string) (p Place, query string, err error) {
 	p.scheme = scheme
 	hosts, _, _ := strings.Cut(rest, "/")
 	hosts, _, _ = strings.Cut(hosts, "?")
-	if strings.Contains(rest[len(hosts):], "@") { // what we would take for a host, a database or a setting may be half a password
+	// what we would take for a host, a database or a setting may be half a password
+	if strings.Contains(rest[len(hosts):], "@") {
 		return p, "", fmt.Errorf("%w: user or password is not percent-encoded rightly (/ is %%2F, ? is %%3F, @ is %%40)", ErrURL)
 	}
 	rest, query, _ = strings.Cut(rest, "?")
@@ -97,7 +98,7 @@ func (p *Place) Secure(t Files) error {
 	return nil
 }
 
-// String tells the place without the password.
+// String returns the addresses without the password.
 func (p Place) String() string {
 	list := strings.Join(p.addrs, ",")
 	if p.master != "" {

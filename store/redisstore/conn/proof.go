@@ -2,8 +2,8 @@ package conn
 
 import "time"
 
-// provenFor is how long the proof of a link lasts for the near cache. A link proves itself every second; one that has not for
-// longer is silent, or this process did not run.
+// provenFor is how long the proof of a link lasts for the near cache. A link proves itself every
+// second; one that has not for longer is silent, or this process did not run.
 const provenFor = 3 * time.Second
 
 // prove computes until when the links that are up are proven.
@@ -17,8 +17,8 @@ func (c *Conn) prove() {
 	c.provenUntil.Store(until)
 }
 
-// Unproven reports whether a link that is called up has proven nothing for too long, as when this process has slept: then the near
-// cache does not answer, and Redis is asked.
+// Unproven reports whether a link that is called up has proven nothing for too long, as when this
+// process has slept: then the near cache does not answer, and Redis is asked.
 func (c *Conn) Unproven() bool {
 	return c.tracking.Load() && c.Millis() > c.provenUntil.Load()
 }

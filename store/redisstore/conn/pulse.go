@@ -15,11 +15,11 @@ const (
 	patience = 10 * time.Second
 )
 
-// A pulse measures how late this process runs what is due: on a starved machine an answer waits for its reader, and that is
-// not the fault of Redis.
+// A pulse measures how late this process runs what is due: on a starved machine an answer waits for
+// its reader, and that is not the fault of Redis.
 type pulse struct {
 	begun time.Time
-	late  atomic.Int64 // ns, of all beats together
+	late  atomic.Int64 // ns, of all ticks together
 	due   atomic.Int64 // when the next is due, ns since begun
 }
 
@@ -51,7 +51,8 @@ func (p *pulse) lateness() time.Duration {
 	return late
 }
 
-// within is context.WithTimeout in time that this process had: the deadline moves by what it was late meanwhile.
+// within is context.WithTimeout in time that this process had: the deadline moves by what it was
+// late meanwhile.
 func (p *pulse) within(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	begun, late := time.Now(), p.lateness()
@@ -75,7 +76,8 @@ func (p *pulse) within(ctx context.Context, d time.Duration) (context.Context, c
 	}
 }
 
-// Within is context.WithTimeout in time that this process had: on a starved machine the deadline moves.
+// Within is context.WithTimeout in time that this process had: on a starved machine the deadline
+// moves.
 func (c *Conn) Within(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
 	return c.pulse.within(ctx, d)
 }

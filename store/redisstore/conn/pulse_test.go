@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// TestAStarvedProcessBlamesNobody: a deadline moves by what this process was late, as far as its patience goes.
+// TestAStarvedProcessBlamesNobody: a deadline moves by what this process was late, as far as its
+// patience goes.
 func TestAStarvedProcessBlamesNobody(t *testing.T) {
 	for _, c := range []struct{ late, ends time.Duration }{
 		{0, time.Second},

@@ -10,7 +10,8 @@ import (
 	"github.com/redis/rueidis"
 )
 
-// A Script is Lua that runs in Redis, called by its hash; the text goes along only when the server has forgotten it.
+// A Script is Lua that runs in Redis, called by its hash; the text goes along only when the server
+// has forgotten it.
 type Script struct{ text, sum string }
 
 func NewScript(text string) Script {
@@ -26,8 +27,9 @@ const (
 	tryAgainMost  = 50 * time.Millisecond
 )
 
-// Exec runs the script once for every call, in one pipeline per primary. While the keys of a call are on their way from one
-// primary of a Cluster to another, it is tried again until they are in one place or ctx ends.
+// Exec runs the script once for every call, in one pipeline per primary. While the keys of a call
+// are on their way from one primary of a Cluster to another, it is tried again until they are in
+// one place or ctx ends.
 func (c *Conn) Exec(ctx context.Context, sc Script, calls []Call) ([]rueidis.RedisResult, error) {
 	cmds := make([]rueidis.Completed, len(calls))
 	for i, call := range calls {
@@ -73,15 +75,16 @@ func (c *Conn) Exec(ctx context.Context, sc Script, calls []Call) ([]rueidis.Red
 	}
 }
 
-// onFirstKey names only the first key of the call to Redis, and has the script find the others behind its arguments. That is
-// how keys that are nowhere yet can be written to the primary that a slot is moving to, which refuses a call that names
-// several of which one is missing.
+// onFirstKey names only the first key of the call to Redis, and has the script find the others
+// behind its arguments. That is how keys that are nowhere yet can be written to the primary that a
+// slot is moving to, which refuses a call that names several of which one is missing.
 func (c Call) onFirstKey() Call {
 	return Call{Keys: c.Keys[:1], Args: append(slices.Clip(c.Args), c.Keys[1:]...)}
 }
 
-// allLeft reports whether the slot of keys is moving and none of them is where it moves from; none can come back there. As
-// long as one is, the others must not be written elsewhere: the key would be in two places, and its move would fail.
+// allLeft reports whether the slot of keys is moving and none of them is where it moves from; none
+// can come back there. As long as one is, the others must not be written elsewhere: the key would
+// be in two places, and its move would fail.
 func (c *Conn) allLeft(ctx context.Context, keys []string) bool {
 	if c.single != nil || c.route.Load() == nil {
 		return false
@@ -102,8 +105,8 @@ func (c *Conn) allLeft(ctx context.Context, keys []string) bool {
 	return asked
 }
 
-// sleep waits for d and reports true, or reports false when less than left would remain of ctx: a call that is given no time
-// looks as if Redis were away.
+// sleep waits for d and reports true, or reports false when less than left would remain of ctx: a
+// call that is given no time looks as if Redis were down.
 func sleep(ctx context.Context, d, left time.Duration) bool {
 	if end, ok := ctx.Deadline(); ok && time.Until(end) <= d+left {
 		return false

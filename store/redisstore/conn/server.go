@@ -26,7 +26,8 @@ func (c *Conn) CheckServer(ctx context.Context) error {
 	return c.CheckPolicy(ctx)
 }
 
-// anyNode asks the nodes in turn until one answers: a Cluster that has lost a primary goes on with the rest.
+// anyNode asks the nodes in turn until one answers: a Cluster that has lost a primary goes on with
+// the rest.
 func (c *Conn) anyNode(ctx context.Context, ask func(context.Context, rueidis.Client) error) error {
 	err := errors.New("no node of redis is known")
 	for _, n := range c.client.Nodes() {
@@ -47,7 +48,7 @@ func (c *Conn) CheckPolicy(ctx context.Context) error {
 	for addr, n := range c.client.Nodes() {
 		got, err := n.Do(ctx, n.B().ConfigGet().Parameter("maxmemory-policy").Build()).AsStrMap()
 		if err != nil {
-			c.log.Debug("redis does not tell its eviction policy", "addr", addr, "err", err)
+			c.log.Debug("cannot read maxmemory-policy", "addr", addr, "err", err)
 			continue
 		}
 		if p := got["maxmemory-policy"]; strings.HasPrefix(p, "allkeys-") {

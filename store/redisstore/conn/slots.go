@@ -6,8 +6,8 @@ import (
 	"sync"
 )
 
-// SlotOf returns the hash slot of a key as Redis Cluster computes it: CRC16 of the first hash tag that is not empty, or
-// of the whole key.
+// SlotOf returns the hash slot of a key as Redis Cluster computes it: CRC16 of the first hash tag
+// that is not empty, or of the whole key.
 func SlotOf(key string) uint16 {
 	if i := strings.IndexByte(key, '{'); i >= 0 {
 		if j := strings.IndexByte(key[i+1:], '}'); j > 0 {

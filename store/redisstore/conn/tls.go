@@ -14,14 +14,14 @@ import (
 	"slices"
 )
 
-// Files are the CA bundle and the client certificate for Redis. They are read for every connection, so that
-// renewed ones need no restart.
+// Files are the CA bundle and the client certificate for Redis. They are read for every connection,
+// so that renewed ones need no restart.
 type Files struct {
 	CA        string // file of authorities; empty for those of the system
 	Cert, Key string // files of the certificate that we show; empty for none
 }
 
-// check reads the files once, so that a mistake is told before anything starts.
+// check reads the files once, so that a mistake is reported before anything starts.
 func (t Files) check() error {
 	if (t.Cert == "") != (t.Key == "") {
 		return fmt.Errorf("%w: of ssl_certfile and ssl_keyfile it has only one", ErrURL)
@@ -96,9 +96,10 @@ func readPEM(name string) ([]byte, error) {
 	return b, nil
 }
 
-// dial connects to addr. The certificate found there must be for the host of addr or for one that the URL names: nodes of a
-// Cluster and Redis behind Sentinels are reported by address, and often have one certificate for one name. Where a name does
-// not fit, the next is tried on a new connection.
+// dial connects to addr. The certificate found there must be for the host of addr or for one that
+// the URL names: nodes of a Cluster and Redis behind Sentinels are reported by address, and often
+// have one certificate for one name. Where a name does not fit, the next is tried on a new
+// connection.
 func (t Files) dial(ctx context.Context, addr string, d *net.Dialer, named []string) (c net.Conn, err error) {
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 	"rollcall/store/redisstore/nearcache"
 )
 
-// A route says which link tells of which slot of a Cluster.
+// A route maps each slot of a Cluster to the link that reports it.
 type route struct {
 	slots [Slots]uint8
 	links map[string]*Link
@@ -30,7 +30,7 @@ func (r *route) slotOf(number uint8, from int) (slot uint16, ok bool) {
 	return 0, false
 }
 
-// linkOfSlot returns the link that tells of the slot, or nil when there is none now.
+// linkOfSlot returns the link that reports the slot, or nil when there is none now.
 func (c *Conn) linkOfSlot(slot uint16) *Link {
 	if c.single != nil {
 		return c.single
@@ -68,7 +68,8 @@ func (c *Conn) runTopology(ctx context.Context) {
 	}
 }
 
-// followTopology reads who owns which slots, starts links to new primaries and ends those to old ones.
+// followTopology reads which primaries own which slots, starts links to new primaries and ends
+// those to old ones.
 func (c *Conn) followTopology(ctx context.Context, opening bool) error {
 	var ranges []rueidis.RedisMessage
 	err := c.anyNode(ctx, func(ctx context.Context, n rueidis.Client) (err error) {
@@ -128,7 +129,7 @@ func (c *Conn) followTopology(ctx context.Context, opening bool) error {
 		}
 	}
 	if fresh {
-		// A slot may have moved to a primary that nobody listened to yet.
+		// A slot may have moved to a primary without a link until now.
 		for _, k := range now.links {
 			k.epoch().Renew()
 		}
@@ -166,7 +167,7 @@ func (c *Conn) newLink(addr string, born bool) *Link {
 			return k
 		}
 	}
-	c.log.Warn("more primaries than links; answers of some are not cached", "addr", addr)
+	c.log.Warn("too many primaries; answers of some are not cached", "addr", addr)
 	return nil
 }
 

@@ -19,7 +19,8 @@ const product = "Redis"
 // errOld: the server lacks what rollcall rests on.
 var errOld = errors.New("too old")
 
-// checkVersions refuses a Redis that is too old, wherever among the nodes it is. A node that does not answer is not judged.
+// checkVersions refuses a Redis that is too old, wherever among the nodes it is. A node that does
+// not answer is not judged.
 func (c *Conn) checkVersions(ctx context.Context) error {
 	for addr, n := range c.client.Nodes() {
 		turn, cancel := context.WithTimeout(ctx, time.Second)
@@ -32,7 +33,8 @@ func (c *Conn) checkVersions(ctx context.Context) error {
 	return nil
 }
 
-// checkVersion returns an [errOld] when a server is too old. The ability decides and not the number: forks of Redis have numbers of their own.
+// checkVersion returns an [errOld] when a server is too old. The ability decides and not the
+// number: forks of Redis have numbers of their own.
 func checkVersion(ctx context.Context, c rueidis.CoreClient) error {
 	err := c.Do(ctx, c.B().Arbitrary("HELLO").Build()).Error()
 	if re, ok := rueidis.IsRedisErr(err); !ok || !strings.Contains(re.Error(), "unknown command") {

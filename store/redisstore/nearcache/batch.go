@@ -12,7 +12,8 @@ type Lookup struct {
 
 	hash []uint64
 	word []int
-	sum  uint64 // of what was read ahead: the compiler would leave out reads whose result is not used
+	// of what was read ahead: the compiler would leave out reads whose result is not used
+	sum uint64
 }
 
 var lookups = sync.Pool{New: func() any { return new(Lookup) }}
@@ -31,12 +32,13 @@ func (lu *Lookup) All(n int) {
 	}
 }
 
-// Batch calls see with the packed state of every id that is in the cache and at least as fresh as least, [Fresh] or [Stale];
-// see returns false when that does not answer. The rest goes to lu.Miss. In space 0 all are misses.
+// Batch calls see with the packed state of every id that is in the cache and at least as fresh as
+// least, [Fresh] or [Stale]; see returns false when that does not answer. The rest goes to lu.Miss.
+// In space 0 all are misses.
 //
-// A batch takes the locks of all shards that it touches, in order, and touches the tables first and the records then, in
-// passes that do nothing else: a branch that waits for one cache miss of the processor, and is guessed wrong, would keep it
-// from beginning the next.
+// A batch takes the locks of all shards that it touches, in order, and touches the tables first and
+// the records then, in passes that do nothing else: a branch that waits for one cache miss of the
+// processor, and is guessed wrong, would keep it from beginning the next.
 func (c *Cache) Batch(space uint8, ids [][]byte, least Freshness, lu *Lookup, see func(i int, state []byte) bool) {
 	if space == 0 {
 		lu.All(len(ids))

@@ -8,8 +8,10 @@ import (
 )
 
 const (
-	shards     = 1 << shardBits // at most as many as bits in a word: a batch notes the shards it touches in one
-	shardBits  = 4              // a batch of a hundred ids locks nearly all of them, so few are better than many
+	// at most as many as bits in a word: a batch notes the shards it touches in one
+	shards = 1 << shardBits
+	// a batch of a hundred ids locks nearly all of them, so few are better than many
+	shardBits  = 4
 	leastShard = 16 << 10
 	maxID      = 1 << 10
 	maxState   = 1 << 14
@@ -42,7 +44,8 @@ func New(bytes int) *Cache {
 	table := 1 << (bits.Len(uint(per/80)) - 1) // some 20 bytes of table for a record of 100
 	ring := (per - table*8) &^ 7
 	tables := make([]uint64, shards*table)
-	adviseHuge(tables) // words lie all over them; records of few peers lie at the beginnings of the rings
+	// words lie all over them; records of few peers lie at the beginnings of the rings
+	adviseHuge(tables)
 	for i := range c.shards {
 		c.shards[i] = shard{
 			ring: make([]byte, ring), table: tables[i*table:][:table:table], mask: uint32(table - 1), marks: map[string]uint64{},
@@ -96,7 +99,8 @@ type Mark struct {
 	space uint8
 }
 
-// Mark announces a read of id from the primary of a link. It returns the zero Mark when the answer cannot be kept.
+// Mark announces a read of id from the primary of a link. It returns the zero Mark when the answer
+// cannot be kept.
 func (c *Cache) Mark(space uint8, id []byte, link uint8) Mark {
 	epoch := c.epochs[link].good.Load()
 	if space == 0 || epoch == 0 || len(id) > maxID {
@@ -128,7 +132,8 @@ func (c *Cache) Unmark(id []byte, m Mark) {
 	s.mu.Unlock()
 }
 
-// Put keeps the state that a read brought, if its mark still stands and the link is in the epoch of the mark.
+// Put keeps the state that a read brought, if its mark still stands and the link is in the epoch of
+// the mark.
 func (c *Cache) Put(id, state []byte, m Mark) {
 	if m.token == 0 {
 		return

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestCacheAgreesWithAMap plays puts, drops and questions on a small cache and on a map: the cache may forget, but what it
-// answers is what the map holds, and it stays within its bytes.
+// TestCacheAgreesWithAMap plays puts, drops and questions on a small cache and on a map: the cache
+// may forget, but what it answers is what the map holds, and it stays within its bytes.
 func TestCacheAgreesWithAMap(t *testing.T) {
 	for _, size := range []int{1, 300 << 10, 2 << 20} {
 		c := New(size)

@@ -5,7 +5,8 @@ import (
 	"unsafe"
 )
 
-// adviseHuge asks for huge pages under the words, as far as they lie in whole ones. The system may say no.
+// adviseHuge asks for huge pages under the words, as far as they lie in whole ones. The system may
+// say no.
 func adviseHuge(words []uint64) {
 	const page = 4 << 10
 	b := unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(words))), len(words)*8)

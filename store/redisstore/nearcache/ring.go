@@ -6,8 +6,8 @@ import (
 	"sync/atomic"
 )
 
-// A shard is a ring of records and an index over them. The ring is a queue with a second chance: what was asked
-// for since it was written is written again when its turn to go comes.
+// A shard is a ring of records and an index over them. The ring is a queue with a second chance:
+// what was asked for since it was written is written again when its turn to go comes.
 type shard struct {
 	mu         sync.RWMutex
 	ring       []byte
@@ -18,13 +18,15 @@ type shard struct {
 	marks      map[string]uint64 // of reads under way: space and id to token
 }
 
-// A record: size 4, id length 2, value length 2, epoch 4, link 1, space 1, dead 1, and one byte of nothing; id; value; to 8.
+// A record: size 4, id length 2, value length 2, epoch 4, link 1, space 1, dead 1, and one byte of
+// nothing; id; value; to 8.
 const (
 	recordHead = 16
 	stateHead  = 21 // the last byte of a packed state that an answer takes
 )
 
-// A word of the table: 31 bits of hash, one bit "asked for", 32 bits of offset in the ring divided by 8, plus 1.
+// A word of the table: 31 bits of hash, one bit "asked for", 32 bits of offset in the ring divided
+// by 8, plus 1.
 const wordSeen = 1 << 32
 
 func shardOf(h uint64) int      { return int(h >> (64 - shardBits)) }
@@ -80,7 +82,8 @@ func (s *shard) candidate(h uint64) int {
 	}
 }
 
-// remove takes the record of word i out of the table and leaves its bytes for the tail to pass over.
+// remove takes the record of word i out of the table and leaves its bytes for the tail to pass
+// over.
 func (c *Cache) remove(s *shard, i int) {
 	s.ring[offset(s.table[i])+14] = 1
 	s.used--
@@ -152,8 +155,8 @@ func (s *shard) pad(at, n uint64) {
 	}
 }
 
-// evict moves the tail over one record. It reports whether the record was asked for and got its second chance, which
-// it does not when chances is 0.
+// evict moves the tail over one record. It reports whether the record was asked for and got its
+// second chance, which it does not when chances is 0.
 func (c *Cache) evict(s *shard, chances int) bool {
 	at := s.tail % uint64(len(s.ring))
 	r := s.ring[at:]

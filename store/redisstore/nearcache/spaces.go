@@ -16,8 +16,8 @@ type spaces struct {
 	number atomic.Pointer[map[presence.AppID]uint8]
 }
 
-// Space returns the number of app, which it gives one if it has none; 0 when there are too many apps or
-// nothing is kept.
+// Space returns the number of app, which it gives one if it has none; 0 when there are too many
+// apps or nothing is kept.
 func (c *Cache) Space(app presence.AppID) uint8 {
 	if n := c.KnownSpace(app); n != 0 || c.off {
 		return n
