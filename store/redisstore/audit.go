@@ -19,8 +19,7 @@ type auditor struct {
 	reader *reader
 	writer *writer
 
-	census   census
-	auditNow chan struct{} // an audit is wanted before its hour
+	census census
 }
 
 // runAudit looks, once an hour, for what no order of writes can rule out: states that live without
@@ -34,7 +33,6 @@ func (a *auditor) runAudit() {
 		case <-a.conn.Context().Done():
 			return
 		case <-tick.C:
-		case <-a.auditNow:
 		}
 		if _, err := a.Audit(a.conn.Context(), a.conn.Now()); err != nil && a.conn.Context().Err() == nil {
 			a.log.Warn("audit failed", "err", err)
@@ -159,7 +157,7 @@ func (a *auditor) mend(ctx context.Context, batch []audited, now presence.Millis
 	for i := range results {
 		n, err := results[i].AsInt64()
 		if conn.IsWrongType(err) {
-			a.wrongType(entries[i].index)
+			return a.wrongType(entries[i].index)
 		} else if err != nil {
 			return err
 		}
@@ -196,7 +194,7 @@ func (a *auditor) claimIdle(ctx context.Context, batch []audited, r *AuditReport
 		switch {
 		case rueidis.IsRedisNil(err):
 		case conn.IsWrongType(err):
-			a.wrongType(indexes[i])
+			return a.wrongType(indexes[i])
 		case err != nil:
 			return err
 		default:

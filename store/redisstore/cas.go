@@ -167,7 +167,10 @@ func (w *writer) settle(ctx context.Context, done []*job) error {
 		index := calls[i].Keys[0]
 		switch err := results[i].Error(); {
 		case conn.IsWrongType(err):
-			w.wrongType(index)
+			err = w.wrongType(index)
+			if !j.landed {
+				j.err = err
+			}
 		case err != nil && j.landed:
 			w.conn.FailedSince(begun, index, err) // the entry stays, for nothing
 		case err != nil:

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"rollcall/presence"
-	"rollcall/store/redisstore/conn"
 )
 
 const (
@@ -72,7 +71,7 @@ func (o *recovery) othersBack() bool {
 	defer cancel()
 	now, err := o.conn.Do(ctx, o.conn.B().Hgetall().Key(o.keys.nodes()).Build()).AsStrMap()
 	if err != nil {
-		return conn.IsWrongType(err)
+		return false
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -128,7 +128,7 @@ func (w *writer) indexFirst(ctx context.Context, writes []*job, now presence.Mil
 		switch {
 		case rueidis.IsRedisNil(err):
 		case conn.IsWrongType(err):
-			w.wrongType(a.index) // the peer does without: its state is the truth
+			a.j.err = w.wrongType(a.index)
 		case err != nil:
 			w.conn.FailedSince(begun, a.index, err)
 			a.j.err = fmt.Errorf("write the index %s: %w", a.index, conn.Unavailable(err))

@@ -121,7 +121,7 @@ func (d *identity) check(ctx context.Context) error {
 	}
 	epoch, err := d.read(ctx)
 	if conn.IsWrongType(err) {
-		d.wrongType(d.keys.epoch())
+		_ = d.wrongType(d.keys.epoch())
 		return nil
 	}
 	if err != nil {

@@ -25,8 +25,7 @@ func (s *shared) newer(b []byte) bool {
 // sayNewer logs that a newer rollcall writes here.
 func (s *shared) sayNewer(peer presence.PeerID, state []byte) {
 	s.stats.newer.Add(1)
-	now := s.conn.Millis()
-	if last := s.newerSaid.Load(); last != 0 && now-last < repeatEvery.Milliseconds() || !s.newerSaid.CompareAndSwap(last, now) {
+	if !s.repeats(&s.newerSaid) {
 		return
 	}
 	s.log.Warn("peer state has a newer format; reports are queued until this node is upgraded", "peer", fmt.Sprintf("%.80q", peer),

@@ -172,7 +172,7 @@ func (x *indexes) next(ctx context.Context, r *reading, limit int) (list []found
 			scores, failed := results[i].AsZScores()
 			if failed != nil && !rueidis.IsRedisNil(failed) {
 				if conn.IsWrongType(failed) {
-					err = x.wrongTypeError(index)
+					err = x.wrongType(index)
 					continue
 				}
 				x.conn.FailedSince(begun, index, failed)

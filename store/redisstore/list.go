@@ -89,7 +89,7 @@ func (x *indexes) membersOf(ctx context.Context, app presence.AppID, bucket int,
 	nodes, err := x.conn.Do(short, x.conn.B().Hkeys().Key(x.keys.nodes()).Build()).AsStrSlice()
 	cancel()
 	if conn.IsWrongType(err) {
-		return nil, x.wrongTypeError(x.keys.nodes())
+		return nil, x.wrongType(x.keys.nodes())
 	}
 	if err != nil && !rueidis.IsRedisNil(err) {
 		x.conn.FailedSince(begun, x.keys.nodes(), err)
@@ -116,7 +116,7 @@ func (x *indexes) membersOf(ctx context.Context, app presence.AppID, bucket int,
 	for i := range results {
 		list, err := results[i].AsStrSlice()
 		if conn.IsWrongType(err) {
-			return nil, x.wrongTypeError(indexes[i])
+			return nil, x.wrongType(indexes[i])
 		}
 		if err != nil && !rueidis.IsRedisNil(err) {
 			x.conn.FailedSince(begun, indexes[i], err)

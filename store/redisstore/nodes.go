@@ -106,7 +106,7 @@ func (s *Store) Beat(ctx context.Context, node presence.NodeID, lease time.Durat
 	if err == nil {
 		err = results[0].Error()
 		if conn.IsWrongType(err) {
-			err = s.wrongTypeError(s.keys.nodes())
+			err = s.wrongType(s.keys.nodes())
 		} else {
 			s.outage.noteHeartbeat(err)
 		}
@@ -150,7 +150,7 @@ func (s *Store) Beats(ctx context.Context, nodes []presence.NodeID) ([]bool, err
 	for i := range results {
 		switch err := results[i].Error(); {
 		case conn.IsWrongType(err):
-			return nil, fmt.Errorf("ask for %d nodes: %w", len(nodes), s.wrongTypeError(key))
+			return nil, fmt.Errorf("ask for %d nodes: %w", len(nodes), s.wrongType(key))
 		case err != nil && !rueidis.IsRedisNil(err):
 			s.conn.FailedSince(begun, key, err)
 			return nil, fmt.Errorf("ask for %d nodes: %w", len(nodes), conn.Unavailable(err))
@@ -177,8 +177,7 @@ func (b *nodeBook) knowNode(ctx context.Context, node presence.NodeID, now prese
 	begun := time.Now()
 	err := b.conn.Do(ctx, b.conn.B().Hsetnx().Key(b.keys.nodes()).Field(string(node)).Value(value).Build()).Error()
 	if conn.IsWrongType(err) {
-		b.wrongType(b.keys.nodes()) // no node is found lost until it is gone
-		return nil
+		return b.wrongType(b.keys.nodes())
 	}
 	if err != nil {
 		b.conn.FailedSince(begun, b.keys.nodes(), err)
@@ -206,7 +205,7 @@ func (s *Store) LostNodes(ctx context.Context, now presence.Millis) ([]presence.
 	}
 	all, err := s.conn.Do(ctx, s.conn.B().Hgetall().Key(s.keys.nodes()).Build()).AsStrMap()
 	if conn.IsWrongType(err) {
-		return nil, fmt.Errorf("ask for the nodes: %w", s.wrongTypeError(s.keys.nodes()))
+		return nil, fmt.Errorf("ask for the nodes: %w", s.wrongType(s.keys.nodes()))
 	}
 	if err != nil {
 		s.conn.Failed(s.conn.LinkOf(s.keys.nodes()), err)

@@ -37,7 +37,7 @@ func (x *indexes) claimKey(ctx context.Context, key string, ttl time.Duration) b
 	}
 	n, err := results[0].AsInt64()
 	if conn.IsWrongType(err) {
-		x.wrongType(key)
+		_ = x.wrongType(key)
 	} else if err != nil {
 		x.conn.FailedSince(begun, key, err)
 	}
@@ -132,7 +132,7 @@ func (x *indexes) leftOn(ctx context.Context, node presence.NodeID) (left []int,
 		index := x.keys.nodeIndex(node, bucket)
 		switch {
 		case conn.IsWrongType(failed):
-			err = x.wrongTypeError(index)
+			err = x.wrongType(index)
 		case failed != nil:
 			x.conn.FailedSince(begun, index, failed)
 			err = conn.Unavailable(failed)

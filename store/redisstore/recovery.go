@@ -29,7 +29,6 @@ type recovery struct {
 	owner  *ownership
 	nodes  *nodeBook
 	writer *writer
-	audit  *auditor
 
 	ident  *identity
 	policy atomic.Pointer[string] // what is wrong with the eviction policy, if anything
@@ -117,6 +116,9 @@ func (s *Store) Ready() error {
 	}
 	if err := s.conn.LinkDown(); err != nil {
 		return fmt.Errorf("%w: %w", presence.ErrUnavailable, err)
+	}
+	if err := s.metWrongType(); err != nil {
+		return err
 	}
 	if other := s.owner.other.Load(); other != nil {
 		return fmt.Errorf("%w: the recipe's keys in redis belong to app %q", presence.ErrUnavailable, *other)
@@ -206,7 +208,6 @@ func (o *recovery) check() {
 		return
 	}
 	_ = o.ident.check(ctx) // once more with the next check
-	o.checkWrongTypes(ctx)
 	if err := o.conn.CheckPolicy(ctx); err != nil {
 		was := o.policy.Swap(ptr(err.Error()))
 		if was == nil {

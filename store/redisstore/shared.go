@@ -39,7 +39,6 @@ func newShared(cfg Config) *shared {
 		cache: nearcache.New(max(cfg.NearCache, 0)), ears: map[int]func([]presence.Key){},
 	}
 	b.rules.Replay = presence.ReplayWithin
-	b.wrongTypes.said = map[string]time.Time{}
 	return b
 }
 

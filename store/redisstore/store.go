@@ -57,9 +57,9 @@ func newStore(cfg Config) *Store {
 	s.reader = &reader{shared: b, owner: s.owner, ident: s.ident}
 	s.writer = newWriter(b, s.owner, s.nodes, s.reader)
 	s.index = &indexes{shared: b, owner: s.owner, nodes: s.nodes, reader: s.reader, writer: s.writer}
-	s.audit = &auditor{shared: b, owner: s.owner, reader: s.reader, writer: s.writer, auditNow: make(chan struct{}, 1)}
+	s.audit = &auditor{shared: b, owner: s.owner, reader: s.reader, writer: s.writer}
 	s.outage = &recovery{
-		shared: b, owner: s.owner, ident: s.ident, nodes: s.nodes, writer: s.writer, audit: s.audit,
+		shared: b, owner: s.owner, ident: s.ident, nodes: s.nodes, writer: s.writer,
 		wake: make(chan struct{}, 1), fns: map[int]func(a, n presence.Millis) <-chan struct{}{},
 	}
 	s.ident.lost = s.outage.noteDataLoss
