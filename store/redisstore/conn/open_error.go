@@ -155,7 +155,7 @@ func (p Place) connectionError(err error) *OpenError {
 		return Misfit("redis at %s wants a certificate from its clients: %w", at, op)(wantsCertificate)
 	case alert && p.tls != nil:
 		return Misfit("redis at %s does not accept the certificate in ssl_certfile: %w", at, op)(
-			"have it signed by an authority that Redis knows (its tls-ca-cert-file), and see that it is not out of date")
+			refusesCertificate)
 	case strings.Contains(err.Error(), "unknown message type"): // of the client library
 		return Misfit("what answers at %s is not a Redis", at)("see that host and port of the URL are those of Redis")
 	case p.tls == nil:
@@ -163,8 +163,10 @@ func (p Place) connectionError(err error) *OpenError {
 	case p.tls.Cert == "":
 		return p.unreachable(err, "; if it wants a certificate, "+wantsCertificate)
 	}
-	return p.unreachable(err, "")
+	return p.unreachable(err, "; if it refuses the certificate in ssl_certfile, "+refusesCertificate)
 }
+
+const refusesCertificate = "have it signed by an authority that Redis knows (its tls-ca-cert-file), and see that it is not out of date"
 
 const wantsCertificate = "add ssl_certfile=FILE&ssl_keyfile=FILE to the URL, behind a ?; or set tls-auth-clients of Redis to no or optional"
 
