@@ -123,18 +123,24 @@ func (r *reader) readRecipe(ctx context.Context, summaries []string, values [][]
 	if len(offline) == 0 {
 		return plain, nil
 	}
+	return plain, r.readOffline(ctx, ask, index, offline, values, now)
+}
+
+// readOffline sets the values of peers whose summary is offline by how long that is remembered yet.
+// offline are places in ask, and index maps these to places in values.
+func (r *reader) readOffline(ctx context.Context, ask []string, index, offline []int, values [][]byte, now presence.Millis) error {
 	cmds := make([]rueidis.Completed, len(offline))
 	for n, k := range offline {
 		cmds[n] = r.conn.B().Pttl().Key(ask[k]).Build()
 	}
 	results, err := r.conn.DoMulti(ctx, cmds)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	for n, k := range offline {
 		left, err := results[n].AsInt64()
 		if err != nil {
-			return nil, err
+			return err
 		}
 		state := values[index[k]]
 		values[index[k]] = nil
@@ -150,7 +156,7 @@ func (r *reader) readRecipe(ctx context.Context, summaries []string, values [][]
 			values[index[k]] = r.recipeState(false, d, now)
 		}
 	}
-	return plain, nil
+	return nil
 }
 
 // recipeState packs what a summary alone stands for: the assumption that a session is open, or its

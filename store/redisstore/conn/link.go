@@ -178,6 +178,11 @@ func (k *Link) follow(ctx context.Context) (err error) {
 	}
 	k.up.Store(true)
 	k.c.events.Wake()
+	return k.keep(ctx, conn, lost, tracked == nil)
+}
+
+// keep proves the connection until it is lost, and returns why it is.
+func (k *Link) keep(ctx context.Context, conn rueidis.DedicatedClient, lost <-chan error, tracked bool) error {
 	tick := time.NewTicker(probeEvery)
 	defer tick.Stop()
 	for {
@@ -202,7 +207,7 @@ func (k *Link) follow(ctx context.Context) (err error) {
 			continue
 		case <-tick.C:
 		}
-		if tracked != nil {
+		if !tracked {
 			k.c.events.Look() // nothing reports changes: look again, each second
 			if err := k.c.ping(ctx, conn); err != nil {
 				return err

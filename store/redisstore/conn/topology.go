@@ -30,6 +30,16 @@ func (r *route) slotOf(number uint8, from int) (slot uint16, ok bool) {
 	return 0, false
 }
 
+// placeProbes gives each link a slot of its primary for its probes.
+func (r *route) placeProbes() {
+	for _, k := range r.links {
+		if r.slots[k.slot.Load()] != k.number {
+			slot, _ := r.slotOf(k.number, 0)
+			k.slot.Store(uint32(slot))
+		}
+	}
+}
+
 // linkOfSlot returns the link that reports the slot, or nil when there is none now.
 func (c *Conn) linkOfSlot(slot uint16) *Link {
 	if c.single != nil {
@@ -107,12 +117,7 @@ func (c *Conn) followTopology(ctx context.Context, opening bool) error {
 			now.slots[slot] = k.number
 		}
 	}
-	for _, k := range now.links {
-		if now.slots[k.slot.Load()] != k.number {
-			slot, _ := now.slotOf(k.number, 0)
-			k.slot.Store(uint32(slot))
-		}
-	}
+	now.placeProbes()
 	c.route.Store(now)
 	for addr, k := range now.links {
 		if was == nil || was.links[addr] == nil {
@@ -122,12 +127,7 @@ func (c *Conn) followTopology(ctx context.Context, opening bool) error {
 	if was == nil {
 		return nil
 	}
-	for addr, k := range was.links {
-		if now.links[addr] == nil {
-			k.stop()
-			c.byNumber[k.number].CompareAndSwap(k, nil)
-		}
-	}
+	c.leave(was, now)
 	if fresh {
 		// A slot may have moved to a primary without a link until now.
 		for _, k := range now.links {
@@ -136,6 +136,16 @@ func (c *Conn) followTopology(ctx context.Context, opening bool) error {
 		c.events.Look()
 	}
 	return nil
+}
+
+// leave ends the links that a new route does not have.
+func (c *Conn) leave(was, now *route) {
+	for addr, k := range was.links {
+		if now.links[addr] == nil {
+			k.stop()
+			c.byNumber[k.number].CompareAndSwap(k, nil)
+		}
+	}
 }
 
 func slotRange(r rueidis.RedisMessage) (from, to int, addr string, ok bool) {
