@@ -9,6 +9,7 @@ package conns
 import (
 	"net"
 	"net/netip"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -69,9 +70,11 @@ func (l *Listener) Stats() Stats {
 // Max returns how many connections may be open.
 func (l *Listener) Max() int { return l.cfg.Max }
 
-// Accept implements net.Listener.
+// Accept implements net.Listener. It yields between connections: a port that never runs dry would be emptied at one go otherwise,
+// and what is under way would wait until all of those that came had their turn. The rest waits in the kernel.
 func (l *Listener) Accept() (net.Conn, error) {
 	for {
+		runtime.Gosched()
 		c, err := l.Listener.Accept()
 		if err != nil {
 			return nil, err

@@ -4,6 +4,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"runtime"
 	"testing"
 	"time"
 	"unsafe"
@@ -150,5 +151,59 @@ func TestAMarkIsFoundBelowWrappers(t *testing.T) {
 func TestAnAdmittedConnectionIsSmall(t *testing.T) {
 	if size := unsafe.Sizeof(conns.Conn{}); size > 32 {
 		t.Errorf("a connection has %d bytes beside its own; each silent socket keeps them", size)
+	}
+}
+
+// A crowd is a port at which so many connections wait, and no more.
+type crowd struct {
+	net.Listener
+	left int
+}
+
+func (c *crowd) Accept() (net.Conn, error) {
+	if c.left--; c.left < 0 {
+		return nil, net.ErrClosed
+	}
+	return inert{}, nil
+}
+
+// inert is a connection on which nothing waits.
+type inert struct{ net.Conn }
+
+func (inert) RemoteAddr() net.Addr              { return &net.TCPAddr{IP: net.IPv4(10, 0, 0, 1)} }
+func (inert) SetWriteDeadline(time.Time) error  { return nil }
+func (inert) Write(b []byte) (n int, err error) { return len(b), nil }
+func (inert) Close() error                      { return nil }
+
+// However many wait, admitted or refused, what is under way has a turn for each.
+func TestAcceptYieldsToWhatIsUnderWay(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	const waiting = 1000
+	for name, most := range map[string]int{"admitted": 4 * waiting, "refused": 0} {
+		l := conns.Listen(&crowd{left: waiting}, conns.Config{Max: most})
+		var turns int
+		stop, gone := make(chan struct{}), make(chan struct{})
+		go func() {
+			defer close(gone)
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					turns++
+					runtime.Gosched()
+				}
+			}
+		}()
+		for {
+			if _, err := l.Accept(); err != nil {
+				break
+			}
+		}
+		close(stop)
+		<-gone
+		if turns < waiting/10 {
+			t.Errorf("%s: %d turns while %d connections were accepted", name, turns, waiting)
+		}
 	}
 }
