@@ -3,6 +3,7 @@ package rest
 import (
 	_ "embed"
 	"net/http"
+	"runtime"
 	"sync"
 
 	"github.com/swaggest/swgui"
@@ -37,6 +38,8 @@ var reader = sync.OnceValue(func() http.Handler {
 func (d *Door) page(w http.ResponseWriter, r *http.Request, _ *api.Caller) error {
 	// The page runs scripts of its own; nothing else may load, from wherever.
 	w.Header().Set("Content-Security-Policy", "default-src 'self'; style-src 'self' 'unsafe-inline'; script-src 'self' 'unsafe-inline'; img-src 'self' data:")
+	unpacking <- struct{}{}
+	defer func() { <-unpacking }()
 	f := finder{ResponseWriter: w}
 	reader().ServeHTTP(&f, r)
 	if f.missing {
@@ -45,7 +48,12 @@ func (d *Door) page(w http.ResponseWriter, r *http.Request, _ *api.Caller) error
 	return nil
 }
 
-// A finder keeps back the refusal of a file that is not there, which is in words of its own.
+// unpacking is the one turn at unpacking a file of the page for readers that take no gzip. It costs a hundred times what a question
+// does, and whoever asks for it shows no key: so one piece is unpacked at a time, and no turn is held while a reader is waited for.
+var unpacking = make(chan struct{}, 1)
+
+// A finder writes the files of the page, each piece in its turn. It keeps back the refusal of a file that is not there, which is
+// in words of its own.
 type finder struct {
 	http.ResponseWriter
 	missing bool
@@ -61,5 +69,10 @@ func (f *finder) Write(b []byte) (int, error) {
 	if f.missing {
 		return len(b), nil
 	}
+	<-unpacking
+	defer func() {
+		runtime.Gosched() // other work comes between two pieces
+		unpacking <- struct{}{}
+	}()
 	return f.ResponseWriter.Write(b)
 }
