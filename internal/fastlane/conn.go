@@ -1,6 +1,7 @@
 package fastlane
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"net"
@@ -50,6 +51,7 @@ type conn struct {
 	memory  any
 	begun   bool // a request has been answered
 	blanks  int  // empty lines skipped since
+	lines   int  // bytes of whole lines at the start of buf that have been looked at; see beginning
 
 	now        time.Time // of the last read or write
 	waits      wait
@@ -68,7 +70,7 @@ func (c *conn) serve() {
 		partial := c.skipBlanks()
 		size, body, v := c.table.head(c.buf, &c.request)
 		switch {
-		case len(c.buf) > 0 && v == other && !partial:
+		case len(c.buf) > 0 && v == other && !partial && !c.beginning():
 			c.handOver()
 			return
 		case v == plain && len(c.buf)-size >= body:
@@ -145,7 +147,36 @@ func (c *conn) answer(size, body int) bool {
 }
 
 // drop takes n bytes from the start of the buffer.
-func (c *conn) drop(n int) { c.buf = c.buf[:copy(c.buf, c.buf[n:])] }
+func (c *conn) drop(n int) { c.buf, c.lines = c.buf[:copy(c.buf, c.buf[n:])], 0 }
+
+// beginning reports whether the buffer holds what may become a head of HTTP/1.1 for net/http. It stays here until the head is whole: a
+// client that never ends its head costs a buffer then, and not the fourfold that net/http takes for a connection. What net/http can
+// refuse already, for a line that is wrong or a head that is long, is not kept from it.
+func (c *conn) beginning() bool {
+	for {
+		rest := c.buf[c.lines:]
+		end := bytes.IndexByte(rest, '\n')
+		if end < 0 {
+			return len(c.buf) <= maxHead && printable(bytes.TrimSuffix(rest, []byte("\r")))
+		}
+		line, whole := bytes.CutSuffix(rest[:end], []byte("\r"))
+		switch {
+		case !whole || len(line) == 0:
+			return false
+		case c.lines == 0:
+			method, target, _ := bytes.Cut(line, []byte(" "))
+			target, whole = bytes.CutSuffix(target, []byte(" HTTP/1.1"))
+			if !whole || len(method) == 0 || len(target) == 0 || target[0] != '/' || bytes.IndexByte(target, ' ') >= 0 {
+				return false
+			}
+		default:
+			if _, _, whole = cut(line); !whole {
+				return false
+			}
+		}
+		c.lines += end + 1
+	}
+}
 
 // maxBlanks is how many empty lines behind a body are skipped, as net/http does: some clients send one.
 const maxBlanks = 2
