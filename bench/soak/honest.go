@@ -38,6 +38,9 @@ type honest struct {
 	kinds    []kind
 	watching int
 	notified atomic.Int64
+	late     lateness        // of the callers themselves
+	worst    []time.Duration // by second of the phase
+	began    time.Time
 	why      string // of a watcher that was ended
 }
 
@@ -63,11 +66,14 @@ type figures struct {
 	watching int
 	notified int64
 	watchWhy string
-	cores    float64 // of the server
+	late     kind            // of the callers themselves
+	worst    []time.Duration // by second
+	cores    float64         // of the server
+	waited   float64         // of the time, by all threads of the server for their core
 }
 
 func newHonest(addr string) *honest {
-	return &honest{addr: addr, kinds: []kind{{name: "hooks"}, {name: "queries"}}}
+	return &honest{addr: addr, began: time.Now(), kinds: []kind{{name: "hooks"}, {name: "queries"}}}
 }
 
 func (h *honest) start(ctx context.Context) error {
@@ -77,6 +83,7 @@ func (h *honest) start(ctx context.Context) error {
 			return fmt.Errorf("an honest watcher: %w", err)
 		}
 	}
+	h.done.Go(func() { h.late.run(ctx) })
 	for i := range lanes {
 		h.done.Go(func() { h.lane(ctx, 0, i, hooksPerSecond, hook) })
 		h.done.Go(func() { h.lane(ctx, 1, i, queriesPerSecond, query) })
@@ -94,6 +101,8 @@ func (h *honest) reset() figures {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	f := figures{kinds: h.kinds, watching: h.watching, notified: h.notified.Swap(0), watchWhy: h.why}
+	f.late, f.worst = h.late.reset(), h.worst
+	h.worst, h.began = nil, time.Now()
 	h.kinds = []kind{{name: "hooks"}, {name: "queries"}}
 	return f
 }
@@ -194,6 +203,11 @@ func (h *honest) note(at int, took time.Duration, err error) {
 	defer h.mu.Unlock()
 	k := &h.kinds[at]
 	k.took = append(k.took, took)
+	second := int(time.Since(h.began) / time.Second)
+	for len(h.worst) <= second {
+		h.worst = append(h.worst, 0)
+	}
+	h.worst[second] = max(h.worst[second], took)
 	if err != nil {
 		k.refused++
 		k.why = err.Error()
