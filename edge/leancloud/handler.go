@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 
@@ -48,6 +49,7 @@ type Handler struct {
 	counters counters
 	faulty   lograte.Line // the store did not answer
 	scratch  sync.Pool
+	manyIDs  sync.Pool                 // lists that are too long for a scratch to keep
 	words    [presence.Online + 1]word // by status
 	ping     []byte
 }
@@ -88,11 +90,33 @@ const keep = 64 << 10
 func (h *Handler) release(s *scratch) {
 	s.call.memory.Release()
 	s.call = call{}
-	if cap(s.body) > keep || cap(s.plain) > keep || cap(s.out) > keep || cap(s.ids) > 4096 {
-		return
+	if cap(s.ids) > fewIDs {
+		ids := s.ids[:0]
+		clear(ids[:cap(ids)])
+		h.manyIDs.Put(&ids)
+		s.ids = nil
 	}
 	clear(s.ids)
+	for _, b := range [...]*[]byte{&s.body, &s.plain, &s.out} {
+		if cap(*b) > keep {
+			api.Recycle(*b)
+			*b = nil
+		}
+	}
 	h.scratch.Put(s)
+}
+
+// fewIDs is how many ids a scratch has room for while it waits.
+const fewIDs = 4096
+
+// roomFor returns the list of ids of s, with room for n. A long one is borrowed: it is what costs most of a question about many.
+func (h *Handler) roomFor(n int, s *scratch) [][]byte {
+	if n > fewIDs && cap(s.ids) < n {
+		if kept, ok := h.manyIDs.Get().(*[][]byte); ok {
+			s.ids = *kept
+		}
+	}
+	return slices.Grow(s.ids[:0], n)
 }
 
 // ServeHTTP implements http.Handler.

@@ -85,7 +85,7 @@ var comma = []byte{','}
 func (h *Handler) idsOf(c *call, name string, lone bool, s *scratch) ([][]byte, *fault) {
 	if name == "peerIds" && !c.form {
 		if len(c.body) > smallBody { // so many that growing by and by would cost more than counting
-			s.ids = slices.Grow(s.ids[:0], min(bytes.Count(c.body, comma)+1, h.cfg.MaxIDs))
+			s.ids = h.roomFor(min(bytes.Count(c.body, comma)+1, h.cfg.MaxIDs), s)
 		}
 		ids, ok := plainjson.List(c.body, "peerIds", s.ids[:0], h.cfg.MaxIDs)
 		s.ids = ids

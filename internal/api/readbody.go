@@ -3,8 +3,10 @@ package api
 import (
 	"errors"
 	"io"
+	"math/bits"
 	"net/http"
 	"os"
+	"sync"
 	"time"
 )
 
@@ -95,5 +97,26 @@ func grow(buf []byte, size int, room Room) ([]byte, bool) {
 	if more := next - max(cap(buf), FreeBody); room != nil && more > 0 && !room(more) {
 		return buf, false
 	}
-	return append(make([]byte, 0, next), buf...), true
+	grown := append(spare(next), buf...)
+	Recycle(buf)
+	return grown, true
+}
+
+// spares are the buffers that bodies have left behind, by the power of two of their size. Without them callers that send large
+// bodies have the garbage collector at work most of the time, and everybody waits for it. The collector itself empties them.
+var spares [bits.UintSize]sync.Pool
+
+// spare returns an empty buffer for size bytes.
+func spare(size int) []byte {
+	if b, ok := spares[bits.Len(uint(size))].Get().(*[]byte); ok && cap(*b) >= size {
+		return (*b)[:0:size] // no more than the body was charged for
+	}
+	return make([]byte, 0, size)
+}
+
+// Recycle gives the memory of a body to those that come; nothing may use it afterwards.
+func Recycle(buf []byte) {
+	if cap(buf) > FreeBody {
+		spares[bits.Len(uint(cap(buf)))].Put(&buf)
+	}
 }
