@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -37,6 +38,9 @@ const (
 	keepBuffer  = 16 << 10
 )
 
+// firstBuffers are those of connections that left the lane: most that come do so at once.
+var firstBuffers = sync.Pool{New: func() any { return new([firstBuffer]byte) }}
+
 // A conn is a connection in the lane.
 type conn struct {
 	net.Conn
@@ -63,7 +67,12 @@ type conn struct {
 func (c *conn) serve() {
 	c.now = time.Now()
 	c.mark = conns.MarkOf(c.Conn)
-	c.buf = make([]byte, 0, firstBuffer)
+	c.buf = firstBuffers.Get().(*[firstBuffer]byte)[:0]
+	defer func() {
+		if cap(c.buf) == firstBuffer {
+			firstBuffers.Put((*[firstBuffer]byte)(c.buf[:firstBuffer]))
+		}
+	}()
 	c.request = Request{Fields: make([][]byte, len(c.table.routes.Fields)), Conn: &c.memory, Remote: limit.Remote(c.Conn)}
 	c.setReadDeadline(forFirst, c.lane.cfg.HeaderTimeout)
 	for {
