@@ -42,16 +42,14 @@ func (e *PartError) Error() string { return fmt.Sprintf("%d peers: %v", len(e.Fa
 
 func (e *PartError) Unwrap() error { return e.Err }
 
-// OnReturn has fn called when the store is back after an outage, or may have lost words: who holds sessions says them
-// again. A store that fails together with the process never calls it. It returns how to stop.
-func (s *Service) OnReturn(fn func(now Millis)) (stop func()) {
+// OnReturn has the store call fn when it is reachable again after an outage, or may have lost reports: a process that holds
+// sessions reports them again. fn returns a channel that it closes then, or nil, see [Remote]. A store that fails together
+// with the process never calls it. OnReturn returns how to stop.
+func (s *Service) OnReturn(fn func(now Millis) (done <-chan struct{})) (stop func()) {
 	if s.remote == nil {
 		return func() {}
 	}
-	return s.remote.OnReturn(func(_, now Millis) <-chan struct{} {
-		fn(now)
-		return nil
-	})
+	return s.remote.OnReturn(func(_, now Millis) <-chan struct{} { return fn(now) })
 }
 
 // keepAdmitted notifies a remote store which of the admitted reports it has taken, and hands those that it could not take

@@ -62,9 +62,6 @@ func NewService(store Store, cfg Config) *Service {
 // Rules returns the settings of the merge.
 func (s *Service) Rules() *Rules { return &s.cfg.Rules }
 
-// Store returns the store below, for rooms that ask it what the service adds nothing to.
-func (s *Service) Store() Store { return s.store }
-
 // Trace returns the last reports that this process has heard.
 func (s *Service) Trace() *Trace { return s.trace }
 

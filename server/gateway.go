@@ -79,7 +79,10 @@ func (s *Server) openHooks(node presence.NodeID) error {
 	}
 	s.hooks = sender
 	s.presence.TakeOver(sender.Successor())
-	stop := s.presence.OnReturn(func(presence.Millis) { sender.Review() })
+	stop := s.presence.OnReturn(func(presence.Millis) <-chan struct{} {
+		sender.Review()
+		return nil
+	})
 	s.onStop(func(ctx context.Context) {
 		stop()
 		if err := sender.Close(ctx); err != nil {

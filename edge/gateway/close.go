@@ -125,7 +125,7 @@ func (ss *Session) End(ctx context.Context) error {
 	g.detach(ss)
 	r := g.offline(ss, presence.CauseLogout, now)
 	if err := g.Service.Report(ctx, []presence.Report{r}, now, make([]presence.Outcome, 1)); err != nil {
-		g.offlineQueue.add(r)
+		g.offlineQueue.Add(r)
 		return fmt.Errorf("report the logout: %w", err)
 	}
 	return nil
@@ -143,13 +143,13 @@ func (g *Gateway) lose(ss *Session, cause presence.Cause, at presence.Millis) {
 	if g.draining.Load() {
 		return // the node's last heartbeat speaks for it
 	}
-	g.offlineQueue.add(g.offline(ss, cause, at))
+	g.offlineQueue.Add(g.offline(ss, cause, at))
 }
 
 // drop forgets ss, whose login failed; the store may have taken it.
 func (g *Gateway) drop(ss *Session) {
 	if g.takeOver(ss, nil) {
-		g.offlineQueue.add(g.offline(ss, presence.CauseLost, g.Now()))
+		g.offlineQueue.Add(g.offline(ss, presence.CauseLost, g.Now()))
 	}
 }
 

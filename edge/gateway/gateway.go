@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"rollcall/intake"
 	"rollcall/internal/wake"
 	"rollcall/presence"
 )
@@ -30,21 +31,26 @@ var (
 // Service is what a gateway asks of the rules; *presence.Service is one.
 type Service interface {
 	Report(ctx context.Context, reports []presence.Report, now presence.Millis, out []presence.Outcome) error
-	Store() presence.Store
+	Heartbeat(ctx context.Context, node presence.NodeID, lease time.Duration, drained bool, now presence.Millis) error
+	Load(ctx context.Context, key presence.Key, st *presence.State) error
+	PeersOn(ctx context.Context, node presence.NodeID) ([]presence.Key, error)
+	Inspect(ctx context.Context, keys []presence.Key, now presence.Millis, fn func(i int, st *presence.State)) error
+	Drained() []presence.NodeID
+	Listen(fn func(keys []presence.Key)) (stop func())
+	OnReturn(fn func(now presence.Millis) (done <-chan struct{})) (stop func())
 }
 
 // A Gateway holds the sockets of one node. Its dependencies are there for the wires to use.
 type Gateway struct {
 	cfg Config
 	Deps
-	store presence.Store
-	born  time.Time
+	born time.Time
 
 	registry     registry
 	wheel        wheel
 	limits       limits
 	poll         *poller // nil: every socket has a goroutine
-	offlineQueue offlineQueue
+	offlineQueue *intake.Queue
 	reconciler   reconciler
 	probes       probes
 	live         live
@@ -78,11 +84,11 @@ func New(cfg Config, deps Deps) (*Gateway, error) {
 		cfg.MaxSockets = maxSockets()
 	}
 	deps.fill()
-	g := &Gateway{cfg: cfg, Deps: deps, store: deps.Service.Store(), born: time.Now()}
+	g := &Gateway{cfg: cfg, Deps: deps, born: time.Now(), again: wake.NewSignal()}
 	g.ctx, g.cancel = context.WithCancel(context.Background())
 	g.registry.init()
 	g.limits.init(&g.cfg)
-	g.offlineQueue.init()
+	g.offlineQueue = intake.NewQueue(intake.QueueDeps{Report: g.Service.Report, Now: g.Now, Log: g.Log})
 	g.reconciler.init()
 	g.live.set = map[*Socket]struct{}{}
 	return g, nil
@@ -102,18 +108,15 @@ func (g *Gateway) Start() error {
 	g.ticked.Store(int64(g.mono())) // a pause before the first tick is one too
 	g.loops.Go(g.heartbeats)
 	g.loops.Go(g.turnWheel)
-	g.loops.Go(g.drainOfflineQueue)
+	g.loops.Go(func() { g.offlineQueue.Run(g.ctx) })
 	if g.poll != nil {
 		g.loops.Go(g.poll.run)
 	}
-	if d, ok := g.store.(presence.Remote); ok {
-		g.again = wake.NewSignal()
-		g.loops.Go(g.assertWhenAsked)
-		d.OnReturn(func(_, _ presence.Millis) <-chan struct{} { return g.askAgain() })
-	}
+	g.loops.Go(g.assertWhenAsked)
+	g.Service.OnReturn(func(presence.Millis) <-chan struct{} { return g.askAgain() })
 	if g.Shared {
 		g.loops.Go(g.reconcileLoop)
-		g.stop = g.store.Listen(g.signal)
+		g.stop = g.Service.Listen(g.signal)
 	}
 	return nil
 }

@@ -48,7 +48,7 @@ func (g *Gateway) Kick(ctx context.Context, app presence.AppID, peer presence.Pe
 	}
 	if err := g.Service.Report(ctx, reports, now, make([]presence.Outcome, len(reports))); err != nil {
 		for _, r := range reports {
-			g.offlineQueue.add(r)
+			g.offlineQueue.Add(r)
 		}
 		return fmt.Errorf("report the kick: %w", err)
 	}
@@ -59,9 +59,9 @@ func (g *Gateway) Kick(ctx context.Context, app presence.AppID, peer presence.Pe
 // key.
 func (g *Gateway) kickElsewhere(ctx context.Context, key presence.Key, now presence.Millis, reports []presence.Report) ([]presence.Report, error) {
 	var st presence.State
-	if err := g.store.Load(ctx, key, &st); err != nil {
+	if err := g.Service.Load(ctx, key, &st); err != nil {
 		for _, r := range reports {
-			g.offlineQueue.add(r)
+			g.offlineQueue.Add(r)
 		}
 		return nil, fmt.Errorf("read the sessions to kick: %w", err)
 	}
@@ -105,14 +105,14 @@ func (g *Gateway) standsAfterKicks(ctx context.Context, ss *Session, made presen
 		return nil
 	}
 	if g.takeOver(ss, nil) {
-		g.offlineQueue.add(g.offline(ss, presence.CauseKicked, g.Now()))
+		g.offlineQueue.Add(g.offline(ss, presence.CauseKicked, g.Now()))
 	}
 	return ErrKicked
 }
 
 func (g *Gateway) kick(ctx context.Context, key presence.Key) (at presence.Millis, reason string, err error) {
 	var st presence.State
-	if err := g.store.Load(ctx, kickKey(key), &st); err != nil {
+	if err := g.Service.Load(ctx, kickKey(key), &st); err != nil {
 		return 0, "", fmt.Errorf("read the last kick: %w", err)
 	}
 	for i := range st.Sessions {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"rollcall/edge/gateway/frame"
+	"rollcall/intake"
 	"rollcall/presence"
 )
 
@@ -38,7 +39,7 @@ func (g *Gateway) heartbeat(now presence.Millis) {
 		g.heartbeatMu.Unlock()
 		return // the last heartbeat has been or is about to be; another would take the grace away
 	}
-	err := g.store.Beat(ctx, g.Node, g.cfg.NodeLease, false, now)
+	err := g.Service.Heartbeat(ctx, g.Node, g.cfg.NodeLease, false, now)
 	g.heartbeatMu.Unlock()
 	if err != nil {
 		g.count.heartbeatsFailed.Add(1)
@@ -57,7 +58,7 @@ func (g *Gateway) heartbeat(now presence.Millis) {
 func (g *Gateway) assertAll() {
 	g.registry.all(func(sessions []*Session) {
 		for len(sessions) > 0 {
-			n := min(len(sessions), reportsBatch)
+			n := min(len(sessions), intake.QueueBatch)
 			g.assert(sessions[:n])
 			sessions = sessions[n:]
 		}
@@ -128,23 +129,19 @@ func (g *Gateway) endOrphans() {
 // orphansLogged is how many attempts fail before that is logged.
 const orphansLogged = 10
 
-// allOfNode is more peers than a node can hold.
-const allOfNode = 1 << 20
-
 func (g *Gateway) endOrphansOnce() error {
-	keys, unread := g.store.OnNode(g.ctx, g.Node, allOfNode)
+	keys, unread := g.Service.PeersOn(g.ctx, g.Node)
 	if unread != nil {
 		unread = fmt.Errorf("ask for the peers of this node: %w", unread)
 	}
-	for some := range slices.Chunk(keys, reportsBatch) {
+	for some := range slices.Chunk(keys, intake.QueueBatch) {
 		if g.draining.Load() {
 			return nil // drained sessions keep the grace
 		}
 		now := g.Now()
 		found := make([][]presence.Report, len(some))
-		if err := g.store.Update(g.ctx, some, now, func(i int, st *presence.State) presence.Effect {
+		if err := g.Service.Inspect(g.ctx, some, now, func(i int, st *presence.State) {
 			found[i] = g.orphans(some[i], st, now)
-			return presence.Same
 		}); err != nil {
 			return fmt.Errorf("read %d peers of this node: %w", len(some), err)
 		}
@@ -226,13 +223,13 @@ func (g *Gateway) Drain(ctx context.Context) error {
 		return nil
 	}
 	g.heartbeatMu.Lock()
-	err := g.store.Beat(ctx, g.Node, g.cfg.Grace, true, g.Now())
+	err := g.Service.Heartbeat(ctx, g.Node, g.cfg.Grace, true, g.Now())
 	g.heartbeatMu.Unlock()
 	if err != nil {
 		err = fmt.Errorf("take the node's last heartbeat: %w", err)
 	}
 	g.sendAway(ctx)
-	for !g.offlineQueue.drained() && ctx.Err() == nil {
+	for !g.offlineQueue.Idle() && ctx.Err() == nil {
 		wait(ctx, 5*time.Millisecond)
 	}
 	return errors.Join(err, g.Close())
@@ -284,11 +281,7 @@ func (g *Gateway) Close() error {
 	for _, s := range g.open() {
 		s.end(presence.CauseLost, g.Now())
 	}
-	for batch := g.offlineQueue.next(); len(batch) > 0; batch = g.offlineQueue.next() {
-		if err := g.reportEnds(batch); err != nil {
-			break
-		}
-	}
+	_ = g.offlineQueue.Flush(g.ctx) // what the store does not take now ends with this node
 	if g.stop != nil {
 		g.stop()
 	}

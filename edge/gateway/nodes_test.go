@@ -225,7 +225,7 @@ func next1(t *testing.T, received <-chan message) message {
 func liveSessions(t *testing.T, w *world, peer string) int {
 	t.Helper()
 	var st presence.State
-	if err := w.svc.Store().Load(context.Background(), presence.Key{App: appID, Peer: presence.PeerID(peer)}, &st); err != nil {
+	if err := w.svc.Load(context.Background(), presence.Key{App: appID, Peer: presence.PeerID(peer)}, &st); err != nil {
 		t.Fatal(err)
 	}
 	n := 0

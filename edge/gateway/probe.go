@@ -150,7 +150,7 @@ func (g *Gateway) unanswered(s *Socket, received presence.Millis) {
 		g.detach(ss)
 		g.count.replaced.Add(1)
 		if !g.draining.Load() {
-			g.offlineQueue.add(g.offline(ss, presence.CauseReplaced, received))
+			g.offlineQueue.Add(g.offline(ss, presence.CauseReplaced, received))
 		}
 	}
 	g.Refuse(RefusedSilence)
@@ -179,26 +179,17 @@ func (g *Gateway) newestAfar(ss *Session, st *presence.State) (newest presence.M
 	return newest
 }
 
-// A Drainer is a store that knows which nodes have drained and wait out their grace.
-type Drainer interface {
-	// Drained returns them; it is asked at every login and must be cheap.
-	Drained() []presence.NodeID
-}
-
 // succeed ends the sessions of the device of ss on nodes that hold sockets no more: earlier runs of
 // this one, and drained nodes. Each would end by itself, with its node's grace; until then a logout
 // of ss would leave the peer online. Their ends are no events here: package hookout finds in the
 // store what a killed run owes.
 func (g *Gateway) succeed(ctx context.Context, ss *Session) {
-	var drained []presence.NodeID
-	if d, ok := g.store.(Drainer); ok {
-		drained = d.Drained()
-	}
+	drained := g.Service.Drained()
 	if g.Shared && len(drained) == 0 {
 		return
 	}
 	var st presence.State
-	if g.store.Load(ctx, ss.key, &st) != nil {
+	if g.Service.Load(ctx, ss.key, &st) != nil {
 		return // they end by themselves
 	}
 	at, now := placeOf(ss.id), g.Now()
@@ -208,6 +199,6 @@ func (g *Gateway) succeed(ctx context.Context, ss *Session) {
 		if !gone || o.Source != presence.SourceGateway || !o.Live(now) || o.Incarnation > ss.start || !at.same(placeOf(o.ID)) {
 			continue
 		}
-		g.offlineQueue.add(endOf(ss.key, o, presence.CauseReplaced, now))
+		g.offlineQueue.Add(endOf(ss.key, o, presence.CauseReplaced, now))
 	}
 }

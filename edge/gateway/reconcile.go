@@ -106,7 +106,7 @@ func (g *Gateway) reconcile(ctx context.Context, key presence.Key) error {
 		return nil
 	}
 	var st presence.State
-	if err := g.store.Load(ctx, key, &st); err != nil {
+	if err := g.Service.Load(ctx, key, &st); err != nil {
 		return fmt.Errorf("read the state: %w", err)
 	}
 	for _, ss := range ours {
@@ -143,7 +143,7 @@ func (g *Gateway) outranked(ctx context.Context, ss *Session, st *presence.State
 // reportEnd reports r now, or as soon as the store takes it.
 func (g *Gateway) reportEnd(ctx context.Context, r presence.Report) {
 	if err := g.Service.Report(ctx, []presence.Report{r}, g.Now(), make([]presence.Outcome, 1)); err != nil {
-		g.offlineQueue.add(r)
+		g.offlineQueue.Add(r)
 	}
 }
 
@@ -178,7 +178,7 @@ func (g *Gateway) compare(ctx context.Context, ss *Session, o *presence.Session)
 // comes after one is the greater, whatever the clocks of the nodes say.
 func (g *Gateway) rivals(ctx context.Context, ss *Session, auto bool) (latest presence.Millis, err error) {
 	var st presence.State
-	if err := g.store.Load(ctx, ss.key, &st); err != nil {
+	if err := g.Service.Load(ctx, ss.key, &st); err != nil {
 		return 0, fmt.Errorf("read who has the tag: %w", err)
 	}
 	for i := range st.Sessions {
@@ -198,7 +198,7 @@ func (g *Gateway) rivals(ctx context.Context, ss *Session, auto bool) (latest pr
 // seen, and both decide alike.
 func (g *Gateway) contend(ctx context.Context, ss *Session, auto bool) error {
 	var st presence.State
-	if err := g.store.Load(ctx, ss.key, &st); err != nil {
+	if err := g.Service.Load(ctx, ss.key, &st); err != nil {
 		g.drop(ss)
 		return fmt.Errorf("read who has the tag: %w", err)
 	}
@@ -225,7 +225,7 @@ func (g *Gateway) contend(ctx context.Context, ss *Session, auto bool) error {
 	}
 	if err := g.Service.Report(ctx, reports, now, make([]presence.Outcome, len(reports))); err != nil {
 		for _, r := range reports {
-			g.offlineQueue.add(r)
+			g.offlineQueue.Add(r)
 		}
 	}
 	return nil

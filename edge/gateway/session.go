@@ -229,7 +229,7 @@ func (g *Gateway) report(ctx context.Context, ss *Session, out []*Session) error
 	outs := make([]presence.Outcome, len(reports))
 	if err := g.Service.Report(ctx, reports, g.Now(), outs); err != nil {
 		for _, r := range reports[1:] {
-			g.offlineQueue.add(r)
+			g.offlineQueue.Add(r)
 		}
 		return fmt.Errorf("report the login: %w", err)
 	}
@@ -274,7 +274,7 @@ func (s *Socket) attach(ss *Session, auto bool) error {
 		sh.remove(ss)
 		s.mu.Unlock()
 		sh.mu.Unlock()
-		g.offlineQueue.add(g.offline(ss, presence.CauseLost, g.Now()))
+		g.offlineQueue.Add(g.offline(ss, presence.CauseLost, g.Now()))
 		return ErrGone
 	}
 	ss.open, ss.auto, ss.unsaid = true, auto, true

@@ -57,8 +57,6 @@ type counters struct {
 	asserted          atomic.Int64
 	disowned          atomic.Int64
 	heartbeatsFailed  atomic.Int64
-	reportsFailed     atomic.Int64
-	reportsDropped    atomic.Int64
 	refused           [refusals]atomic.Int64
 }
 
@@ -84,11 +82,12 @@ type Stats struct {
 // Stats returns the counts since the start.
 func (g *Gateway) Stats() Stats {
 	c := &g.count
+	failed, dropped := g.offlineQueue.Counts()
 	s := Stats{
 		Sockets: c.sockets.Load(), Sessions: c.sessions.Load(), Accepted: c.accepted.Load(), Opened: c.opened.Load(),
 		Messages: c.messages.Load(), Pings: c.pings.Load(), Kicked: c.kicked.Load(), Replaced: c.replaced.Load(), Probes: c.probes.Load(),
-		Asserted: c.asserted.Load(), Disowned: c.disowned.Load(), HeartbeatsFailed: c.heartbeatsFailed.Load(), ReportsFailed: c.reportsFailed.Load(),
-		ReportsDropped: c.reportsDropped.Load(),
+		Asserted: c.asserted.Load(), Disowned: c.disowned.Load(), HeartbeatsFailed: c.heartbeatsFailed.Load(), ReportsFailed: failed,
+		ReportsDropped: dropped,
 		Refused:        make(map[string]int64, refusals),
 	}
 	for r := range refusals {

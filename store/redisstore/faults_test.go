@@ -135,7 +135,10 @@ func TestFaultNodeCutOff(t *testing.T) {
 		t.Fatal(err)
 	}
 	// What a gateway does when the store is back.
-	cut.svc.OnReturn(func(presence.Millis) { go func() { _ = say() }() })
+	cut.svc.OnReturn(func(presence.Millis) <-chan struct{} {
+		go func() { _ = say() }()
+		return nil
+	})
 	well.see(patience, presence.Online, peers...)
 	proxy.Freeze()
 	well.see(patience, presence.Offline, peers...)

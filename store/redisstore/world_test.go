@@ -41,11 +41,12 @@ func startNode(t testing.TB, cfg redisstore.Config, name presence.NodeID) *node 
 	ctx, stop := context.WithCancel(context.Background())
 	n.stop = stop
 	again := make(chan struct{}, 1)
-	n.svc.OnReturn(func(presence.Millis) {
+	n.svc.OnReturn(func(presence.Millis) <-chan struct{} {
 		select {
 		case again <- struct{}{}:
 		default:
 		}
+		return nil
 	})
 	n.wg.Go(func() {
 		beat, sweep := time.NewTicker(5*time.Second), time.NewTicker(500*time.Millisecond)
