@@ -34,11 +34,11 @@ func open(t testing.TB) *intake.Intake {
 
 func status(t testing.TB, in *intake.Intake, app presence.AppID, peer string) string {
 	t.Helper()
-	var out [1]presence.Status
-	if _, err := in.Service.Statuses(t.Context(), app, [][]byte{[]byte(peer)}, now, out[:]); err != nil {
+	var st presence.State
+	if err := in.Service.Load(t.Context(), presence.Key{App: app, Peer: presence.PeerID(peer)}, &st); err != nil {
 		t.Fatal(err)
 	}
-	return out[0].String()
+	return st.Status.String()
 }
 
 // A source with a format of its own is one function. This one sends lines of "login" or "logout", a peer and a connection.
@@ -72,12 +72,15 @@ func Example() {
 	tally, err := batch.Send(context.Background())
 	fmt.Println(tally.Accepted, err)
 
-	var out [2]presence.Status
-	_, _ = service.Statuses(context.Background(), "chat", [][]byte{[]byte("tom"), []byte("bob")}, now, out[:])
-	fmt.Println(out[0], out[1])
+	for _, peer := range []presence.PeerID{"tom", "bob"} {
+		var st presence.State
+		_ = service.Load(context.Background(), presence.Key{App: "chat", Peer: peer}, &st)
+		fmt.Println(peer, st.Status)
+	}
 	// Output:
 	// 3 <nil>
-	// online offline
+	// tom online
+	// bob offline
 }
 
 // What is wrong with one event is in the tally, by its place, and the others count.
