@@ -1,54 +1,93 @@
 package rest
 
 import (
-	"errors"
+	"compress/gzip"
+	"io"
 	"net/http"
 	"net/http/httptest"
-	"sync/atomic"
+	"runtime"
+	"strconv"
 	"testing"
-	"testing/synctest"
 )
 
-// An unread is an answer whose reader takes nothing until it goes.
-type unread struct {
-	*httptest.ResponseRecorder
-	writes *atomic.Int64
-	gone   chan struct{}
+// A discard is a reader of an answer of which only the size counts.
+type discard struct {
+	header http.Header
+	status int
+	n      int
 }
 
-func (u unread) Write([]byte) (int, error) {
-	u.writes.Add(1)
-	<-u.gone
-	return 0, errors.New("the reader is gone")
+func (d *discard) Header() http.Header         { return d.header }
+func (d *discard) WriteHeader(status int)      { d.status = status }
+func (d *discard) Write(b []byte) (int, error) { d.n += len(b); return len(b), nil }
+
+// Readers without gzip have what readers with gzip unpack, and a validator that saves them the rest.
+func TestThePageIsTheSameWithoutGzip(t *testing.T) {
+	if len(files()) == 0 {
+		t.Fatal("the page has no packed file")
+	}
+	for name := range files() {
+		get := func(header, value string) *httptest.ResponseRecorder {
+			w := httptest.NewRecorder()
+			r := httptest.NewRequest(http.MethodGet, "/openapi/"+name, http.NoBody)
+			r.Header.Set(header, value)
+			if err := (&Door{}).page(w, r, nil); err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			return w
+		}
+		packed, plain := get("Accept-Encoding", "gzip"), get("Accept-Encoding", "identity")
+		if packed.Header().Get("Content-Encoding") != "gzip" || plain.Header().Get("Content-Encoding") != "" {
+			t.Errorf("%s: encodings %q and %q", name, packed.Header().Get("Content-Encoding"), plain.Header().Get("Content-Encoding"))
+		}
+		z, err := gzip.NewReader(packed.Body)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		want, err := io.ReadAll(z)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if plain.Body.String() != string(want) || plain.Header().Get("Content-Length") != strconv.Itoa(len(want)) {
+			t.Errorf("%s: %d bytes, length %s, want %d", name, plain.Body.Len(), plain.Header().Get("Content-Length"), len(want))
+		}
+		for _, h := range []string{"Content-Type", "Vary", "Content-Security-Policy"} {
+			if a, b := plain.Header().Get(h), packed.Header().Get(h); a != b || a == "" {
+				t.Errorf("%s: %s is %q, packed %q", name, h, a, b)
+			}
+		}
+		if w := get("If-None-Match", plain.Header().Get("Etag")); w.Code != http.StatusNotModified || w.Body.Len() != 0 {
+			t.Errorf("%s: with its tag: %d and %d bytes", name, w.Code, w.Body.Len())
+		}
+	}
 }
 
-// A file of the page is unpacked a piece at a time, whoever asks; but a reader that takes nothing holds up no other.
-func TestOnePieceOfThePageIsUnpackedAtATime(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		shared := unpacking
-		unpacking = make(chan struct{}, 1) // of this bubble
-		defer func() { unpacking = shared }()
-		var writes atomic.Int64
-		gone := make(chan struct{})
-		unpacking <- struct{}{} // another reader's piece
-		const readers = 5
+// A file is unpacked once: another reader costs nothing of its size, and all files together little.
+func TestAFileOfThePageIsUnpackedOnce(t *testing.T) {
+	held := 0
+	for name, unpacked := range files() {
+		f, err := unpacked()
+		if err != nil {
+			t.Fatal(err)
+		}
+		held += cap(f.text)
+		r := httptest.NewRequest(http.MethodGet, "/openapi/"+name, http.NoBody)
+		const readers = 100
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
 		for range readers {
-			r := httptest.NewRequest(http.MethodGet, "/openapi/swagger-ui-bundle.js", http.NoBody)
-			go func() { _ = (&Door{}).page(unread{httptest.NewRecorder(), &writes, gone}, r, nil) }()
+			w := &discard{header: http.Header{}}
+			if err := (&Door{}).page(w, r, nil); err != nil || w.n != len(f.text) {
+				t.Fatalf("%s: %d bytes, %v", name, w.n, err)
+			}
 		}
-		synctest.Wait()
-		if n := writes.Load(); n != 0 {
-			t.Errorf("%d pieces are unpacked beside another", n)
+		runtime.ReadMemStats(&after)
+		if each := (after.TotalAlloc - before.TotalAlloc) / readers; each > 4<<10 {
+			t.Errorf("%s: a reader without gzip costs %d bytes", name, each)
 		}
-		<-unpacking
-		synctest.Wait()
-		if n := writes.Load(); n != readers || len(unpacking) != 0 {
-			t.Errorf("%d of %d readers have a first piece; %d turns are held while they take nothing", n, readers, len(unpacking))
-		}
-		close(gone)
-		synctest.Wait()
-		if len(unpacking) != 0 {
-			t.Error("a reader that is gone holds a turn")
-		}
-	})
+	}
+	t.Logf("%d bytes are kept", held)
+	if held > 5<<19 { // 2.5 MiB
+		t.Errorf("%d bytes are kept", held)
+	}
 }
