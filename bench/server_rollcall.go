@@ -13,7 +13,7 @@ import (
 // unlimited lets one address ask for all that a server can answer, which the defaults do not.
 var unlimited = []string{
 	"ROLLCALL_GATE_LIMITS_ASK_PER_SECOND=0", "ROLLCALL_GATE_LIMITS_ASK_PEERS_PER_SECOND=0", "ROLLCALL_GATE_LIMITS_SERVE_PER_SECOND=0",
-	"ROLLCALL_GATE_PROXIES=127.0.0.0/8",
+	"ROLLCALL_PROXIES=127.0.0.0/8",
 }
 
 func startRollcall(ctx context.Context, r *rig) (*target, error) {

@@ -118,7 +118,7 @@ func startRollcall(t *testing.T) string {
 	}
 	data := filepath.Join(dir, "data")
 	cmd := exec.Command(program, "serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--data", data)
-	cmd.Env = append(append(os.Environ(), keys...), "ROLLCALL_GATE_PROXIES=127.0.0.0/8")
+	cmd.Env = append(append(os.Environ(), keys...), "ROLLCALL_PROXIES=127.0.0.0/8")
 	start(t, cmd)
 	var running struct{ Listen string }
 	eventually(t, "rollcall listens", func() bool {

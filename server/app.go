@@ -35,7 +35,7 @@ type doors struct {
 func (s *Server) mountApp() (*doors, error) {
 	var err error
 	cfg := s.cfg.LeanCloud
-	cfg.Version, cfg.BodyTimeout, cfg.TrustedProxies = Release, s.cfg.HTTP.BodyTimeout, s.proxies()
+	cfg.Version, cfg.BodyTimeout, cfg.Proxies = Release, s.cfg.HTTP.BodyTimeout, s.cfg.Proxies
 	s.held = s.shares()
 	s.dialect, err = leancloud.New(cfg, leancloud.Deps{
 		Intake: s.intake, Ask: s.ask, Keys: s.ring, Now: s.clock.Now, Log: s.log, Kicker: s.gateway,
@@ -45,7 +45,7 @@ func (s *Server) mountApp() (*doors, error) {
 		return nil, err
 	}
 	api := s.mountNative()
-	return &doors{metrics: s.metrics, sockets: s.rtm, proxies: s.proxies(), unnamed: s.unnamed.note, list: []door{
+	return &doors{metrics: s.metrics, sockets: s.rtm, proxies: s.cfg.Proxies, unnamed: s.unnamed.note, list: []door{
 		{name: "route", prefix: "/v1/route", handler: http.HandlerFunc(s.rtm.Route)},
 		{name: "socket", prefix: "/v1/socket", handler: api, long: true},
 		{name: "watch", prefix: "/v1/watch", handler: api, long: true},

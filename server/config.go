@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -40,6 +41,10 @@ type Config struct {
 	// redis+sentinel://host[:26379],…/master. Unset, the only REDIS_URL_<name> of LeanEngine's environment is taken.
 	// A REDIS_URL_<name> may be written in place of the address.
 	Store Secret `config:",secret"`
+	// Proxies are the addresses or networks (10.0.0.0/8) of the proxies in front. Their X-Forwarded-For names the caller, from
+	// the right, to every limit, log line and error text; their X-Forwarded-Host and X-Forwarded-Proto count for /v1/route.
+	// All callers behind any other proxy have its address.
+	Proxies []netip.Prefix `was:"gate.proxies,leancloud.trusted_proxies"`
 	// Profiling opens /debug/pprof/ on the operator listener.
 	Profiling bool
 	// Sweep is how often leases that have run out are looked for, between 50ms and 1s. A lease ends at most this late.

@@ -31,10 +31,9 @@ func (s *Server) openGateway() error {
 	if err := s.openHooks(node); err != nil {
 		return err
 	}
-	trusted := s.proxies()
 	deps := gateway.Deps{
 		Service: s.presence, Ask: s.ask, Node: node, Now: s.clock.Now, Log: s.log, Shared: s.store.shared,
-		Address: func(r *http.Request) netip.Addr { return limit.Address(r, trusted) },
+		Address: func(r *http.Request) netip.Addr { return limit.Address(r, s.cfg.Proxies) },
 	}
 	if s.hooks != nil {
 		deps.Events = func(e gateway.Event) { s.hooks.Add(hookOf(&e)) }
@@ -47,7 +46,7 @@ func (s *Server) openGateway() error {
 	if err != nil {
 		return err
 	}
-	dialect.Callers, dialect.Proxies = s.callers, trusted
+	dialect.Callers, dialect.Proxies = s.callers, s.cfg.Proxies
 	if err := gw.Start(); err != nil {
 		return err
 	}

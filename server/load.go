@@ -43,6 +43,7 @@ func Load(ctx context.Context, src Sources) (cfg Config, warnings configload.Pro
 		l.Set(f.Key, f.Value, f.Name)
 	}
 	namedRedis(l, &cfg, src.Environ)
+	l.Finish()
 	check(l, &cfg)
 	if fileApps > 0 {
 		warnOpenFile(l, src.File, cfg.Apps[:fileApps])

@@ -16,7 +16,7 @@ import (
 // mountNative starts the hub and mounts the doors of the native API, all behind one gate.
 func (s *Server) mountNative() http.Handler {
 	gate := s.cfg.Gate
-	gate.Proxies = s.proxies()
+	gate.Proxies = s.cfg.Proxies
 	gate.Callers, gate.Bodies, gate.Watchers, gate.Watched = s.callers, s.held.bodies, s.held.watchers, s.held.watched
 	gate.BodyTimeout = s.cfg.HTTP.BodyTimeout
 	gate.Keys, gate.Log, gate.Now = s.ring, s.log, func() int64 { return int64(s.clock.Now()) }

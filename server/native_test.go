@@ -247,7 +247,7 @@ func TestCallersBehindAProxy(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			cfg := settings()
 			for _, p := range tt.proxies {
-				cfg.Gate.Proxies = append(cfg.Gate.Proxies, netip.MustParsePrefix(p))
+				cfg.Proxies = append(cfg.Proxies, netip.MustParsePrefix(p))
 			}
 			cfg.Gate.Limits.Ask = limit.Rate{PerSecond: 0.001, Burst: 1}
 			cfg.Gateway.ConnectRate = 2 // one at once
@@ -279,7 +279,7 @@ func TestBehindAReverseProxy(t *testing.T) {
 	for _, version := range []int{1, 2} {
 		t.Run(fmt.Sprint("HTTP/", version), func(t *testing.T) {
 			cfg := settings()
-			cfg.Gate.Proxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+			cfg.Proxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 			s := start(t, cfg)
 			target := &url.URL{Scheme: "http", Host: s.Listen()}
 			proxy := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target); r.SetXForwarded() }}

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// unnamedProxies are addresses that send X-Forwarded-For and that no setting names. All callers behind one are one address to the
+// unnamedProxies are addresses that send X-Forwarded-For and that the setting proxies does not name. All callers behind one are one address to the
 // limits, which ends in refusals without an apparent reason.
 type unnamedProxies struct {
 	log *slog.Logger
@@ -36,7 +36,7 @@ func (u *unnamedProxies) note(a netip.Addr) {
 	}
 	u.seen[a] = now
 	u.mu.Unlock()
-	u.log.Warn("proxy not named", "address", a, "setting", "gate.proxies")
+	u.log.Warn("proxy not named", "address", a, "setting", "proxies")
 }
 
 // list returns the addresses in order.

@@ -88,7 +88,7 @@ func New(cfg Config, log *slog.Logger, sink *Sink) (*Server, error) {
 	if most == 0 {
 		most = maxConnections()
 	}
-	if s.app, err = bind(port{"listen", cfg.Listen, most, cfg.HTTP.AnswerTimeout, s.proxies()}, cfg.HTTP, log); err != nil {
+	if s.app, err = bind(port{"listen", cfg.Listen, most, cfg.HTTP.AnswerTimeout, cfg.Proxies}, cfg.HTTP, log); err != nil {
 		return nil, err
 	}
 	if s.admin, err = bind(port{"admin", cfg.Admin, operatorConnections(), operatorWrite, anybody}, cfg.HTTP, log); err != nil {

@@ -256,6 +256,24 @@ func TestWhatStandsLaterCounts(t *testing.T) {
 	}
 }
 
+// Configurations of the release before go on: both of its settings for proxies add to the one of today.
+func TestFormerNamesOfProxies(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "c.yaml")
+	if err := os.WriteFile(file, []byte("leancloud:\n  trusted_proxies: [10.0.0.1]\ngate:\n  proxies: 192.168.0.0/16\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg, warnings, err := server.Load(t.Context(), server.Sources{File: file, Environ: []string{"ROLLCALL_PROXIES=127.0.0.1", "ROLLCALL_GATE_PROXIES=172.16.0.0/12"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := fmt.Sprint(cfg.Proxies); got != "[127.0.0.1/32 172.16.0.0/12 10.0.0.1/32]" {
+		t.Errorf("got %s", got)
+	}
+	if len(warnings) != 2 || !strings.Contains(warnings.Error(), "ROLLCALL_GATE_PROXIES: gate.proxies is deprecated; write proxies") {
+		t.Errorf("warnings: %v", warnings)
+	}
+}
+
 func TestVariablesOverrideTheAppOfTheSameID(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "c.yaml")
 	if err := os.WriteFile(file, []byte("apps:\n- {id: a, app_key: aaaaaaaaaaaaaaaa}\n- {id: b, app_key: bbbbbbbbbbbbbbbb}\n"), 0o600); err != nil {

@@ -2,7 +2,6 @@ package server
 
 import (
 	"net/netip"
-	"slices"
 
 	"rollcall/internal/limit"
 	"rollcall/internal/sysmem"
@@ -43,9 +42,4 @@ var anybody = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParse
 // all returns the shares by the names that metrics and the status give them.
 func (h *shares) all() map[string]*limit.Shared {
 	return map[string]*limit.Shared{"body_bytes": h.bodies, "watchers": h.watchers, "watched_peers": h.watched}
-}
-
-// proxies are the networks whose X-Forwarded-For is believed, under both settings that name some.
-func (s *Server) proxies() []netip.Prefix {
-	return slices.Concat(s.cfg.LeanCloud.TrustedProxies, s.cfg.Gate.Proxies)
 }

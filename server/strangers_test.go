@@ -511,7 +511,7 @@ func TestAProxyThatIsNotNamedIsTold(t *testing.T) {
 			t.Errorf("%s: the status names %v", path, got)
 		}
 		cfg := settings()
-		cfg.Gate.Proxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+		cfg.Proxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 		s = start(t, cfg)
 		ask(t, "POST", "http://"+s.Listen()+path, `{"peerIds":[]}`, "X-LC-Id", appID, "X-LC-Key", appKey, "X-Forwarded-For", "203.0.113.1")
 		if got := statusOf(t, s).UnnamedProxies; len(got) != 0 {

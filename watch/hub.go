@@ -42,7 +42,7 @@ type Config struct {
 	// each. 0 takes an eighth of the memory that this process may use.
 	Watched int
 	// AddressWatchers and AddressPeers are how many watchers one address may have without a secret
-	// key, and how many peers they may follow altogether. Behind a proxy name it in gate.proxies,
+	// key, and how many peers they may follow altogether. Behind a proxy name it in proxies,
 	// or all clients are one address. 0 leaves it at the half.
 	AddressWatchers, AddressPeers int
 

@@ -37,7 +37,7 @@ func printStatus(w io.Writer, s *operatordoor.Status) error {
 		fmt.Fprintf(&out, "trouble: %s\n", s.Trouble)
 	}
 	if len(s.UnnamedProxies) > 0 {
-		fmt.Fprintf(&out, "proxies: %s sends X-Forwarded-For and is not named in gate.proxies: all callers behind it share the limits of one address\n",
+		fmt.Fprintf(&out, "proxies: %s sends X-Forwarded-For and is not named in proxies: all callers behind it share the limits of one address\n",
 			strings.Join(s.UnnamedProxies, ", "))
 	}
 	t := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)

@@ -56,8 +56,8 @@ type Config struct {
 	// ControlRate is how many pings and pongs a second one socket may send, with bursts of twice that.
 	ControlRate int
 	// ConnectRate is how many sockets a minute one address may open, with bursts of half that; an IPv6 address counts by its
-	// /64. 0 is any number, and turns off the other limits of an address, too. Behind a proxy name it in gate.proxies or
-	// leancloud.trusted_proxies, or all clients are one address.
+	// /64. 0 is any number, and turns off the other limits of an address, too. Behind a proxy name it
+	// in proxies, or all clients are one address.
 	ConnectRate int
 	// EarlySockets is how many sockets of one address may be open that have had no session and no hello. 0 is any number.
 	EarlySockets int

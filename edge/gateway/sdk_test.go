@@ -86,7 +86,7 @@ func (p *process) start() {
 	}
 	p.cmd = exec.Command(name, "serve", "--listen", listen, "--admin", "127.0.0.1:0", "--data", p.data)
 	p.cmd.Env = append(append(os.Environ(), appKeys...), p.env...)
-	p.cmd.Env = append(p.cmd.Env, "ROLLCALL_LOG_LEVEL=warn", "ROLLCALL_GATE_PROXIES=127.0.0.0/8")
+	p.cmd.Env = append(p.cmd.Env, "ROLLCALL_LOG_LEVEL=warn", "ROLLCALL_PROXIES=127.0.0.0/8")
 	p.cmd.Stderr = os.Stderr
 	if p.wait, err = childtest.Start(p.cmd); err != nil {
 		p.t.Fatal(err)

@@ -30,8 +30,8 @@ type Config struct {
 	// BodyTimeout is how long a body may take to arrive.
 	BodyTimeout time.Duration `config:"-"`
 
-	// TrustedProxies, addresses or networks (10.0.0.0/8), may say who the client is by Forwarded, X-Real-IP or X-Forwarded-For; sockets go by the last alone.
-	TrustedProxies []netip.Prefix
+	// Proxies are those whose X-Forwarded-For is trusted.
+	Proxies []netip.Prefix `config:"-"`
 	// Version is what the ping of the engine answers.
 	Version string `config:"-"`
 }

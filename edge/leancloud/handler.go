@@ -131,7 +131,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a = answer{status: http.StatusOK}
 	default:
 		c := &s.call
-		c.address, c.remote = limit.Address(r, h.cfg.TrustedProxies), h.remote(r)
+		c.address = limit.Address(r, h.cfg.Proxies)
 		if ok {
 			a = h.function(w, r, name, typed, c, s)
 		} else {
@@ -169,7 +169,6 @@ type call struct {
 	rights api.Rights
 	form   bool
 	body   []byte
-	remote func() string // the client that sent it, for the log
 
 	address netip.Addr // by which it is held to a rate
 	lane    *caller    // what its connection keeps, in the lane
@@ -251,10 +250,6 @@ func (h *Handler) openText(w http.ResponseWriter, r *http.Request, fail *fault, 
 		return fail // the keys may be in what could not be read
 	}
 	return h.takeCall(c)
-}
-
-func (h *Handler) remote(r *http.Request) func() string {
-	return func() string { return limit.ClientAddr(r, h.cfg.TrustedProxies) }
 }
 
 // fromBody takes the credentials of a text/plain body, as the SDKs of LeanCloud or of Parse write them. When there are none, those

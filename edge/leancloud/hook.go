@@ -21,7 +21,7 @@ func (h *Handler) hook(ctx context.Context, c *call, kind presence.Kind) answer 
 		if f.status != http.StatusUnauthorized {
 			return f.answer()
 		}
-		f.text = "Hook key check failed, request from " + c.remote()
+		f.text = "Hook key check failed, request from " + c.address.String()
 		return f.answer()
 	}
 	h.counters.hooks.Add(1)

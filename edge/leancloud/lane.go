@@ -146,8 +146,8 @@ func (h *Handler) locate(known *caller, r *fastlane.Request) {
 	if forwarded == nil && known.address == r.Remote {
 		return
 	}
-	address := limit.AddressOf(r.Remote, text(forwarded), h.cfg.TrustedProxies)
-	if forwarded != nil && h.Unnamed != nil && !limit.Within(r.Remote, h.cfg.TrustedProxies) {
+	address := limit.AddressOf(r.Remote, text(forwarded), h.cfg.Proxies)
+	if forwarded != nil && h.Unnamed != nil && !limit.Within(r.Remote, h.cfg.Proxies) {
 		h.Unnamed(r.Remote)
 	}
 	if address != known.address {

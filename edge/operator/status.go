@@ -32,7 +32,7 @@ type Status struct {
 	Changes int64            `json:"changes"`
 	Expired map[string]int64 `json:"expired"`
 
-	// UnnamedProxies are addresses that send X-Forwarded-For and that gate.proxies does not name: all callers behind one share its rates.
+	// UnnamedProxies are addresses that send X-Forwarded-For and that proxies does not name: all callers behind one share its rates.
 	UnnamedProxies []string `json:"unnamed_proxies,omitempty"`
 
 	Gateway any         `json:"gateway"`

@@ -21,14 +21,13 @@ import (
 type Config struct {
 	// AppDetail tells since, last seen and cause also to who holds the app key only, which is inside every copy of the app.
 	AppDetail bool
-	// Proxies are the addresses or networks (10.0.0.0/8) of proxies that are believed when they say in X-Forwarded-For whom
-	// they speak for: all callers behind another proxy have its address. They count for sockets too.
-	Proxies []netip.Prefix
 	// Origins are the web origins that a browser may call from; "*" is any. Nothing here relies on cookies.
 	Origins []string
 	// Limits are how often callers may call, by key and address; an IPv6 address counts by its /64. They hold at every door.
 	Limits limit.Limits
 
+	// Proxies are those whose X-Forwarded-For is trusted. The server gives it its own.
+	Proxies []netip.Prefix `config:"-"`
 	// BodyTimeout is how long a body may take to arrive; zero is no limit. The server gives it its own.
 	BodyTimeout time.Duration `config:"-"`
 	// Callers holds callers to the limits; the doors of a server share it. Nil makes one.

@@ -14,6 +14,9 @@
 // bytes (an integer that may be written 64KiB) and lines (a list that takes no environment variable). Fields that are
 // functions, interfaces, channels or pointers are no settings.
 //
+// A list may carry `was:"old.key,older.key"`: its keys in the releases before. They are still taken, with a warning, and
+// what they hold is added to the list.
+//
 // # Not in this room
 //
 // What a setting means, and which values go together: that is the Validate of the room that owns it.

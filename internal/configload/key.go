@@ -19,6 +19,7 @@ type Key struct {
 	Type  reflect.Type
 
 	value reflect.Value
+	was   []string // keys of the releases before
 	bytes bool
 	list  bool // a list of structs: its keys are those of Elem
 }
@@ -104,6 +105,9 @@ func walk(v reflect.Value, prefix string, fn func(Key)) {
 		k := Key{
 			Path: path, Secret: o.secret, Owner: v.Type(), Field: f.Name, Type: f.Type, value: v.Field(i), bytes: o.sizeLike,
 			list: f.Type.Kind() == reflect.Slice && !isLeaf(f.Type.Elem()),
+		}
+		if was := f.Tag.Get("was"); was != "" {
+			k.was = strings.Split(was, ",")
 		}
 		if !k.list {
 			k.Default = format(k.value, k.bytes)

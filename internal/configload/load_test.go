@@ -203,6 +203,28 @@ func TestVariables(t *testing.T) {
 	}
 }
 
+// The keys of the releases before add to the list that replaced them, each by what counts last for it.
+func TestFormerKeys(t *testing.T) {
+	s := struct {
+		Hosts []string `was:"door.hosts,gate.names"`
+		Door  struct{ Max int }
+	}{}
+	l := configload.New(&s)
+	l.YAML("c", []byte("door:\n  hosts: [a]\ngate: {names: [b, c]}\nhosts: [d]\n"))
+	l.Env("T_", []string{"T_DOOR_HOSTS=e"})
+	l.Finish()
+	if got := strings.Join(s.Hosts, " "); got != "d e b c" || l.Err() != nil {
+		t.Errorf("got %s, %v", got, l.Err())
+	}
+	want := "c:3:15: gate.names is deprecated; write hosts\nT_DOOR_HOSTS: door.hosts is deprecated; write hosts"
+	if got := l.Warnings().Error(); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	if keys := configload.Keys(&s); len(keys) != 2 {
+		t.Errorf("former keys are listed: %v", keys)
+	}
+}
+
 func TestAFlagThatIsNoSetting(t *testing.T) {
 	s := defaults()
 	l := configload.New(&s)

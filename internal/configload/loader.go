@@ -3,6 +3,7 @@ package configload
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 )
 
@@ -27,8 +28,26 @@ func New(into any) *Loader {
 	for _, k := range Keys(into) {
 		l.keys[k.Path] = k
 		l.order = append(l.order, k.Path)
+		for _, old := range k.was {
+			own := reflect.New(k.Type).Elem() // until Finish
+			l.keys[old] = Key{Path: old, Type: k.Type, value: own}
+		}
 	}
 	return l
+}
+
+// Finish adds what was written under former keys to the lists that replace them, and warns of it. Call it once, after all
+// sources.
+func (l *Loader) Finish() {
+	for _, path := range l.order {
+		k := l.keys[path]
+		for _, old := range k.was {
+			if l.Given(old) {
+				k.value.Set(reflect.AppendSlice(k.value, l.keys[old].value))
+				l.Warn(old, old+" is deprecated; write "+path)
+			}
+		}
+	}
 }
 
 // Set gives key the value written as text at where, a flag or a variable.
