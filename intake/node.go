@@ -63,13 +63,13 @@ func (in *Intake) Heartbeat(ctx context.Context, node presence.NodeID, lease tim
 	default:
 		lease = in.nodes.lease(node)
 	}
-	return lease, in.Service.Beat(ctx, node, lease, false, in.Now())
+	return lease, in.Service.ExternalHeartbeat(ctx, node, lease, false, in.Now())
 }
 
 // Drain is the last heartbeat of a node that shuts down. It returns how long its sessions may take to come back elsewhere.
 // The error matches presence.ErrUnavailable when the store has not taken it.
 func (in *Intake) Drain(ctx context.Context, node presence.NodeID) (grace time.Duration, err error) {
-	if err := in.Service.Beat(ctx, node, in.cfg.DrainGrace, true, in.Now()); err != nil {
+	if err := in.Service.ExternalHeartbeat(ctx, node, in.cfg.DrainGrace, true, in.Now()); err != nil {
 		return 0, err
 	}
 	in.nodes.drop(node)

@@ -10,10 +10,10 @@ import (
 // What a process asks that holds sessions, or speaks for a node that does, beside reporting them. Their errors are those of
 // the [Store]: they match [ErrUnavailable].
 
-// Heartbeat says that a node of this process lives for another lease from now; its sessions hang on it from the beginning.
-// With drained it is the last one. For a node of others see [Service.Beat].
+// Heartbeat renews the lease of a node of this process from now; its sessions depend on it from the beginning.
+// With drained it is the last heartbeat. For an external node see [Service.ExternalHeartbeat].
 func (s *Service) Heartbeat(ctx context.Context, node NodeID, lease time.Duration, drained bool, now Millis) error {
-	return s.store.Beat(ctx, node, lease, drained, now)
+	return s.store.Heartbeat(ctx, node, lease, drained, now)
 }
 
 // Load reads the whole state of key.

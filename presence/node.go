@@ -88,10 +88,11 @@ func (j *joined) has(node NodeID) (known, unfinished bool) {
 	return known, unfinished
 }
 
-// Beat takes a heartbeat, or with drained the drain, of a node of others. With the first one its sessions begin to hang on it. An
-// error matches [ErrUnavailable]; then the caller sends the heartbeat again.
-func (s *Service) Beat(ctx context.Context, node NodeID, lease time.Duration, drained bool, now Millis) error {
-	beats, err := s.store.Beats(ctx, []NodeID{node})
+// ExternalHeartbeat takes a heartbeat, or with drained the drain, of a node outside of this process (a chat
+// server). The first heartbeat attaches the sessions of the node to its lease. An error matches [ErrUnavailable];
+// then the caller retries.
+func (s *Service) ExternalHeartbeat(ctx context.Context, node NodeID, lease time.Duration, drained bool, now Millis) error {
+	beats, err := s.store.Heartbeats(ctx, []NodeID{node})
 	if err != nil {
 		return fmt.Errorf("ask for node %q: %w", node, err)
 	}
@@ -99,7 +100,7 @@ func (s *Service) Beat(ctx context.Context, node NodeID, lease time.Duration, dr
 		s.joined.begin(node) // before the heartbeat: when that succeeds and the rest fails, the next one goes on
 	}
 	_, unfinished := s.joined.has(node)
-	if err := s.store.Beat(ctx, node, lease, drained, now); err != nil {
+	if err := s.store.Heartbeat(ctx, node, lease, drained, now); err != nil {
 		return fmt.Errorf("heartbeat of node %q: %w", node, err)
 	}
 	if unfinished {
@@ -135,7 +136,7 @@ func (s *Service) beating(ctx context.Context, nodes []NodeID) []bool {
 	if len(nodes) == 0 {
 		return nil
 	}
-	beats, err := s.store.Beats(ctx, nodes)
+	beats, err := s.store.Heartbeats(ctx, nodes)
 	if err != nil {
 		beats = make([]bool, len(nodes))
 		for i, n := range nodes {
@@ -170,7 +171,7 @@ func (s *Service) Attend(ctx context.Context, reports []Report, now Millis, leas
 			continue
 		}
 		// While Redis is unreachable the reports go to the spool, and no lease runs out.
-		if err := s.store.Beat(ctx, nodes[i], leaseOf(nodes[i]), false, now); err != nil && s.remote == nil {
+		if err := s.store.Heartbeat(ctx, nodes[i], leaseOf(nodes[i]), false, now); err != nil && s.remote == nil {
 			return a, fmt.Errorf("heartbeat of node %q: %w", nodes[i], err)
 		}
 	}
@@ -192,7 +193,7 @@ func (s *Service) Attended(ctx context.Context, a Attendance, reports []Report, 
 	if len(a.silent) == 0 {
 		return nil
 	}
-	beats, err := s.store.Beats(ctx, a.silent)
+	beats, err := s.store.Heartbeats(ctx, a.silent)
 	if err != nil {
 		return nil // the reports are kept; the sweep asks again when a lease runs out
 	}
@@ -202,7 +203,7 @@ func (s *Service) Attended(ctx context.Context, a Attendance, reports []Report, 
 			continue
 		}
 		late[n] = true
-		if err := s.store.Beat(ctx, n, a.leaseOf(n), false, now); err != nil && s.remote == nil {
+		if err := s.store.Heartbeat(ctx, n, a.leaseOf(n), false, now); err != nil && s.remote == nil {
 			return fmt.Errorf("heartbeat of node %q: %w", n, err)
 		}
 	}
@@ -264,7 +265,7 @@ func (b *nodeBook) ask(ctx context.Context, store Store) (bool, error) {
 	for n := range b.unasked {
 		nodes = append(nodes, n)
 	}
-	beats, err := store.Beats(ctx, nodes)
+	beats, err := store.Heartbeats(ctx, nodes)
 	if err != nil {
 		return false, fmt.Errorf("ask for %d nodes: %w", len(nodes), err)
 	}

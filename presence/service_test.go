@@ -149,7 +149,7 @@ func TestALeaseThatRunsOutAsksForTheNode(t *testing.T) {
 			report(t, s, t0, on)
 		}
 	}
-	if err := s.Store().Beat(ctx, "beats", time.Hour, false, t0); err != nil { // past the service
+	if err := s.Store().Heartbeat(ctx, "beats", time.Hour, false, t0); err != nil { // past the service
 		t.Fatal(err)
 	}
 	for _, c := range []struct {
@@ -181,7 +181,7 @@ func TestServiceEndsNodes(t *testing.T) {
 	} {
 		s := open(t, nil)
 		ctx := context.Background()
-		if err := s.Store().Beat(ctx, "n1/1", 15*time.Second, c.drained, t0); err != nil {
+		if err := s.Store().Heartbeat(ctx, "n1/1", 15*time.Second, c.drained, t0); err != nil {
 			t.Fatal(err)
 		}
 		on := sessionReport(t, "on@0")
@@ -209,7 +209,7 @@ func TestServiceEndsNodes(t *testing.T) {
 // A node that tells a session after its lease and never beats again keeps it for a lease, and is not forgotten before.
 func TestServiceSparesWhatALostNodeTells(t *testing.T) {
 	s, ctx := open(t, nil), context.Background()
-	if err := s.Store().Beat(ctx, "n1", 15*time.Second, false, t0); err != nil {
+	if err := s.Store().Heartbeat(ctx, "n1", 15*time.Second, false, t0); err != nil {
 		t.Fatal(err)
 	}
 	on := sessionReport(t, "on@0")

@@ -43,11 +43,11 @@ type Store interface {
 	// Counts counts the peers of app as they were last written: a lease that has run out counts until it is settled.
 	Counts(ctx context.Context, app AppID, now Millis) (Counts, error)
 
-	// Beat says that node lives for another lease from now. With drained it is the last beat: the node is going, and what
+	// Heartbeat renews the lease of node from now. With drained it is the last heartbeat: the node shuts down, and what
 	// hangs on it ends with CauseDrained.
-	Beat(ctx context.Context, node NodeID, lease time.Duration, drained bool, now Millis) error
-	// Beats returns for each of nodes whether it has sent a heartbeat, or was drained, and is not forgotten since.
-	Beats(ctx context.Context, nodes []NodeID) (beats []bool, err error)
+	Heartbeat(ctx context.Context, node NodeID, lease time.Duration, drained bool, now Millis) error
+	// Heartbeats returns for each of nodes whether it has sent a heartbeat, or was drained, and is not forgotten since.
+	Heartbeats(ctx context.Context, nodes []NodeID) (beats []bool, err error)
 	// LostNodes returns the nodes whose lease has run out by now and whose sessions this caller is to end.
 	LostNodes(ctx context.Context, now Millis) ([]LostNode, error)
 	// OnNode returns up to limit peers that have a session on node; none are left when it returns none, and no error.

@@ -20,8 +20,8 @@ type Config struct {
 	Ping time.Duration
 	// Lease is how long a socket may be silent before it is lost.
 	Lease time.Duration
-	// Beat is how often this node says that it lives.
-	Beat time.Duration
+	// Heartbeat is how often this node sends its heartbeat to the store.
+	Heartbeat time.Duration `config:"beat"`
 	// NodeLease is how long a node may be silent before the others take it for dead.
 	NodeLease time.Duration
 	// Grace is how long the sessions of a node that was shut down may take to come back.
@@ -105,7 +105,7 @@ type Deps struct {
 func DefaultConfig() Config {
 	return Config{
 		Ping: 15 * time.Second, Lease: 45 * time.Second,
-		Beat: 5 * time.Second, NodeLease: 15 * time.Second, Grace: 30 * time.Second, Spread: 3 * time.Second,
+		Heartbeat: 5 * time.Second, NodeLease: 15 * time.Second, Grace: 30 * time.Second, Spread: 3 * time.Second,
 		Hold: 10 * time.Second, Kicked: 7 * 24 * time.Hour, Stall: 10 * time.Second,
 		FirstWord: 15 * time.Second, LoginTime: time.Minute,
 		MaxSessions:  128,
@@ -127,8 +127,8 @@ func (c *Config) Validate() error {
 	check(c.Ping == 0 || c.Lease >= 2*c.Ping, "lease is %v, shorter than two pings of %v", c.Lease, c.Ping)
 	check(c.Ping != 0 || c.Lease >= minBlind, "lease is %v, shorter than %v while pings are off", c.Lease, minBlind)
 	check(c.Lease <= 24*time.Hour, "lease is %v, longer than a day", c.Lease)
-	check(c.Beat >= 100*time.Millisecond, "beat is %v, less than 100ms", c.Beat)
-	check(c.NodeLease >= 2*c.Beat, "node_lease is %v, shorter than two beats of %v", c.NodeLease, c.Beat)
+	check(c.Heartbeat >= 100*time.Millisecond, "beat is %v, less than 100ms", c.Heartbeat)
+	check(c.NodeLease >= 2*c.Heartbeat, "node_lease is %v, shorter than two heartbeats of %v", c.NodeLease, c.Heartbeat)
 	check(c.Grace >= 0 && c.Grace <= time.Hour, "grace is %v, not between 0s and 1h", c.Grace)
 	check(c.Spread >= 0 && c.Spread <= 5*time.Second, "spread is %v, not between 0s and 5s", c.Spread)
 	check(c.Hold >= 0 && c.Hold <= presence.MaxHold, "hold is %v, not between 0s and %v", c.Hold, presence.MaxHold)

@@ -433,11 +433,11 @@ type breakable struct {
 	beats, writes atomic.Bool
 }
 
-func (s *breakable) Beat(ctx context.Context, n presence.NodeID, l time.Duration, d bool, now presence.Millis) error {
+func (s *breakable) Heartbeat(ctx context.Context, n presence.NodeID, l time.Duration, d bool, now presence.Millis) error {
 	if s.beats.Load() {
 		return presence.ErrUnavailable
 	}
-	return s.Store.Beat(ctx, n, l, d, now)
+	return s.Store.Heartbeat(ctx, n, l, d, now)
 }
 
 func (s *breakable) Update(ctx context.Context, k []presence.Key, now presence.Millis, m presence.Merge) error {

@@ -16,7 +16,7 @@ import (
 
 // heartbeats reports that the node lives, until it drains.
 func (g *Gateway) heartbeats() {
-	t := time.NewTicker(g.cfg.Beat)
+	t := time.NewTicker(g.cfg.Heartbeat)
 	defer t.Stop()
 	for {
 		select {
@@ -32,7 +32,7 @@ func (g *Gateway) heartbeats() {
 }
 
 func (g *Gateway) heartbeat(now presence.Millis) {
-	ctx, cancel := context.WithTimeout(g.ctx, g.cfg.Beat)
+	ctx, cancel := context.WithTimeout(g.ctx, g.cfg.Heartbeat)
 	defer cancel()
 	g.heartbeatMu.Lock()
 	if g.draining.Load() {

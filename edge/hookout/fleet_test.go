@@ -141,7 +141,7 @@ func (f *fleet) start(place int) *node {
 }
 
 func (n *node) heartbeat() {
-	if err := n.f.store.Beat(context.Background(), n.id, 15*time.Second, false, now()); err != nil {
+	if err := n.f.store.Heartbeat(context.Background(), n.id, 15*time.Second, false, now()); err != nil {
 		n.f.t.Error(err)
 	}
 }

@@ -23,8 +23,8 @@ type storeOf struct {
 }
 
 func (s storeOf) Update(ctx context.Context, keys []presence.Key, at presence.Millis, merge presence.Merge) error {
-	if beats, err := s.Beats(ctx, []presence.NodeID{s.node}); err == nil && !beats[0] {
-		if err := s.Beat(ctx, s.node, presence.NodeLease, false, at); err != nil {
+	if beats, err := s.Heartbeats(ctx, []presence.NodeID{s.node}); err == nil && !beats[0] {
+		if err := s.Heartbeat(ctx, s.node, presence.NodeLease, false, at); err != nil {
 			return err
 		}
 	}

@@ -78,7 +78,7 @@ func (l *Ledger) before(ctx context.Context, r ref, ours func(ref) bool) (p pros
 		for i, o := range theirs {
 			nodes[2*i], nodes[2*i+1] = o.from, o.on
 		}
-		if beats, err = l.Store.Beats(ctx, nodes); err != nil {
+		if beats, err = l.Store.Heartbeats(ctx, nodes); err != nil {
 			return p, fmt.Errorf("read what comes before: %w", err)
 		}
 	}

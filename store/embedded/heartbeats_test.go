@@ -20,7 +20,7 @@ func TestDamagedHeartbeatsKeepNothingFromOpening(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i := range 4 {
-		if err := s.Beat(t.Context(), "n1", 15*time.Second, false, start.Add(time.Duration(i)*5*time.Second)); err != nil {
+		if err := s.Heartbeat(t.Context(), "n1", 15*time.Second, false, start.Add(time.Duration(i)*5*time.Second)); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -161,7 +161,7 @@ func withSnapshot(t testing.TB) (image, frameEnd) {
 	w.store = s2
 	must(w.report(presence.KindOnline, "eve"))
 	must(w.report(presence.KindOffline, "tom"))
-	must(s2.Beat(t.Context(), "n1", time.Minute, true, start))
+	must(s2.Heartbeat(t.Context(), "n1", time.Minute, true, start))
 	must(s2.Close())
 	im := imageOf(t, cfg.Path)
 	delete(im, "lock")

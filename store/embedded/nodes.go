@@ -36,8 +36,8 @@ type position struct {
 	tag   uint32
 }
 
-// Beat says that a node lives for another lease from now.
-func (s *Store) Beat(_ context.Context, id presence.NodeID, lease time.Duration, drained bool, now presence.Millis) error {
+// Heartbeat renews the lease of a node from now.
+func (s *Store) Heartbeat(_ context.Context, id presence.NodeID, lease time.Duration, drained bool, now presence.Millis) error {
 	s.nodes.mu.Lock()
 	defer s.nodes.mu.Unlock()
 	if s.closed.Load() {
@@ -62,8 +62,8 @@ func (s *Store) Beat(_ context.Context, id presence.NodeID, lease time.Duration,
 	return s.keepDrained()
 }
 
-// Beats returns for each of nodes whether it has sent a heartbeat and is not forgotten since.
-func (s *Store) Beats(_ context.Context, nodes []presence.NodeID) ([]bool, error) {
+// Heartbeats returns for each of nodes whether it has sent a heartbeat and is not forgotten since.
+func (s *Store) Heartbeats(_ context.Context, nodes []presence.NodeID) ([]bool, error) {
 	s.nodes.mu.Lock()
 	defer s.nodes.mu.Unlock()
 	if s.closed.Load() {

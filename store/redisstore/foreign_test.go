@@ -220,7 +220,7 @@ func TestIndexesOfAnotherType(t *testing.T) {
 	}
 	server.Do(t, "DEL", "rc:nodes")
 	server.Do(t, "SET", "rc:nodes", "another program's")
-	if err := n.st.Beat(t.Context(), "n", 15*time.Second, false, n.st.Now()); !errors.Is(err, presence.ErrUnavailable) {
+	if err := n.st.Heartbeat(t.Context(), "n", 15*time.Second, false, n.st.Now()); !errors.Is(err, presence.ErrUnavailable) {
 		t.Errorf("a heartbeat that is not written: %v, want presence.ErrUnavailable", err)
 	}
 	if err := n.st.Ready(); err == nil || n.st.Stats()["foreign_indexes"] == 0 {

@@ -97,8 +97,8 @@ func parseNode(node presence.NodeID, value string) (presence.LostNode, bool) {
 	return l, ok && err == nil
 }
 
-// Beat implements [presence.Store].
-func (s *Store) Beat(ctx context.Context, node presence.NodeID, lease time.Duration, drained bool, now presence.Millis) error {
+// Heartbeat implements [presence.Store].
+func (s *Store) Heartbeat(ctx context.Context, node presence.NodeID, lease time.Duration, drained bool, now presence.Millis) error {
 	ctx, cancel := s.conn.Deadline(ctx)
 	defer cancel()
 	value := nodeValue(now, lease, drained)
@@ -129,8 +129,8 @@ func (s *Store) Beat(ctx context.Context, node presence.NodeID, lease time.Durat
 	return nil
 }
 
-// Beats implements [presence.Store].
-func (s *Store) Beats(ctx context.Context, nodes []presence.NodeID) ([]bool, error) {
+// Heartbeats implements [presence.Store].
+func (s *Store) Heartbeats(ctx context.Context, nodes []presence.NodeID) ([]bool, error) {
 	ctx, cancel := s.conn.Deadline(ctx)
 	defer cancel()
 	key := s.keys.nodes()

@@ -30,7 +30,7 @@ func newDying(t testing.TB, cfg redisstore.Config, server *redistest.Server, ses
 	t.Helper()
 	dead := open(t, cfg)
 	svc, now, ctx := presence.NewService(dead, presence.DefaultConfig()), dead.Now(), context.Background()
-	if err := dead.Beat(ctx, "dead", 15*time.Second, false, now); err != nil {
+	if err := dead.Heartbeat(ctx, "dead", 15*time.Second, false, now); err != nil {
 		t.Fatal(err)
 	}
 	d := &dying{t: t, server: server, end: now.Add(15 * time.Second), turned: make([]atomic.Int64, survivors)}
@@ -48,7 +48,7 @@ func newDying(t testing.TB, cfg redisstore.Config, server *redistest.Server, ses
 	}
 	for i := range survivors {
 		st := open(t, cfg)
-		if err := st.Beat(ctx, presence.NodeID(fmt.Sprint("alive", i)), time.Hour, false, now); err != nil {
+		if err := st.Heartbeat(ctx, presence.NodeID(fmt.Sprint("alive", i)), time.Hour, false, now); err != nil {
 			t.Fatal(err)
 		}
 		d.stores = append(d.stores, st)
@@ -199,7 +199,7 @@ func TestDeadNodeIsPassedOverAtOnce(t *testing.T) {
 	st := open(t, config(url))
 	svc := presence.NewService(st, presence.DefaultConfig())
 	ctx, now := context.Background(), st.Now()
-	if err := st.Beat(ctx, "dead", 15*time.Second, false, now); err != nil {
+	if err := st.Heartbeat(ctx, "dead", 15*time.Second, false, now); err != nil {
 		t.Fatal(err)
 	}
 	report := func(peer string, node presence.NodeID) {
@@ -211,7 +211,7 @@ func TestDeadNodeIsPassedOverAtOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := st.Beat(ctx, "alive", time.Hour, false, now); err != nil {
+	if err := st.Heartbeat(ctx, "alive", time.Hour, false, now); err != nil {
 		t.Fatal(err)
 	}
 	report("tom", "dead")
@@ -286,7 +286,7 @@ func TestRefusedBeatLosesNobody(t *testing.T) {
 	svc := presence.NewService(st, presence.DefaultConfig())
 	ctx, now := t.Context(), st.Now()
 	tom := presence.Report{App: "app", Peer: "tom", Source: presence.SourceGateway, Session: "s", Node: "n", Kind: presence.KindOnline, At: now}
-	if err := st.Beat(ctx, "n", 15*time.Second, false, now); err != nil {
+	if err := st.Heartbeat(ctx, "n", 15*time.Second, false, now); err != nil {
 		t.Fatal(err)
 	}
 	if err := svc.Report(ctx, []presence.Report{tom}, now, make([]presence.Outcome, 1)); err != nil {
@@ -294,7 +294,7 @@ func TestRefusedBeatLosesNobody(t *testing.T) {
 	}
 	server.Do(t, "CONFIG", "SET", "maxmemory", "1mb")
 	defer server.Do(t, "CONFIG", "SET", "maxmemory", "0")
-	if err := st.Beat(ctx, "n", 15*time.Second, false, now); err == nil {
+	if err := st.Heartbeat(ctx, "n", 15*time.Second, false, now); err == nil {
 		t.Fatal("the beat is taken: the fault did not take hold")
 	}
 	later := now.Add(20 * time.Second)
@@ -309,7 +309,7 @@ func TestRefusedBeatLosesNobody(t *testing.T) {
 		t.Error("the store calls itself ready")
 	}
 	server.Do(t, "CONFIG", "SET", "maxmemory", "0")
-	if err := st.Beat(ctx, "n", 15*time.Second, false, later); err != nil {
+	if err := st.Heartbeat(ctx, "n", 15*time.Second, false, later); err != nil {
 		t.Fatal(err)
 	}
 	for begun := time.Now(); st.Ready() != nil; time.Sleep(5 * time.Millisecond) {

@@ -145,7 +145,7 @@ func TestLostAnswersOfASweepAreCounted(t *testing.T) {
 	a, b := openAt(t, proxy.Addr), openAt(t, server.Addr)
 	a.cfg.Deadline = time.Second
 	ctx, now := t.Context(), b.conn.Now()
-	if err := b.Beat(ctx, "dead", 15*time.Second, false, now); err != nil {
+	if err := b.Heartbeat(ctx, "dead", 15*time.Second, false, now); err != nil {
 		t.Fatal(err)
 	}
 	reports, summaries := make([]presence.Report, sessions), []string{"MGET"}

@@ -52,15 +52,15 @@ func startNode(t testing.TB, cfg redisstore.Config, name presence.NodeID) *node 
 		beat, sweep := time.NewTicker(5*time.Second), time.NewTicker(500*time.Millisecond)
 		defer beat.Stop()
 		defer sweep.Stop()
-		_ = st.Beat(ctx, name, 15*time.Second, false, st.Now())
+		_ = st.Heartbeat(ctx, name, 15*time.Second, false, st.Now())
 		for {
 			select {
 			case <-ctx.Done():
 				return
 			case <-beat.C:
-				_ = st.Beat(ctx, name, 15*time.Second, false, st.Now())
+				_ = st.Heartbeat(ctx, name, 15*time.Second, false, st.Now())
 			case <-again:
-				_ = st.Beat(ctx, name, 15*time.Second, false, st.Now())
+				_ = st.Heartbeat(ctx, name, 15*time.Second, false, st.Now())
 			case <-sweep.C:
 				k, _ := n.svc.Sweep(ctx, st.Now())
 				n.turned.Add(int64(k))
@@ -249,7 +249,7 @@ func doomed(url string) {
 	}
 	n := &node{name: "doomed", st: st, svc: presence.NewService(st, presence.DefaultConfig())}
 	beat := func() {
-		if err := st.Beat(ctx, n.name, 15*time.Second, false, st.Now()); err != nil {
+		if err := st.Heartbeat(ctx, n.name, 15*time.Second, false, st.Now()); err != nil {
 			panic(err)
 		}
 	}

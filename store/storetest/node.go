@@ -34,14 +34,14 @@ func (b *bench) lost() map[presence.NodeID]presence.LostNode {
 
 func nodeBeats(b *bench) {
 	const lease = 15 * time.Second
-	b.must(b.Store.Beat(b.ctx, "n1", lease, false, b.now))
-	b.must(b.Store.Beat(b.ctx, "n2", lease, false, b.now))
+	b.must(b.Store.Heartbeat(b.ctx, "n1", lease, false, b.now))
+	b.must(b.Store.Heartbeat(b.ctx, "n2", lease, false, b.now))
 	b.onNode("n1", "tom")
 	b.pass(lease - time.Millisecond)
 	if lost := b.lost(); len(lost) != 0 {
 		b.Errorf("%v are lost early", lost)
 	}
-	b.must(b.Store.Beat(b.ctx, "n1", lease, false, b.now))
+	b.must(b.Store.Heartbeat(b.ctx, "n1", lease, false, b.now))
 	b.now++
 	lost := b.lost()
 	if _, ok := lost["n2"]; !ok || len(lost) != 1 {
@@ -63,8 +63,8 @@ func nodeBeats(b *bench) {
 
 func nodeEnds(b *bench) {
 	const lease = 15 * time.Second
-	b.must(b.Store.Beat(b.ctx, "n1", lease, false, b.now))
-	b.must(b.Store.Beat(b.ctx, "n2", lease, false, b.now))
+	b.must(b.Store.Heartbeat(b.ctx, "n1", lease, false, b.now))
+	b.must(b.Store.Heartbeat(b.ctx, "n2", lease, false, b.now))
 	peers := names("p", 700)
 	b.onNode("n1", peers...)
 	b.onNode("n2", "elsewhere")
@@ -76,7 +76,7 @@ func nodeEnds(b *bench) {
 	left.Source = presence.SourceGateway
 	b.report(left)
 	b.pass(lease)
-	b.must(b.Store.Beat(b.ctx, "n2", lease, false, b.now))
+	b.must(b.Store.Heartbeat(b.ctx, "n2", lease, false, b.now))
 	lost := b.lost()["n1"]
 	if want := b.Now.Add(lease); lost.At != want || lost.Drained {
 		b.Errorf("n1 is lost as %+v, want at %d, not drained", lost, want)
@@ -119,8 +119,8 @@ func nodeEnds(b *bench) {
 }
 
 func nodeDrained(b *bench) {
-	b.must(b.Store.Beat(b.ctx, "n1", 15*time.Second, false, b.now))
-	b.must(b.Store.Beat(b.ctx, "n1", 30*time.Second, true, b.now))
+	b.must(b.Store.Heartbeat(b.ctx, "n1", 15*time.Second, false, b.now))
+	b.must(b.Store.Heartbeat(b.ctx, "n1", 30*time.Second, true, b.now))
 	b.pass(30*time.Second - time.Millisecond)
 	if lost := b.lost(); len(lost) != 0 {
 		b.Errorf("%v are lost early", lost)
@@ -134,16 +134,16 @@ func nodeDrained(b *bench) {
 // lastHeartbeat: a lost node comes with the time until which its sessions were surely alive.
 func lastHeartbeat(b *bench) {
 	const beat, lease = 5 * time.Second, 15 * time.Second
-	b.must(b.Store.Beat(b.ctx, "n1", lease, false, b.now))
-	b.must(b.Store.Beat(b.ctx, "n2", lease, false, b.now))
+	b.must(b.Store.Heartbeat(b.ctx, "n1", lease, false, b.now))
+	b.must(b.Store.Heartbeat(b.ctx, "n2", lease, false, b.now))
 	b.onNode("n1", "tom")
 	b.onNode("n2", "ann")
 	b.pass(beat)
 	seen := b.now
-	b.must(b.Store.Beat(b.ctx, "n1", lease, false, seen))
+	b.must(b.Store.Heartbeat(b.ctx, "n1", lease, false, seen))
 	b.pass(beat)
 	drained := b.now
-	b.must(b.Store.Beat(b.ctx, "n2", 30*time.Second, true, drained))
+	b.must(b.Store.Heartbeat(b.ctx, "n2", 30*time.Second, true, drained))
 	b.pass(time.Minute)
 	b.lostAt("n1", seen)
 	b.lostAt("n2", drained)
@@ -181,19 +181,19 @@ func heartbeatOverRestart(b *bench) { b.heartbeatsStay(b.Reopen) }
 func heartbeatOverKill(b *bench) { b.heartbeatsStay(b.Kill) }
 
 func (b *bench) heartbeatsStay(again func(presence.Millis) presence.Store) {
-	b.must(b.Store.Beat(b.ctx, "n1", 15*time.Second, false, b.now))
-	b.must(b.Store.Beat(b.ctx, "n2", 15*time.Second, false, b.now))
+	b.must(b.Store.Heartbeat(b.ctx, "n1", 15*time.Second, false, b.now))
+	b.must(b.Store.Heartbeat(b.ctx, "n2", 15*time.Second, false, b.now))
 	b.onNode("n1", "tom")
 	b.onNode("n2", "ann")
 	for range 2000 { // more than one file of them may hold
 		b.pass(5 * time.Second)
-		b.must(b.Store.Beat(b.ctx, "n1", 15*time.Second, false, b.now))
-		b.must(b.Store.Beat(b.ctx, "n2", 15*time.Second, false, b.now))
+		b.must(b.Store.Heartbeat(b.ctx, "n1", 15*time.Second, false, b.now))
+		b.must(b.Store.Heartbeat(b.ctx, "n2", 15*time.Second, false, b.now))
 	}
 	seen := b.now
 	b.pass(5 * time.Second)
 	drained := b.now
-	b.must(b.Store.Beat(b.ctx, "n2", 30*time.Second, true, drained))
+	b.must(b.Store.Heartbeat(b.ctx, "n2", 30*time.Second, true, drained))
 	b.pass(3 * time.Second)
 	b.Store = again(b.now)
 	b.pass(10 * time.Minute)
@@ -234,8 +234,8 @@ func firstHeartbeat(b *bench) {
 	b.leasedOn("n1", peers...)
 	b.leasedOn("n2", "ann")
 	b.beats(false, "n1", "n2", "n3")
-	b.must(b.Store.Beat(b.ctx, "n1", lease, false, b.now))
-	b.must(b.Store.Beat(b.ctx, "n3", lease, true, b.now))
+	b.must(b.Store.Heartbeat(b.ctx, "n1", lease, false, b.now))
+	b.must(b.Store.Heartbeat(b.ctx, "n3", lease, true, b.now))
 	b.beats(true, "n1", "n3")
 	b.beats(false, "n2")
 	keys, err := b.Store.OnNode(b.ctx, "n1", 1000)
@@ -245,7 +245,7 @@ func firstHeartbeat(b *bench) {
 	}
 	b.must(b.Store.Update(b.ctx, keys, b.now, func(_ int, st *presence.State) presence.Effect { return st.Hang("n1", b.now) }))
 	b.pass(2 * time.Minute)
-	b.must(b.Store.Beat(b.ctx, "n1", lease, false, b.now))
+	b.must(b.Store.Heartbeat(b.ctx, "n1", lease, false, b.now))
 	b.sweep(1000)
 	b.is(presence.Online, peers...)
 	b.is(presence.Offline, "ann")
@@ -270,7 +270,7 @@ func (b *bench) leasedOn(node presence.NodeID, peers ...string) {
 
 func (b *bench) beats(want bool, nodes ...presence.NodeID) {
 	b.Helper()
-	beats, err := b.Store.Beats(b.ctx, nodes)
+	beats, err := b.Store.Heartbeats(b.ctx, nodes)
 	b.must(err)
 	for i, n := range nodes {
 		if beats[i] != want {
@@ -287,7 +287,7 @@ func silentOverKill(b *bench) { b.staySilent(b.Kill) }
 func (b *bench) staySilent(again func(presence.Millis) presence.Store) {
 	b.leasedOn("n1", "tom")
 	b.leasedOn("n2", "ann")
-	b.must(b.Store.Beat(b.ctx, "n2", 15*time.Second, false, b.now))
+	b.must(b.Store.Heartbeat(b.ctx, "n2", 15*time.Second, false, b.now))
 	seen := b.now
 	b.pass(5 * time.Second)
 	b.Store = again(b.now)
@@ -304,7 +304,7 @@ func (b *bench) staySilent(again func(presence.Millis) presence.Store) {
 }
 
 func restoredNodes(b *bench) {
-	b.must(b.Store.Beat(b.ctx, "n1", 15*time.Second, false, b.now))
+	b.must(b.Store.Heartbeat(b.ctx, "n1", 15*time.Second, false, b.now))
 	b.onNode("n1", "tom")
 	b.onNode("n2", "ann")
 	b.pass(hour)
@@ -316,7 +316,7 @@ func restoredNodes(b *bench) {
 	case b.Shared && (len(lost) != 2 || lost["n1"].At != b.Now.Add(15*time.Second)):
 		b.Errorf("lost are %v, want n1 and n2, when their leases ended: somebody else could have seen them beat", lost)
 	}
-	b.must(b.Store.Beat(b.ctx, "n2", hour, false, b.now))
+	b.must(b.Store.Heartbeat(b.ctx, "n2", hour, false, b.now))
 	b.pass(10 * time.Minute)
 	lost := b.lost()
 	if _, ok := lost["n1"]; !ok || len(lost) != 1 {
@@ -335,11 +335,11 @@ func drainedOverKill(b *bench) { b.staysDrained(b.Kill) }
 
 func (b *bench) staysDrained(again func(presence.Millis) presence.Store) {
 	for _, n := range []presence.NodeID{"n1", "n2", "n3"} {
-		b.must(b.Store.Beat(b.ctx, n, 15*time.Second, false, b.now))
+		b.must(b.Store.Heartbeat(b.ctx, n, 15*time.Second, false, b.now))
 		b.onNode(n, "on "+string(n))
 	}
-	b.must(b.Store.Beat(b.ctx, "n1", 30*time.Second, true, b.now))
-	b.must(b.Store.Beat(b.ctx, "n2", 30*time.Second, true, b.now))
+	b.must(b.Store.Heartbeat(b.ctx, "n1", 30*time.Second, true, b.now))
+	b.must(b.Store.Heartbeat(b.ctx, "n2", 30*time.Second, true, b.now))
 	b.must(b.Store.DropNode(b.ctx, "n2", b.now.Add(30*time.Second))) // its end was told; what comes under its name is another
 	b.pass(5 * time.Second)
 	b.Store = again(b.now)
