@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -83,7 +84,11 @@ func (t *tail) String() string {
 	return t.buf.String()
 }
 
-// freePorts returns n ports on loopback that nobody listens on, below the range that the kernel gives to clients.
+// The ports of servers: below the range that the kernel gives to clients and to listeners on port 0, so that none of them takes
+// the port of a server that is down for a while.
+const lowPort, highPort = 10_000, 32_000
+
+// freePorts returns n free ports on loopback, drawn at random: other test processes draw theirs at the same time.
 func freePorts(n int) ([]int, error) {
 	var (
 		ports []int
@@ -94,9 +99,12 @@ func freePorts(n int) ([]int, error) {
 			_ = c.Close()
 		}
 	}()
-	for len(ports) < n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+	for tries := 0; len(ports) < n; tries++ {
+		l, err := net.Listen("tcp", loopback(lowPort+rand.IntN(highPort-lowPort)))
 		if err != nil {
+			if tries < 1000 {
+				continue
+			}
 			return nil, fmt.Errorf("find a free port: %w", err)
 		}
 		held = append(held, l)
