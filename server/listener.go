@@ -19,6 +19,7 @@ import (
 	"rollcall/internal/conns"
 	"rollcall/internal/fastlane"
 	"rollcall/internal/framing"
+	"rollcall/internal/logs"
 )
 
 // A listener is a bound port, the HTTP server on it, the fast lane in front of that, and the book of its connections. Until a
@@ -52,11 +53,11 @@ func bind(p port, limits HTTP, log *slog.Logger) (*listener, error) {
 		return nil, bindError(p.setting, p.address, err)
 	}
 	l := &listener{done: make(chan struct{}), ready: make(chan struct{}), patience: startWait, body: limits.BodyTimeout}
-	httpLog := newHTTPLog(log)
-	l.conns = conns.Listen(n, conns.Config{Max: p.max, Proxies: p.proxies, Refusal: connectionRefusal})
+	httpLog := logs.NewHTTP(log)
+	l.conns = conns.Listen(n, conns.Config{Max: p.max, Proxies: p.proxies, Refusal: api.Full})
 	l.net = fastlane.Listen(l.conns, fastlane.Config{
 		HeaderTimeout: limits.HeaderTimeout, BodyTimeout: limits.BodyTimeout,
-		IdleTimeout: limits.IdleTimeout, WriteTimeout: laneWrite, Code: l.code,
+		IdleTimeout: limits.IdleTimeout, WriteTimeout: laneWrite, Code: func(target string, status int) any { return api.CodeBelow(l.gate.Load(), target, status) },
 		AcceptFailed: func(err error) { httpLog.Print("http: Accept error: ", err) },
 	})
 	var protocols http.Protocols
@@ -90,13 +91,6 @@ const (
 	// operatorWrite is http.answer_timeout for operators, who read profiles that take their time.
 	operatorWrite = 5 * time.Minute
 )
-
-// connectionRefusal is what a client reads for which there is no connection left.
-var connectionRefusal = func() []byte {
-	const body = `{"code":"full","error":"the server holds as many connections as it may, for this address or altogether"}` + "\n"
-	return fmt.Appendf(nil, "HTTP/1.1 503 Service Unavailable\r\nAccess-Control-Allow-Origin: *\r\nConnection: close\r\nContent-Length: %d\r\n"+
-		"Content-Type: application/json\r\nRetry-After: 5\r\n\r\n%s", len(body), body)
-}()
 
 // bindError says in one line what stands in the way of a port.
 func bindError(setting, address string, err error) error {
@@ -143,7 +137,7 @@ func (l *listener) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h = l.handler.Load()
 	}
 	if h == nil {
-		starting(w, r)
+		api.Starting(w, r)
 		return
 	}
 	(*h).ServeHTTP(w, r)
@@ -180,32 +174,6 @@ func (l *listener) wait(w http.ResponseWriter, r *http.Request) bool {
 	// The time for the body has run meanwhile, though it was not read.
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(l.body))
 	return true
-}
-
-// code says what stands as "code" in a refusal that net/http makes by itself.
-func (l *listener) code(target string, status int) any {
-	if !api.Owns(target) {
-		return 1
-	}
-	code := api.CodeOf(status)
-	if g := l.gate.Load(); g != nil {
-		g.Count(code)
-	}
-	return code
-}
-
-// starting answers before the store is open. Its shape is that of every error, so that SDKs read it.
-func starting(w http.ResponseWriter, r *http.Request) {
-	h := w.Header()
-	h.Set("Content-Type", "application/json")
-	h.Set("Access-Control-Allow-Origin", "*")
-	h.Set("Retry-After", "1")
-	if api.Owns(r.URL.Path) {
-		api.WriteError(w, api.Errorf("unavailable", "the server is starting"))
-		return
-	}
-	w.WriteHeader(http.StatusServiceUnavailable)
-	_, _ = w.Write([]byte(`{"code":503,"error":"starting"}` + "\n"))
 }
 
 // stop lets requests under way end until ctx is done, then cuts them.

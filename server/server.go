@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -27,6 +26,8 @@ import (
 	"rollcall/internal/api"
 	"rollcall/internal/disk"
 	"rollcall/internal/limit"
+	"rollcall/internal/logs"
+	"rollcall/internal/running"
 	"rollcall/presence"
 	"rollcall/watch"
 )
@@ -35,7 +36,7 @@ import (
 type Server struct {
 	cfg   Config
 	log   *slog.Logger
-	sink  *Sink
+	sink  *logs.Sink
 	clock Clock
 
 	app, admin *listener
@@ -80,7 +81,7 @@ const (
 var phaseNames = [...]string{"starting", "ready", "stopping"}
 
 // New binds the ports of cfg, which must be valid. sink may be nil; it is only counted.
-func New(cfg Config, log *slog.Logger, sink *Sink) (*Server, error) {
+func New(cfg Config, log *slog.Logger, sink *logs.Sink) (*Server, error) {
 	s := &Server{cfg: cfg, log: log, sink: sink, clock: NewClock(), callers: limit.NewCallers(cfg.Gate.Limits)}
 	s.unnamed.log = log
 	var err error
@@ -253,32 +254,17 @@ func (s *Server) warnOpenKeys() {
 	}
 }
 
-// A Running file tells the other commands where the server of a data directory listens.
-type Running struct {
-	PID    int    `json:"pid"`
-	Listen string `json:"listen"`
-	Admin  string `json:"admin"`
-}
-
-// RunningFile is its name in the data directory. It is there while the server is; after a crash it is left behind.
-const RunningFile = "running.json"
-
-// announce writes it. A disk that is full or read-only must not keep a server away that can still answer.
+// announce has other commands find this server. A disk that is full or read-only must not keep a server away that can still answer.
 func (s *Server) announce() {
-	if s.cfg.Data == "" {
+	dir := s.cfg.Data
+	if dir == "" {
 		return
 	}
-	name := filepath.Join(s.cfg.Data, RunningFile)
-	b, err := json.Marshal(Running{PID: os.Getpid(), Listen: s.Listen(), Admin: s.Admin()})
-	if err == nil {
-		err = disk.WriteFile(disk.OS{}, name, append(b, '\n'))
-	}
-	if err != nil {
-		_ = os.Remove(name) // that of an earlier server would lead astray
+	if err := running.Write(dir, running.Server{PID: os.Getpid(), Listen: s.Listen(), Admin: s.Admin()}); err != nil {
 		s.log.Warn("other commands will not find this server by its data directory", "err", err)
 		return
 	}
-	s.onStop(func(context.Context) { _ = os.Remove(name) })
+	s.onStop(func(context.Context) { running.Remove(dir) })
 }
 
 // Listen returns the address of the app listener.

@@ -206,35 +206,6 @@ func TestNoLabelOfAMetricHoldsAPeer(t *testing.T) {
 	}
 }
 
-func TestTheLogNeverHoldsUpWhoLogs(t *testing.T) {
-	release := make(chan struct{})
-	w := &stuckWriter{release: release}
-	sink := server.NewSink(w)
-	log := server.NewLog(sink, server.Log{Format: "text", Level: "info"})
-	for range 5000 {
-		log.Info("a line") // would hang here
-	}
-	if sink.Dropped() < 3000 {
-		t.Errorf("%d lines dropped of 5000 while the writer was stuck", sink.Dropped())
-	}
-	sink.Close(time.Millisecond) // and is left behind
-	close(release)
-	sink.Close(time.Minute)
-	if text := w.text.String(); !strings.Contains(text, "lines are missing here") {
-		t.Errorf("the gap is not told; %d bytes were written", len(text))
-	}
-}
-
-type stuckWriter struct {
-	release chan struct{}
-	text    strings.Builder
-}
-
-func (w *stuckWriter) Write(b []byte) (int, error) {
-	<-w.release
-	return w.text.Write(b)
-}
-
 func TestWhatStandsLaterCounts(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "c.yaml")
 	if err := os.WriteFile(file, []byte("listen: :1\nadmin: 127.0.0.1:2\ndata: file\nsweep: 100ms\n"), 0o600); err != nil {

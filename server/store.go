@@ -97,7 +97,7 @@ func (s *Server) openStore() error {
 	}
 	s.store = &openedStore{
 		Store: st, name: nameOf(cfg), where: cfg.Path, lastAlive: st.LastAlive(),
-		counts:  func() map[string]int64 { return countsOf(st.Stats()) },
+		counts:  func() map[string]int64 { return st.Stats().Counts() },
 		trouble: func() string { return st.Stats().ReadOnly },
 	}
 	s.onStop(func(context.Context) {
@@ -142,21 +142,4 @@ func storeError(dir string, err error) error {
 		return hint(err, "give this user the right to write there, or choose another directory with --data")
 	}
 	return err
-}
-
-// countsOf names the counts of the embedded store for people and metrics.
-func countsOf(st embedded.Stats) map[string]int64 {
-	noSpare := int64(0)
-	if st.NoSpare {
-		noSpare = 1
-	}
-	return map[string]int64{
-		"peers": st.Peers, "index_bytes": st.Bytes, "index_used_bytes": st.Used, "index_bound_bytes": st.Bound, "deadlines": int64(st.Deadlines),
-		"queued": int64(st.Queued), "refused": st.Refused, "commits": st.Commits, "states": st.States,
-		"syncs": st.Syncs, "sync_last_us": st.SyncLast.Microseconds(), "sync_max_us": st.SyncMax.Microseconds(),
-		"sync_total_us": st.SyncTime.Microseconds(),
-		"disk_failures": st.Failures, "no_spare_segment": noSpare, "log_bytes": st.LogBytes,
-		"snapshots": st.Snapshots, "snapshot_bytes": st.SnapshotBytes, "snapshot_ms": st.SnapshotTook.Milliseconds(),
-		"torn_tails": int64(st.TornTails), "torn_bytes": st.TornBytes, "load_ms": st.Loaded.Milliseconds(),
-	}
 }

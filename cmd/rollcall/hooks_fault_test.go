@@ -11,7 +11,6 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -20,9 +19,10 @@ import (
 	"time"
 
 	rollcall "rollcall/client/go"
+
 	"rollcall/internal/childtest"
 	"rollcall/internal/redistest"
-	"rollcall/server"
+	"rollcall/internal/running"
 )
 
 // An app records the hooks that it is called with.
@@ -91,8 +91,7 @@ type process struct {
 
 func serve(t *testing.T, a *app, dir, store string) *process {
 	t.Helper()
-	running := filepath.Join(dir, server.RunningFile)
-	_ = os.Remove(running)
+	running.Remove(dir)
 	args := []string{
 		"serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--data", dir, "--set", "gateway.beat=500ms", "--set", "gateway.node_lease=3s",
 		"--set", "gateway.grace=3s", "--set", "presence.grace=3s", "--set", "hooks.url=" + a.URL,
@@ -112,10 +111,9 @@ func serve(t *testing.T, a *app, dir, store string) *process {
 		close(p.done)
 	}()
 	t.Cleanup(func() { p.signal(syscall.SIGKILL) })
-	var at server.Running
+	var at running.Server
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
-		b, err := os.ReadFile(running)
-		if err == nil && json.Unmarshal(b, &at) == nil && at.PID == p.cmd.Process.Pid {
+		if at, err = running.Read(dir); err == nil && at.PID == p.cmd.Process.Pid {
 			break
 		}
 		if time.Now().After(deadline) {

@@ -8,11 +8,10 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"os"
-	"path/filepath"
 	"strconv"
 	"time"
 
+	"rollcall/internal/running"
 	"rollcall/presence"
 	"rollcall/server"
 )
@@ -42,10 +41,8 @@ func (o *operator) address(environ []string) string {
 	if dir == "" {
 		dir = defaults.Data
 	}
-	b, err := os.ReadFile(filepath.Join(dir, server.RunningFile))
-	var running server.Running
-	if err == nil && json.Unmarshal(b, &running) == nil && running.Admin != "" {
-		return running.Admin
+	if at, err := running.Read(dir); err == nil && at.Admin != "" {
+		return at.Admin
 	}
 	return defaults.Admin
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"rollcall/internal/logs"
 	"rollcall/server"
 )
 
@@ -38,7 +39,7 @@ func (c *serveCmd) Run(e *env) error {
 	if variable(e.environ, "GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
-	sink := server.NewSink(e.stderr)
+	sink := logs.NewSink(e.stderr)
 	defer sink.Close(500 * time.Millisecond)
 	log := server.NewLog(sink, cfg.Log)
 	slog.SetDefault(log)
@@ -52,7 +53,7 @@ func (c *serveCmd) Run(e *env) error {
 	if err := srv.Start(e.ctx); err != nil {
 		return err
 	}
-	out := server.NewSink(e.stdout) // a terminal that takes nothing must not keep us from stopping
+	out := logs.NewSink(e.stdout) // a terminal that takes nothing must not keep us from stopping
 	defer out.Close(500 * time.Millisecond)
 	welcome(out, srv, terminal(e.stdout))
 	<-e.ctx.Done()

@@ -62,14 +62,6 @@ var statusOf = func() map[string]int {
 	return m
 }()
 
-// CodeOf returns the code of a refusal that the HTTP server made below the doors, with a status.
-func CodeOf(status int) string {
-	if status == http.StatusRequestHeaderFieldsTooLarge {
-		return "head_too_large"
-	}
-	return "bad_request"
-}
-
 // Errorf returns the error called code, which must be one of [Codes].
 func Errorf(code, format string, args ...any) *Error {
 	status, ok := statusOf[code]

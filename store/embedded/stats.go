@@ -67,6 +67,23 @@ type Stats struct {
 	Loaded        time.Duration   // how long the start took
 }
 
+// Counts returns them by names, for people and metrics.
+func (st Stats) Counts() map[string]int64 {
+	noSpare := int64(0)
+	if st.NoSpare {
+		noSpare = 1
+	}
+	return map[string]int64{
+		"peers": st.Peers, "index_bytes": st.Bytes, "index_used_bytes": st.Used, "index_bound_bytes": st.Bound, "deadlines": int64(st.Deadlines),
+		"queued": int64(st.Queued), "refused": st.Refused, "commits": st.Commits, "states": st.States,
+		"syncs": st.Syncs, "sync_last_us": st.SyncLast.Microseconds(), "sync_max_us": st.SyncMax.Microseconds(),
+		"sync_total_us": st.SyncTime.Microseconds(),
+		"disk_failures": st.Failures, "no_spare_segment": noSpare, "log_bytes": st.LogBytes,
+		"snapshots": st.Snapshots, "snapshot_bytes": st.SnapshotBytes, "snapshot_ms": st.SnapshotTook.Milliseconds(),
+		"torn_tails": int64(st.TornTails), "torn_bytes": st.TornBytes, "load_ms": st.Loaded.Milliseconds(),
+	}
+}
+
 // Stats returns the counts and sizes now.
 func (s *Store) Stats() Stats {
 	c := &s.stats

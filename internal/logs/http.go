@@ -1,4 +1,4 @@
-package server
+package logs
 
 import (
 	"log"
@@ -16,7 +16,8 @@ type httpLog struct {
 	told time.Time
 }
 
-func newHTTPLog(l *slog.Logger) *log.Logger { return log.New(&httpLog{log: l}, "", 0) }
+// NewHTTP returns a logger for http.Server.ErrorLog that writes to l.
+func NewHTTP(l *slog.Logger) *log.Logger { return log.New(&httpLog{log: l}, "", 0) }
 
 func (h *httpLog) Write(line []byte) (int, error) {
 	text := strings.TrimSpace(string(line))
