@@ -9,30 +9,6 @@ import (
 	"rollcall/presence"
 )
 
-// A rate is a budget in one number: the time at which it is full again (GCRA). The zero rate is
-// full.
-type rate int64
-
-// take spends one of n a second, with bursts of up to burst, at now; it reports false when the
-// budget is spent.
-func (r *rate) take(now time.Duration, every time.Duration, burst int) bool {
-	if !r.left(now, every, burst) {
-		return false
-	}
-	r.spend(now, every)
-	return true
-}
-
-// left reports whether one may be spent at now.
-func (r *rate) left(now time.Duration, every time.Duration, burst int) bool {
-	return max(time.Duration(*r), now)-now <= every*time.Duration(burst-1)
-}
-
-// spend spends one, whether it is left or not.
-func (r *rate) spend(now time.Duration, every time.Duration) {
-	*r = rate(max(time.Duration(*r), now) + every)
-}
-
 // limits hold addresses and apps to what they may open. IPv6 addresses count by their /64.
 type limits struct {
 	cfg *Config
@@ -43,27 +19,33 @@ type limits struct {
 	swept     time.Duration
 }
 
-// An account is what one address, or one app, has spent.
+// An account is what one address, or one app, has used of its limits.
 type account struct {
-	connects rate
-	logins   rate
-	fresh    rate  // logins of unknown peers
-	early    int32 // open sockets that have had no session
+	connects limit.Meter
+	logins   limit.Meter
+	fresh    limit.Meter // logins of unknown peers
+	early    int32       // open sockets that have had no session
 }
 
 // Bursts of logins: five minutes' worth. All clients of a server come at once when it restarts.
 const loginBurst = 5
 
-// maxAddresses bounds the table; when it is full of spenders, new addresses are let in uncounted
-// rather than refused.
+// loginCost returns what one of n logins a minute costs, and how much may be owed.
+func loginCost(n int) (each, room time.Duration) {
+	each = time.Minute / time.Duration(n)
+	return each, each * time.Duration(loginBurst*n)
+}
+
+// maxAddresses bounds the table. While it is full of addresses in use, new ones are not counted, and
+// not refused.
 const maxAddresses = 1 << 16
 
 func (l *limits) init(cfg *Config) {
 	l.cfg, l.addresses, l.apps = cfg, map[netip.Addr]account{}, map[presence.AppID]account{}
 }
 
-// of calls fn with the account of addr, unless there is no room for one, and keeps what it made of
-// it.
+// of calls fn with the account of addr and stores the result; without room for the account it calls
+// nothing.
 func (l *limits) of(addr netip.Addr, now time.Duration, fn func(*account)) {
 	if !addr.IsValid() {
 		return
@@ -83,7 +65,7 @@ func (l *limits) of(addr netip.Addr, now time.Duration, fn func(*account)) {
 func (l *limits) sweep(now time.Duration) {
 	l.swept = now
 	for addr, a := range l.addresses {
-		if time.Duration(max(a.connects, a.logins, a.fresh)) <= now && a.early == 0 {
+		if max(a.connects, a.logins, a.fresh).Full(now) && a.early == 0 {
 			delete(l.addresses, addr)
 		}
 	}
@@ -98,12 +80,13 @@ func (l *limits) connect(addr netip.Addr, now time.Duration) (ok bool) {
 	ok = true
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.of(addr, now, func(a *account) { ok = a.connects.take(now, time.Minute/time.Duration(n), max(n/2, 1)) })
+	each := time.Minute / time.Duration(n)
+	l.of(addr, now, func(a *account) { _, ok = a.connects.Take(each, each*time.Duration(max(n/2, 1)), now) })
 	return ok
 }
 
 // arrive reports whether addr may have one more socket without a session, and whether it was
-// counted: leave takes it back then.
+// counted; a counted socket calls leave at its end.
 func (l *limits) arrive(addr netip.Addr, now time.Duration) (ok, counted bool) {
 	n := l.cfg.EarlySockets
 	if n == 0 {
@@ -129,8 +112,13 @@ func (l *limits) leave(addr netip.Addr, now time.Duration) {
 
 // login takes one login of app from addr.
 func (l *limits) login(app presence.AppID, addr netip.Addr, now time.Duration) bool {
-	take := func(r *rate, n int) bool {
-		return n == 0 || r.take(now, time.Minute/time.Duration(n), loginBurst*n)
+	take := func(m *limit.Meter, n int) bool {
+		if n == 0 {
+			return true
+		}
+		each, room := loginCost(n)
+		_, ok := m.Take(each, room, now)
+		return ok
 	}
 	ok := true
 	l.mu.Lock()
@@ -146,8 +134,12 @@ func (l *limits) login(app presence.AppID, addr netip.Addr, now time.Duration) b
 
 // freshLeft reports whether one more unknown peer may log in to app from addr.
 func (l *limits) freshLeft(app presence.AppID, addr netip.Addr, now time.Duration) bool {
-	left := func(r rate, n int) bool {
-		return n == 0 || r.left(now, time.Minute/time.Duration(n), loginBurst*n)
+	left := func(m limit.Meter, n int) bool {
+		if n == 0 {
+			return true
+		}
+		each, room := loginCost(n)
+		return m.Wait(each, room, now) == 0
 	}
 	ok := true
 	l.mu.Lock()
@@ -156,11 +148,12 @@ func (l *limits) freshLeft(app presence.AppID, addr netip.Addr, now time.Duratio
 	return ok && left(l.apps[app].fresh, l.cfg.AppNewPeerRate)
 }
 
-// fresh counts the login of an unknown one.
+// fresh counts the login of an unknown peer.
 func (l *limits) fresh(app presence.AppID, addr netip.Addr, now time.Duration) {
-	spend := func(r *rate, n int) {
+	spend := func(m *limit.Meter, n int) {
 		if n > 0 {
-			r.spend(now, time.Minute/time.Duration(n))
+			each, _ := loginCost(n)
+			m.Spend(each, now)
 		}
 	}
 	l.mu.Lock()

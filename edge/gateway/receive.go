@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"rollcall/edge/gateway/frame"
+	"rollcall/internal/limit"
 	"rollcall/presence"
 )
 
@@ -73,7 +74,7 @@ func (s *Socket) frame(op frame.Op, payload []byte) error {
 	}
 	switch op {
 	case frame.Ping, frame.Pong:
-		if !s.controls.take(s.g.mono(), time.Second/time.Duration(s.g.cfg.ControlRate), 2*s.g.cfg.ControlRate) {
+		if !s.within(&s.controls, time.Second, s.g.cfg.ControlRate, 2*s.g.cfg.ControlRate) {
 			s.g.Refuse(RefusedControls)
 			s.Close(frame.ClosePolicy, "too many control frames")
 			return nil
@@ -106,15 +107,22 @@ func (s *Socket) closed(state socketState, payload []byte) error {
 	return errOver
 }
 
+// within takes one of n in a period, with bursts of up to burst; it reports false when the limit is
+// reached.
+func (s *Socket) within(m *limit.Meter, period time.Duration, n, burst int) bool {
+	each := period / time.Duration(n)
+	_, ok := m.Take(each, each*time.Duration(burst), s.g.mono())
+	return ok
+}
+
 func (s *Socket) message(data []byte) {
 	s.g.count.messages.Add(1)
 	rate := s.g.cfg.MessageRate
-	if !s.messages.take(s.g.mono(), time.Second/time.Duration(rate), 2*rate) {
+	if !s.within(&s.messages, time.Second, rate, 2*rate) {
 		s.g.Refuse(RefusedMessages)
-		// Ten seconds' messages may be refused in a row, and a tenth of the rate for ever: a client
-		// that sends a little too much now and then is refused in words, one that does not stop is
-		// closed.
-		if !s.overRate.take(s.g.mono(), 10*time.Second/time.Duration(rate), 10*rate) {
+		// Ten seconds' messages may be refused in a row, and a tenth of the rate at any time. A
+		// short excess is answered by an error, a lasting one closes the socket.
+		if !s.within(&s.overRate, 10*time.Second, rate, 10*rate) {
 			s.Close(frame.ClosePolicy, "too many messages")
 			return
 		}

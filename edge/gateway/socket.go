@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"rollcall/edge/gateway/frame"
+	"rollcall/internal/limit"
 	"rollcall/internal/nonblock"
 	"rollcall/presence"
 )
@@ -69,9 +70,9 @@ type Socket struct {
 	// owned by the read loop
 	in       frame.Reader
 	tooBig   int32
-	messages rate
-	controls rate
-	overRate rate // messages beyond the rate
+	messages limit.Meter
+	controls limit.Meter
+	overRate limit.Meter // messages beyond the rate
 
 	reads atomic.Int32 // wake-ups that the present reader has not seen yet
 	born  time.Duration

@@ -34,7 +34,7 @@ type limiterShard struct {
 
 // A Bucket is what one caller owes. It may be kept beside a connection, which saves looking it up.
 type Bucket struct {
-	paid  atomic.Int64 // nanoseconds at which all that was taken is paid for
+	paid  atomic.Int64 // a Meter
 	stale atomic.Bool  // forgotten by the limiter: another one may stand in its place
 }
 
@@ -85,8 +85,8 @@ func (l *Limiter) Bucket(class Class, app string, address netip.Addr, now int64)
 	return b
 }
 
-// Take takes n units at now, a running clock in nanoseconds. When they are too many it takes nothing and returns how long to
-// wait. A rate of zero is no limit.
+// Take takes n units at now, a running clock in nanoseconds. When they are too many it takes nothing
+// and returns how long to wait. A rate of zero is no limit.
 func (b *Bucket) Take(n float64, rate Rate, now int64) (wait time.Duration, ok bool) {
 	if rate.PerSecond <= 0 || n <= 0 {
 		return 0, true
@@ -97,11 +97,11 @@ func (b *Bucket) Take(n float64, rate Rate, now int64) (wait time.Duration, ok b
 	room := max(int64(rate.Burst*each), cost)
 	for {
 		old := b.paid.Load()
-		paid := max(old, now)
-		if over := paid + cost - now - room; over > 0 {
-			return time.Duration(over), false
+		m := Meter(old)
+		if wait, ok = m.Take(time.Duration(cost), time.Duration(room), time.Duration(now)); !ok {
+			return wait, false
 		}
-		if b.paid.CompareAndSwap(old, paid+cost) {
+		if b.paid.CompareAndSwap(old, int64(m)) {
 			return 0, true
 		}
 	}
@@ -117,7 +117,7 @@ func (s *limiterShard) forget(now int64) {
 		delete(s.buckets, k)
 	}
 	for k, b := range s.buckets {
-		if b.paid.Load() <= now {
+		if Meter(b.paid.Load()).Full(time.Duration(now)) {
 			drop(k, b)
 		}
 	}
