@@ -59,18 +59,37 @@ func (d *Door) Routes() []api.Route {
 	}
 }
 
+// admit takes the share of a watcher for c before the ids of the call are read: most of a crowd are
+// refused here, for no more than that. The caller must release the share.
+func (d *Door) admit(r *http.Request, c *api.Caller) (*api.Watching, error) {
+	if !accepts(r.Header.Values("Accept")) {
+		return nil, api.Errorf("not_acceptable", "this call answers text/event-stream only")
+	}
+	return c.Watch()
+}
+
 // get watches the peers named in the query: peer=a&peer=b.
 func (d *Door) get(w http.ResponseWriter, r *http.Request, c *api.Caller) error {
+	share, err := d.admit(r, c)
+	if err != nil {
+		return err
+	}
+	defer share.Release()
 	q := c.Query
 	token := tokenOf(r)
 	if token == "" {
 		token = q.Get("since")
 	}
-	return d.stream(w, r, c, q["peer"], token)
+	return d.stream(w, r, c, share, q["peer"], token)
 }
 
 // post watches the peers named in the body: {"peers":["a","b"],"since":"token"}.
 func (d *Door) post(w http.ResponseWriter, r *http.Request, c *api.Caller) error {
+	share, err := d.admit(r, c)
+	if err != nil {
+		return err
+	}
+	defer share.Release()
 	body, err := c.ReadBody(w, r, d.cfg.MaxBody)
 	if err != nil {
 		return err
@@ -86,7 +105,7 @@ func (d *Door) post(w http.ResponseWriter, r *http.Request, c *api.Caller) error
 	if token == "" {
 		token = in.Since
 	}
-	return d.stream(w, r, c, in.Peers, token)
+	return d.stream(w, r, c, share, in.Peers, token)
 }
 
 // tokenOf returns the token of the last event that a reader has, without the renewal behind it.
@@ -95,10 +114,7 @@ func tokenOf(r *http.Request) string {
 	return token
 }
 
-func (d *Door) stream(w http.ResponseWriter, r *http.Request, c *api.Caller, ids []string, token string) error {
-	if !accepts(r.Header.Values("Accept")) {
-		return api.Errorf("not_acceptable", "this call answers text/event-stream only")
-	}
+func (d *Door) stream(w http.ResponseWriter, r *http.Request, c *api.Caller, share *api.Watching, ids []string, token string) error {
 	peers, err := Peers(ids, d.hub.Config().Peers)
 	if err != nil {
 		return err
@@ -114,11 +130,6 @@ func (d *Door) stream(w http.ResponseWriter, r *http.Request, c *api.Caller, ids
 		detail = presence.DetailFull
 	}
 	c.FreeBody()
-	share, err := c.Watch()
-	if err != nil {
-		return err
-	}
-	defer share.Release()
 	if err := share.Add(len(peers)); err != nil {
 		return err
 	}

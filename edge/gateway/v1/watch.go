@@ -18,37 +18,44 @@ func (w *wire) watch(ctx context.Context, s *gateway.Socket, m *message) error {
 	if len(m.Peers) > limit {
 		return api.Errorf("too_many_peers", "one watcher may follow %d peers", limit).WithLimit(limit)
 	}
-	peers, err := peersOf(m.Peers)
-	if err != nil {
-		return err
-	}
-	if err := w.caller.TakeIDs(len(peers)); err != nil {
+	// Paid for before there is room, for the message was read either way.
+	if err := w.caller.TakeIDs(len(m.Peers)); err != nil {
 		return err
 	}
 	w.mu.Lock()
 	watcher := w.watcher
 	w.mu.Unlock()
+	if err := w.hold(len(m.Peers)); err != nil {
+		w.settle(watcher)
+		return err
+	}
+	err := w.follow(ctx, s, watcher, m)
+	if err != nil {
+		w.settle(watcher)
+	}
+	return err
+}
+
+// follow has watcher follow the peers of m, for which there is room; nil has it made.
+func (w *wire) follow(ctx context.Context, s *gateway.Socket, watcher *watch.Watcher, m *message) error {
+	peers, err := peersOf(m.Peers)
+	if err != nil {
+		return err
+	}
 	if watcher != nil && w.caller.Pass != nil && w.caller.Pass.Bound {
 		return api.Errorf("forbidden", "this ticket was bought for one list of peers, which is followed already")
 	}
 	if err := w.caller.MayWatch(m.Peers); err != nil {
 		return err
 	}
-	if err := w.hold(len(peers)); err != nil {
-		if watcher == nil {
-			w.settle(nil)
-		}
-		return err
-	}
 	if watcher != nil {
-		err := watcher.Add(ctx, peers)
-		w.settle(watcher)
-		return refusal(err)
+		if err := watcher.Add(ctx, peers); err != nil {
+			return refusal(err)
+		}
+		w.settle(watcher) // peers named twice count once
+		return nil
 	}
 	watcher, err = w.door.hub.Watch(ctx, ask.ViewOf(w.caller.App.ID, w.caller.Master()), peers, w.detail(), m.Since)
-	if err != nil {
-		w.settle(nil)
-	}
 	if errors.Is(err, watch.ErrLimit) {
 		return api.Errorf("too_many_watchers", "%v", err).WithRetry(5 * time.Second) // the peers are few enough
 	}
