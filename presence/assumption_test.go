@@ -101,7 +101,7 @@ func TestWhyNamesAnAssumption(t *testing.T) {
 		t.Fatal(err)
 	}
 	e := presence.NewService(st, presence.DefaultConfig()).Explain(key, &state, t0.Add(time.Hour))
-	if !strings.Contains(e.Why, "assumed until the first report replaces it, at most 6 d 23 h more") || len(e.Slots) != 1 || e.Slots[0].Source != "recipe" {
+	if !strings.Contains(e.Why, "assumed until the first report, at most 6 d 23 h more") || len(e.Slots) != 1 || e.Slots[0].Source != "recipe" {
 		t.Errorf("%q, %+v", e.Why, e.Slots)
 	}
 }

@@ -40,7 +40,7 @@ func (t *Counters) source(s Source) *sourceCounters {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if len(t.sources) >= maxSources && t.sources[s] == nil {
-		s = "" // whoever may report may name any source; what is counted must not grow with it
+		s = "" // a caller may name any source; the map must not grow with it
 	}
 	if c = t.sources[s]; c == nil {
 		c = &sourceCounters{}

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// OnlineDays is how many local days online time is told of, with [Rules].OnlineTime.
+// OnlineDays is how many local days of online time are reported, with [Rules].OnlineTime.
 const OnlineDays = 30
 
 const dayLength = 24 * time.Hour

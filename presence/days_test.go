@@ -118,7 +118,7 @@ func TestOnlineTime(t *testing.T) {
 			if got := spell(st.OnlineTime(hours(c.now), &rules)); got != c.want {
 				t.Errorf("got %q, want %q", got, c.want)
 			}
-			// The sweep changes what is kept, not what is told.
+			// The sweep changes what is kept, not what is answered.
 			st.Expire(hours(c.now), &rules)
 			if got := spell(st.OnlineTime(hours(c.now), &rules)); got != c.want {
 				t.Errorf("after a sweep: got %q, want %q", got, c.want)
@@ -158,14 +158,14 @@ func TestOnlineTimeIsKeptThirtyDays(t *testing.T) {
 				t.Errorf("%s: %s has %v, want %v", c.name, d.Date(), d.Online, c.each)
 			}
 		}
-		// What is too old when asked is not told, even if nothing was written since.
+		// What is too old at the time of the query is left out, even if nothing was written since.
 		if n := len(c.st.OnlineTime(off.At.Add(3*24*time.Hour), &rules)); n != presence.OnlineDays-4 {
 			t.Errorf("%s: %d days told three days and a bit later, want %d", c.name, n, presence.OnlineDays-4)
 		}
 	}
 }
 
-// Told in time, the days hold exactly what was answered, minute by minute.
+// Reported in time, the days hold exactly what was answered, minute by minute.
 func TestOnlineTimeIsWhatWasAnswered(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		rules := timed()
@@ -221,7 +221,7 @@ func TestOnlineTimeIsWhatWasAnswered(t *testing.T) {
 	})
 }
 
-// Two sessions told in any order that ends with both over: as long as the peer turned the same, the days are the same.
+// Two sessions reported in any order that ends with both over: as long as the peer turned the same, the days are the same.
 func TestOnlineTimeInAnyOrder(t *testing.T) {
 	rules := timed()
 	rapid.Check(t, func(t *rapid.T) {
@@ -258,7 +258,7 @@ func TestOnlineTimeInAnyOrder(t *testing.T) {
 	})
 }
 
-// Off, nothing is kept and nothing told; what was kept goes with the next report.
+// Off, nothing is kept or answered; what was kept goes with the next report.
 func TestOnlineTimeSwitchedOff(t *testing.T) {
 	on, off := timed(), presence.DefaultRules()
 	var kept, bare presence.State

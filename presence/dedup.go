@@ -35,8 +35,8 @@ func deliveryHash(r *Report) uint64 {
 	return max((h>>48^h)&hashMask, 1)
 }
 
-// name gives the delivery of r an id when it would count anew each time it is applied: a remote store may take a report, lose
-// its answer, and be told again.
+// name gives the delivery of r an id when it would count anew each time it is applied: a remote
+// store may take a report, lose its answer, and receive the report again.
 func (r *Report) name() {
 	if r.ID == "" && r.Session == "" && r.Kind != KindTouch {
 		r.ID = rand.Text()

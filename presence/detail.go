@@ -1,6 +1,6 @@
 package presence
 
-// Detail says how much of a peer a client may see.
+// Detail is how much of a peer a client may see.
 type Detail uint8
 
 const (

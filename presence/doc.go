@@ -9,7 +9,7 @@
 // A peer is [Online] while at least one of its sessions is live. Reports may come late, twice or swapped: a session is
 // ordered by (incarnation, time, offline before online at a tie), the greater wins, and within one named incarnation an
 // offline is final; any order, repetition and split of the same reports ends in the same state (decision 1). A session is
-// live while its lease runs, or while the node that holds it beats; an offline peer is forgotten after a week. Hooks
+// live while its lease runs, or while its node sends heartbeats; an offline peer is forgotten after a week. Hooks
 // that name neither a session nor a time are summed up per [Slot] (decision 2).
 //
 // What follows from time alone is a conclusion, drawn by [State.Expire]; [Summary.At] and [PeekStatus] know it before the
@@ -19,7 +19,7 @@
 // # Units and errors
 //
 // Times are Unix milliseconds in UTC ([Millis]); zero means "not known". A lease is a time.Duration. Every error
-// matches [ErrInvalid], [ErrUnavailable] or [ErrFull] under errors.Is. A peer nobody has reported is not an error: it is
+// matches [ErrInvalid], [ErrUnavailable] or [ErrFull] under errors.Is. A peer without a report is not an error: it is
 // [Unknown].
 //
 // # Not in this room

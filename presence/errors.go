@@ -2,7 +2,7 @@ package presence
 
 import "errors"
 
-// What a caller may do next is all that these tell; the text around them says what happened.
+// The class of an error says what the caller may do next; the text around it says what happened.
 var (
 	// ErrInvalid: the input breaks a rule; sending it again will fail again. Nothing was counted.
 	ErrInvalid = errors.New("invalid")

@@ -12,8 +12,8 @@ import (
 	"rollcall/presence"
 )
 
-// tell applies hooks spread evenly over less than a window, from at on, and returns when the last came.
-func tell(st *presence.State, hooks []byte, tag string, at presence.Millis, rules *presence.Rules) presence.Millis {
+// feed applies hooks spread evenly over less than a window, from at on, and returns when the last came.
+func feed(st *presence.State, hooks []byte, tag string, at presence.Millis, rules *presence.Rules) presence.Millis {
 	step := rules.Window / time.Duration(len(hooks)+1)
 	for i, h := range hooks {
 		r := presence.Report{App: "a", Peer: "tom", Source: presence.SourceLeanCloud, Tag: tag, Kind: presence.KindOffline, At: at.Add(time.Duration(i) * step)}
@@ -65,10 +65,10 @@ func TestSlotSumIsExactInEveryOrder(t *testing.T) {
 					var st presence.State
 					at := t0
 					if base > 0 {
-						tell(&st, []byte(strings.Repeat("+", base)), "", at, &rules)
+						feed(&st, []byte(strings.Repeat("+", base)), "", at, &rules)
 						at = at.Add(time.Minute)
 					}
-					tell(&st, hooks, "", at, &rules)
+					feed(&st, hooks, "", at, &rules)
 					if got := st.Status == presence.Online; got != (truth > 0) {
 						t.Fatalf("%d open, then %s: online %v, but %d are open", base, hooks, got, truth)
 					}
@@ -116,10 +116,10 @@ func TestTaggedSlotIsExactInEveryOrder(t *testing.T) {
 				var st presence.State
 				at := t0
 				if base {
-					tell(&st, []byte("+"), "phone", at, &rules)
+					feed(&st, []byte("+"), "phone", at, &rules)
 					at = at.Add(time.Minute)
 				}
-				end := tell(&st, order, "phone", at, &rules)
+				end := feed(&st, order, "phone", at, &rules)
 				if got := st.Status == presence.Online; got != open {
 					t.Fatalf("open before %v, then %s: online %v, in truth %v", base, order, got, open)
 				}
@@ -127,7 +127,7 @@ func TestTaggedSlotIsExactInEveryOrder(t *testing.T) {
 				if open {
 					next = "-"
 				}
-				tell(&st, []byte(next), "phone", end.Add(rules.Window+time.Second), &rules)
+				feed(&st, []byte(next), "phone", end.Add(rules.Window+time.Second), &rules)
 				if got := st.Status == presence.Online; got == open {
 					t.Fatalf("open before %v, then %s, quiet, %s: still online %v", base, order, next, got)
 				}
@@ -145,7 +145,7 @@ type stay struct {
 	cause      presence.Cause
 }
 
-// drawStays draws what one device does. A connection that died may be told as ended long after the next began.
+// drawStays draws what one device does. A connection that died may be reported as ended long after the next began.
 func drawStays(t *rapid.T, rules *presence.Rules, dying bool, most int) []stay {
 	var all []stay
 	at := t0
@@ -167,7 +167,7 @@ type toldHook struct {
 	r  presence.Report
 }
 
-// drawHooks tells stays, each hook less than a window late.
+// drawHooks returns the hooks of stays, each less than a window late.
 func drawHooks(t *rapid.T, rules *presence.Rules, tag string, stays []stay) []toldHook {
 	var hooks []toldHook
 	add := func(at presence.Millis, kind presence.Kind, cause presence.Cause) {
@@ -216,7 +216,7 @@ func checkTold(t *rapid.T, rules *presence.Rules, stays []stay, hooks []toldHook
 	}
 }
 
-// Rule 4.5 over days: one device whose connections die and are told late is never shown wrongly.
+// Rule 4.5 over days: one device whose connections die and are reported late is never shown wrongly.
 func TestSlotSumIsExactForOneDevice(t *testing.T) {
 	rules := presence.DefaultRules()
 	rapid.Check(t, func(t *rapid.T) {
@@ -313,7 +313,7 @@ func TestSlotIsBounded(t *testing.T) {
 	for _, hooks := range []string{strings.Repeat("-", 1000), strings.Repeat("+", 1000), strings.Repeat("k", 1000), strings.Repeat("+-k", 1000)} {
 		for _, tag := range []string{"", "phone"} {
 			var st presence.State
-			tell(&st, []byte(hooks), tag, t0, &rules)
+			feed(&st, []byte(hooks), tag, t0, &rules)
 			s := &st.Slots[0]
 			if len(s.Early) > 64 || len(s.Extra) > 64 {
 				t.Errorf("%.3s… tag %q: %d early, %d extra", hooks, tag, len(s.Early), len(s.Extra))
@@ -325,8 +325,8 @@ func TestSlotIsBounded(t *testing.T) {
 	}
 	// All but one of a thousand lost logouts are given up at last.
 	var st presence.State
-	at := tell(&st, []byte(strings.Repeat("+", 1000)), "", t0, &rules)
-	tell(&st, []byte("+-"), "", at.Add(rules.Detect+time.Minute), &rules)
+	at := feed(&st, []byte(strings.Repeat("+", 1000)), "", t0, &rules)
+	feed(&st, []byte("+-"), "", at.Add(rules.Detect+time.Minute), &rules)
 	if n := st.Slots[0].Count(at.Add(rules.Detect + 2*time.Minute)); n != 1 {
 		t.Errorf("%d sessions are still believed, want 1", n)
 	}

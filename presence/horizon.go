@@ -12,7 +12,7 @@ type Shared interface {
 	// Epoch names the identity of what is stored. Revisions of two epochs cannot be compared: after a restore or an empty
 	// restart the epoch is another one.
 	Epoch() uint64
-	// Horizon returns a revision such that every write of that or a lesser one, whoever made it, is visible to a read
+	// Horizon returns a revision such that every write of that or a lesser one, by any process, is visible to a read
 	// that starts now, and every other write gets a greater one. It may lag; it must not be ahead.
 	Horizon(now Millis) uint64
 }
@@ -77,8 +77,8 @@ func (f *inflight) horizon(now Millis) uint64 {
 	return f.given
 }
 
-// Horizon returns a revision below that of every write that is not yet visible: whoever reads after asking and later
-// asks for all that is newer misses nothing.
+// Horizon returns a revision below that of every write that is not yet visible: a caller that reads after this call
+// and later asks for all that is newer misses nothing.
 func (s *Service) Horizon(now Millis) uint64 {
 	if shared, ok := s.store.(Shared); ok {
 		return shared.Horizon(now)

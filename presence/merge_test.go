@@ -358,8 +358,8 @@ func TestNodes(t *testing.T) {
 	}
 }
 
-// A node that wakes tells its sessions again while somebody who found it lost is still ending them: what it tells after its
-// lease stays, and what it given before does not.
+// A node that wakes reports its sessions again while another node, which found it lost, still ends
+// them: what it reports after its lease stays, and what it reported before does not.
 func TestNodeThatWakesIsSpared(t *testing.T) {
 	rules := presence.DefaultRules()
 	const lost = t0 + 15_000
@@ -383,7 +383,7 @@ func TestNodeThatWakesIsSpared(t *testing.T) {
 	}
 }
 
-// Rule 4.9: a peer nobody has reported is unknown, and that is no error.
+// Rule 4.9: a peer without a report is unknown, and that is no error.
 func TestUnknown(t *testing.T) {
 	rules := presence.DefaultRules()
 	var st presence.State

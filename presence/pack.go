@@ -92,7 +92,7 @@ func Rev(b []byte) uint64 {
 }
 
 // PeekStatus answers from the first bytes of a packed state what its peer is at now, and whether that also hangs on the
-// beat of a node. It is the hot path of a query. A forgotten or damaged state is Unknown.
+// heartbeats of a node. It is the hot path of a query. A forgotten or damaged state is Unknown.
 func PeekStatus(b []byte, now Millis, rules *Rules) (status Status, noded bool) {
 	if !readable(b) {
 		return Unknown, false

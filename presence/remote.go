@@ -15,8 +15,8 @@ type Remote interface {
 	// out[i] is what reports[i] made of what is known here. It matches [ErrFull] when there is no room and [ErrUnavailable]
 	// when there is no spool.
 	Spool(ctx context.Context, reports []Report, now Millis, out []Outcome) error
-	// Acknowledged tells the store which reports it has taken, so that it can say them again if it finds that they are lost.
-	// It keeps none of the slice.
+	// Acknowledged passes the store the reports that it has taken, so that it can replay them if it
+	// finds that they are lost. It keeps none of the slice.
 	Acknowledged(reports []Report, now Millis)
 	// OnReturn has the store call fn when it can be reached again after an outage, or may have lost words: who holds
 	// sessions says them again. Between asOf and now nothing could be renewed. fn must not block; it returns a channel that it closes

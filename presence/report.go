@@ -27,7 +27,7 @@ type Report struct {
 	Seq uint64
 	// Incarnation is the start of the connection under a reused session id; zero when the source does not name it.
 	Incarnation Millis
-	// Start is when the session began, when the source tells it beside At; zero when it does not.
+	// Start is when the session began, when the source gives it beside At; zero when it does not.
 	Start     Millis
 	Cause     Cause
 	Reconnect bool // an automatic login, not one by hand
@@ -36,22 +36,22 @@ type Report struct {
 	// node sends heartbeats: the session hangs on it from the beginning. With another lease it hangs on it from the node's first
 	// heartbeat on.
 	Lease time.Duration
-	// Hold is how long a lost session lingers before watchers hear of it.
+	// Hold is how long after a session is lost watchers are notified.
 	Hold   time.Duration
 	Policy Policy
 
-	// ID names the delivery: a slot counts one ID once. Empty: every delivery counts. Sessions whose source tells the time do
-	// not need it, their merge is idempotent.
+	// ID names the delivery: a slot counts one ID once. Empty: every delivery counts. Sessions whose source gives the time
+	// do not need it: their merge is idempotent.
 	ID string
-	// Received says that At is the time of receipt. Told again, such a report would look like news, so a session, too, counts
-	// one ID once.
+	// Received says that At is the time of receipt. A retry of such a report would look like a newer
+	// one, so a session, too, counts one ID once.
 	Received bool
 }
 
 // Key returns the peer that the report is about.
 func (r *Report) Key() Key { return Key{r.App, r.Peer} }
 
-// seen returns when r was true as far as this side can tell: At, unless the clock of the source is ahead.
+// seen returns when r was true as far as this process knows: At, unless the source's clock is ahead.
 func (r *Report) seen() Millis { return r.At - r.Ahead }
 
 // expired reports whether the lease of r was over at now, when it arrived.

@@ -62,14 +62,14 @@ func NewService(store Store, cfg Config) *Service {
 // Rules returns the settings of the merge.
 func (s *Service) Rules() *Rules { return &s.cfg.Rules }
 
-// Trace returns the last reports that this process has heard.
+// Trace returns the last reports that this process has received.
 func (s *Service) Trace() *Trace { return s.trace }
 
 // Counters returns the running counts of this process.
 func (s *Service) Counters() *Counters { return s.counters }
 
 // StandStill lets no lease run out until the grace after now is over: leases are judged as of asOf, the last time
-// at which renewals were surely heard. Call it after a start, and when the store is back after an outage.
+// at which renewals were surely received. Call it after a start, and when the store is back after an outage.
 func (s *Service) StandStill(asOf, now Millis) {
 	asOf = min(asOf, now)
 	for {
@@ -91,7 +91,7 @@ func (s *Service) Leases(now Millis) Millis {
 	return now
 }
 
-// Report merges reports heard at now and sets out[i] to what became of reports[i]. When it returns nil every one of them
+// Report merges reports received at now and sets out[i] to what became of reports[i]. When it returns nil every one of them
 // is kept. An invalid report refuses the whole batch before anything is counted.
 func (s *Service) Report(ctx context.Context, reports []Report, now Millis, out []Outcome) error {
 	keys := make([]Key, 0, len(reports))
@@ -279,7 +279,7 @@ func (s *Service) endNode(ctx context.Context, l LostNode, now Millis) (turned i
 			err = fmt.Errorf("end %d peers of node %q: %w", len(keys), l.Node, err)
 		}
 		if !some {
-			// Something is out of reach; or it has spoken since, and either beats again or is found lost again.
+			// Something is out of reach; or it has spoken since, and either sends heartbeats again or is found lost again.
 			return turned, false, errors.Join(asked, err)
 		}
 	}
@@ -294,7 +294,7 @@ func (s *Service) forgetNode(ctx context.Context, l LostNode) error {
 	return nil
 }
 
-// Erase forgets peers as if nobody had ever reported them.
+// Erase forgets peers as if they had never been reported.
 func (s *Service) Erase(ctx context.Context, keys []Key, now Millis) error {
 	err := s.update(ctx, keys, now, func(_ int, st *State) Effect {
 		if st.Forgotten() {

@@ -188,7 +188,7 @@ func TestServiceEndsNodes(t *testing.T) {
 		on.Node, on.Lease = "n1/1", 0
 		report(t, s, t0, on)
 		// It says nothing about whether the node beats: one that is drained, or has just died, does not.
-		if e := why(t, s, t0+1000); !strings.Contains(e.Why, `session "x" from api is open on node "n1/1", by whose lease it lives`) {
+		if e := why(t, s, t0+1000); !strings.Contains(e.Why, `session "x" from api is open on node "n1/1" and lives by the lease of that node`) {
 			t.Error(e.Why)
 		}
 		if n, err := s.Sweep(ctx, t0+14_999); n != 0 || err != nil {
@@ -206,7 +206,7 @@ func TestServiceEndsNodes(t *testing.T) {
 	}
 }
 
-// A node that tells a session after its lease and never beats again keeps it for a lease, and is not forgotten before.
+// A node that reports a session after its lease and sends no more heartbeats keeps it for a lease, and is not forgotten before.
 func TestServiceSparesWhatALostNodeTells(t *testing.T) {
 	s, ctx := open(t, nil), context.Background()
 	if err := s.Store().Heartbeat(ctx, "n1", 15*time.Second, false, t0); err != nil {
@@ -265,18 +265,18 @@ func TestWhy(t *testing.T) {
 		at      presence.Millis
 		want    string
 	}{
-		{"nobody", nil, t0, "unknown because nobody has reported it, or not as long as offline is remembered"},
+		{"nobody", nil, t0, "unknown: never reported, or offline longer than offline_memory"},
 		{
 			"a session",
 			[]presence.Report{minute},
 			t0 + 4000,
-			`online because session "x" from api was last heard of 4 s ago and its lease runs 41 s more`,
+			`online because session "x" from api was last reported 4 s ago and its lease runs 41 s more`,
 		},
 		{
 			"two sessions",
 			[]presence.Report{minute, other},
 			t0 + 4000,
-			`online because session "y" from api was last heard of 1 s ago and its lease runs 59 min 59 s more; 1 other is open`,
+			`online because session "y" from api was last reported 1 s ago and its lease runs 59 min 59 s more; 1 other is open`,
 		},
 		{
 			"hooks",
@@ -300,13 +300,13 @@ func TestWhy(t *testing.T) {
 			"a lease",
 			[]presence.Report{minute},
 			t0 + 50_000,
-			"offline since 2026-01-01 00:00:45Z because its lease ran out and nothing more was heard",
+			"offline since 2026-01-01 00:00:45Z because its lease ran out without another report",
 		},
 		{
 			"held",
 			[]presence.Report{minute, withHold},
 			t0 + 62_000,
-			"offline since 2026-01-01 00:01:00Z because the connection was lost; watchers hear of it in 8 s",
+			"offline since 2026-01-01 00:01:00Z because the connection was lost; watchers are notified in 8 s",
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// forever is the lease end of a session whose node beats for it.
+// forever is the lease end of a session that lives by the heartbeats of its node.
 const forever Millis = maxMillis
 
 // A Session is what is known of one live or ended connection that its source can name.
@@ -31,14 +31,15 @@ type Session struct {
 // the source was wrong and was put right.
 const clockStep = Millis(time.Minute / time.Millisecond)
 
-// Seen returns when the greatest report of s was true as far as this side can tell: At, unless the clock of the source is ahead.
+// Seen returns when the greatest report of s was true as far as this process knows: At, unless the
+// source's clock is ahead.
 func (s *Session) Seen() Millis { return s.At - s.Ahead }
 
 // Live reports whether s is open at now.
 func (s *Session) Live(now Millis) bool { return !s.Ended && now < s.Until }
 
-// Outlives reports whether s is spared at now when its node is found lost, whose lease ended at at: the node told s after
-// that, and not longer than [NodeLease] ago.
+// Outlives reports whether s is spared at now when its node is found lost, whose lease ended at at: the node reported
+// s after that, and not longer than [NodeLease] ago.
 func (s *Session) Outlives(at, now Millis) bool {
 	return s.Seen() > at && now < s.Seen().Add(NodeLease)
 }
@@ -51,7 +52,7 @@ func (s *Session) end() Millis {
 	return s.Until
 }
 
-// sessionOf returns the session as r alone tells it.
+// sessionOf returns the session as r alone describes it.
 func sessionOf(r *Report, lease time.Duration) Session {
 	s := Session{
 		Source: r.Source, ID: r.Session, Node: r.Node, Device: r.Device,
@@ -106,7 +107,7 @@ func (s *Session) weigh(n *Session) int {
 		return -sign(n.Ended)
 	}
 	if s.lapsed() && !n.Ended {
-		return 0 // an old word, told again, does not bring back what hung on a dead node
+		return 0 // a repeated old report does not bring back a session of a dead node
 	}
 	if s.Until == forever && n.Leased() && n.Node == s.Node {
 		return 0 // its node has sent a heartbeat since it was first reported
@@ -121,7 +122,7 @@ func (s *Session) weigh(n *Session) int {
 	)
 }
 
-// lease returns how long s is live from when it was last seen; forever while its node beats.
+// lease returns how long s is live from when it was last seen; forever while its node sends heartbeats.
 func (s *Session) lease() Millis {
 	if s.Until == forever {
 		return forever

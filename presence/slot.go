@@ -8,11 +8,12 @@ import (
 )
 
 // A Slot counts the sessions of a source that can name neither them nor their times: hooks of which only the order of
-// arrival is known, and that order proves nothing. Two histories with the same hooks within the reorder window cannot be
-// told apart, so a right rule must not depend on their order; the sum does not. docs/decisions/0002 has the rule in full.
+// arrival is known, and that order proves nothing. Two histories with the same hooks within the reorder window look
+// the same, so a right rule must not depend on their order; the sum does not. docs/decisions/0002
+// has the rule in full.
 //
 // What follows from time alone (early marks forgotten, extra sessions given up, a burst closed) is drawn when the next
-// report comes and never takes the slot offline, so nobody needs a timer for it; only the lease does that.
+// report comes and never takes the slot offline, so it needs no timer; only the lease does that.
 type Slot struct {
 	Source Source
 	Tag    string // "" any number of devices; else one
@@ -45,7 +46,8 @@ type Extra struct {
 	N  int
 }
 
-// Burst is what Open does not tell of the reports of a tagged slot that followed one another within the reorder window.
+// Burst is what Open does not hold of the reports of a tagged slot that followed one another
+// within the reorder window.
 type Burst struct {
 	Replaced bool // a session was ended by a newer login
 	Ended    bool // a session ended otherwise
@@ -72,9 +74,9 @@ func slotTag(tag string, policy Policy) string {
 // Live reports whether some session of s is open at now.
 func (s *Slot) Live(now Millis) bool { return s.open() && now < s.Until }
 
-// open reports whether the sum says that somebody is there.
+// open reports whether the sum says that the peer is online.
 func (s *Slot) open() bool {
-	// A login that ends another stays itself: unless something else ended too, somebody is there.
+	// A login that ends another stays itself: unless something else ended too, the peer is online.
 	return s.Open > 0 || s.Burst.Replaced && s.Burst.Opened && !s.Burst.Ended
 }
 
@@ -126,7 +128,7 @@ func (s *Slot) settle(at, now Millis, rules *Rules) {
 	for len(s.Extra) > 0 && at > s.Extra[0].At.Add(rules.Detect) {
 		n := min(s.Extra[0].N, s.Open-1)
 		if n <= 0 {
-			break // somebody is there until the lease says otherwise
+			break // the peer is online until the lease runs out
 		}
 		s.Open -= n
 		s.Lost = min(s.Lost+n, maxOpen)
@@ -152,7 +154,7 @@ func (s *Slot) settle(at, now Millis, rules *Rules) {
 func (s *Slot) settleBurst(at Millis, rules *Rules) {
 	if at > s.At.Add(rules.Window) {
 		if n := min(s.Open-1, s.Burst.Again); n > 0 {
-			// An automatic login ends no other session: the end of the connection that it follows is still to be told.
+			// An automatic login ends no other session: the end of the connection that it follows is still to be reported.
 			s.extra(s.At, n)
 		}
 		open := s.open()
@@ -304,7 +306,8 @@ func (s *Slot) tagged(r *Report) {
 	}
 }
 
-// last believes the hook that arrived last. A session that a newer login has ended takes nobody offline even so.
+// last takes the hook that arrived last as the truth. The end of a session that a newer login has
+// replaced does not turn the peer offline even so.
 func (s *Slot) last(r *Report, at Millis, lease time.Duration) Verdict {
 	if at < s.At {
 		return Late

@@ -30,8 +30,9 @@ type State struct {
 	Since  Millis // when it turned
 	// LastSeen is the latest end of a session: its reported end, or its last sign of life when its lease ran out.
 	LastSeen Millis
-	Until    Millis // while online: when the last lease runs out if nothing more is heard; forever while a node beats
-	// Hold is how long watchers wait before they hear that the peer is offline; while online, if its last lease ran out.
+	Until    Millis // while online: when the last lease runs out without another report; forever while its node lives
+	// Hold is how long after the peer turns offline watchers are notified; while online, after its
+	// last lease runs out.
 	Hold time.Duration
 	Day  int32 // the last local day with an online report, in days since 1970
 
@@ -221,7 +222,7 @@ func (st *State) Expire(now Millis, rules *Rules) (Outcome, Effect) {
 	if st.Status == Online {
 		since, until, hold := st.Since, st.Until, st.Hold
 		if turned = st.conclude(now, nil); turned {
-			// As Summary.At has told it since the lease ran out.
+			// As Summary.At has answered since the lease ran out.
 			st.Cause, st.Since, st.Hold = CauseExpired, until, hold
 			st.countOnline(Online, since, rules)
 		}
@@ -241,8 +242,8 @@ func (st *State) Expire(now Millis, rules *Rules) (Outcome, Effect) {
 // EndNode ends the sessions that hang on a lost node. They end when its lease ran out, and the last heartbeat is the last
 // sign of life of each.
 //
-// What [Session.Outlives] it is spared: whoever found the node lost may have looked just before it woke from a pause and told
-// its sessions again, and would end them behind its back.
+// A session that [Session.Outlives] it is spared: the caller may have found the node lost just before
+// the node woke from a pause and reported its sessions again.
 func (st *State) EndNode(l LostNode, now Millis, rules *Rules) (Outcome, Effect) {
 	hit := false
 	for i := range st.Sessions {
@@ -436,7 +437,7 @@ func (st *State) Deadline(rules *Rules) Millis {
 		return st.Since.Add(rules.OfflineMemory)
 	}
 	if st.Status != Online || st.Until == forever {
-		// A lapsed session beside one whose node beats turns nothing; it is pruned with the next write.
+		// A lapsed session beside one of a live node turns nothing; it is pruned with the next write.
 		return 0
 	}
 	return st.Until

@@ -5,7 +5,7 @@ import "fmt"
 // Status is what a peer is now.
 type Status uint8
 
-// The statuses. The zero value says that nobody has reported the peer, or that it is forgotten.
+// The statuses. The zero value: the peer has never been reported, or is forgotten.
 const (
 	Unknown Status = iota
 	Offline
@@ -33,7 +33,7 @@ const (
 	CauseUnknown  Cause = iota
 	CauseLogout         // the user logged out
 	CauseLost           // the connection broke
-	CauseKicked         // closed by somebody with the right to
+	CauseKicked         // closed by a caller with the right to
 	CauseReplaced       // a newer login took its place
 	CauseExpired        // its lease ran out
 	CauseNodeLost       // the node that held it died

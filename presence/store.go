@@ -16,10 +16,11 @@ type Merge func(i int, st *State) Effect
 // caller may send all of them again.
 // The contract is spelled out, and tested, in store/storetest.
 type Store interface {
-	// Statuses sets out[i] to what peers[i] of app is at now, or was age ago: 0 while every part of the store that was asked is
-	// in reach. Ids may be any bytes. This is the road of a query: one call, whatever the number of ids. It keeps neither slice.
+	// Statuses sets out[i] to what peers[i] of app is at now, or was age ago: 0 while every part of the store that
+	// was asked is reachable. Ids may be any bytes. This serves queries: one call, whatever the number of
+	// ids. It keeps neither slice.
 	Statuses(ctx context.Context, app AppID, peers [][]byte, now Millis, out []Status) (age time.Duration, err error)
-	// Summaries sets out[i] to the summary of keys[i] as it was last written, or last known age ago; the caller applies
+	// Summaries sets out[i] to the summary of keys[i] as last written, or as known age ago; the caller applies
 	// [Summary.At] with the leases of that time.
 	Summaries(ctx context.Context, keys []Key, out []Summary) (age time.Duration, err error)
 	// Load reads the whole state of one peer; an unknown peer is the zero state.
@@ -33,8 +34,8 @@ type Store interface {
 	// this store. A state that is Forgotten is removed. The store sets Rev, see [NextRev].
 	Update(ctx context.Context, keys []Key, now Millis, merge Merge) error
 
-	// Due returns up to limit peers whose [State.Deadline] has come by now, for this caller to settle by Update. What it
-	// returns costs in proportion to what is due, not to what is known. What is not settled is returned again.
+	// Due returns up to limit peers whose [State.Deadline] has come by now, for this caller to settle by Update. It
+	// costs in proportion to what is due, not to what is known. What is not settled is returned again.
 	Due(ctx context.Context, now Millis, limit int) ([]Key, error)
 	// List returns up to limit peers of app that are online at now, after cursor ("" starts), and the cursor that goes on
 	// ("" when there are no more). A peer that is online throughout is returned exactly once, whatever else changes. A cursor
@@ -52,12 +53,12 @@ type Store interface {
 	LostNodes(ctx context.Context, now Millis) ([]LostNode, error)
 	// OnNode returns up to limit peers that have a session on node; none are left when it returns none, and no error.
 	OnNode(ctx context.Context, node NodeID, limit int) ([]Key, error)
-	// DropNode forgets node if its lease ends at at or before: it stays when it has beaten since it was found lost. A node
-	// that was never heard of is no error.
+	// DropNode forgets node if its lease ends at at or before: it stays when it has sent a heartbeat
+	// since it was found lost. An unknown node is no error.
 	DropNode(ctx context.Context, node NodeID, at Millis) error
 
 	// Listen has the store call fn with the peers whose answers have changed, soon after they have; nil stands for all
-	// peers, when the store may have missed some. A signal says "look again", never what is there. fn must not block and must
+	// peers, when the store may have missed some. A signal means "read again" and carries no state. fn must not block and must
 	// not change keys. It returns how to stop; a call under way may still end after stop.
 	Listen(fn func(keys []Key)) (stop func())
 
@@ -73,8 +74,9 @@ type Settler interface {
 
 // A Sharer is a store whose processes end the sessions of a lost node together.
 type Sharer interface {
-	// Orphans is OnNode for who ends the sessions of a lost node: it returns up to limit peers that no other process is at. others reports
-	// that some are left to other processes, so that the node is not to be forgotten yet.
+	// Orphans is OnNode for a caller that ends the sessions of a lost node: it returns up to limit
+	// peers that no other process works on. others reports that other processes still work on some, so
+	// that the node is not to be forgotten yet.
 	Orphans(ctx context.Context, node NodeID, limit int) (keys []Key, others bool, err error)
 }
 
@@ -86,14 +88,14 @@ type Claimer interface {
 	Claim(ctx context.Context, name string, ttl time.Duration) bool
 }
 
-// Claim reports whether work that one process is enough for is this process's, see [Claimer]. A store of this process alone always
-// says so.
+// Claim reports whether this process is to do work that one process is enough for, see [Claimer]. With
+// a store of this process alone it always is.
 func (s *Service) Claim(ctx context.Context, name string, ttl time.Duration) bool {
 	c, ok := s.store.(Claimer)
 	return !ok || c.Claim(ctx, name, ttl)
 }
 
-// NodeLease is how long a node lives by a report alone, without a beat.
+// NodeLease is how long a node lives by a report alone, without a heartbeat.
 const NodeLease = 15 * time.Second
 
 // A LostNode is a node whose lease has run out without a heartbeat.

@@ -11,7 +11,7 @@ type Summary struct {
 	LastSeen Millis // the latest end of a session, or the latest sign of life of one that is open
 	Until    Millis // while online: when the last lease runs out
 	Hold     time.Duration
-	Noded    bool // some open session hangs on the beat of its node
+	Noded    bool // some open session lives by the heartbeats of its node
 }
 
 // At returns s as it is at now: a lease that has run out counts at once, whether or not the sweep has come by, and so

@@ -15,7 +15,7 @@ type Successor struct {
 	Node   NodeID
 	// Moved is called with the sessions of key that have moved here from a lost node, after the store has kept it. It must not block.
 	Moved func(key Key, sessions []Session, from LostNode)
-	// Unsure is called when the store failed and may have moved sessions all the same: who they are shows on the node.
+	// Unsure is called when the store failed and may have moved sessions all the same: SessionsOn lists those of the node.
 	Unsure func()
 }
 

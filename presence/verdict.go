@@ -6,9 +6,9 @@ type Verdict uint8
 const (
 	// Taken: the report changed the peer's state.
 	Taken Verdict = iota + 1
-	// Late: a newer word about the session is known; the report changed no session.
+	// Late: a newer report about the session is known; this one changed no session.
 	Late
-	// Double: the same word is known already; the report changed nothing.
+	// Double: the same report is known already; this one changed nothing.
 	Double
 	// Swallowed: an offline that found nothing open, remembered for the reorder window, or the online it cancels.
 	Swallowed
@@ -32,7 +32,7 @@ func (v Verdict) String() string {
 	return [...]string{"none", "taken", "late", "double", "swallowed", "stale", "ignored", "full", "expired_on_arrival"}[v]
 }
 
-// An Outcome tells what became of one report.
+// An Outcome is the result of merging one report.
 type Outcome struct {
 	Verdict Verdict
 	Turned  bool    // the peer's status turned

@@ -12,9 +12,10 @@ type Explanation struct {
 	Sessions []Session
 	Slots    []Slot // as the next report will find them
 	Leases   Millis // the time by which leases are judged; not now while they stand still
-	// Held is when watchers hear that the peer is offline; zero when they have heard, or have nothing to wait for.
+	// Held is when watchers are notified that the peer is offline; zero when they have been, or when
+	// nothing is held.
 	Held    Millis
-	Reports []Traced // the last that this process has heard, the latest first
+	Reports []Traced // the last that this process has received, the latest first
 	Days    []Day    // see [State.OnlineTime]
 	Why     string   // one sentence
 }
@@ -40,7 +41,7 @@ func (s *Service) Explain(key Key, st *State, now Millis) Explanation {
 	return e
 }
 
-// sentence says why, in plain words.
+// sentence returns the reason in one sentence.
 func (e *Explanation) sentence(now Millis) string {
 	var why string
 	switch e.Summary.Status {
@@ -49,10 +50,10 @@ func (e *Explanation) sentence(now Millis) string {
 	case Offline:
 		why = fmt.Sprintf("offline since %s because %s", clock(e.Summary.Since), offlineReasons[min(e.Summary.Cause, causes-1)])
 	default:
-		return "unknown because nobody has reported it, or not as long as offline is remembered"
+		return "unknown: never reported, or offline longer than offline_memory"
 	}
 	if e.Held != 0 {
-		why += fmt.Sprintf("; watchers hear of it in %s", spell(e.Held.Sub(now)))
+		why += fmt.Sprintf("; watchers are notified in %s", spell(e.Held.Sub(now)))
 	}
 	if e.Leases != now {
 		why += fmt.Sprintf("; leases stand still as of %s", clock(e.Leases))
@@ -94,19 +95,19 @@ func (e *Explanation) reason(now Millis) string {
 
 func (s *Session) reason(leases, now Millis) string {
 	if s.Leased() {
-		return fmt.Sprintf("session %.40q from %s was last heard of %s ago and its lease runs %s more, since node %.40q has sent no heartbeat",
+		return fmt.Sprintf("session %.40q from %s was last reported %s ago and its lease runs %s more, since node %.40q has sent no heartbeat",
 			s.ID, s.Source, spell(now.Sub(s.At)), spell(s.Until.Sub(leases)), s.Node)
 	}
 	if s.Node != "" {
-		return fmt.Sprintf("session %.40q from %s is open on node %.40q, by whose lease it lives", s.ID, s.Source, s.Node)
+		return fmt.Sprintf("session %.40q from %s is open on node %.40q and lives by the lease of that node", s.ID, s.Source, s.Node)
 	}
-	return fmt.Sprintf("session %.40q from %s was last heard of %s ago and its lease runs %s more",
+	return fmt.Sprintf("session %.40q from %s was last reported %s ago and its lease runs %s more",
 		s.ID, s.Source, spell(now.Sub(s.Seen())), spell(s.Until.Sub(leases)))
 }
 
 func (s *Slot) reason(leases, now Millis) string {
 	if s.Assumed() {
-		return fmt.Sprintf("something other than rollcall wrote so to the store, and no report has come; this is assumed until the first report replaces it, at most %s more",
+		return fmt.Sprintf("a program other than rollcall wrote this to the store and no report has come; this is assumed until the first report, at most %s more",
 			spell(s.Until.Sub(leases)))
 	}
 	whose := "hooks without a tag"
@@ -122,12 +123,12 @@ func (s *Slot) reason(leases, now Millis) string {
 }
 
 var offlineReasons = [causes]string{
-	CauseUnknown:  "its source told the end, but not why",
+	CauseUnknown:  "its source reported the end without a cause",
 	CauseLogout:   "the last end that was reported is a logout",
 	CauseLost:     "the connection was lost",
-	CauseKicked:   "it was closed by somebody with the right to",
+	CauseKicked:   "it was closed by a caller with the right to",
 	CauseReplaced: "a newer login took its place, and ended",
-	CauseExpired:  "its lease ran out and nothing more was heard",
+	CauseExpired:  "its lease ran out without another report",
 	CauseNodeLost: "the node that held it was lost",
 	CauseDrained:  "the node that held it was shut down, and it did not come back in time",
 }

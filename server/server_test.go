@@ -114,7 +114,7 @@ func TestALeaseEndsByItself(t *testing.T) {
 		}
 	}
 	status, body = ask(t, "GET", "http://"+s.Admin()+"/v1/peer/why?id=tom", "")
-	for _, want := range []string{`"status":"offline"`, `"cause":"expired"`, "nothing more was heard"} {
+	for _, want := range []string{`"status":"offline"`, `"cause":"expired"`, "without another report"} {
 		if status != http.StatusOK || !strings.Contains(body, want) {
 			t.Errorf("an operator is answered %d %s, without %s", status, body, want)
 		}

@@ -114,7 +114,7 @@ type elder struct {
 	late bool            // it would have ended by now, unless its node is gone
 }
 
-// prospect is before as far as the states tell; theirs are the elders. It waits for those that are
+// prospect is before as far as the states show; theirs are the elders. It waits for those that are
 // not late.
 func (l *Ledger) prospect(r ref, record, peer *presence.State, ours func(ref) bool) (p prospect, theirs []elder) {
 	now := l.Now()

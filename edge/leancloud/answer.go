@@ -43,8 +43,8 @@ type field struct {
 const mostFields = 9
 
 // head appends to fields what stands in the head of a, in the order of the names, for net/http and
-// for the lane. origin is that of a page in a browser, if there is one. Every answer tells browsers
-// that any page may read it: what protects is the key, not the origin.
+// for the lane. origin is that of a page in a browser, if there is one. Every answer lets
+// pages of any origin read it: the key protects it, not the origin.
 func (a *answer) head(fields []field, origin string) []field {
 	if origin == "" {
 		fields = append(fields, field{name: "Access-Control-Allow-Origin", values: headerStar})

@@ -11,14 +11,14 @@ import (
 
 // Config are the settings of the dialect. Start from [DefaultConfig].
 type Config struct {
-	// UnknownAsOffline answers "0" instead of null for ids nobody has reported. It helps apps that compare strings without
-	// looking for null, and Go apps that use RPC.
+	// UnknownAsOffline answers "0" instead of null for ids that were never reported. It helps apps that
+	// compare strings without looking for null, and Go apps that use RPC.
 	UnknownAsOffline bool
 	// Policy says how hooks are added up: by sum (default), or the last one that arrived wins, as in the recipe.
 	Policy presence.Policy
-	// HookLease is how long an online hook is believed without another word.
+	// HookLease is how long a peer stays online after an online hook without another hook.
 	HookLease time.Duration
-	// Hold is how long a lost connection lingers before watchers hear of it. Queries do not wait.
+	// Hold is how long after a connection is lost watchers are notified. Queries do not wait.
 	Hold time.Duration
 
 	// MaxIDs is the largest number of ids in one question.

@@ -1,5 +1,6 @@
-// Package leancloud is the dialect of LeanCloud: the hooks that say who comes and goes, the cloud function getOnOffStatus that
-// tells who is online, and the REST calls about clients. An app that used the recipe works after changing its domain.
+// Package leancloud is the dialect of LeanCloud: the hooks that report clients online and offline, the
+// cloud function getOnOffStatus that answers which ids are online, and the REST calls about clients. An
+// app that used the recipe works after changing its domain.
 //
 // [New] returns an http.Handler for every path that [Owns] claims. It stands on a presence.Service and has no state but counters.
 //
@@ -8,7 +9,7 @@
 // Credentials come first: a call with a wrong key is refused before its body is read, unless the credentials are in the body. Every
 // answer is JSON with the allow-origin header; errors are {"code":<integer>,"error":"<text>"}, and no success has a key "error". An id
 // may be any text in a query; in a hook it has 1 to [presence.MaxHookPeer] bytes. A hook is answered with 200 only when the
-// report is kept; while the store cannot keep it, or cannot tell, the answer is 503 and never a made-up "0".
+// report is kept; while the store cannot keep it, or cannot answer, the answer is 503 and never a made-up "0".
 //
 // # The hot path
 //

@@ -11,7 +11,8 @@ import (
 	"rollcall/presence"
 )
 
-// onOffStatus answers who of the ids in the body is online: "1", "0", or null for an id nobody has reported.
+// onOffStatus answers for each id in the body whether it is online: "1", "0", or null for an id that was
+// never reported.
 func (h *Handler) onOffStatus(ctx context.Context, c *call, s *scratch) answer {
 	ids, fail := h.idsOf(c, "peerIds", true, s)
 	if fail != nil {
@@ -40,7 +41,7 @@ func (h *Handler) onOffStatus(ctx context.Context, c *call, s *scratch) answer {
 	return answer{status: http.StatusOK, body: s.out, age: age}
 }
 
-// A word is how a status is told in a list, with its comma. It is written as eight bytes, of which the next word overwrites those
+// A word is a status in a list, with its comma. It is written as eight bytes, of which the next word overwrites those
 // that are not its own: who is online cannot be guessed, so nothing here branches on it.
 type word struct {
 	text uint64

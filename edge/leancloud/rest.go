@@ -165,8 +165,8 @@ func (h *Handler) kickNamed(r *http.Request, c *call, _ string, _ *scratch) answ
 	return h.kickPeer(r, c.app, id, p)
 }
 
-// kickPeer closes every connection of id that this server holds. What hooks have reported stays: those connections are held by
-// somebody else, whose own hook tells when they are closed.
+// kickPeer closes every connection of id that this server holds. What hooks have reported stays: another
+// service holds those connections, and its own hook reports when they are closed.
 func (h *Handler) kickPeer(r *http.Request, app presence.AppID, id string, p params) answer {
 	reason := p.text("reason")
 	if utf8.RuneCountInString(reason) > maxReason {

@@ -24,7 +24,7 @@ var (
 	descAhead    = prometheus.NewDesc("rollcall_reports_ahead_total", "Reports whose time was further ahead than presence.ahead.", nil, nil)
 	descLast     = prometheus.NewDesc("rollcall_last_report_age_seconds", "How long ago the last report of a source was heard by this process.", []string{"source"}, nil)
 	descChanges  = prometheus.NewDesc("rollcall_changes_total", "Times that a peer's status turned.", nil, nil)
-	descExpired  = prometheus.NewDesc("rollcall_expired_total", "Peers that turned offline because nothing more was heard, by cause.", []string{"cause"}, nil)
+	descExpired  = prometheus.NewDesc("rollcall_expired_total", "Peers that turned offline because their lease ran out or their node was lost, by cause.", []string{"cause"}, nil)
 	descShed     = prometheus.NewDesc("rollcall_shed_total", "Short-lived peers forgotten because the index was nearly as large as embedded.max_memory allows.", nil, nil)
 	descQueries  = prometheus.NewDesc("rollcall_queries_total", "Presence queries answered.", nil, nil)
 	descIDs      = prometheus.NewDesc("rollcall_query_ids_total", "Peer ids asked for in presence queries.", nil, nil)

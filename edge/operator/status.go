@@ -54,7 +54,7 @@ type AppStatus struct {
 	Unanswered bool `json:"unanswered,omitempty"`
 }
 
-// SourceStatus tells what a source has reported since the start, by what became of it.
+// SourceStatus counts what a source has reported since the start, by verdict.
 type SourceStatus struct {
 	Source   presence.Source  `json:"source"`
 	Reports  int64            `json:"reports"`
@@ -72,14 +72,14 @@ type ClockStatus struct {
 	Last    string          `json:"last"`
 }
 
-// StoreStatus tells where the state is kept. Counts are those of the store itself, by their own names.
+// StoreStatus is the kind of the store, its trouble and its own counts, by their own names.
 type StoreStatus struct {
 	Name   string           `json:"name"`
 	Where  string           `json:"where,omitempty"`
 	Counts map[string]int64 `json:"counts,omitempty"`
 }
 
-// expiryCauses are the causes by which a peer turns offline without a word of its source.
+// expiryCauses are the causes by which a peer turns offline without a report of its source.
 var expiryCauses = []presence.Cause{presence.CauseExpired, presence.CauseNodeLost, presence.CauseDrained}
 
 // Status returns what the server is doing. Counts that the store cannot give are left at zero and marked, and

@@ -113,7 +113,7 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 	}
 }
 
-// What is shown as an example is what somebody tries first.
+// What is shown as an example is what users try first.
 func TestExamplesWorkAsWritten(t *testing.T) {
 	h, doc := open(t), description(t)
 	tried := 0

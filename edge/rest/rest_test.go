@@ -194,7 +194,7 @@ func TestEvents(t *testing.T) {
 		})
 	}
 	h.TB = t
-	// Of many that are not understood the first ten are told.
+	// Of many that are not understood the first ten are named.
 	var told struct {
 		Ignored int
 		Errors  []struct {
@@ -351,7 +351,8 @@ func TestANodeLeasesSessionsFromItsFirstHeartbeatOn(t *testing.T) {
 	}
 }
 
-// Whoever names no time is told that the order of arrival counts: also within one call, and one millisecond.
+// The answer to reports without a time says that the order of arrival counts: also within one call, and
+// one millisecond.
 func TestEventsWithoutATimeCountInTheOrderOfArrival(t *testing.T) {
 	h := open(t)
 	const on, off = `{"user":"%[1]s","state":"online","session":"1"}`, `{"user":"%[1]s","state":"offline","session":"1","why":"logout"}`

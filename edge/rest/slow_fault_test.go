@@ -64,7 +64,7 @@ func TestFaultOthersBesideStoppedWatchers(t *testing.T) {
 					h.await(time.Minute, func() bool { return h.hub.Stats().Watchers == 0 })
 				}()
 				h.await(time.Minute, func() bool { return h.hub.Stats().Watchers == watchers })
-				// They have stopped when the hub has looked around several times and has told nobody anything.
+				// They have stopped when the hub has reconciled several times and has notified no watcher.
 				last := h.hub.Stats()
 				h.await(time.Minute, func() bool {
 					now := h.hub.Stats()

@@ -26,7 +26,8 @@ import (
 	"rollcall/watch"
 )
 
-// Watchers that stop reading are told bye behind what they have not read and are closed, and they cost bounded memory.
+// Watchers that stop reading get bye behind what they have not read and are closed, and they cost bounded
+// memory.
 func TestStoppedWatchers(t *testing.T) { stopped(t, 60, 200_000) }
 
 // stopped plays watchers that stop reading under at least so many changes, and until the last of them is closed.

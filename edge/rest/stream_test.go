@@ -161,8 +161,8 @@ func (c *client) say(format string, args ...any) {
 	}
 }
 
-// hear returns the next message as "op peer=status …", with code, cause and id when it has them.
-func (c *client) hear() string {
+// receive returns the next message as "op peer=status …", with code, cause and id when it has them.
+func (c *client) receive() string {
 	c.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
@@ -190,7 +190,7 @@ func (c *client) hear() string {
 
 func (c *client) expect(want string) {
 	c.Helper()
-	if got := strings.Join(strings.Fields(c.hear()), " "); got != want {
+	if got := strings.Join(strings.Fields(c.receive()), " "); got != want {
 		c.Errorf("heard %q, want %q", got, want)
 	}
 }
@@ -201,7 +201,7 @@ func TestSocket(t *testing.T) {
 	c.say(`{"op":"hello","app":%q,"key":%q,"id":1}`, appID, appKey)
 	c.expect("ok 1")
 	c.say(`{"op":"watch","peers":["tom","ann"],"id":2}`)
-	first, second := c.hear(), c.hear() // the answer and the snapshot may cross
+	first, second := c.receive(), c.receive() // the answer and the snapshot may cross
 	if got := first + "|" + second; got != "ok 2|snapshot tom=unknown ann=unknown" && got != "snapshot tom=unknown ann=unknown|ok 2" {
 		t.Errorf("heard %q", got)
 	}
@@ -251,7 +251,7 @@ func TestSocketRefusesStrangers(t *testing.T) {
 	h.expect("app", "GET", "/v1/socket", "", 400, `{"code":"invalid","error":"this call is a WebSocket; ask for the upgrade"}`)
 }
 
-// Beyond the rate a message is refused, and whoever waits for its answer is told so by its id.
+// Beyond the rate a message is refused, and the refusal carries its id.
 func TestAFloodIsAnsweredByID(t *testing.T) {
 	h := open(t)
 	c := h.dial()
@@ -263,7 +263,7 @@ func TestAFloodIsAnsweredByID(t *testing.T) {
 	c.say(`{"op":"unwatch"`) // no id can be read of it
 	ok, refused := 0, 0
 	for i := range sent {
-		switch got := c.hear(); got {
+		switch got := c.receive(); got {
 		case fmt.Sprint("ok ", i+1):
 			ok++
 		case fmt.Sprintf("error %d rate_limited", i+1):
@@ -336,7 +336,7 @@ func TestALostSocketIsHeldBackFromWatchers(t *testing.T) {
 	s.expect("change flag=online")
 }
 
-// A stream is whole whoever writes it, the server or the hub, in chunks or without.
+// A stream is whole whether the server or the hub writes it, in chunks or without.
 func TestStreamOverOldHTTP(t *testing.T) {
 	for _, version := range []string{"1.0", "1.1"} {
 		t.Run(version, func(t *testing.T) {

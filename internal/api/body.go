@@ -71,7 +71,7 @@ func closeBehind(w http.ResponseWriter, r *http.Request) {
 }
 
 // plain are the types under which JSON comes: its own, what a browser sends when it wants no pre-flight, and what curl
-// says when it is told nothing.
+// sends by default.
 var plain = map[string]bool{"application/json": true, "text/plain": true, "application/x-www-form-urlencoded": true}
 
 // MaxDepth is how deep a body may nest.

@@ -71,13 +71,13 @@ func Errorf(code, format string, args ...any) *Error {
 	return &Error{Status: status, Code: code, Text: fmt.Sprintf(format, args...)}
 }
 
-// WithLimit returns e telling the limit that was passed.
+// WithLimit returns e with the limit that was exceeded.
 func (e *Error) WithLimit(n int) *Error {
 	e.Limit = n
 	return e
 }
 
-// WithRetry returns e telling when trying again may help.
+// WithRetry returns e with the time after which a retry may succeed.
 func (e *Error) WithRetry(d time.Duration) *Error {
 	e.Retry = d
 	return e

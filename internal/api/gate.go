@@ -19,7 +19,8 @@ import (
 
 // Config are the settings of a [Gate]. Start from [DefaultConfig].
 type Config struct {
-	// AppDetail tells since, last seen and cause also to who holds the app key only, which is inside every copy of the app.
+	// AppDetail shows since, last seen and cause also to callers with the app key only, which is inside
+	// every copy of the app.
 	AppDetail bool
 	// Origins are the web origins that a browser may call from; "*" is any. Nothing here relies on cookies.
 	Origins []string
@@ -41,7 +42,7 @@ type Config struct {
 	Keys *Keyring `config:"-"`
 	// Now returns the time in Unix milliseconds.
 	Now func() int64 `config:"-"`
-	// Log hears of what is our fault.
+	// Log receives the errors that are the server's fault.
 	Log *slog.Logger `config:"-"`
 }
 
@@ -78,7 +79,7 @@ func NewGate(cfg Config) *Gate {
 	return g
 }
 
-// Handle returns a handler for the routes of one path, which are told apart by method.
+// Handle returns a handler for the routes of one path, one for each method.
 func (g *Gate) Handle(routes ...Route) http.Handler {
 	methods := make([]string, 0, len(routes)+2)
 	for _, rt := range routes {
@@ -241,7 +242,7 @@ func (g *Gate) identify(r *http.Request, rt *Route, c *Caller) {
 	if c.Rights == None {
 		c.App = nil
 		if equalSecret(app.HookKey, p.Bearer) || equalSecret(app.HookKey, p.HookKey) {
-			c.App, c.Rights = app, Hook // to be told that the key is right, but not for this call
+			c.App, c.Rights = app, Hook // so that the answer is "valid key, wrong call"
 		}
 	}
 }

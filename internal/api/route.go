@@ -16,7 +16,7 @@ type Need uint8
 
 // The needs, least first.
 const (
-	NeedAnyone   Need = iota // no key: what tells nothing about anybody
+	NeedAnyone   Need = iota // no key: what says nothing about any peer
 	NeedAsker                // app key or master key: what apps may ask
 	NeedReporter             // hook key, signature or master key: reports
 	NeedMaster               // master key: servers

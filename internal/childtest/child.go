@@ -1,5 +1,5 @@
-// Package childtest starts processes that do not outlive the test process, however that ends: where the system can tell
-// (Linux), they are killed with it. A test that is killed at its time limit then leaves no server behind that holds ports,
+// Package childtest starts processes that do not outlive the test process, however that ends: where the kernel supports
+// it (Linux), they are killed with it. A test that is killed at its time limit then leaves no server behind that holds ports,
 // files and CPU.
 package childtest
 

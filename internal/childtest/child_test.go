@@ -56,7 +56,7 @@ func TestAChildEndsWithATestThatIsKilled(t *testing.T) {
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	// The end of the stream comes when nobody holds it any more: neither the parent nor its child.
+	// The end of the stream comes when no process holds it any more: neither the parent nor its child.
 	if rest, err := io.ReadAll(r); err != nil || len(rest) > 0 {
 		t.Errorf("read %q, %v", rest, err)
 	}

@@ -4,5 +4,5 @@ package childtest
 
 import "os/exec"
 
-// mortal does nothing: this system does not tell children of their parent's death.
+// mortal does nothing: this system does not signal children when their parent dies.
 func mortal(*exec.Cmd) {}

@@ -23,7 +23,7 @@ import (
 const MaxFile = 1 << 20
 
 // File takes the settings of the YAML file called name. It may be a pipe, such as a shell makes of <(…); ctx ends the wait
-// for whoever writes into it.
+// for its writer.
 func (l *Loader) File(ctx context.Context, name string) {
 	b, err := read(ctx, name)
 	if err != nil {

@@ -113,7 +113,7 @@ func (c *conn) serve() {
 	}
 }
 
-// late is a connection whose time for a body is over: whoever gets it must not wait for the rest a second time.
+// late is a connection whose time for a body is over: its next owner must not wait for the rest a second time.
 type late struct{ net.Conn }
 
 func (late) Read([]byte) (int, error) { return 0, os.ErrDeadlineExceeded }
@@ -240,7 +240,7 @@ func (c *conn) fill() bool {
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			c.Conn = late{c.Conn}
 		}
-		c.handOver() // net/http tells the client that the rest did not come
+		c.handOver() // net/http answers that the rest did not come
 		return false
 	}
 	c.end()

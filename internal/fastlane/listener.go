@@ -20,7 +20,7 @@ type Config struct {
 
 	// Code is what refusals of net/http's own bear on connections that were handed over; see framing.Code.
 	Code framing.Code
-	// AcceptFailed hears of each error of Accept that is waited out; nil: nobody does.
+	// AcceptFailed is called with each error of Accept after which the listener retries; it may be nil.
 	AcceptFailed func(error)
 }
 

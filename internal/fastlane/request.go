@@ -19,7 +19,7 @@ type Routes struct {
 	// Answer appends the whole answer to out. It must not keep r. With ok false nothing has been done, and the request is
 	// net/http's. With last the connection is closed behind the answer.
 	Answer func(r *Request, out []byte) (answer []byte, last, ok bool)
-	// Answered, when set, hears how long each answer took.
+	// Answered, when set, is called with how long each answer took.
 	Answered func(time.Duration)
 }
 

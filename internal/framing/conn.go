@@ -26,7 +26,8 @@ func (l Listener) Accept() (net.Conn, error) {
 	return NewConn(c, nil, false, l.Code), nil
 }
 
-// ConnState tells a [Conn] what its server has made of it. It is for http.Server.ConnState.
+// ConnState passes the state of a connection from its server to its [Conn]. It is for
+// http.Server.ConnState.
 func ConnState(c net.Conn, state http.ConnState) {
 	if g, ok := c.(*Conn); ok {
 		switch state {
@@ -46,7 +47,7 @@ func ConnState(c net.Conn, state http.ConnState) {
 	}
 }
 
-// What the server has told of a connection.
+// The states of a connection that its server has reported.
 const (
 	toldNothing uint32 = iota
 	toldIdle           // a request has been answered
@@ -82,11 +83,12 @@ func NewConn(c net.Conn, first []byte, begun bool, code Code) *Conn {
 	return g
 }
 
-// Unwrap returns the connection below, for whoever must set options of a socket.
+// Unwrap returns the connection below, for setting socket options.
 func (c *Conn) Unwrap() net.Conn { return c.Conn }
 
-// Detach returns the connection below and what was read from it that nobody has taken yet. It is for whoever has taken the
-// connection over from its server and wants nothing judged; the guard is of no use afterwards.
+// Detach returns the connection below and the bytes that were read from it and not yet consumed. It is
+// for a caller that has hijacked the connection and wants no more checks; the guard is of no use
+// afterwards.
 func (c *Conn) Detach() (net.Conn, []byte) {
 	left := slices.Concat(c.ready, c.held)
 	c.ready, c.held = nil, nil

@@ -31,7 +31,7 @@ type follower struct {
 	target target
 }
 
-// A target is the beginning of the path that a request line asks for: enough to tell whose it is.
+// A target is the beginning of the path that a request line asks for: enough to find its door.
 type target struct {
 	text [16]byte
 	n    uint8
@@ -137,8 +137,8 @@ func (f *follower) requestLine(line []byte) bool {
 	return minor == '0' || minor == '1'
 }
 
-// cutField splits a field line. A line that begins with a space continues the one before it: nobody sends that any more, and
-// readers differ about it.
+// cutField splits a field line. A line that begins with a space continues the one before it: clients no longer send
+// that, and servers differ about it.
 func cutField(line []byte) (name, value []byte, ok bool) {
 	colon := bytes.IndexByte(line, ':')
 	if colon < 1 || line[0] == ' ' || line[0] == '\t' || line[colon-1] == ' ' || line[colon-1] == '\t' {

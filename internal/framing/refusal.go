@@ -8,8 +8,9 @@ import (
 	"strings"
 )
 
-// Write implements net.Conn. What net/http says by itself, of a request that it does not show to the handler, is told in the shape
-// of every other refusal: a browser sees nothing of an answer without allow-origin, and SDKs read JSON only.
+// Write implements net.Conn. Errors that net/http answers by itself, without a call of the handler, get
+// the shape of every other refusal: a browser hides an answer without allow-origin, and SDKs read JSON
+// only.
 func (c *Conn) Write(p []byte) (int, error) {
 	if c.told.Load() == toldHijacked {
 		return c.Conn.Write(p)

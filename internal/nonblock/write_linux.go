@@ -16,7 +16,7 @@ func Write(fd uintptr, b []byte) (int, error) {
 		return 0, nil
 	}
 	for {
-		// A raw system call: the usual one tells the scheduler, which may then take the processor away and has another thread go on;
+		// A raw system call: the usual one notifies the scheduler, which may then hand the processor to another thread;
 		// among a thousand writes of some microseconds that happens often, and costs more than it gains.
 		n, _, err := unix.RawSyscall6(unix.SYS_SENDTO, fd, uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)),
 			unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)

@@ -21,7 +21,7 @@ type Server struct {
 }
 
 // New makes a server on a free port, with more arguments for redis-server, and starts it. It keeps nothing on disk unless
-// the arguments say otherwise. Whoever calls it calls Close.
+// the arguments say otherwise. The caller calls Close.
 func New(args ...string) (*Server, error) { return (*TLS)(nil).New(args...) }
 
 func newOn(k *TLS, port int, args ...string) (*Server, error) {

@@ -138,7 +138,7 @@ func (k *TLS) port(port int) []string {
 	}
 }
 
-// dial connects to a server of ours as a client that trusts whom it finds there: what is under test is another client.
+// dial connects to a server of ours as a client that verifies no certificate: what is under test is another client.
 func (k *TLS) dial(addr string) (*Conn, error) {
 	if k == nil {
 		return Dial(addr)

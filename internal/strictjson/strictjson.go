@@ -1,4 +1,4 @@
-// Package strictjson tells whether bytes are JSON that every reader understands alike.
+// Package strictjson reports whether bytes are JSON that every parser reads alike.
 //
 // encoding/json takes more than that: a key twice (the last wins), "PeerID" for "peerId", bytes that are not UTF-8 and
 // halves of surrogate pairs (both become U+FFFD, so two ids become one), and ten thousand levels. A proxy in front of us

@@ -22,9 +22,9 @@ type world struct {
 	peers, days int
 }
 
-// A row is a telling and the shares that it must keep.
+// A row is one way of reporting and the error rates that it must keep.
 type row struct {
-	telling
+	reporting
 	shownOffline, shownOnline bound
 }
 
@@ -40,26 +40,26 @@ func (b bound) String() string {
 	return fmt.Sprintf("<= %g %%", 100*b.high)
 }
 
-// rows are the tellings of the table. What `last` shows is bounded from below too: were it as good, the sum would be
+// rows are those of the table. What `last` shows is bounded from below too: were it as good, the sum would be
 // for nothing, or this world too kind.
 func rows() []row {
 	const lost, doubled = 0.001, 0.0005
 	sum, last := presence.PolicySum, presence.PolicyLast
 	return []row{
-		{telling{name: "untagged, sum", policy: sum, lost: lost, doubled: doubled}, bound{0, 0.015}, bound{0, 0.02}},
-		{telling{name: "untagged, last", policy: last, lost: lost, doubled: doubled}, bound{0.15, 0.5}, bound{0, 0.005}},
-		{telling{name: "untagged, sum, nothing lost", policy: sum}, bound{0, 0.01}, bound{0, 0.001}},
-		{telling{name: "untagged, last, nothing lost", policy: last}, bound{0.15, 0.5}, bound{0, 0.001}},
-		{telling{name: "tagged, sum", tags: true, policy: sum, lost: lost, doubled: doubled}, bound{0, 0.005}, bound{0, 0.01}},
+		{reporting{name: "untagged, sum", policy: sum, lost: lost, doubled: doubled}, bound{0, 0.015}, bound{0, 0.02}},
+		{reporting{name: "untagged, last", policy: last, lost: lost, doubled: doubled}, bound{0.15, 0.5}, bound{0, 0.005}},
+		{reporting{name: "untagged, sum, nothing lost", policy: sum}, bound{0, 0.01}, bound{0, 0.001}},
+		{reporting{name: "untagged, last, nothing lost", policy: last}, bound{0.15, 0.5}, bound{0, 0.001}},
+		{reporting{name: "tagged, sum", tags: true, policy: sum, lost: lost, doubled: doubled}, bound{0, 0.005}, bound{0, 0.01}},
 		// A logout on a tag is believed at once, though the service may still hold a dead connection under it.
-		{telling{name: "tagged, sum, nothing lost", tags: true, policy: sum}, bound{0, 0.0005}, bound{0, 0}},
-		{telling{name: "named sessions", named: true, lost: lost, doubled: doubled}, bound{0, 0.001}, bound{0, 0.001}},
-		{telling{name: "named sessions, nothing lost", named: true}, bound{0, 0}, bound{0, 0}},
+		{reporting{name: "tagged, sum, nothing lost", tags: true, policy: sum}, bound{0, 0.0005}, bound{0, 0}},
+		{reporting{name: "named sessions", named: true, lost: lost, doubled: doubled}, bound{0, 0.001}, bound{0, 0.001}},
+		{reporting{name: "named sessions, nothing lost", named: true}, bound{0, 0}, bound{0, 0}},
 	}
 }
 
-// measure tells the lives of w by t and judges what is shown of them.
-func (w world) measure(t *telling) verdict {
+// measure reports the lives of w by t and compares the answers with the truth.
+func (w world) measure(t *reporting) verdict {
 	var (
 		rules = presence.DefaultRules()
 		end   = epoch.Add(time.Duration(w.days) * 24 * time.Hour)
@@ -71,7 +71,7 @@ func (w world) measure(t *telling) verdict {
 			for peer := p; peer < w.peers; peer += len(parts) {
 				rnd := rand.New(rand.NewPCG(w.seed, uint64(peer)))
 				connections := live(rnd, 1+peer%3, w.days, t.tags)
-				parts[p].add(judge(connections, t.tell(rnd, connections), end, &rules))
+				parts[p].add(judge(connections, t.hooks(rnd, connections), end, &rules))
 			}
 		})
 	}
@@ -99,7 +99,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	table := tabwriter.NewWriter(stdout, 0, 0, 3, ' ', 0)
 	fmt.Fprintln(table, "told as\tonline, shown offline\toffline, shown online\tallowed")
 	for _, r := range rows() {
-		v := w.measure(&r.telling)
+		v := w.measure(&r.reporting)
 		off, on := share(v.shownOffline, v.online), share(v.shownOnline, v.offline)
 		mark := ""
 		if !r.shownOffline.holds(off) || !r.shownOnline.holds(on) {

@@ -11,7 +11,7 @@ func TestEveryRowKeepsItsBound(t *testing.T) {
 	for _, r := range rows() {
 		var v verdict
 		for seed := range uint64(4) {
-			v.add(world{seed: seed, peers: 90, days: 28}.measure(&r.telling))
+			v.add(world{seed: seed, peers: 90, days: 28}.measure(&r.reporting))
 		}
 		if v.online == 0 || v.offline == 0 {
 			t.Fatalf("%s: online for %v, offline for %v: nothing to judge", r.name, v.online, v.offline)

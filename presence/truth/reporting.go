@@ -9,8 +9,8 @@ import (
 	"rollcall/presence"
 )
 
-// A telling is one way in which lives are told.
-type telling struct {
+// A reporting is one way of reporting lives.
+type reporting struct {
 	name    string
 	tags    bool // each device has a tag of its own
 	named   bool // each connection has a name, its reports a time
@@ -31,8 +31,8 @@ type hook struct {
 	report presence.Report
 }
 
-// tell returns the hooks about connections in the order in which they come.
-func (t *telling) tell(rnd *rand.Rand, connections []connection) []hook {
+// hooks returns the hooks about connections in the order in which they come.
+func (t *reporting) hooks(rnd *rand.Rand, connections []connection) []hook {
 	var hooks []hook
 	send := func(at presence.Millis, r presence.Report) {
 		copies := 1
