@@ -208,6 +208,8 @@ func TestRefusals(t *testing.T) {
 		return server.Addr
 	}
 	plain, locked := redistest.Run(t), redistest.Run(t, "--requirepass", "sesame")
+	// No Sentinel promotes this one, however busy the machine is.
+	replica := redistest.Run(t, "--replicaof", strings.Replace(plain.Addr, ":", " ", 1))
 	ca := "?ssl_ca_certs=" + s.ca.File
 	tests := []struct {
 		name, url  string
@@ -236,7 +238,7 @@ func TestRefusals(t *testing.T) {
 		{"no such database", "redis://" + plain.Addr + "/99", "no database 99", "databases", misfit},
 		{"a Cluster that is none", "redis://" + plain.Addr + "," + plain.Addr, "several addresses", "write one address", misfit},
 		{"a database of a Cluster", "redis://" + c.Servers[0].Addr + "/3", "a Cluster, which has only database 0", "leave the database out", misfit},
-		{"a replica", "redis://" + se.Servers[1].Addr, "is a replica", "name the primary", unavailable},
+		{"a replica", "redis://" + replica.Addr, "is a replica", "name the primary", unavailable},
 		{"Sentinels that are none", "redis+sentinel://" + plain.Addr + "/m", "is no Sentinel", "mostly on port 26379", misfit},
 		{"a master that they do not know", "redis+sentinel://" + se.Addrs[0] + "/nobody", "know no master \"nobody\"", "sentinel monitor", misfit},
 		{"Sentinels taken for Redis", "redis://" + se.Addrs[0], "does not know the commands", "redis+sentinel://", misfit},

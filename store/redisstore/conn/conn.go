@@ -90,10 +90,19 @@ type counts struct {
 	linksLost, flushes, probes, outages, reloads, triedAgain atomic.Int64
 }
 
+// openRetries is how often Open retries to connect when no answer came in time.
+const openRetries = 3
+
 // Open connects to p. Nothing is checked, and no link is up, until checkServer and start are
 // called.
 func Open(p Place, opts Options, cache *nearcache.Cache, events Events) (*Conn, error) {
 	client, err := connect(p)
+	for range openRetries { // a busy machine may answer late, and the answer may explain what is wrong
+		if !timedOut(err) {
+			break
+		}
+		client, err = connect(p)
+	}
 	if err != nil {
 		return nil, Unavailable(err)
 	}
