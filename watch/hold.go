@@ -28,37 +28,41 @@ func (h *Hub) hold(e *entry, old *Update, raw, seen presence.Summary, start time
 		return false
 	}
 	if seen.Status != presence.Offline || !lost(seen.Cause) {
-		if !e.heldUntil.IsZero() {
-			if seen.Status == presence.Online {
-				h.stats.hidden.Add(1)
-			}
-			e.heldUntil = time.Time{}
+		if e.held != nil && seen.Status == presence.Online {
+			h.stats.hidden.Add(1)
 		}
+		e.held = nil
 		return false
 	}
 	guess := unwritten(raw, seen)
-	if e.heldUntil.IsZero() || e.guessed && !guess {
+	if e.held == nil || e.held.guessed && !guess {
 		wait := unwrittenHold
 		if !guess {
 			// By the wall clock, but never longer than the hold itself, whatever the clock does.
 			wait = min(seen.Hold, max(0, seen.Since.Add(seen.Hold).Sub(now)))
 		}
 		if wait <= 0 {
-			e.heldUntil = time.Time{}
+			e.held = nil
 			return false
 		}
-		e.heldUntil, e.guessed = start.Add(wait), guess
-		heap.Push(&h.held, holding{e.heldUntil, e})
+		e.held = &held{start.Add(wait), guess}
+		heap.Push(&h.held, holding{e.held.until, e})
 		if !guess {
 			h.stats.held.Add(1)
 		}
 		return true
 	}
-	if start.Before(e.heldUntil) {
+	if start.Before(e.held.until) {
 		return true
 	}
-	e.heldUntil = time.Time{}
+	e.held = nil
 	return false
+}
+
+// A held says until when an entry is held back.
+type held struct {
+	until   time.Time
+	guessed bool // held because its expiry is not written yet
 }
 
 // A holding is one entry in the order in which holds end; it is void when the entry's own time is

@@ -127,8 +127,7 @@ type entry struct {
 	links  []link
 
 	// Of the hub's goroutine alone.
-	heldUntil time.Time // zero: not held
-	guessed   bool      // held because its expiry is not written yet
+	held *held // nil: not held, as nearly all are
 }
 
 // A link is one watcher of a peer, and which of its slots that is.

@@ -133,7 +133,7 @@ func (h *Hub) retry(entries []*entry) {
 // collect takes what is to be read: the dirty peers and those whose hold is over.
 func (h *Hub) collect(now time.Time) []*entry {
 	for len(h.held) > 0 && !h.held[0].due.After(now) {
-		if due := h.held.pop(); due.e.heldUntil.Equal(due.due) {
+		if due := h.held.pop(); due.e.held != nil && due.e.held.until.Equal(due.due) {
 			h.markDirty(due.e)
 		}
 	}

@@ -3,6 +3,7 @@ package watch
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -109,6 +110,7 @@ func (w *Watcher) join(ctx context.Context, peers []presence.PeerID) (slots []in
 		return nil, 0, ErrClosed
 	}
 	w.makeIndex(len(peers))
+	w.slots = slices.Grow(w.slots, max(0, min(len(peers), h.cfg.Peers-w.count)-len(w.free)))
 	for _, p := range peers {
 		if _, ok := w.index[p]; ok {
 			continue

@@ -101,6 +101,7 @@ func (d *Door) post(w http.ResponseWriter, r *http.Request, c *api.Caller) error
 	if err := api.Decode(body, &in); err != nil {
 		return err
 	}
+	api.Recycle(body) // what was decoded are copies
 	token := tokenOf(r)
 	if token == "" {
 		token = in.Since
@@ -350,7 +351,8 @@ func appendEvent(out []byte, b *watch.Batch, d presence.Detail, renewal string) 
 	return append(out, "}\n\n"...)
 }
 
-const keepBuffer = 4 << 10
+// keepBuffer is what a stream keeps for its frames: most are of a few peers, behind one that is of all.
+const keepBuffer = 1 << 10
 
 // flush writes what is in the buffer. What is known to fit into the kernel needs no deadline; for the rest the reader has the
 // stall time.
