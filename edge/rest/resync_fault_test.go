@@ -46,14 +46,17 @@ func TestFaultResyncOfAHundredThousand(t *testing.T) {
 		redis, own, begun := server.CPU(t), cpu(t), time.Now()
 		status, body := h.call("hook", "PUT", "/v1/nodes/gw1/sessions", tt.body)
 		took := time.Since(begun)
+		here, there := cpu(t)-own, server.CPU(t)-redis
 		t.Logf("%s of %d sessions (%d KiB): %v, CPU %v here, %v in redis", tt.name, sessions, len(tt.body)>>10, took.Round(time.Millisecond),
-			(cpu(t) - own).Round(time.Millisecond), (server.CPU(t) - redis).Round(time.Millisecond))
+			here.Round(time.Millisecond), there.Round(time.Millisecond))
 		want := fmt.Sprintf(`{"accepted":%d,"double":0,"late":0,"stale":0,"ignored":0,"full":0,"ended":%d}`, tt.done, tt.ended)
 		if status != 200 || strings.TrimSpace(body) != want {
 			t.Fatalf("%s: %d %.300s, want %s", tt.name, status, body, want)
 		}
-		if most := pace.Allow(within); took > most {
-			t.Errorf("%s took %v, want at most %v", tt.name, took, most)
+		// They work in turn, so on a machine of their own it takes as long as the processors work. Beside
+		// others it takes longer, but does not wait for a round trip per session.
+		if most := 4 * pace.Allow(within); here+there > within || took > most {
+			t.Errorf("%s took %v, CPU %v, want at most %v, CPU %v", tt.name, took, here+there, most, within)
 		}
 	}
 }
