@@ -5,8 +5,8 @@ import (
 	"time"
 
 	"rollcall/edge/rest"
+	"rollcall/intake"
 	"rollcall/internal/api"
-	"rollcall/presence"
 )
 
 // startLoops starts what runs beside the requests. Stop ends it and waits.
@@ -69,15 +69,7 @@ func (s *Server) asked() (queries, ids int64) {
 func (s *Server) remember() func(context.Context) {
 	failing := false
 	return func(ctx context.Context) {
-		now := s.clock.Now()
-		for _, app := range s.appIDs {
-			c, err := s.store.Counts(ctx, app, now)
-			if err != nil {
-				return // the store's trouble is logged elsewhere
-			}
-			s.history.Add(app, now.Add(s.cfg.Presence.Rules.DayOffset).Time().Format(time.DateOnly), c)
-		}
-		err := s.history.SaveNowAndThen()
+		err := s.history.Sample(ctx, s.ask, s.appIDs)
 		if err != nil && !failing {
 			s.log.Warn("cannot save history", "err", err)
 		}
@@ -85,46 +77,23 @@ func (s *Server) remember() func(context.Context) {
 	}
 }
 
-// clockRepeat is how often the log repeats that the clock of a sender is off.
-const clockRepeat = 10 * time.Minute
-
-// watchClocks returns what logs the senders whose clocks are off: each once, and again while it lasts.
+// watchClocks returns what logs the senders whose clocks are off.
 func (s *Server) watchClocks() func(context.Context) {
-	type sender struct{ app, source, node string }
-	type line struct {
-		reports int64
-		at      presence.Millis
-	}
-	logged := map[sender]line{}
+	var news intake.ClockNews
 	return func(context.Context) {
-		now := s.clock.Now()
-		for _, c := range s.presence.Counters().Clocks() {
-			key := sender{string(c.App), string(c.Source), string(c.Node)}
-			last, known := logged[key]
-			if known && (c.Reports == last.reports || now < last.at.Add(clockRepeat)) {
-				continue
-			}
-			logged[key] = line{c.Reports, now}
-			s.log.Warn("clock of a sender is off", "app", key.app, "source", key.source, "node", key.node, "ahead", c.Off, "reports", c.Reports)
+		for _, c := range news.Pick(s.presence.Counters().Clocks(), s.clock.Now()) {
+			s.log.Warn("clock of a sender is off", "app", c.App, "source", c.Source, "node", c.Node, "ahead", c.Off, "reports", c.Reports)
 		}
 	}
 }
-
-// longPause is a time between two sweeps, which are at most a second apart, in which the process must have stood still. It is
-// the longest that the gateway lets pass unnoticed too; but the gateway knows its lease and notices shorter pauses when that
-// is short. Here the leases are the sources' own, and a pause that is noticed for nothing keeps whoever is gone for the grace:
-// a source should not cut its leases closer than five seconds to its renewals.
-const longPause = 5 * time.Second
 
 // sweep returns what ends leases that have run out. It says once that it fails and once that it works again.
 func (s *Server) sweep() func(context.Context) {
 	failing, last := false, s.clock.Now()
 	some := func(ctx context.Context) (more bool) {
 		now := s.clock.Now()
-		if now >= last.Add(longPause) && !s.store.shared {
-			// Nobody but this process hears renewals, and it was deaf.
+		if s.presence.Woke(last, now) {
 			s.log.Warn("this process stood still; leases that ran out meanwhile may be renewed", "from", last, "to", now)
-			s.presence.StandStill(last, now)
 		}
 		_, more, err := s.presence.SweepSome(ctx, now)
 		last = s.clock.Now()

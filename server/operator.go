@@ -37,10 +37,10 @@ func (s *Server) mountOperator() http.Handler {
 	}
 	return operator.New(operator.Deps{
 		Version: BuildVersion(), Listen: s.Listen(), Admin: s.Admin(), Phase: s.phaseName, Up: s.clock.Up, Now: s.clock.Now,
-		Apps: s.appIDs, Service: s.presence, Rooms: rooms, Gateway: func() any { return s.gateway.Stats() },
+		Apps: s.appIDs, Service: s.presence, Ask: s.ask, Rooms: rooms, Gateway: func() any { return s.gateway.Stats() },
 		Store: operator.Store{
 			Name: s.store.name, Where: s.store.where, Counts: s.store.counts, Trouble: func() string { return s.store.trouble() },
-			Peers: s.store.Counts, Patience: s.counting,
+			Patience: s.counting,
 		},
 		Asked: s.asked, Rates: s.meter.PerSecond, Callers: s.callers, Shares: s.held.all(), Conns: s.app.conns, Lane: s.app.net.Stats,
 		Refused: func() map[string]int64 { return s.gate.Stats().Refused }, Dropped: dropped, Unnamed: s.unnamed.list,

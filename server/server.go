@@ -118,10 +118,7 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	}
 	s.presence = presence.NewService(s.store.Store, s.cfg.Presence)
 	s.intake = intake.New(s.cfg.REST.Nodes, intake.Deps{Service: s.presence, Now: s.clock.Now})
-	// A store that others kept alive has missed nothing, and an empty one had nothing to hear.
-	if now := s.clock.Now(); !s.store.shared && s.store.lastAlive > 0 {
-		s.presence.StandStill(min(s.store.lastAlive, now), now)
-	}
+	s.presence.Resume(s.store.lastAlive, s.clock.Now())
 	if s.history, err = rest.OpenHistory(s.cfg.Data); err != nil {
 		s.log.Warn("cannot read history; it starts empty", "err", err)
 	}

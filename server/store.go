@@ -21,7 +21,7 @@ type openedStore struct {
 	name      string // for people: "on disk"
 	where     string
 	shared    bool                    // other nodes write to it too
-	lastAlive presence.Millis         // when it surely heard renewals for the last time
+	lastAlive presence.Millis         // when it surely heard renewals for the last time; not of a shared one
 	counts    func() map[string]int64 // by names of its own
 	trouble   func() string           // why reports cannot be kept now; empty when they can
 }
@@ -71,7 +71,7 @@ func (s *Server) openRedis(ctx context.Context) error {
 	}
 	s.clock = s.clock.By(st.Now)
 	s.store = &openedStore{
-		Store: st, name: "in Redis at " + st.Where(), where: st.Where(), shared: true, lastAlive: s.clock.Now(),
+		Store: st, name: "in Redis at " + st.Where(), where: st.Where(), shared: true,
 		counts: st.Stats,
 		trouble: func() string {
 			if err := st.Ready(); err != nil {

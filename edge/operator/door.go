@@ -7,6 +7,7 @@ import (
 	"net/http/pprof"
 	"time"
 
+	"rollcall/ask"
 	"rollcall/internal/api"
 	"rollcall/internal/conns"
 	"rollcall/internal/limit"
@@ -24,8 +25,6 @@ type Store struct {
 	Name, Where string
 	Counts      func() map[string]int64
 	Trouble     func() string // why reports cannot be kept now; empty when they can
-	// Peers counts the peers of an app at now.
-	Peers func(ctx context.Context, app presence.AppID, now presence.Millis) (presence.Counts, error)
 	// Patience bounds how long counts are waited for: a store that is out of reach must not keep an operator waiting for the
 	// reason.
 	Patience func(context.Context) (context.Context, context.CancelFunc)
@@ -40,6 +39,7 @@ type Deps struct {
 	Now           func() presence.Millis
 	Apps          []presence.AppID
 	Service       *presence.Service
+	Ask           *ask.Reader
 	Store         Store
 	Rooms         []Room
 	Gateway       func() any // its counts, as they stand in the status

@@ -9,6 +9,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"rollcall/ask"
 )
 
 // Metrics are what /metrics shows. No label ever holds a peer, a session or a key: their number is bounded by the
@@ -220,7 +222,7 @@ func (c *collector) store(to sink) {
 	ctx, cancel := context.WithTimeout(context.Background(), peersWithin)
 	defer cancel()
 	for _, app := range c.Apps {
-		n, err := c.Store.Peers(ctx, app, c.Now())
+		n, err := c.Ask.Counts(ctx, ask.View{App: app, Viewer: ask.Server})
 		if err != nil {
 			return // the store's trouble is a metric of its own
 		}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"rollcall/ask"
 	"rollcall/internal/api"
 	"rollcall/presence"
 )
@@ -103,9 +104,8 @@ func (d *Door) Status(ctx context.Context) Status {
 	}
 	counting, cancel := d.Store.Patience(ctx)
 	defer cancel()
-	now := d.Now()
 	for _, app := range d.Apps {
-		c, err := d.Store.Peers(counting, app, now)
+		c, err := d.Ask.Counts(counting, ask.View{App: app, Viewer: ask.Server})
 		if err != nil && st.Trouble == "" {
 			st.Trouble = err.Error()
 		}

@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"rollcall/ask"
 	"rollcall/internal/disk"
 	"rollcall/presence"
 )
@@ -106,8 +108,17 @@ const (
 	historySave = 12 // samples
 )
 
-// SaveNowAndThen is to be called behind every sample: it saves once a minute.
-func (h *History) SaveNowAndThen() error {
+// Sample adds the counts of apps on the local day, and saves once a minute: the error is why it could not. While the store
+// gives no counts there is no sample; that trouble is said elsewhere.
+func (h *History) Sample(ctx context.Context, from *ask.Reader, apps []presence.AppID) error {
+	day := from.Now().Add(from.Rules.Rules().DayOffset).Time().Format(time.DateOnly)
+	for _, app := range apps {
+		c, err := from.Counts(ctx, ask.View{App: app, Viewer: ask.Server})
+		if err != nil {
+			return nil
+		}
+		h.Add(app, day, c)
+	}
 	if h.n++; h.n%historySave != 0 {
 		return nil
 	}
