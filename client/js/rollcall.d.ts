@@ -9,15 +9,15 @@ export interface Peer {
   cause?: string;
   devices?: string[];
   version?: number;
-  /** Seconds since the server could last read its store. Absent while the answer is as fresh as it can be. */
+  /** Seconds since the server could last read its store. Absent while the answer is fresh. */
   age?: number;
 }
 
 export interface Answer {
   peers: Peer[];
-  /** The answer has every peer, not only those that may have changed. */
+  /** The answer has every peer, not only the changed ones. */
   complete: boolean;
-  /** For since of the next question about the same list. */
+  /** The value of since for the next query of the same list. */
   token: string;
   /** As in Peer. */
   age?: number;
@@ -25,7 +25,7 @@ export interface Answer {
 
 export interface Page {
   peers: string[];
-  /** Of the next page; empty on the last. */
+  /** The cursor of the next page; empty on the last page. */
   cursor: string;
   /** As in Peer. */
   age?: number;
@@ -46,7 +46,7 @@ export interface Why {
 export interface Session {
   peer: string;
   session: string;
-  /** When it began, in Unix milliseconds. */
+  /** The time of its begin, in Unix milliseconds. */
   time?: number;
   inc?: number;
   platform?: string;
@@ -79,7 +79,7 @@ export interface Tally {
   stale: number;
   ignored: number;
   full: number;
-  /** Taken, and their lease was over when they came; left out when there are none. */
+  /** Accepted events whose lease had expired at receipt; absent when there are none. */
   expired_on_arrival?: number;
   errors?: { index: number; code: string; error: string; field?: string }[];
 }
@@ -97,20 +97,20 @@ export interface Options {
   /** Hook key: reports only. */
   hookKey?: string;
   /**
-   * Buys a ticket from your server, for a page that has no key. It is called for every stream and socket that is opened,
-   * with the peers that it is for.
+   * Buys a ticket from your server, for a page without a key. The client calls it for every stream and socket that it
+   * opens, with the peers of that stream or socket.
    */
   getTicket?: (wanted: { peers: string[] }) => Promise<string>;
-  /** How watches travel: sse takes a connection for each, socket shares one. In browsers socket, in Node sse. */
+  /** The transport of watches: sse opens one connection for each watch, socket shares one. Default: socket in browsers, sse in Node. */
   transport?: Transport;
-  /** Called with every failure of a watch or a presence that is followed by a retry. */
+  /** Called with every failure of a watch or a presence before its retry. */
   onRetry?: (err: RollcallError) => void;
-  /** For surroundings that have no WebSocket of their own. */
+  /** A WebSocket class, for runtimes without a global one. */
   WebSocket?: unknown;
 }
 
 export interface Handle {
-  /** Resolves when the handle is closed, or rejects with a RollcallError that a retry would not change. */
+  /** Resolves when the handle is closed, or rejects with a RollcallError when a retry cannot help. */
   done: Promise<void>;
   close(): Promise<void>;
 }
@@ -118,12 +118,12 @@ export interface Handle {
 export type Field = 'since' | 'last_seen' | 'cause' | 'devices';
 
 export interface Presence {
-  /** What the peer is on, the same each time. Left out, it is a random id that lives as long as the handle. */
+  /** The id of the device, the same at each call. Default: a random id for the life of the handle. */
   device?: string;
   /** Device class: of one tag one device is present. */
   tag?: string;
   platform?: string;
-  /** Asks your server for a login signature of the peer, before each connection, where the server wants them. */
+  /** Returns a login signature of the peer from your server. Called before each connection; for servers that require signatures. */
   sign?: (peer: string) => Promise<{ time: number; nonce: string; sign: string }>;
   onChange?: (present: boolean) => void;
 }
@@ -131,20 +131,20 @@ export interface Presence {
 export interface Watching {
   transport?: Transport;
   /**
-   * Called while the server cannot read its store, with for how many seconds, and with 0 when it can again: until then
-   * the updates so far may be old, and there may be none.
+   * Called while the server cannot read its store, with the seconds since it could, and with 0 when it can again. Until
+   * then the updates so far may be stale, and new ones may be missing.
    */
   onAge?: (age: number) => void;
 }
 
 export class RollcallError extends Error {
-  /** Of HTTP; 0 when no answer came. */
+  /** The HTTP status; 0 without an answer. */
   status: number;
-  /** One of the server's, or unreachable, or not_rollcall. */
+  /** A code of the server (docs/api.md), unreachable, or not_rollcall. */
   code: string;
   /** Seconds. */
   retryAfter: number;
-  /** The limit that the call passed. */
+  /** The limit that the call exceeded. */
   limit?: number;
   /** Whether a retry may help. */
   readonly temporary: boolean;
@@ -160,7 +160,7 @@ export class Rollcall {
   onlineTime(peer: string): Promise<{ day: string; online_ms: number }[]>;
   erase(peer: string): Promise<void>;
   kick(peer: string, options?: { reason?: string }): Promise<void>;
-  /** expires: when it must have been used; ends: when what it opened ends. Unix milliseconds. */
+  /** expires: the latest time to use the ticket; ends: the end of the streams that it opens. Unix milliseconds. */
   ticket(options?: { peers?: string[]; detail?: boolean }): Promise<{ ticket: string; expires: number; ends: number }>;
   report(events: Event[]): Promise<Tally>;
   beat(node: string, options?: { lease?: number }): Promise<number>;

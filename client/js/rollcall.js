@@ -3,29 +3,30 @@
 // Code generated from src/ by "go test ./client/conformance -run TestOneFile -update". DO NOT EDIT.
 
 /**
- * Why a call, a watch or a presence failed. code is one of the server's (docs/api.md), which never change their meaning, or
- * one of two of the client's own:
+ * The error of a call, a watch or a presence. code is a code of the server (docs/api.md), whose
+ * meaning never changes, or one of two codes of the client:
  *
- * - unreachable: no answer came: no connection, no TLS, or none within the deadline; cause says more.
- * - not_rollcall: the answer is not rollcall's: a proxy's page, a redirect, or half an answer.
+ * - unreachable: no connection, no TLS, or no answer within the deadline; cause holds the error
+ *   below.
+ * - not_rollcall: another program answered: a proxy's page, a redirect, or half an answer.
  */
 export class RollcallError extends Error {
   constructor(status, code, text, { retryAfter = 0, limit, cause } = {}) {
     super(`${text} (${code})`, cause === undefined ? undefined : { cause });
     this.name = 'RollcallError';
-    this.status = status; // of HTTP; 0 when there is none
+    this.status = status; // of HTTP; 0 without an answer
     this.code = code;
     this.retryAfter = retryAfter; // seconds
     if (limit !== undefined) this.limit = limit;
   }
 
-  /** Whether a retry may help. Only an answer of rollcall itself is final. */
+  /** Whether a retry may help. Only a refusal by rollcall itself is final. */
   get temporary() {
     return this.code === 'unreachable' || this.code === 'not_rollcall' || this.status >= 500 || this.status === 429 || this.status === 408;
   }
 }
 
-/** The error for what did not bring an answer. */
+/** The error of a call without an answer. */
 function unreachable(doing, cause) {
   if (cause instanceof RollcallError) return cause;
   const why = cause?.cause?.message || cause?.message || String(cause);
@@ -34,22 +35,22 @@ function unreachable(doing, cause) {
 
 const socketStatus = { unavailable: 503, full: 503, shutting_down: 503, internal: 500, too_many_watchers: 503, rate_limited: 429 };
 
-/** The error for a refusal on a socket. */
+/** The error of a refusal on a socket. */
 function refusedOnSocket(m) {
   return new RollcallError(socketStatus[m.code] ?? 400, String(m.code), String(m.error), { retryAfter: m.retry_after, limit: m.limit });
 }
 
-// How the client retries: later each time, never all clients at once, and not before the server asks for it.
+// Retries: with a growing, random delay, and never earlier than the server permits.
 
-/** How long to wait, in ms, before the retry that follows so many others. */
+/** Returns the delay, in ms, before a retry after so many tries. */
 function backoff(tries) {
   const wait = Math.min(200 * 2 ** Math.min(tries, 10), 30_000);
   return wait / 2 + Math.random() * wait;
 }
 
 /**
- * Runs attempt again and again until close(), or until it fails for good. An attempt sets retry.tries to 0 once it has
- * worked, and retry.least to the server's shortest wait in ms.
+ * Repeats attempt until close(), or until it fails with a final error. An attempt sets retry.tries
+ * to 0 once it has succeeded, and retry.least to the shortest wait in ms that the server permits.
  */
 function keep(attempt, { isFinal = (err) => !err.temporary, onRetry } = {}) {
   const life = new AbortController();
@@ -83,7 +84,7 @@ function keep(attempt, { isFinal = (err) => !err.temporary, onRetry } = {}) {
   };
 }
 
-/** Calls a callback of the app. What it throws is uncaught, as in an event listener, and ends nothing here. */
+/** Calls a callback of the app. An exception of it is uncaught, as in an event listener, and ends nothing here. */
 function notify(fn, ...args) {
   try {
     fn?.(...args);
@@ -105,7 +106,7 @@ async function pause(ms, signal) {
   forget();
 }
 
-/** Calls fn when signal is aborted, now if it is already, and returns how to forget that: a signal outlives many attempts. */
+/** Calls fn when signal is aborted, at once if it already is. Returns a function that removes fn: a signal outlives many attempts. */
 function whenAborted(signal, fn) {
   if (signal.aborted) {
     fn();
@@ -115,7 +116,7 @@ function whenAborted(signal, fn) {
   return () => signal.removeEventListener('abort', fn);
 }
 
-/** Waits for what another party promised, but not beyond an abort. */
+/** Waits for a promise, but not beyond an abort. */
 async function unlessAborted(promise, signal) {
   let forget;
   try {
@@ -125,12 +126,12 @@ async function unlessAborted(promise, signal) {
   }
 }
 
-/** 128 random bits. It does without crypto.randomUUID, which pages without TLS lack. */
+/** 128 random bits, without crypto.randomUUID, which pages without TLS lack. */
 function randomID() {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (b) => b.toString(16).padStart(2, '0')).join('');
 }
 
-// Calls over HTTP: what goes out, what counts as an answer, and how a call is retried.
+// Calls over HTTP: the request, the check of the answer, and the retries.
 
 const DEADLINE = 30_000; // of a call with its retries
 const PATIENCE = 15_000; // with one try
@@ -155,8 +156,8 @@ class HTTP {
   }
 
   /**
-   * Makes a call and retries it while that may help. is says whether an answer is one to this call. Every call of this
-   * client may be made twice.
+   * Makes a call and retries it while a retry may help. is reports whether an answer has the shape
+   * of this call. Every call of this client is safe to repeat.
    */
   async call(method, path, body, is, headers = {}) {
     const end = Date.now() + DEADLINE;
@@ -208,7 +209,8 @@ class HTTP {
     const all = new Headers(this.#headers);
     if (body !== undefined) all.set('Content-Type', 'application/json');
     for (const name in headers) all.set(name, headers[name]);
-    // A redirect is not followed: it would carry the keys along, and turn a POST into a GET.
+    // A redirect is not followed: it would carry the keys to another server, and turn a POST into a
+    // GET.
     return fetch(this.#url + path, { method, signal, cache: 'no-store', redirect: 'manual', headers: all, body: body && JSON.stringify(body) });
   }
 }
@@ -222,7 +224,8 @@ function parse(text) {
   }
 }
 
-// The calls below /1.2/ are LeanCloud's and refuse with its numbers; the status says the same.
+// The calls below /1.2/ are LeanCloud's and refuse with its numeric codes; the HTTP status maps to
+// a code.
 const codeOf = { 400: 'invalid', 401: 'unauthorized', 403: 'forbidden', 404: 'not_found', 413: 'too_large', 429: 'rate_limited', 500: 'internal', 503: 'unavailable' };
 
 function refusal(res, answer) {
@@ -240,7 +243,7 @@ function foreign(res) {
   return new RollcallError(res.status, 'not_rollcall', `the answer is ${what} and not from rollcall; check the url and the proxies before the server`);
 }
 
-// What a watch knows of its peers, and what of it is news to the app.
+// The last status of each peer of a watch; it filters updates that change nothing for the app.
 
 class Known {
   #status = new Map();
@@ -253,7 +256,7 @@ class Known {
     this.#onAge = onAge;
   }
 
-  /** Takes what a frame brings: updates of peers, and for how many seconds the server could not read its store. */
+  /** Applies a frame: updates of peers, and the seconds for which the server could not read its store. */
   take(peers, age = 0) {
     for (const peer of peers) {
       if (this.#status.get(peer.peer) === peer.status) continue;
@@ -267,12 +270,12 @@ class Known {
   }
 }
 
-// Watching over server-sent events: one request a watch.
+// Watches over server-sent events: one request for each watch.
 
-const SILENCE = 45_000; // the server marks every 15 s
-const BEGINNING = 15_000; // its first bytes come at once
+const SILENCE = 45_000; // the server sends a mark every 15 s
+const BEGINNING = 15_000; // the server sends the first bytes at once
 
-/** Follows peers over a stream; address says where one opens, which may take a ticket. */
+/** Watches peers over a stream; address returns its URL, which may hold a ticket. */
 function watchOverStream(http, peers, { onPeer, onAge }, address, options) {
   const known = new Known(onPeer, onAge);
   let token;
@@ -292,7 +295,7 @@ function watchOverStream(http, peers, { onPeer, onAge }, address, options) {
         if (event.event === 'bye') return;
         const frame = JSON.parse(event.data);
         known.take(frame.peers ?? [], frame.stale);
-        if (event.id) token = event.id.split('.')[0]; // only now is all of it known; a renewal may stand behind it
+        if (event.id) token = event.id.split('.')[0]; // a renewal may follow the token
         retry.tries = 0;
       }
     } finally {
@@ -303,7 +306,7 @@ function watchOverStream(http, peers, { onPeer, onAge }, address, options) {
   }, options);
 }
 
-/** Reads server-sent events; alive is called with every piece that comes. */
+/** Reads server-sent events; calls alive for every chunk. */
 async function* events(body, alive) {
   const decoder = new TextDecoder();
   const reader = body.getReader();
@@ -336,13 +339,15 @@ async function* events(body, alive) {
   }
 }
 
-// One WebSocket to /v1/socket: questions with their answers, and a sign of life now and then.
+// One WebSocket to /v1/socket: requests with their answers, and a periodic ping.
 
 const OPENING = 30_000;
-const QUIET = 15_000; // the server pings this often, which browsers do not show, so the client asks for a message instead
+// The interval of the server's pings. Browsers do not expose them, so the client sends a ping
+// message.
+const QUIET = 15_000;
 
 class Socket {
-  /** Rejects when the socket ends, with why. */
+  /** Rejects with the cause when the socket ends. */
   ended;
   closed = false;
   #ws;
@@ -363,7 +368,7 @@ class Socket {
     this.#listen();
   }
 
-  /** Opens a socket; the messages that answer nothing go to onMessage. */
+  /** Opens a socket; onMessage receives the messages that are no answers. */
   static async open(WebSocket, url, onMessage, signal) {
     let ws;
     let late;
@@ -390,7 +395,7 @@ class Socket {
     return new Socket(ws, onMessage);
   }
 
-  /** Sends m and returns its answer: nothing, or a rejection with the refusal. */
+  /** Sends m; the promise resolves with its answer, or rejects with the refusal. */
   request(m) {
     const id = this.#next++;
     const answer = new Promise((resolve, reject) => {
@@ -398,7 +403,7 @@ class Socket {
       this.#waiting.set(id, { resolve, reject });
       this.#send({ ...m, id });
     });
-    answer.catch(() => {}); // when the socket ends, every answer that is due is rejected
+    answer.catch(() => {}); // the end of the socket rejects every outstanding answer
     return answer;
   }
 
@@ -452,14 +457,15 @@ class Socket {
   }
 }
 
-// Watching over sockets that all watches of a client share. The server merges what a socket follows into one set of peers,
-// so the client adds and removes peers and passes every update to the watches that follow its peer.
+// Watches over sockets that all watches of a client share. The server keeps one set of peers for a
+// socket, so the client adds and removes peers and passes every update to the watches of its peer.
 
 const MESSAGE = 60_000; // bytes of ids in one message; the server takes 64 KiB
 
 /**
- * The sockets of one client. Nearly always it is one; another is opened for a watch that finds no room on the first. With
- * tickets each watch has its own, since a ticket may be for one list of peers.
+ * The sockets of one client. Usually there is one; a watch that exceeds the limit of the first
+ * opens another. With tickets each watch has its own, since a ticket may be limited to one list of
+ * peers.
  */
 class SharedSockets {
   #open;
@@ -482,7 +488,7 @@ class SharedSockets {
     return { done: w.done, close: w.close };
   }
 
-  /** Gives w to a socket that has not refused it yet. */
+  /** Adds w to a socket that has not refused it yet. */
   place(w) {
     let s = this.#options.alone ? undefined : this.#sockets.find((s) => !w.refusedBy.has(s));
     if (!s) this.#sockets.push((s = new SharedSocket(this, this.#options)));
@@ -529,10 +535,10 @@ class SharedSocket {
   #options;
   #handle;
   #socket; // while it is connected
-  #resumed = false; // what was followed on the last socket is followed on this one
+  #resumed = false; // the watches of the last socket are restored on this one
   #watches = new Set();
-  #latest = new Map(); // the last update of each peer that is followed
-  #synced = false; // latest is what the server said last
+  #latest = new Map(); // the last update of each watched peer
+  #synced = false; // latest agrees with the last frame of the server
   #token;
   #age; // of the last frame
 
@@ -541,7 +547,7 @@ class SharedSocket {
     this.#options = options;
   }
 
-  /** Connects, now that there is something to watch. */
+  /** Connects, once there is a peer to watch. */
   start(open) {
     if (this.#handle) return;
     this.#handle = keep((signal, retry) => this.#attempt(open, signal, retry), this.#options);
@@ -596,13 +602,13 @@ class SharedSocket {
     }
   }
 
-  /** Follows again, as one list, what was followed on the last socket. */
+  /** Restores the watches of the last socket as one list. */
   async #resume(socket) {
     const again = [...this.#watches].filter((w) => w.accepted);
     const peers = new Set();
     for (const w of again) for (const p of w.peers) peers.add(p);
     const lists = messages(peers);
-    const since = lists.length === 1 ? this.#token : undefined; // a token is of one whole list
+    const since = lists.length === 1 ? this.#token : undefined; // a token is valid for one whole list
     this.#synced = since === undefined;
     if (this.#synced) this.#latest.clear();
     for (const w of again) w.asked = socket;
@@ -610,14 +616,14 @@ class SharedSocket {
       await Promise.all(lists.map((peers) => socket.request({ op: 'watch', peers, since })));
     } catch (err) {
       if (err.temporary || socket.closed) throw err;
-      // What was taken together is refused together now: each watch asks for itself, and learns its own answer.
+      // The whole list is refused: each watch subscribes by itself and gets its own answer.
       for (const w of again) w.accepted = false;
       this.#token = undefined;
       if (again.length > 1) throw new RollcallError(503, err.code, err.message);
     }
   }
 
-  /** Asks for the peers of w until the server takes or refuses them. */
+  /** Subscribes to the peers of w until the server accepts or refuses them. */
   async #join(socket, w) {
     w.asked = socket;
     for (let tries = 0; ; tries++) {
@@ -627,7 +633,7 @@ class SharedSocket {
         w.accepted = true;
         return this.#catchUp(w);
       } catch (err) {
-        if (w.ended || socket.closed) return; // the next socket asks again
+        if (w.ended || socket.closed) return; // the next socket subscribes again
         if (!err.temporary) return this.#refused(w, err);
         notify(this.#options.onRetry, err);
         await pause(Math.max(backoff(tries), err.retryAfter * 1000), new AbortController().signal);
@@ -636,7 +642,7 @@ class SharedSocket {
     }
   }
 
-  /** Ends w with err, or moves it when it may have room on a socket of its own. */
+  /** Ends w with err, or moves it to a socket of its own when that may help. */
   #refused(w, err) {
     const alone = this.#watches.size === 1;
     if (alone || err.code !== 'too_many_peers') return w.end(err);
@@ -651,7 +657,7 @@ class SharedSocket {
     this.#age = m.stale;
     for (const peer of peers) if (this.#follows(peer.peer)) this.#latest.set(peer.peer, peer);
     for (const w of this.#watches) if (w.accepted) w.take(peers.filter((p) => w.peers.has(p.peer)), m.stale);
-    if (m.token) this.#token = m.token; // only now is all of it known
+    if (m.token) this.#token = m.token; // only a frame with a token completes the updates
     if (m.more || m.op === 'mark') return;
     retry.tries = 0;
     if (this.#synced) return;
@@ -659,7 +665,7 @@ class SharedSocket {
     for (const w of this.#watches) if (w.accepted) this.#catchUp(w);
   }
 
-  /** Passes to w what is known already: the server says nothing again of a peer that the socket follows. */
+  /** Passes the latest updates to w: the server sends no second snapshot of a peer that the socket watches. */
   #catchUp(w) {
     if (!this.#synced) return;
     w.take([...w.peers].map((p) => this.#latest.get(p)).filter(Boolean), this.#age);
@@ -668,7 +674,7 @@ class SharedSocket {
 
 const encoder = new TextEncoder();
 
-/** Parts ids into lists that fit into a message each. */
+/** Splits ids into lists that fit into one message each. */
 function messages(ids) {
   const lists = [];
   let room = 0;
@@ -684,19 +690,19 @@ function messages(ids) {
   return lists;
 }
 
-// Being present: a peer is online for as long as a socket of its own lives.
+// Presence: a peer is online while its own socket is open.
 
 const GOODBYE = 2_000; // how long a logout may take
 
-/** Keeps peer online until close(); open makes a socket that has said hello. */
+/** Keeps peer online until close(); open returns a socket after its hello. */
 function presentOverSocket(open, peer, { device = randomID(), tag, platform, sign, onChange } = {}, options) {
-  let was = false; // present at least once: from then on the client comes back by itself, and yields to another device of its tag
-  // A signature that is too old, or from before a kick, is replaced by the next attempt.
+  let was = false; // present once: later logins are automatic, and yield to other devices of the tag
+  // The next attempt replaces a signature that is too old, or from before a kick.
   const isFinal = (err) => options.isFinal(err) && !(sign && err.code === 'signature_expired');
   return keep(async (signal, retry) => {
     const signature = sign && (await unlessAborted(sign(peer), signal));
     const { socket, hello } = await open([peer], signal, (m) => {
-      // Somebody meant this end. What a later server may end otherwise begins anew.
+      // These causes are final. Any other cause, also of a later server, is retried.
       const status = m.cause === 'kicked' || m.cause === 'replaced' ? 409 : 503;
       if (m.op === 'ended') socket.end(new RollcallError(status, String(m.cause), `the server ended the session: ${m.reason || m.cause}`));
     });
@@ -722,14 +728,15 @@ function presentOverSocket(open, peer, { device = randomID(), tag, platform, sig
   }, { ...options, isFinal });
 }
 
-// A browser has six connections to a server over HTTP/1.1, and a stream takes one for good: there watches share a socket.
+// A browser opens six connections to a server over HTTP/1.1, and a stream occupies one: in browsers
+// watches share a socket.
 const inNode = globalThis.process?.versions?.node !== undefined && globalThis.document === undefined;
 
 export class Rollcall {
   #http;
   #url;
   #app;
-  #dialect; // what LeanCloud's calls want for the master key
+  #dialect; // the master key as LeanCloud's calls expect it
   #key;
   #getTicket;
   #WebSocket;
@@ -751,13 +758,13 @@ export class Rollcall {
     this.#options = {
       onRetry,
       alone: Boolean(getTicket),
-      // A ticket that was refused is too old, or used: the next attempt buys another.
+      // A refused ticket is too old, or used: the next attempt buys another.
       isFinal: (err) => !err.temporary && !(getTicket && err.code === 'unauthorized'),
     };
     this.#shared = new SharedSockets((...args) => this.#socket(...args), this.#options);
   }
 
-  /** Asks what peers are; the answers come in their order. */
+  /** Returns the status of peers, in their order. */
   async query(peers, { fields, since } = {}) {
     const ids = listOf(peers);
     const whole = since === undefined;
@@ -768,7 +775,7 @@ export class Rollcall {
     return whole ? answer.peers : withAge(answer, age);
   }
 
-  /** Asks what one peer is, with all that the key may see. */
+  /** Returns one peer, with every field that the key may see. */
   get(peer) {
     return this.#one('GET', peer, '', (a) => arePeers([a]) && a.peer === peer);
   }
@@ -778,12 +785,12 @@ export class Rollcall {
     return this.#one('GET', peer, '/why', (a) => arePeers([a]) && a.peer === peer);
   }
 
-  /** Asks how long a peer was online on each of the last days. Master key. */
+  /** Returns how long a peer was online on each of the last days. Master key. */
   async onlineTime(peer) {
     return (await this.#one('GET', peer, '/online-time', (a) => a.peer === peer && Array.isArray(a.days))).days;
   }
 
-  /** Forgets a peer. Master key. */
+  /** Erases the state of a peer. Master key. */
   async erase(peer) {
     await this.#one('DELETE', peer, '', (a) => a.erased === peer);
   }
@@ -795,33 +802,33 @@ export class Rollcall {
     return withAge(answer, age);
   }
 
-  /** Ends every session of a peer and voids what it logged in with. Master key. */
+  /** Ends every session of a peer and revokes its tokens and signatures. Master key. */
   async kick(peer, { reason } = {}) {
     await this.#http.call('POST', '/1.2/rtm/client/kick', { client_id: peer, reason }, () => true, this.#dialect);
   }
 
   /**
-   * Buys a ticket: one stream or socket, opened within 30 s by a page that has no key. With peers it is for exactly this list;
-   * with detail it shows times and causes, if the key may see them.
+   * Buys a ticket: one stream or socket, opened within 30 s by a page without a key. With peers it
+   * is for exactly this list; with detail its stream has times and causes, if the key may see them.
    */
   async ticket({ peers, detail } = {}) {
     return (await this.#http.call('POST', '/v1/ticket', { peers, detail }, (a) => typeof a.ticket === 'string')).answer;
   }
 
   /**
-   * Reports what happened to sessions. An event without an id gets one, so that it counts once however often this call is
-   * retried, and again when the same objects are reported after a failure. Give ids yourself where you may report one event
-   * in two objects.
+   * Reports events of sessions. An event without an id gets one, so that it counts once in all
+   * retries of this call, and when the same objects are reported again after a failure. Set the id
+   * yourself when one event may be reported in two objects.
    */
   async report(events) {
     const list = listOf(events);
     const named = list.map((e) => (e.id === undefined ? { ...e, id: this.#idOf(e) } : e));
     const { answer } = await this.#http.call('POST', '/v1/events', { events: named }, (a) => typeof a.accepted === 'number');
-    for (const e of list) this.#unsure.delete(e); // from now on the same object is another event
+    for (const e of list) this.#unsure.delete(e); // reported: from now on the same object is another event
     return answer;
   }
 
-  /** The id under which e may have arrived already, or a new one. */
+  /** Returns the id of an earlier report of e without an answer, or a new id. */
   #idOf(e) {
     const text = JSON.stringify(e);
     const before = this.#unsure.get(e);
@@ -836,23 +843,23 @@ export class Rollcall {
     return (await this.#node('POST', node, 'beat', { lease }, (a) => typeof a.lease === 'number')).lease;
   }
 
-  /** Says that a node stops: its sessions have the grace, in seconds, which is returned, to come back elsewhere. */
+  /** Announces that a node stops. Its sessions may reconnect elsewhere within the grace, which is returned in seconds. */
   async drain(node) {
     return (await this.#node('POST', node, 'drain', {}, (a) => typeof a.grace === 'number')).grace;
   }
 
   /**
-   * Replaces the sessions of a node by a complete list: those on it are online, all others of the node end. time, in Unix
-   * milliseconds, is when the list was made: later reports of the node stand.
+   * Replaces the sessions of a node by a complete list: those on it are online, all others of the
+   * node end. time, in Unix milliseconds, is the time of the list: later reports of the node stand.
    */
   async resync(node, sessions, { time } = {}) {
     return this.#node('PUT', node, 'sessions', { sessions: listOf(sessions), time }, (a) => typeof a.ended === 'number');
   }
 
   /**
-   * Follows peers and calls onPeer for every peer whose status is first known or another than onPeer got last. It
-   * connects again after a break and goes on where it was. The promise in done ends after close(), or with a refusal that
-   * a retry would not change.
+   * Watches peers and calls onPeer with the first status of every peer and with every change. It
+   * reconnects after a lost connection and resumes. The promise in done resolves after close(), or
+   * rejects when a retry cannot help.
    */
   watch(peers, onPeer, { transport = this.#transport, onAge } = {}) {
     const ids = listOf(peers);
@@ -861,9 +868,9 @@ export class Rollcall {
   }
 
   /**
-   * Keeps a peer online over a socket of its own until close(), which logs it out. device names what the peer is on, the
-   * same each time; left out, it is a random id that lives as long as the handle. sign returns time, nonce and sign, made by
-   * your server, where the server wants signatures.
+   * Keeps a peer online over a socket of its own until close(), which logs it out. device is the id
+   * of the device, the same at each call; default: a random id for the life of the handle. sign
+   * returns time, nonce and sign from your server, for servers that require signatures.
    */
   present(peer, options) {
     return presentOverSocket((...args) => this.#socket(...args), peer, options, this.#options);
@@ -884,7 +891,7 @@ export class Rollcall {
     return `/v1/watch?${new URLSearchParams({ app: this.#app, ticket: await this.#getTicket({ peers }) })}`;
   }
 
-  /** Opens a socket and says hello on it; what is asked before hello is answered waits at the server. */
+  /** Opens a socket and sends hello; the server queues messages until it has answered the hello. */
   async #socket(peers, signal, onMessage) {
     const secret = this.#getTicket ? { ticket: await unlessAborted(this.#getTicket({ peers }), signal) } : { key: this.#key };
     const Class = this.#WebSocket ?? globalThis.WebSocket ?? (await import('./node-socket.js')).NodeSocket;
@@ -893,7 +900,7 @@ export class Rollcall {
   }
 }
 
-/** A list of its own. A string is none, though it is iterable: its characters are not meant. */
+/** Copies a list. A string is refused: it is iterable, but its characters are no list of ids. */
 function listOf(items) {
   if (typeof items === 'string' || typeof items?.[Symbol.iterator] !== 'function') throw new RollcallError(0, 'invalid', 'a list is expected');
   return [...items];

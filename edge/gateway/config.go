@@ -15,32 +15,37 @@ import (
 
 // Config are the settings of a [Gateway]. Start from [DefaultConfig].
 type Config struct {
-	// Ping is how long a socket may be silent before it is pinged. 0s never pings, for clients that do not answer: the lease is then at
-	// least 200s, and the older connection of a device that logs in again ends with its lease only.
+	// Ping is how long a socket may be silent before the server pings it. 0s disables pings, for
+	// clients that do not answer them: the lease is then at least 200s, and the older connection of
+	// a device that logs in again ends only with its lease.
 	Ping time.Duration
-	// Lease is how long a socket may be silent before it is lost.
+	// Lease is how long a socket may be silent before the server closes it as lost.
 	Lease time.Duration
 	// Heartbeat is how often this node sends its heartbeat to the store.
 	Heartbeat time.Duration `config:"beat"`
-	// NodeLease is how long a node may be silent before the others take it for dead.
+	// NodeLease is how long a node may send no heartbeat before the other nodes end its sessions.
 	NodeLease time.Duration
-	// Grace is how long the sessions of a node that was shut down may take to come back.
+	// Grace is how long the sessions of a node that shuts down have to reconnect.
 	Grace time.Duration
-	// Spread is over how long a node that shuts down sends its sockets away, at most 5s.
+	// Spread is the time over which a node that shuts down closes its sockets, at most 5s.
 	Spread time.Duration
-	// Hold is how long a lost session lingers before watchers hear of it. Queries do not wait.
+	// Hold is how long watchers are not notified of a lost session. Queries do not wait.
 	Hold time.Duration
-	// Kicked is how long a kick is remembered: at least as long as the tokens and signatures from before it live.
+	// Kicked is how long a kick is remembered: at least the lifetime of tokens and signatures
+	// issued before it.
 	Kicked time.Duration
-	// Stall is how long a client may take nothing of what it was sent before it is closed.
+	// Stall is how long a client may read nothing of the data that waits for it before its socket
+	// is closed.
 	Stall time.Duration
 
-	// FirstWord is how long a new socket may say nothing at all.
+	// FirstWord is how long a new socket may send no message at all.
 	FirstWord time.Duration
-	// LoginTime is how long a socket may have no session, before the first and after the last. One that said hello needs none.
+	// LoginTime is how long a socket may have no session, before the first and after the last.
+	// After a hello a socket needs no session.
 	LoginTime time.Duration
 
-	// MaxSockets is how many sockets this process holds; more are refused. 0 takes nine tenths of the descriptors it may have.
+	// MaxSockets is how many sockets this process holds; more are refused. 0 is nine tenths of its
+	// file descriptors.
 	MaxSockets int
 	// MaxSessions is how many sessions one socket may have.
 	MaxSessions int
@@ -48,55 +53,63 @@ type Config struct {
 	MessageLimit int `config:",bytes"`
 	// EarlyLimit is the largest message of a socket that has not had a session.
 	EarlyLimit int `config:",bytes"`
-	// OutLimit is how much may wait for a client that does not read.
+	// OutLimit is how much data may wait for a slow client.
 	OutLimit int `config:",bytes"`
-	// MessageRate is how many messages a second one socket may send, with bursts of twice that. More are refused; ten seconds' worth
-	// of refused ones on end closes the socket.
+	// MessageRate is how many messages a second one socket may send, with bursts of twice that.
+	// More are refused; ten seconds' worth of refused messages closes the socket.
 	MessageRate int
-	// ControlRate is how many pings and pongs a second one socket may send, with bursts of twice that.
+	// ControlRate is how many pings and pongs a second one socket may send, with bursts of twice
+	// that.
 	ControlRate int
-	// ConnectRate is how many sockets a minute one address may open, with bursts of half that; an IPv6 address counts by its
-	// /64. 0 is any number, and turns off the other limits of an address, too. Behind a proxy name it
-	// in proxies, or all clients are one address.
+	// ConnectRate is how many sockets a minute one address may open, with bursts of half that; an
+	// IPv6 address counts by its /64. 0 is no limit, and turns off the other limits of an
+	// address, too. Behind a proxy, set proxies; otherwise all clients count as one address.
 	ConnectRate int
-	// EarlySockets is how many sockets of one address may be open that have had no session and no hello. 0 is any number.
+	// EarlySockets is how many open sockets without a session or a hello one address may have. 0 is
+	// no limit.
 	EarlySockets int
-	// LoginRate is how many logins a minute one address may make; five minutes' worth may come at once, as they do when a server
-	// restarts. 0 is any number.
+	// LoginRate is how many logins a minute one address may make, with bursts of five minutes'
+	// worth, as after a restart of the server. 0 is no limit.
 	LoginRate int
-	// AppLoginRate is the same for all addresses of one app.
+	// AppLoginRate is the same limit for all addresses of one app together.
 	AppLoginRate int
-	// NewPeerRate is how many logins a minute of one address may be of unknown peers, since each is remembered for
-	// presence.offline_memory; five minutes' worth may come at once. 0 is any number.
+	// NewPeerRate is how many logins of unknown peers a minute one address may make, since each
+	// peer is remembered for presence.offline_memory, with bursts of five minutes' worth. 0 is no
+	// limit.
 	NewPeerRate int
-	// AppNewPeerRate is the same for all addresses of one app. Raise it for the day on which an app with many users moves here.
+	// AppNewPeerRate is the same limit for all addresses of one app together. Raise it while an app
+	// with many users migrates to this server.
 	AppNewPeerRate int
 
-	// Origins are the browser origins that may connect, as "https://app.example.com"; an empty list or "*" is any. Clients
-	// that send no Origin are not browsers and always may.
+	// Origins are the browser origins that may connect, as "https://app.example.com"; an empty list
+	// or "*" is any. Clients that send no Origin are not browsers and may always connect.
 	Origins []string
-	// GoAway has a drained node ask its clients to ask the router again, for deployments where that leads elsewhere.
+	// GoAway makes a draining node send its clients back to the router, for deployments where the
+	// router names another node.
 	GoAway bool
 
-	// OneGoroutine has every socket read by a goroutine of its own, also where one poller could watch them all: eight times
-	// the memory, for platforms where the poller is in doubt.
+	// OneGoroutine reads every socket in a goroutine of its own instead of by one poller: eight
+	// times the memory, to rule out the poller as the cause of a fault.
 	OneGoroutine bool
 }
 
-// Deps are what a gateway stands on.
+// Deps are the dependencies of a gateway.
 type Deps struct {
 	Service Service
 	// Ask answers what clients ask of peers.
 	Ask *ask.Reader
-	// Node names this process; its id carries its start time, so that a restarted node is another node.
+	// Node names this process; its id carries its start time, so that a restarted node is another
+	// node.
 	Node presence.NodeID
-	// Shared says that other nodes write to the store too; the gateway then looks at every change of a peer it holds.
+	// Shared reports that other nodes write to the store too; the gateway then checks every change
+	// of a peer it holds.
 	Shared bool
-	// Address returns the address of the client behind r; nil takes the peer of the connection.
+	// Address returns the address of the client behind r; nil takes the remote address of the
+	// connection.
 	Address func(r *http.Request) netip.Addr
-	// Now is the wall clock; nil takes the real one.
+	// Now is the wall clock; nil takes the system clock.
 	Now func() presence.Millis
-	// Events hears of every session that begins and ends; nil hears nothing. It must not block.
+	// Events receives every session that begins or ends; nil discards them. It must not block.
 	Events func(Event)
 	Log    *slog.Logger
 }

@@ -1,4 +1,4 @@
-// Calls over HTTP: what goes out, what counts as an answer, and how a call is retried.
+// Calls over HTTP: the request, the check of the answer, and the retries.
 
 import { RollcallError, unreachable } from './error.js';
 import { backoff } from './retry.js';
@@ -26,8 +26,8 @@ export class HTTP {
   }
 
   /**
-   * Makes a call and retries it while that may help. is says whether an answer is one to this call. Every call of this
-   * client may be made twice.
+   * Makes a call and retries it while a retry may help. is reports whether an answer has the shape
+   * of this call. Every call of this client is safe to repeat.
    */
   async call(method, path, body, is, headers = {}) {
     const end = Date.now() + DEADLINE;
@@ -79,7 +79,8 @@ export class HTTP {
     const all = new Headers(this.#headers);
     if (body !== undefined) all.set('Content-Type', 'application/json');
     for (const name in headers) all.set(name, headers[name]);
-    // A redirect is not followed: it would carry the keys along, and turn a POST into a GET.
+    // A redirect is not followed: it would carry the keys to another server, and turn a POST into a
+    // GET.
     return fetch(this.#url + path, { method, signal, cache: 'no-store', redirect: 'manual', headers: all, body: body && JSON.stringify(body) });
   }
 }
@@ -93,7 +94,8 @@ function parse(text) {
   }
 }
 
-// The calls below /1.2/ are LeanCloud's and refuse with its numbers; the status says the same.
+// The calls below /1.2/ are LeanCloud's and refuse with its numeric codes; the HTTP status maps to
+// a code.
 const codeOf = { 400: 'invalid', 401: 'unauthorized', 403: 'forbidden', 404: 'not_found', 413: 'too_large', 429: 'rate_limited', 500: 'internal', 503: 'unavailable' };
 
 function refusal(res, answer) {

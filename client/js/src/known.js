@@ -1,4 +1,4 @@
-// What a watch knows of its peers, and what of it is news to the app.
+// The last status of each peer of a watch; it filters updates that change nothing for the app.
 
 import { notify } from './retry.js';
 
@@ -13,7 +13,7 @@ export class Known {
     this.#onAge = onAge;
   }
 
-  /** Takes what a frame brings: updates of peers, and for how many seconds the server could not read its store. */
+  /** Applies a frame: updates of peers, and the seconds for which the server could not read its store. */
   take(peers, age = 0) {
     for (const peer of peers) {
       if (this.#status.get(peer.peer) === peer.status) continue;

@@ -1,19 +1,19 @@
-// Being present: a peer is online for as long as a socket of its own lives.
+// Presence: a peer is online while its own socket is open.
 
 import { RollcallError } from './error.js';
 import { keep, notify, randomID, unlessAborted, whenAborted } from './retry.js';
 
 const GOODBYE = 2_000; // how long a logout may take
 
-/** Keeps peer online until close(); open makes a socket that has said hello. */
+/** Keeps peer online until close(); open returns a socket after its hello. */
 export function presentOverSocket(open, peer, { device = randomID(), tag, platform, sign, onChange } = {}, options) {
-  let was = false; // present at least once: from then on the client comes back by itself, and yields to another device of its tag
-  // A signature that is too old, or from before a kick, is replaced by the next attempt.
+  let was = false; // present once: later logins are automatic, and yield to other devices of the tag
+  // The next attempt replaces a signature that is too old, or from before a kick.
   const isFinal = (err) => options.isFinal(err) && !(sign && err.code === 'signature_expired');
   return keep(async (signal, retry) => {
     const signature = sign && (await unlessAborted(sign(peer), signal));
     const { socket, hello } = await open([peer], signal, (m) => {
-      // Somebody meant this end. What a later server may end otherwise begins anew.
+      // These causes are final. Any other cause, also of a later server, is retried.
       const status = m.cause === 'kicked' || m.cause === 'replaced' ? 409 : 503;
       if (m.op === 'ended') socket.end(new RollcallError(status, String(m.cause), `the server ended the session: ${m.reason || m.cause}`));
     });

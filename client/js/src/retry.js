@@ -1,16 +1,16 @@
-// How the client retries: later each time, never all clients at once, and not before the server asks for it.
+// Retries: with a growing, random delay, and never earlier than the server permits.
 
 import { unreachable } from './error.js';
 
-/** How long to wait, in ms, before the retry that follows so many others. */
+/** Returns the delay, in ms, before a retry after so many tries. */
 export function backoff(tries) {
   const wait = Math.min(200 * 2 ** Math.min(tries, 10), 30_000);
   return wait / 2 + Math.random() * wait;
 }
 
 /**
- * Runs attempt again and again until close(), or until it fails for good. An attempt sets retry.tries to 0 once it has
- * worked, and retry.least to the server's shortest wait in ms.
+ * Repeats attempt until close(), or until it fails with a final error. An attempt sets retry.tries
+ * to 0 once it has succeeded, and retry.least to the shortest wait in ms that the server permits.
  */
 export function keep(attempt, { isFinal = (err) => !err.temporary, onRetry } = {}) {
   const life = new AbortController();
@@ -44,7 +44,7 @@ export function keep(attempt, { isFinal = (err) => !err.temporary, onRetry } = {
   };
 }
 
-/** Calls a callback of the app. What it throws is uncaught, as in an event listener, and ends nothing here. */
+/** Calls a callback of the app. An exception of it is uncaught, as in an event listener, and ends nothing here. */
 export function notify(fn, ...args) {
   try {
     fn?.(...args);
@@ -66,7 +66,7 @@ export async function pause(ms, signal) {
   forget();
 }
 
-/** Calls fn when signal is aborted, now if it is already, and returns how to forget that: a signal outlives many attempts. */
+/** Calls fn when signal is aborted, at once if it already is. Returns a function that removes fn: a signal outlives many attempts. */
 export function whenAborted(signal, fn) {
   if (signal.aborted) {
     fn();
@@ -76,7 +76,7 @@ export function whenAborted(signal, fn) {
   return () => signal.removeEventListener('abort', fn);
 }
 
-/** Waits for what another party promised, but not beyond an abort. */
+/** Waits for a promise, but not beyond an abort. */
 export async function unlessAborted(promise, signal) {
   let forget;
   try {
@@ -86,7 +86,7 @@ export async function unlessAborted(promise, signal) {
   }
 }
 
-/** 128 random bits. It does without crypto.randomUUID, which pages without TLS lack. */
+/** 128 random bits, without crypto.randomUUID, which pages without TLS lack. */
 export function randomID() {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (b) => b.toString(16).padStart(2, '0')).join('');
 }

@@ -9,14 +9,15 @@ import { watchOverStream } from './stream.js';
 
 export { RollcallError };
 
-// A browser has six connections to a server over HTTP/1.1, and a stream takes one for good: there watches share a socket.
+// A browser opens six connections to a server over HTTP/1.1, and a stream occupies one: in browsers
+// watches share a socket.
 const inNode = globalThis.process?.versions?.node !== undefined && globalThis.document === undefined;
 
 export class Rollcall {
   #http;
   #url;
   #app;
-  #dialect; // what LeanCloud's calls want for the master key
+  #dialect; // the master key as LeanCloud's calls expect it
   #key;
   #getTicket;
   #WebSocket;
@@ -38,13 +39,13 @@ export class Rollcall {
     this.#options = {
       onRetry,
       alone: Boolean(getTicket),
-      // A ticket that was refused is too old, or used: the next attempt buys another.
+      // A refused ticket is too old, or used: the next attempt buys another.
       isFinal: (err) => !err.temporary && !(getTicket && err.code === 'unauthorized'),
     };
     this.#shared = new SharedSockets((...args) => this.#socket(...args), this.#options);
   }
 
-  /** Asks what peers are; the answers come in their order. */
+  /** Returns the status of peers, in their order. */
   async query(peers, { fields, since } = {}) {
     const ids = listOf(peers);
     const whole = since === undefined;
@@ -55,7 +56,7 @@ export class Rollcall {
     return whole ? answer.peers : withAge(answer, age);
   }
 
-  /** Asks what one peer is, with all that the key may see. */
+  /** Returns one peer, with every field that the key may see. */
   get(peer) {
     return this.#one('GET', peer, '', (a) => arePeers([a]) && a.peer === peer);
   }
@@ -65,12 +66,12 @@ export class Rollcall {
     return this.#one('GET', peer, '/why', (a) => arePeers([a]) && a.peer === peer);
   }
 
-  /** Asks how long a peer was online on each of the last days. Master key. */
+  /** Returns how long a peer was online on each of the last days. Master key. */
   async onlineTime(peer) {
     return (await this.#one('GET', peer, '/online-time', (a) => a.peer === peer && Array.isArray(a.days))).days;
   }
 
-  /** Forgets a peer. Master key. */
+  /** Erases the state of a peer. Master key. */
   async erase(peer) {
     await this.#one('DELETE', peer, '', (a) => a.erased === peer);
   }
@@ -82,33 +83,33 @@ export class Rollcall {
     return withAge(answer, age);
   }
 
-  /** Ends every session of a peer and voids what it logged in with. Master key. */
+  /** Ends every session of a peer and revokes its tokens and signatures. Master key. */
   async kick(peer, { reason } = {}) {
     await this.#http.call('POST', '/1.2/rtm/client/kick', { client_id: peer, reason }, () => true, this.#dialect);
   }
 
   /**
-   * Buys a ticket: one stream or socket, opened within 30 s by a page that has no key. With peers it is for exactly this list;
-   * with detail it shows times and causes, if the key may see them.
+   * Buys a ticket: one stream or socket, opened within 30 s by a page without a key. With peers it
+   * is for exactly this list; with detail its stream has times and causes, if the key may see them.
    */
   async ticket({ peers, detail } = {}) {
     return (await this.#http.call('POST', '/v1/ticket', { peers, detail }, (a) => typeof a.ticket === 'string')).answer;
   }
 
   /**
-   * Reports what happened to sessions. An event without an id gets one, so that it counts once however often this call is
-   * retried, and again when the same objects are reported after a failure. Give ids yourself where you may report one event
-   * in two objects.
+   * Reports events of sessions. An event without an id gets one, so that it counts once in all
+   * retries of this call, and when the same objects are reported again after a failure. Set the id
+   * yourself when one event may be reported in two objects.
    */
   async report(events) {
     const list = listOf(events);
     const named = list.map((e) => (e.id === undefined ? { ...e, id: this.#idOf(e) } : e));
     const { answer } = await this.#http.call('POST', '/v1/events', { events: named }, (a) => typeof a.accepted === 'number');
-    for (const e of list) this.#unsure.delete(e); // from now on the same object is another event
+    for (const e of list) this.#unsure.delete(e); // reported: from now on the same object is another event
     return answer;
   }
 
-  /** The id under which e may have arrived already, or a new one. */
+  /** Returns the id of an earlier report of e without an answer, or a new id. */
   #idOf(e) {
     const text = JSON.stringify(e);
     const before = this.#unsure.get(e);
@@ -123,23 +124,23 @@ export class Rollcall {
     return (await this.#node('POST', node, 'beat', { lease }, (a) => typeof a.lease === 'number')).lease;
   }
 
-  /** Says that a node stops: its sessions have the grace, in seconds, which is returned, to come back elsewhere. */
+  /** Announces that a node stops. Its sessions may reconnect elsewhere within the grace, which is returned in seconds. */
   async drain(node) {
     return (await this.#node('POST', node, 'drain', {}, (a) => typeof a.grace === 'number')).grace;
   }
 
   /**
-   * Replaces the sessions of a node by a complete list: those on it are online, all others of the node end. time, in Unix
-   * milliseconds, is when the list was made: later reports of the node stand.
+   * Replaces the sessions of a node by a complete list: those on it are online, all others of the
+   * node end. time, in Unix milliseconds, is the time of the list: later reports of the node stand.
    */
   async resync(node, sessions, { time } = {}) {
     return this.#node('PUT', node, 'sessions', { sessions: listOf(sessions), time }, (a) => typeof a.ended === 'number');
   }
 
   /**
-   * Follows peers and calls onPeer for every peer whose status is first known or another than onPeer got last. It
-   * connects again after a break and goes on where it was. The promise in done ends after close(), or with a refusal that
-   * a retry would not change.
+   * Watches peers and calls onPeer with the first status of every peer and with every change. It
+   * reconnects after a lost connection and resumes. The promise in done resolves after close(), or
+   * rejects when a retry cannot help.
    */
   watch(peers, onPeer, { transport = this.#transport, onAge } = {}) {
     const ids = listOf(peers);
@@ -148,9 +149,9 @@ export class Rollcall {
   }
 
   /**
-   * Keeps a peer online over a socket of its own until close(), which logs it out. device names what the peer is on, the
-   * same each time; left out, it is a random id that lives as long as the handle. sign returns time, nonce and sign, made by
-   * your server, where the server wants signatures.
+   * Keeps a peer online over a socket of its own until close(), which logs it out. device is the id
+   * of the device, the same at each call; default: a random id for the life of the handle. sign
+   * returns time, nonce and sign from your server, for servers that require signatures.
    */
   present(peer, options) {
     return presentOverSocket((...args) => this.#socket(...args), peer, options, this.#options);
@@ -171,7 +172,7 @@ export class Rollcall {
     return `/v1/watch?${new URLSearchParams({ app: this.#app, ticket: await this.#getTicket({ peers }) })}`;
   }
 
-  /** Opens a socket and says hello on it; what is asked before hello is answered waits at the server. */
+  /** Opens a socket and sends hello; the server queues messages until it has answered the hello. */
   async #socket(peers, signal, onMessage) {
     const secret = this.#getTicket ? { ticket: await unlessAborted(this.#getTicket({ peers }), signal) } : { key: this.#key };
     const Class = this.#WebSocket ?? globalThis.WebSocket ?? (await import('./node-socket.js')).NodeSocket;
@@ -180,7 +181,7 @@ export class Rollcall {
   }
 }
 
-/** A list of its own. A string is none, though it is iterable: its characters are not meant. */
+/** Copies a list. A string is refused: it is iterable, but its characters are no list of ids. */
 function listOf(items) {
   if (typeof items === 'string' || typeof items?.[Symbol.iterator] !== 'function') throw new RollcallError(0, 'invalid', 'a list is expected');
   return [...items];

@@ -1,5 +1,5 @@
-// Watching over sockets that all watches of a client share. The server merges what a socket follows into one set of peers,
-// so the client adds and removes peers and passes every update to the watches that follow its peer.
+// Watches over sockets that all watches of a client share. The server keeps one set of peers for a
+// socket, so the client adds and removes peers and passes every update to the watches of its peer.
 
 import { RollcallError } from './error.js';
 import { Known } from './known.js';
@@ -8,8 +8,9 @@ import { backoff, keep, notify, pause } from './retry.js';
 const MESSAGE = 60_000; // bytes of ids in one message; the server takes 64 KiB
 
 /**
- * The sockets of one client. Nearly always it is one; another is opened for a watch that finds no room on the first. With
- * tickets each watch has its own, since a ticket may be for one list of peers.
+ * The sockets of one client. Usually there is one; a watch that exceeds the limit of the first
+ * opens another. With tickets each watch has its own, since a ticket may be limited to one list of
+ * peers.
  */
 export class SharedSockets {
   #open;
@@ -32,7 +33,7 @@ export class SharedSockets {
     return { done: w.done, close: w.close };
   }
 
-  /** Gives w to a socket that has not refused it yet. */
+  /** Adds w to a socket that has not refused it yet. */
   place(w) {
     let s = this.#options.alone ? undefined : this.#sockets.find((s) => !w.refusedBy.has(s));
     if (!s) this.#sockets.push((s = new SharedSocket(this, this.#options)));
@@ -79,10 +80,10 @@ class SharedSocket {
   #options;
   #handle;
   #socket; // while it is connected
-  #resumed = false; // what was followed on the last socket is followed on this one
+  #resumed = false; // the watches of the last socket are restored on this one
   #watches = new Set();
-  #latest = new Map(); // the last update of each peer that is followed
-  #synced = false; // latest is what the server said last
+  #latest = new Map(); // the last update of each watched peer
+  #synced = false; // latest agrees with the last frame of the server
   #token;
   #age; // of the last frame
 
@@ -91,7 +92,7 @@ class SharedSocket {
     this.#options = options;
   }
 
-  /** Connects, now that there is something to watch. */
+  /** Connects, once there is a peer to watch. */
   start(open) {
     if (this.#handle) return;
     this.#handle = keep((signal, retry) => this.#attempt(open, signal, retry), this.#options);
@@ -146,13 +147,13 @@ class SharedSocket {
     }
   }
 
-  /** Follows again, as one list, what was followed on the last socket. */
+  /** Restores the watches of the last socket as one list. */
   async #resume(socket) {
     const again = [...this.#watches].filter((w) => w.accepted);
     const peers = new Set();
     for (const w of again) for (const p of w.peers) peers.add(p);
     const lists = messages(peers);
-    const since = lists.length === 1 ? this.#token : undefined; // a token is of one whole list
+    const since = lists.length === 1 ? this.#token : undefined; // a token is valid for one whole list
     this.#synced = since === undefined;
     if (this.#synced) this.#latest.clear();
     for (const w of again) w.asked = socket;
@@ -160,14 +161,14 @@ class SharedSocket {
       await Promise.all(lists.map((peers) => socket.request({ op: 'watch', peers, since })));
     } catch (err) {
       if (err.temporary || socket.closed) throw err;
-      // What was taken together is refused together now: each watch asks for itself, and learns its own answer.
+      // The whole list is refused: each watch subscribes by itself and gets its own answer.
       for (const w of again) w.accepted = false;
       this.#token = undefined;
       if (again.length > 1) throw new RollcallError(503, err.code, err.message);
     }
   }
 
-  /** Asks for the peers of w until the server takes or refuses them. */
+  /** Subscribes to the peers of w until the server accepts or refuses them. */
   async #join(socket, w) {
     w.asked = socket;
     for (let tries = 0; ; tries++) {
@@ -177,7 +178,7 @@ class SharedSocket {
         w.accepted = true;
         return this.#catchUp(w);
       } catch (err) {
-        if (w.ended || socket.closed) return; // the next socket asks again
+        if (w.ended || socket.closed) return; // the next socket subscribes again
         if (!err.temporary) return this.#refused(w, err);
         notify(this.#options.onRetry, err);
         await pause(Math.max(backoff(tries), err.retryAfter * 1000), new AbortController().signal);
@@ -186,7 +187,7 @@ class SharedSocket {
     }
   }
 
-  /** Ends w with err, or moves it when it may have room on a socket of its own. */
+  /** Ends w with err, or moves it to a socket of its own when that may help. */
   #refused(w, err) {
     const alone = this.#watches.size === 1;
     if (alone || err.code !== 'too_many_peers') return w.end(err);
@@ -201,7 +202,7 @@ class SharedSocket {
     this.#age = m.stale;
     for (const peer of peers) if (this.#follows(peer.peer)) this.#latest.set(peer.peer, peer);
     for (const w of this.#watches) if (w.accepted) w.take(peers.filter((p) => w.peers.has(p.peer)), m.stale);
-    if (m.token) this.#token = m.token; // only now is all of it known
+    if (m.token) this.#token = m.token; // only a frame with a token completes the updates
     if (m.more || m.op === 'mark') return;
     retry.tries = 0;
     if (this.#synced) return;
@@ -209,7 +210,7 @@ class SharedSocket {
     for (const w of this.#watches) if (w.accepted) this.#catchUp(w);
   }
 
-  /** Passes to w what is known already: the server says nothing again of a peer that the socket follows. */
+  /** Passes the latest updates to w: the server sends no second snapshot of a peer that the socket watches. */
   #catchUp(w) {
     if (!this.#synced) return;
     w.take([...w.peers].map((p) => this.#latest.get(p)).filter(Boolean), this.#age);
@@ -218,7 +219,7 @@ class SharedSocket {
 
 const encoder = new TextEncoder();
 
-/** Parts ids into lists that fit into a message each. */
+/** Splits ids into lists that fit into one message each. */
 function messages(ids) {
   const lists = [];
   let room = 0;

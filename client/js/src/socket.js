@@ -1,13 +1,15 @@
-// One WebSocket to /v1/socket: questions with their answers, and a sign of life now and then.
+// One WebSocket to /v1/socket: requests with their answers, and a periodic ping.
 
 import { RollcallError, refusedOnSocket, unreachable } from './error.js';
 import { whenAborted } from './retry.js';
 
 const OPENING = 30_000;
-const QUIET = 15_000; // the server pings this often, which browsers do not show, so the client asks for a message instead
+// The interval of the server's pings. Browsers do not expose them, so the client sends a ping
+// message.
+const QUIET = 15_000;
 
 export class Socket {
-  /** Rejects when the socket ends, with why. */
+  /** Rejects with the cause when the socket ends. */
   ended;
   closed = false;
   #ws;
@@ -28,7 +30,7 @@ export class Socket {
     this.#listen();
   }
 
-  /** Opens a socket; the messages that answer nothing go to onMessage. */
+  /** Opens a socket; onMessage receives the messages that are no answers. */
   static async open(WebSocket, url, onMessage, signal) {
     let ws;
     let late;
@@ -55,7 +57,7 @@ export class Socket {
     return new Socket(ws, onMessage);
   }
 
-  /** Sends m and returns its answer: nothing, or a rejection with the refusal. */
+  /** Sends m; the promise resolves with its answer, or rejects with the refusal. */
   request(m) {
     const id = this.#next++;
     const answer = new Promise((resolve, reject) => {
@@ -63,7 +65,7 @@ export class Socket {
       this.#waiting.set(id, { resolve, reject });
       this.#send({ ...m, id });
     });
-    answer.catch(() => {}); // when the socket ends, every answer that is due is rejected
+    answer.catch(() => {}); // the end of the socket rejects every outstanding answer
     return answer;
   }
 

@@ -1,12 +1,12 @@
-// Watching over server-sent events: one request a watch.
+// Watches over server-sent events: one request for each watch.
 
 import { Known } from './known.js';
 import { keep, unlessAborted } from './retry.js';
 
-const SILENCE = 45_000; // the server marks every 15 s
-const BEGINNING = 15_000; // its first bytes come at once
+const SILENCE = 45_000; // the server sends a mark every 15 s
+const BEGINNING = 15_000; // the server sends the first bytes at once
 
-/** Follows peers over a stream; address says where one opens, which may take a ticket. */
+/** Watches peers over a stream; address returns its URL, which may hold a ticket. */
 export function watchOverStream(http, peers, { onPeer, onAge }, address, options) {
   const known = new Known(onPeer, onAge);
   let token;
@@ -26,7 +26,7 @@ export function watchOverStream(http, peers, { onPeer, onAge }, address, options
         if (event.event === 'bye') return;
         const frame = JSON.parse(event.data);
         known.take(frame.peers ?? [], frame.stale);
-        if (event.id) token = event.id.split('.')[0]; // only now is all of it known; a renewal may stand behind it
+        if (event.id) token = event.id.split('.')[0]; // a renewal may follow the token
         retry.tries = 0;
       }
     } finally {
@@ -37,7 +37,7 @@ export function watchOverStream(http, peers, { onPeer, onAge }, address, options
   }, options);
 }
 
-/** Reads server-sent events; alive is called with every piece that comes. */
+/** Reads server-sent events; calls alive for every chunk. */
 async function* events(body, alive) {
   const decoder = new TextDecoder();
   const reader = body.getReader();
