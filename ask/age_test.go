@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// Whoever shows an answer shows its age, but for two that have no place for it.
+// Each door that shows an answer shows its age, but for two that have no place for it.
 func TestOnlyTheseDoorsDropTheAge(t *testing.T) {
 	drops := regexp.MustCompile(`, _ :?= \w+(\.\w+)*\.Read\(\)`)
 	var found []string

@@ -4,7 +4,7 @@
 //
 // A [Reader] is made once, over the rules and the store, and shared by all doors. Every question
 // names a [View]: the app, and who asks. The zero View is refused with [ErrView], so a door that
-// leaves the viewer out gets an error and never an answer that somebody else was to have.
+// leaves the viewer out gets an error and never the answer of another viewer.
 //
 //	view := ask.View{App: app, Viewer: ask.Public}
 //	answer, err := reader.Summaries(ctx, view, peers, 0)

@@ -127,7 +127,7 @@ func reportedOf(t *presence.Traced) WhyReport {
 	return one
 }
 
-// leaseEnd returns m, or 0 for the lease of a session whose node beats, which has no end that a date could tell.
+// leaseEnd returns m, or 0 for the lease of a session that lives by its node, which has no end to date.
 func leaseEnd(m presence.Millis) presence.Millis {
 	if m > 1<<46 {
 		return 0

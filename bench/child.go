@@ -26,7 +26,7 @@ type child struct {
 
 func (c *child) pid() int { return c.cmd.Process.Pid }
 
-// spawn starts a program. Its environment is the same whoever runs the benchmark: a stray GOGC or NODE_OPTIONS in a
+// spawn starts a program. Its environment is always the same: a GOGC or NODE_OPTIONS in a
 // shell must not move a figure.
 func (r *rig) spawn(name string, env []string, program string, args ...string) (*child, error) {
 	log, err := os.CreateTemp(r.dir, name+"-*.log")
@@ -53,7 +53,7 @@ func (r *rig) spawn(name string, env []string, program string, args ...string) (
 	return c, nil
 }
 
-// ended tells how a child ended and its last words, nil while it runs.
+// ended returns how a child ended and its last output, nil while it runs.
 func (c *child) ended() error {
 	select {
 	case <-c.done:
@@ -82,7 +82,7 @@ func (c *child) ready(ctx context.Context, probe func(context.Context) error) er
 	defer cancel()
 	for {
 		err := probe(ctx)
-		// A dead child whose port answers means that somebody else has the port.
+		// A dead child whose port answers means that another process has the port.
 		if gone := c.ended(); gone != nil {
 			return gone
 		}
@@ -121,7 +121,7 @@ func answers200(url string) func(context.Context) error {
 }
 
 // onFreePort runs start with a free loopback address, and with another one if the child could not have the first:
-// between the look and the use somebody may have taken it.
+// another process may take it between the check and the use.
 func (r *rig) onFreePort(ctx context.Context, start func(addr string) (*child, error), probe func(addr string) func(context.Context) error) (*child, string, error) {
 	var last error
 	for range 3 {

@@ -55,7 +55,7 @@ func TestClosingTheRigLeavesNothing(t *testing.T) {
 		t.Error("the child lives")
 	}
 	for deadline := time.Now().Add(10 * time.Second); alive(grandchild); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) { // whoever adopts it needs a moment to reap it
+		if time.Now().After(deadline) { // its new parent needs a moment to reap it
 			t.Fatal("the child's child lives")
 		}
 	}

@@ -31,7 +31,7 @@ func dial(ctx context.Context, addr string) (*conn, error) {
 
 func newConn(c net.Conn) *conn { return &conn{Conn: c, buf: make([]byte, 16<<10)} }
 
-// dialAll opens n connections and closes them when ctx ends, so that nobody waits on a server after that.
+// dialAll opens n connections and closes them when ctx ends, so that no call waits on a server after that.
 // The deadline is for the lot: a hanging server fails the run instead of stopping it.
 func dialAll(ctx context.Context, addr string, n int, patience time.Duration) ([]*conn, func(), error) {
 	var conns []*conn
@@ -153,7 +153,7 @@ func parseHead(b []byte) (head, error) {
 	for len(rest) > 0 {
 		line, rest, _ = bytes.Cut(rest, []byte("\r\n"))
 		colon := bytes.IndexByte(line, ':')
-		// The lengths tell the three headers apart from nearly all others before any letter is compared.
+		// The lengths rule out nearly all other headers before any letter is compared.
 		switch colon {
 		case len("Content-Length"):
 			if bytes.EqualFold(line[:colon], []byte("Content-Length")) {

@@ -19,7 +19,7 @@ type cpuTimes map[int]processTimes
 
 type processTimes struct {
 	ticks   time.Duration         // utime + stime: complete, but in steps of a clock tick
-	threads map[int]time.Duration // by thread, to the nanosecond; nil where the kernel does not tell
+	threads map[int]time.Duration // by thread, to the nanosecond; nil where the kernel does not report it
 }
 
 // cpuOf reads the times of a process and of all its descendants under proc, which is /proc but for tests.
@@ -183,7 +183,7 @@ func (m *meter) stop() (used map[string]time.Duration, rss int64, err error) {
 	return used, rss, nil
 }
 
-// A stolenTime is how long all cores together had work but were lent to somebody else by the host, and how long they
+// A stolenTime is how long all cores together had work but were lent to other guests by the host, and how long they
 // were there at all. On a machine of one's own the first stays zero.
 type stolenTime struct{ stolen, all uint64 }
 

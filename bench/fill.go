@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// fillByHooks tells a server of every peer by the hooks of the dialect: one for a peer that is online, two for one that
+// fillByHooks reports every peer to a server by the hooks of the dialect: one for a peer that is online, two for one that
 // is offline but known. Batches of native events would be quicker, but a session that they open is another one than the
 // hooks' own, and no hook of the run could end it.
 //

@@ -58,7 +58,7 @@ func main() {
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	// The kernel kills a child when the thread that started it ends. Nobody else may have this one and end it.
+	// The kernel kills a child when the thread that started it ends. No other goroutine may run on this one and end it.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	o, err := parse(args, stderr)

@@ -12,7 +12,7 @@ import (
 // waiting counts as latency all the same.
 const openConns = 64
 
-// A flight is a connection of the open loop. Whoever holds the flight may send; the reader gives it back.
+// A flight is a connection of the open loop. The holder of the flight may send; the reader gives it back.
 type flight struct {
 	*caller
 	// When the request in flight was due and when it left, in nanoseconds after the start. Stored before it is sent.
@@ -24,7 +24,7 @@ type flight struct {
 // a closed loop would see one slow answer and call it one in thousands.
 //
 // The driver too can be late: a busy or a borrowed core wakes it after the due time. That is part of the latency, and is
-// told apart by two more figures: how late requests left, and the latency from then on.
+// shown by two more figures: how late requests left, and the latency from then on.
 func openLoop(ctx context.Context, l load) (sample, error) {
 	l.conns = openConns
 	ctx, fail := context.WithCancelCause(ctx)
@@ -109,7 +109,7 @@ func openLoop(ctx context.Context, l load) (sample, error) {
 	return s.finish(latencies...)
 }
 
-// pace sends each request when it is due and tells how much later it left by the driver's own fault.
+// pace sends each request when it is due and returns how much later it left by the driver's own fault.
 func (l load) pace(ctx context.Context, start time.Time, first, last int64, free chan *flight) ([]latency, error) {
 	// Unlocked in the end, or the thread would end with this goroutine and take along a child that it started.
 	runtime.LockOSThread()
@@ -142,7 +142,7 @@ func (l load) pace(ctx context.Context, start time.Time, first, last int64, free
 	}
 }
 
-// take waits for a connection that is not in use and tells whether it had to wait.
+// take waits for a connection that is not in use and reports whether it had to wait.
 func take(ctx context.Context, free chan *flight) (f *flight, waited bool, err error) {
 	select {
 	case f = <-free:

@@ -81,7 +81,7 @@ func findRoot() (string, error) {
 	}
 }
 
-// start brings up the chosen servers and sees that they tell the truth before anything is measured.
+// start brings up the chosen servers and checks that their answers are right before anything is measured.
 func (r *rig) start(ctx context.Context) ([]*target, error) {
 	var targets []*target
 	for _, s := range r.o.servers {

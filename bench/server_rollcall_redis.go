@@ -64,7 +64,7 @@ func (t *target) nearCache(ctx context.Context) (hits, misses float64, err error
 		}
 	}
 	if found != 2 {
-		return 0, 0, fmt.Errorf("the metrics of %s tell %d of the two counts of its near cache", t.name, found)
+		return 0, 0, fmt.Errorf("the metrics of %s have %d of the two counts of its near cache", t.name, found)
 	}
 	return hits, misses, nil
 }

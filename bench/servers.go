@@ -34,7 +34,7 @@ var servers = []server{
 type target struct {
 	name, about string // as in the table
 	addr        string
-	admin       string   // of rollcall: where it tells its counts
+	admin       string   // of rollcall: where it shows its counts
 	procs       []*child // all whose CPU time and memory count
 	truth       *truth
 	wire        func() wire // one for each connection

@@ -16,7 +16,7 @@ const (
 	maxPeers = 100_000_000
 )
 
-// One id in so many of a query is of a peer that nobody has ever reported.
+// One id in so many of a query is of a peer that was never reported.
 const unknownEvery = 20
 
 // truth is what the driver knows of every peer of one store. Servers that share a store share its truth.

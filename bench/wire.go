@@ -29,7 +29,7 @@ const (
 	hookKey   = "benchHookKey00000000001"
 )
 
-// credentials is how servers that understand LeanEngine's environment are told them.
+// credentials is the environment by which servers that understand LeanEngine's get them.
 func credentials() []string {
 	return []string{
 		"LEANCLOUD_APP_ID=" + appID,

@@ -17,7 +17,7 @@ type door struct {
 	name    string // in metrics
 	prefix  string
 	handler http.Handler
-	long    bool // its requests last as long as somebody watches; their duration says nothing
+	long    bool // its requests last as long as a watcher does; their duration says nothing
 }
 
 // doors sends each request to the first door whose prefix its path begins with.

@@ -6,7 +6,7 @@ import (
 	"rollcall/presence"
 )
 
-// A Clock tells the time in steps of the monotonic clock from the wall time at which it was made.
+// A Clock gives the time in steps of the monotonic clock from the wall time at which it was made.
 type Clock struct {
 	start time.Time
 	by    func() presence.Millis // nil: the wall
@@ -15,7 +15,7 @@ type Clock struct {
 // NewClock returns a clock that starts at the wall's time.
 func NewClock() Clock { return Clock{start: time.Now()} }
 
-// By returns c telling the time that now tells: nodes that share a store go by its clock, so that they agree on leases.
+// By returns c with now as its source of time: nodes that share a store go by its clock, so that they agree on leases.
 func (c Clock) By(now func() presence.Millis) Clock { return Clock{c.start, now} }
 
 // Now returns the time. It never steps, whatever happens to the wall clock.

@@ -224,7 +224,7 @@ func (a *App) Validate() error {
 		}
 		for _, other := range keys[:i] {
 			if other.value == k.value {
-				errs = append(errs, fmt.Errorf("%s is the same as %s; who knows one would hold the rights of both", k.name, other.name))
+				errs = append(errs, fmt.Errorf("%s is the same as %s; a caller with one would have the rights of both", k.name, other.name))
 			}
 		}
 	}

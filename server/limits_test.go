@@ -358,7 +358,7 @@ var trials = map[string][]trial{
 	"frame_bytes": nil, // binds the server, see below
 }
 
-// What /v1/info tells may be reached, and may not be passed by one.
+// The limits of /v1/info may be reached, and may not be passed by one.
 func TestLimitsHoldExactly(t *testing.T) {
 	limits := func(s *server.Server) map[string]int {
 		_, body := ask(t, "GET", "http://"+s.Listen()+"/v1/info", "")
@@ -411,7 +411,7 @@ func reported(t *testing.T, s *server.Server, method, path, body string) string 
 	return tally.Errors[0].Code
 }
 
-// No frame is longer than what is told, and a long snapshot fills them.
+// No frame is longer than the limit, and a long snapshot fills them.
 func TestFramesAreAsLongAsTold(t *testing.T) {
 	cfg := settings()
 	cfg.Watch.Buffer = 5000
@@ -443,7 +443,7 @@ func TestFramesAreAsLongAsTold(t *testing.T) {
 	}
 }
 
-// The page of the native API tells the defaults, and every limit by the words of its row.
+// The page of the native API gives the defaults, and every limit by the words of its row.
 func TestThePageTellsTheDefaults(t *testing.T) {
 	b, err := os.ReadFile("../docs/api.md")
 	if err != nil {

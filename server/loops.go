@@ -87,22 +87,22 @@ func (s *Server) watchClocks() func(context.Context) {
 	}
 }
 
-// sweep returns what ends leases that have run out. It says once that it fails and once that it works again.
+// sweep returns what ends leases that have run out. It logs the first failure and the recovery.
 func (s *Server) sweep() func(context.Context) {
 	failing, last := false, s.clock.Now()
 	some := func(ctx context.Context) (more bool) {
 		now := s.clock.Now()
 		if s.presence.Woke(last, now) {
-			s.log.Warn("this process stood still; leases that ran out meanwhile may be renewed", "from", last, "to", now)
+			s.log.Warn("process paused; leases extended by the grace period", "from", last, "to", now)
 		}
 		_, more, err := s.presence.SweepSome(ctx, now)
 		last = s.clock.Now()
 		switch {
 		case ctx.Err() != nil:
 		case err != nil && !failing:
-			s.log.Error("leases cannot be ended", "err", err)
+			s.log.Error("sweep failed", "err", err)
 		case err == nil && failing:
-			s.log.Info("leases are ended again")
+			s.log.Info("sweep recovered")
 		}
 		failing = err != nil
 		s.metrics.Swept(err)

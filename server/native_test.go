@@ -94,7 +94,7 @@ func TestRefusalsBelowTheDoorsSpeakAsTheDoorsDo(t *testing.T) {
 const handshake = "GET /v1/socket HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: %d\r\n" +
 	"Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n%s\r\n"
 
-// A request that makes no socket is told so as any other call is.
+// A request that makes no socket is refused as any other call is.
 func TestSocketsAreRefusedInWords(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
@@ -227,7 +227,7 @@ func TestHTTP2(t *testing.T) {
 	told(`"reason":"shutdown"`)
 }
 
-// Callers behind a proxy that is named are told apart by what it says of them, and by nothing that they say themselves.
+// Callers behind a proxy that is named differ by what it says of them, and by nothing that they say themselves.
 func TestCallersBehindAProxy(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
@@ -403,7 +403,7 @@ func TestAReaderThatStopsOverHTTP2(t *testing.T) {
 	for i := range all {
 		all[i] = fmt.Sprintf("%s%d", long, i)
 	}
-	watch := do(t, c, "POST", base+"/v1/watch", `{"peers":["`+strings.Join(all, `","`)+`"]}`) // nobody reads its 300 KiB
+	watch := do(t, c, "POST", base+"/v1/watch", `{"peers":["`+strings.Join(all, `","`)+`"]}`) // without a reader of its 300 KiB
 	if watch.StatusCode != 200 {
 		t.Fatal(watch.Status)
 	}

@@ -61,7 +61,7 @@ type Server struct {
 	dialect   *leancloud.Handler
 	gateway   *gateway.Gateway
 	rtm       *rtm.Server
-	hooks     *hookout.Sender // nil: nobody is called
+	hooks     *hookout.Sender // nil: no hooks are called
 	appIDs    []presence.AppID
 	meter     api.Meter
 	appMeters map[presence.AppID]*api.Meter
@@ -136,7 +136,7 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	s.app.mount(s.doors, true)
 	s.openLane()
 	s.onStop(func(ctx context.Context) { s.app.stop(ctx) })
-	s.onStop(func(context.Context) { s.hub.Close(watch.ReasonShutdown) }) // first: streams end only when they are told to
+	s.onStop(func(context.Context) { s.hub.Close(watch.ReasonShutdown) }) // first: streams end only when the hub closes them
 	s.announce()
 	s.phase.Store(phaseReady)
 	s.log.Info("ready", "listen", s.Listen(), "admin", s.Admin(), "store", s.store.name, "took", s.clock.Up().Round(time.Millisecond))
@@ -247,7 +247,7 @@ func (s *Server) warnOpenKeys() {
 	}
 	name := s.KeysFile()
 	if st, err := os.Stat(name); err == nil && st.Mode().Perm()&0o077 != 0 {
-		s.log.Warn("the keys file can be read by other users", "file", name, "mode", fmt.Sprintf("%04o", st.Mode().Perm()))
+		s.log.Warn("keys file readable by other users", "file", name, "mode", fmt.Sprintf("%04o", st.Mode().Perm()))
 	}
 }
 
@@ -258,7 +258,7 @@ func (s *Server) announce() {
 		return
 	}
 	if err := running.Write(dir, running.Server{PID: os.Getpid(), Listen: s.Listen(), Admin: s.Admin()}); err != nil {
-		s.log.Warn("other commands will not find this server by its data directory", "err", err)
+		s.log.Warn("running file write failed; commands need --admin", "err", err)
 		return
 	}
 	s.onStop(func(context.Context) { running.Remove(dir) })

@@ -21,12 +21,12 @@ type openedStore struct {
 	name      string // for people: "on disk"
 	where     string
 	shared    bool                    // other nodes write to it too
-	lastAlive presence.Millis         // when it surely heard renewals for the last time; not of a shared one
+	lastAlive presence.Millis         // when it surely received renewals for the last time; not of a shared one
 	counts    func() map[string]int64 // by names of its own
 	trouble   func() string           // why reports cannot be kept now; empty when they can
 }
 
-// stepContext bounds a look into the store that nobody waits for long.
+// stepContext bounds a read of the store that must not take long.
 func stepContext() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.Background(), 2*time.Second)
 }
@@ -82,7 +82,7 @@ func (s *Server) openRedis(ctx context.Context) error {
 	}
 	s.onStop(func(context.Context) {
 		if err := st.Close(); err != nil {
-			s.log.Error("the store was not closed well", "err", err)
+			s.log.Error("store close failed", "err", err)
 		}
 	})
 	return nil
@@ -102,7 +102,7 @@ func (s *Server) openStore() error {
 	}
 	s.onStop(func(context.Context) {
 		if err := st.Close(); err != nil {
-			s.log.Error("the store was not closed well", "err", err)
+			s.log.Error("store close failed", "err", err)
 		}
 	})
 	return nil

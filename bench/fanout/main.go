@@ -1,4 +1,4 @@
-// Command fanout measures what it costs to tell one change to many watchers: CPU of the server per delivery, and the time
+// Command fanout measures what it costs to notify many watchers of one change: CPU of the server per delivery, and the time
 // from the acknowledgement of a report to the last delivery. Watchers come over server-sent events and over WebSockets; changes
 // come singly and in bursts of fifty peers. Beside them, in the same run and taking turns with them, a bare loop writes the same
 // bytes to as many sockets.
@@ -97,7 +97,7 @@ func compare(dir string, burst int, lone float64) (float64, error) {
 			return err
 		}
 		all = append(all, s)
-		// What comes first warms up, and tells how long a frame is: when a peer goes and when it comes differ by a few bytes.
+		// What comes first warms up, and shows how long a frame is: when a peer goes and when it comes differ by a few bytes.
 		if err := s.play(&window{}, 2); err != nil {
 			return fmt.Errorf("%s: %w", s.name, err)
 		}
@@ -119,7 +119,7 @@ func compare(dir string, burst int, lone float64) (float64, error) {
 	windows := make([][]window, len(all))
 	for round := range *rounds {
 		for i := range all {
-			k := (i + round) % len(all) // so that nobody always comes behind the same
+			k := (i + round) % len(all) // so that no server always comes behind the same one
 			var w window
 			if err := all[k].play(&w, *changes); err != nil {
 				return 0, fmt.Errorf("%s: %w", all[k].name, err)

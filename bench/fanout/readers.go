@@ -15,10 +15,10 @@ type readers struct {
 	ready, heard, bytes atomic.Int64
 
 	want atomic.Int64
-	all  chan time.Time // when what is wanted was heard
+	all  chan time.Time // when the wanted changes were received
 }
 
-// expect returns where to hear when n more changes have been heard.
+// expect returns a channel that gets the time at which n more changes have been received.
 func (r *readers) expect(n int) <-chan time.Time {
 	r.all = make(chan time.Time, 1)
 	r.want.Store(r.heard.Load() + int64(n))

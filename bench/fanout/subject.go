@@ -52,7 +52,7 @@ func (w *window) frame() float64 {
 	return float64(w.cpu) / float64(w.frames) / float64(time.Microsecond)
 }
 
-// play makes n changes, each when all have heard the last, and puts what they cost into w.
+// play makes n changes, each when all have received the last, and puts what they cost into w.
 func (s *subject) play(w *window, n int) error {
 	before, err := cpuOf(s.cmd.Process.Pid)
 	if err != nil {
@@ -69,9 +69,9 @@ func (s *subject) play(w *window, n int) error {
 		acknowledged := time.Now()
 		select {
 		case last := <-heard:
-			w.took = append(w.took, max(0, last.Sub(acknowledged))) // a watcher may hear before the reporter does
+			w.took = append(w.took, max(0, last.Sub(acknowledged))) // a watcher may be notified before the reporter has its answer
 		case <-time.After(30 * time.Second):
-			return fmt.Errorf("not all watchers heard of change %d within 30 s", s.round)
+			return fmt.Errorf("not all watchers received change %d within 30 s", s.round)
 		}
 	}
 	after, err := cpuOf(s.cmd.Process.Pid)
@@ -99,7 +99,7 @@ func rollcall(dir, program, way string, burst int) (*subject, error) {
 	}
 	args := []string{"serve", "--listen", address, "--admin", operator, "--data", filepath.Join(dir, fmt.Sprint(name, burst))}
 	for _, set := range []string{
-		"watch.tick=" + tick.String(), "watch.mark=1h", "gateway.ping=0s", "gateway.lease=1h", // nothing but changes is to be told
+		"watch.tick=" + tick.String(), "watch.mark=1h", "gateway.ping=0s", "gateway.lease=1h", // nothing but changes is to be sent
 		"gate.limits.streams.per_second=0", "gate.limits.ask.per_second=0", "gate.limits.ask_peers.per_second=0", "gateway.connect_rate=0",
 		"watch.address_watchers=0", "watch.address_peers=0",
 	} {

@@ -278,7 +278,7 @@ func (l *loading) wait(word string) error {
 	for _, out := range l.outs {
 		for {
 			if !out.Scan() {
-				return fmt.Errorf("a load process ended before it said %q", word)
+				return fmt.Errorf("a load process ended before it printed %q", word)
 			}
 			if out.Text() == word {
 				break

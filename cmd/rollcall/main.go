@@ -9,11 +9,11 @@ import (
 )
 
 func main() {
-	// A pipe that nobody reads ends the program quietly, as it does for other tools.
+	// A pipe without a reader ends the program quietly, as it does for other tools.
 	signal.Ignore(syscall.SIGPIPE)
 	ends := []os.Signal{os.Interrupt, syscall.SIGTERM}
 	if !signal.Ignored(syscall.SIGHUP) { // nohup ignores it
-		ends = append(ends, syscall.SIGHUP) // the terminal went away
+		ends = append(ends, syscall.SIGHUP) // the terminal was closed
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), ends...)
 	// The first signal asks; after it, a second one ends the program at once.

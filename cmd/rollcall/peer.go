@@ -152,7 +152,7 @@ func dash(s string) string {
 	return s
 }
 
-// visible writes what a stranger chose so that it can do nothing to a terminal.
+// visible escapes text that a client chose, so that it cannot control a terminal.
 func visible(s string) string {
 	plain := strings.IndexFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 || r == 0xfffd }) < 0
 	if plain {

@@ -10,17 +10,17 @@ import (
 
 type repairCmd struct {
 	Data *string `placeholder:"DIR" help:"Data directory; default ./rollcall-data (ROLLCALL_DATA)."`
-	Yes  bool    `help:"Do it. Without, only what was found is printed, and nothing is changed."`
+	Yes  bool    `help:"Repair. Without it the command prints what it found and changes nothing."`
 	JSON bool    `help:"Print JSON."`
 }
 
 // Help is shown below the flags.
 func (repairCmd) Help() string {
-	return `The server must be stopped. Old files are moved aside, not deleted; what can be read is written anew. For peers whose last reports
-stood in the damaged part, what is kept may be older than it should be: they are named, as far as their names can be read.`
+	return `The server must be stopped. Old files are moved aside, not deleted; readable records are written to new files. Peers whose last
+reports were in the damaged part may have an older state than they should: their ids are printed, where they can be read.`
 }
 
-// Run looks for damage and, when told so, repairs it. Damage that was only found is exit code 1.
+// Run looks for damage and, with --yes, repairs it. Damage that was only found is exit code 1.
 func (c *repairCmd) Run(e *env) error {
 	s := settings{Data: c.Data}
 	cfg, _, err := server.Load(e.ctx, s.sources(e.environ))

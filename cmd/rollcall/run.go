@@ -129,7 +129,7 @@ func codeOf(stderr io.Writer, err error) int {
 	case err == nil:
 		return exitDone
 	case errors.Is(err, syscall.EPIPE):
-		return exitFailed // whoever read our output has heard enough
+		return exitFailed // the reader of the output has closed the pipe
 	case errors.Is(err, errMisused):
 		return exitMisused
 	case errors.As(err, &problems):

@@ -44,7 +44,7 @@ func (c *serveCmd) Run(e *env) error {
 	log := server.NewLog(sink, cfg.Log)
 	slog.SetDefault(log)
 	for _, w := range warnings {
-		log.Warn("a setting deserves a look", "where", w.Where, "key", w.Key, "text", w.Text)
+		log.Warn("configuration warning", "where", w.Where, "key", w.Key, "text", w.Text)
 	}
 	srv, err := server.New(cfg, log, sink)
 	if err != nil {

@@ -25,11 +25,11 @@ type watchCmd struct {
 
 // Help is the long help of the command.
 func (watchCmd) Help() string {
-	return "Prints what each peer is, then every change as it comes, one line each, until it is interrupted. It connects again when the server was away."
+	return "Prints what each peer is, then every change as it comes, one line each, until it is interrupted. It reconnects when the server was unreachable."
 }
 
-// errAway: the server is not there, or went; it may come back.
-var errAway = errors.New("the server went away")
+// errAway: the server is unreachable; it may come back.
+var errAway = errors.New("server unreachable")
 
 // away is a reason to retry once something was printed, and the end before.
 type away struct{ error }
@@ -55,7 +55,7 @@ func (c *watchCmd) Run(e *env) error {
 		case !once && len(printed) == 0 || !errors.Is(err, errAway):
 			return err
 		}
-		fmt.Fprintf(e.stderr, "rollcall: %v; trying again\n", errAway)
+		fmt.Fprintf(e.stderr, "rollcall: %v; retrying\n", errAway)
 		wait := time.NewTimer(time.Second)
 		select {
 		case <-e.ctx.Done():

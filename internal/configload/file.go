@@ -35,7 +35,7 @@ func (l *Loader) File(ctx context.Context, name string) {
 
 var (
 	errTooLarge    = fmt.Errorf("the file is larger than %d MiB; is it the right one?", MaxFile>>20)
-	errNobodyWrote = errors.New("this is a pipe, and nobody writes settings into it")
+	errNobodyWrote = errors.New("this is a pipe without a writer; pass a file, or settings on the pipe")
 )
 
 func read(ctx context.Context, name string) ([]byte, error) {

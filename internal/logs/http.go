@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// httpLog takes the lines that net/http writes to its own log. Most tell of broken clients and are for those who look
+// httpLog takes the lines that net/http writes to its own log. Most are about broken clients and are for those who look
 // closely; two kinds need a hand.
 type httpLog struct {
 	log  *slog.Logger
