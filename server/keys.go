@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"rollcall/edge/leancloud"
 	"rollcall/internal/disk"
 )
 
@@ -90,12 +91,12 @@ func parseKeys(b []byte) (App, error) {
 		if !ok {
 			return App{}, errors.New("a line is neither NAME=value nor a comment")
 		}
-		if name == "LEANCLOUD_APP_ID" {
+		if name == leancloud.EngineApp {
 			app.ID = value
 		}
-		for _, v := range leanVariables {
-			if v.name == name {
-				*v.field(&app) = Secret(value)
+		for _, k := range leancloud.EngineKeys {
+			if k.Variable == name {
+				*app.key(k.Setting) = Secret(value)
 			}
 		}
 	}
@@ -109,11 +110,18 @@ func parseKeys(b []byte) (App, error) {
 func writeKeys(name string, app App) error {
 	var b strings.Builder
 	b.WriteString("# The app that rollcall made at its first start. Whoever reads this file may do everything with its peers.\n")
-	fmt.Fprintf(&b, "LEANCLOUD_APP_ID=%s\n", app.ID)
-	for _, v := range leanVariables {
-		if value := *v.field(&app); value != "" {
-			fmt.Fprintf(&b, "%s=%s\n", v.name, value.Reveal())
+	fmt.Fprintf(&b, "%s=%s\n", leancloud.EngineApp, app.ID)
+	for _, k := range leancloud.EngineKeys {
+		if value := *app.key(k.Setting); value != "" {
+			fmt.Fprintf(&b, "%s=%s\n", k.Variable, value.Reveal())
 		}
 	}
 	return disk.WriteFile(disk.OS{}, name, []byte(b.String()))
+}
+
+// key returns the key of a that setting sets.
+func (a *App) key(setting string) *Secret {
+	return map[string]*Secret{
+		"app_key": &a.AppKey, "master_key": &a.MasterKey, "hook_key": &a.HookKey, "android_key": &a.AndroidKey,
+	}[setting]
 }

@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"strings"
 
+	"rollcall/edge/leancloud"
 	"rollcall/internal/configload"
 )
 
@@ -32,109 +32,19 @@ func Load(ctx context.Context, src Sources) (cfg Config, warnings configload.Pro
 	if src.File != "" {
 		l.File(ctx, src.File)
 	}
-	if port := lookup(src.Environ, "LEANCLOUD_APP_PORT"); port != "" {
-		l.Set("listen", ":"+port, "LEANCLOUD_APP_PORT")
-	}
-	leanRedis(l, src.Environ)
 	fileApps := len(cfg.Apps)
-	cfg.Apps = leanEngine(l, cfg.Apps, src.Environ)
+	leancloud.LoadEngine(l, src.Environ, Prefix+"STORE")
 	l.Env(Prefix, src.Environ, "ROLLCALL_CONFIG")
 	for _, f := range src.Flags {
 		l.Set(f.Key, f.Value, f.Name)
 	}
-	namedRedis(l, &cfg, src.Environ)
+	cfg.Store = Secret(leancloud.NamedRedis(l, src.Environ, cfg.Store.Reveal()))
 	l.Finish()
 	check(l, &cfg)
 	if fileApps > 0 {
 		warnOpenFile(l, src.File, cfg.Apps[:fileApps])
 	}
 	return cfg, l.Warnings(), l.Err()
-}
-
-// leanVariables are the keys of an app as LeanEngine's environment names them.
-var leanVariables = []struct {
-	name, key string
-	field     func(*App) *Secret
-}{
-	{"LEANCLOUD_APP_KEY", "app_key", func(a *App) *Secret { return &a.AppKey }},
-	{"LEANCLOUD_APP_MASTER_KEY", "master_key", func(a *App) *Secret { return &a.MasterKey }},
-	{"LEANCLOUD_APP_HOOK_KEY", "hook_key", func(a *App) *Secret { return &a.HookKey }},
-	{"LEANCLOUD_APP_ANDX_KEY", "android_key", func(a *App) *Secret { return &a.AndroidKey }},
-}
-
-// leanEngine takes the app that LeanEngine's variables name: the one of that id in apps, else one more.
-func leanEngine(l *configload.Loader, apps []App, environ []string) []App {
-	id := lookup(environ, "LEANCLOUD_APP_ID")
-	if id == "" {
-		for _, v := range leanVariables {
-			if lookup(environ, v.name) != "" {
-				l.Mark("apps", v.name)
-				l.Problem("apps", v.name+" is set but LEANCLOUD_APP_ID is not, so nobody knows whose key it is")
-				break
-			}
-		}
-		return apps
-	}
-	i := slices.IndexFunc(apps, func(a App) bool { return a.ID == id })
-	if i < 0 {
-		i = len(apps)
-		apps = append(apps, App{ID: id})
-		l.Mark(fmt.Sprintf("apps[%d]", i), "LEANCLOUD_APP_ID")
-		l.Mark(fmt.Sprintf("apps[%d].id", i), "LEANCLOUD_APP_ID")
-	}
-	for _, v := range leanVariables {
-		if value := lookup(environ, v.name); value != "" {
-			*v.field(&apps[i]) = Secret(value)
-			l.Mark(fmt.Sprintf("apps[%d].%s", i, v.key), v.name)
-		}
-	}
-	return apps
-}
-
-// leanRedisPrefix begins the variable of each Redis that LeanEngine has bound to the app.
-const leanRedisPrefix = "REDIS_URL_"
-
-// leanRedis takes the Redis that LeanEngine has bound to the app, when there is exactly one and nothing else is said.
-func leanRedis(l *configload.Loader, environ []string) {
-	found := map[string]string{}
-	for _, pair := range environ {
-		name, value, _ := strings.Cut(pair, "=")
-		if strings.HasPrefix(name, leanRedisPrefix) && value != "" {
-			found[name] = value
-		}
-	}
-	if lookup(environ, Prefix+"STORE") != "" {
-		return
-	}
-	if len(found) > 1 {
-		l.Warn("store", fmt.Sprintf("%d variables REDIS_URL_… are set and none is taken; name one by --store", len(found)))
-		return
-	}
-	for name, value := range found {
-		l.Set("store", value, name)
-	}
-}
-
-// namedRedis takes the Redis of the variable that the store names instead of an address, so that no password has to be
-// written on a command line.
-func namedRedis(l *configload.Loader, cfg *Config, environ []string) {
-	name := cfg.Store.Reveal()
-	if !strings.HasPrefix(name, leanRedisPrefix) {
-		return
-	}
-	cfg.Store = Secret(lookup(environ, name))
-	if cfg.Store == "" {
-		l.Problem("store", fmt.Sprintf("the variable %.60s is not set", name))
-	}
-}
-
-func lookup(environ []string, name string) string {
-	for _, pair := range slices.Backward(environ) {
-		if n, v, _ := strings.Cut(pair, "="); n == name {
-			return v
-		}
-	}
-	return ""
 }
 
 // check adds what each room finds wrong with its part.

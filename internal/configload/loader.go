@@ -211,3 +211,30 @@ func (l *Loader) Mark(key, where string) {
 		l.keys[key] = Key{Path: key}
 	}
 }
+
+// Entry returns the key of an entry of list, a list of structs: apps[0]. It is the first whose setting id has the value, else
+// a new one, written at where. The settings of every entry are known afterwards.
+func (l *Loader) Entry(list, id, value, where string) string {
+	entries := l.keys[list].value
+	found := ""
+	know := func() {
+		for i := range entries.Len() {
+			prefix := fmt.Sprintf("%s[%d]", list, i)
+			walk(entries.Index(i), prefix+".", func(k Key) {
+				l.keys[k.Path] = k
+				if found == "" && k.Path == prefix+"."+id && k.value.String() == value {
+					found = prefix
+				}
+			})
+		}
+	}
+	if know(); found != "" {
+		return found
+	}
+	entries.Set(reflect.Append(entries, reflect.Zero(entries.Type().Elem())))
+	know() // they have moved
+	found = fmt.Sprintf("%s[%d]", list, entries.Len()-1)
+	l.Mark(found, where)
+	l.Set(found+"."+id, value, where)
+	return found
+}
