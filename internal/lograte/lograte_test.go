@@ -25,3 +25,15 @@ func TestALineIsDueOnceASecond(t *testing.T) {
 		}
 	}
 }
+
+func TestALineIsDueOnceAPeriod(t *testing.T) {
+	l := lograte.Line{Every: 60_000}
+	for _, step := range []struct {
+		now int64
+		due bool
+	}{{5000, true}, {64_999, false}, {65_000, true}} {
+		if _, due := l.Due(step.now); due != step.due {
+			t.Errorf("at %d it is due: %v", step.now, due)
+		}
+	}
+}
