@@ -119,12 +119,11 @@ func TestMessagesUseWordsOfTheField(t *testing.T) {
 func message(c *ast.CallExpr) (text string, pos token.Pos) {
 	sel, ok := c.Fun.(*ast.SelectorExpr)
 	if !ok {
-		if id, ok := c.Fun.(*ast.Ident); !ok || id.Name != "check" {
-			return "", 0 // check is the helper of every Validate
-		}
-		return literal(c.Args, 1)
+		return "", 0
 	}
 	switch name := sel.Sel.Name; {
+	case name == "When": // of every Validate
+		return literal(c.Args, 1)
 	case isLogger(sel.X) && slices.Contains([]string{"Debug", "Info", "Warn", "Error"}, name):
 		return literal(c.Args, 0)
 	case isLogger(sel.X) && slices.Contains([]string{"DebugContext", "InfoContext", "WarnContext", "ErrorContext"}, name):

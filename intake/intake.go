@@ -2,7 +2,6 @@ package intake
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"rollcall/presence"
@@ -11,26 +10,14 @@ import (
 // Config are the settings of an [Intake]. Start from [DefaultConfig].
 type Config struct {
 	// NodeLease is how long a node lives without a heartbeat when it names no lease.
-	NodeLease time.Duration
+	NodeLease time.Duration `range:"1s..1h"`
 	// DrainGrace is how long the sessions of a drained node may take to come back elsewhere.
-	DrainGrace time.Duration
+	DrainGrace time.Duration `range:"0s..1h"`
 }
 
 // DefaultConfig returns the defaults of the product.
 func DefaultConfig() Config {
 	return Config{NodeLease: 30 * time.Second, DrainGrace: 30 * time.Second}
-}
-
-// Validate returns every setting that is out of range, joined; each begins with its key.
-func (c *Config) Validate() error {
-	var errs []error
-	if c.NodeLease < time.Second || c.NodeLease > MaxNodeLease {
-		errs = append(errs, errors.New("node_lease is not between 1s and 1h"))
-	}
-	if c.DrainGrace < 0 || c.DrainGrace > MaxNodeLease {
-		errs = append(errs, errors.New("drain_grace is not between 0 and 1h"))
-	}
-	return errors.Join(errs...)
 }
 
 // Deps are what an [Intake] stands on.

@@ -58,11 +58,9 @@ func TestConfigIsRefused(t *testing.T) {
 		want   string
 		change func(*presence.Config)
 	}{
-		{"lease is 0s", func(c *presence.Config) { c.Rules.Lease = 0 }},
 		{"window is 20m0s, longer than detect", func(c *presence.Config) { c.Rules.Window = 20 * time.Minute }},
 		{"tombstones is 1h0m0s, shorter than stale", func(c *presence.Config) { c.Rules.Tombstones = time.Hour }},
 		{"offline_memory is 1h0m0s, shorter than tombstones", func(c *presence.Config) { c.Rules.OfflineMemory = time.Hour }},
-		{"trace is -1", func(c *presence.Config) { c.Trace = -1 }},
 	} {
 		bad := good
 		c.change(&bad)

@@ -14,9 +14,9 @@ type Config struct {
 	Rules Rules `config:",inline"`
 	// Grace is how long leases stand still after a start or an outage of the store, so that what could not be renewed
 	// in between is not taken for gone.
-	Grace time.Duration
+	Grace time.Duration `range:"0s..1h"`
 	// Trace is how many of the last reports this process remembers, for answering "why".
-	Trace int
+	Trace int `range:"0..16777216"`
 }
 
 // DefaultConfig returns the defaults of the product.

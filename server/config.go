@@ -1,7 +1,6 @@
 package server
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -16,6 +15,7 @@ import (
 	"rollcall/edge/rest"
 	"rollcall/edge/sse"
 	"rollcall/internal/api"
+	"rollcall/internal/configload"
 	"rollcall/presence"
 	"rollcall/store/embedded"
 	"rollcall/store/redisstore"
@@ -47,8 +47,8 @@ type Config struct {
 	Proxies []netip.Prefix `was:"gate.proxies,leancloud.trusted_proxies"`
 	// Profiling opens /debug/pprof/ on the operator listener.
 	Profiling bool
-	// Sweep is how often leases that have run out are looked for, between 50ms and 1s. A lease ends at most this late.
-	Sweep time.Duration
+	// Sweep is how often leases that have run out are looked for. A lease ends at most this late.
+	Sweep time.Duration `range:"50ms..1s"`
 
 	HTTP      HTTP
 	Log       Log
@@ -81,33 +81,33 @@ type Redis struct {
 // HTTP are the limits of both listeners.
 type HTTP struct {
 	// HeaderTimeout is how long a client may take to send the head of a request.
-	HeaderTimeout time.Duration
+	HeaderTimeout time.Duration `range:"1s..1m"`
 	// BodyTimeout is how long a client may take to send a whole request, from its first byte.
-	BodyTimeout time.Duration
+	BodyTimeout time.Duration `range:"1s..5m"`
 	// AnswerTimeout is how long an answer may take from the end of the request's head until the client has read it. Streams lift it when
 	// they begin.
-	AnswerTimeout time.Duration
+	AnswerTimeout time.Duration `range:"1s..1h"`
 	// IdleTimeout is how long a connection may wait for its next request.
-	IdleTimeout time.Duration
+	IdleTimeout time.Duration `range:"1s..1h"`
 	// MaxConnections is how many connections the app listener has open, sockets and streams among them. When there are as many, the one
 	// that has been idle longest makes room; one address that is no proxy has at most half of what the others leave. 0 takes nine tenths
 	// of the descriptors that this process may have.
-	MaxConnections int
+	MaxConnections int `range:"0.."`
 	// BodyMemory is the memory that bodies under way may take altogether, but for those of callers that show a secret key. One address
 	// has at most half of what the others leave.
-	BodyMemory int `config:",bytes"`
+	BodyMemory int `config:",bytes" range:"4MiB.."`
 	// MaxHeader is the largest head of a request.
-	MaxHeader int `config:",bytes"`
+	MaxHeader int `config:",bytes" range:"4KiB..1MiB"`
 	// StopTimeout is how long requests under way may take when the server stops.
-	StopTimeout time.Duration
+	StopTimeout time.Duration `range:"0s..1m"`
 }
 
 // Log says how the log is written. It goes to standard error.
 type Log struct {
 	// Format is text or json.
-	Format string
+	Format string `range:"text,json"`
 	// Level is the least level that is written: debug, info, warn or error.
-	Level string
+	Level string `range:"debug,info,warn,error"`
 }
 
 // An App is a tenant: peers of two apps never meet. A key that is left out shuts the door it would open.
@@ -159,54 +159,29 @@ func DefaultConfig() Config {
 	}
 }
 
-// Validate returns every mistake in c, joined; each begins with the key of its setting.
+// Validate returns what is wrong beyond the ranges of single settings, joined; each begins with its key.
 func (c *Config) Validate() error {
-	errs := []error{
-		address("listen", c.Listen), address("admin", c.Admin), storeURL(c.Store),
-		oneOf("log.format", c.Log.Format, "text", "json"),
-		oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error"),
-		between("sweep", c.Sweep, 50*time.Millisecond, time.Second),
-		between("http.header_timeout", c.HTTP.HeaderTimeout, time.Second, time.Minute),
-		between("http.body_timeout", c.HTTP.BodyTimeout, time.Second, 5*time.Minute),
-		between("http.answer_timeout", c.HTTP.AnswerTimeout, time.Second, time.Hour),
-		between("http.idle_timeout", c.HTTP.IdleTimeout, time.Second, time.Hour),
-		between("http.stop_timeout", c.HTTP.StopTimeout, 0, time.Minute),
-	}
-	if c.HTTP.MaxHeader < 4<<10 || c.HTTP.MaxHeader > 1<<20 {
-		errs = append(errs, errors.New("http.max_header is not between 4KiB and 1MiB"))
-	}
+	var f configload.Faults
+	f.Add(address("listen", c.Listen))
+	f.Add(address("admin", c.Admin))
+	f.Add(storeURL(c.Store))
 	if err := presence.CheckApp(presence.AppID(c.Redis.RecipeApp)); c.Redis.RecipeApp != "" && err != nil {
-		errs = append(errs, fmt.Errorf("redis.recipe_app is %.80q: %w", c.Redis.RecipeApp, err))
+		f.Add(fmt.Errorf("redis.recipe_app is %.80q: %w", c.Redis.RecipeApp, err))
 	}
-	if c.HTTP.MaxConnections < 0 {
-		errs = append(errs, errors.New("http.max_connections is negative"))
-	}
-	if c.HTTP.BodyMemory < 4<<20 {
-		errs = append(errs, errors.New("http.body_memory is less than 4MiB"))
-	}
-	if c.RTM.TokenLife > c.Gateway.Kicked || c.RTM.SignatureLife > c.Gateway.Kicked {
-		errs = append(errs, errors.New("gateway.kicked is shorter than rtm.token_life or rtm.signature_life; a kick must outlive them"))
-	}
-	if c.HTTP.AnswerTimeout < c.HTTP.BodyTimeout {
-		errs = append(errs, errors.New("http.answer_timeout is shorter than http.body_timeout, which it covers"))
-	}
-	if c.HTTP.HeaderTimeout > c.HTTP.BodyTimeout {
-		errs = append(errs, errors.New("http.header_timeout is longer than http.body_timeout, which covers it"))
-	}
-	if c.Listen == c.Admin && !strings.HasSuffix(c.Listen, ":0") {
-		errs = append(errs, errors.New("admin is the same address as listen; the operator listener needs one of its own"))
-	}
-	return errors.Join(errs...)
+	f.When(c.RTM.TokenLife > c.Gateway.Kicked || c.RTM.SignatureLife > c.Gateway.Kicked,
+		"gateway.kicked is shorter than rtm.token_life or rtm.signature_life; a kick must outlive them")
+	f.When(c.HTTP.AnswerTimeout < c.HTTP.BodyTimeout, "http.answer_timeout is shorter than http.body_timeout, which it covers")
+	f.When(c.HTTP.HeaderTimeout > c.HTTP.BodyTimeout, "http.header_timeout is longer than http.body_timeout, which covers it")
+	f.When(c.Listen == c.Admin && !strings.HasSuffix(c.Listen, ":0"), "admin is the same address as listen; the operator listener needs one of its own")
+	return f.Err()
 }
 
 // Validate returns every mistake in a, joined; each begins with the key of its setting.
 func (a *App) Validate() error {
-	var errs []error
-	if a.ID == "" {
-		errs = append(errs, errors.New("id is missing; it is what clients send as X-LC-Id"))
-	}
+	var f configload.Faults
+	f.When(a.ID == "", "id is missing; it is what clients send as X-LC-Id")
 	if err := presence.CheckApp(presence.AppID(a.ID)); a.ID != "" && err != nil {
-		errs = append(errs, fmt.Errorf("id is %.80q: %w", a.ID, err))
+		f.Add(fmt.Errorf("id is %.80q: %w", a.ID, err))
 	}
 	keys := []struct {
 		name  string
@@ -216,19 +191,13 @@ func (a *App) Validate() error {
 		if k.value == "" {
 			continue
 		}
-		if n := len(k.value); n < MinSecret {
-			errs = append(errs, fmt.Errorf("%s has %d bytes; a key has at least %d", k.name, n, MinSecret))
-		}
-		if strings.ContainsAny(k.value.Reveal(), " \t\r\n,") {
-			errs = append(errs, fmt.Errorf("%s has a space or a comma in it, which no header can carry", k.name))
-		}
+		f.When(len(k.value) < MinSecret, "%s has %d bytes; a key has at least %d", k.name, len(k.value), MinSecret)
+		f.When(strings.ContainsAny(k.value.Reveal(), " \t\r\n,"), "%s has a space or a comma in it, which no header can carry", k.name)
 		for _, other := range keys[:i] {
-			if other.value == k.value {
-				errs = append(errs, fmt.Errorf("%s is the same as %s; a caller with one would have the rights of both", k.name, other.name))
-			}
+			f.When(other.value == k.value, "%s is the same as %s; a caller with one would have the rights of both", k.name, other.name)
 		}
 	}
-	return errors.Join(errs...)
+	return f.Err()
 }
 
 func storeURL(store Secret) error {
@@ -253,20 +222,4 @@ func address(key, value string) error {
 		return fmt.Errorf("%s is %.60q; a port is a number from 0 to 65535", key, value)
 	}
 	return nil
-}
-
-func between(key string, value, low, high time.Duration) error {
-	if value < low || value > high {
-		return fmt.Errorf("%s is %v, not between %v and %v", key, value, low, high)
-	}
-	return nil
-}
-
-func oneOf(key, value string, words ...string) error {
-	for _, w := range words {
-		if value == w {
-			return nil
-		}
-	}
-	return fmt.Errorf("%s is %.40q, not one of %s", key, value, strings.Join(words, ", "))
 }

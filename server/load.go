@@ -47,19 +47,14 @@ func Load(ctx context.Context, src Sources) (cfg Config, warnings configload.Pro
 	return cfg, l.Warnings(), l.Err()
 }
 
-// check adds what each room finds wrong with its part.
+// check adds what each room finds wrong between the settings of its part.
 func check(l *configload.Loader, cfg *Config) {
 	l.Check("", cfg.Validate())
 	l.Check("presence", cfg.Presence.Validate())
 	l.Check("embedded", cfg.Embedded.Validate())
-	l.Check("leancloud", cfg.LeanCloud.Validate())
 	l.Check("gateway", cfg.Gateway.Validate())
 	l.Check("rtm", cfg.RTM.Validate())
 	l.Check("hooks", cfg.Hooks.Validate())
-	l.Check("watch", cfg.Watch.Validate())
-	l.Check("rest", cfg.REST.Validate())
-	l.Check("sse", cfg.SSE.Validate())
-	l.Check("gate", cfg.Gate.Validate())
 	first := map[string]int{}
 	for i := range cfg.Apps {
 		a := &cfg.Apps[i]

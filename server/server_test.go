@@ -17,7 +17,9 @@ import (
 	"time"
 
 	"rollcall/edge/operator"
+	"rollcall/intake"
 	"rollcall/internal/configload"
+	"rollcall/presence"
 	"rollcall/server"
 )
 
@@ -265,13 +267,36 @@ func TestTheDefaultsAreValid(t *testing.T) {
 	}
 }
 
+// The ranges of leases and holds end where reports of more are refused.
+func TestRangesEndAtTheBoundsOfReports(t *testing.T) {
+	cfg := server.DefaultConfig()
+	ends := map[string]time.Duration{
+		"presence.lease": presence.MaxLease, "leancloud.hook_lease": presence.MaxLease, "gateway.kicked": presence.MaxLease,
+		"rtm.token_life": presence.MaxLease, "rtm.signature_life": presence.MaxLease,
+		"leancloud.hold": presence.MaxHold, "gateway.hold": presence.MaxHold, "rest.hold": presence.MaxHold,
+		"rest.node_lease": intake.MaxNodeLease, "rest.drain_grace": intake.MaxNodeLease,
+	}
+	for _, k := range configload.Keys(&cfg) {
+		if end, ok := ends[k.Path]; ok && !strings.HasSuffix(k.Range, ".."+configload.FormatDuration(end)) {
+			t.Errorf("%s: range %s, want its end at %v", k.Path, k.Range, end)
+		}
+		delete(ends, k.Path)
+	}
+	if len(ends) != 0 {
+		t.Errorf("no such settings: %v", ends)
+	}
+}
+
 // TestEveryRoomNamesItsKeys: whatever a room finds wrong with a setting is shown where that setting was written.
 func TestEveryRoomNamesItsKeys(t *testing.T) {
 	cfg := server.DefaultConfig()
 	for _, k := range configload.Keys(&cfg) {
-		value := map[string]string{"int": "-1", "int64": "-1", "Duration": "-1h"}[k.Type.Name()]
-		if value == "" || k.Path == "presence.day_offset" {
+		value := map[string]string{"int": "-1", "int64": "-1", "float64": "-1", "Duration": "-15h"}[k.Type.Name()]
+		if value == "" {
 			continue
+		}
+		if k.Range == "" {
+			t.Errorf("%s has no range", k.Path)
 		}
 		_, _, err := server.Load(t.Context(), server.Sources{Flags: []server.Flag{{Key: k.Path, Value: value, Name: "--it"}}})
 		var problems configload.Problems

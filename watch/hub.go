@@ -25,26 +25,26 @@ var (
 // Config are the settings of a [Hub]. Start from [DefaultConfig].
 type Config struct {
 	// Tick is the least time between two frames to a watcher: what changes within it comes in one.
-	Tick time.Duration
+	Tick time.Duration `range:"10ms..10s"`
 	// Mark is the longest silence on a stream. Keep it below what proxies take for dead.
-	Mark time.Duration
+	Mark time.Duration `range:"1s..1h"`
 	// Lag is how far resume tokens stay behind, longer than a signal of the store may take.
-	Lag time.Duration
+	Lag time.Duration `range:"1s..1m"`
 	// Buffer is how many bytes one frame may take.
-	Buffer int `config:",bytes"`
+	Buffer int `config:",bytes" range:"4KiB..16MiB"`
 	// Peers is how many peers one watcher may follow.
-	Peers int
+	Peers int `range:"1..100000"`
 	// Watchers is how many watchers there may be on this node. Of them and of the peers below, one
 	// address without a secret key has at most half of what the others leave, and so has one app,
 	// when there are several.
-	Watchers int
+	Watchers int `range:"1.."`
 	// Watched is how many peers all watchers of this node may follow altogether, at some 600 bytes
 	// each. 0 takes an eighth of the memory that this process may use.
-	Watched int
+	Watched int `range:"0.."`
 	// AddressWatchers and AddressPeers are how many watchers one address may have without a secret
 	// key, and how many peers they may follow altogether. Behind a proxy name it in proxies,
 	// or all clients are one address. 0 leaves it at the half.
-	AddressWatchers, AddressPeers int
+	AddressWatchers, AddressPeers int `range:"0.."`
 
 	// Now is the clock by which leases and holds are judged; nil is the wall clock.
 	Now func() presence.Millis `config:"-"`
@@ -58,30 +58,6 @@ func DefaultConfig() Config {
 		Tick: 250 * time.Millisecond, Mark: 15 * time.Second, Lag: 5 * time.Second,
 		Buffer: 64 << 10, Peers: 3000, Watchers: 50_000, AddressWatchers: 1000, AddressPeers: 50_000,
 	}
-}
-
-// Validate returns every setting that is out of range, joined; each begins with its key.
-func (c *Config) Validate() error {
-	var errs []error
-	for _, f := range []struct {
-		ok  bool
-		say string
-	}{
-		{c.Tick >= 10*time.Millisecond && c.Tick <= 10*time.Second, "tick is not between 10ms and 10s"},
-		{c.Mark >= time.Second && c.Mark <= time.Hour, "mark is not between 1s and 1h"},
-		{c.Lag >= time.Second && c.Lag <= time.Minute, "lag is not between 1s and 1m"},
-		{c.Buffer >= 4<<10 && c.Buffer <= 16<<20, "buffer is not between 4KiB and 16MiB"},
-		{c.Peers >= 1 && c.Peers <= 100_000, "peers is not between 1 and 100000"},
-		{c.Watchers >= 1, "watchers is less than 1"},
-		{c.Watched >= 0, "watched is negative"},
-		{c.AddressWatchers >= 0, "address_watchers is negative"},
-		{c.AddressPeers >= 0, "address_peers is negative"},
-	} {
-		if !f.ok {
-			errs = append(errs, errors.New(f.say))
-		}
-	}
-	return errors.Join(errs...)
 }
 
 // A Hub reads the watched peers on one goroutine and notifies their watchers; no caller of the

@@ -38,7 +38,8 @@ apps:
 
 Durations are written ` + "`250ms`, `10s`, `5m`, `24h`, `7d`" + `; sizes in bytes or as ` + "`64KiB`, `1MiB`, `1GiB`" + `. Unknown keys, keys written
 twice and values out of range are mistakes: ` + "`rollcall config check FILE`" + ` names all of them with line and column, and ` + "`rollcall serve`" + `
-does the same before it listens.
+does the same before it listens. A range ` + "`1s..1h`" + ` is from 1s to 1h, both among them; an end that is left out is open, and commas stand
+between what is allowed.
 
 LeanEngine's variables are understood: ` + "`LEANCLOUD_APP_ID`" + ` names an app (the one of that id in the file, else one more) and
 ` + "`LEANCLOUD_APP_KEY`, `LEANCLOUD_APP_MASTER_KEY`, `LEANCLOUD_APP_HOOK_KEY`, `LEANCLOUD_APP_ANDX_KEY`" + ` give its keys;

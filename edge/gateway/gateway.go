@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"rollcall/intake"
+	"rollcall/internal/configload"
 	"rollcall/internal/wake"
 	"rollcall/presence"
 )
@@ -74,7 +75,7 @@ type Gateway struct {
 
 // New returns a gateway. It holds nothing until [Gateway.Start].
 func New(cfg Config, deps Deps) (*Gateway, error) {
-	if err := cfg.Validate(); err != nil {
+	if err := configload.Validate(&cfg); err != nil {
 		return nil, fmt.Errorf("gateway settings: %w", err)
 	}
 	if cfg.ConnectRate == 0 {

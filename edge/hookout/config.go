@@ -1,11 +1,11 @@
 package hookout
 
 import (
-	"errors"
-	"fmt"
 	"net/http"
 	"net/url"
 	"time"
+
+	"rollcall/internal/configload"
 )
 
 // Config are the settings of a [Sender]. Start from [DefaultConfig].
@@ -16,14 +16,14 @@ type Config struct {
 	// the same: each owes the offline hooks of those that die.
 	URL string
 	// Timeout is how long one call may take.
-	Timeout time.Duration
+	Timeout time.Duration `range:"100ms..1m"`
 	// GiveUp is how long a hook is tried again before it is dropped.
-	GiveUp time.Duration
+	GiveUp time.Duration `range:"1s..7d"`
 	// MaxQueue is how many hooks may wait; beyond it sessions that begin are dropped, with their
 	// ends.
-	MaxQueue int
+	MaxQueue int `range:"1..10000000"`
 	// Parallel is how many calls may be under way.
-	Parallel int
+	Parallel int `range:"1..1000"`
 	// Journal is the directory that keeps what waits over a restart; empty keeps it in memory. A
 	// file of release 0.1 at its place is taken over.
 	Journal string `config:"-"`
@@ -36,22 +36,14 @@ func DefaultConfig() Config {
 	return Config{Timeout: 5 * time.Second, GiveUp: 24 * time.Hour, MaxQueue: 100_000, Parallel: 16}
 }
 
-// Validate returns every setting out of range, joined; each begins with its key.
+// Validate returns what is wrong beyond the ranges of single settings, joined; each begins with its key.
 func (c *Config) Validate() error {
-	var all []error
-	check := func(ok bool, format string, args ...any) {
-		if !ok {
-			all = append(all, fmt.Errorf(format, args...))
-		}
+	if c.URL == "" {
+		return nil
 	}
-	if c.URL != "" {
-		u, err := url.Parse(c.URL)
-		check(err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && u.RawQuery == "" && u.Fragment == "",
-			"url is %.80q, not an http:// or https:// URL without a query", c.URL)
-	}
-	check(c.Timeout >= 100*time.Millisecond && c.Timeout <= time.Minute, "timeout is %v, not between 100ms and 1m", c.Timeout)
-	check(c.GiveUp >= time.Second && c.GiveUp <= 7*24*time.Hour, "give_up is %v, not between 1s and 7d", c.GiveUp)
-	check(c.MaxQueue >= 1 && c.MaxQueue <= 10_000_000, "max_queue is %d, not between 1 and 10000000", c.MaxQueue)
-	check(c.Parallel >= 1 && c.Parallel <= 1000, "parallel is %d, not between 1 and 1000", c.Parallel)
-	return errors.Join(all...)
+	var f configload.Faults
+	u, err := url.Parse(c.URL)
+	f.When(err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "",
+		"url is %.80q, not an http:// or https:// URL without a query", c.URL)
+	return f.Err()
 }

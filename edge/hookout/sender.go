@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"rollcall/internal/configload"
 	"rollcall/internal/spool"
 	"rollcall/internal/wake"
 )
@@ -69,7 +70,7 @@ type Stats struct {
 // Open starts a sender, with what the journal holds of an earlier run. Without a ledger an offline
 // hook is owed as long as this process and its journal last.
 func Open(cfg Config, keys func(app string) (Keys, bool), ledger *Ledger, log *slog.Logger) (*Sender, error) {
-	if err := cfg.Validate(); err != nil {
+	if err := configload.Validate(&cfg); err != nil {
 		return nil, fmt.Errorf("hook settings: %w", err)
 	}
 	u, err := url.Parse(cfg.URL)

@@ -2,7 +2,6 @@ package leancloud
 
 import (
 	"errors"
-	"fmt"
 	"net/netip"
 	"time"
 
@@ -17,16 +16,16 @@ type Config struct {
 	// Policy says how hooks are added up: by sum (default), or the last one that arrived wins, as in the recipe.
 	Policy presence.Policy
 	// HookLease is how long a peer stays online after an online hook without another hook.
-	HookLease time.Duration
+	HookLease time.Duration `range:"10s..30d"`
 	// Hold is how long after a connection is lost watchers are notified. Queries do not wait.
-	Hold time.Duration
+	Hold time.Duration `range:"0s..10m"`
 
 	// MaxIDs is the largest number of ids in one question.
-	MaxIDs int
+	MaxIDs int `range:"1..1000000"`
 	// MaxBody is the largest body, in bytes, after decompression.
-	MaxBody int `config:",bytes"`
+	MaxBody int `config:",bytes" range:"1KiB..64MiB"`
 	// MaxDepth is how deep JSON may be nested.
-	MaxDepth int
+	MaxDepth int `range:"2..1000"`
 	// BodyTimeout is how long a body may take to arrive.
 	BodyTimeout time.Duration `config:"-"`
 
@@ -47,20 +46,3 @@ func DefaultConfig() Config {
 
 // ErrConfig: a setting is out of range.
 var ErrConfig = errors.New("leancloud settings")
-
-// Validate returns every setting out of range, joined; each begins with its key.
-func (c *Config) Validate() error {
-	var errs []error
-	check := func(ok bool, format string, args ...any) {
-		if !ok {
-			errs = append(errs, fmt.Errorf(format, args...))
-		}
-	}
-	check(c.HookLease >= 10*time.Second && c.HookLease <= presence.MaxLease, "hook_lease is %v, not between 10s and %v", c.HookLease, presence.MaxLease)
-	check(c.Hold >= 0 && c.Hold <= presence.MaxHold, "hold is %v, not between 0 and %v", c.Hold, presence.MaxHold)
-	check(c.MaxIDs >= 1 && c.MaxIDs <= 1_000_000, "max_ids is %d, not between 1 and 1000000", c.MaxIDs)
-	check(c.MaxBody >= 1<<10 && c.MaxBody <= 64<<20, "max_body is %d, not between 1 KiB and 64 MiB", c.MaxBody)
-	check(c.MaxDepth >= 2 && c.MaxDepth <= 1000, "max_depth is %d, not between 2 and 1000", c.MaxDepth)
-	check(c.BodyTimeout >= 0, "body_timeout is negative: %v", c.BodyTimeout)
-	return errors.Join(errs...)
-}

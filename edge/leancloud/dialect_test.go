@@ -553,9 +553,9 @@ func TestLeaseOfAHookRunsOut(t *testing.T) {
 }
 
 func TestConfigNamesEveryMistake(t *testing.T) {
-	cfg := leancloud.Config{MaxDepth: 1, BodyTimeout: -1, Hold: -1}
+	cfg := leancloud.Config{MaxDepth: 1, Hold: -1}
 	_, err := leancloud.New(cfg, leancloud.Deps{})
-	if !errors.Is(err, leancloud.ErrConfig) || strings.Count(err.Error(), "\n") != 5 {
+	if !errors.Is(err, leancloud.ErrConfig) || strings.Count(err.Error(), "\n") != 4 {
 		t.Error(err)
 	}
 }

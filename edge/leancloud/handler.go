@@ -14,6 +14,7 @@ import (
 	"rollcall/ask"
 	"rollcall/intake"
 	"rollcall/internal/api"
+	"rollcall/internal/configload"
 	"rollcall/internal/limit"
 	"rollcall/internal/lograte"
 	"rollcall/presence"
@@ -56,7 +57,7 @@ type Handler struct {
 
 // New returns a handler. It returns an error matching [ErrConfig] for settings out of range.
 func New(cfg Config, deps Deps) (*Handler, error) {
-	if err := cfg.Validate(); err != nil {
+	if err := configload.Ranges(&cfg); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	h := &Handler{cfg: cfg, Deps: deps, words: wordsOf(cfg.UnknownAsOffline)}

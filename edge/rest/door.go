@@ -16,21 +16,21 @@ import (
 // Config are the settings of the door. Start from [DefaultConfig].
 type Config struct {
 	// MaxPeers is how many ids one query may name.
-	MaxPeers int
+	MaxPeers int `range:"1.."`
 	// MaxDevices is how many ids a query for devices may name, since each is read whole.
-	MaxDevices int
+	MaxDevices int `range:"1.."`
 	// MaxEvents is how many reports one call may carry.
-	MaxEvents int
+	MaxEvents int `range:"1.."`
 	// MaxSessions is how many sessions one resync may name.
-	MaxSessions int
+	MaxSessions int `range:"1.."`
 	// MaxBody is the largest body. A resync may be sixteen times that.
-	MaxBody int `config:",bytes"`
+	MaxBody int `config:",bytes" range:"4KiB..64MiB"`
 	// Page is how many peers a page of a list has at most, and unless asked otherwise.
-	Page int
+	Page int `range:"1..100000"`
 	// Nodes are the settings of the nodes of others.
 	Nodes intake.Config `config:",inline"`
 	// Hold is how long a session that was lost, not logged out, lingers before watchers are notified.
-	Hold time.Duration
+	Hold time.Duration `range:"0s..10m"`
 
 	// Now is the clock.
 	Now func() presence.Millis `config:"-"`
@@ -47,28 +47,6 @@ func DefaultConfig() Config {
 		MaxPeers: 10_000, MaxDevices: 1_000, MaxEvents: 1_000, MaxSessions: 100_000, MaxBody: 1 << 20, Page: 1_000,
 		Nodes: intake.DefaultConfig(), Hold: 10 * time.Second,
 	}
-}
-
-// Validate returns every setting that is out of range, joined; each begins with its key.
-func (c *Config) Validate() error {
-	errs := []error{c.Nodes.Validate()}
-	for _, f := range []struct {
-		ok  bool
-		say string
-	}{
-		{c.MaxPeers >= 1, "max_peers is less than 1"},
-		{c.MaxDevices >= 1, "max_devices is less than 1"},
-		{c.MaxEvents >= 1, "max_events is less than 1"},
-		{c.MaxSessions >= 1, "max_sessions is less than 1"},
-		{c.MaxBody >= 4<<10 && c.MaxBody <= 64<<20, "max_body is not between 4KiB and 64MiB"},
-		{c.Page >= 1 && c.Page <= 100_000, "page is not between 1 and 100000"},
-		{c.Hold >= 0 && c.Hold <= presence.MaxHold, "hold is not between 0 and 10m"},
-	} {
-		if !f.ok {
-			errs = append(errs, errors.New(f.say))
-		}
-	}
-	return errors.Join(errs...)
 }
 
 // A Door answers the native calls.

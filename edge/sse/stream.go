@@ -19,25 +19,13 @@ import (
 // Config are the settings of the door. Start from [DefaultConfig].
 type Config struct {
 	// Stall is how long a frame may wait for a reader that takes nothing, before the reader is closed.
-	Stall time.Duration
+	Stall time.Duration `range:"1s..5m"`
 	// MaxBody is the largest body that names peers.
-	MaxBody int `config:",bytes"`
+	MaxBody int `config:",bytes" range:"4KiB..64MiB"`
 }
 
 // DefaultConfig returns the defaults of the product.
 func DefaultConfig() Config { return Config{Stall: 10 * time.Second, MaxBody: 1 << 20} }
-
-// Validate returns every setting that is out of range, joined; each begins with its key.
-func (c *Config) Validate() error {
-	var errs []error
-	if c.Stall < time.Second || c.Stall > 5*time.Minute {
-		errs = append(errs, errors.New("stall is not between 1s and 5m"))
-	}
-	if c.MaxBody < 4<<10 || c.MaxBody > 64<<20 {
-		errs = append(errs, errors.New("max_body is not between 4KiB and 64MiB"))
-	}
-	return errors.Join(errs...)
-}
 
 // A Door serves streams of a hub.
 type Door struct {

@@ -51,11 +51,6 @@ func DefaultConfig() Config {
 	return Config{Origins: []string{"*"}, Limits: limit.DefaultLimits(), BodyTimeout: 10 * time.Second}
 }
 
-// Validate returns every setting that is out of range, joined; each begins with its key.
-func (c *Config) Validate() error {
-	return c.Limits.Validate()
-}
-
 // A Gate lets callers through to routes. All doors of the native API share one.
 type Gate struct {
 	cfg     Config

@@ -17,7 +17,11 @@
 // A list may carry `was:"old.key,older.key"`: its keys in the releases before. They are still taken, with a warning, and
 // what they hold is added to the list.
 //
+// A scalar may carry `range:"0s,1s..1h"`: the values that are allowed, one by one and from..to, where either end may be
+// left open. A text has a list of words.
+//
 // # Not in this room
 //
-// What a setting means, and which values go together: that is the Validate of the room that owns it.
+// What a setting means, and which values go together: that is the Validate of the room that owns it, which collects
+// [Faults].
 package configload

@@ -13,6 +13,7 @@ type Key struct {
 	Path    string // presence.offline_memory
 	Secret  bool
 	Default string // as it would be written
+	Range   string // what is allowed, as in its tag; empty: anything
 
 	Owner reflect.Type // the struct that holds the field
 	Field string       // its Go name
@@ -104,7 +105,7 @@ func walk(v reflect.Value, prefix string, fn func(Key)) {
 		}
 		k := Key{
 			Path: path, Secret: o.secret, Owner: v.Type(), Field: f.Name, Type: f.Type, value: v.Field(i), bytes: o.sizeLike,
-			list: f.Type.Kind() == reflect.Slice && !isLeaf(f.Type.Elem()),
+			Range: f.Tag.Get("range"), list: f.Type.Kind() == reflect.Slice && !isLeaf(f.Type.Elem()),
 		}
 		if was := f.Tag.Get("was"); was != "" {
 			k.was = strings.Split(was, ",")

@@ -203,6 +203,70 @@ func TestVariables(t *testing.T) {
 	}
 }
 
+func TestRanges(t *testing.T) {
+	type settings struct {
+		Wait  time.Duration `range:"1s..1d12h"`
+		Ping  time.Duration `range:"0s,1s.."`
+		Body  int           `config:",bytes" range:"4KiB..64MiB"`
+		Zone  int           `range:"-14..14"`
+		Small uint8         `range:"..7"`
+		Rate  float64       `range:"0.."`
+		Level string        `range:"info,warn"`
+		Deep  struct {
+			Max int `range:"1.."`
+		}
+	}
+	good := settings{Wait: time.Second, Body: 64 << 20, Zone: -14, Small: 7, Rate: 0.5, Level: "warn"}
+	good.Deep.Max = 1
+	for _, tt := range []struct{ key, value, want string }{
+		{"wait", "1s", ""},
+		{"wait", "36h", ""},
+		{"wait", "999ms", "wait is 999ms, not between 1s and 36h"},
+		{"wait", "2d", "wait is 2d, not between 1s and 36h"},
+		{"ping", "0", ""},
+		{"ping", "7d", ""},
+		{"ping", "1ms", "ping is 1ms, not 0s or at least 1s"},
+		{"body", "4KiB", ""},
+		{"body", "1KiB", "body is 1KiB, not between 4KiB and 64MiB"},
+		{"zone", "14", ""},
+		{"zone", "-15", "zone is -15, not between -14 and 14"},
+		{"small", "8", "small is 8, not at most 7"},
+		{"rate", "0", ""},
+		{"rate", "-0.1", "rate is -0.1, not at least 0"},
+		{"level", "info", ""},
+		{"level", "loud", `level is "loud", not one of info, warn`},
+		{"deep.max", "0", "deep.max is 0, not at least 1"},
+	} {
+		s := good
+		l := configload.New(&s)
+		l.Set(tt.key, tt.value, "--it")
+		l.Finish()
+		got := ""
+		if err := l.Err(); err != nil {
+			got = strings.TrimPrefix(err.Error(), "--it: ")
+		}
+		if got != tt.want {
+			t.Errorf("%s=%s: got %q, want %q", tt.key, tt.value, got, tt.want)
+		}
+		if err := configload.Ranges(&s); (err == nil) != (tt.want == "") || err != nil && err.Error() != tt.want {
+			t.Errorf("%s=%s: without a loader got %v, want %q", tt.key, tt.value, err, tt.want)
+		}
+	}
+}
+
+// A range that no value could be read from is found by the first test that loads anything.
+func TestARangeThatCannotBeReadPanics(t *testing.T) {
+	defer func() {
+		if r := recover(); r == nil {
+			t.Error("it is taken")
+		}
+	}()
+	var s struct {
+		Wait time.Duration `range:"1..5"`
+	}
+	_ = configload.Ranges(&s)
+}
+
 // The keys of the releases before add to the list that replaced them, each by what counts last for it.
 func TestFormerKeys(t *testing.T) {
 	s := struct {

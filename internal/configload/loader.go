@@ -3,7 +3,9 @@ package configload
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
+	"slices"
 	"strings"
 )
 
@@ -36,8 +38,8 @@ func New(into any) *Loader {
 	return l
 }
 
-// Finish adds what was written under former keys to the lists that replace them, and warns of it. Call it once, after all
-// sources.
+// Finish adds what was written under former keys to the lists that replace them, warns of it, and checks the range of every
+// setting. Call it once, after all sources.
 func (l *Loader) Finish() {
 	for _, path := range l.order {
 		k := l.keys[path]
@@ -46,6 +48,11 @@ func (l *Loader) Finish() {
 				k.value.Set(reflect.AppendSlice(k.value, l.keys[old].value))
 				l.Warn(old, old+" is deprecated; write "+path)
 			}
+		}
+	}
+	for _, path := range slices.Sorted(maps.Keys(l.keys)) {
+		if err := l.keys[path].outside(); err != nil {
+			l.Problem(path, err.Error())
 		}
 	}
 }

@@ -64,7 +64,7 @@ func (p *Page) head(b *strings.Builder, name string, owner reflect.Type) error {
 		}
 		fmt.Fprintf(b, "\n## %s\n\n%s\n", name, text)
 	}
-	b.WriteString("\n| key | default | variable, flag | what it does |\n| --- | --- | --- | --- |\n")
+	b.WriteString("\n| key | default | range | variable, flag | what it does |\n| --- | --- | --- | --- | --- |\n")
 	return nil
 }
 
@@ -74,7 +74,7 @@ func (p *Page) list(b *strings.Builder, k Key, elem []Key) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(b, "\n## %s\n\nA list. %s\n\n| key of an entry | default | | what it does |\n| --- | --- | --- | --- |\n", k.Path, text)
+	fmt.Fprintf(b, "\n## %s\n\nA list. %s\n\n| key of an entry | default | range | | what it does |\n| --- | --- | --- | --- | --- |\n", k.Path, text)
 	for _, e := range elem {
 		if err := p.row(b, e, false); err != nil {
 			return err
@@ -99,7 +99,11 @@ func (p *Page) row(b *strings.Builder, k Key, outside bool) error {
 			how += ", `" + f + "`"
 		}
 	}
-	fmt.Fprintf(b, "| `%s` | %s | %s | %s |\n", k.Path, def, how, strings.ReplaceAll(text, "|", "\\|"))
+	span := ""
+	if k.Range != "" {
+		span = "`" + strings.ReplaceAll(k.Range, ",", ", ") + "`"
+	}
+	fmt.Fprintf(b, "| `%s` | %s | %s | %s | %s |\n", k.Path, def, span, how, strings.ReplaceAll(text, "|", "\\|"))
 	return nil
 }
 

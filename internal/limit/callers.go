@@ -1,8 +1,6 @@
 package limit
 
 import (
-	"errors"
-	"fmt"
 	"net/netip"
 	"sync/atomic"
 	"time"
@@ -31,26 +29,6 @@ func DefaultLimits() Limits {
 		Streams:  Rate{PerSecond: 200, Burst: 4000},
 		Refused:  Rate{PerSecond: 10, Burst: 200},
 	}
-}
-
-// Validate returns every limit that is out of range, joined; each begins with its key.
-func (l *Limits) Validate() error {
-	var errs []error
-	for _, r := range []struct {
-		key  string
-		rate Rate
-	}{
-		{"ask", l.Ask},
-		{"ask_peers", l.AskPeers},
-		{"serve", l.Serve},
-		{"streams", l.Streams},
-		{"refused", l.Refused},
-	} {
-		if r.rate.PerSecond < 0 || r.rate.Burst < 0 {
-			errs = append(errs, fmt.Errorf("limits.%s is negative; 0 a second is no limit", r.key))
-		}
-	}
-	return errors.Join(errs...)
 }
 
 // A Class is what a caller takes.

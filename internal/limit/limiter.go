@@ -11,9 +11,9 @@ import (
 // A Rate is how much a caller may take: so many units a second, and so many at once after a rest.
 type Rate struct {
 	// PerSecond is how many in the long run; 0 is no limit.
-	PerSecond float64
+	PerSecond float64 `range:"0.."`
 	// Burst is how many at once after a rest.
-	Burst float64
+	Burst float64 `range:"0.."`
 }
 
 // A Limiter holds callers to a rate, each one by itself.

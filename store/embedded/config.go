@@ -1,11 +1,11 @@
 package embedded
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"time"
 
+	"rollcall/internal/configload"
 	"rollcall/internal/disk"
 	"rollcall/presence"
 )
@@ -61,21 +61,21 @@ type Config struct {
 	// Sync is when a report is acknowledged. Default SyncAlways.
 	Sync SyncMode
 	// SyncEvery is the period of SyncInterval, and so what a power loss may take. Default 100ms.
-	SyncEvery time.Duration
+	SyncEvery time.Duration `range:"0s.."`
 	// SegmentSize is the size of a log segment in bytes, reserved on disk before it is needed, and
 	// the least size of the log at which it is compacted. Default 64 MiB, but no more than a 32nd
 	// of the disk; there is one spare.
-	SegmentSize int64 `config:",bytes"`
+	SegmentSize int64 `config:",bytes" range:"0,4KiB..4GiB"`
 	// MaxMemory bounds the bytes of the index. From nine tenths of it on, offline peers that were
 	// online for minutes only are forgotten. A new peer that does not fit is refused with
 	// presence.ErrFull; reports of known peers go on. Default: half of what the process may use, by
 	// the machine or its control group.
-	MaxMemory int64 `config:",bytes"`
+	MaxMemory int64 `config:",bytes" range:"0.."`
 	// MaxQueue bounds how many peers may wait to be written; more updates are refused with
 	// presence.ErrFull. Default 65536.
-	MaxQueue int
+	MaxQueue int `range:"0.."`
 	// Retry is how often a store whose disk failed tries to go on. Default 1s.
-	Retry time.Duration
+	Retry time.Duration `range:"0s.."`
 	// FS is the file system; nil is the real one. Tests use it to make every call fail.
 	FS disk.FS `config:"-"`
 	// Logger logs damage, failures and recovery; nil is slog.Default.
@@ -91,23 +91,12 @@ func DefaultConfig() Config {
 	return c
 }
 
-// Validate returns every setting that is out of range, joined; each begins with its key.
+// Validate returns what is wrong beyond the ranges of single settings, joined; each begins with its key.
 func (c *Config) Validate() error {
-	var errs []error
-	check := func(bad bool, format string, args ...any) {
-		if bad {
-			errs = append(errs, fmt.Errorf(format, args...))
-		}
-	}
-	check(c.Grace < 0, "grace is negative: %v", c.Grace)
-	check(c.Sync > SyncInterval, "sync is neither always nor interval: %d", c.Sync)
-	check(c.SyncEvery < 0, "sync_every is negative: %v", c.SyncEvery)
-	check(c.SegmentSize != 0 && c.SegmentSize < minSegment, "segment_size is %d, less than %d", c.SegmentSize, minSegment)
-	check(c.SegmentSize > 1<<32, "segment_size is %d, more than %d", c.SegmentSize, int64(1)<<32)
-	check(c.MaxMemory < 0, "max_memory is negative: %d", c.MaxMemory)
-	check(c.MaxQueue < 0, "max_queue is negative: %d", c.MaxQueue)
-	check(c.Retry < 0, "retry is negative: %v", c.Retry)
-	return errors.Join(errs...)
+	var f configload.Faults
+	f.When(c.Grace < 0, "grace is negative: %v", c.Grace)
+	f.When(c.Sync > SyncInterval, "sync is neither always nor interval: %d", c.Sync)
+	return f.Err()
 }
 
 func (c Config) withDefaults() Config {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -247,14 +248,11 @@ func TestMemoryIsBounded(t *testing.T) {
 
 func TestConfigNamesEveryMistake(t *testing.T) {
 	cfg := embedded.Config{Grace: -1, Sync: 7, SyncEvery: -1, SegmentSize: 1, MaxMemory: -1, MaxQueue: -1, Retry: -1}
-	err := cfg.Validate()
+	_, err := embedded.Open(cfg, start)
 	if err == nil {
 		t.Fatal("a config of mistakes is valid")
 	}
-	if joined, ok := err.(interface{ Unwrap() []error }); !ok || len(joined.Unwrap()) != 7 {
+	if strings.Count(err.Error(), "\n") != 6 {
 		t.Errorf("%v, want seven mistakes", err)
-	}
-	if _, err := embedded.Open(cfg, start); err == nil {
-		t.Error("it opens all the same")
 	}
 }

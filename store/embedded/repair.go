@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"rollcall/internal/configload"
 	"rollcall/presence"
 )
 
@@ -73,7 +74,7 @@ func Inspect(cfg Config) (*Report, error) { return repair(cfg, false) }
 func Repair(cfg Config) (*Report, error) { return repair(cfg, true) }
 
 func repair(cfg Config, change bool) (*Report, error) {
-	if err := cfg.Validate(); err != nil {
+	if err := configload.Validate(&cfg); err != nil {
 		return nil, err
 	}
 	s := newStore(cfg.withDefaults())

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"rollcall/internal/configload"
 	"rollcall/internal/sysmem"
 	"rollcall/internal/wake"
 	"rollcall/presence"
@@ -86,7 +87,7 @@ func newStore(cfg Config) *Store {
 // Open returns the store that cfg describes, with what its path holds. The nodes that restored
 // sessions hang on have the grace from now to send a heartbeat.
 func Open(cfg Config, now presence.Millis) (*Store, error) {
-	if err := cfg.Validate(); err != nil {
+	if err := configload.Validate(&cfg); err != nil {
 		return nil, fmt.Errorf("embedded store: %w", err)
 	}
 	cfg = cfg.withDefaults()

@@ -12,30 +12,30 @@ import (
 	"rollcall/edge/gateway"
 	"rollcall/edge/gateway/frame"
 	"rollcall/internal/api"
+	"rollcall/internal/configload"
 	"rollcall/internal/limit"
 	"rollcall/internal/lograte"
-	"rollcall/presence"
 )
 
 // Config are the settings of a [Server].
 type Config struct {
 	// TokenLife is how long a session token lets its client come back without a signature.
-	TokenLife time.Duration
+	TokenLife time.Duration `range:"1m..30d"`
 	// Signatures has every peer that is present on a socket be signed for with the app's master
 	// key: a login of this protocol needs a signature or a session token, and a present of
 	// /v1/socket a signature or the master key. The other doors take the hook key.
 	Signatures bool
 	// SignatureLife is how long a signature is good, on either side of its time. A kick ends it.
-	SignatureLife time.Duration
+	SignatureLife time.Duration `range:"1m..30d"`
 	// Anonymous lets a client log in without an id; it is given one.
 	Anonymous bool
 	// QueryIDs is how many ids of one query are looked at; the rest is ignored, as LeanCloud does.
-	QueryIDs int
+	QueryIDs int `range:"1..10000"`
 	// PublicURL is where clients reach this server's WebSocket, as "wss://im.example.com/rtm";
 	// empty is derived from the request for the route.
 	PublicURL string
 	// RouteTTL is how long clients may keep a route.
-	RouteTTL time.Duration
+	RouteTTL time.Duration `range:"1s..7d"`
 }
 
 // DefaultConfig returns the defaults of the product.
@@ -46,20 +46,11 @@ func DefaultConfig() Config {
 // maxQueryIDs is the most that QueryIDs may be: as many as any other door answers.
 const maxQueryIDs = 10_000
 
-// Validate returns every setting out of range, joined; each begins with its key.
+// Validate returns what is wrong beyond the ranges of single settings, joined; each begins with its key.
 func (c *Config) Validate() error {
-	var all []error
-	check := func(ok bool, format string, args ...any) {
-		if !ok {
-			all = append(all, fmt.Errorf(format, args...))
-		}
-	}
-	check(c.TokenLife >= time.Minute && c.TokenLife <= presence.MaxLease, "token_life is %v, not between 1m and %v", c.TokenLife, presence.MaxLease)
-	check(c.SignatureLife >= time.Minute && c.SignatureLife <= presence.MaxLease, "signature_life is %v, not between 1m and %v", c.SignatureLife, presence.MaxLease)
-	check(c.QueryIDs >= 1 && c.QueryIDs <= maxQueryIDs, "query_ids is %d, not between 1 and %d", c.QueryIDs, maxQueryIDs)
-	check(c.RouteTTL >= time.Second && c.RouteTTL <= 7*24*time.Hour, "route_ttl is %v, not between 1s and 7d", c.RouteTTL)
-	check(c.PublicURL == "" || validPublic(c.PublicURL), "public_url is %.80q, not a ws:// or wss:// URL without a query", c.PublicURL)
-	return errors.Join(all...)
+	var f configload.Faults
+	f.When(c.PublicURL != "" && !validPublic(c.PublicURL), "public_url is %.80q, not a ws:// or wss:// URL without a query", c.PublicURL)
+	return f.Err()
 }
 
 // Path is where the WebSocket is, unless the public URL says otherwise.
@@ -83,7 +74,7 @@ type Server struct {
 
 // New returns a server for the apps of ring.
 func New(gw *gateway.Gateway, ring *api.Keyring, cfg Config) (*Server, error) {
-	err := cfg.Validate()
+	err := configload.Validate(&cfg)
 	if kicked := gw.Config().Kicked; cfg.TokenLife > kicked || cfg.SignatureLife > kicked {
 		err = errors.Join(err, fmt.Errorf("tokens or signatures live longer than a kick is remembered, %v", kicked))
 	}
