@@ -3,6 +3,7 @@ package operator
 import (
 	"runtime"
 	"runtime/debug"
+	"strings"
 )
 
 // Version says what was built, from what and with what.
@@ -14,10 +15,14 @@ type Version struct {
 	Platform string `json:"platform"`
 }
 
-// BuildVersion returns the version of the running program, which calls itself release.
-func BuildVersion(release string) Version {
+// BuildVersion returns the version of the running program, which calls itself release. Its revision, with "-modified" at the
+// end when the tree had changes, is the one that the toolchain noted when none is given.
+func BuildVersion(release, revision string) Version {
 	v := Version{Release: release, Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
-	if info, ok := debug.ReadBuildInfo(); ok {
+	if revision != "" {
+		revision, v.Modified = strings.CutSuffix(revision, "-modified")
+		v.Revision = revision[:min(12, len(revision))]
+	} else if info, ok := debug.ReadBuildInfo(); ok {
 		for _, s := range info.Settings {
 			switch s.Key {
 			case "vcs.revision":
