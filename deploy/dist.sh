@@ -30,12 +30,8 @@ for platform in "${platforms[@]}"; do
 	cp LICENSE README.md README.zh-CN.md "$stage/"
 	[ "$os" != linux ] || cp deploy/systemd/rollcall.service "$stage/"
 	GOOS= GOARCH= $bom bin -json -noserial -notimestamp -version "v$version" -output "$out/$name.cdx.json" "$program" 2>/dev/null
-	if [ "$os" = windows ]; then
-		(cd "$out" && find "$name" -exec touch -d "@$SOURCE_DATE_EPOCH" {} + && TZ=UTC zip -q -X -r "$name.zip" "$name")
-	else
-		tar -C "$out" --sort=name --owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX --mtime="@$SOURCE_DATE_EPOCH" \
-			-cf - "$name" | gzip -n9 >"$out/$name.tar.gz"
-	fi
+	tar -C "$out" --sort=name --owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX --mtime="@$SOURCE_DATE_EPOCH" \
+		-cf - "$name" | gzip -n9 >"$out/$name.tar.gz"
 	if [ "$os" = linux ]; then
 		ARCH=$arch VERSION=$version PROGRAM=$program GOOS= GOARCH= $nfpm package -f deploy/deb/nfpm.yaml -p deb -t "$out/" >/dev/null
 	fi
