@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# Proves a release on this machine: the same bytes twice, the unit's exposure, and the Debian package under a real systemd in
+# namespaces of its own: installed, started, killed, upgraded in place, purged. Needs root or sudo.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+[ "$(id -u)" = 0 ] || exec sudo -E env "PATH=$PATH" "$0" "$@"
+
+fail() {
+	echo "deploy/check: $*" >&2
+	exit 1
+}
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+DIST=$work/one deploy/dist.sh 0.2.0 linux/amd64
+DIST=$work/two deploy/dist.sh 0.2.0 linux/amd64 >/dev/null
+cmp "$work/one/SHA256SUMS" "$work/two/SHA256SUMS" || fail "two builds of one commit differ"
+(cd "$work/one" && sha256sum --check --quiet SHA256SUMS)
+tar -C "$work" -xzf "$work/one/rollcall-0.2.0-linux-amd64.tar.gz"
+said=$("$work/rollcall-0.2.0-linux-amd64/rollcall" version)
+case $said in
+"rollcall 0.2.0 ($(git rev-parse --short=12 HEAD)"*) ;;
+*) fail "the binary calls itself $said" ;;
+esac
+grep -q '"bomFormat": "CycloneDX"' "$work/one/rollcall-0.2.0-linux-amd64.cdx.json" || fail "no bill of materials"
+
+exposure=$(systemd-analyze security --offline=true deploy/systemd/rollcall.service | sed -n 's/.*exposure level for rollcall.service: \([0-9.]*\).*/\1/p')
+awk -v e="$exposure" 'BEGIN { exit !(e > 0 && e <= 2.0) }' || fail "the unit's exposure is $exposure"
+
+cp "$work/one/rollcall_0.2.0_amd64.deb" "$work/rollcall.deb"
+timeout 180 unshare --pid --fork --kill-child --mount --mount-proc --uts --ipc --cgroup deploy/systemd/boot.sh "$work" >"$work/boot" 2>&1 </dev/null || true
+[ -e "$work/passed" ] || { cat "$work/steps" "$work/boot" >&2; fail "the package under systemd"; }
+echo "deploy/check: exposure $exposure; under systemd: $(tr '\n' ';' <"$work/steps")"
