@@ -4,7 +4,7 @@ GOFUMPT     = go run mvdan.cc/gofumpt@v0.12.0
 STATICCHECK = go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK = go run golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
-.PHONY: all dist soak setup test test-faults test-valkey truth lint fuzz bench bench-once cluster build
+.PHONY: all dist dist-check soak setup test test-faults test-valkey truth lint fuzz bench bench-once cluster build
 
 # Nothing but a binary for others needs to know its revision, and git does not tell it in a clone of somebody else's.
 test test-faults test-valkey truth lint fuzz bench bench-once: export GOFLAGS += -buildvcs=false
@@ -16,6 +16,9 @@ all: test lint
 
 dist: ## a release: archives, Debian packages, bills of materials and checksums, in dist/
 	deploy/dist.sh
+
+dist-check: ## proves a release: same bytes twice, and the Debian package under a real systemd
+	deploy/check.sh
 
 build: ## the binary, in ./rollcall
 	CGO_ENABLED=0 go build -trimpath -o rollcall ./cmd/rollcall

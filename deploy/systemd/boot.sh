@@ -24,8 +24,6 @@ After=basic.target
 [Service]
 Type=oneshot
 ExecStart=/mnt/steps.sh
-SuccessAction=exit
-FailureAction=exit
 [Install]
 WantedBy=basic.target
 U

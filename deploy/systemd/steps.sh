@@ -1,6 +1,7 @@
 #!/bin/bash
 # The life of the Debian package on a machine that systemd runs.
 set -euo pipefail
+trap '[ -e /mnt/work/passed ] || touch /mnt/work/failed' EXIT
 step() { echo "$*" >>/mnt/work/steps; }
 ready() {
 	for _ in $(seq 300); do
