@@ -21,7 +21,8 @@ func TestTheMembersOfABatch(t *testing.T) {
 		{watch.Batch{Kind: watch.Snapshot}, presence.DetailFull, `"peers":\[\]`},
 		{watch.Batch{Kind: watch.Change, Updates: []*watch.Update{tom, ann}}, presence.DetailBrief, `"peers":\[{"peer":"tom","status":"online"},{"peer":"ann","status":"offline"}\]`},
 		{
-			watch.Batch{Kind: watch.Resume, Updates: []*watch.Update{tom, ann}, More: true, Age: 1500 * time.Millisecond}, presence.DetailFull,
+			watch.Batch{Kind: watch.Resume, Updates: []*watch.Update{tom, ann}, More: true, Age: 1500 * time.Millisecond},
+			presence.DetailFull,
 			`"peers":\[{"peer":"tom","status":"online","since":1000,"version":3},` +
 				`{"peer":"ann","status":"offline","since":2000,"last_seen":1500,"cause":"lost","version":4}\],"more":true,"stale":1.500`,
 		},

@@ -24,16 +24,22 @@ func TestBatchesOnTheWire(t *testing.T) {
 		want   string
 	}{
 		{
-			"a snapshot with everything", watch.Batch{Kind: watch.Snapshot, Updates: []*watch.Update{tom, ann}, More: true}, presence.DetailFull,
+			"a snapshot with everything",
+			watch.Batch{Kind: watch.Snapshot, Updates: []*watch.Update{tom, ann}, More: true},
+			presence.DetailFull,
 			`{"op":"snapshot","peers":[{"peer":"tom","status":"online","since":1764280000000,"version":7},` +
 				`{"peer":"a\"n","status":"offline","since":1764280000000,"last_seen":1764279999000,"cause":"logout","version":8}],"more":true}`,
 		},
 		{
-			"a change with statuses only", watch.Batch{Kind: watch.Change, Updates: []*watch.Update{ann}}, presence.DetailBrief,
+			"a change with statuses only",
+			watch.Batch{Kind: watch.Change, Updates: []*watch.Update{ann}},
+			presence.DetailBrief,
 			`{"op":"change","peers":[{"peer":"a\"n","status":"offline"}]}`,
 		},
 		{
-			"an empty resume during an outage", watch.Batch{Kind: watch.Resume, Age: 1500 * time.Millisecond}, presence.DetailBrief,
+			"an empty resume during an outage",
+			watch.Batch{Kind: watch.Resume, Age: 1500 * time.Millisecond},
+			presence.DetailBrief,
 			`{"op":"resume","peers":[],"stale":1.500}`,
 		},
 	}
