@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"path/filepath"
 	"syscall"
-	"time"
 
 	"rollcall/internal/disk"
 	"rollcall/presence"
@@ -24,11 +23,6 @@ type openedStore struct {
 	lastAlive presence.Millis         // when it surely received renewals for the last time; not of a shared one
 	counts    func() map[string]int64 // by names of its own
 	trouble   func() string           // why reports cannot be kept now; empty when they can
-}
-
-// stepContext bounds a read of the store that must not take long.
-func stepContext() (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.Background(), 2*time.Second)
 }
 
 // storeDir is where the embedded store lives below the data directory.

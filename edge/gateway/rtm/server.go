@@ -43,9 +43,6 @@ func DefaultConfig() Config {
 	return Config{TokenLife: 48 * time.Hour, SignatureLife: 6 * time.Hour, Anonymous: true, QueryIDs: 20, RouteTTL: time.Hour}
 }
 
-// maxQueryIDs is the most that QueryIDs may be: as many as any other door answers.
-const maxQueryIDs = 10_000
-
 // Validate returns what is wrong beyond the ranges of single settings, joined; each begins with its key.
 func (c *Config) Validate() error {
 	var f configload.Faults
