@@ -299,6 +299,9 @@ func (s *Socket) flush() {
 				return
 			}
 			b = b[n:]
+			s.mu.Lock()
+			s.flight = int32(len(b)) // shows that a slow client takes some
+			s.mu.Unlock()
 		}
 	}
 }
