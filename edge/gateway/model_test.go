@@ -588,6 +588,37 @@ func TestADeviceThatComesBackTakesItsDeadConnectionsPlace(t *testing.T) {
 	}
 }
 
+// A device moves to another node, and its old connection is dead: the first node sends the end of
+// the old session, the second the beginning of the new one, and the peer is online all along.
+func TestADeviceThatMovesIsAnEndOnTheFirstNode(t *testing.T) {
+	inModel(t, 2, func(m *model) {
+		login := step{what: "login", peer: "tom", tag: "Web", device: "d1"}
+		m.play(login, step{what: "die"})
+		login.node, login.auto, login.returns = 1, true, true
+		m.play(login)
+		for range 2 * 60 {
+			for _, n := range m.nodes {
+				if got := n.summary("tom"); got.Status != presence.Online {
+					t.Errorf("tom is %v", got.Status)
+					return
+				}
+			}
+			m.nodes[0].pass(500 * time.Millisecond)
+		}
+		if n := m.nodes[0].gw.Stats(); n.Sessions != 0 || n.Replaced != 1 {
+			t.Errorf("the first node holds %d sessions and has replaced %d, want 0 and 1", n.Sessions, n.Replaced)
+		}
+		if n := m.nodes[1].gw.Stats().Sessions; n != 1 {
+			t.Errorf("the second node holds %d sessions, want 1", n)
+		}
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		if got := strings.Join(m.events["tom"], ", "); got != "online, online, offline" {
+			t.Errorf("the hooks of both nodes are %q", got)
+		}
+	})
+}
+
 // inModel runs fn with the nodes of a model in a bubble of fake time.
 func inModel(t *testing.T, nodes int, fn func(*model)) {
 	t.Helper()
