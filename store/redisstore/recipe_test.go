@@ -334,7 +334,7 @@ func TestTheRecipesWordIsAnAssumption(t *testing.T) {
 					key, state := presence.Key{App: "app", Peer: presence.PeerID(peer)}, presence.State{}
 					err := n.st.Load(t.Context(), key, &state)
 					why := n.svc.Explain(key, &state, n.st.Now())
-					if err != nil || !strings.Contains(why.Why, "assumed until the first report replaces it") {
+					if err != nil || !strings.Contains(why.Why, "this is assumed until the first report") {
 						t.Errorf("%s: %q, %v", peer, why.Why, err)
 					}
 					if audited {
