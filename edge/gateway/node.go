@@ -54,13 +54,14 @@ func (g *Gateway) heartbeat(now presence.Millis) {
 	}
 }
 
-// assertAll reports every session of this node again.
+// assertAll reports every session of this node again. Those that the store does not take as open are
+// reconciled: they may have been ended while no signal came through.
 func (g *Gateway) assertAll() {
 	g.registry.all(func(sessions []*Session) {
-		for len(sessions) > 0 {
-			n := min(len(sessions), intake.QueueBatch)
-			g.assert(sessions[:n])
-			sessions = sessions[n:]
+		for some := range slices.Chunk(sessions, intake.QueueBatch) {
+			if refused := g.assert(some); g.Shared && len(refused) > 0 {
+				g.signal(refused)
+			}
 		}
 	})
 }
@@ -176,20 +177,27 @@ func (g *Gateway) orphans(key presence.Key, st *presence.State, now presence.Mil
 	return ends
 }
 
-// assert reports sessions as open now. One that ends meanwhile stays ended: its end names the
-// incarnation.
-func (g *Gateway) assert(sessions []*Session) {
+// assert reports sessions as open now, and returns the peers of those that the store knows more
+// of. One that ends meanwhile stays ended: its end names the incarnation.
+func (g *Gateway) assert(sessions []*Session) (refused []presence.Key) {
 	now := g.Now()
 	reports := make([]presence.Report, len(sessions))
 	for i, ss := range sessions {
 		reports[i] = g.online(ss, max(now, ss.start))
 	}
-	if err := g.Service.Report(g.ctx, reports, now, make([]presence.Outcome, len(reports))); err != nil {
+	outs := make([]presence.Outcome, len(reports))
+	if err := g.Service.Report(g.ctx, reports, now, outs); err != nil {
 		g.Log.Warn("re-reporting sessions failed; the next heartbeat or signal retries", "sessions", len(reports), "err", err)
 		g.lastHeartbeat.Store(1) // the next successful heartbeat re-reports once more
-		return
+		return nil
 	}
 	g.count.asserted.Add(int64(len(sessions)))
+	for i := range outs {
+		if outs[i].Verdict == presence.Late || outs[i].Verdict == presence.Double {
+			refused = append(refused, sessions[i].key)
+		}
+	}
+	return refused
 }
 
 // longTick returns how long after the last a tick of the wheel shows that the whole process stood
