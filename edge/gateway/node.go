@@ -203,7 +203,7 @@ func (g *Gateway) assert(sessions []*Session) (refused []presence.Key) {
 // longTick returns how long after the last a tick of the wheel shows that the whole process stood
 // still, and not only waited for its turn.
 //
-// A live client is heard from once in a ping, checked to the tick, and is lost when the rest of its
+// A live client sends something once in a ping, checked to the tick, and is lost when the rest of its
 // lease passes in silence: a pause longer than that rest must be noticed. What is noticed for
 // nothing keeps the dead a while longer, so a lease that leaves little is not cut finer than a tick
 // that is a whole second late, which a busy machine does not come to; and no pause under five

@@ -11,7 +11,7 @@ import (
 )
 
 // Route answers GET /v1/route: where to connect. It asks for no credentials and answers for any
-// app, as LeanCloud does; an unknown one hears so at its login.
+// app, as LeanCloud does; an unknown one is refused at its login.
 func (s *Server) Route(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Access-Control-Allow-Origin", "*")
@@ -45,7 +45,7 @@ func (s *Server) Route(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(body) // who hung up needs no route
 }
 
-// address returns the URL of the WebSocket for whoever sent r: the public one, else what the
+// address returns the URL of the WebSocket for the sender of r: the public one, else what the
 // request came by. secure=false asks for an open connection.
 func (s *Server) address(r *http.Request) string {
 	if s.cfg.PublicURL != "" {
