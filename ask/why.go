@@ -52,15 +52,15 @@ type WhySlot struct {
 
 // A WhyReport is a report that this process has received, and what became of it.
 type WhyReport struct {
-	Heard   presence.Millis    `json:"heard"`
-	Source  presence.Source    `json:"source"`
-	Kind    string             `json:"kind"`
-	Session presence.SessionID `json:"session,omitempty"`
-	Tag     string             `json:"tag,omitempty"`
-	At      presence.Millis    `json:"at"`
-	Cause   string             `json:"cause,omitempty"`
-	Verdict string             `json:"verdict"`
-	Turned  bool               `json:"turned"`
+	Received presence.Millis    `json:"heard"`
+	Source   presence.Source    `json:"source"`
+	Kind     string             `json:"kind"`
+	Session  presence.SessionID `json:"session,omitempty"`
+	Tag      string             `json:"tag,omitempty"`
+	At       presence.Millis    `json:"at"`
+	Cause    string             `json:"cause,omitempty"`
+	Verdict  string             `json:"verdict"`
+	Turned   bool               `json:"turned"`
 }
 
 // Why explains why peer is shown as it is: its sessions, the last reports that this process has
@@ -118,7 +118,7 @@ func whyOf(peer presence.PeerID, e *presence.Explanation, now presence.Millis) W
 func reportedOf(t *presence.Traced) WhyReport {
 	r := &t.Report
 	one := WhyReport{
-		Heard: t.Heard, Source: r.Source, Kind: r.Kind.String(), Session: r.Session, Tag: r.Tag, At: r.At,
+		Received: t.Received, Source: r.Source, Kind: r.Kind.String(), Session: r.Session, Tag: r.Tag, At: r.At,
 		Verdict: t.Verdict.String(), Turned: t.Turned,
 	}
 	if r.Kind == presence.KindOffline {

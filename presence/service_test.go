@@ -334,7 +334,7 @@ func TestTraceKeepsTheLast(t *testing.T) {
 	}
 	var heard []presence.Millis
 	for _, e := range s.Trace().Last(presence.Key{App: app, Peer: "tom"}, 3) {
-		heard = append(heard, e.Heard-t0)
+		heard = append(heard, e.Received-t0)
 	}
 	if want := []presence.Millis{5, 4, 3}; !slices.Equal(heard, want) {
 		t.Errorf("got %v, want %v", heard, want)

@@ -8,10 +8,10 @@ import (
 
 // A Traced is one report as it was received and what the merge made of it.
 type Traced struct {
-	Report  Report
-	Heard   Millis
-	Verdict Verdict
-	Turned  bool
+	Report   Report
+	Received Millis
+	Verdict  Verdict
+	Turned   bool
 }
 
 // Trace remembers the last reports that this process has received, in a ring of fixed size. It is for people who ask why
@@ -50,7 +50,7 @@ func (t *Trace) add(r *Report, o Outcome, received Millis) {
 	t.mu.Lock()
 	t.count++
 	at := t.place(t.count)
-	t.ring[at] = Traced{Report: *r, Heard: received, Verdict: o.Verdict, Turned: o.Turned}
+	t.ring[at] = Traced{Report: *r, Received: received, Verdict: o.Verdict, Turned: o.Turned}
 	t.before[at], t.buckets[bucket] = t.buckets[bucket], t.count
 	t.mu.Unlock()
 }

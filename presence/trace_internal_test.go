@@ -33,7 +33,7 @@ func TestTraceFindsByPeer(t *testing.T) {
 		}
 		r := Report{App: k.App, Peer: k.Peer, Session: SessionID(fmt.Sprint(i))}
 		trace.add(&r, Outcome{Verdict: Taken}, Millis(i))
-		all = append(all, Traced{Report: r, Heard: Millis(i), Verdict: Taken})
+		all = append(all, Traced{Report: r, Received: Millis(i), Verdict: Taken})
 		if i%97 == 0 {
 			k := key(rnd.IntN(600))
 			trace.erase(k)

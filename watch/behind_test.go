@@ -83,7 +83,7 @@ func TestAWatcherThatStoppedCostsNothing(t *testing.T) {
 	if behind == 0 {
 		t.Error("it did not fall behind")
 	}
-	told := h.hub.Stats().Told
+	told := h.hub.Stats().Notified
 	release := sync.OnceFunc(stopped.Seize())
 	defer release()
 	for i := range 101 {
@@ -101,8 +101,8 @@ func TestAWatcherThatStoppedCostsNothing(t *testing.T) {
 	if n := returns.Load() - woken; n != 0 {
 		t.Errorf("its goroutine was woken %d times", n)
 	}
-	if s := h.hub.Stats(); s.Told-told != 202 || s.Behind != behind {
-		t.Errorf("%d words were told, 202 of them to the other, and it fell behind %d times again", s.Told-told, s.Behind-behind)
+	if s := h.hub.Stats(); s.Notified-told != 202 || s.Behind != behind {
+		t.Errorf("%d words were told, 202 of them to the other, and it fell behind %d times again", s.Notified-told, s.Behind-behind)
 	}
 	close(room)
 	last := []string{"offline", "online"}[round%2]

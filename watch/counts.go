@@ -5,7 +5,7 @@ func (h *Hub) Counts() map[string]int64 {
 	st := h.Stats()
 	counts := map[string]int64{
 		"watchers": int64(st.Watchers), "peers": int64(st.Peers), "signals": st.Signals, "passes": st.Passes, "failures": st.Failures,
-		"changes": st.Changes, "told": st.Told, "batches": st.Batches, "marks": st.Marks, "behind": st.Behind, "holds": st.Holds,
+		"changes": st.Changes, "told": st.Notified, "batches": st.Batches, "marks": st.Marks, "behind": st.Behind, "holds": st.Holds,
 		"hidden": st.Hidden, "resumes": st.Resumes, "resyncs": st.Resyncs, "refused": st.Refused,
 	}
 	for reason, n := range st.Closed {

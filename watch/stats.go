@@ -15,7 +15,7 @@ type Stats struct {
 	Passes   int64 // rounds of reading
 	Failures int64 // reads that the store did not answer
 	Changes  int64 // updates that differed from the last
-	Told     int64 // updates given to watchers
+	Notified int64 // updates given to watchers
 	Batches  int64 // frames they came in
 	Marks    int64
 	Behind   int64 // times that a watcher fell behind: it took nothing of what was queued until the next round
@@ -54,7 +54,7 @@ func (h *Hub) Stats() Stats {
 	c := &h.stats
 	s := Stats{
 		Signals: c.signals.Load(), Passes: c.passes.Load(), Failures: c.failures.Load(), Changes: c.changes.Load(),
-		Told: c.sent.Load(), Batches: c.batches.Load(), Marks: c.marks.Load(), Behind: c.behind.Load(), Holds: c.held.Load(), Hidden: c.hidden.Load(),
+		Notified: c.sent.Load(), Batches: c.batches.Load(), Marks: c.marks.Load(), Behind: c.behind.Load(), Holds: c.held.Load(), Hidden: c.hidden.Load(),
 		Resumes: c.resumes.Load(), Resyncs: c.resyncs.Load(), Refused: c.refused.Load(), Closed: map[Reason]int64{},
 	}
 	for _, r := range Reasons() {

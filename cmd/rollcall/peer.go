@@ -76,7 +76,8 @@ type explained struct {
 	}
 	Reports []struct {
 		Source, Kind, Session, Tag, Cause, Verdict string
-		Heard, At                                  presence.Millis
+		Received                                   presence.Millis `json:"heard"`
+		At                                         presence.Millis
 		Turned                                     bool
 	}
 }
@@ -133,7 +134,7 @@ func printPeer(w io.Writer, p *explained) error {
 			if r.Turned {
 				made += ", turned"
 			}
-			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", stamp(r.Heard), visible(r.Source), what, dash(visible(r.Session)), stamp(r.At), made)
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", stamp(r.Received), visible(r.Source), what, dash(visible(r.Session)), stamp(r.At), made)
 		}
 	} else {
 		fmt.Fprintln(t, "\nno report of it has been heard since the server started")

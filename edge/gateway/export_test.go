@@ -33,8 +33,8 @@ func (g *Gateway) NotePause() bool {
 // AddEnding has the store told of r as of the end of a session.
 func (g *Gateway) AddEnding(r presence.Report) { g.offlineQueue.Add(r) }
 
-// Told reports whether the store has heard of every end.
-func (g *Gateway) Told() bool { return g.offlineQueue.Idle() }
+// Idle reports whether the store has every end.
+func (g *Gateway) Idle() bool { return g.offlineQueue.Idle() }
 
 // Rivals reports whether a login by hand with the one id cannot coexist with a session of the
 // other.

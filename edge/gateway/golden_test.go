@@ -329,7 +329,7 @@ func (p *player) closed(l line) {
 			p.t.Errorf("step %d: closed with %d, want %d", l.Step, got, l.Code)
 		}
 	}
-	p.until("the server has noticed", func() bool { return p.gw.Stats().Sockets < before && p.gw.Told() })
+	p.until("the server has noticed", func() bool { return p.gw.Stats().Sockets < before && p.gw.Idle() })
 }
 
 func (p *player) pingpong(l line) {

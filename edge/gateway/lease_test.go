@@ -540,8 +540,8 @@ func TestAnEndThatIsNotValidKeepsNoOtherBack(t *testing.T) {
 				t.Errorf("%s is %v", peer, got)
 			}
 		}
-		if st := b.gw.Stats(); st.ReportsDropped != int64(len(peers)) || !b.gw.Told() {
-			t.Errorf("%d reports are dropped, want %d; all told: %v", st.ReportsDropped, len(peers), b.gw.Told())
+		if st := b.gw.Stats(); st.ReportsDropped != int64(len(peers)) || !b.gw.Idle() {
+			t.Errorf("%d reports are dropped, want %d; all reported: %v", st.ReportsDropped, len(peers), b.gw.Idle())
 		}
 	})
 }

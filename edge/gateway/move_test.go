@@ -41,7 +41,7 @@ func (p *process) rest(path, body string) map[string]any {
 }
 
 // Two binaries on one Redis behind one address, and the real SDK: it is moved when its node stops,
-// nobody ever sees it offline, and a kick on either node finds it.
+// it is never offline, and a kick on either node finds it.
 func TestARealSDKIsMovedFromNodeToNode(t *testing.T) {
 	redis := redistest.Run(t)
 	env := []string{"ROLLCALL_STORE=redis://" + redis.Addr, "ROLLCALL_GATEWAY_GO_AWAY=true"}

@@ -129,7 +129,7 @@ func TestADeviceMovesFromOneNodeToTheOther(t *testing.T) {
 		return a.gw.Stats().Sessions == 0
 	})
 	_ = old.conn.CloseNow()
-	a.until("the old socket is gone", func() bool { return a.gw.Stats().Sockets == 0 && a.gw.Told() })
+	a.until("the old socket is gone", func() bool { return a.gw.Stats().Sockets == 0 && a.gw.Idle() })
 	if !a.online("Tom") || !b.online("Tom") || b.gw.Stats().Sessions != 1 {
 		t.Error("the end of the old socket ended the session on the new one")
 	}

@@ -130,7 +130,7 @@ func TestAKickBesideALoginThatIsAdmittedEndsIt(t *testing.T) {
 			if a := w.dial("lc.protobuf2.3").ask(open("Tom", 1, tt.login(now, st))); a.code() != tt.code {
 				t.Errorf("the login was answered by %v, want code %d", a, tt.code)
 			}
-			w.until("Tom is offline", func() bool { return w.status("Tom") == presence.Offline && w.gw.Told() })
+			w.until("Tom is offline", func() bool { return w.status("Tom") == presence.Offline && w.gw.Idle() })
 			if st := w.gw.Stats(); st.Sessions != 0 || online.Load() != 0 || st.Refused["login"] != 1 {
 				t.Errorf("%d sessions are open, %d logins told of, counted %v", st.Sessions, online.Load(), st.Refused)
 			}

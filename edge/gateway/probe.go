@@ -87,7 +87,7 @@ func (g *Gateway) ask(s *Socket) {
 
 // judge looks for the answer of s, which was asked at asked and looked at last at last.
 func (g *Gateway) judge(s *Socket, asked, last time.Duration) {
-	now, received := g.mono(), time.Duration(s.heard.Load())
+	now, received := g.mono(), time.Duration(s.received.Load())
 	switch {
 	case received >= asked:
 		g.probes.end(s)

@@ -12,7 +12,7 @@ import (
 // take feeds bytes from the client. Only the reader calls it. It reports false when there is no use
 // in reading on.
 func (s *Socket) take(data []byte) bool {
-	s.heard.Store(int64(s.g.mono()))
+	s.received.Store(int64(s.g.mono()))
 	err := s.in.Feed(data, s.frame)
 	if err == nil {
 		return true

@@ -74,12 +74,12 @@ type Socket struct {
 	controls limit.Meter
 	overRate limit.Meter // messages beyond the rate
 
-	reads atomic.Int32 // wake-ups that the present reader has not seen yet
-	born  time.Duration
-	heard atomic.Int64 // since g.born
-	spoke atomic.Bool  // sent a message or a ping
-	stays atomic.Bool  // needs no session
-	early atomic.Bool  // counts as one that has had no session
+	reads    atomic.Int32 // wake-ups that the present reader has not seen yet
+	born     time.Duration
+	received atomic.Int64 // since g.born
+	spoke    atomic.Bool  // sent a message or a ping
+	stays    atomic.Bool  // needs no session
+	early    atomic.Bool  // counts as one that has had no session
 }
 
 // Remote returns the address of the client.
@@ -325,14 +325,14 @@ func (s *Socket) check(now time.Duration) time.Duration {
 	}
 	// After a pause of the whole process everybody looks silent: they get one ping's time to show
 	// that they are there.
-	heard := max(time.Duration(s.heard.Load()), time.Duration(s.g.resumed.Load())-cfg.Lease+max(cfg.Ping, minWarn))
+	heard := max(time.Duration(s.received.Load()), time.Duration(s.g.resumed.Load())-cfg.Lease+max(cfg.Ping, minWarn))
 	silent := now - heard
 	if silent >= cfg.Lease {
 		s.g.Refuse(RefusedSilence)
 		s.mu.Lock()
 		s.lost = closeReadTimeout
 		s.mu.Unlock()
-		last := s.g.Now().Add(time.Duration(s.heard.Load()) - now)
+		last := s.g.Now().Add(time.Duration(s.received.Load()) - now)
 		s.endSessions(presence.CauseExpired, last)
 		s.Close(closeReadTimeout, "READ_TIMEOUT")
 		return 0

@@ -98,7 +98,7 @@ func (g *Gateway) serve(conn net.Conn, early []byte, address netip.Addr, foreign
 		s.op = frame.Text
 	}
 	s.in.Limit = g.cfg.EarlyLimit
-	s.heard.Store(int64(now))
+	s.received.Store(int64(now))
 	g.count.accepted.Add(1)
 	g.live.mu.Lock()
 	g.live.set[s] = struct{}{}

@@ -68,7 +68,7 @@ func TestFaultOthersBesideStoppedWatchers(t *testing.T) {
 				last := h.hub.Stats()
 				h.await(time.Minute, func() bool {
 					now := h.hub.Stats()
-					if now.Told != last.Told {
+					if now.Notified != last.Notified {
 						last = now
 					}
 					return now.Changes > last.Changes+1000 && now.Passes > last.Passes+10

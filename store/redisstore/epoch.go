@@ -34,7 +34,7 @@ func (o *recovery) linkUp(k *conn.Link, who string) error {
 		return nil
 	}
 	if was != who {
-		o.noteDataLoss("primary "+k.Name(), k.HeardAt())
+		o.noteDataLoss("primary "+k.Name(), k.ReceivedAt())
 	}
 	if err := o.ident.checkAt(k); err != nil {
 		return err

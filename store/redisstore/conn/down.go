@@ -110,7 +110,7 @@ func (c *Conn) Staleness(limit time.Duration) (age time.Duration, ok bool) {
 		if k.down.Load() == 0 && k.Proven() && !k.suspected.Load() {
 			continue
 		}
-		age = max(age, time.Duration(now-k.heardAt.Load())*time.Millisecond, time.Millisecond)
+		age = max(age, time.Duration(now-k.receivedAt.Load())*time.Millisecond, time.Millisecond)
 	}
 	return age, age > 0 && age <= limit
 }
@@ -197,13 +197,13 @@ func (c *Conn) Uncovered() error {
 
 // Silence returns how long ago the primary of the link k last proved to be there.
 func (c *Conn) Silence(k *Link) time.Duration {
-	var heardAt int64
+	var receivedAt int64
 	if k != nil {
-		heardAt = k.heardAt.Load()
+		receivedAt = k.receivedAt.Load()
 	} else {
-		heardAt = c.downSince.Load()
+		receivedAt = c.downSince.Load()
 	}
-	return max(time.Duration(c.Millis()-heardAt)*time.Millisecond, time.Millisecond)
+	return max(time.Duration(c.Millis()-receivedAt)*time.Millisecond, time.Millisecond)
 }
 
 // confirmWithin is how long a primary that is suspected has to answer, in time that this process

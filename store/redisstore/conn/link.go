@@ -31,13 +31,13 @@ type Link struct {
 	up     atomic.Bool           // announced; only the loss of an announced link is
 	why    atomic.Pointer[error] // it is not up, as far as is known
 
-	slot    atomic.Uint32 // one that the primary owns, for the probe
-	heard   chan struct{}
-	flush   chan struct{} // all keys may have gone
-	stop    context.CancelFunc
-	done    chan struct{}
-	heardAt atomic.Int64 // when it last proved to be well, ms of the store's age
-	born    bool         // it stood when the store opened, so that its first identity is no news
+	slot       atomic.Uint32 // one that the primary owns, for the probe
+	pushed     chan struct{}
+	flush      chan struct{} // all keys may have gone
+	stop       context.CancelFunc
+	done       chan struct{}
+	receivedAt atomic.Int64 // when it last proved to be well, ms of the store's age
+	born       bool         // it stood when the store opened, so that its first identity is no news
 
 	// Unavailable is since when calls to this primary fail, in ms; 0 while they do not.
 	down atomic.Int64
@@ -68,8 +68,8 @@ func (k *Link) Number() uint8 { return k.number }
 // Born reports whether the link is one of those with which the store was opened.
 func (k *Link) Born() bool { return k.born }
 
-// HeardAt returns when the primary last proved to be there, in ms of the age of the connection.
-func (k *Link) HeardAt() int64 { return k.heardAt.Load() }
+// ReceivedAt returns when the primary last proved to be there, in ms of the age of the connection.
+func (k *Link) ReceivedAt() int64 { return k.receivedAt.Load() }
 
 // Listening reports whether writes on the primary are reported, or cannot be.
 func (k *Link) Listening() bool { return !k.c.tracking.Load() || k.epoch().Up() }
@@ -297,13 +297,13 @@ func (k *Link) probe(ctx context.Context, conn rueidis.DedicatedClient, lost <-c
 	ctx, cancel := k.c.pulse.within(ctx, probeWithin)
 	defer cancel()
 	select {
-	case <-k.heard:
+	case <-k.pushed:
 	default:
 	}
 	err := k.writeProbe(ctx, conn)
 	if re, ok := rueidis.IsRedisErr(err); ok {
 		if strings.HasPrefix(re.Error(), "OOM") {
-			k.heardAt.Store(k.c.Millis())
+			k.receivedAt.Store(k.c.Millis())
 			return nil // nothing is written there, so there is nothing to report but evictions
 		}
 		if strings.HasPrefix(re.Error(), "READONLY") {
@@ -314,8 +314,8 @@ func (k *Link) probe(ctx context.Context, conn rueidis.DedicatedClient, lost <-c
 		return fmt.Errorf("write the probe: %w", err)
 	}
 	select {
-	case <-k.heard:
-		k.heardAt.Store(k.c.Millis())
+	case <-k.pushed:
+		k.receivedAt.Store(k.c.Millis())
 		k.c.stats.probes.Add(1)
 		return nil
 	case err := <-lost:
@@ -383,7 +383,7 @@ func (k *Link) received(keys []rueidis.RedisMessage) {
 		if strings.HasPrefix(name, k.c.opts.Probes) {
 			if strings.HasSuffix(name, ":"+k.c.name) {
 				select {
-				case k.heard <- struct{}{}:
+				case k.pushed <- struct{}{}:
 				default:
 				}
 			}

@@ -11,7 +11,7 @@ func (c *Conn) prove() {
 	until := int64(1<<63 - 1)
 	for _, k := range c.Links() {
 		if k.epoch().Up() {
-			until = min(until, k.heardAt.Load()+provenFor.Milliseconds())
+			until = min(until, k.receivedAt.Load()+provenFor.Milliseconds())
 		}
 	}
 	c.provenUntil.Store(until)
@@ -26,7 +26,7 @@ func (c *Conn) Unproven() bool {
 // Proven reports whether the cache may answer for what hangs on the link k.
 func (k *Link) Proven() bool {
 	return !k.c.tracking.Load() ||
-		k.epoch().Up() && k.c.Millis() <= k.heardAt.Load()+provenFor.Milliseconds()
+		k.epoch().Up() && k.c.Millis() <= k.receivedAt.Load()+provenFor.Milliseconds()
 }
 
 // ProvenFor reports whether the links that are up are proven for at least d from now.
@@ -37,7 +37,7 @@ func (c *Conn) ProvenFor(d time.Duration) bool {
 // Slept makes the links look as if this process had not run for d. It is for tests.
 func (c *Conn) Slept(d time.Duration) {
 	for _, k := range c.Links() {
-		k.heardAt.Store(c.Millis() - d.Milliseconds())
+		k.receivedAt.Store(c.Millis() - d.Milliseconds())
 	}
 	c.prove()
 }

@@ -170,9 +170,9 @@ func slotRange(r rueidis.RedisMessage) (from, to int, addr string, ok bool) {
 // newLink makes a link with a number of its own, or returns nil when there are none left.
 func (c *Conn) newLink(addr string, born bool) *Link {
 	for n := range uint8(nearcache.NoLink) {
-		k := &Link{c: c, number: n, addr: addr, name: cmp.Or(addr, c.where), heard: make(chan struct{}, 1), flush: make(chan struct{}, 1), done: make(chan struct{}), born: born}
+		k := &Link{c: c, number: n, addr: addr, name: cmp.Or(addr, c.where), pushed: make(chan struct{}, 1), flush: make(chan struct{}, 1), done: make(chan struct{}), born: born}
 		if c.byNumber[n].CompareAndSwap(nil, k) {
-			k.heardAt.Store(c.Millis())
+			k.receivedAt.Store(c.Millis())
 			k.open.Store(!born)
 			return k
 		}
