@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"rollcall/internal/limit"
+	"rollcall/internal/wake"
 )
 
 // Config are the bounds of a [Listener].
@@ -38,12 +39,17 @@ type Listener struct {
 	open   []*Conn
 	cursor int
 
+	pace pace
+
 	evicted, refused atomic.Int64
 }
 
 // Listen returns a listener of what l accepts.
 func Listen(l net.Listener, cfg Config) *Listener {
-	return &Listener{Listener: l, cfg: cfg, share: limit.NewShare[netip.Addr](int64(cfg.Max), 0), start: time.Now()}
+	return &Listener{
+		Listener: l, cfg: cfg, share: limit.NewShare[netip.Addr](int64(cfg.Max), 0), start: time.Now(),
+		pace: pace{round: 1, settled: wake.NewSignal()},
+	}
 }
 
 // Stats are the counts of a listener.
@@ -70,11 +76,13 @@ func (l *Listener) Stats() Stats {
 // Max returns how many connections may be open.
 func (l *Listener) Max() int { return l.cfg.Max }
 
-// Accept implements net.Listener. It yields between connections: a port that never runs dry would be emptied at one go otherwise,
-// and what is under way would wait until all of those that came had their turn. The rest waits in the kernel.
+// Accept implements net.Listener. It yields between connections, and waits while many of them are fresh: a port that never runs
+// dry would be emptied at one go otherwise, and what is under way would wait until all of those that came had their turn. The
+// rest waits in the kernel.
 func (l *Listener) Accept() (net.Conn, error) {
 	for {
 		runtime.Gosched()
+		l.pace.wait()
 		c, err := l.Listener.Accept()
 		if err != nil {
 			return nil, err
@@ -106,6 +114,7 @@ func (l *Listener) admit(c net.Conn) net.Conn {
 	}
 	conn := &Conn{TCPConn: tcp, listener: l}
 	conn.Idle()
+	conn.state.Store(l.pace.begin())
 	l.mu.Lock()
 	conn.place = int32(len(l.open))
 	l.open = append(l.open, conn)
@@ -165,9 +174,9 @@ func (l *Listener) longest(address netip.Addr) (victim *Conn, since int64) {
 type Conn struct {
 	*net.TCPConn
 	listener *Listener
-	idle     atomic.Int64 // nanoseconds since the listener's start; 0: busy
-	place    int32        // in listener.open, of its mutex
-	closed   atomic.Bool
+	idle     atomic.Int64  // nanoseconds since the listener's start; 0: busy
+	state    atomic.Uint32 // the round of the pace that counts c, settled, or closed
+	place    int32         // in listener.open, of its mutex
 }
 
 // taken is the idle time of a connection that is being closed.
@@ -176,8 +185,36 @@ const taken = -1
 // Unwrap returns the connection below.
 func (c *Conn) Unwrap() net.Conn { return c.TCPConn }
 
+// Read implements net.Conn.
+func (c *Conn) Read(p []byte) (int, error) {
+	// net/http reads a single byte while a handler runs: that wait is not one for the client.
+	if round := c.state.Load(); round != settled && round != closed && len(p) > 1 && !readable(c.TCPConn) {
+		c.Settle()
+	}
+	return c.TCPConn.Read(p)
+}
+
 // Idle says that c waits for its next request.
-func (c *Conn) Idle() { c.mark(max(int64(time.Since(c.listener.start)), 1)) }
+func (c *Conn) Idle() {
+	c.mark(max(int64(time.Since(c.listener.start)), 1))
+	c.Settle()
+}
+
+// Enter waits until few connections are fresh, and says that c is: it goes to net/http, which gives it two goroutines.
+func (c *Conn) Enter() {
+	p := &c.listener.pace
+	p.wait()
+	if round := p.begin(); !c.state.CompareAndSwap(settled, round) {
+		p.end(round)
+	}
+}
+
+// Settle says that c is fresh no more: its first request is answered, or it became a socket or a stream.
+func (c *Conn) Settle() {
+	if round := c.state.Load(); round != settled && round != closed && c.state.CompareAndSwap(round, settled) {
+		c.listener.pace.end(round)
+	}
+}
 
 // Busy says that a request is under way, or that c is a socket or a stream.
 func (c *Conn) Busy() { c.mark(0) }
@@ -190,8 +227,9 @@ func (c *Conn) mark(at int64) {
 
 // Close implements net.Conn.
 func (c *Conn) Close() error {
-	if !c.closed.Swap(true) {
+	if round := c.state.Swap(closed); round != closed {
 		l := c.listener
+		l.pace.end(round)
 		l.mu.Lock()
 		last := len(l.open) - 1
 		l.open[c.place] = l.open[last]
@@ -208,6 +246,8 @@ func (c *Conn) Close() error {
 type Mark interface {
 	Idle()
 	Busy()
+	Enter()
+	Settle()
 }
 
 // MarkOf returns the mark of c or of what is below it; nil when there is none.

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"rollcall/internal/conns"
 	"rollcall/internal/framing"
 )
 
@@ -126,6 +127,9 @@ func (l *Listener) handOver(c net.Conn, first []byte, begun bool) {
 func (l *Listener) Accept() (net.Conn, error) {
 	select {
 	case c := <-l.handed:
+		if m := conns.MarkOf(c); m != nil {
+			m.Enter()
+		}
 		return c, nil
 	case <-l.done:
 		return nil, l.err

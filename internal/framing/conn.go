@@ -41,8 +41,11 @@ func ConnState(c net.Conn, state http.ConnState) {
 		switch state {
 		case http.StateIdle:
 			m.Idle()
-		case http.StateActive, http.StateHijacked:
+		case http.StateActive:
 			m.Busy()
+		case http.StateHijacked:
+			m.Busy()
+			m.Settle()
 		}
 	}
 }
