@@ -122,6 +122,14 @@ type App struct {
 	HookKey Secret `config:",secret"`
 	// AndroidKey signs the requests of Android apps built with safe initialisation.
 	AndroidKey Secret `config:",secret"`
+	// AppKeyOld is right beside app_key while that is being replaced. Of the two, app_key is the one that the server signs with and sends.
+	AppKeyOld Secret `config:",secret"`
+	// MasterKeyOld is right beside master_key while that is being replaced.
+	MasterKeyOld Secret `config:",secret"`
+	// HookKeyOld is right beside hook_key while that is being replaced.
+	HookKeyOld Secret `config:",secret"`
+	// AndroidKeyOld is right beside android_key while that is being replaced.
+	AndroidKeyOld Secret `config:",secret"`
 }
 
 // MinSecret is the fewest bytes that a key may have.
@@ -183,18 +191,17 @@ func (a *App) Validate() error {
 	if err := presence.CheckApp(presence.AppID(a.ID)); a.ID != "" && err != nil {
 		f.Add(fmt.Errorf("id is %.80q: %w", a.ID, err))
 	}
-	keys := []struct {
-		name  string
-		value Secret
-	}{{"app_key", a.AppKey}, {"master_key", a.MasterKey}, {"hook_key", a.HookKey}, {"android_key", a.AndroidKey}}
+	keys := a.keys()
 	for i, k := range keys {
-		if k.value == "" {
+		if *k.value == "" {
 			continue
 		}
-		f.When(len(k.value) < MinSecret, "%s has %d bytes; a key has at least %d", k.name, len(k.value), MinSecret)
-		f.When(strings.ContainsAny(k.value.Reveal(), " \t\r\n,"), "%s has a space or a comma in it, which no header can carry", k.name)
+		f.When(len(*k.value) < MinSecret, "%s has %d bytes; a key has at least %d", k.setting, len(*k.value), MinSecret)
+		f.When(strings.ContainsAny(k.value.Reveal(), " \t\r\n,"), "%s has a space or a comma in it, which no header can carry", k.setting)
+		kind, old := strings.CutSuffix(k.setting, leancloud.OldSetting)
+		f.When(old && *a.key(kind) == "", "%s is set and %s is not; the only key goes into %s", k.setting, kind, kind)
 		for _, other := range keys[:i] {
-			f.When(other.value == k.value, "%s is the same as %s; a caller with one would have the rights of both", k.name, other.name)
+			f.When(*other.value == *k.value, "%s is the same as %s; a caller with one would have the rights of both", k.setting, other.setting)
 		}
 	}
 	return f.Err()

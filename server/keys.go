@@ -9,10 +9,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"rollcall/edge/leancloud"
+	"rollcall/internal/api"
 	"rollcall/internal/disk"
+	"rollcall/presence"
 )
 
 // KeysFile holds the keys of the app that the first start made, in the data directory. It is written so that a shell can
@@ -95,8 +98,11 @@ func parseKeys(b []byte) (App, error) {
 			app.ID = value
 		}
 		for _, k := range leancloud.EngineKeys {
-			if k.Variable == name {
+			switch name {
+			case k.Variable:
 				*app.key(k.Setting) = Secret(value)
+			case k.Variable + leancloud.OldVariable:
+				*app.key(k.Setting + leancloud.OldSetting) = Secret(value)
 			}
 		}
 	}
@@ -121,7 +127,43 @@ func writeKeys(name string, app App) error {
 
 // key returns the key of a that setting sets.
 func (a *App) key(setting string) *Secret {
-	return map[string]*Secret{
-		"app_key": &a.AppKey, "master_key": &a.MasterKey, "hook_key": &a.HookKey, "android_key": &a.AndroidKey,
-	}[setting]
+	for _, k := range a.keys() {
+		if k.setting == setting {
+			return k.value
+		}
+	}
+	return nil
+}
+
+// A namedKey is a key of an app and its setting.
+type namedKey struct {
+	setting string
+	value   *Secret
+}
+
+// keys returns all keys of a, an old one behind the one of its name.
+func (a *App) keys() []namedKey {
+	return []namedKey{
+		{"app_key", &a.AppKey}, {"app_key_old", &a.AppKeyOld}, {"master_key", &a.MasterKey}, {"master_key_old", &a.MasterKeyOld},
+		{"hook_key", &a.HookKey}, {"hook_key_old", &a.HookKeyOld}, {"android_key", &a.AndroidKey}, {"android_key_old", &a.AndroidKeyOld},
+	}
+}
+
+// keyless reports whether a has no key at all.
+func (a *App) keyless() bool {
+	return !slices.ContainsFunc(a.keys(), func(k namedKey) bool { return *k.value != "" })
+}
+
+// tenants returns apps as the keyring takes them.
+func tenants(apps []App) []api.App {
+	list := make([]api.App, len(apps))
+	for i, a := range apps {
+		list[i] = api.App{
+			ID: presence.AppID(a.ID), Key: a.AppKey.Reveal(), MasterKey: a.MasterKey.Reveal(), HookKey: a.HookKey.Reveal(), AndroidKey: a.AndroidKey.Reveal(),
+			Old: api.OldKeys{
+				Key: a.AppKeyOld.Reveal(), MasterKey: a.MasterKeyOld.Reveal(), HookKey: a.HookKeyOld.Reveal(), AndroidKey: a.AndroidKeyOld.Reveal(),
+			},
+		}
+	}
+	return list
 }

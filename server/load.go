@@ -34,7 +34,7 @@ func Load(ctx context.Context, src Sources) (cfg Config, warnings configload.Pro
 	}
 	fileApps := len(cfg.Apps)
 	leancloud.LoadEngine(l, src.Environ, Prefix+"STORE")
-	l.Env(Prefix, src.Environ, "ROLLCALL_CONFIG")
+	l.Env(Prefix, src.Environ, append(leancloud.OwnNames(), "ROLLCALL_CONFIG")...)
 	for _, f := range src.Flags {
 		l.Set(f.Key, f.Value, f.Name)
 	}
@@ -65,7 +65,7 @@ func check(l *configload.Loader, cfg *Config) {
 			continue
 		}
 		first[a.ID] = i
-		if a.AppKey == "" && a.MasterKey == "" && a.HookKey == "" && a.AndroidKey == "" {
+		if a.keyless() {
 			l.Problem(section, "the app has no key, so nobody could ever ask or report; give it an app_key, a master_key or a hook_key")
 		}
 	}
@@ -73,9 +73,7 @@ func check(l *configload.Loader, cfg *Config) {
 
 // warnOpenFile warns when a file with keys in it can be read by every user of the machine.
 func warnOpenFile(l *configload.Loader, name string, apps []App) {
-	secret := slices.ContainsFunc(apps, func(a App) bool {
-		return a.AppKey != "" || a.MasterKey != "" || a.HookKey != "" || a.AndroidKey != ""
-	})
+	secret := slices.ContainsFunc(apps, func(a App) bool { return !a.keyless() })
 	if st, err := os.Stat(name); secret && err == nil && st.Mode().IsRegular() && st.Mode().Perm()&0o004 != 0 {
 		l.Warn("apps", fmt.Sprintf("%s holds keys and every user of this machine may read it (mode %04o); chmod o-r", name, st.Mode().Perm()))
 	}

@@ -43,7 +43,7 @@ func (s *Server) mountOperator() http.Handler {
 			Patience: s.counting,
 		},
 		Asked: s.asked, Rates: s.meter.PerSecond, Callers: s.callers, Shares: s.held.all(), Conns: s.app.conns, Lane: s.app.net.Stats,
-		Refused: func() map[string]int64 { return s.gate.Stats().Refused }, Dropped: dropped, Unnamed: s.unnamed.list,
+		Refused: func() map[string]int64 { return s.gate.Stats().Refused }, OldUses: s.ring.OldUses, Dropped: dropped, Unnamed: s.unnamed.list,
 		V1: s.v1, Profiling: s.cfg.Profiling,
 	}, s.metrics).Handler()
 }

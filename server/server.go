@@ -123,7 +123,7 @@ func (s *Server) Start(ctx context.Context) (err error) {
 		s.log.Warn("cannot read history; it starts empty", "err", err)
 	}
 	s.metrics = operator.NewMetrics()
-	s.ask = ask.New(ask.Deps{Rules: s.presence, Store: s.store, Now: s.clock.Now, Tokens: token.NewSealer(s.secretOf)})
+	s.ask = ask.New(ask.Deps{Rules: s.presence, Store: s.store, Now: s.clock.Now, Tokens: token.NewSealer(s.secretsOf)})
 	if err := s.openGateway(); err != nil {
 		return err
 	}
@@ -143,12 +143,12 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	return nil
 }
 
-// secretOf returns the secret of an app for its tokens; "" for an app that is none of ours.
-func (s *Server) secretOf(id presence.AppID) string {
+// secretsOf returns the secret of an app for its tokens and the old one beside it; "" for an app that is none of ours.
+func (s *Server) secretsOf(id presence.AppID) (secret, old string) {
 	if app := s.ring.Lookup(id); app != nil {
-		return app.Secret()
+		return app.Secrets()
 	}
-	return ""
+	return "", ""
 }
 
 // onStop has Stop call fn; what was deferred last is called first.
@@ -224,20 +224,13 @@ func (s *Server) openApps() error {
 		s.apps, s.made = []App{app}, made
 		s.warnOpenKeys()
 	}
-	list := make([]api.App, len(s.apps))
-	for i, a := range s.apps {
-		list[i] = api.App{
-			ID: presence.AppID(a.ID), Key: a.AppKey.Reveal(), MasterKey: a.MasterKey.Reveal(),
-			HookKey: a.HookKey.Reveal(), AndroidKey: a.AndroidKey.Reveal(),
-		}
-	}
 	s.appMeters = map[presence.AppID]*api.Meter{}
 	for _, a := range s.apps {
 		id := presence.AppID(a.ID)
 		s.appIDs, s.appMeters[id] = append(s.appIDs, id), &api.Meter{}
 	}
 	var err error
-	s.ring, err = api.NewKeyring(list)
+	s.ring, err = api.NewLoggedKeyring(tenants(s.apps), s.log)
 	return err
 }
 

@@ -156,7 +156,7 @@ func lease(d time.Duration) func(*presence.Report) { return func(r *presence.Rep
 
 // testTokens are those of a process that knows the secret of every app.
 func testTokens() *token.Sealer {
-	return token.NewSealer(func(a presence.AppID) string { return "secret of " + string(a) })
+	return token.NewSealer(func(a presence.AppID) (string, string) { return "secret of " + string(a), "" })
 }
 
 func (h *house) detail() presence.Detail {

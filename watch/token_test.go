@@ -38,7 +38,7 @@ func TestTokensAreSealed(t *testing.T) {
 				if _, ok := h.tokens.Open("another", text); ok {
 					t.Error("it opens for another app")
 				}
-				if _, ok := token.NewSealer(func(presence.AppID) string { return "another" }).Open(app, text); ok {
+				if _, ok := token.NewSealer(func(presence.AppID) (string, string) { return "another", "" }).Open(app, text); ok {
 					t.Error("it opens with another secret")
 				}
 				if _, ok := h.tokens.OpenCursor(app, text); ok {

@@ -18,18 +18,18 @@ import (
 // make one. Every process that knows the secret of an app opens what any other sealed; what was
 // sealed for one app opens for no other.
 type Sealer struct {
-	secret func(app presence.AppID) string
+	secret func(app presence.AppID) (secret, old string)
 
 	mu  sync.RWMutex
 	all map[presence.AppID]*Seal
 }
 
-// NewSealer returns a sealer by the secrets that secret returns, which must not change. An app without
-// one, and every app when secret is nil, gets a random one: what was sealed for it opens in this
-// process only.
-func NewSealer(secret func(app presence.AppID) string) *Sealer {
+// NewSealer returns a sealer by the secrets that secret returns; what the old one sealed opens too. When they change call
+// [Sealer.Renew]. An app without a secret, and every app when secret is nil, gets a random one: what was sealed for it opens in
+// this process only.
+func NewSealer(secret func(app presence.AppID) (secret, old string)) *Sealer {
 	if secret == nil {
-		secret = func(presence.AppID) string { return "" }
+		secret = func(presence.AppID) (string, string) { return "", "" }
 	}
 	return &Sealer{secret: secret, all: map[presence.AppID]*Seal{}}
 }
@@ -45,10 +45,22 @@ func (ts *Sealer) Of(app presence.AppID) *Seal {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
 	if s = ts.all[app]; s == nil {
-		s = newSeal(app, ts.secret(app))
+		secret, old := ts.secret(app)
+		s = newSeal(app, secret, old)
 		ts.all[app] = s
 	}
 	return s
+}
+
+// Renew takes up the secrets that have changed.
+func (ts *Sealer) Renew() {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	for app, s := range ts.all {
+		if secret, old := ts.secret(app); secret != s.secret || old != s.old {
+			delete(ts.all, app)
+		}
+	}
 }
 
 // SealCursor returns the text of a store's cursor for a client; "" stays "".
@@ -71,7 +83,8 @@ func (ts *Sealer) OpenCursor(app presence.AppID, text string) (cursor string, ok
 	if len(text) > maxSealed {
 		return "", false
 	}
-	p, ok := open(ts.Of(app).cursors, text)
+	s := ts.Of(app)
+	p, ok := open(text, s.cursors, s.oldCursors)
 	return string(p), ok
 }
 
@@ -82,9 +95,11 @@ const maxSealed = 64 << 10
 // another, so that neither opens as the other. Its nonces are a random number of the process and a
 // count, and never come twice.
 type Seal struct {
-	tokens, cursors cipher.AEAD
-	mu              sync.Mutex // for a new run of nonces
-	run             atomic.Pointer[nonces]
+	secret, old           string // as the app had them; "" is none
+	tokens, cursors       cipher.AEAD
+	oldTokens, oldCursors cipher.AEAD // open only; nil: there is no old secret
+	mu                    sync.Mutex  // for a new run of nonces
+	run                   atomic.Pointer[nonces]
 }
 
 type nonces struct {
@@ -98,11 +113,15 @@ const (
 	tagSize    = 16
 )
 
-func newSeal(app presence.AppID, secret string) *Seal {
+func newSeal(app presence.AppID, secret, old string) *Seal {
+	s := &Seal{secret: secret, old: old}
 	if secret == "" {
 		secret = rand.Text()
 	}
-	s := &Seal{tokens: newAEAD(secret, "token", app), cursors: newAEAD(secret, "cursor", app)}
+	s.tokens, s.cursors = newAEAD(secret, "token", app), newAEAD(secret, "cursor", app)
+	if old != "" {
+		s.oldTokens, s.oldCursors = newAEAD(old, "token", app), newAEAD(old, "cursor", app)
+	}
 	s.run.Store(newNonces())
 	return s
 }
@@ -159,12 +178,19 @@ type scratch struct{ plain, raw []byte }
 
 var scratches = sync.Pool{New: func() any { return &scratch{raw: make([]byte, 0, 128)} }}
 
-// open returns what text was sealed from with aead.
-func open(aead cipher.AEAD, text string) (plain []byte, ok bool) {
+// open returns what text was sealed from with aead, or with old, which may be nil.
+func open(text string, aead, old cipher.AEAD) (plain []byte, ok bool) {
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(text)
 	if err != nil || len(raw) < 1+nonceSize+tagSize || raw[0] != sealFormat {
 		return nil, false
 	}
-	plain, err = aead.Open(nil, raw[1:1+nonceSize], raw[1+nonceSize:], nil)
-	return plain, err == nil
+	for _, a := range [...]cipher.AEAD{aead, old} {
+		if a == nil {
+			continue
+		}
+		if plain, err = a.Open(nil, raw[1:1+nonceSize], raw[1+nonceSize:], nil); err == nil {
+			return plain, true
+		}
+	}
+	return nil, false
 }

@@ -75,7 +75,7 @@ func (ts *Sealer) Open(app presence.AppID, text string) (t Token, ok bool) {
 		return Token{}, false
 	}
 	s := ts.Of(app)
-	p, ok := open(s.tokens, text)
+	p, ok := open(text, s.tokens, s.oldTokens)
 	if !ok || len(p) < 1+8 {
 		return Token{}, false
 	}

@@ -10,7 +10,7 @@ import (
 const app presence.AppID = "app"
 
 func FuzzOpen(f *testing.F) {
-	ts := token.NewSealer(func(a presence.AppID) string { return "secret of " + string(a) })
+	ts := token.NewSealer(func(a presence.AppID) (string, string) { return "secret of " + string(a), "" })
 	cursor := ts.SealCursor(app, "bucket 7")
 	f.Add(cursor)
 	f.Add("AQAAAAAAAAABAAAAAAAAAAIAAAAAAAAAAwAAAAAAAAAE") // of the first release, not sealed

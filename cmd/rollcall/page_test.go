@@ -41,10 +41,13 @@ twice and values out of range are mistakes: ` + "`rollcall config check FILE`" +
 does the same before it listens. A range ` + "`1s..1h`" + ` is from 1s to 1h, both among them; an end that is left out is open, and commas stand
 between what is allowed.
 
-LeanEngine's variables are understood: ` + "`LEANCLOUD_APP_ID`" + ` names an app (the one of that id in the file, else one more) and
-` + "`LEANCLOUD_APP_KEY`, `LEANCLOUD_APP_MASTER_KEY`, `LEANCLOUD_APP_HOOK_KEY`, `LEANCLOUD_APP_ANDX_KEY`" + ` give its keys;
+The keys of an app may stand in the environment: ` + "`ROLLCALL_APP_ID`" + ` names it (the one of that id in the file, else one more) and
+` + "`ROLLCALL_APP_KEY`, `ROLLCALL_MASTER_KEY`, `ROLLCALL_HOOK_KEY`, `ROLLCALL_ANDROID_KEY`" + ` give its keys. LeanEngine's names do the same,
+` + "`LEANCLOUD_APP_ID`" + ` with ` + "`LEANCLOUD_APP_KEY`, `LEANCLOUD_APP_MASTER_KEY`, `LEANCLOUD_APP_HOOK_KEY`, `LEANCLOUD_APP_ANDX_KEY`" + `; for one app the former win.
+With ` + "`_OLD`" + ` behind the name of a key (` + "`ROLLCALL_MASTER_KEY_OLD`" + `) it is the key that is being replaced.
+
 ` + "`LEANCLOUD_APP_PORT`" + ` is the port of ` + "`listen`" + `;
-` + "`REDIS_URL_<name>`" + ` is the address of a Redis: the only one is taken, of several name one (` + "`--store REDIS_URL_<name>`" + `).
+` + "`REDIS_URL_<name>`" + `, as LeanEngine sets it, is the address of a Redis: the only one is taken, of several name one (` + "`--store REDIS_URL_<name>`" + `).
 `
 )
 

@@ -8,16 +8,35 @@ import (
 	"rollcall/internal/configload"
 )
 
-// EngineKeys are the variables of LeanEngine's environment that hold keys of an app, and the settings of an app they are for.
-var EngineKeys = []struct{ Variable, Setting string }{
-	{"LEANCLOUD_APP_KEY", "app_key"},
-	{"LEANCLOUD_APP_MASTER_KEY", "master_key"},
-	{"LEANCLOUD_APP_HOOK_KEY", "hook_key"},
-	{"LEANCLOUD_APP_ANDX_KEY", "android_key"},
+// EngineKeys are the variables of LeanEngine's environment that hold keys of an app, the same by names of rollcall's own, and the
+// settings of an app they are for.
+var EngineKeys = []struct{ Variable, Own, Setting string }{
+	{"LEANCLOUD_APP_KEY", "ROLLCALL_APP_KEY", "app_key"},
+	{"LEANCLOUD_APP_MASTER_KEY", "ROLLCALL_MASTER_KEY", "master_key"},
+	{"LEANCLOUD_APP_HOOK_KEY", "ROLLCALL_HOOK_KEY", "hook_key"},
+	{"LEANCLOUD_APP_ANDX_KEY", "ROLLCALL_ANDROID_KEY", "android_key"},
 }
 
-// EngineApp is the variable of LeanEngine's environment that holds the id of an app.
-const EngineApp = "LEANCLOUD_APP_ID"
+// The suffixes of the old key beside a key, in its variable and its setting.
+const (
+	OldVariable = "_OLD"
+	OldSetting  = "_old"
+)
+
+// EngineApp is the variable of LeanEngine's environment that holds the id of an app, OwnApp the same by rollcall's own name.
+const (
+	EngineApp = "LEANCLOUD_APP_ID"
+	OwnApp    = "ROLLCALL_APP_ID"
+)
+
+// OwnNames returns the variables of an app by rollcall's own names.
+func OwnNames() []string {
+	names := []string{OwnApp}
+	for _, k := range EngineKeys {
+		names = append(names, k.Own, k.Own+OldVariable)
+	}
+	return names
+}
 
 // LoadEngine has l take what LeanEngine's variables in environ say: the port, the app, which is the one of that id or one
 // more, and the Redis, when there is exactly one and the variable named store is not set.
@@ -31,24 +50,38 @@ func LoadEngine(l *configload.Loader, environ []string, store string) {
 	loadApp(l, environ)
 }
 
+// An appKey is a key of an app in the environment.
+type appKey struct{ variable, setting string }
+
+// loadApp takes the app of LeanEngine's names, and over it the one of rollcall's own, which may be the same.
 func loadApp(l *configload.Loader, environ []string) {
-	id := Variable(environ, EngineApp)
+	var engine, own []appKey
 	for _, k := range EngineKeys {
-		value := Variable(environ, k.Variable)
-		if value != "" && id == "" {
-			l.Mark("apps", k.Variable)
-			l.Problem("apps", k.Variable+" is set but LEANCLOUD_APP_ID is not, so nobody knows whose key it is")
+		engine = append(engine, appKey{k.Variable, k.Setting}, appKey{k.Variable + OldVariable, k.Setting + OldSetting})
+		own = append(own, appKey{k.Own, k.Setting}, appKey{k.Own + OldVariable, k.Setting + OldSetting})
+	}
+	loadKeys(l, environ, EngineApp, engine)
+	loadKeys(l, environ, OwnApp, own)
+}
+
+// loadKeys takes the app that the variable named id names, with keys.
+func loadKeys(l *configload.Loader, environ []string, id string, keys []appKey) {
+	app := Variable(environ, id)
+	section := ""
+	if app != "" {
+		section = l.Entry("apps", "id", app, id)
+	}
+	for _, k := range keys {
+		value := Variable(environ, k.variable)
+		if value == "" {
+			continue
+		}
+		if app == "" {
+			l.Mark("apps", k.variable)
+			l.Problem("apps", k.variable+" is set but "+id+" is not; a key belongs to an app")
 			return
 		}
-	}
-	if id == "" {
-		return
-	}
-	section := l.Entry("apps", "id", id, EngineApp)
-	for _, k := range EngineKeys {
-		if value := Variable(environ, k.Variable); value != "" {
-			l.Set(section+"."+k.Setting, value, k.Variable)
-		}
+		l.Set(section+"."+k.setting, value, k.variable)
 	}
 }
 

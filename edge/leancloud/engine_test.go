@@ -9,7 +9,10 @@ import (
 
 // LeanEngine's variables name the port, one app and one Redis; what is ambiguous is not taken.
 func TestWhatLeanEngineSaysIsTaken(t *testing.T) {
-	type app struct{ ID, AppKey, MasterKey, HookKey, AndroidKey string }
+	type app struct {
+		ID, AppKey, MasterKey, HookKey, AndroidKey         string
+		AppKeyOld, MasterKeyOld, HookKeyOld, AndroidKeyOld string
+	}
 	type conf struct {
 		Listen, Store string
 		Apps          []app
@@ -23,6 +26,10 @@ func TestWhatLeanEngineSaysIsTaken(t *testing.T) {
 		{name: "port", environ: []string{"LEANCLOUD_APP_PORT=4"}, listen: ":4"},
 		{name: "one more app", environ: []string{"LEANCLOUD_APP_ID=b", "LEANCLOUD_APP_HOOK_KEY=h"}, app: app{ID: "b", HookKey: "h"}},
 		{name: "the app of the id", environ: []string{"LEANCLOUD_APP_ID=a", "LEANCLOUD_APP_KEY=new"}, app: app{ID: "a", AppKey: "new", MasterKey: "m"}},
+		{name: "own names", environ: []string{"ROLLCALL_APP_ID=c", "ROLLCALL_HOOK_KEY=h", "ROLLCALL_HOOK_KEY_OLD=o"}, app: app{ID: "c", HookKey: "h", HookKeyOld: "o"}},
+		{name: "own names win", environ: []string{"LEANCLOUD_APP_ID=a", "LEANCLOUD_APP_KEY=new", "ROLLCALL_APP_ID=a", "ROLLCALL_APP_KEY=newer"}, app: app{ID: "a", AppKey: "newer", MasterKey: "m"}},
+		{name: "an old key", environ: []string{"LEANCLOUD_APP_ID=a", "LEANCLOUD_APP_MASTER_KEY_OLD=o"}, app: app{ID: "a", AppKey: "old", MasterKey: "m", MasterKeyOld: "o"}},
+		{name: "an own key without an app", environ: []string{"LEANCLOUD_APP_ID=a", "ROLLCALL_MASTER_KEY=new"}, problem: true},
 		{name: "a key without an app", environ: []string{"LEANCLOUD_APP_KEY=new"}, problem: true},
 		{name: "one Redis", environ: []string{"REDIS_URL_X=redis://x"}, store: "redis://x"},
 		{name: "one Redis beside a setting", environ: []string{"REDIS_URL_X=redis://x", "OUR_STORE=redis://y"}},

@@ -50,6 +50,7 @@ type Deps struct {
 	Conns         *conns.Listener
 	Lane          func() (answered, handed int64)
 	Refused       func() map[string]int64 // calls of /v1, by code
+	OldUses       func() []api.OldUse     // of keys that are being replaced
 	Dropped       func() int64            // lines of the log
 	Unnamed       func() []string         // proxies that no setting names
 	V1            http.Handler

@@ -52,6 +52,7 @@ var (
 	descWaiting  = prometheus.NewDesc("rollcall_hooks_waiting", "Hooks of the app that wait to be called.", nil, nil)
 	descOwed     = prometheus.NewDesc("rollcall_hooks_owed", "Sessions of which the online hook was taken and the offline hook was not answered.", nil, nil)
 	descHooks    = prometheus.NewDesc("rollcall_hooks_total", "What became of the calls of the app's hooks.", []string{"result"}, nil)
+	descOldKeys  = prometheus.NewDesc("rollcall_old_key_uses_total", "Calls that an old key of an app let through, by app and by the setting of the key; for each old key that is set.", []string{"app", "key"}, nil)
 	descBuild    = prometheus.NewDesc("rollcall_build_info", "Always 1; what was built is in the labels.", []string{"release", "revision", "go"}, nil)
 )
 
@@ -114,7 +115,7 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		descReports, descAhead, descLast, descChanges, descExpired, descShed, descQueries, descIDs, descDialect, descLane, descPeers, descStore, descTrouble, descUp, descDropped, descBuild,
 		descSize, descWatch, descClosed, descNotLet, descShared, descNoRoom, descEvicted, descLimited,
-		descSockets, descSessions, descGateway, descRefused, descWaiting, descOwed, descHooks,
+		descSockets, descSessions, descGateway, descRefused, descWaiting, descOwed, descHooks, descOldKeys,
 	} {
 		ch <- d
 	}
@@ -146,6 +147,9 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	to.count(descLane, handed, "handed over")
 	for code, n := range c.Refused() {
 		to.count(descNotLet, n, code)
+	}
+	for _, u := range c.OldUses() {
+		to.count(descOldKeys, u.Count, string(u.App), u.Key.String())
 	}
 	c.shared(to)
 	c.store(to)

@@ -103,7 +103,7 @@ func buildOn(t testing.TB, st presence.Store, rules presence.Config, doors func(
 	cfg.Keys, cfg.Log, cfg.Now = ring, log, func() int64 { return int64(h.now()) }
 	gate := api.NewGate(cfg)
 	h.gate = gate
-	hub.Now, hub.Tokens = h.now, token.NewSealer(func(app presence.AppID) string { return "secret of " + string(app) })
+	hub.Now, hub.Tokens = h.now, token.NewSealer(func(app presence.AppID) (string, string) { return "secret of " + string(app), "" })
 	h.tokens = hub.Tokens
 	h.hub = watch.New(h.service, st, hub)
 	reader := ask.New(ask.Deps{Rules: h.service, Store: st, Now: h.now, Tokens: h.tokens})

@@ -128,7 +128,7 @@ func (d *Door) stream(w http.ResponseWriter, r *http.Request, c *api.Caller, sha
 	}
 	s := &stream{Door: d, w: w, queue: queueOf(r), rc: http.NewResponseController(w), caller: c, watcher: watcher, detail: detail, token: token}
 	if c.Pass != nil {
-		s.renewal = d.gate.Tickets.Renewal(c.App, c.Pass.For(ids))
+		s.renewal = d.gate.Tickets.Renewal(d.gate.Current(c), c.Pass.For(ids))
 	}
 	s.chunked = r.ProtoAtLeast(1, 1)
 	if r.ProtoMajor < 2 { // over HTTP/2 it would end every other call of the connection

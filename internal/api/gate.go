@@ -236,10 +236,19 @@ func (g *Gate) identify(r *http.Request, rt *Route, c *Caller) {
 	}
 	if c.Rights == None {
 		c.App = nil
-		if equalSecret(app.HookKey, p.Bearer) || equalSecret(app.HookKey, p.HookKey) {
+		if app.hasHook(p.Bearer) || app.hasHook(p.HookKey) {
 			c.App, c.Rights = app, Hook // so that the answer is "valid key, wrong call"
 		}
 	}
+}
+
+// Current returns the app of c as it is configured now, so that what c signs next is signed with its present key; the app as it was
+// when c came, when it is configured no more.
+func (g *Gate) Current(c *Caller) *App {
+	if app := g.cfg.Keys.Lookup(c.App.ID); app != nil {
+		return app
+	}
+	return c.App
 }
 
 // Now returns the time by which tickets are judged, in Unix milliseconds.
@@ -260,6 +269,11 @@ func (g *Gate) Login(c *Caller, app presence.AppID, key, ticket string) error {
 		c.App, c.Rights = g.cfg.Keys.Check(Presented{ID: app, Key: key, Bearer: key})
 	}
 	return g.permit(c, NeedAsker)
+}
+
+// hasHook reports whether key is a hook key of a.
+func (a *App) hasHook(key string) bool {
+	return equalSecret(a.HookKey, key) || equalSecret(a.Old.HookKey, key)
 }
 
 func equalSecret(want, got string) bool {

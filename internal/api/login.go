@@ -41,8 +41,20 @@ func (s *LoginSignature) Made() int64 {
 // A nonce with two colons is refused, or one that follows a colon with another: the signature of a peer called "tom::TIME:x" is also that of tom
 // at TIME, with such a nonce, and anybody may be able to choose a name.
 func (s *LoginSignature) Right(a *App, peer string) bool {
-	return !strings.Contains(":"+s.Nonce, "::") && a.MasterKey != "" && s.Sign != "" &&
-		hmac.Equal([]byte(SignLogin(a.MasterKey, string(a.ID), peer, s.Time, s.Nonce)), []byte(strings.ToLower(s.Sign)))
+	if strings.Contains(":"+s.Nonce, "::") || s.Sign == "" {
+		return false
+	}
+	by := func(key string) bool {
+		return key != "" && hmac.Equal([]byte(SignLogin(key, string(a.ID), peer, s.Time, s.Nonce)), []byte(strings.ToLower(s.Sign)))
+	}
+	if by(a.MasterKey) {
+		return true
+	}
+	if !by(a.Old.MasterKey) {
+		return false
+	}
+	a.UsedOld(OldMasterKey)
+	return true
 }
 
 // Fresh reports whether s was made less than life before or after now, in Unix milliseconds.

@@ -48,20 +48,13 @@ func (g *Gate) CheckSignature(r *http.Request, c *Caller, body []byte) error {
 		return nil
 	}
 	stamp := r.Header.Get(TimeHeader)
-	v2 := Sign(c.App.HookKey, stamp, r.Method, r.URL.RequestURI(), body)
-	v1 := signV1(c.App.HookKey, stamp, body)
-	right, named, older := false, false, false
-	for s := range strings.SplitSeq(strings.Join(r.Header.Values(SignatureHeader), ","), ",") {
-		version, text, _ := strings.Cut(strings.TrimSpace(s), "=")
-		got, err := hex.DecodeString(text)
-		switch {
-		case err != nil:
-		case version == "v2" && hmac.Equal(got, v2):
-			right, named = true, true
-		case version == "v1" && hmac.Equal(got, v1):
-			right = right || r.URL.Path == EventsPath
-			older = r.URL.Path != EventsPath
+	right, older, v2 := g.signedBy(r, c.App.HookKey, stamp, body)
+	if !right && c.App.Old.HookKey != "" {
+		var old bool
+		if right, old, v2 = g.signedBy(r, c.App.Old.HookKey, stamp, body); right {
+			c.App.UsedOld(OldHookKey)
 		}
+		older = older || old
 	}
 	if !right {
 		c.Rights = None
@@ -78,7 +71,7 @@ func (g *Gate) CheckSignature(r *http.Request, c *Caller, body []byte) error {
 	if away := now - sec; err != nil || away > window || -away > window {
 		return Errorf("signature_expired", "the signature's time is more than %d s away from the server's", window)
 	}
-	if !named {
+	if v2 == nil {
 		return nil
 	}
 	switch g.replays.take(string(c.App.ID), v2, sec, now) {
@@ -88,6 +81,26 @@ func (g *Gate) CheckSignature(r *http.Request, c *Caller, body []byte) error {
 		return Errorf("full", "as many signatures are remembered as may be; show the hook key in a header").WithRetry(SignatureWindow)
 	}
 	return nil
+}
+
+// signedBy reports whether a signature of r is right by key, and its second version when that is one. older: it is of the first version,
+// which this call does not take.
+func (g *Gate) signedBy(r *http.Request, key, stamp string, body []byte) (right, older bool, named []byte) {
+	v2 := Sign(key, stamp, r.Method, r.URL.RequestURI(), body)
+	v1 := signV1(key, stamp, body)
+	for s := range strings.SplitSeq(strings.Join(r.Header.Values(SignatureHeader), ","), ",") {
+		version, text, _ := strings.Cut(strings.TrimSpace(s), "=")
+		got, err := hex.DecodeString(text)
+		switch {
+		case err != nil:
+		case version == "v2" && hmac.Equal(got, v2):
+			right, named = true, v2
+		case version == "v1" && hmac.Equal(got, v1):
+			right = right || r.URL.Path == EventsPath
+			older = r.URL.Path != EventsPath
+		}
+	}
+	return right, older, named
 }
 
 // replays remembers the signatures that were used while they could be used again. Only right ones get there.

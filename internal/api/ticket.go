@@ -224,7 +224,7 @@ func open(app *App, ticket string, kind byte) *Pass {
 		return nil
 	}
 	head := raw[:ticketHead]
-	if !hmac.Equal(signTicket(app, app.Secret(), head), raw[ticketHead:]) || head[0] != kind {
+	if head[0] != kind || !app.signedTicket(app.Secret(), head, raw[ticketHead:]) {
 		return nil
 	}
 	p := &Pass{
@@ -236,6 +236,19 @@ func open(app *App, ticket string, kind byte) *Pass {
 	return p
 }
 
+// signedTicket reports whether sign is that of head by secret, or by the old key beside [App.Secret].
+func (a *App) signedTicket(secret string, head, sign []byte) bool {
+	if hmac.Equal(signTicket(a, secret, head), sign) {
+		return true
+	}
+	old, kind := a.oldSecret()
+	if old == "" || !hmac.Equal(signTicket(a, old, head), sign) {
+		return false
+	}
+	a.UsedOld(kind)
+	return true
+}
+
 // firstHead is the length of a ticket of the first release without its signature: kind, rights, expiry, nonce.
 const firstHead = 1 + 1 + 8 + nonceSize
 
@@ -245,7 +258,7 @@ const firstHead = 1 + 1 + 8 + nonceSize
 func passOfFirst(app *App, raw []byte, kind byte) *Pass {
 	head := raw[:firstHead]
 	life := map[byte]time.Duration{kindTicket: TicketLife, kindRenewal: 15 * time.Minute}[kind]
-	if !hmac.Equal(signTicket(app, cmp.Or(app.MasterKey, app.Key), head), raw[firstHead:]) || head[0] != kind-2 {
+	if head[0] != kind-2 || !app.signedTicket(cmp.Or(app.MasterKey, app.Key), head, raw[firstHead:]) {
 		return nil
 	}
 	until := int64(binary.BigEndian.Uint64(head[2:]))

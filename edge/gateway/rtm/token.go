@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"time"
 
+	"rollcall/internal/api"
 	"rollcall/presence"
 )
 
@@ -55,6 +56,18 @@ func (t *token) seal(key []byte) string {
 	mac := hmac.New(sha256.New, key)
 	mac.Write(b)
 	return base64.RawURLEncoding.EncodeToString(mac.Sum(b)[:len(b)+macSize])
+}
+
+// open reads a token of app and peer that is good at now, sealed with the master key or the old one.
+func (s *Server) open(text string, app *api.App, peer string, now presence.Millis) (token, error) {
+	t, err := openToken(text, s.tokenKey(app.MasterKey), string(app.ID), peer, now)
+	if err == nil || app.Old.MasterKey == "" {
+		return t, err
+	}
+	if t, err = openToken(text, s.tokenKey(app.Old.MasterKey), string(app.ID), peer, now); err == nil {
+		app.UsedOld(api.OldMasterKey)
+	}
+	return t, err
 }
 
 // openToken reads a token of app and peer that is good at now.

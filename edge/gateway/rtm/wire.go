@@ -260,7 +260,7 @@ func (w *wire) admit(ctx context.Context, q *request, app *api.App, l *gateway.L
 		}
 		return code{}, nil
 	}
-	t, err := openToken(q.st, w.srv.tokenKey(app.MasterKey), string(app.ID), q.peerID, now)
+	t, err := w.srv.open(q.st, app, q.peerID, now)
 	if err != nil || t.issued <= kicked {
 		return voided(q), nil //nolint:nilerr // why a token is none is nothing that its bearer may learn
 	}
@@ -342,6 +342,10 @@ func (w *wire) query(s *gateway.Socket, q *request, ss *gateway.Session) {
 
 func (w *wire) refresh(s *gateway.Socket, q *request, ss *gateway.Session) {
 	app := w.srv.ring.Lookup(ss.Key().App)
+	if app == nil { // it is no longer configured, and its sessions are about to end
+		w.denied(s, q, codeApp, "")
+		return
+	}
 	now := w.srv.gw.Now()
 	if q.st != "" {
 		kicked, err := w.srv.gw.Kicked(s.Context(), ss.Key())
@@ -350,7 +354,7 @@ func (w *wire) refresh(s *gateway.Socket, q *request, ss *gateway.Session) {
 			w.unavailable(s, q, err)
 			return
 		}
-		t, err := openToken(q.st, w.srv.tokenKey(app.MasterKey), string(app.ID), string(ss.Peer()), now)
+		t, err := w.srv.open(q.st, app, string(ss.Peer()), now)
 		if err != nil || t.issued <= kicked {
 			w.denied(s, q, codeToken, "")
 			return

@@ -130,7 +130,7 @@ func (w *wire) admit(ctx context.Context, s *gateway.Socket, m *message) (made p
 		return 0, nil
 	}
 	sig := api.LoginSignature{Time: m.Time, Nonce: m.Nonce, Sign: m.Sign}
-	if !sig.Right(w.caller.App, m.Peer) {
+	if !sig.Right(w.door.gate.Current(w.caller), m.Peer) {
 		s.Gateway().Refuse(gateway.RefusedLogin)
 		return 0, api.Errorf("unauthorized", "present needs time, nonce and sign, made for this peer with the master key")
 	}
