@@ -12,8 +12,8 @@ import (
 	"testing"
 )
 
-// files returns the text of every file of the tree, those of other modules too, whose name ends in one of endings; all when
-// none is given. What npm installed and what was built is not the tree's.
+// files returns the text of every file of the tree, those of other modules too, whose name ends in
+// one of endings; all when none is given. What npm installed and what was built is not the tree's.
 func files(t *testing.T, endings ...string) map[string]string {
 	t.Helper()
 	found := map[string]string{}
@@ -105,7 +105,8 @@ func TestLinksLeadSomewhere(t *testing.T) {
 	}
 }
 
-// hasHeading reports whether a heading of the file has the fragment for its anchor, as GitHub makes them.
+// hasHeading reports whether a heading of the file has the fragment for its anchor, as GitHub makes
+// them.
 func hasHeading(t *testing.T, file, fragment string) bool {
 	t.Helper()
 	b, err := os.ReadFile(file)
@@ -123,8 +124,8 @@ func hasHeading(t *testing.T, file, fragment string) bool {
 	return false
 }
 
-// A decision names its question, what else could have been done, the choice, its price, and how we would notice that it was
-// wrong: each in a heading or in bold at the start of a line.
+// A decision names its question, what else could have been done, the choice, its price, and how we
+// would notice that it was wrong: each in a heading or in bold at the start of a line.
 func TestDecisionsAreWhole(t *testing.T) {
 	parts := map[string]*regexp.Regexp{
 		"title and question":     regexp.MustCompile(`^# .+\n+(## Question|\*\*Question|[^#*\s])`),
@@ -163,7 +164,8 @@ func TestFuzzTargetsHaveACorpus(t *testing.T) {
 	}
 }
 
-// npm writes the address of the registry that it is set to use into a lock file, unless an .npmrc beside it forbids that.
+// npm writes the address of the registry that it is set to use into a lock file, unless an .npmrc
+// beside it forbids that.
 func TestLockFilesNameNoRegistry(t *testing.T) {
 	young := regexp.MustCompile(`"node": ">= ?(19|[2-9][0-9])`)
 	for name, text := range files(t, "package-lock.json") {

@@ -15,8 +15,9 @@ import (
 
 const module = "rollcall"
 
-// law says which rooms a room may import, by the start of their paths. The longest entry that fits a package counts.
-// Imports run one way, so that a rule of presence can be read, tested and changed without knowing who asks.
+// law says which rooms a room may import, by the start of their paths. The longest entry that fits
+// a package counts. Imports run one way, so that a rule of presence can be read, tested and changed
+// without knowing who asks.
 var law = []struct {
 	room string
 	may  []string
@@ -49,7 +50,8 @@ type pkg struct {
 	imports map[string][]string // path → files
 }
 
-// packages returns every package of the module that holds more than tests, with the imports of its non-test files.
+// packages returns every package of the module that holds more than tests, with the imports of its
+// non-test files.
 func packages(t *testing.T) map[string]*pkg {
 	t.Helper()
 	found := map[string]*pkg{}

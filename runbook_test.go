@@ -14,8 +14,8 @@ import (
 
 const runbook = "docs/runbook.md"
 
-// TestEveryWarningHasItsParagraph: an operator finds under the exact words of a log line what it means and
-// what to do.
+// TestEveryWarningHasItsParagraph: an operator finds under the exact words of a log line what it
+// means and what to do.
 func TestEveryWarningHasItsParagraph(t *testing.T) {
 	text, err := os.ReadFile(runbook)
 	if err != nil {
@@ -44,7 +44,8 @@ func TestEveryWarningHasItsParagraph(t *testing.T) {
 	}
 }
 
-// warnings returns the message of every call of Warn or Error on a logger outside tests, and where it stands.
+// warnings returns the message of every call of Warn or Error on a logger outside tests, and where
+// it stands.
 func warnings(t *testing.T) map[string]string {
 	t.Helper()
 	found := map[string]string{}

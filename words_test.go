@@ -14,16 +14,17 @@ import (
 	"unicode"
 )
 
-// outOfMessages are words that log messages and error texts do not use: people for machines, and words of ours where the
-// field has another.
+// outOfMessages are words that log messages and error texts do not use: people for machines, and
+// words of ours where the field has another.
 var outOfMessages = regexp.MustCompile(`(?i)\b(told|tells?|telling|hears?|heard|whoever|whom|who|nobody|somebody|said|says?|saying|` +
 	`(?:try|tries|tried|trying) again|beats?|strangers?|stray|believed?s?|away|shoreline|soil(?:ed|s)?|prod|poke|rouse|buried|bury)\b`)
 
 // outOfComments are words that no comment uses.
 var outOfComments = regexp.MustCompile(`(?i)\b(told|tells?|telling|hears?|heard|whoever|whom|nobody|somebody)\b`)
 
-// leftInMessages and leftInComments are how many such words each package still has. They only shrink: a package that is not
-// named, such as one that takes over the code of another, may have what the others have given up.
+// leftInMessages and leftInComments are how many such words each package still has. They only
+// shrink: a package that is not named, such as one that takes over the code of another, may have
+// what the others have given up.
 var (
 	leftInMessages = map[string]int{
 		"edge/gateway":    3,
@@ -164,8 +165,9 @@ func TestCommentsUseWordsOfTheField(t *testing.T) {
 	withinLimits(t, found, leftInComments)
 }
 
-// TestDocCommentsBeginWithTheirName: one that begins with another name was left behind by a rename. Comments of exported names
-// begin with them; those of other names may begin as they like, but not with another identifier.
+// TestDocCommentsBeginWithTheirName: one that begins with another name was left behind by a rename.
+// Comments of exported names begin with them; those of other names may begin as they like, but not
+// with another identifier.
 func TestDocCommentsBeginWithTheirName(t *testing.T) {
 	files, fset := sources(t)
 	seen := 0
@@ -220,7 +222,8 @@ func documented(d ast.Decl) map[*ast.Ident]*ast.CommentGroup {
 	return found
 }
 
-// firstWord returns the first word of a doc comment that is not an article, without the punctuation that ends it.
+// firstWord returns the first word of a doc comment that is not an article, without the punctuation
+// that ends it.
 func firstWord(text string) (word string, article bool) {
 	words := strings.Fields(text)
 	if article = len(words) > 1 && slices.Contains([]string{"A", "An", "The"}, words[0]); article {

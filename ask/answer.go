@@ -13,8 +13,8 @@ type Answer[T any] struct {
 }
 
 // Read returns the answer and its age: for how long a part of the store had been unreachable, and 0
-// for an answer of now. A door that shows the first shows the second. The values are valid until the next
-// question into a.
+// for an answer of now. A door that shows the first shows the second. The values are valid until
+// the next question into a.
 func (a *Answer[T]) Read() (values []T, age time.Duration) { return a.values, a.age }
 
 // grow returns n values of a to be filled in.

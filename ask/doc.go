@@ -16,13 +16,13 @@
 // # Age
 //
 // While a part of the store is unreachable, a question may be answered from what was known before.
-// An [Answer] has such an answer together with its age; what it says cannot be read without it. 0 is
-// an answer of now. An error has no answer.
+// An [Answer] has such an answer together with its age; what it says cannot be read without it. 0
+// is an answer of now. An error has no answer.
 //
 // # Bytes
 //
-// [AppendPeer] is the one encoder of a peer: of REST, of streams and sockets, of operators. [Why] is
-// the one explanation.
+// [AppendPeer] is the one encoder of a peer: of REST, of streams and sockets, of operators. [Why]
+// is the one explanation.
 //
 // # Errors
 //
@@ -32,6 +32,6 @@
 //
 // # Not in this room
 //
-// Limits, rates and rights: doors hold callers to them before they ask. Changes: package watch sends
-// them as they come.
+// Limits, rates and rights: doors hold callers to them before they ask. Changes: package watch
+// sends them as they come.
 package ask

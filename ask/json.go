@@ -25,7 +25,8 @@ func peerOf(id presence.PeerID, s *presence.Summary) Peer {
 // Fields are what is written of a peer beside its id and its status.
 type Fields uint8
 
-// The fields. A peer that is unknown has neither times nor a cause, one that is online has no cause.
+// The fields. A peer that is unknown has neither times nor a cause, one that is online has no
+// cause.
 const (
 	Since Fields = 1 << iota
 	LastSeen

@@ -43,8 +43,8 @@ func New(deps Deps) *Reader {
 	return &Reader{deps}
 }
 
-// Statuses answers into a what the peers called ids are: one call of the store, whatever their number.
-// Ids may be any bytes; they are not kept.
+// Statuses answers into a what the peers called ids are: one call of the store, whatever their
+// number. Ids may be any bytes; they are not kept.
 //
 // It returns errors matching [ErrView] or presence.ErrUnavailable; then a holds nothing.
 func (r *Reader) Statuses(ctx context.Context, v View, ids [][]byte, a *Answer[presence.Status]) error {
@@ -115,8 +115,8 @@ func (r *Reader) summaries(ctx context.Context, v View, peers []presence.PeerID,
 	return s, nil
 }
 
-// devices adds to a what the peers in it run on, when fields ask for it. It reads whole states, which
-// come from the store itself and never with an age: an answer that has one goes without.
+// devices adds to a what the peers in it run on, when fields ask for it. It reads whole states,
+// which come from the store itself and never with an age: an answer that has one goes without.
 func (r *Reader) devices(ctx context.Context, v View, a *Answer[Peer], fields Fields, now presence.Millis) error {
 	if fields&Devices == 0 || a.age > 0 {
 		return nil
@@ -170,9 +170,9 @@ func devicesOf(st *presence.State, leases presence.Millis) []string {
 	return names
 }
 
-// List answers up to limit of the peers that are online, after cursor, and the cursor with which the
-// list goes on: both sealed, and "" at either end. A peer that is online throughout is listed exactly
-// once.
+// List answers up to limit of the peers that are online, after cursor, and the cursor with which
+// the list goes on: both sealed, and "" at either end. A peer that is online throughout is listed
+// exactly once.
 //
 // It returns errors matching [ErrView], [ErrCursor], presence.ErrInvalid for a cursor of a process
 // that is no more, or presence.ErrUnavailable.

@@ -73,8 +73,8 @@ func TestEveryViewerSeesTheSame(t *testing.T) {
 	})
 }
 
-// Every question about statuses is answered in an outage, with the age: also one with a token, whose
-// door once answered 503. Devices come from the store alone and are left out.
+// Every question about statuses is answered in an outage, with the age: also one with a token,
+// whose door once answered 503. Devices come from the store alone and are left out.
 func TestAnswersOfAnOutageHaveAnAge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := open(t)

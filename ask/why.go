@@ -7,8 +7,8 @@ import (
 	"rollcall/presence"
 )
 
-// Why explains why a peer is shown as it is, as JSON for every door. Times are Unix milliseconds by the
-// clock of the server, and of sources where that is said.
+// Why explains why a peer is shown as it is, as JSON for every door. Times are Unix milliseconds by
+// the clock of the server, and of sources where that is said.
 type Why struct {
 	Peer     presence.PeerID `json:"peer"`
 	Status   string          `json:"status"`
@@ -127,7 +127,8 @@ func reportedOf(t *presence.Traced) WhyReport {
 	return one
 }
 
-// leaseEnd returns m, or 0 for the lease of a session that lives by its node, which has no end to date.
+// leaseEnd returns m, or 0 for the lease of a session that lives by its node, which has no end to
+// date.
 func leaseEnd(m presence.Millis) presence.Millis {
 	if m > 1<<46 {
 		return 0

@@ -14,8 +14,9 @@ import (
 	"time"
 )
 
-// A child is a process of the run. It leads a group of its own, so that what it starts ends with it, and so that a
-// Ctrl-C in the terminal reaches only the driver, which then ends everything in order.
+// A child is a process of the run. It leads a group of its own, so that what it starts ends with
+// it, and so that a Ctrl-C in the terminal reaches only the driver, which then ends everything in
+// order.
 type child struct {
 	name string
 	cmd  *exec.Cmd
@@ -120,8 +121,8 @@ func answers200(url string) func(context.Context) error {
 	}
 }
 
-// onFreePort runs start with a free loopback address, and with another one if the child could not have the first:
-// another process may take it between the check and the use.
+// onFreePort runs start with a free loopback address, and with another one if the child could not
+// have the first: another process may take it between the check and the use.
 func (r *rig) onFreePort(ctx context.Context, start func(addr string) (*child, error), probe func(addr string) func(context.Context) error) (*child, string, error) {
 	var last error
 	for range 3 {

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// conn is a connection with a reader for HTTP/1.1 answers and Redis replies. What a read returns is valid until the
-// next one.
+// conn is a connection with a reader for HTTP/1.1 answers and Redis replies. What a read returns is
+// valid until the next one.
 type conn struct {
 	net.Conn
 	buf  []byte
@@ -31,8 +31,8 @@ func dial(ctx context.Context, addr string) (*conn, error) {
 
 func newConn(c net.Conn) *conn { return &conn{Conn: c, buf: make([]byte, 16<<10)} }
 
-// dialAll opens n connections and closes them when ctx ends, so that no call waits on a server after that.
-// The deadline is for the lot: a hanging server fails the run instead of stopping it.
+// dialAll opens n connections and closes them when ctx ends, so that no call waits on a server
+// after that. The deadline is for the lot: a hanging server fails the run instead of stopping it.
 func dialAll(ctx context.Context, addr string, n int, patience time.Duration) ([]*conn, func(), error) {
 	var conns []*conn
 	closeAll := func() {
@@ -104,8 +104,8 @@ func (c *conn) takeThrough(mark string) ([]byte, error) {
 	}
 }
 
-// readHTTP reads one answer and leaves the connection ready for the next. An answer after which the server hangs up is
-// an error: kept connections are what the benchmark is about.
+// readHTTP reads one answer and leaves the connection ready for the next. An answer after which the
+// server hangs up is an error: kept connections are what the benchmark is about.
 func (c *conn) readHTTP() (status int, body []byte, err error) {
 	for {
 		head, err := c.takeThrough("\r\n\r\n")

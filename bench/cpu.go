@@ -11,7 +11,8 @@ import (
 	"time"
 )
 
-// clockTick is the unit of utime and stime in /proc/PID/stat: 1/100 s on every Linux that Go runs on.
+// clockTick is the unit of utime and stime in /proc/PID/stat: 1/100 s on every Linux that Go runs
+// on.
 const clockTick = 10 * time.Millisecond
 
 // cpuTimes is what a process and its descendants had used at one moment.
@@ -22,7 +23,8 @@ type processTimes struct {
 	threads map[int]time.Duration // by thread, to the nanosecond; nil where the kernel does not report it
 }
 
-// cpuOf reads the times of a process and of all its descendants under proc, which is /proc but for tests.
+// cpuOf reads the times of a process and of all its descendants under proc, which is /proc but for
+// tests.
 func cpuOf(proc string, pid int) (cpuTimes, error) {
 	all := cpuTimes{}
 	return all, all.collect(proc, pid)
@@ -49,7 +51,8 @@ func (c cpuTimes) collect(proc string, pid int) error {
 		}
 		dir := filepath.Join(dir, "task", task.Name())
 		if p.threads != nil {
-			// An error here means a kernel without schedstat or a thread that ended this moment; ticks serve for both.
+			// An error here means a kernel without schedstat or a thread that ended this moment;
+			// ticks serve for both.
 			if b, err := os.ReadFile(filepath.Join(dir, "schedstat")); err != nil {
 				p.threads = nil
 			} else if p.threads[tid], err = parseSchedstat(b); err != nil {
@@ -93,8 +96,9 @@ func (p processTimes) since(before processTimes) time.Duration {
 	return sum
 }
 
-// parseStat reads utime and stime out of /proc/PID/stat. The second field is the program's name in parentheses, and the
-// name may itself hold spaces and parentheses; counting starts behind the last one.
+// parseStat reads utime and stime out of /proc/PID/stat. The second field is the program's name in
+// parentheses, and the name may itself hold spaces and parentheses; counting starts behind the last
+// one.
 func parseStat(b []byte) (time.Duration, error) {
 	fields := bytes.Fields(b[bytes.LastIndexByte(b, ')')+1:])
 	const utime, stime = 14 - 3, 15 - 3 // as numbered in proc(5), less the two fields up to the parenthesis and counting from 0
@@ -163,7 +167,8 @@ func (m *meter) readAll() ([]cpuTimes, error) {
 	return all, nil
 }
 
-// stop is the CPU time since the start by process, and the memory of all of them now, descendants included.
+// stop is the CPU time since the start by process, and the memory of all of them now, descendants
+// included.
 func (m *meter) stop() (used map[string]time.Duration, rss int64, err error) {
 	after, err := m.readAll()
 	if err != nil {
@@ -183,11 +188,12 @@ func (m *meter) stop() (used map[string]time.Duration, rss int64, err error) {
 	return used, rss, nil
 }
 
-// A stolenTime is how long all cores together had work but were lent to other guests by the host, and how long they
-// were there at all. On a machine of one's own the first stays zero.
+// A stolenTime is how long all cores together had work but were lent to other guests by the host,
+// and how long they were there at all. On a machine of one's own the first stays zero.
 type stolenTime struct{ stolen, all uint64 }
 
-// parseStolen reads the first line of /proc/stat: cpu user nice system idle iowait irq softirq steal ….
+// parseStolen reads the first line of /proc/stat: cpu user nice system idle iowait irq softirq
+// steal ….
 func parseStolen(b []byte) stolenTime {
 	line, _, _ := bytes.Cut(b, []byte("\n"))
 	fields := bytes.Fields(line)

@@ -5,12 +5,13 @@ import (
 	"time"
 )
 
-// fillByHooks reports every peer to a server by the hooks of the dialect: one for a peer that is online, two for one that
-// is offline but known. Batches of native events would be quicker, but a session that they open is another one than the
-// hooks' own, and no hook of the run could end it.
+// fillByHooks reports every peer to a server by the hooks of the dialect: one for a peer that is
+// online, two for one that is offline but known. Batches of native events would be quicker, but a
+// session that they open is another one than the hooks' own, and no hook of the run could end it.
 //
-// A connection sends many hooks in one go and then reads as many answers, so that a server that syncs before it answers
-// is not waited for a million times in a row; the hooks of one peer stay in order, because they share a connection.
+// A connection sends many hooks in one go and then reads as many answers, so that a server that
+// syncs before it answers is not waited for a million times in a row; the hooks of one peer stay in
+// order, because they share a connection.
 func fillByHooks(ctx context.Context, t *target) error {
 	const lanes, batch = 256, 32
 	return t.eachLane(ctx, lanes, func(c *conn, lane int) error {
@@ -55,7 +56,8 @@ func verify(ctx context.Context, t *target, lanes int) error {
 	return verifyFrom(ctx, t, lanes, 0)
 }
 
-// verifyFrom asks a server about as many peers as its store should know, the first of which is from.
+// verifyFrom asks a server about as many peers as its store should know, the first of which is
+// from.
 func verifyFrom(ctx context.Context, t *target, lanes, from int) error {
 	return t.eachLane(ctx, lanes, func(c *conn, lane int) error {
 		w := t.wire()
@@ -82,7 +84,8 @@ func verifyFrom(ctx context.Context, t *target, lanes, from int) error {
 	})
 }
 
-// eachLane runs do on so many connections at once and returns the first error, after all have ended.
+// eachLane runs do on so many connections at once and returns the first error, after all have
+// ended.
 func (t *target) eachLane(ctx context.Context, lanes int, do func(c *conn, lane int) error) error {
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)

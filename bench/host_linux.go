@@ -10,7 +10,8 @@ import (
 // checkHost says whether the benchmark can run here.
 func checkHost() error { return nil }
 
-// childAttributes puts a child in a group of its own and has the kernel kill it if the driver dies without a word.
+// childAttributes puts a child in a group of its own and has the kernel kill it if the driver dies
+// without a word.
 func childAttributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }
@@ -32,8 +33,8 @@ func sharpenSleep() {
 	_, _, _ = syscall.RawSyscall(syscall.SYS_PRCTL, prSetTimerslack, 1, 0)
 }
 
-// sleepUntil sleeps in the kernel. time.Sleep would do, but an idle Go program rounds its sleeps up to the millisecond,
-// which is more than the latencies to be measured.
+// sleepUntil sleeps in the kernel. time.Sleep would do, but an idle Go program rounds its sleeps up
+// to the millisecond, which is more than the latencies to be measured.
 func sleepUntil(t time.Time) {
 	for {
 		left := time.Until(t)

@@ -52,7 +52,8 @@ func (c *caller) ownPeer() int {
 func (c *caller) next() []byte {
 	if c.work.hooks > 0 && c.rng.IntN(100) < c.work.hooks {
 		c.turns = c.ownPeer()
-		// Online for who is offline and the other way round: a hook that says nothing new could be answered without work.
+		// Online for who is offline and the other way round: a hook that says nothing new could be
+		// answered without work.
 		return c.wire.hook(c.turns, c.truth.state[c.turns] == offline)
 	}
 	c.turns = -1
@@ -98,8 +99,9 @@ type latency = uint32
 
 func toLatency(d time.Duration) latency { return latency(min(max(d, 0), math.MaxUint32)) }
 
-// closedLoop keeps one request in flight on every connection: the next one is sent when the answer to the last has
-// come. The server is always busy, so its cost can be read off; latencies are those of a busy server.
+// closedLoop keeps one request in flight on every connection: the next one is sent when the answer
+// to the last has come. The server is always busy, so its cost can be read off; latencies are those
+// of a busy server.
 func closedLoop(ctx context.Context, l load) (sample, error) {
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
@@ -163,12 +165,12 @@ func (c *caller) loop(phase, answering *atomic.Int32, room int) ([]latency, erro
 	}
 }
 
-// patience is how much longer than asked a window stays open for its first answer. A short window on a busy machine may
-// need it; the figures know how long it really was.
+// patience is how much longer than asked a window stays open for its first answer. A short window
+// on a busy machine may need it; the figures know how long it really was.
 const patience = 5 * time.Second
 
-// watch opens the window after the warm-up, closes it when its time is over and something was answered, and reads the
-// meters at both moments.
+// watch opens the window after the warm-up, closes it when its time is over and something was
+// answered, and reads the meters at both moments.
 func (l load) watch(ctx context.Context, phase *atomic.Int32, answered func() bool) (sample, error) {
 	if err := pause(ctx, l.warm); err != nil {
 		return sample{}, err

@@ -13,7 +13,8 @@ import (
 	"time"
 )
 
-// A recipe is a server of the dialect that remembers what hooks said, for the driver to be tried on.
+// A recipe is a server of the dialect that remembers what hooks said, for the driver to be tried
+// on.
 type recipe struct {
 	mu     sync.Mutex
 	state  map[string]string
@@ -175,8 +176,8 @@ func TestStoppingEndsAWindow(t *testing.T) {
 	}
 }
 
-// The point of the open loop: a server that stalls once makes all requests late that were due meanwhile. A closed loop
-// on the same server has few of them to show.
+// The point of the open loop: a server that stalls once makes all requests late that were due
+// meanwhile. A closed loop on the same server has few of them to show.
 func TestAStallIsNotOmitted(t *testing.T) {
 	const stall = 200 * time.Millisecond
 	s, tg := serve(t, 2000)
@@ -197,7 +198,8 @@ func TestAStallIsNotOmitted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// 100 of 500 requests fall due during the stall, so one in a hundred waits for nearly all of it.
+	// 100 of 500 requests fall due during the stall, so one in a hundred waits for nearly all of
+	// it.
 	if got.p99 < stall*3/4 {
 		t.Errorf("p99 %v, want nearly %v", got.p99, stall)
 	}

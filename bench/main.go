@@ -5,14 +5,16 @@
 //	go run .            the whole measurement, some minutes
 //	go run . -quick     every server and every work once, about 20 seconds: proves that nothing rots
 //
-// It starts the servers itself, fills them with the same peers, drives each in turn, round after round, checks every
-// answer against what it knows to be true, and prints the medians as Markdown tables. README.md beside this file says
-// what the figures mean and what they do not say.
+// It starts the servers itself, fills them with the same peers, drives each in turn, round after
+// round, checks every answer against what it knows to be true, and prints the medians as Markdown
+// tables. README.md beside this file says what the figures mean and what they do not say.
 //
-// The driver is thin on purpose, for it runs on the cores that it measures: requests are laid out once and only the ids
-// in them are overwritten, answers are compared byte by byte, and next to nothing is allocated while a window is open.
+// The driver is thin on purpose, for it runs on the cores that it measures: requests are laid out
+// once and only the ids in them are overwritten, answers are compared byte by byte, and next to
+// nothing is allocated while a window is open.
 //
-// The folder is a module of its own, so that the client library of one of the peers stays out of rollcall's.
+// The folder is a module of its own, so that the client library of one of the peers stays out of
+// rollcall's.
 package main
 
 import (
@@ -58,7 +60,8 @@ func main() {
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	// The kernel kills a child when the thread that started it ends. No other goroutine may run on this one and end it.
+	// The kernel kills a child when the thread that started it ends. No other goroutine may run on
+	// this one and end it.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	o, err := parse(args, stderr)
@@ -120,7 +123,8 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	if o.works, err = pick(works, *workList, "work"); err != nil {
 		return o, err
 	}
-	// A connection draws its peers from its own share, and a share smaller than the largest query would repeat itself.
+	// A connection draws its peers from its own share, and a share smaller than the largest query
+	// would repeat itself.
 	if least := max(1000, 20*o.conns); o.peers < least || o.peers > maxPeers {
 		return o, fmt.Errorf("%w: -peers %d: want %d to %d", errMisuse, o.peers, least, maxPeers)
 	}
@@ -205,7 +209,8 @@ func measure(ctx context.Context, o options, stdout, stderr io.Writer) (err erro
 			}
 		}
 	}
-	// The hooks of the run changed hundreds of thousands of peers, and their answers said nothing but {}: look once more.
+	// The hooks of the run changed hundreds of thousands of peers, and their answers said nothing
+	// but {}: look once more.
 	if err := r.verify(ctx, targets); err != nil {
 		return err
 	}
@@ -216,8 +221,8 @@ func measure(ctx context.Context, o options, stdout, stderr io.Writer) (err erro
 	return nil
 }
 
-// window drives one server with one work and measures it. The seed differs from window to window but not from server
-// to server, so in a round all are asked about the same peers.
+// window drives one server with one work and measures it. The seed differs from window to window
+// but not from server to server, so in a round all are asked about the same peers.
 func window(ctx context.Context, t *target, w work, o options, round int) (sample, error) {
 	if err := ctx.Err(); err != nil {
 		return sample{}, errors.New("stopped")

@@ -8,23 +8,27 @@ import (
 	"time"
 )
 
-// openConns is how many requests of an open loop may be in flight before the next has to wait for a connection. Its
-// waiting counts as latency all the same.
+// openConns is how many requests of an open loop may be in flight before the next has to wait for a
+// connection. Its waiting counts as latency all the same.
 const openConns = 64
 
-// A flight is a connection of the open loop. The holder of the flight may send; the reader gives it back.
+// A flight is a connection of the open loop. The holder of the flight may send; the reader gives it
+// back.
 type flight struct {
 	*caller
-	// When the request in flight was due and when it left, in nanoseconds after the start. Stored before it is sent.
+	// When the request in flight was due and when it left, in nanoseconds after the start. Stored
+	// before it is sent.
 	due, left atomic.Int64
 }
 
-// openLoop sends at a fixed rate whatever the server does, as many independent clients would, and measures from the
-// moment each request was due. A server that stalls for 50 ms thereby makes 100 requests late at 2,000 a second, where
-// a closed loop would see one slow answer and call it one in thousands.
+// openLoop sends at a fixed rate whatever the server does, as many independent clients would, and
+// measures from the moment each request was due. A server that stalls for 50 ms thereby makes 100
+// requests late at 2,000 a second, where a closed loop would see one slow answer and call it one in
+// thousands.
 //
-// The driver too can be late: a busy or a borrowed core wakes it after the due time. That is part of the latency, and is
-// shown by two more figures: how late requests left, and the latency from then on.
+// The driver too can be late: a busy or a borrowed core wakes it after the due time. That is part
+// of the latency, and is shown by two more figures: how late requests left, and the latency from
+// then on.
 func openLoop(ctx context.Context, l load) (sample, error) {
 	l.conns = openConns
 	ctx, fail := context.WithCancelCause(ctx)
@@ -39,8 +43,8 @@ func openLoop(ctx context.Context, l load) (sample, error) {
 	first := int64(l.warm)              // due times from here on count
 	last := int64(l.warm + l.length)    // and end here
 	free := make(chan *flight, l.conns) // first in, first out, so that every connection stays in use
-	// Latencies belong to requests that were due inside the window, costs to answers that came inside it: after a long
-	// stall these are not the same.
+	// Latencies belong to requests that were due inside the window, costs to answers that came
+	// inside it: after a long stall these are not the same.
 	var phase atomic.Int32
 	var answered atomic.Int64
 	latencies := make([][]latency, len(conns))
@@ -109,9 +113,11 @@ func openLoop(ctx context.Context, l load) (sample, error) {
 	return s.finish(latencies...)
 }
 
-// pace sends each request when it is due and returns how much later it left by the driver's own fault.
+// pace sends each request when it is due and returns how much later it left by the driver's own
+// fault.
 func (l load) pace(ctx context.Context, start time.Time, first, last int64, free chan *flight) ([]latency, error) {
-	// Unlocked in the end, or the thread would end with this goroutine and take along a child that it started.
+	// Unlocked in the end, or the thread would end with this goroutine and take along a child that
+	// it started.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	sharpenSleep()

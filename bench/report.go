@@ -62,12 +62,13 @@ type result struct {
 	LateP99   float64 `json:"sentLateP99Millis,omitempty"`
 	LeftP99   float64 `json:"p99SinceSentMillis,omitempty"`
 	RSS       float64 `json:"rssMiB"`
-	// Medians of the ratios within each round, so that a machine that slows down for a while slows both sides.
-	// Absent when the other server did not run.
+	// Medians of the ratios within each round, so that a machine that slows down for a while slows
+	// both sides. Absent when the other server did not run.
 	OverConstant *float64 `json:"timesConstant,omitempty"`
 	UnderNode    *float64 `json:"timesCheaperThanNodeRecipe,omitempty"`
 	OverEmbedded *float64 `json:"timesEmbedded,omitempty"`
-	// Of the ids that came to a near cache, the percentage that it answered; absent where there is none.
+	// Of the ids that came to a near cache, the percentage that it answered; absent where there is
+	// none.
 	CacheHits *float64       `json:"nearCacheHitPercent,omitempty"`
 	Windows   []reportWindow `json:"windows"`
 }
@@ -252,7 +253,8 @@ func percent(f *float64) string {
 	return fmt.Sprintf("%.2f %%", *f)
 }
 
-// table writes rows as Markdown, aligned so that it can be read in a terminal too. The first row is the head.
+// table writes rows as Markdown, aligned so that it can be read in a terminal too. The first row is
+// the head.
 func table(w io.Writer, rows [][]string) {
 	width := make([]int, len(rows[0]))
 	for _, row := range rows {

@@ -14,7 +14,8 @@ import (
 	"time"
 )
 
-// A rig is what a run stands on: a directory, the programs built for it and the children that are alive.
+// A rig is what a run stands on: a directory, the programs built for it and the children that are
+// alive.
 type rig struct {
 	root     string // of the repository
 	dir      string // of this run; goes when the run ends
@@ -81,7 +82,8 @@ func findRoot() (string, error) {
 	}
 }
 
-// start brings up the chosen servers and checks that their answers are right before anything is measured.
+// start brings up the chosen servers and checks that their answers are right before anything is
+// measured.
 func (r *rig) start(ctx context.Context) ([]*target, error) {
 	var targets []*target
 	for _, s := range r.o.servers {
@@ -139,7 +141,8 @@ func (r *rig) explain(ctx context.Context, t *target, err error) error {
 	return err
 }
 
-// build compiles a program of this repository into the run's directory. dir is the module that it belongs to.
+// build compiles a program of this repository into the run's directory. dir is the module that it
+// belongs to.
 func (r *rig) build(ctx context.Context, name, dir, pkg string) (string, error) {
 	out := filepath.Join(r.dir, name)
 	cmd := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", out, pkg)

@@ -59,7 +59,8 @@ func sorted(lists ...[]latency) []latency {
 	return all
 }
 
-// percentile is the smallest value that at least the share q of all values does not exceed; 0 when there is none.
+// percentile is the smallest value that at least the share q of all values does not exceed; 0 when
+// there is none.
 func percentile(sorted []latency, q float64) time.Duration {
 	if len(sorted) == 0 {
 		return 0

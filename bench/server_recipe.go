@@ -48,8 +48,8 @@ func startGoRecipe(ctx context.Context, r *rig) (*target, error) {
 	return t, nil
 }
 
-// startRecipe starts a form of the recipe beside the Redis that they share. It finds its settings where an app on
-// LeanEngine finds them.
+// startRecipe starts a form of the recipe beside the Redis that they share. It finds its settings
+// where an app on LeanEngine finds them.
 func (r *rig) startRecipe(ctx context.Context, name string, extra []string, program string, args ...string) (*target, error) {
 	s, err := r.sharedRedis(ctx)
 	if err != nil {

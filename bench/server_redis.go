@@ -113,7 +113,8 @@ func startRedisMGET(ctx context.Context, r *rig) (*target, error) {
 	}, nil
 }
 
-// redisVersion keeps the number of a line like "Redis server v=7.0.15 sha=00000000:0 malloc=jemalloc-5.3.0 bits=64".
+// redisVersion keeps the number of a line like "Redis server v=7.0.15 sha=00000000:0
+// malloc=jemalloc-5.3.0 bits=64".
 func redisVersion(ctx context.Context) string {
 	for _, field := range strings.Fields(output(ctx, "redis-server", "--version")) {
 		if version, ok := strings.CutPrefix(field, "v="); ok {

@@ -20,8 +20,8 @@ func startRollcall(ctx context.Context, r *rig) (*target, error) {
 	return r.startRollcall(ctx, "rollcall", "--data")
 }
 
-// startRollcall starts a rollcall with what flags say of its store and fills it. A last flag of --data is given a fresh
-// directory.
+// startRollcall starts a rollcall with what flags say of its store and fills it. A last flag of
+// --data is given a fresh directory.
 func (r *rig) startRollcall(ctx context.Context, name string, flags ...string) (*target, error) {
 	t, err := r.launchRollcall(ctx, name, flags...)
 	if err != nil {

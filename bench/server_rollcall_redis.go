@@ -10,9 +10,10 @@ import (
 	"strings"
 )
 
-// The nodes on Redis share one, of their own beside the recipe's; the first fills it. Each is measured with that Redis.
-// The first has a near cache for all peers, and is asked about all of them before each window that others' hooks have come before; the second
-// has one that holds next to nothing, so that nearly every id is read and kept in vain; the third has none.
+// The nodes on Redis share one, of their own beside the recipe's; the first fills it. Each is
+// measured with that Redis. The first has a near cache for all peers, and is asked about all of
+// them before each window that others' hooks have come before; the second has one that holds next
+// to nothing, so that nearly every id is read and kept in vain; the third has none.
 
 func startRollcallWarm(ctx context.Context, r *rig) (*target, error) {
 	t, err := r.startOnRedis(ctx, "rollcall-redis", "536870912")
@@ -83,7 +84,8 @@ func (r *rig) startOnRedis(ctx context.Context, name, nearCache string) (*target
 		s.truth = newTruth(r.o.peers, r.o.seed)
 		r.nodes = s
 	}
-	// A loaded machine may be late; a node that takes that for an outage would be measured for something else.
+	// A loaded machine may be late; a node that takes that for an outage would be measured for
+	// something else.
 	url := "redis://" + r.nodes.addr + "?deadline=2s&near_cache=" + nearCache
 	t, err := r.launchRollcall(ctx, name, "--data", "", "--store", url)
 	if err != nil {

@@ -2,8 +2,9 @@ package main
 
 import "context"
 
-// A server is one of the things that are measured. To add one, write a file server_NAME.go with its start and add a
-// line here; the order of the table is the order of the measurement and of the report.
+// A server is one of the things that are measured. To add one, write a file server_NAME.go with its
+// start and add a line here; the order of the table is the order of the measurement and of the
+// report.
 type server struct {
 	name  string
 	about string
@@ -41,13 +42,16 @@ type target struct {
 	version     string
 	blind       bool // its answers know nothing of peers
 
-	// prepare brings the server into the state that its name promises, before a window and outside of it; nil: it always is.
+	// prepare brings the server into the state that its name promises, before a window and outside
+	// of it; nil: it always is.
 	prepare func(context.Context) error
-	// cached counts what a near cache has answered and what it has not; nil: there is none to speak of.
+	// cached counts what a near cache has answered and what it has not; nil: there is none to speak
+	// of.
 	cached func(context.Context) (hits, misses float64, err error)
 }
 
-// An absentError says that a server is not there yet, which is no fault unless it was asked for by name.
+// An absentError says that a server is not there yet, which is no fault unless it was asked for by
+// name.
 type absentError struct{ why string }
 
 func (a *absentError) Error() string { return a.why }

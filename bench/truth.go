@@ -8,7 +8,8 @@ const (
 	unknown = '?'
 )
 
-// An id is user- and ten digits. All ids have one width, so that a request is laid out once and only digits change.
+// An id is user- and ten digits. All ids have one width, so that a request is laid out once and
+// only digits change.
 const (
 	idPrefix = "user-"
 	idDigits = 10
@@ -19,10 +20,11 @@ const (
 // One id in so many of a query is of a peer that was never reported.
 const unknownEvery = 20
 
-// truth is what the driver knows of every peer of one store. Servers that share a store share its truth.
+// truth is what the driver knows of every peer of one store. Servers that share a store share its
+// truth.
 //
-// It needs no lock: in a work that changes peers, connection c of n owns the peers p with p%n == c, sends their hooks
-// and asks only about them, and it has one request in flight.
+// It needs no lock: in a work that changes peers, connection c of n owns the peers p with p%n == c,
+// sends their hooks and asks only about them, and it has one request in flight.
 type truth struct {
 	state []byte // online or offline, one byte a peer
 	hooks int    // windows in which peers were turned, on any of the servers

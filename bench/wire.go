@@ -8,8 +8,8 @@ import (
 	"strconv"
 )
 
-// A wire lays out requests and judges answers in one server's language. Each connection has its own, because the
-// slices that query and hook return are overwritten by the next call.
+// A wire lays out requests and judges answers in one server's language. Each connection has its
+// own, because the slices that query and hook return are overwritten by the next call.
 type wire interface {
 	// query asks for the status of peers; states is the truth about each.
 	query(peers []int, states []byte) (request []byte)
@@ -65,7 +65,8 @@ func newLeancloudWire(host string) *leancloudWire {
 	const start = `{"peerId":"`
 	w.on = w.post(onlinePath, true, start+zero+`","sourceIP":"203.0.113.7","reconnect":0}`)
 	w.onID = bytes.Index(w.on, []byte(start)) + len(start)
-	// Close code 1 is a logout: of all ways to go offline the one that is visible to queries at once.
+	// Close code 1 is a logout: of all ways to go offline the one that is visible to queries at
+	// once.
 	w.off = w.post(offlinePath, true, start+zero+`","closeCode":1,"closeMsg":"logged out","sourceIP":"203.0.113.7"}`)
 	w.offID = bytes.Index(w.off, []byte(start)) + len(start)
 	return w
@@ -186,7 +187,8 @@ func (w constantWire) judge(answer []byte) error {
 	return nil
 }
 
-// answerSize is the size of the right answer to a query of so many ids: as many are unknown as in the works.
+// answerSize is the size of the right answer to a query of so many ids: as many are unknown as in
+// the works.
 func answerSize(ids int) int {
 	return len(`{"result":[]}`) + ids*len(`"1"`) + ids/unknownEvery*(len("null")-len(`"1"`)) + ids - 1
 }

@@ -1,4 +1,5 @@
-// Package docs_test runs what the pages of docs show: each test takes the code from the page itself.
+// Package docs_test runs what the pages of docs show: each test takes the code from the page
+// itself.
 package docs_test
 
 import (
@@ -46,7 +47,8 @@ var pages = []string{"leancloud.md", "zh/leancloud.md"}
 
 var fence = regexp.MustCompile("(?ms)^ *```(\\w+)\n(.*?)^ *```$")
 
-// code returns the fenced blocks of one language on a page, without the indent of the list that they stand in.
+// code returns the fenced blocks of one language on a page, without the indent of the list that
+// they stand in.
 func code(t *testing.T, page, language string) []string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.FromSlash(page))
@@ -235,7 +237,8 @@ func TestTheForwarderOfThePageForwardsHooks(t *testing.T) {
 	}
 }
 
-// What the forwarder cannot deliver is in the log of the cloud functions, and the hook itself goes on.
+// What the forwarder cannot deliver is in the log of the cloud functions, and the hook itself goes
+// on.
 func TestTheForwarderOfThePageLogsWhatFailed(t *testing.T) {
 	refuses := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) }))
 	defer refuses.Close()
@@ -260,7 +263,8 @@ func TestTheForwarderOfThePageLogsWhatFailed(t *testing.T) {
 	}
 }
 
-// The split by path, by the real nginx and the real Caddy: presence is answered by rollcall, all else by what stood there before.
+// The split by path, by the real nginx and the real Caddy: presence is answered by rollcall, all
+// else by what stood there before.
 func TestTheSplitOfThePageTakesNothingElseAway(t *testing.T) {
 	server := startRollcall(t)
 	before := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -39,7 +39,8 @@ type process struct {
 	address string
 }
 
-// run starts a command and waits until a line of its output matches where, whose first group is the address.
+// run starts a command and waits until a line of its output matches where, whose first group is the
+// address.
 func run(t *testing.T, cmd *exec.Cmd, where string) *process {
 	t.Helper()
 	out, err := cmd.StdoutPipe()

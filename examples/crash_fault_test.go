@@ -13,8 +13,9 @@ import (
 	rollcall "rollcall/client/go"
 )
 
-// The chat server is killed with kill -9 and started again. The user that returns is online throughout, for queries and for
-// watchers; the one that does not return is offline when the node's lease has run out; nothing is left open.
+// The chat server is killed with kill -9 and started again. The user that returns is online
+// throughout, for queries and for watchers; the one that does not return is offline when the node's
+// lease has run out; nothing is left open.
 func TestFaultAChatServerSurvivesItsOwnCrash(t *testing.T) {
 	const lease = 8 * time.Second
 	each(t, lease, func(w *world) {
@@ -60,7 +61,8 @@ func TestFaultAChatServerSurvivesItsOwnCrash(t *testing.T) {
 	})
 }
 
-// rollcall is killed, and started again without its data while the chat goes on: the chat server brings it up to date.
+// rollcall is killed, and started again without its data while the chat goes on: the chat server
+// brings it up to date.
 func TestFaultAChatServerBringsAnEmptyRollcallUpToDate(t *testing.T) {
 	each(t, 6*time.Second, func(w *world) {
 		chat := w.start("127.0.0.1:0")

@@ -10,7 +10,8 @@ import (
 	"rollcall/presence"
 )
 
-// A Batch is the events of one call, all received at the same time. One goroutine fills and sends it.
+// A Batch is the events of one call, all received at the same time. One goroutine fills and sends
+// it.
 type Batch struct {
 	in      *Intake
 	from    Sender
@@ -54,8 +55,9 @@ func (b *Batch) Ignore(err error) {
 	b.seen++
 }
 
-// Send counts the events and returns what became of them. When the error is nil, every event that was accepted is kept.
-// Otherwise it matches presence.ErrUnavailable or presence.ErrFull, and some may be counted: the caller sends all again.
+// Send counts the events and returns what became of them. When the error is nil, every event that
+// was accepted is kept. Otherwise it matches presence.ErrUnavailable or presence.ErrFull, and some
+// may be counted: the caller sends all again.
 func (b *Batch) Send(ctx context.Context) (Tally, error) {
 	err := b.in.send(ctx, b.reports, b.now, &b.tally)
 	return b.tally, err
@@ -66,7 +68,8 @@ const (
 	batchesAtOnce = 4
 )
 
-// send counts reports in t. Each online or touch that names a node is a heartbeat of it, if it has sent one before.
+// send counts reports in t. Each online or touch that names a node is a heartbeat of it, if it has
+// sent one before.
 func (in *Intake) send(ctx context.Context, reports []presence.Report, now presence.Millis, t *Tally) error {
 	a, err := in.Service.Attend(ctx, reports, now, in.nodes.lease)
 	if err != nil {
@@ -83,7 +86,8 @@ func (in *Intake) countAll(ctx context.Context, reports []presence.Report, now p
 	if len(batches) <= 1 {
 		return in.count(ctx, reports, now, t)
 	}
-	// Several at a time, since a remote store is waited for more than it works. Reports are merged alike in any order.
+	// Several at a time, since a remote store is waited for more than it works. Reports are merged
+	// alike in any order.
 	tallies, errs := make([]Tally, batchesAtOnce), make([]error, batchesAtOnce)
 	var next atomic.Int64
 	var wg sync.WaitGroup

@@ -9,8 +9,8 @@ import (
 // clockRepeat is how often it is said again that the clock of a sender is off.
 const clockRepeat = 10 * time.Minute
 
-// ClockNews picks the senders of which it is to be said that their clocks are off: each once, and again while it lasts. The
-// zero value is ready, for one goroutine.
+// ClockNews picks the senders of which it is to be said that their clocks are off: each once, and
+// again while it lasts. The zero value is ready, for one goroutine.
 type ClockNews struct{ said map[clockOf]clockSaid }
 
 type clockOf struct {

@@ -8,13 +8,13 @@ import (
 	"rollcall/presence"
 )
 
-// An Event is what a source says of one session, in its own terms. The zero value of a field says that the source does not
-// name it.
+// An Event is what a source says of one session, in its own terms. The zero value of a field says
+// that the source does not name it.
 type Event struct {
 	Peer presence.PeerID
 	Kind presence.Kind
-	// Session is the id of the session. Without one, events with a time are about one session for each Platform; events
-	// without a time are counted by Tag.
+	// Session is the id of the session. Without one, events with a time are about one session for
+	// each Platform; events without a time are counted by Tag.
 	Session     presence.SessionID
 	Platform    string          // for display
 	Tag         string          // device class of a source without sessions; empty is Platform
@@ -32,7 +32,8 @@ type Event struct {
 type Sender struct {
 	App    presence.AppID
 	Source presence.Source
-	// Hold is how long a session that ended without a logout, a kick or a newer login lingers for watchers.
+	// Hold is how long a session that ended without a logout, a kick or a newer login lingers for
+	// watchers.
 	Hold time.Duration
 	// Lease is that of an event which names none; zero takes the default of presence.Rules.
 	Lease time.Duration
@@ -40,8 +41,8 @@ type Sender struct {
 	Policy presence.Policy
 }
 
-// Node returns the node that s calls name: the nodes of two senders are apart, and so are those of rollcall. It returns an
-// error matching presence.ErrInvalid when name is empty or too long.
+// Node returns the node that s calls name: the nodes of two senders are apart, and so are those of
+// rollcall. It returns an error matching presence.ErrInvalid when name is empty or too long.
 func (s *Sender) Node(name string) (presence.NodeID, error) {
 	node := s.node(name)
 	if name == "" || len(node) > presence.MaxName {
@@ -69,7 +70,8 @@ func (s *Sender) report(e *Event, now presence.Millis) presence.Report {
 	switch {
 	case r.Session != "":
 	case r.At != 0:
-		// Events with a time but no session have an order: one session for each platform, the newest event wins.
+		// Events with a time but no session have an order: one session for each platform, the
+		// newest event wins.
 		r.Session = presence.SessionID("platform:" + e.Platform)
 	case e.Tag != "":
 		r.Tag = e.Tag
@@ -102,7 +104,8 @@ func invalidField(field, code, format string, args ...any) error {
 	return &FieldError{field, code, fmt.Sprintf(format, args...)}
 }
 
-// validate returns what is wrong with r, with the field of the event that it is about as far as it is known, or nil.
+// validate returns what is wrong with r, with the field of the event that it is about as far as it
+// is known, or nil.
 func validate(r *presence.Report) error {
 	err := r.Validate()
 	if err == nil {

@@ -41,9 +41,9 @@ func New(cfg Config, deps Deps) *Intake {
 	return in
 }
 
-// Take counts one event, which names no node, and returns what became of it. The event is kept when the error is nil.
-// Otherwise the error matches presence.ErrInvalid when the event cannot be used, and presence.ErrUnavailable or
-// presence.ErrFull when the store has not taken it.
+// Take counts one event, which names no node, and returns what became of it. The event is kept when
+// the error is nil. Otherwise the error matches presence.ErrInvalid when the event cannot be used,
+// and presence.ErrUnavailable or presence.ErrFull when the store has not taken it.
 func (in *Intake) Take(ctx context.Context, from *Sender, e *Event) (presence.Outcome, error) {
 	now := in.Now()
 	reports, out := [1]presence.Report{from.report(e, now)}, [1]presence.Outcome{}

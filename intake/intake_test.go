@@ -41,7 +41,8 @@ func status(t testing.TB, in *intake.Intake, app presence.AppID, peer string) st
 	return st.Status.String()
 }
 
-// A source with a format of its own is one function. This one sends lines of "login" or "logout", a peer and a connection.
+// A source with a format of its own is one function. This one sends lines of "login" or "logout", a
+// peer and a connection.
 func Example() {
 	decode := func(_ http.Header, body []byte) ([]intake.Event, error) {
 		var events []intake.Event
@@ -131,7 +132,8 @@ func TestSendersAreApart(t *testing.T) {
 	}
 }
 
-// A list that does not say which session an entry is about must not be sent; one that does keeps that session.
+// A list that does not say which session an entry is about must not be sent; one that does keeps
+// that session.
 func TestResyncKeepsWhatItNames(t *testing.T) {
 	in := open(t)
 	from := intake.Sender{App: "a", Source: "s"}

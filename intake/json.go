@@ -12,7 +12,8 @@ import (
 	"rollcall/presence"
 )
 
-// causes are the names in the generic JSON for why a session ended; those of presence are taken too.
+// causes are the names in the generic JSON for why a session ended; those of presence are taken
+// too.
 var causes = map[string]presence.Cause{
 	"link_lost": presence.CauseLost, "timeout": presence.CauseLost, "api_kick": presence.CauseKicked,
 }
@@ -20,8 +21,9 @@ var causes = map[string]presence.Cause{
 // MaxDepth is how deep an event in JSON may nest.
 const MaxDepth = 14
 
-// fields are an event in the generic JSON. Senders differ in how they write numbers and ids, so all is taken whose meaning
-// is plain; a field that is not is kept with the reason, see [fields.problem].
+// fields are an event in the generic JSON. Senders differ in how they write numbers and ids, so all
+// is taken whose meaning is plain; a field that is not is kept with the reason, see
+// [fields.problem].
 type fields struct {
 	User     text    `json:"user"`
 	Peer     text    `json:"peer"` // the same
@@ -37,8 +39,8 @@ type fields struct {
 	TTL      numeric `json:"ttl"`
 }
 
-// ParseEvent reads one event in the generic JSON of POST /v1/events. The error is a [*FieldError], or says where raw is no
-// JSON; it matches presence.ErrInvalid in the first case.
+// ParseEvent reads one event in the generic JSON of POST /v1/events. The error is a [*FieldError],
+// or says where raw is no JSON; it matches presence.ErrInvalid in the first case.
 func ParseEvent(raw []byte) (Event, error) {
 	f, err := parse(raw)
 	if err != nil {
@@ -120,7 +122,8 @@ func (t *text) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// digits returns the decimal digits of a JSON number; wrong is true for one that is not whole, or too great to be exact.
+// digits returns the decimal digits of a JSON number; wrong is true for one that is not whole, or
+// too great to be exact.
 func digits(s string) (text string, wrong bool) {
 	if !strings.ContainsAny(s, ".eE") {
 		if s == "-0" {
@@ -159,7 +162,8 @@ func (n *numeric) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// A rising is a whole number that is not less than 0, or a string of one. What is not one is none: senders may write anything there.
+// A rising is a whole number that is not less than 0, or a string of one. What is not one is none:
+// senders may write anything there.
 type rising uint64
 
 // UnmarshalJSON reads any value.
@@ -192,7 +196,8 @@ func parse(raw []byte) (fields, error) {
 	return f, f.problem()
 }
 
-// Times from 2001 to 2286, in milliseconds. What is one in another unit is taken for a mistake; no clock is off by just that.
+// Times from 2001 to 2286, in milliseconds. What is one in another unit is taken for a mistake; no
+// clock is off by just that.
 const (
 	leastMillis = 1e12
 	mostMillis  = 1e13
@@ -256,8 +261,8 @@ func timeProblem(t float64) error {
 	return nil // a clock that is decades off is still a clock
 }
 
-// ParseTime returns the time of a list, which is the member time of the object body; 0 when it has none. The error is a
-// [*FieldError].
+// ParseTime returns the time of a list, which is the member time of the object body; 0 when it has
+// none. The error is a [*FieldError].
 func ParseTime(body []byte) (presence.Millis, error) {
 	var in struct {
 		Time numeric `json:"time"`

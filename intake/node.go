@@ -51,9 +51,10 @@ func (n *nodes) drop(node presence.NodeID) {
 	delete(n.leases, node)
 }
 
-// Heartbeat renews all sessions of node, see [Sender.Node], and returns the lease that it has now. With 0 that is the one it
-// asked for last, or the default. The error matches presence.ErrInvalid for a lease beyond [MaxNodeLease], and
-// presence.ErrUnavailable when the store has not taken the heartbeat.
+// Heartbeat renews all sessions of node, see [Sender.Node], and returns the lease that it has now.
+// With 0 that is the one it asked for last, or the default. The error matches presence.ErrInvalid
+// for a lease beyond [MaxNodeLease], and presence.ErrUnavailable when the store has not taken the
+// heartbeat.
 func (in *Intake) Heartbeat(ctx context.Context, node presence.NodeID, lease time.Duration) (time.Duration, error) {
 	switch {
 	case lease < 0 || lease > MaxNodeLease:
@@ -66,8 +67,9 @@ func (in *Intake) Heartbeat(ctx context.Context, node presence.NodeID, lease tim
 	return lease, in.Service.ExternalHeartbeat(ctx, node, lease, false, in.Now())
 }
 
-// Drain is the last heartbeat of a node that shuts down. It returns how long its sessions may take to come back elsewhere.
-// The error matches presence.ErrUnavailable when the store has not taken it.
+// Drain is the last heartbeat of a node that shuts down. It returns how long its sessions may take
+// to come back elsewhere. The error matches presence.ErrUnavailable when the store has not taken
+// it.
 func (in *Intake) Drain(ctx context.Context, node presence.NodeID) (grace time.Duration, err error) {
 	if err := in.Service.ExternalHeartbeat(ctx, node, in.cfg.DrainGrace, true, in.Now()); err != nil {
 		return 0, err

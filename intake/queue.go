@@ -20,8 +20,9 @@ type QueueDeps struct {
 	Log    *slog.Logger
 }
 
-// A Queue delivers the ends of sessions that this process held, and retries until the store takes them. When a network
-// breaks, thousands come at once: they travel in batches. What waits is bounded by the sessions there were.
+// A Queue delivers the ends of sessions that this process held, and retries until the store takes
+// them. When a network breaks, thousands come at once: they travel in batches. What waits is
+// bounded by the sessions there were.
 type Queue struct {
 	QueueDeps
 	work            wake.Signal
@@ -56,7 +57,8 @@ func (q *Queue) Idle() bool {
 	return q.idle
 }
 
-// Counts returns how many deliveries failed and were retried, and how many reports were invalid and dropped.
+// Counts returns how many deliveries failed and were retried, and how many reports were invalid and
+// dropped.
 func (q *Queue) Counts() (failed, dropped int64) { return q.failed.Load(), q.dropped.Load() }
 
 // Run delivers until ctx ends.
@@ -117,8 +119,8 @@ func (q *Queue) deliver(ctx context.Context, batch []presence.Report) bool {
 	}
 }
 
-// send sends batch once. A report that the rules refuse will always be refused, and one of them refuses the whole batch: the
-// others are sent without it. What failed half-way may be sent again.
+// send sends batch once. A report that the rules refuse will always be refused, and one of them
+// refuses the whole batch: the others are sent without it. What failed half-way may be sent again.
 func (q *Queue) send(ctx context.Context, batch []presence.Report) error {
 	err := q.Report(ctx, batch, q.Now(), make([]presence.Outcome, len(batch)))
 	if !errors.Is(err, presence.ErrInvalid) {

@@ -7,9 +7,10 @@ import (
 	"rollcall/presence"
 )
 
-// receipts give events without a time the time of receipt, so that those of one session count in the order of arrival: a tie
-// is won by online, and a logout in the millisecond of its login would be late. They remember what came in this millisecond
-// only; a session of which different reports come in it runs ahead of the clock by one for each.
+// receipts give events without a time the time of receipt, so that those of one session count in
+// the order of arrival: a tie is won by online, and a logout in the millisecond of its login would
+// be late. They remember what came in this millisecond only; a session of which different reports
+// come in it runs ahead of the clock by one for each.
 type receipts struct {
 	mu   sync.Mutex
 	last map[receiptKey]receipt

@@ -35,7 +35,8 @@ func TestReceiptsKeepTheOrderOfArrival(t *testing.T) {
 	}
 }
 
-// What is remembered is what came just now, also when one session keeps the stamps ahead of the clock for ever.
+// What is remembered is what came just now, also when one session keeps the stamps ahead of the
+// clock for ever.
 func TestReceiptsForget(t *testing.T) {
 	var s receipts
 	now := presence.Millis(1_700_000_000_000)

@@ -10,8 +10,9 @@ import (
 	"rollcall/presence"
 )
 
-// A Resync is the complete list of a node's sessions: those on it are online, all others of the node end. What the node
-// reported after the time of the list stands. One goroutine fills and sends it.
+// A Resync is the complete list of a node's sessions: those on it are online, all others of the
+// node end. What the node reported after the time of the list stands. One goroutine fills and sends
+// it.
 type Resync struct {
 	in      *Intake
 	from    Sender
@@ -30,8 +31,8 @@ type sessionKey struct {
 	session presence.SessionID
 }
 
-// Resync opens a list of about n sessions of node, see [Sender.Node], as of at by the clock of the node, however far ahead
-// that is: it has also stamped what the list is compared with. Zero is now.
+// Resync opens a list of about n sessions of node, see [Sender.Node], as of at by the clock of the
+// node, however far ahead that is: it has also stamped what the list is compared with. Zero is now.
 func (in *Intake) Resync(from Sender, node presence.NodeID, at presence.Millis, n int) *Resync {
 	r := &Resync{
 		in: in, from: from, node: node, now: in.Now(), at: at, own: at != 0,
@@ -43,9 +44,10 @@ func (in *Intake) Resync(from Sender, node presence.NodeID, at presence.Millis, 
 	return r
 }
 
-// AddJSON adds a session in the generic JSON, which is an event without state and node. One that cannot be used is ignored,
-// and the session that it names is not ended for it. It returns an error, a [*FieldError] as a rule, when it does not say
-// which session that is; then the list must not be sent.
+// AddJSON adds a session in the generic JSON, which is an event without state and node. One that
+// cannot be used is ignored, and the session that it names is not ended for it. It returns an
+// error, a [*FieldError] as a rule, when it does not say which session that is; then the list must
+// not be sent.
 func (r *Resync) AddJSON(raw []byte) error {
 	e, err := parseSession(raw)
 	if err == nil {
@@ -66,8 +68,8 @@ func (r *Resync) AddJSON(raw []byte) error {
 	return nil
 }
 
-// Add adds a session; Kind and Node of e are not looked at. It returns a [*FieldError] when it cannot be used, and has not
-// added it then.
+// Add adds a session; Kind and Node of e are not looked at. It returns a [*FieldError] when it
+// cannot be used, and has not added it then.
 func (r *Resync) Add(e *Event) error {
 	session := *e
 	session.Kind, session.Node = presence.KindOnline, ""
@@ -76,7 +78,8 @@ func (r *Resync) Add(e *Event) error {
 		return err
 	}
 	rep.Node = r.node
-	// The list is a report of its own time: a session on it lives, however long ago it began, and whatever was concluded since.
+	// The list is a report of its own time: a session on it lives, however long ago it began, and
+	// whatever was concluded since.
 	rep.Received = false
 	switch {
 	case e.At == 0 && r.at == r.now:
@@ -92,8 +95,9 @@ func (r *Resync) Add(e *Event) error {
 	return nil
 }
 
-// Send counts the list and ends what is not on it. It returns what became of the sessions, those that ended too, and how
-// many ended. The error matches presence.ErrUnavailable or presence.ErrFull; the caller sends the list again.
+// Send counts the list and ends what is not on it. It returns what became of the sessions, those
+// that ended too, and how many ended. The error matches presence.ErrUnavailable or
+// presence.ErrFull; the caller sends the list again.
 func (r *Resync) Send(ctx context.Context) (t Tally, ended int, err error) {
 	ends, err := r.missing(ctx)
 	if err != nil {
@@ -103,7 +107,8 @@ func (r *Resync) Send(ctx context.Context) (t Tally, ended int, err error) {
 	return r.tally, len(ends), err
 }
 
-// missing returns an end for every session of the node that is not listed and began before the list.
+// missing returns an end for every session of the node that is not listed and began before the
+// list.
 func (r *Resync) missing(ctx context.Context) (ends []presence.Report, err error) {
 	err = r.in.Service.SessionsOn(ctx, r.node, func(key presence.Key, s *presence.Session) {
 		if _, ok := r.listed[sessionKey{key.Peer, s.ID}]; ok || !s.Live(r.at) {
@@ -127,7 +132,8 @@ func (r *Resync) missing(ctx context.Context) (ends []presence.Report, err error
 	return ends, nil
 }
 
-// named returns the sessions that an entry of a list may be about when it is not understood; none when it does not say.
+// named returns the sessions that an entry of a list may be about when it is not understood; none
+// when it does not say.
 func named(raw []byte) (ids []sessionKey) {
 	var at *strictjson.Error
 	if errors.As(strictjson.Check(raw, MaxDepth), &at) && at.Kind == strictjson.ErrDuplicate {

@@ -2,13 +2,14 @@ package presence
 
 import "slices"
 
-// SourceRecipe marks a slot that is an assumption: a foreign writer, such as the recipe's own function, wrote in the store that
-// the peer is online, and no report about it has come. No report may name it as its source.
+// SourceRecipe marks a slot that is an assumption: a foreign writer, such as the recipe's own
+// function, wrote in the store that the peer is online, and no report about it has come. No report
+// may name it as its source.
 const SourceRecipe Source = "recipe"
 
-// Assume returns the state of a peer of which a foreign word alone says that it is online, read at now. It stands until the lease
-// ends or the first report about the peer comes, which replaces it: the word may stand for any session of any source, also for
-// the one that the report begins.
+// Assume returns the state of a peer of which a foreign word alone says that it is online, read at
+// now. It stands until the lease ends or the first report about the peer comes, which replaces it:
+// the word may stand for any session of any source, also for the one that the report begins.
 func Assume(now Millis, rules *Rules) State {
 	until := now.Add(rules.Lease)
 	return State{
@@ -20,7 +21,8 @@ func Assume(now Millis, rules *Rules) State {
 // Assumed reports whether s is an assumption and no hook has been counted in it.
 func (s *Slot) Assumed() bool { return s.Source == SourceRecipe }
 
-// replaceAssumption takes the assumption out of st before its first report is merged; it returns nil when there is none.
+// replaceAssumption takes the assumption out of st before its first report is merged; it returns
+// nil when there is none.
 func (st *State) replaceAssumption() *Slot {
 	for i := range st.Slots {
 		if st.Slots[i].Assumed() {
@@ -32,7 +34,8 @@ func (st *State) replaceAssumption() *Slot {
 	return nil
 }
 
-// take makes the assumed session one of s: the first hook, r, is about a session that began before it.
+// take makes the assumed session one of s: the first hook, r, is about a session that began before
+// it.
 func (s *Slot) take(assumed *Slot, r *Report) {
 	s.Open, s.At, s.Start, s.Until = 1, min(assumed.At, r.At), min(assumed.Start, r.At), assumed.Until
 	s.Burst.Opened = s.Tag != ""

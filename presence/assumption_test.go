@@ -10,8 +10,9 @@ import (
 	"rollcall/store/embedded"
 )
 
-// TestAnAssumptionIsReplacedByTheFirstReport: a foreign word "online" may stand for the session that the first hook is about, so it
-// is no session of its own beside it, whatever the hook, tag, policy and source.
+// TestAnAssumptionIsReplacedByTheFirstReport: a foreign word "online" may stand for the session
+// that the first hook is about, so it is no session of its own beside it, whatever the hook, tag,
+// policy and source.
 func TestAnAssumptionIsReplacedByTheFirstReport(t *testing.T) {
 	rules := presence.DefaultRules()
 	for _, c := range []struct {

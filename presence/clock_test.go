@@ -7,8 +7,9 @@ import (
 	"rollcall/presence"
 )
 
-// TestASendersOwnOrderStandsWhateverItsClock: the reports of a session count in the order of its source, in any order of arrival, if
-// its clock is right, ahead, or on the edge of what is believed; the lease counts from the receipt.
+// TestASendersOwnOrderStandsWhateverItsClock: the reports of a session count in the order of its
+// source, in any order of arrival, if its clock is right, ahead, or on the edge of what is
+// believed; the lease counts from the receipt.
 func TestASendersOwnOrderStandsWhateverItsClock(t *testing.T) {
 	rules := presence.DefaultRules()
 	const gap = 900
@@ -59,7 +60,8 @@ func TestASendersOwnOrderStandsWhateverItsClock(t *testing.T) {
 	}
 }
 
-// TestAReportReceivedTwiceLivesFromTheFirst: a sender whose clock is ahead and that repeats a report does not extend its lease.
+// TestAReportReceivedTwiceLivesFromTheFirst: a sender whose clock is ahead and that repeats a
+// report does not extend its lease.
 func TestAReportReceivedTwiceLivesFromTheFirst(t *testing.T) {
 	rules := presence.DefaultRules()
 	for _, received := range [][]presence.Millis{{t0, t0 + 30_000}, {t0 + 30_000, t0}} {
@@ -84,7 +86,8 @@ func TestAReportReceivedTwiceLivesFromTheFirst(t *testing.T) {
 	}
 }
 
-// TestAClockThatWasPutRight: reports of the right clock count from the first on, though the wrong one was far ahead.
+// TestAClockThatWasPutRight: reports of the right clock count from the first on, though the wrong
+// one was far ahead.
 func TestAClockThatWasPutRight(t *testing.T) {
 	rules := presence.DefaultRules()
 	for _, ahead := range []time.Duration{2 * time.Minute, 8 * time.Hour, 400 * 24 * time.Hour} {
@@ -113,8 +116,8 @@ func TestAClockThatWasPutRight(t *testing.T) {
 	}
 }
 
-// TestSeqDecidesATie: of two reports of one time the one with the greater number is later, in both orders of arrival; without numbers
-// online wins.
+// TestSeqDecidesATie: of two reports of one time the one with the greater number is later, in both
+// orders of arrival; without numbers online wins.
 func TestSeqDecidesATie(t *testing.T) {
 	rules := presence.DefaultRules()
 	for _, c := range []struct {
@@ -151,8 +154,8 @@ func TestSeqDecidesATie(t *testing.T) {
 	}
 }
 
-// TestAnEndIsNeverTooLateForAnOpenSession: the end of a session that is still open counts however old it is; of one that is not known or
-// over it is stale.
+// TestAnEndIsNeverTooLateForAnOpenSession: the end of a session that is still open counts however
+// old it is; of one that is not known or over it is stale.
 func TestAnEndIsNeverTooLateForAnOpenSession(t *testing.T) {
 	rules := presence.DefaultRules()
 	now := t0.Add(25 * time.Hour)
@@ -175,7 +178,8 @@ func TestAnEndIsNeverTooLateForAnOpenSession(t *testing.T) {
 	}
 }
 
-// TestExpiredOnArrival: an online whose lease is over when it arrives makes no peer online, and says so.
+// TestExpiredOnArrival: an online whose lease is over when it arrives makes no peer online, and
+// says so.
 func TestExpiredOnArrival(t *testing.T) {
 	rules := presence.DefaultRules()
 	for _, kind := range []presence.Kind{presence.KindOnline, presence.KindTouch} {

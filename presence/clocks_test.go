@@ -9,7 +9,8 @@ import (
 	"rollcall/store/embedded"
 )
 
-// TestSendersWhoseClocksAreOffAreKnown: each is counted with how far it is off, one that is right is not, and their number is bounded.
+// TestSendersWhoseClocksAreOffAreKnown: each is counted with how far it is off, one that is right
+// is not, and their number is bounded.
 func TestSendersWhoseClocksAreOffAreKnown(t *testing.T) {
 	st, err := embedded.Open(embedded.Config{}, t0)
 	if err != nil {

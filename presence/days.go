@@ -21,9 +21,9 @@ type Day struct {
 // Date returns the date of d, as 2026-11-23.
 func (d Day) Date() string { return time.Unix(int64(d.Day)*86400, 0).UTC().Format(time.DateOnly) }
 
-// OnlineTime returns how long the peer was online on each of the last [OnlineDays] local days, the oldest first, the time
-// that runs counted up to now. Days without any are left out. It is empty for a peer that is unknown at now, and when
-// the rules do not keep it.
+// OnlineTime returns how long the peer was online on each of the last [OnlineDays] local days, the
+// oldest first, the time that runs counted up to now. Days without any are left out. It is empty
+// for a peer that is unknown at now, and when the rules do not keep it.
 func (st *State) OnlineTime(now Millis, rules *Rules) []Day {
 	if !rules.OnlineTime || st.Summary().At(now, rules).Status == Unknown {
 		return nil
@@ -36,8 +36,9 @@ func (st *State) OnlineTime(now Millis, rules *Rules) []Day {
 	return keep(sum.Days, func(d *Day) bool { return d.Day >= oldest })
 }
 
-// countOnline adds to Days the time online that has come to its end since st had the status was, since since. It ends
-// when the peer is said to have turned offline, so that the days agree with what was answered.
+// countOnline adds to Days the time online that has come to its end since st had the status was,
+// since since. It ends when the peer is said to have turned offline, so that the days agree with
+// what was answered.
 func (st *State) countOnline(was Status, since Millis, rules *Rules) {
 	if !rules.OnlineTime {
 		st.Days, st.Counted = st.Days[:0], 0
@@ -52,7 +53,8 @@ func (st *State) countOnline(was Status, since Millis, rules *Rules) {
 	}
 }
 
-// startBefore returns the earliest start of the sessions that ended at end, or end when there is none.
+// startBefore returns the earliest start of the sessions that ended at end, or end when there is
+// none.
 func (st *State) startBefore(end Millis) Millis {
 	start := end
 	for i := range st.Sessions {
@@ -63,8 +65,8 @@ func (st *State) startBefore(end Millis) Millis {
 	return start
 }
 
-// addOnline adds the time between from and to that is not counted yet, split at local midnights. Late news may begin
-// before what is counted; nothing counts twice.
+// addOnline adds the time between from and to that is not counted yet, split at local midnights.
+// Late news may begin before what is counted; nothing counts twice.
 func (st *State) addOnline(from, to Millis, rules *Rules) {
 	from = max(from, st.Counted)
 	if from >= to || to > maxMillis {
@@ -93,8 +95,9 @@ func midnight(day int32, rules *Rules) Millis {
 	return (Millis(day) * Millis(dayLength/time.Millisecond)).Add(-rules.DayOffset)
 }
 
-// packDaysTo appends Days and Counted: how many, Counted, the first day as the difference to Day, then for each day its
-// online time (ms) shifted left by one. The low bit is set when days without any lie before it; their number follows.
+// packDaysTo appends Days and Counted: how many, Counted, the first day as the difference to Day,
+// then for each day its online time (ms) shifted left by one. The low bit is set when days without
+// any lie before it; their number follows.
 func (st *State) packDaysTo(b []byte) []byte {
 	b = binary.AppendUvarint(b, uint64(len(st.Days)))
 	b = appendMillis(b, st.Counted, st.Since)

@@ -221,7 +221,8 @@ func TestOnlineTimeIsWhatWasAnswered(t *testing.T) {
 	})
 }
 
-// Two sessions reported in any order that ends with both over: as long as the peer turned the same, the days are the same.
+// Two sessions reported in any order that ends with both over: as long as the peer turned the same,
+// the days are the same.
 func TestOnlineTimeInAnyOrder(t *testing.T) {
 	rules := timed()
 	rapid.Check(t, func(t *rapid.T) {

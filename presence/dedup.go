@@ -13,8 +13,8 @@ type Delivery struct {
 
 const hashMask = 1<<48 - 1
 
-// deliveryHash returns the hash of the delivery of r, 0 when nothing needs to be remembered of it. One delivery may speak of
-// several sessions.
+// deliveryHash returns the hash of the delivery of r, 0 when nothing needs to be remembered of it.
+// One delivery may speak of several sessions.
 func deliveryHash(r *Report) uint64 {
 	if r.ID == "" || r.Session != "" && !r.Received {
 		return 0
@@ -52,7 +52,8 @@ func (st *State) saw(hash uint64) bool {
 	return false
 }
 
-// see remembers a delivery, in the order of (time, hash) so that the order of arrival leaves no trace.
+// see remembers a delivery, in the order of (time, hash) so that the order of arrival leaves no
+// trace.
 func (st *State) see(hash uint64, at Millis) {
 	st.Deliveries = append(st.Deliveries, Delivery{hash, at})
 	i := len(st.Deliveries) - 1

@@ -4,7 +4,8 @@ package presence
 type Detail uint8
 
 const (
-	// DetailBrief is the status only: no time, no cause, and no version, which would give the time away.
+	// DetailBrief is the status only: no time, no cause, and no version, which would give the time
+	// away.
 	DetailBrief Detail = iota
 	// DetailFull is everything.
 	DetailFull

@@ -12,7 +12,8 @@ import (
 	"rollcall/presence"
 )
 
-// feed applies hooks spread evenly over less than a window, from at on, and returns when the last came.
+// feed applies hooks spread evenly over less than a window, from at on, and returns when the last
+// came.
 func feed(st *presence.State, hooks []byte, tag string, at presence.Millis, rules *presence.Rules) presence.Millis {
 	step := rules.Window / time.Duration(len(hooks)+1)
 	for i, h := range hooks {
@@ -48,8 +49,9 @@ func orders(left map[byte]int, fn func([]byte)) {
 	walk(nil)
 }
 
-// Rule 4.5: within the window every order of the hooks of one or several devices gives the truth, when nothing is lost.
-// All histories of up to twelve logins and logouts, from nothing and from one and two open sessions.
+// Rule 4.5: within the window every order of the hooks of one or several devices gives the truth,
+// when nothing is lost. All histories of up to twelve logins and logouts, from nothing and from one
+// and two open sessions.
 func TestSlotSumIsExactInEveryOrder(t *testing.T) {
 	rules := presence.DefaultRules()
 	told := 0
@@ -81,8 +83,8 @@ func TestSlotSumIsExactInEveryOrder(t *testing.T) {
 	}
 }
 
-// taggedTruths calls fn with the hooks of every history of up to n logins and logouts of one tag: a login while one is
-// open ends it with a replaced offline.
+// taggedTruths calls fn with the hooks of every history of up to n logins and logouts of one tag: a
+// login while one is open ends it with a replaced offline.
 func taggedTruths(n int, open bool, fn func(hooks map[byte]int, open bool)) {
 	var walk func(left int, open bool, hooks map[byte]int)
 	walk = func(left int, open bool, hooks map[byte]int) {
@@ -105,7 +107,8 @@ func taggedTruths(n int, open bool, fn func(hooks map[byte]int, open bool)) {
 	walk(n, open, map[byte]int{})
 }
 
-// Rule 4.5: a tag is one device; every order of its hooks gives the truth, and after the quiet one hook decides.
+// Rule 4.5: a tag is one device; every order of its hooks gives the truth, and after the quiet one
+// hook decides.
 func TestTaggedSlotIsExactInEveryOrder(t *testing.T) {
 	rules := presence.DefaultRules()
 	told := 0
@@ -145,7 +148,8 @@ type stay struct {
 	cause      presence.Cause
 }
 
-// drawStays draws what one device does. A connection that died may be reported as ended long after the next began.
+// drawStays draws what one device does. A connection that died may be reported as ended long after
+// the next began.
 func drawStays(t *rapid.T, rules *presence.Rules, dying bool, most int) []stay {
 	var all []stay
 	at := t0
@@ -183,8 +187,8 @@ func drawHooks(t *rapid.T, rules *presence.Rules, tag string, stays []stay) []to
 	return hooks
 }
 
-// checkTold plays hooks, some of them delivered twice under one id, and compares the answer with the truth wherever
-// nothing has begun or ended for a window.
+// checkTold plays hooks, some of them delivered twice under one id, and compares the answer with
+// the truth wherever nothing has begun or ended for a window.
 func checkTold(t *rapid.T, rules *presence.Rules, stays []stay, hooks []toldHook) {
 	slices.SortStableFunc(hooks, func(a, b toldHook) int { return int(a.at - b.at) })
 	var (
@@ -216,7 +220,8 @@ func checkTold(t *rapid.T, rules *presence.Rules, stays []stay, hooks []toldHook
 	}
 }
 
-// Rule 4.5 over days: one device whose connections die and are reported late is never shown wrongly.
+// Rule 4.5 over days: one device whose connections die and are reported late is never shown
+// wrongly.
 func TestSlotSumIsExactForOneDevice(t *testing.T) {
 	rules := presence.DefaultRules()
 	rapid.Check(t, func(t *rapid.T) {
@@ -286,7 +291,8 @@ func TestSlotLastIsTheLastHook(t *testing.T) {
 	})
 }
 
-// What is learned of an offline peer survives, and is unlearned when the number is not reached for a week.
+// What is learned of an offline peer survives, and is unlearned when the number is not reached for
+// a week.
 func TestSlotLearnsDevices(t *testing.T) {
 	learn := "+@0 +@100 -@1000 -@1001"
 	_, st := play(t, learn, presence.PolicySum)

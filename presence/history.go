@@ -7,9 +7,10 @@ import (
 	"time"
 )
 
-// A History is the last hooks of one slot, in order of receipt, and the slot as it was before them. A hook that a node
-// delivers late, because it could not reach the store when the hook came, is counted at its time of receipt: the slot is
-// counted anew from Base. docs/decisions/0025 says why, and what bounds it.
+// A History is the last hooks of one slot, in order of receipt, and the slot as it was before them.
+// A hook that a node delivers late, because it could not reach the store when the hook came, is
+// counted at its time of receipt: the slot is counted anew from Base. docs/decisions/0025 says why,
+// and what bounds it.
 //
 // It is kept only with [Rules].Replay, so where several nodes write.
 type History struct {
@@ -18,10 +19,11 @@ type History struct {
 	Base   Slot   // before Hooks; the zero count when the slot was not known
 	Ended  ending // of Base, if that is closed: since when the peer was offline then; zero for never
 	Hooks  []Hook // by time, and by arrival where that is the same
-	// Assumed says that Base is what a foreign writer's word stood for: a login as the first hook replaces it, see [Assume].
+	// Assumed says that Base is what a foreign writer's word stood for: a login as the first hook
+	// replaces it, see [Assume].
 	Assumed bool
-	// Touched is the end of the lease by the touches since Base; they are in no history, so that a sender that touches often does
-	// not push hooks out.
+	// Touched is the end of the lease by the touches since Base; they are in no history, so that a
+	// sender that touches often does not push hooks out.
 	Touched Millis
 }
 
@@ -110,8 +112,9 @@ func (h *History) from(hooks []Hook) Slot {
 	return h.Base.clone()
 }
 
-// countHook counts r, a hook of s, in s and in its history; fresh says that s was not there, and assumed what stood in its place. late is not nil when r came
-// before hooks that are counted already.
+// countHook counts r, a hook of s, in s and in its history; fresh says that s was not there, and
+// assumed what stood in its place. late is not nil when r came before hooks that are counted
+// already.
 func (st *State) countHook(s *Slot, fresh bool, assumed *Slot, r *Report, hash uint64, lease time.Duration, now Millis, rules *Rules) (v Verdict, late *recount) {
 	i, found := st.history(s.Source, s.Tag)
 	if !found {
@@ -156,7 +159,8 @@ func (st *State) countHook(s *Slot, fresh bool, assumed *Slot, r *Report, hash u
 	return v, late
 }
 
-// amend puts right what [State.conclude] cannot know after a late hook: since when the peer is what it is.
+// amend puts right what [State.conclude] cannot know after a late hook: since when the peer is what
+// it is.
 func (st *State) amend(l *recount, turned bool, now Millis, rules *Rules) {
 	switch st.Status {
 	case Online:
@@ -225,8 +229,9 @@ func (st *State) earliest(now Millis) (start Millis) {
 	return start
 }
 
-// Replay merges r as [State.Apply] does, as of received, the time of its receipt: r comes late, at now. For a while after now the
-// histories of st stay whole: other nodes may deliver what they received meanwhile.
+// Replay merges r as [State.Apply] does, as of received, the time of its receipt: r comes late, at
+// now. For a while after now the histories of st stay whole: other nodes may deliver what they
+// received meanwhile.
 func (st *State) Replay(r *Report, received, now Millis, rules *Rules) (Outcome, Effect) {
 	was := st.Replayed
 	if rules.Replay > 0 {

@@ -19,7 +19,8 @@ const (
 
 const minHistory, minHook = 6, 8 // bytes
 
-// packHistories appends when the last replay was and the histories. Times of hooks are differences to the hook before.
+// packHistories appends when the last replay was and the histories. Times of hooks are differences
+// to the hook before.
 func (st *State) packHistories(b []byte) []byte {
 	b = appendMillis(b, st.Replayed, st.Since)
 	b = binary.AppendUvarint(b, uint64(len(st.Histories)))

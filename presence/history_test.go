@@ -41,8 +41,8 @@ func hooksOf(t *rapid.T, n int, from presence.Millis) (list []presence.Report) {
 	return list
 }
 
-// shown is what answers show of st. When a peer with several slots turned depends on the order in which they come, as it does for
-// sessions.
+// shown is what answers show of st. When a peer with several slots turned depends on the order in
+// which they come, as it does for sessions.
 func shown(st *presence.State, now presence.Millis, single bool) string {
 	s := st.Summary()
 	text := fmt.Sprintf("%v until %d, seen %d;", s.Status, s.Until, s.LastSeen-t0)
@@ -57,7 +57,8 @@ func shown(st *presence.State, now presence.Millis, single bool) string {
 	return text
 }
 
-// merge changes st as a store does, which keeps it packed and throws away what a merge without an effect made of it.
+// merge changes st as a store does, which keeps it packed and throws away what a merge without an
+// effect made of it.
 func merge(t tb, st *presence.State, fn func(*presence.State) presence.Effect) {
 	t.Helper()
 	next := repack(t, st)
@@ -66,8 +67,8 @@ func merge(t tb, st *presence.State, fn func(*presence.State) presence.Effect) {
 	}
 }
 
-// Whatever node delivers its hooks first: the answer is that of the same hooks in order of receipt. A delivery
-// may come twice.
+// Whatever node delivers its hooks first: the answer is that of the same hooks in order of receipt.
+// A delivery may come twice.
 func TestLateHooksCountAtTheirTime(t *testing.T) {
 	rules := shared()
 	rapid.Check(t, func(t *rapid.T) {
@@ -108,7 +109,8 @@ func TestLateHooksCountAtTheirTime(t *testing.T) {
 	})
 }
 
-// A report after a node was away for long: histories that were written by a replay stay whole for as long as others may replay theirs.
+// A report after a node was away for long: histories that were written by a replay stay whole for
+// as long as others may replay theirs.
 func TestHistoriesWaitForTheOtherNodes(t *testing.T) {
 	rules := shared()
 	var st presence.State
@@ -136,7 +138,8 @@ func TestHistoriesWaitForTheOtherNodes(t *testing.T) {
 	}
 }
 
-// What is not needed is not written: a state without late hooks in sight is the one that earlier releases read.
+// What is not needed is not written: a state without late hooks in sight is the one that earlier
+// releases read.
 func TestHistoriesEnd(t *testing.T) {
 	rules := shared()
 	var st presence.State

@@ -7,11 +7,12 @@ import (
 	"time"
 )
 
-// What a process asks that holds sessions, or speaks for a node that does, beside reporting them. Their errors are those of
-// the [Store]: they match [ErrUnavailable].
+// What a process asks that holds sessions, or speaks for a node that does, beside reporting them.
+// Their errors are those of the [Store]: they match [ErrUnavailable].
 
-// Heartbeat renews the lease of a node of this process from now; its sessions depend on it from the beginning.
-// With drained it is the last heartbeat. For an external node see [Service.ExternalHeartbeat].
+// Heartbeat renews the lease of a node of this process from now; its sessions depend on it from the
+// beginning. With drained it is the last heartbeat. For an external node see
+// [Service.ExternalHeartbeat].
 func (s *Service) Heartbeat(ctx context.Context, node NodeID, lease time.Duration, drained bool, now Millis) error {
 	return s.store.Heartbeat(ctx, node, lease, drained, now)
 }
@@ -21,14 +22,14 @@ func (s *Service) Load(ctx context.Context, key Key, st *State) error {
 	return s.store.Load(ctx, key, st)
 }
 
-// PeersOn returns the peers that have a session on node. While a part of the store is unreachable it returns those of the
-// rest, and an error.
+// PeersOn returns the peers that have a session on node. While a part of the store is unreachable
+// it returns those of the rest, and an error.
 func (s *Service) PeersOn(ctx context.Context, node NodeID) ([]Key, error) {
 	return s.store.OnNode(ctx, node, allOfNode)
 }
 
-// Inspect calls fn for every key with its state, as an update would see it. fn must not change it, and may be called again
-// for the same key with a newer state; only the last call counts.
+// Inspect calls fn for every key with its state, as an update would see it. fn must not change it,
+// and may be called again for the same key with a newer state; only the last call counts.
 func (s *Service) Inspect(ctx context.Context, keys []Key, now Millis, fn func(i int, st *State)) error {
 	return s.store.Update(ctx, keys, now, func(i int, st *State) Effect {
 		fn(i, st)
@@ -61,7 +62,8 @@ func (s *Service) SessionsOn(ctx context.Context, node NodeID, fn func(Key, *Ses
 	return nil
 }
 
-// Listen calls fn with peers whose answers have changed, see [Store].Listen. It returns how to stop.
+// Listen calls fn with peers whose answers have changed, see [Store].Listen. It returns how to
+// stop.
 func (s *Service) Listen(fn func(keys []Key)) (stop func()) { return s.store.Listen(fn) }
 
 // A Drainer is a store that knows which nodes have drained and wait out their grace.
@@ -70,7 +72,8 @@ type Drainer interface {
 	Drained() []NodeID
 }
 
-// Drained returns the nodes that have drained and wait out their grace, as far as the store knows them.
+// Drained returns the nodes that have drained and wait out their grace, as far as the store knows
+// them.
 func (s *Service) Drained() []NodeID {
 	if d, ok := s.store.(Drainer); ok {
 		return d.Drained()

@@ -6,19 +6,21 @@ import (
 	"time"
 )
 
-// Shared is what a store adds that several processes write to. A store without it is written by this process alone,
-// and the [Service] keeps the books itself.
+// Shared is what a store adds that several processes write to. A store without it is written by
+// this process alone, and the [Service] keeps the books itself.
 type Shared interface {
-	// Epoch names the identity of what is stored. Revisions of two epochs cannot be compared: after a restore or an empty
-	// restart the epoch is another one.
+	// Epoch names the identity of what is stored. Revisions of two epochs cannot be compared: after
+	// a restore or an empty restart the epoch is another one.
 	Epoch() uint64
-	// Horizon returns a revision such that every write of that or a lesser one, by any process, is visible to a read
-	// that starts now, and every other write gets a greater one. It may lag; it must not be ahead.
+	// Horizon returns a revision such that every write of that or a lesser one, by any process, is
+	// visible to a read that starts now, and every other write gets a greater one. It may lag; it
+	// must not be ahead.
 	Horizon(now Millis) uint64
 }
 
-// inflight knows which writes are under way, so that a token can name a revision below all of them. A write takes off
-// at its time, or just above the last horizon given out when the clock stands behind that.
+// inflight knows which writes are under way, so that a token can name a revision below all of them.
+// A write takes off at its time, or just above the last horizon given out when the clock stands
+// behind that.
 type inflight struct {
 	mu     sync.Mutex
 	under  map[uint64]int
@@ -32,7 +34,8 @@ type failure struct {
 	at    Millis
 }
 
-// failedFor is how long a failed write holds the horizon back: longer than any store goes on with a call it gave up.
+// failedFor is how long a failed write holds the horizon back: longer than any store goes on with a
+// call it gave up.
 const failedFor = 10 * time.Second
 
 func (f *inflight) enter(now Millis) uint64 {
@@ -77,8 +80,8 @@ func (f *inflight) horizon(now Millis) uint64 {
 	return f.given
 }
 
-// Horizon returns a revision below that of every write that is not yet visible: a caller that reads after this call
-// and later asks for all that is newer misses nothing.
+// Horizon returns a revision below that of every write that is not yet visible: a caller that reads
+// after this call and later asks for all that is newer misses nothing.
 func (s *Service) Horizon(now Millis) uint64 {
 	if shared, ok := s.store.(Shared); ok {
 		return shared.Horizon(now)
@@ -86,8 +89,8 @@ func (s *Service) Horizon(now Millis) uint64 {
 	return s.inflight.horizon(now)
 }
 
-// Epoch names the identity of what is stored, for tokens: revisions of two epochs cannot be compared. A store of this
-// process alone gets another one with every start.
+// Epoch names the identity of what is stored, for tokens: revisions of two epochs cannot be
+// compared. A store of this process alone gets another one with every start.
 func (s *Service) Epoch() uint64 {
 	if shared, ok := s.store.(Shared); ok {
 		return shared.Epoch()
@@ -95,8 +98,8 @@ func (s *Service) Epoch() uint64 {
 	return s.epoch
 }
 
-// update writes through the store under the eyes of [Service.Horizon]. The time it hands down gives revisions only;
-// what merge needs of leases it carries itself.
+// update writes through the store under the eyes of [Service.Horizon]. The time it hands down gives
+// revisions only; what merge needs of leases it carries itself.
 func (s *Service) update(ctx context.Context, keys []Key, now Millis, merge Merge) error {
 	start := s.inflight.enter(now)
 	err := s.store.Update(ctx, keys, Millis(start), merge)

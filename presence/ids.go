@@ -14,7 +14,8 @@ type PeerID string
 // SessionID names one live connection of a peer within its source.
 type SessionID string
 
-// NodeID names one running process that holds sockets; it carries its start time, so a restarted node is another node.
+// NodeID names one running process that holds sockets; it carries its start time, so a restarted
+// node is another node.
 type NodeID string
 
 // Source names who reports: "leancloud", "gateway", "api", or a webhook's name.
@@ -27,11 +28,13 @@ const (
 	SourceAPI       Source = "api"       // POST /v1/events and the node calls
 )
 
-// MaxPeer is the longest peer id that a report may name, in bytes. Queries may ask for longer ones; they are unknown.
+// MaxPeer is the longest peer id that a report may name, in bytes. Queries may ask for longer ones;
+// they are unknown.
 const MaxPeer = 256
 
-// MaxHookPeer is the longest peer id that a hook of the LeanCloud dialect may name, in bytes: the recipe stores whatever it
-// is sent, control characters too, and apps have used ids of a thousand characters.
+// MaxHookPeer is the longest peer id that a hook of the LeanCloud dialect may name, in bytes: the
+// recipe stores whatever it is sent, control characters too, and apps have used ids of a thousand
+// characters.
 const MaxHookPeer = 4096
 
 // MaxName is the longest session id, tag, source, node id and device name, in bytes.
@@ -46,8 +49,9 @@ type Key struct {
 // MaxApp is the longest app id, in bytes.
 const MaxApp = 128
 
-// CheckApp returns an error matching [ErrInvalid] when id cannot be that of an app: it must be 1 to [MaxApp] ASCII letters, digits, "-", "_"
-// and ".". Stores and doors build names of their own from it with other characters, so that the names of two apps never meet.
+// CheckApp returns an error matching [ErrInvalid] when id cannot be that of an app: it must be 1 to
+// [MaxApp] ASCII letters, digits, "-", "_" and ".". Stores and doors build names of their own from
+// it with other characters, so that the names of two apps never meet.
 func CheckApp(id AppID) error {
 	switch {
 	case id == "":
@@ -65,8 +69,9 @@ func CheckApp(id AppID) error {
 	return nil
 }
 
-// CheckPeer returns an error matching [ErrInvalid] when id cannot be reported: it must be 1 to [MaxPeer] bytes of UTF-8
-// without a control character (U+0000 to U+001F, U+007F), which a log, a terminal or a header would take for something else.
+// CheckPeer returns an error matching [ErrInvalid] when id cannot be reported: it must be 1 to
+// [MaxPeer] bytes of UTF-8 without a control character (U+0000 to U+001F, U+007F), which a log, a
+// terminal or a header would take for something else.
 func CheckPeer(id PeerID) error {
 	if err := checkPeer(id, MaxPeer); err != nil {
 		return err
@@ -79,8 +84,8 @@ func CheckPeer(id PeerID) error {
 	return nil
 }
 
-// CheckKnown returns an error matching [ErrInvalid] when no source, not even a hook of the LeanCloud dialect, can have brought
-// id: whatever may be known may also be asked for and erased.
+// CheckKnown returns an error matching [ErrInvalid] when no source, not even a hook of the
+// LeanCloud dialect, can have brought id: whatever may be known may also be asked for and erased.
 func CheckKnown(id PeerID) error { return checkPeer(id, MaxHookPeer) }
 
 // checkPeer is what holds for every source, also the hooks of the LeanCloud dialect.

@@ -10,8 +10,8 @@ import (
 	"rollcall/presence"
 )
 
-// TestWhatALaterReleaseReportsChangesNothing: a kind, cause or policy that this release does not know never changes a peer,
-// whatever is known of it, and is not valid.
+// TestWhatALaterReleaseReportsChangesNothing: a kind, cause or policy that this release does not
+// know never changes a peer, whatever is known of it, and is not valid.
 func TestWhatALaterReleaseReportsChangesNothing(t *testing.T) {
 	rules := presence.DefaultRules()
 	session := func() *presence.State {
@@ -68,8 +68,9 @@ func TestWhatALaterReleaseReportsChangesNothing(t *testing.T) {
 	}
 }
 
-// TestWhatALaterReleasePackedIsNewer: a state with a cause, source, flag or section of a later release is not taken for a damaged one,
-// so that it is left alone; its first bytes still answer, and the same at every question.
+// TestWhatALaterReleasePackedIsNewer: a state with a cause, source, flag or section of a later
+// release is not taken for a damaged one, so that it is left alone; its first bytes still answer,
+// and the same at every question.
 func TestWhatALaterReleasePackedIsNewer(t *testing.T) {
 	rules := presence.DefaultRules()
 	r := sessionReport(t, "on@3/1")
@@ -78,7 +79,8 @@ func TestWhatALaterReleasePackedIsNewer(t *testing.T) {
 	st.Apply(&r, r.At, &rules)
 	st.Rev = uint64(r.At)
 	plain := st.Pack(nil)
-	// The hold and the day follow the head, then last seen and the number of sessions; the session begins with its source.
+	// The hold and the day follow the head, then last seen and the number of sessions; the session
+	// begins with its source.
 	source := 22
 	for ; source < len(plain) && !(plain[source] == 2 && int(plain[source+1]) == len(r.Session)); source++ {
 	}
@@ -122,8 +124,8 @@ func TestWhatALaterReleasePackedIsNewer(t *testing.T) {
 	}
 }
 
-// TestSectionsOfALaterRelease: in format 2 a section that is not known is carried over every write as it is, and one that is critical
-// has the state left alone.
+// TestSectionsOfALaterRelease: in format 2 a section that is not known is carried over every write
+// as it is, and one that is critical has the state left alone.
 func TestSectionsOfALaterRelease(t *testing.T) {
 	rules := presence.DefaultRules()
 	r := sessionReport(t, "on@3")

@@ -43,7 +43,8 @@ func words(st *presence.State) []word {
 	return all
 }
 
-// bare returns st without what may depend on the order of arrival: the revision and what is for display only.
+// bare returns st without what may depend on the order of arrival: the revision and what is for
+// display only.
 func bare(st presence.State) presence.State {
 	st.Rev, st.Since = 0, 0
 	if st.Status == presence.Offline {
@@ -87,7 +88,8 @@ func TestSessionMerge_order_repetition_and_split_leave_no_trace(t *testing.T) {
 			leases = append(leases, time.Second, 3*time.Second)
 		}
 		now := t0 + 5000
-		// The clock of the source: right, ahead by less and by more than is believed, on both sides of that edge, and by days.
+		// The clock of the source: right, ahead by less and by more than is believed, on both sides
+		// of that edge, and by days.
 		clock := rapid.SampledFrom([]presence.Millis{0, 0, 8000, 12_000, 20_000, 3_600_000, 3 * 86_400_000}).Draw(t, "clock")
 		reports := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) presence.Report { return drawReport(t, leases) }), 1, 10).Draw(t, "reports")
 		for i := range reports {
@@ -127,8 +129,8 @@ func TestSessionMerge_order_repetition_and_split_leave_no_trace(t *testing.T) {
 	})
 }
 
-// The first heartbeat of a node is no report, so it may come at any place among them: at the end the sessions are those of the
-// same reports of a node that has sent heartbeats all the time.
+// The first heartbeat of a node is no report, so it may come at any place among them: at the end
+// the sessions are those of the same reports of a node that has sent heartbeats all the time.
 func TestSessionMerge_the_first_heartbeat_may_come_at_any_time(t *testing.T) {
 	rules := presence.DefaultRules()
 	rapid.Check(t, func(t *rapid.T) {
@@ -255,7 +257,8 @@ func TestTimes(t *testing.T) {
 	}
 }
 
-// Rule 4.3: a session is live while its lease runs; a touch extends it, a late one never shortens it.
+// Rule 4.3: a session is live while its lease runs; a touch extends it, a late one never shortens
+// it.
 func TestLeases(t *testing.T) {
 	rules := presence.DefaultRules()
 	on := sessionReport(t, "on@0")
@@ -287,7 +290,8 @@ func TestLeases(t *testing.T) {
 	}
 }
 
-// Rule 4.4: online while one session is live; offline is remembered for a week, then the peer is unknown.
+// Rule 4.4: online while one session is live; offline is remembered for a week, then the peer is
+// unknown.
 func TestPeer(t *testing.T) {
 	rules := presence.DefaultRules()
 	var st presence.State
@@ -318,7 +322,8 @@ func TestPeer(t *testing.T) {
 	}
 }
 
-// Rule 4.7: the loss of a node ends what hangs on it, once; an old word given again brings nothing back, a newer does.
+// Rule 4.7: the loss of a node ends what hangs on it, once; an old word given again brings nothing
+// back, a newer does.
 func TestNodes(t *testing.T) {
 	rules := presence.DefaultRules()
 	on := sessionReport(t, "on@1")
@@ -395,7 +400,8 @@ func TestUnknown(t *testing.T) {
 	}
 }
 
-// A client that comes back every second under new names leaves a bounded state, and so do a thousand open sessions.
+// A client that comes back every second under new names leaves a bounded state, and so do a
+// thousand open sessions.
 func TestStateIsBounded(t *testing.T) {
 	rules := presence.DefaultRules()
 	var st presence.State
@@ -438,7 +444,8 @@ func TestStateIsBounded(t *testing.T) {
 	}
 }
 
-// A source that names the session but not the time sends its delivery again: it is the same word, not a newer one.
+// A source that names the session but not the time sends its delivery again: it is the same word,
+// not a newer one.
 func TestASessionCountsAnIDOnceWhenItsTimeIsThatOfReceipt(t *testing.T) {
 	rules := presence.DefaultRules()
 	const t0 = presence.Millis(1_700_000_000_000)
@@ -466,7 +473,8 @@ func TestASessionCountsAnIDOnceWhenItsTimeIsThatOfReceipt(t *testing.T) {
 	}
 }
 
-// A connection of the gateway has an id that is never used again, so a peer on a bad network must not be remembered by all of them.
+// A connection of the gateway has an id that is never used again, so a peer on a bad network must
+// not be remembered by all of them.
 func TestEndedConnectionsAreFew(t *testing.T) {
 	rules := presence.DefaultRules()
 	var st presence.State

@@ -6,8 +6,8 @@ import (
 	"rollcall/presence"
 )
 
-// model is the reference for reports that name sessions: it keeps every report and judges them all at once, so no order can
-// matter to it.
+// model is the reference for reports that name sessions: it keeps every report and judges them all
+// at once, so no order can matter to it.
 type model []presence.Report
 
 // word is what the reports about one session come to.
@@ -62,8 +62,8 @@ func wordOf(r *presence.Report, rules *presence.Rules) word {
 	return w
 }
 
-// greater is rule 4.1: (incarnation, time of the source, its number, offline before online at a tie); within one named incarnation
-// an offline is final.
+// greater is rule 4.1: (incarnation, time of the source, its number, offline before online at a
+// tie); within one named incarnation an offline is final.
 func greater(a, b word) bool {
 	switch {
 	case a.incarnation != b.incarnation:

@@ -9,9 +9,11 @@ import (
 	"time"
 )
 
-// A session that names a node lives in one of two ways. Until the node has sent a heartbeat the session has a lease of its own, as
-// without a node: a name alone promises nothing. Then it hangs on the node: it lives as long as the node does, and ends with it. A
-// [Report] without a lease is of a node that sends heartbeats; one with a lease leaves it to the first heartbeat, see [Service.Attend].
+// A session that names a node lives in one of two ways. Until the node has sent a heartbeat the
+// session has a lease of its own, as without a node: a name alone promises nothing. Then it hangs
+// on the node: it lives as long as the node does, and ends with it. A [Report] without a lease is
+// of a node that sends heartbeats; one with a lease leaves it to the first heartbeat, see
+// [Service.Attend].
 
 // Leased reports whether s names a node and has a lease of its own all the same.
 func (s *Session) Leased() bool { return s.Node != "" && s.Until != forever && !s.Ended }
@@ -35,7 +37,8 @@ func (st *State) hang(now Millis, which func(*Session) bool) Effect {
 	return Quiet
 }
 
-// leaving returns the nodes of the sessions by whose leases st is online and whose leases have run out by now.
+// leaving returns the nodes of the sessions by whose leases st is online and whose leases have run
+// out by now.
 func (st *State) leaving(now Millis) (nodes []NodeID) {
 	if st.Status != Online || now < st.Until {
 		return nil
@@ -48,15 +51,18 @@ func (st *State) leaving(now Millis) (nodes []NodeID) {
 	return nodes
 }
 
-// joined are the nodes whose sessions this process has had hang on them since their first heartbeat.
+// joined are the nodes whose sessions this process has had hang on them since their first
+// heartbeat.
 type joined struct {
 	mu  sync.Mutex
 	set map[NodeID]struct{}
-	// unfinished are nodes of which some sessions still have their own leases, because the store failed.
+	// unfinished are nodes of which some sessions still have their own leases, because the store
+	// failed.
 	unfinished map[NodeID]struct{}
 }
 
-// maxJoined bounds what is remembered of nodes. A node that is not remembered costs a question to the store.
+// maxJoined bounds what is remembered of nodes. A node that is not remembered costs a question to
+// the store.
 const maxJoined = 10_000
 
 func (j *joined) add(node NodeID) {
@@ -88,9 +94,9 @@ func (j *joined) has(node NodeID) (known, unfinished bool) {
 	return known, unfinished
 }
 
-// ExternalHeartbeat takes a heartbeat, or with drained the drain, of a node outside of this process (a chat
-// server). The first heartbeat attaches the sessions of the node to its lease. An error matches [ErrUnavailable];
-// then the caller retries.
+// ExternalHeartbeat takes a heartbeat, or with drained the drain, of a node outside of this process
+// (a chat server). The first heartbeat attaches the sessions of the node to its lease. An error
+// matches [ErrUnavailable]; then the caller retries.
 func (s *Service) ExternalHeartbeat(ctx context.Context, node NodeID, lease time.Duration, drained bool, now Millis) error {
 	beats, err := s.store.Heartbeats(ctx, []NodeID{node})
 	if err != nil {
@@ -130,8 +136,8 @@ func (s *Service) join(ctx context.Context, node NodeID, now Millis) error {
 	return nil
 }
 
-// beating returns which of nodes have sent a heartbeat. While the store cannot be asked it is those whose heartbeats came through
-// this process.
+// beating returns which of nodes have sent a heartbeat. While the store cannot be asked it is those
+// whose heartbeats came through this process.
 func (s *Service) beating(ctx context.Context, nodes []NodeID) []bool {
 	if len(nodes) == 0 {
 		return nil
@@ -152,9 +158,10 @@ type Attendance struct {
 	leaseOf func(NodeID) time.Duration
 }
 
-// Attend prepares reports that name nodes of others, in place, for [Service.Report]. A node that sends heartbeats lives for another
-// lease with every online or touch that names it; leaseOf says how long, and its sessions hang on it. The sessions of other nodes have
-// their own leases: that of the report, or the default of [Rules]. After the report call [Service.Attended].
+// Attend prepares reports that name nodes of others, in place, for [Service.Report]. A node that
+// sends heartbeats lives for another lease with every online or touch that names it; leaseOf says
+// how long, and its sessions hang on it. The sessions of other nodes have their own leases: that of
+// the report, or the default of [Rules]. After the report call [Service.Attended].
 func (s *Service) Attend(ctx context.Context, reports []Report, now Millis, leaseOf func(NodeID) time.Duration) (Attendance, error) {
 	a := Attendance{leaseOf: leaseOf}
 	named := map[NodeID]bool{}
@@ -187,8 +194,9 @@ func (s *Service) Attend(ctx context.Context, reports []Report, now Millis, leas
 	return a, nil
 }
 
-// Attended has the sessions of reports hang on the nodes that have sent their first heartbeat since [Service.Attend]: either the
-// heartbeat finds the session in the store, or the report finds the heartbeat there.
+// Attended has the sessions of reports hang on the nodes that have sent their first heartbeat since
+// [Service.Attend]: either the heartbeat finds the session in the store, or the report finds the
+// heartbeat there.
 func (s *Service) Attended(ctx context.Context, a Attendance, reports []Report, now Millis) error {
 	if len(a.silent) == 0 {
 		return nil
@@ -231,8 +239,9 @@ type nodeBook struct {
 	unasked map[NodeID]struct{}
 }
 
-// expire is [State.Expire], but for sessions whose node sends heartbeats: these hang on it from now on. It reports the zero outcome for a
-// peer whose nodes are not known yet; they are in b.unasked then.
+// expire is [State.Expire], but for sessions whose node sends heartbeats: these hang on it from now
+// on. It reports the zero outcome for a peer whose nodes are not known yet; they are in b.unasked
+// then.
 func (b *nodeBook) expire(st *State, leases Millis, rules *Rules) (Outcome, Effect) {
 	nodes := st.leaving(leases)
 	waits := false

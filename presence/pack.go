@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// The packed form of a state, in the lowest format that holds it, so one that needs nothing new stays readable by older programs.
-// Integers are varints unless said otherwise; times are differences to Since, so
-// that the usual state of a hook-fed peer takes some 35 bytes.
+// The packed form of a state, in the lowest format that holds it, so one that needs nothing new
+// stays readable by older programs. Integers are varints unless said otherwise; times are
+// differences to Since, so that the usual state of a hook-fed peer takes some 35 bytes.
 //
 //	0  rev, 8 bytes big endian (a store compares them)
 //	8  1 byte: format (high 4 bits), days (bit 3), noded (bit 2), status (bits 0-1)
@@ -18,8 +18,8 @@ import (
 //	16 since: 6 bytes big endian
 //	22 hold (ms), day, last seen when online, sessions, slots, seen; days, if bit 3 is set; in format 2, sections
 //
-// A later format may change all of it but the first 22 bytes' length, the rev and the place of the format: by these an
-// older program knows what it must not write over, see [ErrNewer].
+// A later format may change all of it but the first 22 bytes' length, the rev and the place of the
+// format: by these an older program knows what it must not write over, see [ErrNewer].
 const (
 	packFormat1 = 1
 	packFormat2 = 2
@@ -31,9 +31,10 @@ const (
 // ErrCorrupt: bytes that are not a packed state.
 var ErrCorrupt = errors.New("not a packed peer state")
 
-// ErrNewer: bytes that say they are a state in a later format than this program reads, or that hold a status, cause, source,
-// flag or section that only a later release can have written; it matches [ErrCorrupt], too. Whether they are, or junk, is for
-// the store to judge, which knows what revisions are possible.
+// ErrNewer: bytes that say they are a state in a later format than this program reads, or that hold
+// a status, cause, source, flag or section that only a later release can have written; it matches
+// [ErrCorrupt], too. Whether they are, or junk, is for the store to judge, which knows what
+// revisions are possible.
 var ErrNewer = fmt.Errorf("%w: a later release wrote it", ErrCorrupt)
 
 // Pack appends the packed form of st to b.
@@ -91,8 +92,9 @@ func Rev(b []byte) uint64 {
 	return binary.BigEndian.Uint64(b)
 }
 
-// PeekStatus answers from the first bytes of a packed state what its peer is at now, and whether that also hangs on the
-// heartbeats of a node. It is the hot path of a query. A forgotten or damaged state is Unknown.
+// PeekStatus answers from the first bytes of a packed state what its peer is at now, and whether
+// that also hangs on the heartbeats of a node. It is the hot path of a query. A forgotten or
+// damaged state is Unknown.
 func PeekStatus(b []byte, now Millis, rules *Rules) (status Status, noded bool) {
 	if !readable(b) {
 		return Unknown, false
@@ -123,7 +125,8 @@ func readable(b []byte) bool {
 	return len(b) >= packHead && b[8]>>4-packFormat1 <= packFormat2-packFormat1
 }
 
-// Unpack replaces st by the state packed in b. It returns an error matching [ErrCorrupt] for bytes that are none.
+// Unpack replaces st by the state packed in b. It returns an error matching [ErrCorrupt] for bytes
+// that are none.
 func (st *State) Unpack(b []byte) error {
 	if len(b) < packHead {
 		return fmt.Errorf("%w: %d bytes", ErrCorrupt, len(b))
@@ -176,14 +179,15 @@ func (st *State) Unpack(b []byte) error {
 	return nil
 }
 
-// plausible reports whether what was read before something unknown can be true, so that the unknown is of a later release rather
-// than of damage.
+// plausible reports whether what was read before something unknown can be true, so that the unknown
+// is of a later release rather than of damage.
 func (st *State) plausible() bool {
 	const day = Millis(24 * time.Hour / time.Millisecond)
 	return st.Hold <= MaxHold && Millis(st.Day) <= Millis(st.Rev)/day+2
 }
 
-// PeekSummary returns the summary of the state packed in b; the zero Summary for bytes that are none.
+// PeekSummary returns the summary of the state packed in b; the zero Summary for bytes that are
+// none.
 func PeekSummary(b []byte) Summary {
 	if readable(b) && Status(b[8]&3) != Online {
 		hold, n := binary.Uvarint(b[packHead:])
@@ -204,7 +208,8 @@ func PeekSummary(b []byte) Summary {
 	return Summary{}
 }
 
-// headSummary is what the first bytes alone say of a state that a later release wrote in this format, as [PeekStatus] does.
+// headSummary is what the first bytes alone say of a state that a later release wrote in this
+// format, as [PeekStatus] does.
 func headSummary(b []byte) Summary {
 	s := Summary{Rev: binary.BigEndian.Uint64(b), Status: Status(b[8] & 3), Since: millis48(b[16:])}
 	if c := Cause(b[9]); c.Known() {
@@ -434,7 +439,8 @@ func burstOf(w uint64) Burst {
 	return Burst{Replaced: w&1 != 0, Ended: w&2 != 0, Opened: w&4 != 0, Again: int(min(w>>3, maxOpen))}
 }
 
-// sourceCodes are the sources that pack into one byte; the order is part of the format. Others follow a zero.
+// sourceCodes are the sources that pack into one byte; the order is part of the format. Others
+// follow a zero.
 var sourceCodes = [...]Source{1: SourceLeanCloud, 2: SourceGateway, 3: SourceAPI}
 
 func appendSource(b []byte, s Source) []byte {

@@ -185,7 +185,8 @@ func refusesEveryOtherLength(t *testing.T, packed []byte) {
 	}
 }
 
-// Cut short or made longer, a packed state is refused, and a count that cannot be true allocates nothing.
+// Cut short or made longer, a packed state is refused, and a count that cannot be true allocates
+// nothing.
 func TestUnpackRefuses(t *testing.T) {
 	_, st := play(t, "+phone@0 +@1 -pad@2 +phone/again@3", presence.PolicySum)
 	r := sessionReport(t, "on@3/1")

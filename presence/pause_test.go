@@ -22,7 +22,8 @@ func (othersToo) OnReturn(func(asOf, now presence.Millis) <-chan struct{}) (stop
 func (othersToo) Age() time.Duration               { return 0 }
 func (othersToo) AgeOf(presence.Key) time.Duration { return 0 }
 
-// both calls test with a service of a store that only this process writes to, and of one that others write to.
+// both calls test with a service of a store that only this process writes to, and of one that
+// others write to.
 func both(t *testing.T, test func(s *presence.Service, others bool)) {
 	t.Helper()
 	for _, others := range []bool{false, true} {
@@ -39,8 +40,8 @@ func both(t *testing.T, test func(s *presence.Service, others bool)) {
 	}
 }
 
-// A process that was stopped for longer than leases last ends none of them when it wakes: they could not be renewed. Beside a
-// store that other nodes write to they could.
+// A process that was stopped for longer than leases last ends none of them when it wakes: they
+// could not be renewed. Beside a store that other nodes write to they could.
 func TestASweepNoticesThatTheProcessStoodStill(t *testing.T) {
 	both(t, func(s *presence.Service, others bool) {
 		on := sessionReport(t, "on@0")

@@ -8,7 +8,8 @@ import (
 	"rollcall/presence"
 )
 
-// An id that the recipe would have stored must not be refused by the dialect's hooks; every other source keeps to 256.
+// An id that the recipe would have stored must not be refused by the dialect's hooks; every other
+// source keeps to 256.
 func TestHooksMayNameLongPeers(t *testing.T) {
 	tests := []struct {
 		source presence.Source

@@ -19,39 +19,42 @@ type Report struct {
 
 	Kind Kind
 	At   Millis // the source's time, or the time of receipt; judged by [Rules.Admit]
-	// Ahead is how far At was ahead of the receipt, when that is further than [Rules].Ahead; [Rules.Admit] sets it. At orders the
-	// reports of a session all the same; what is shown, and leases, count from the receipt.
+	// Ahead is how far At was ahead of the receipt, when that is further than [Rules].Ahead;
+	// [Rules.Admit] sets it. At orders the reports of a session all the same; what is shown, and
+	// leases, count from the receipt.
 	Ahead Millis
-	// Seq is any number that rises with the reports of the source about the session; of two with the same At and Incarnation the
-	// greater Seq is later. Zero when the source has none.
+	// Seq is any number that rises with the reports of the source about the session; of two with
+	// the same At and Incarnation the greater Seq is later. Zero when the source has none.
 	Seq uint64
-	// Incarnation is the start of the connection under a reused session id; zero when the source does not name it.
+	// Incarnation is the start of the connection under a reused session id; zero when the source
+	// does not name it.
 	Incarnation Millis
 	// Start is when the session began, when the source gives it beside At; zero when it does not.
 	Start     Millis
 	Cause     Cause
 	Reconnect bool // an automatic login, not one by hand
 
-	// Lease is how long the report stays true without another; zero takes the default of [Rules]. With a Node zero says that the
-	// node sends heartbeats: the session hangs on it from the beginning. With another lease it hangs on it from the node's first
-	// heartbeat on.
+	// Lease is how long the report stays true without another; zero takes the default of [Rules].
+	// With a Node zero says that the node sends heartbeats: the session hangs on it from the
+	// beginning. With another lease it hangs on it from the node's first heartbeat on.
 	Lease time.Duration
 	// Hold is how long after a session is lost watchers are notified.
 	Hold   time.Duration
 	Policy Policy
 
-	// ID names the delivery: a slot counts one ID once. Empty: every delivery counts. Sessions whose source gives the time
-	// do not need it: their merge is idempotent.
+	// ID names the delivery: a slot counts one ID once. Empty: every delivery counts. Sessions
+	// whose source gives the time do not need it: their merge is idempotent.
 	ID string
-	// Received says that At is the time of receipt. A retry of such a report would look like a newer
-	// one, so a session, too, counts one ID once.
+	// Received says that At is the time of receipt. A retry of such a report would look like a
+	// newer one, so a session, too, counts one ID once.
 	Received bool
 }
 
 // Key returns the peer that the report is about.
 func (r *Report) Key() Key { return Key{r.App, r.Peer} }
 
-// seen returns when r was true as far as this process knows: At, unless the source's clock is ahead.
+// seen returns when r was true as far as this process knows: At, unless the source's clock is
+// ahead.
 func (r *Report) seen() Millis { return r.At - r.Ahead }
 
 // expired reports whether the lease of r was over at now, when it arrived.

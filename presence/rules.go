@@ -12,14 +12,16 @@ type Rules struct {
 	Relearn       time.Duration `range:"1h..365d"` // a number of devices not reached for this long is lowered
 	OfflineMemory time.Duration `range:"1m..365d"` // how long offline is remembered; then the peer is unknown
 	Tombstones    time.Duration `range:"1m..30d"`  // how long an ended session is remembered
-	// Replay is how long a slot keeps its last hooks, so that one that comes late from another node is counted at its time of
-	// receipt, see [History]. [NewService] sets it for a store that can be out of reach; 0 keeps none.
+	// Replay is how long a slot keeps its last hooks, so that one that comes late from another node
+	// is counted at its time of receipt, see [History]. [NewService] sets it for a store that can
+	// be out of reach; 0 keeps none.
 	Replay    time.Duration `config:"-"`
 	DayOffset time.Duration `range:"-14h..14h"` // local midnight minus UTC midnight, for "peers seen today" and online time
 
-	// OnlineTime keeps how long each peer was online on each of the last 30 local days. It costs some 8 bytes per peer and 4
-	// more per day with any, so at most 128, in the store; nothing when off. It is forgotten together with the peer, so
-	// with a presence.offline_memory of 7d who has been away for a week has no days left; 30d keeps them for everybody.
+	// OnlineTime keeps how long each peer was online on each of the last 30 local days. It costs
+	// some 8 bytes per peer and 4 more per day with any, so at most 128, in the store; nothing when
+	// off. It is forgotten together with the peer, so with a presence.offline_memory of 7d who has
+	// been away for a week has no days left; 30d keeps them for everybody.
 	OnlineTime bool
 }
 
@@ -37,9 +39,11 @@ func DefaultRules() Rules {
 	}
 }
 
-// Admit judges the time of r, received at now. A time further ahead than a clock may be wrong orders the session's reports only, see
-// [Report].Ahead; a slot has no order but that of receipt, and its report gets the time of receipt. Admit reports false for a report
-// that is too old to count: one that reports the end of a named session counts however old it is, if that session is still open.
+// Admit judges the time of r, received at now. A time further ahead than a clock may be wrong
+// orders the session's reports only, see [Report].Ahead; a slot has no order but that of receipt,
+// and its report gets the time of receipt. Admit reports false for a report that is too old to
+// count: one that reports the end of a named session counts however old it is, if that session is
+// still open.
 func (ru *Rules) Admit(r *Report, now Millis) bool {
 	r.Ahead = 0
 	if r.At > now.Add(ru.Ahead) {

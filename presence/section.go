@@ -5,14 +5,17 @@ import (
 	"fmt"
 )
 
-// Sections follow the sessions, slots and deliveries of a state in format 2: uvarint length of all of them, then for each uvarint
-// tag<<1|critical, uvarint length, and as many bytes. A reader that does not know a tag keeps the section as it is, unless it is critical: then it leaves the whole state alone.
+// Sections follow the sessions, slots and deliveries of a state in format 2: uvarint length of all
+// of them, then for each uvarint tag<<1|critical, uvarint length, and as many bytes. A reader that
+// does not know a tag keeps the section as it is, unless it is critical: then it leaves the whole
+// state alone.
 const (
 	sectionCritical = 1
 	// sectionHistories holds the histories of slots.
 	sectionHistories = 8<<1 | sectionCritical
-	// sectionOrder holds what orders the reports of sessions beside their times, for each session that has such: uvarint place among
-	// the sessions less that of the one before, uvarint Seq, uvarint Ahead.
+	// sectionOrder holds what orders the reports of sessions beside their times, for each session
+	// that has such: uvarint place among the sessions less that of the one before, uvarint Seq,
+	// uvarint Ahead.
 	sectionOrder = 9<<1 | sectionCritical
 )
 

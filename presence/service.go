@@ -12,8 +12,8 @@ import (
 // Config are the settings of a [Service].
 type Config struct {
 	Rules Rules `config:",inline"`
-	// Grace is how long leases stand still after a start or an outage of the store, so that what could not be renewed
-	// in between is not taken for gone.
+	// Grace is how long leases stand still after a start or an outage of the store, so that what
+	// could not be renewed in between is not taken for gone.
 	Grace time.Duration `range:"0s..1h"`
 	// Trace is how many of the last reports this process remembers, for answering "why".
 	Trace int `range:"0..16777216"`
@@ -68,8 +68,9 @@ func (s *Service) Trace() *Trace { return s.trace }
 // Counters returns the running counts of this process.
 func (s *Service) Counters() *Counters { return s.counters }
 
-// StandStill lets no lease run out until the grace after now is over: leases are judged as of asOf, the last time
-// at which renewals were surely received. Call it after a start, and when the store is back after an outage.
+// StandStill lets no lease run out until the grace after now is over: leases are judged as of asOf,
+// the last time at which renewals were surely received. Call it after a start, and when the store
+// is back after an outage.
 func (s *Service) StandStill(asOf, now Millis) {
 	asOf = min(asOf, now)
 	for {
@@ -91,8 +92,9 @@ func (s *Service) Leases(now Millis) Millis {
 	return now
 }
 
-// Report merges reports received at now and sets out[i] to what became of reports[i]. When it returns nil every one of them
-// is kept. An invalid report refuses the whole batch before anything is counted.
+// Report merges reports received at now and sets out[i] to what became of reports[i]. When it
+// returns nil every one of them is kept. An invalid report refuses the whole batch before anything
+// is counted.
 func (s *Service) Report(ctx context.Context, reports []Report, now Millis, out []Outcome) error {
 	keys := make([]Key, 0, len(reports))
 	index := make([]int, 0, len(reports))
@@ -140,7 +142,8 @@ func (s *Service) Age() time.Duration {
 	return s.remote.Age()
 }
 
-// AgeOf returns how long the part of the store that keeps key has been out of reach; 0 when it answers.
+// AgeOf returns how long the part of the store that keeps key has been out of reach; 0 when it
+// answers.
 func (s *Service) AgeOf(key Key) time.Duration {
 	if s.remote == nil {
 		return 0
@@ -154,8 +157,9 @@ const sweepBatch = 512
 // sweepBatches bounds how long one part of a sweep keeps it from another.
 const sweepBatches = 8
 
-// Sweep ends what has run out by now, at the cost of what is due, and returns how many peers turned. A part of the store
-// that is out of reach keeps it from nothing else: what it could not do is the error, and is done by a later one.
+// Sweep ends what has run out by now, at the cost of what is due, and returns how many peers
+// turned. A part of the store that is out of reach keeps it from nothing else: what it could not do
+// is the error, and is done by a later one.
 func (s *Service) Sweep(ctx context.Context, now Millis) (turned int, err error) {
 	for more := true; more; {
 		var n int
@@ -165,8 +169,9 @@ func (s *Service) Sweep(ctx context.Context, now Millis) (turned int, err error)
 	return turned, err
 }
 
-// SweepSome is Sweep for some thousands of peers of each lost node, and as many of those whose leases have run out; more reports that it left
-// some. The time is to be asked anew before the rest: nodes may be lost meanwhile.
+// SweepSome is Sweep for some thousands of peers of each lost node, and as many of those whose
+// leases have run out; more reports that it left some. The time is to be asked anew before the
+// rest: nodes may be lost meanwhile.
 func (s *Service) SweepSome(ctx context.Context, now Millis) (turned int, more bool, err error) {
 	leases := s.Leases(now)
 	var failed error
@@ -188,8 +193,8 @@ func (s *Service) SweepSome(ctx context.Context, now Millis) (turned int, more b
 	return turned, true, failed
 }
 
-// conclude has expire settle keys and returns how many turned. It reports more when something was settled, so that a
-// store that returns the same keys again cannot keep a sweep for ever.
+// conclude has expire settle keys and returns how many turned. It reports more when something was
+// settled, so that a store that returns the same keys again cannot keep a sweep for ever.
 func (s *Service) conclude(ctx context.Context, keys []Key, now Millis, expire func(*State) (Outcome, Effect)) (turned int, more bool, err error) {
 	if len(keys) == 0 {
 		return 0, false, nil
@@ -245,7 +250,8 @@ func (s *Service) sweepNodes(ctx context.Context, now Millis) (turned int, more 
 	return turned, more, err
 }
 
-// orphans returns peers of a lost node for this process to end; others reports that other processes are at some.
+// orphans returns peers of a lost node for this process to end; others reports that other processes
+// are at some.
 func (s *Service) orphans(ctx context.Context, node NodeID) (keys []Key, others bool, err error) {
 	if shared, ok := s.store.(Sharer); ok {
 		keys, others, err = shared.Orphans(ctx, node, sweepBatch)
@@ -258,8 +264,8 @@ func (s *Service) orphans(ctx context.Context, node NodeID) (keys []Key, others 
 	return keys, others, err
 }
 
-// endNode ends some of the sessions of one lost node, and forgets it when none are left. It reports more when it stopped before that for the
-// sake of others.
+// endNode ends some of the sessions of one lost node, and forgets it when none are left. It reports
+// more when it stopped before that for the sake of others.
 func (s *Service) endNode(ctx context.Context, l LostNode, now Millis) (turned int, more bool, err error) {
 	for range sweepBatches {
 		keys, others, asked := s.orphans(ctx, l.Node)
@@ -279,7 +285,8 @@ func (s *Service) endNode(ctx context.Context, l LostNode, now Millis) (turned i
 			err = fmt.Errorf("end %d peers of node %q: %w", len(keys), l.Node, err)
 		}
 		if !some {
-			// Something is out of reach; or it has spoken since, and either sends heartbeats again or is found lost again.
+			// Something is out of reach; or it has spoken since, and either sends heartbeats again
+			// or is found lost again.
 			return turned, false, errors.Join(asked, err)
 		}
 	}

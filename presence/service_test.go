@@ -137,8 +137,8 @@ func TestServiceSweeps(t *testing.T) {
 	}
 }
 
-// A heartbeat that the report did not know of, as when the report waited in a spool, counts at the latest when the lease of the
-// session runs out.
+// A heartbeat that the report did not know of, as when the report waited in a spool, counts at the
+// latest when the lease of the session runs out.
 func TestALeaseThatRunsOutAsksForTheNode(t *testing.T) {
 	s := open(t, nil)
 	ctx := context.Background()
@@ -169,7 +169,8 @@ func TestALeaseThatRunsOutAsksForTheNode(t *testing.T) {
 	}
 }
 
-// Rule 4.7: a node that misses its lease takes its sessions along, a drained one with another cause.
+// Rule 4.7: a node that misses its lease takes its sessions along, a drained one with another
+// cause.
 func TestServiceEndsNodes(t *testing.T) {
 	for _, c := range []struct {
 		drained bool
@@ -187,7 +188,8 @@ func TestServiceEndsNodes(t *testing.T) {
 		on := sessionReport(t, "on@0")
 		on.Node, on.Lease = "n1/1", 0
 		report(t, s, t0, on)
-		// It says nothing about whether the node beats: one that is drained, or has just died, does not.
+		// It says nothing about whether the node beats: one that is drained, or has just died, does
+		// not.
 		if e := why(t, s, t0+1000); !strings.Contains(e.Why, `session "x" from api is open on node "n1/1" and lives by the lease of that node`) {
 			t.Error(e.Why)
 		}
@@ -206,7 +208,8 @@ func TestServiceEndsNodes(t *testing.T) {
 	}
 }
 
-// A node that reports a session after its lease and sends no more heartbeats keeps it for a lease, and is not forgotten before.
+// A node that reports a session after its lease and sends no more heartbeats keeps it for a lease,
+// and is not forgotten before.
 func TestServiceSparesWhatALostNodeTells(t *testing.T) {
 	s, ctx := open(t, nil), context.Background()
 	if err := s.Store().Heartbeat(ctx, "n1", 15*time.Second, false, t0); err != nil {
@@ -230,7 +233,8 @@ func TestServiceSparesWhatALostNodeTells(t *testing.T) {
 	}
 }
 
-// Rule 4.8: while leases stand still nothing runs out, and a second outage within the grace does not shorten the first.
+// Rule 4.8: while leases stand still nothing runs out, and a second outage within the grace does
+// not shorten the first.
 func TestServiceStandsStill(t *testing.T) {
 	s := open(t, nil)
 	on := sessionReport(t, "on@0")

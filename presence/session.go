@@ -27,8 +27,8 @@ type Session struct {
 	Hold        time.Duration
 }
 
-// clockStep is how far ahead of now a session's time must still be for a report of a right clock to count as later: the clock of
-// the source was wrong and was put right.
+// clockStep is how far ahead of now a session's time must still be for a report of a right clock to
+// count as later: the clock of the source was wrong and was put right.
 const clockStep = Millis(time.Minute / time.Millisecond)
 
 // Seen returns when the greatest report of s was true as far as this process knows: At, unless the
@@ -38,8 +38,8 @@ func (s *Session) Seen() Millis { return s.At - s.Ahead }
 // Live reports whether s is open at now.
 func (s *Session) Live(now Millis) bool { return !s.Ended && now < s.Until }
 
-// Outlives reports whether s is spared at now when its node is found lost, whose lease ended at at: the node reported
-// s after that, and not longer than [NodeLease] ago.
+// Outlives reports whether s is spared at now when its node is found lost, whose lease ended at at:
+// the node reported s after that, and not longer than [NodeLease] ago.
 func (s *Session) Outlives(at, now Millis) bool {
 	return s.Seen() > at && now < s.Seen().Add(NodeLease)
 }
@@ -85,11 +85,13 @@ func (s *Session) EndCause() Cause {
 // ending returns when and why s ended, if it is not live.
 func (s *Session) ending() ending { return ending{s.end(), s.EndCause(), s.Hold} }
 
-// weigh orders two words about the same session: positive when n, the new one, is greater than what s holds.
+// weigh orders two words about the same session: positive when n, the new one, is greater than what
+// s holds.
 //
-// The order is (incarnation, time, the source's number, offline before online at a tie); within one named incarnation an offline
-// is greater than any online. The time is that of the source, however wrong its clock. What follows after that only makes it total, so that the greatest of a set of reports does not depend
-// on the order in which they came.
+// The order is (incarnation, time, the source's number, offline before online at a tie); within one
+// named incarnation an offline is greater than any online. The time is that of the source, however
+// wrong its clock. What follows after that only makes it total, so that the greatest of a set of
+// reports does not depend on the order in which they came.
 func (s *Session) weigh(n *Session) int {
 	if c := cmp.Compare(n.Incarnation, s.Incarnation); c != 0 {
 		return c
@@ -122,7 +124,8 @@ func (s *Session) weigh(n *Session) int {
 	)
 }
 
-// lease returns how long s is live from when it was last seen; forever while its node sends heartbeats.
+// lease returns how long s is live from when it was last seen; forever while its node sends
+// heartbeats.
 func (s *Session) lease() Millis {
 	if s.Until == forever {
 		return forever
@@ -133,9 +136,10 @@ func (s *Session) lease() Millis {
 // lapsed reports whether s was open when its node was lost or drained.
 func (s *Session) lapsed() bool { return !s.Ended && s.Cause != CauseUnknown }
 
-// corrected reports whether n, received at now, comes of a right clock and was true after s was received, whose clock was ahead: that one
-// was put right, since s is still far in the future, or n says that what hung on a lost node is there. Two clocks have no common
-// order, so the receipt decides.
+// corrected reports whether n, received at now, comes of a right clock and was true after s was
+// received, whose clock was ahead: that one was put right, since s is still far in the future, or n
+// says that what hung on a lost node is there. Two clocks have no common order, so the receipt
+// decides.
 func (s *Session) corrected(n *Session, now Millis) bool {
 	if s.Ahead == 0 || n.Ahead != 0 || n.At <= s.Seen() || s.At <= max(now, n.At)+clockStep && (!s.lapsed() || n.Ended) {
 		return false

@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// A Shedder is a store whose memory is bounded. Shed returns up to limit peers that are [State.ShortLived] at now when memory is nearly
-// full, and none otherwise; the [Service] forgets them, so that there is room for peers that stay.
+// A Shedder is a store whose memory is bounded. Shed returns up to limit peers that are
+// [State.ShortLived] at now when memory is nearly full, and none otherwise; the [Service] forgets
+// them, so that there is room for peers that stay.
 type Shedder interface {
 	Shed(now Millis, limit int) []Key
 }
@@ -15,12 +16,14 @@ type Shedder interface {
 const (
 	// shortLife is how long a peer may have been online altogether and still count as short-lived.
 	shortLife = 10 * time.Minute
-	// shortAbsence is how long a short-lived peer has been offline before it may be forgotten: longer than a reconnect takes.
+	// shortAbsence is how long a short-lived peer has been offline before it may be forgotten:
+	// longer than a reconnect takes.
 	shortAbsence = time.Minute
 )
 
-// ShortLived reports whether st is the state of a peer that came by on sockets only, for minutes, and has been offline for a
-// minute: a client that invents ids leaves such states. A peer that a server has reported, by hook or API, is none.
+// ShortLived reports whether st is the state of a peer that came by on sockets only, for minutes,
+// and has been offline for a minute: a client that invents ids leaves such states. A peer that a
+// server has reported, by hook or API, is none.
 func (st *State) ShortLived(now Millis) bool {
 	if st.Status != Offline || now < st.Since.Add(shortAbsence) || len(st.Slots) > 0 || len(st.Days) > 1 {
 		return false

@@ -7,33 +7,36 @@ import (
 	"time"
 )
 
-// A Slot counts the sessions of a source that can name neither them nor their times: hooks of which only the order of
-// arrival is known, and that order proves nothing. Two histories with the same hooks within the reorder window look
-// the same, so a right rule must not depend on their order; the sum does not. docs/decisions/0002
-// has the rule in full.
+// A Slot counts the sessions of a source that can name neither them nor their times: hooks of which
+// only the order of arrival is known, and that order proves nothing. Two histories with the same
+// hooks within the reorder window look the same, so a right rule must not depend on their order;
+// the sum does not. docs/decisions/0002 has the rule in full.
 //
-// What follows from time alone (early marks forgotten, extra sessions given up, a burst closed) is drawn when the next
-// report comes and never takes the slot offline, so it needs no timer; only the lease does that.
+// What follows from time alone (early marks forgotten, extra sessions given up, a burst closed) is
+// drawn when the next report comes and never takes the slot offline, so it needs no timer; only the
+// lease does that.
 type Slot struct {
 	Source Source
 	Tag    string // "" any number of devices; else one
 
-	// Open is logins less logouts. In a burst of a tagged slot it may fall below zero until the logins arrive.
+	// Open is logins less logouts. In a burst of a tagged slot it may fall below zero until the
+	// logins arrive.
 	Open  int
 	At    Millis // last hook
 	Start Millis // since when it has been live
 	Until Millis // lease end
 
-	// Early are the times of logouts that found nothing open, oldest first: each swallows a login that follows within the
-	// reorder window.
+	// Early are the times of logouts that found nothing open, oldest first: each swallows a login
+	// that follows within the reorder window.
 	Early []Millis
-	// Extra are the sessions beyond the known number of devices, oldest first. Each is owed a logout.
+	// Extra are the sessions beyond the known number of devices, oldest first. Each is owed a
+	// logout.
 	Extra []Extra
 
 	Devices int    // the known number of devices; 0 is 1
 	Reached Millis // when that many were last open together
-	// Lost is how many extra sessions were given up as lost logouts, lately at LostAt. A logout that finds nothing open then
-	// proves that one of them was another device.
+	// Lost is how many extra sessions were given up as lost logouts, lately at LostAt. A logout
+	// that finds nothing open then proves that one of them was another device.
 	Lost   int
 	LostAt Millis
 
@@ -154,7 +157,8 @@ func (s *Slot) settle(at, now Millis, rules *Rules) {
 func (s *Slot) settleBurst(at Millis, rules *Rules) {
 	if at > s.At.Add(rules.Window) {
 		if n := min(s.Open-1, s.Burst.Again); n > 0 {
-			// An automatic login ends no other session: the end of the connection that it follows is still to be reported.
+			// An automatic login ends no other session: the end of the connection that it follows
+			// is still to be reported.
 			s.extra(s.At, n)
 		}
 		open := s.open()
@@ -197,7 +201,8 @@ func (s *Slot) payExtra() bool {
 	return true
 }
 
-// unswap takes back the extra session of a login within the reorder window before at: the logout that comes now was overtaken by it.
+// unswap takes back the extra session of a login within the reorder window before at: the logout
+// that comes now was overtaken by it.
 func (s *Slot) unswap(at Millis, rules *Rules) {
 	last := len(s.Extra) - 1
 	if last < 0 || at >= s.Extra[last].At.Add(rules.Window) {
@@ -286,7 +291,8 @@ func (s *Slot) off(r *Report, at Millis, rules *Rules) Verdict {
 	return Swallowed
 }
 
-// tagged adds r to the burst of a tagged slot. It only sums, so the order within a burst does not matter.
+// tagged adds r to the burst of a tagged slot. It only sums, so the order within a burst does not
+// matter.
 func (s *Slot) tagged(r *Report) {
 	switch {
 	case r.Kind == KindOnline:
@@ -329,7 +335,8 @@ func (s *Slot) last(r *Report, at Millis, lease time.Duration) Verdict {
 	return Taken
 }
 
-// applySlot counts r in the slot of its source and tag. assumed is what stood in the place of all reports before, or nil.
+// applySlot counts r in the slot of its source and tag. assumed is what stood in the place of all
+// reports before, or nil.
 func (st *State) applySlot(r *Report, lease time.Duration, now Millis, rules *Rules, assumed *Slot) (v Verdict, quiet bool, late *recount) {
 	hash := deliveryHash(r)
 	if hash != 0 && (st.saw(hash) || st.counts(hash)) {
@@ -363,6 +370,7 @@ func (st *State) applySlot(r *Report, lease time.Duration, now Millis, rules *Ru
 		return v, was == s.Live(now), nil
 	}
 	v, late = st.countHook(s, !found, assumed, r, hash, lease, now, rules)
-	// Every count is signalled, also one that turns nothing: when the store is away, other nodes go on from what they have of it.
+	// Every count is signalled, also one that turns nothing: when the store is away, other nodes go
+	// on from what they have of it.
 	return v, was == s.Live(now) && r.Policy == PolicyLast, late
 }

@@ -12,7 +12,8 @@ import (
 // t0 is an hour at which nothing special happens.
 const t0 = presence.Millis(1_767_225_600_000)
 
-// A hook is written as a word: "+" a login, "-" an offline; then what it carries, then "@" and the seconds after t0.
+// A hook is written as a word: "+" a login, "-" an offline; then what it carries, then "@" and the
+// seconds after t0.
 //
 //   - -      no tag              +phone      tag phone       +again   an automatic login
 //     -logout -lost -replaced -kicked            the cause      -phone/lost   both
@@ -40,7 +41,8 @@ func hook(t tb, word string, policy presence.Policy) presence.Report {
 	return r
 }
 
-// play applies hooks and returns what a query right after each would say: 1 online, 0 offline, - unknown.
+// play applies hooks and returns what a query right after each would say: 1 online, 0 offline, -
+// unknown.
 func play(t tb, hooks string, policy presence.Policy) (answers string, st presence.State) {
 	t.Helper()
 	rules := presence.DefaultRules()

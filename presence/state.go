@@ -8,27 +8,32 @@ import (
 )
 
 const (
-	// maxLive is how many sessions and slots one peer may have open; one more is refused with [ErrFull].
+	// maxLive is how many sessions and slots one peer may have open; one more is refused with
+	// [ErrFull].
 	maxLive = 1024
-	// maxTombstones is how many ended sessions are remembered, the latest first: a client that reconnects every second under
-	// new session ids must not grow without end. A report later than that many endings may be taken for news.
+	// maxTombstones is how many ended sessions are remembered, the latest first: a client that
+	// reconnects every second under new session ids must not grow without end. A report later than
+	// that many endings may be taken for news.
 	maxTombstones = 64
-	// maxConnections is how many of them are connections of the gateway that ended within connectionMemory. Older ones are dropped,
-	// but for the latest: each names one connection and is never used again, so a report of it that comes later was sent again.
+	// maxConnections is how many of them are connections of the gateway that ended within
+	// connectionMemory. Older ones are dropped, but for the latest: each names one connection and
+	// is never used again, so a report of it that comes later was sent again.
 	maxConnections   = 8
 	connectionMemory = 10 * time.Minute
 )
 
 // State is all that is remembered of one peer. Stores keep it packed, see [State.Pack].
 //
-// What the reports say (Sessions, Slots) is kept apart from what follows from it at a given time (Status and its
-// fields), so that an expiry is a conclusion that a newer report may overturn, never a report itself.
+// What the reports say (Sessions, Slots) is kept apart from what follows from it at a given time
+// (Status and its fields), so that an expiry is a conclusion that a newer report may overturn,
+// never a report itself.
 type State struct {
 	Rev    uint64 // rises with every write; see [NextRev]
 	Status Status
 	Cause  Cause  // why it is offline
 	Since  Millis // when it turned
-	// LastSeen is the latest end of a session: its reported end, or its last sign of life when its lease ran out.
+	// LastSeen is the latest end of a session: its reported end, or its last sign of life when its
+	// lease ran out.
 	LastSeen Millis
 	Until    Millis // while online: when the last lease runs out without another report; forever while its node lives
 	// Hold is how long after the peer turns offline watchers are notified; while online, after its
@@ -36,8 +41,8 @@ type State struct {
 	Hold time.Duration
 	Day  int32 // the last local day with an online report, in days since 1970
 
-	// Days is how long it was online on the last days, in order, up to Counted; both only with [Rules].OnlineTime. The time
-	// online that has not ended is not in it, see [State.OnlineTime].
+	// Days is how long it was online on the last days, in order, up to Counted; both only with
+	// [Rules].OnlineTime. The time online that has not ended is not in it, see [State.OnlineTime].
 	Days    []Day
 	Counted Millis
 
@@ -63,8 +68,9 @@ const (
 	Shown
 )
 
-// NextRev returns the revision of a state written at now over one of revision old: it only rises, and starts at the
-// store's time so that it rises over a store that came back empty or with an old copy.
+// NextRev returns the revision of a state written at now over one of revision old: it only rises,
+// and starts at the store's time so that it rises over a store that came back empty or with an old
+// copy.
 func NextRev(old uint64, now Millis) uint64 { return max(old+1, uint64(now)) }
 
 // Summary returns the part of st that answers questions.
@@ -87,9 +93,9 @@ func (st *State) Summary() Summary {
 	return s
 }
 
-// Apply merges r and says what became of it and what the store must do; leases are judged at now. r must be valid and
-// admitted, see [Rules.Admit]. A report that only a later release understands changes nothing. When it returns [Same], st is to
-// be thrown away.
+// Apply merges r and says what became of it and what the store must do; leases are judged at now. r
+// must be valid and admitted, see [Rules.Admit]. A report that only a later release understands
+// changes nothing. When it returns [Same], st is to be thrown away.
 func (st *State) Apply(r *Report, now Millis, rules *Rules) (Outcome, Effect) {
 	if !r.known() {
 		return Outcome{Verdict: Ignored, Summary: st.Summary()}, Same
@@ -140,8 +146,8 @@ func (st *State) Apply(r *Report, now Millis, rules *Rules) (Outcome, Effect) {
 	return Outcome{Verdict: v, Turned: turned, Fresh: was == Unknown && turned, Summary: st.Summary()}, e
 }
 
-// late takes from a report about a run that a newer word has replaced what holds all the same: an end is an end, and the
-// peer was there on that day.
+// late takes from a report about a run that a newer word has replaced what holds all the same: an
+// end is an end, and the peer was there on that day.
 func (st *State) late(r *Report, rules *Rules) Effect {
 	switch {
 	case r.Kind != KindOffline && st.seenOn(r.seen(), rules):
@@ -156,7 +162,8 @@ func (st *State) late(r *Report, rules *Rules) Effect {
 	return Shown
 }
 
-// seenOn notes that the peer was online at at; it reports whether that is a later day than was known.
+// seenOn notes that the peer was online at at; it reports whether that is a later day than was
+// known.
 func (st *State) seenOn(at Millis, rules *Rules) bool {
 	day := dayOf(at, rules)
 	if day <= st.Day {
@@ -215,8 +222,9 @@ func (st *State) open(now Millis) int {
 	return n
 }
 
-// Expire draws the conclusions of time alone: leases that have run out by now, and the end of the memory of an offline
-// peer. Stores call it for the peers that are due. It returns Same when nothing was due.
+// Expire draws the conclusions of time alone: leases that have run out by now, and the end of the
+// memory of an offline peer. Stores call it for the peers that are due. It returns Same when
+// nothing was due.
 func (st *State) Expire(now Millis, rules *Rules) (Outcome, Effect) {
 	turned := false
 	if st.Status == Online {
@@ -239,11 +247,11 @@ func (st *State) Expire(now Millis, rules *Rules) (Outcome, Effect) {
 	return o, Same
 }
 
-// EndNode ends the sessions that hang on a lost node. They end when its lease ran out, and the last heartbeat is the last
-// sign of life of each.
+// EndNode ends the sessions that hang on a lost node. They end when its lease ran out, and the last
+// heartbeat is the last sign of life of each.
 //
-// A session that [Session.Outlives] it is spared: the caller may have found the node lost just before
-// the node woke from a pause and reported its sessions again.
+// A session that [Session.Outlives] it is spared: the caller may have found the node lost just
+// before the node woke from a pause and reported its sessions again.
 func (st *State) EndNode(l LostNode, now Millis, rules *Rules) (Outcome, Effect) {
 	hit := false
 	for i := range st.Sessions {
@@ -254,7 +262,8 @@ func (st *State) EndNode(l LostNode, now Millis, rules *Rules) (Outcome, Effect)
 				s.Node = ""
 				continue
 			}
-			// Not an end that anybody reported: the session lapses, and a newer word from a node that lives opens it again.
+			// Not an end that anybody reported: the session lapses, and a newer word from a node
+			// that lives opens it again.
 			s.Node, s.Until, s.Cause = "", max(l.At, s.Seen()), l.Cause()
 			st.LastSeen = max(st.LastSeen, min(l.Seen, s.Until))
 		}
@@ -280,8 +289,8 @@ func (e ending) later(o ending) bool {
 	return cmp.Or(cmp.Compare(e.at, o.at), cmp.Compare(e.cause, o.cause), cmp.Compare(e.hold, o.hold)) > 0
 }
 
-// conclude derives Status and its fields from the sessions and slots at now, after r, which may be nil. It reports
-// whether the status turned.
+// conclude derives Status and its fields from the sessions and slots at now, after r, which may be
+// nil. It reports whether the status turned.
 func (st *State) conclude(now Millis, r *Report) bool {
 	var (
 		live     ending // the lease that runs out last
@@ -354,7 +363,8 @@ func (st *State) Forgotten() bool {
 	return st.Status == Unknown && len(st.Sessions) == 0 && len(st.Slots) == 0
 }
 
-// prune drops tombstones that are old or too many, slots with nothing to remember, and old delivery ids.
+// prune drops tombstones that are old or too many, slots with nothing to remember, and old delivery
+// ids.
 func (st *State) prune(now Millis, rules *Rules) bool {
 	before := len(st.Sessions) + len(st.Slots) + len(st.Deliveries)
 	old, dead := now.Add(-rules.Tombstones), 0
@@ -400,7 +410,8 @@ func (st *State) dropConnections(now Millis) {
 	st.Sessions = keep(st.Sessions, func(s *Session) bool { return s.Source != SourceGateway || !s.Ended || s.At >= first })
 }
 
-// keep removes from all, in place, what is not wanted. Mostly everything is, and then nothing moves.
+// keep removes from all, in place, what is not wanted. Mostly everything is, and then nothing
+// moves.
 func keep[T any](all []T, wanted func(*T) bool) []T {
 	n := 0
 	for i := range all {
@@ -430,14 +441,15 @@ func (st *State) dropOldest(now Millis) {
 	}
 }
 
-// Deadline returns the earliest time at which [State.Expire] has something to do, or 0 when it never has: the end of
-// the earliest lease that runs, or the end of the memory of an offline peer.
+// Deadline returns the earliest time at which [State.Expire] has something to do, or 0 when it
+// never has: the end of the earliest lease that runs, or the end of the memory of an offline peer.
 func (st *State) Deadline(rules *Rules) Millis {
 	if st.Status == Offline {
 		return st.Since.Add(rules.OfflineMemory)
 	}
 	if st.Status != Online || st.Until == forever {
-		// A lapsed session beside one of a live node turns nothing; it is pruned with the next write.
+		// A lapsed session beside one of a live node turns nothing; it is pruned with the next
+		// write.
 		return 0
 	}
 	return st.Until

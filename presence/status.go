@@ -70,8 +70,8 @@ const (
 	KindTouch                   // the session is still there
 )
 
-// Known reports whether k is a kind that this release knows. A report of any other kind changes nothing: a later release has
-// written it, and only that one knows what it means.
+// Known reports whether k is a kind that this release knows. A report of any other kind changes
+// nothing: a later release has written it, and only that one knows what it means.
 func (k Kind) Known() bool { return k >= KindOnline && k <= KindTouch }
 
 func (k Kind) String() string {
@@ -90,7 +90,8 @@ func (k Kind) String() string {
 type Policy uint8
 
 const (
-	// PolicySum counts logins and logouts per slot: any order within the reorder window gives the truth.
+	// PolicySum counts logins and logouts per slot: any order within the reorder window gives the
+	// truth.
 	PolicySum Policy = iota
 	// PolicyLast believes the hook that arrived last, as the recipe does.
 	PolicyLast

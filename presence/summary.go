@@ -14,8 +14,8 @@ type Summary struct {
 	Noded    bool // some open session lives by the heartbeats of its node
 }
 
-// At returns s as it is at now: a lease that has run out counts at once, whether or not the sweep has come by, and so
-// does the end of the memory of an offline peer.
+// At returns s as it is at now: a lease that has run out counts at once, whether or not the sweep
+// has come by, and so does the end of the memory of an offline peer.
 func (s Summary) At(now Millis, rules *Rules) Summary {
 	if s.Status == Online && now >= s.Until {
 		s.Status, s.Cause, s.Since, s.Until = Offline, CauseExpired, s.Until, 0

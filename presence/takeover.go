@@ -8,19 +8,23 @@ import (
 	"strings"
 )
 
-// A Successor does the work that this process takes over from lost nodes. Sessions in apps whose ids end in Suffix stand for work, not
-// for connections: they move to Node, of this process, instead of ending with their own node.
+// A Successor does the work that this process takes over from lost nodes. Sessions in apps whose
+// ids end in Suffix stand for work, not for connections: they move to Node, of this process,
+// instead of ending with their own node.
 type Successor struct {
 	Suffix string
 	Node   NodeID
-	// Moved is called with the sessions of key that have moved here from a lost node, after the store has kept it. It must not block.
+	// Moved is called with the sessions of key that have moved here from a lost node, after the
+	// store has kept it. It must not block.
 	Moved func(key Key, sessions []Session, from LostNode)
-	// Unsure is called when the store failed and may have moved sessions all the same: SessionsOn lists those of the node.
+	// Unsure is called when the store failed and may have moved sessions all the same: SessionsOn
+	// lists those of the node.
 	Unsure func()
 }
 
-// TakeOver has t do the work of lost nodes. The move is a compare and set, so each session moves to one survivor, and to the next
-// one if that dies, too, before the work is done. Call it before the first sweep.
+// TakeOver has t do the work of lost nodes. The move is a compare and set, so each session moves to
+// one survivor, and to the next one if that dies, too, before the work is done. Call it before the
+// first sweep.
 func (s *Service) TakeOver(t Successor) { s.successor = &t }
 
 // Move moves the sessions of a lost node to another and returns them.

@@ -14,11 +14,13 @@ type Traced struct {
 	Turned   bool
 }
 
-// Trace remembers the last reports that this process has received, in a ring of fixed size. It is for people who ask why
-// a peer is shown as it is; nothing is decided by it, and it starts empty with the process.
+// Trace remembers the last reports that this process has received, in a ring of fixed size. It is
+// for people who ask why a peer is shown as it is; nothing is decided by it, and it starts empty
+// with the process.
 //
-// Reports are numbered from 1. Those whose peers fall into one bucket are chained from the latest to the oldest by their numbers; a
-// number that has left the ring ends its chain, so nothing needs to be unchained.
+// Reports are numbered from 1. Those whose peers fall into one bucket are chained from the latest
+// to the oldest by their numbers; a number that has left the ring ends its chain, so nothing needs
+// to be unchained.
 type Trace struct {
 	seed    maphash.Seed
 	mu      sync.Mutex
@@ -67,7 +69,8 @@ func (t *Trace) Last(key Key, n int) []Traced {
 	return found
 }
 
-// walk calls see with the reports about key, the latest first, until it returns false. It returns how many reports it looked at.
+// walk calls see with the reports about key, the latest first, until it returns false. It returns
+// how many reports it looked at.
 func (t *Trace) walk(key Key, see func(*Traced) bool) (looked int) {
 	bucket := t.bucket(key)
 	t.mu.Lock()

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestTraceFindsByPeer: what is found of a peer is what a scan of the last reports finds, through overwriting and erasing, and finding it
-// looks at the reports of hardly any other peer.
+// TestTraceFindsByPeer: what is found of a peer is what a scan of the last reports finds, through
+// overwriting and erasing, and finding it looks at the reports of hardly any other peer.
 func TestTraceFindsByPeer(t *testing.T) {
 	const size = 1000
 	trace := NewTrace(size)

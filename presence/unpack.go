@@ -19,7 +19,8 @@ func (r *unpacker) fail() {
 	r.bad, r.b = true, nil
 }
 
-// later notes that what is read now is known to a later release only; what follows it cannot be read.
+// later notes that what is read now is known to a later release only; what follows it cannot be
+// read.
 func (r *unpacker) later(format string, args ...any) {
 	if !r.bad {
 		r.newer = fmt.Sprintf(format, args...)

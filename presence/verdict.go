@@ -10,17 +10,18 @@ const (
 	Late
 	// Double: the same report is known already; this one changed nothing.
 	Double
-	// Swallowed: an offline that found nothing open, remembered for the reorder window, or the online it cancels.
+	// Swallowed: an offline that found nothing open, remembered for the reorder window, or the
+	// online it cancels.
 	Swallowed
 	// Stale: the report is older than the source may be late; it changed nothing.
 	Stale
-	// Ignored: the report speaks of nothing that is known, such as the touch of a slot with nothing open, or is of a kind that only
-	// a later release knows. It changed nothing.
+	// Ignored: the report speaks of nothing that is known, such as the touch of a slot with nothing
+	// open, or is of a kind that only a later release knows. It changed nothing.
 	Ignored
 	// Full: the peer has as many open sessions as one may have; nothing was counted.
 	Full
-	// Expired: the report was taken, and its lease was over when it arrived: the clock of the source is behind, or the report came
-	// late. It makes no peer online.
+	// Expired: the report was taken, and its lease was over when it arrived: the clock of the
+	// source is behind, or the report came late. It makes no peer online.
 	Expired
 	verdicts
 )

@@ -12,8 +12,8 @@ type Explanation struct {
 	Sessions []Session
 	Slots    []Slot // as the next report will find them
 	Leases   Millis // the time by which leases are judged; not now while they stand still
-	// Held is when watchers are notified that the peer is offline; zero when they have been, or when
-	// nothing is held.
+	// Held is when watchers are notified that the peer is offline; zero when they have been, or
+	// when nothing is held.
 	Held    Millis
 	Reports []Traced // the last that this process has received, the latest first
 	Days    []Day    // see [State.OnlineTime]

@@ -30,8 +30,8 @@ type doors struct {
 	unnamed func(netip.Addr) // is called for a proxy that is not
 }
 
-// mountApp mounts the doors on the app listener. A longer prefix stands before a shorter one; the dialect, which takes
-// everything else, stands last.
+// mountApp mounts the doors on the app listener. A longer prefix stands before a shorter one; the
+// dialect, which takes everything else, stands last.
 func (s *Server) mountApp() (*doors, error) {
 	var err error
 	cfg := s.cfg.LeanCloud

@@ -15,7 +15,8 @@ type Clock struct {
 // NewClock returns a clock that starts at the wall's time.
 func NewClock() Clock { return Clock{start: time.Now()} }
 
-// By returns c with now as its source of time: nodes that share a store go by its clock, so that they agree on leases.
+// By returns c with now as its source of time: nodes that share a store go by its clock, so that
+// they agree on leases.
 func (c Clock) By(now func() presence.Millis) Clock { return Clock{c.start, now} }
 
 // Now returns the time. It never steps, whatever happens to the wall clock.

@@ -24,26 +24,30 @@ import (
 
 // Config is everything that can be set. Start from [DefaultConfig]; the zero value is not useful.
 type Config struct {
-	// Listen is the address of the app listener: what apps, IM servers and gateways reach. ":3000" is port 3000 on every
-	// address of this machine; port 0 takes any free port.
+	// Listen is the address of the app listener: what apps, IM servers and gateways reach. ":3000"
+	// is port 3000 on every address of this machine; port 0 takes any free port.
 	Listen string
-	// Admin is the address of the operator listener (health, metrics, status, and /v1 for every app). It asks for no key,
-	// and a caller may report and erase, so keep it on loopback or on a network of your own.
+	// Admin is the address of the operator listener (health, metrics, status, and /v1 for every
+	// app). It asks for no key, and a caller may report and erase, so keep it on loopback or on a
+	// network of your own.
 	Admin string
-	// AdminHosts are further names by which the operator listener may be asked for, such as that of a container. Its addresses and
-	// localhost always may; any other name could be one that a page of the web points here.
+	// AdminHosts are further names by which the operator listener may be asked for, such as that of
+	// a container. Its addresses and localhost always may; any other name could be one that a page
+	// of the web points here.
 	AdminHosts []string
-	// Data is the directory that holds the keys and, with the embedded store, all state. Empty keeps everything in memory:
-	// a restart forgets it.
+	// Data is the directory that holds the keys and, with the embedded store, all state. Empty
+	// keeps everything in memory: a restart forgets it.
 	Data string
-	// Store is the address of a Redis that keeps the state for several nodes, instead of the data directory:
-	// redis://[user:password@]host[:6379][/db], rediss:// for TLS, several host:port with commas for a Cluster, or
-	// redis+sentinel://host[:26379],…/master. Unset, the only REDIS_URL_<name> of LeanEngine's environment is taken.
-	// A REDIS_URL_<name> may be written in place of the address.
+	// Store is the address of a Redis that keeps the state for several nodes, instead of the data
+	// directory: redis://[user:password@]host[:6379][/db], rediss:// for TLS, several host:port
+	// with commas for a Cluster, or redis+sentinel://host[:26379],…/master. Unset, the only
+	// REDIS_URL_<name> of LeanEngine's environment is taken. A REDIS_URL_<name> may be written in
+	// place of the address.
 	Store Secret `config:",secret"`
-	// Proxies are the addresses or networks (10.0.0.0/8) of the proxies in front. Their X-Forwarded-For names the caller, from
-	// the right, to every limit, log line and error text; their X-Forwarded-Host and X-Forwarded-Proto count for /v1/route.
-	// All callers behind any other proxy have its address.
+	// Proxies are the addresses or networks (10.0.0.0/8) of the proxies in front. Their
+	// X-Forwarded-For names the caller, from the right, to every limit, log line and error text;
+	// their X-Forwarded-Host and X-Forwarded-Proto count for /v1/route. All callers behind any
+	// other proxy have its address.
 	Proxies []netip.Prefix `was:"gate.proxies,leancloud.trusted_proxies"`
 	// Profiling opens /debug/pprof/ on the operator listener.
 	Profiling bool
@@ -65,16 +69,19 @@ type Config struct {
 	SSE   sse.Config
 	Gate  api.Config
 
-	// Apps are the tenants, each with its own keys. When none is written here nor in the environment, an app with fresh
-	// keys is made at the first start and kept in the data directory.
+	// Apps are the tenants, each with its own keys. When none is written here nor in the
+	// environment, an app with fresh keys is made at the first start and kept in the data
+	// directory.
 	Apps []App
 }
 
 // Redis are settings of a store in Redis beside its address.
 type Redis struct {
-	// RecipeApp is the id of the app that the keys of the recipe belong to (onOffStatus:…); the other apps have keys of their own. Unset,
-	// it is the app that Redis has on record, and on a Redis without a record the first app. Naming another app than the one on record takes the
-	// keys over for it, with all peers in them; naming an app of another server leaves them to that one.
+	// RecipeApp is the id of the app that the keys of the recipe belong to (onOffStatus:…); the
+	// other apps have keys of their own. Unset, it is the app that Redis has on record, and on a
+	// Redis without a record the first app. Naming another app than the one on record takes the
+	// keys over for it, with all peers in them; naming an app of another server leaves them to that
+	// one.
 	RecipeApp string
 }
 
@@ -84,17 +91,18 @@ type HTTP struct {
 	HeaderTimeout time.Duration `range:"1s..1m"`
 	// BodyTimeout is how long a client may take to send a whole request, from its first byte.
 	BodyTimeout time.Duration `range:"1s..5m"`
-	// AnswerTimeout is how long an answer may take from the end of the request's head until the client has read it. Streams lift it when
-	// they begin.
+	// AnswerTimeout is how long an answer may take from the end of the request's head until the
+	// client has read it. Streams lift it when they begin.
 	AnswerTimeout time.Duration `range:"1s..1h"`
 	// IdleTimeout is how long a connection may wait for its next request.
 	IdleTimeout time.Duration `range:"1s..1h"`
-	// MaxConnections is how many connections the app listener has open, sockets and streams among them. When there are as many, the one
-	// that has been idle longest makes room; one address that is no proxy has at most half of what the others leave. 0 takes nine tenths
-	// of the descriptors that this process may have.
+	// MaxConnections is how many connections the app listener has open, sockets and streams among
+	// them. When there are as many, the one that has been idle longest makes room; one address that
+	// is no proxy has at most half of what the others leave. 0 takes nine tenths of the descriptors
+	// that this process may have.
 	MaxConnections int `range:"0.."`
-	// BodyMemory is the memory that bodies under way may take altogether, but for those of callers that show a secret key. One address
-	// has at most half of what the others leave.
+	// BodyMemory is the memory that bodies under way may take altogether, but for those of callers
+	// that show a secret key. One address has at most half of what the others leave.
 	BodyMemory int `config:",bytes" range:"4MiB.."`
 	// MaxHeader is the largest head of a request.
 	MaxHeader int `config:",bytes" range:"4KiB..1MiB"`
@@ -110,7 +118,8 @@ type Log struct {
 	Level string `range:"debug,info,warn,error"`
 }
 
-// An App is a tenant: peers of two apps never meet. A key that is left out shuts the door it would open.
+// An App is a tenant: peers of two apps never meet. A key that is left out shuts the door it would
+// open.
 type App struct {
 	// ID is what clients send as X-LC-Id: 1 to 128 ASCII letters, digits, "-", "_" and ".".
 	ID string
@@ -122,7 +131,8 @@ type App struct {
 	HookKey Secret `config:",secret"`
 	// AndroidKey signs the requests of Android apps built with safe initialisation.
 	AndroidKey Secret `config:",secret"`
-	// AppKeyOld is right beside app_key while that is being replaced. Of the two, app_key is the one that the server signs with and sends.
+	// AppKeyOld is right beside app_key while that is being replaced. Of the two, app_key is the
+	// one that the server signs with and sends.
 	AppKeyOld Secret `config:",secret"`
 	// MasterKeyOld is right beside master_key while that is being replaced.
 	MasterKeyOld Secret `config:",secret"`
@@ -167,7 +177,8 @@ func DefaultConfig() Config {
 	}
 }
 
-// Validate returns what is wrong beyond the ranges of single settings, joined; each begins with its key.
+// Validate returns what is wrong beyond the ranges of single settings, joined; each begins with its
+// key.
 func (c *Config) Validate() error {
 	var f configload.Faults
 	f.Add(address("listen", c.Listen))

@@ -1,17 +1,20 @@
-// Package server puts the rooms together: it reads the configuration, opens the store, mounts the doors on their
-// listeners, sweeps, counts, and takes everything down again in reverse. It decides nothing about presence.
+// Package server puts the rooms together: it reads the configuration, opens the store, mounts the
+// doors on their listeners, sweeps, counts, and takes everything down again in reverse. It decides
+// nothing about presence.
 //
 // # Life
 //
-// [New] binds the ports and fails when it cannot. [Server.Start] opens the store; until it returns, requests are
-// answered 503 "starting" and only /livez is well. [Server.Stop] ends listeners, then loops, then the store.
+// [New] binds the ports and fails when it cannot. [Server.Start] opens the store; until it returns,
+// requests are answered 503 "starting" and only /livez is well. [Server.Stop] ends listeners, then
+// loops, then the store.
 //
 // # Time
 //
-// The process looks at the wall clock once, at its start; from then on now is that plus what the monotonic clock has
-// run, so stepping the wall clock changes no presence.
+// The process looks at the wall clock once, at its start; from then on now is that plus what the
+// monotonic clock has run, so stepping the wall clock changes no presence.
 //
 // # Where things are mounted
 //
-// Doors that apps reach: app.go. What operators reach: operator.go. Which store is opened: store.go.
+// Doors that apps reach: app.go. What operators reach: operator.go. Which store is opened:
+// store.go.
 package server

@@ -11,7 +11,8 @@ import (
 	"testing"
 )
 
-// Over HTTP/2 a call that ends badly, and a stream, end alone: the other calls of their connection go on, and so does the connection.
+// Over HTTP/2 a call that ends badly, and a stream, end alone: the other calls of their connection
+// go on, and so does the connection.
 func TestACallOverHTTP2EndsAlone(t *testing.T) {
 	s := start(t, settings())
 	c, base := over2(t), "http://"+s.Listen()

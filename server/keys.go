@@ -18,8 +18,9 @@ import (
 	"rollcall/presence"
 )
 
-// KeysFile holds the keys of the app that the first start made, in the data directory. It is written so that a shell can
-// read it, in LeanEngine's own names, which LeanCloud's SDKs understand too.
+// KeysFile holds the keys of the app that the first start made, in the data directory. It is
+// written so that a shell can read it, in LeanEngine's own names, which LeanCloud's SDKs understand
+// too.
 const KeysFile = "keys.env"
 
 // The lengths are LeanCloud's.
@@ -55,7 +56,8 @@ func randomKey(n int) string {
 	return string(out)
 }
 
-// keysIn returns the app kept in dir, and made when it was not there and had to be made. An empty dir keeps nothing.
+// keysIn returns the app kept in dir, and made when it was not there and had to be made. An empty
+// dir keeps nothing.
 func keysIn(dir string) (app App, made bool, err error) {
 	if dir == "" {
 		return makeApp(), true, nil

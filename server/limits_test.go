@@ -117,7 +117,8 @@ func dial(t *testing.T, s *server.Server) (*wire, error) {
 	return &wire{t, c}, err
 }
 
-// say sends a message and returns how it was refused: the code of an error, that of a close, or nothing.
+// say sends a message and returns how it was refused: the code of an error, that of a close, or
+// nothing.
 func (w *wire) say(message string) string {
 	w.Helper()
 	ctx, cancel := context.WithTimeout(w.Context(), 10*time.Second)
@@ -397,7 +398,8 @@ func TestLimitsHoldExactly(t *testing.T) {
 	}
 }
 
-// reported makes a call that reports a list and returns the code of the first entry that was refused.
+// reported makes a call that reports a list and returns the code of the first entry that was
+// refused.
 func reported(t *testing.T, s *server.Server, method, path, body string) string {
 	t.Helper()
 	_, answer := ask(t, method, "http://"+s.Listen()+path, body, "X-LC-Id", appID, "Authorization", "Bearer "+masterKey)

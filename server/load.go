@@ -13,8 +13,8 @@ import (
 // Prefix begins the environment variable of every setting.
 const Prefix = "ROLLCALL_"
 
-// Sources are where settings are written. What stands later counts more: the file, LeanEngine's variables, our own
-// variables, flags.
+// Sources are where settings are written. What stands later counts more: the file, LeanEngine's
+// variables, our own variables, flags.
 type Sources struct {
 	File    string   // a YAML file; empty: none
 	Environ []string // as of os.Environ
@@ -24,8 +24,9 @@ type Sources struct {
 // A Flag gives Key, such as "log.format", the value written after Name, such as "--log-format".
 type Flag struct{ Key, Value, Name string }
 
-// Load returns the configuration that src describes. The error is [configload.Problems] with every mistake, and the
-// warnings are what is allowed but worth a look. ctx ends the wait for a file that is a pipe.
+// Load returns the configuration that src describes. The error is [configload.Problems] with every
+// mistake, and the warnings are what is allowed but worth a look. ctx ends the wait for a file that
+// is a pipe.
 func Load(ctx context.Context, src Sources) (cfg Config, warnings configload.Problems, err error) {
 	cfg = DefaultConfig()
 	l := configload.New(&cfg)

@@ -25,7 +25,8 @@ func (s *Server) startLoops() {
 	})
 }
 
-// every calls fn each period until ctx ends; a call that takes longer than the period delays the next.
+// every calls fn each period until ctx ends; a call that takes longer than the period delays the
+// next.
 func (s *Server) every(ctx context.Context, period time.Duration, fn func(context.Context)) {
 	t := time.NewTicker(period)
 	defer t.Stop()

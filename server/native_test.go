@@ -41,7 +41,8 @@ func talk(t *testing.T, address, request string) *http.Response {
 	return res
 }
 
-// What net/http refuses before any door sees it bears a word on native paths and LeanCloud's number elsewhere.
+// What net/http refuses before any door sees it bears a word on native paths and LeanCloud's number
+// elsewhere.
 func TestRefusalsBelowTheDoorsSpeakAsTheDoorsDo(t *testing.T) {
 	s := start(t, settings())
 	long := strings.Repeat("y", 40<<10)
@@ -227,7 +228,8 @@ func TestHTTP2(t *testing.T) {
 	told(`"reason":"shutdown"`)
 }
 
-// Callers behind a proxy that is named differ by what it says of them, and by nothing that they say themselves.
+// Callers behind a proxy that is named differ by what it says of them, and by nothing that they say
+// themselves.
 func TestCallersBehindAProxy(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
@@ -391,7 +393,8 @@ func TestAStopClosesSocketsAsGoingAway(t *testing.T) {
 	}
 }
 
-// Over HTTP/2 the kernel cannot be asked about one stream; a reader that stops is closed all the same, and its connection goes on.
+// Over HTTP/2 the kernel cannot be asked about one stream; a reader that stops is closed all the
+// same, and its connection goes on.
 func TestAReaderThatStopsOverHTTP2(t *testing.T) {
 	cfg := settings()
 	cfg.SSE.Stall, cfg.Watch.Tick = time.Second, 10*time.Millisecond

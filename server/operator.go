@@ -15,8 +15,8 @@ func (s *Server) operatorOnly(next http.Handler) http.Handler {
 	return operator.OnlyNamed(s.Admin(), s.cfg.Admin, s.cfg.AdminHosts, next)
 }
 
-// counting bounds how long counts are waited for: a store may have to look at every peer for them, and one that is out of
-// reach must not keep an operator waiting for the reason.
+// counting bounds how long counts are waited for: a store may have to look at every peer for them,
+// and one that is out of reach must not keep an operator waiting for the reason.
 func (s *Server) counting(ctx context.Context) (context.Context, context.CancelFunc) {
 	patience := 5 * time.Second
 	if s.store.trouble() != "" {

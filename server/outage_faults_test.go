@@ -11,7 +11,8 @@ import (
 	"rollcall/server"
 )
 
-// Once what is known is older than redis.stale every door refuses, and once Redis is back every door answers without an age.
+// Once what is known is older than redis.stale every door refuses, and once Redis is back every
+// door answers without an age.
 func TestFaultEveryDoorRefusesWhatIsTooOld(t *testing.T) {
 	redis := redistest.Run(t)
 	cfg := settings()

@@ -22,7 +22,8 @@ type door struct {
 	mute bool // its protocol has no room for an age
 }
 
-// Redis freezes: every door that says what peers are goes on answering, from what is known, with its age.
+// Redis freezes: every door that says what peers are goes on answering, from what is known, with
+// its age.
 func TestEveryDoorAnswersAlikeInAnOutage(t *testing.T) {
 	redis := redistest.Run(t)
 	cfg := settings()
@@ -54,7 +55,8 @@ func TestEveryDoorAnswersAlikeInAnOutage(t *testing.T) {
 	}
 }
 
-// doorsOf returns every door of a server that says what peers are. Tom is watched already, so that a watch that begins reads no more.
+// doorsOf returns every door of a server that says what peers are. Tom is watched already, so that
+// a watch that begins reads no more.
 func doorsOf(t *testing.T, listen, admin string) []door {
 	base := "http://" + listen
 	watched, err := http.Get("http://" + admin + "/v1/watch?peer=tom") //nolint:noctx // it stays open

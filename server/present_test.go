@@ -8,7 +8,8 @@ import (
 	"rollcall/internal/api"
 )
 
-// The switch is in the settings of the realtime protocol and holds for the native socket of the same server.
+// The switch is in the settings of the realtime protocol and holds for the native socket of the
+// same server.
 func TestRequiredSignaturesHoldForTheNativeSocket(t *testing.T) {
 	cfg := settings()
 	cfg.RTM.Signatures = true

@@ -8,8 +8,9 @@ import (
 	"time"
 )
 
-// unnamedProxies are addresses that send X-Forwarded-For and that the setting proxies does not name. All callers behind one are one address to the
-// limits, which ends in refusals without an apparent reason.
+// unnamedProxies are addresses that send X-Forwarded-For and that the setting proxies does not
+// name. All callers behind one are one address to the limits, which ends in refusals without an
+// apparent reason.
 type unnamedProxies struct {
 	log *slog.Logger
 

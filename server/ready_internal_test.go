@@ -67,7 +67,8 @@ func TestBeforeTheStoreIsOpenRequestsWaitAndThenHearStarting(t *testing.T) {
 	}
 }
 
-// A hook that is refused is not sent again: what comes while the server starts waits for it. Beyond a bound it is refused at once.
+// A hook that is refused is not sent again: what comes while the server starts waits for it. Beyond
+// a bound it is refused at once.
 func TestRequestsWaitForTheServerToStart(t *testing.T) {
 	s := quiet(t)
 	s.app.patience = time.Minute

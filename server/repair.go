@@ -14,7 +14,8 @@ import (
 type Repair struct {
 	Data   string        `json:"data"`
 	Damage []DamagePlace `json:"damage"`
-	// Affected are the peers whose states stood in what is damaged: what is kept of them may be older than it should be.
+	// Affected are the peers whose states stood in what is damaged: what is kept of them may be
+	// older than it should be.
 	Affected []string `json:"affected"`
 	Kept     int64    `json:"kept"`
 	Torn     int64    `json:"torn_bytes"`
@@ -28,8 +29,9 @@ type DamagePlace struct {
 	What   string `json:"what"`
 }
 
-// RepairData looks for damage in the state of the data directory dir. With mend it also moves the old files aside and
-// writes what could be read anew; without, nothing is changed. It refuses while a server has the directory open.
+// RepairData looks for damage in the state of the data directory dir. With mend it also moves the
+// old files aside and writes what could be read anew; without, nothing is changed. It refuses while
+// a server has the directory open.
 func RepairData(cfg Config, mend bool) (Repair, error) {
 	dir := cfg.Data
 	s := Server{cfg: cfg}

@@ -229,7 +229,8 @@ func TestWhatStandsLaterCounts(t *testing.T) {
 	}
 }
 
-// Configurations of the release before go on: both of its settings for proxies add to the one of today.
+// Configurations of the release before go on: both of its settings for proxies add to the one of
+// today.
 func TestFormerNamesOfProxies(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "c.yaml")
 	if err := os.WriteFile(file, []byte("leancloud:\n  trusted_proxies: [10.0.0.1]\ngate:\n  proxies: 192.168.0.0/16\n"), 0o600); err != nil {
@@ -287,7 +288,8 @@ func TestRangesEndAtTheBoundsOfReports(t *testing.T) {
 	}
 }
 
-// TestEveryRoomNamesItsKeys: whatever a room finds wrong with a setting is shown where that setting was written.
+// TestEveryRoomNamesItsKeys: whatever a room finds wrong with a setting is shown where that setting
+// was written.
 func TestEveryRoomNamesItsKeys(t *testing.T) {
 	cfg := server.DefaultConfig()
 	for _, k := range configload.Keys(&cfg) {

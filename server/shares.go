@@ -33,7 +33,8 @@ func (s *Server) shares() shares {
 	}
 }
 
-// operatorConnections is how many connections the operator listener has open: some of the tenth of the descriptors that callers leave.
+// operatorConnections is how many connections the operator listener has open: some of the tenth of
+// the descriptors that callers leave.
 func operatorConnections() int { return min(max(maxConnections()/36, 16), 256) }
 
 // anybody are all addresses: operators are held to no share of one.

@@ -14,7 +14,8 @@ import (
 	"time"
 )
 
-// C3: an answer that is not read ends its connection, pipelined or one of many on a connection of HTTP/2. A stream lives on.
+// C3: an answer that is not read ends its connection, pipelined or one of many on a connection of
+// HTTP/2. A stream lives on.
 func TestFaultAnAnswerThatNobodyReadsIsEnded(t *testing.T) {
 	cfg := settings()
 	cfg.HTTP.BodyTimeout, cfg.HTTP.AnswerTimeout = time.Second, time.Second
@@ -37,7 +38,8 @@ func TestFaultAnAnswerThatNobodyReadsIsEnded(t *testing.T) {
 	} {
 		c := from(t, "127.0.0.1", s.Listen()).(*net.TCPConn)
 		_ = c.SetReadBuffer(4 << 10)
-		// The kernel takes some of it; when it takes no more, the server has stopped reading, since it cannot answer.
+		// The kernel takes some of it; when it takes no more, the server has stopped reading, since
+		// it cannot answer.
 		many := strings.Repeat(request, 1+4<<20/len(request))
 		_ = c.SetWriteDeadline(time.Now().Add(time.Minute))
 		for err := error(nil); err == nil; {

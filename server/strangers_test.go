@@ -21,7 +21,8 @@ import (
 	"rollcall/server"
 )
 
-// from returns a connection to address from a loopback address of its own: to the server it is another client.
+// from returns a connection to address from a loopback address of its own: to the server it is
+// another client.
 func from(t *testing.T, source, address string) net.Conn {
 	t.Helper()
 	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(source)}, Timeout: 20 * time.Second}
@@ -98,7 +99,8 @@ func heap() int64 {
 	return int64(m.HeapInuse + m.StackInuse)
 }
 
-// C1: what a body takes grows with the bytes that came, at every door, however large it says that it will be.
+// C1: what a body takes grows with the bytes that came, at every door, however large it says that
+// it will be.
 func TestABodyThatIsOnlyAnnouncedTakesNoMemory(t *testing.T) {
 	cfg := settings()
 	cfg.HTTP.BodyTimeout, cfg.HTTP.AnswerTimeout = 5*time.Minute, 10*time.Minute // it is not time that is tried
@@ -121,7 +123,8 @@ func TestABodyThatIsOnlyAnnouncedTakesNoMemory(t *testing.T) {
 	}
 }
 
-// C1: bodies under way share a bound, of which one address has half; small ones and secret keys are not held to it.
+// C1: bodies under way share a bound, of which one address has half; small ones and secret keys are
+// not held to it.
 func TestBodiesUnderWayShareABound(t *testing.T) {
 	cfg := settings()
 	cfg.HTTP.BodyMemory, cfg.HTTP.BodyTimeout, cfg.HTTP.AnswerTimeout = 4<<20, 5*time.Minute, 10*time.Minute
@@ -171,7 +174,8 @@ func TestBodiesUnderWayShareABound(t *testing.T) {
 	}
 }
 
-// C2: a request that does not end is ended, at every door and whatever it waits for, before it may live long.
+// C2: a request that does not end is ended, at every door and whatever it waits for, before it may
+// live long.
 func TestNoRequestOutlivesItsDeadlines(t *testing.T) {
 	cfg := settings()
 	cfg.HTTP.HeaderTimeout, cfg.HTTP.BodyTimeout, cfg.HTTP.AnswerTimeout = time.Second, 2*time.Second, 3*time.Second
@@ -214,7 +218,8 @@ func TestNoRequestOutlivesItsDeadlines(t *testing.T) {
 	}
 }
 
-// C2: connections of all kinds are bounded; the longest idle makes room, one address has half, and operators keep theirs.
+// C2: connections of all kinds are bounded; the longest idle makes room, one address has half, and
+// operators keep theirs.
 func TestOpenConnectionsAreBounded(t *testing.T) {
 	cfg := settings()
 	cfg.HTTP.MaxConnections, cfg.HTTP.IdleTimeout = 20, 10*time.Minute
@@ -260,7 +265,8 @@ func TestOpenConnectionsAreBounded(t *testing.T) {
 			t.Errorf("connection %d was closed with %q", i, got)
 		}
 	}
-	// Another address finds room, up to its own half of the rest, and the longest idle one of all is the next that goes.
+	// Another address finds room, up to its own half of the rest, and the longest idle one of all
+	// is the next that goes.
 	for range 4 {
 		idle("127.0.0.4")
 	}
@@ -334,7 +340,8 @@ func TestALittleGzipCostsAStrangerLittle(t *testing.T) {
 	}
 }
 
-// A knock is a way to ask with the app key; it returns the status, and 429 also for what sockets say in its place.
+// A knock is a way to ask with the app key; it returns the status, and 429 also for what sockets
+// say in its place.
 type knock struct {
 	door string
 	ask  func(t *testing.T, s *server.Server) int
@@ -452,7 +459,8 @@ func TestTheDefaultsFitHonestUseAndNoWalk(t *testing.T) {
 	}
 }
 
-// C10: of watchers and watched peers one address has half, with the app key; so has one of several apps, with any key.
+// C10: of watchers and watched peers one address has half, with the app key; so has one of several
+// apps, with any key.
 func TestNobodyWatchesAll(t *testing.T) {
 	const otherID, otherKey = "rollcallTestAppId000002", "otherAppKey000000000002"
 	cfg := settings()

@@ -17,8 +17,8 @@ type Form struct {
 }
 
 // AppendMembers appends what b says to a client that may see d, as the members of a JSON object
-// without its braces: the time of a mark or the peers, then "more" and "stale" when they are so. The
-// kind and the token are left to the door, whose protocol has places of its own for them.
+// without its braces: the time of a mark or the peers, then "more" and "stale" when they are so.
+// The kind and the token are left to the door, whose protocol has places of its own for them.
 func (b *Batch) AppendMembers(out []byte, d presence.Detail) []byte {
 	if b.Kind == Mark {
 		out = append(out, `"at":`...)

@@ -9,7 +9,8 @@ import (
 	"rollcall/watch"
 )
 
-// Streams, sockets and operators have the same members in the same order; only the frame is the door's.
+// Streams, sockets and operators have the same members in the same order; only the frame is the
+// door's.
 func TestTheMembersOfABatch(t *testing.T) {
 	tom := &watch.Update{Peer: "tom", Status: presence.Online, Since: 1000, Version: 3}
 	ann := &watch.Update{Peer: "ann", Status: presence.Offline, Cause: presence.CauseLost, Since: 2000, LastSeen: 1500, Version: 4}

@@ -30,9 +30,9 @@ func CodeOf(s presence.Status) Code {
 	return SentUnknown
 }
 
-// ExactPeers is up to how many peers the token of a watcher that sees only statuses has two bits for
-// each. For a longer list it has a digest, and when that differs all are sent: each event carries
-// such a token.
+// ExactPeers is up to how many peers the token of a watcher that sees only statuses has two bits
+// for each. For a longer list it has a digest, and when that differs all are sent: each event
+// carries such a token.
 const ExactPeers = 512
 
 // Known is a code for each peer, in the order of [Rank].
@@ -50,8 +50,8 @@ func (k Known) Set(rank int, code Code) {
 	k[rank/4] = k[rank/4]&^(3<<at) | byte(code)<<at
 }
 
-// Rank sorts places so that every process puts the same peers into the same order, in whatever order
-// they were named.
+// Rank sorts places so that every process puts the same peers into the same order, in whatever
+// order they were named.
 func Rank[T any](places []T, peer func(T) string) {
 	type ranked struct {
 		f     uint64

@@ -7,7 +7,8 @@ import (
 	"rollcall/presence"
 )
 
-// What a secret sealed opens while it is the old one, and what is sealed meanwhile opens when it is gone.
+// What a secret sealed opens while it is the old one, and what is sealed meanwhile opens when it is
+// gone.
 func TestSealsOutliveARotation(t *testing.T) {
 	secret, old := "before", ""
 	ts := token.NewSealer(func(presence.AppID) (string, string) { return secret, old })

@@ -14,8 +14,8 @@ import (
 	"rollcall/presence"
 )
 
-// A Sealer seals what clients keep for the server: tokens and cursors. A client can neither read nor
-// make one. Every process that knows the secret of an app opens what any other sealed; what was
+// A Sealer seals what clients keep for the server: tokens and cursors. A client can neither read
+// nor make one. Every process that knows the secret of an app opens what any other sealed; what was
 // sealed for one app opens for no other.
 type Sealer struct {
 	secret func(app presence.AppID) (secret, old string)
@@ -24,9 +24,9 @@ type Sealer struct {
 	all map[presence.AppID]*Seal
 }
 
-// NewSealer returns a sealer by the secrets that secret returns; what the old one sealed opens too. When they change call
-// [Sealer.Renew]. An app without a secret, and every app when secret is nil, gets a random one: what was sealed for it opens in
-// this process only.
+// NewSealer returns a sealer by the secrets that secret returns; what the old one sealed opens too.
+// When they change call [Sealer.Renew]. An app without a secret, and every app when secret is nil,
+// gets a random one: what was sealed for it opens in this process only.
 func NewSealer(secret func(app presence.AppID) (secret, old string)) *Sealer {
 	if secret == nil {
 		secret = func(presence.AppID) (string, string) { return "", "" }
@@ -75,7 +75,8 @@ func (ts *Sealer) SealCursor(app presence.AppID, cursor string) string {
 	return string(s.append(nil, s.cursors, room))
 }
 
-// OpenCursor returns the store's cursor that a client brings; ok is false for text that [Sealer.SealCursor] did not make.
+// OpenCursor returns the store's cursor that a client brings; ok is false for text that
+// [Sealer.SealCursor] did not make.
 func (ts *Sealer) OpenCursor(app presence.AppID, text string) (cursor string, ok bool) {
 	if text == "" {
 		return "", true
@@ -91,9 +92,9 @@ func (ts *Sealer) OpenCursor(app presence.AppID, text string) (cursor string, ok
 // maxSealed is the longest text that is looked at.
 const maxSealed = 64 << 10
 
-// A Seal encrypts and authenticates with AES-256-GCM for one app: tokens under one key, cursors under
-// another, so that neither opens as the other. Its nonces are a random number of the process and a
-// count, and never come twice.
+// A Seal encrypts and authenticates with AES-256-GCM for one app: tokens under one key, cursors
+// under another, so that neither opens as the other. Its nonces are a random number of the process
+// and a count, and never come twice.
 type Seal struct {
 	secret, old           string // as the app had them; "" is none
 	tokens, cursors       cipher.AEAD
@@ -164,7 +165,8 @@ func (s *Seal) nonce(b []byte) {
 	}
 }
 
-// append appends the text of what is plain in room, sealed with aead, to b. It uses the rest of room.
+// append appends the text of what is plain in room, sealed with aead, to b. It uses the rest of
+// room.
 func (s *Seal) append(b []byte, aead cipher.AEAD, room *scratch) []byte {
 	raw := append(room.raw[:0], sealFormat)
 	raw = raw[:1+nonceSize]

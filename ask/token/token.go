@@ -9,9 +9,9 @@ import (
 // A Token names what a watcher or a poller surely knows. Its text means nothing to clients: it is
 // sealed, see [Sealer].
 //
-// There are two kinds. That of a watcher that sees everything names a horizon. That of a watcher that
-// sees only statuses names the statuses that it was sent, and nothing else decides what it is sent
-// next: not the time at which a peer was written, which is hidden from it.
+// There are two kinds. That of a watcher that sees everything names a horizon. That of a watcher
+// that sees only statuses names the statuses that it was sent, and nothing else decides what it is
+// sent next: not the time at which a peer was written, which is hidden from it.
 type Token struct {
 	Detail presence.Detail // of the key that may use it
 	List   uint64          // fingerprint of the app and its peers, without regard to order and repetition
@@ -89,8 +89,8 @@ func (ts *Sealer) Open(app presence.AppID, text string) (t Token, ok bool) {
 	return Token{}, false
 }
 
-// Fingerprint returns a number for an id that all processes agree on. The fingerprint of a set is the exclusive or of its
-// members', so that members can come and go.
+// Fingerprint returns a number for an id that all processes agree on. The fingerprint of a set is
+// the exclusive or of its members', so that members can come and go.
 func Fingerprint(id string) uint64 {
 	h := uint64(14695981039346656037) // FNV-1a
 	for i := range len(id) {

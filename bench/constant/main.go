@@ -1,5 +1,6 @@
-// Command constant is the floor of the benchmark: a Go net/http server that takes each request in and answers a
-// constant body of the right size, knowing nothing. What another server costs beyond it is the price of its answer.
+// Command constant is the floor of the benchmark: a Go net/http server that takes each request in
+// and answers a constant body of the right size, knowing nothing. What another server costs beyond
+// it is the price of its answer.
 package main
 
 import (

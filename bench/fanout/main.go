@@ -1,7 +1,8 @@
-// Command fanout measures what it costs to notify many watchers of one change: CPU of the server per delivery, and the time
-// from the acknowledgement of a report to the last delivery. Watchers come over server-sent events and over WebSockets; changes
-// come singly and in bursts of fifty peers. Beside them, in the same run and taking turns with them, a bare loop writes the same
-// bytes to as many sockets.
+// Command fanout measures what it costs to notify many watchers of one change: CPU of the server
+// per delivery, and the time from the acknowledgement of a report to the last delivery. Watchers
+// come over server-sent events and over WebSockets; changes come singly and in bursts of fifty
+// peers. Beside them, in the same run and taking turns with them, a bare loop writes the same bytes
+// to as many sockets.
 //
 //	go run ./fanout            1,000 watchers, two to three minutes
 //	go run ./fanout -apart     the same, with watchers of which no two follow the same peers
@@ -82,8 +83,9 @@ func measure() error {
 	return nil
 }
 
-// compare plays rounds of changes to every way of watching in turn, and prints what each cost. lone is what the bare loop took to
-// write a single change; when it is zero it is found here, and returned.
+// compare plays rounds of changes to every way of watching in turn, and prints what each cost. lone
+// is what the bare loop took to write a single change; when it is zero it is found here, and
+// returned.
 func compare(dir string, burst int, lone float64) (float64, error) {
 	var all []*subject
 	defer func() {
@@ -97,7 +99,8 @@ func compare(dir string, burst int, lone float64) (float64, error) {
 			return err
 		}
 		all = append(all, s)
-		// What comes first warms up, and shows how long a frame is: when a peer goes and when it comes differ by a few bytes.
+		// What comes first warms up, and shows how long a frame is: when a peer goes and when it
+		// comes differ by a few bytes.
 		if err := s.play(&window{}, 2); err != nil {
 			return fmt.Errorf("%s: %w", s.name, err)
 		}
@@ -148,7 +151,8 @@ func median(all []window) float64 {
 	return us[len(us)/2]
 }
 
-// show prints one line: the cost of s beside the bare loop's in the same rounds, and of each change in a frame beside lone.
+// show prints one line: the cost of s beside the bare loop's in the same rounds, and of each change
+// in a frame beside lone.
 func show(s *subject, burst int, mine, bares []window, lone float64) {
 	var frame, ratio, delivery []float64
 	var took []time.Duration

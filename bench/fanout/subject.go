@@ -148,8 +148,8 @@ func names(burst int) []string {
 	return all
 }
 
-// loop starts a process that does nothing but write size bytes to every socket: bare, as anybody would in Go, or raw, as thin as a
-// write can be.
+// loop starts a process that does nothing but write size bytes to every socket: bare, as anybody
+// would in Go, or raw, as thin as a write can be.
 func loop(name string, size int) (*subject, error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -283,7 +283,8 @@ func freeAddress() (string, error) {
 	return l.Addr().String(), nil
 }
 
-// cpuOf returns the CPU time that the threads of process pid have used, to the nanosecond. A Go process ends none of them here.
+// cpuOf returns the CPU time that the threads of process pid have used, to the nanosecond. A Go
+// process ends none of them here.
 func cpuOf(pid int) (time.Duration, error) {
 	dir := fmt.Sprintf("/proc/%d/task", pid)
 	threads, err := os.ReadDir(dir)

@@ -1,5 +1,6 @@
-// Command go-recipe is the presence recipe of LeanCloud's guide in plain Go: net/http, encoding/json, go-redis. It is
-// what a good afternoon's port of the Node functions would be, and waits for Redis before it answers a hook.
+// Command go-recipe is the presence recipe of LeanCloud's guide in plain Go: net/http,
+// encoding/json, go-redis. It is what a good afternoon's port of the Node functions would be, and
+// waits for Redis before it answers a hook.
 package main
 
 import (

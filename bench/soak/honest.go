@@ -28,7 +28,8 @@ const (
 	lanes            = 25 // connections of each kind
 )
 
-// honest is load that arrives whether or not the server keeps up: a call is timed from when it was due.
+// honest is load that arrives whether or not the server keeps up: a call is timed from when it was
+// due.
 type honest struct {
 	addr string
 	quit context.CancelFunc

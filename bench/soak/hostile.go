@@ -17,8 +17,8 @@ import (
 	"time"
 )
 
-// A stranger is one kind of abuse: so many connections from so many addresses, each of which does the same again and again, with a
-// pause. None has more than what is inside every copy of the app.
+// A stranger is one kind of abuse: so many connections from so many addresses, each of which does
+// the same again and again, with a pause. None has more than what is inside every copy of the app.
 type stranger struct {
 	name      string
 	conns     int

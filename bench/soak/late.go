@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// lateness is how late the process that measures runs itself: how much longer than asked it slept. What an honest call took can
-// be blamed on the server only beyond that.
+// lateness is how late the process that measures runs itself: how much longer than asked it slept.
+// What an honest call took can be blamed on the server only beyond that.
 type lateness struct {
 	mu   sync.Mutex
 	kind kind

@@ -1,14 +1,17 @@
-// Command soak plays honest load beside everything that a stranger may try, all of it at once and all of it on loopback, and
-// holds the server to three promises: the p99 of honest calls stays within three times that of a quiet server, its memory grows by
-// 200 MiB at most, and nothing honest is refused.
+// Command soak plays honest load beside everything that a stranger may try, all of it at once and
+// all of it on loopback, and holds the server to three promises: the p99 of honest calls stays
+// within three times that of a quiet server, its memory grows by 200 MiB at most, and nothing
+// honest is refused.
 //
 //	go run ./soak           30 s quiet, 3 minutes beside the strangers
 //	go run ./soak -quick    3 s and 10 s: for CI; the figures say little
 //	go run ./soak -apart    on a machine that has other work: it goes before that
 //
-// The server has one core, the load another. Honest callers come from 127.0.0.1, strangers from other loopback addresses, each with a
-// share of what there is to do. Honest callers have real-time priority where that is permitted, so that their figures are the server's;
-// how late they ran themselves is printed, and how long the server waited for its core. It ends with 0 when the promises hold, 1 when not.
+// The server has one core, the load another. Honest callers come from 127.0.0.1, strangers from
+// other loopback addresses, each with a share of what there is to do. Honest callers have real-time
+// priority where that is permitted, so that their figures are the server's; how late they ran
+// themselves is printed, and how long the server waited for its core. It ends with 0 when the
+// promises hold, 1 when not.
 package main
 
 import (
@@ -135,8 +138,8 @@ func soak(ctx context.Context) error {
 	return verdict(quiet, hostile, before, most, report, alive)
 }
 
-// goBefore has the scheduler prefer this process and those it starts to all other programs of the machine. Among themselves they are
-// as they were.
+// goBefore has the scheduler prefer this process and those it starts to all other programs of the
+// machine. Among themselves they are as they were.
 func goBefore() {
 	// Linux weighs sessions against each other before it looks at the processes in them.
 	_, _ = syscall.Setsid()
@@ -195,7 +198,8 @@ func wait(ctx context.Context, d time.Duration) {
 	}
 }
 
-// A crowd is the process that plays the strangers. It yields to the honest callers, whose time is measured on the same core.
+// A crowd is the process that plays the strangers. It yields to the honest callers, whose time is
+// measured on the same core.
 type crowd struct {
 	cmd *exec.Cmd
 	in  io.WriteCloser

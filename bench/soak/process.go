@@ -125,7 +125,8 @@ func answers(url string) error {
 	return nil
 }
 
-// waited is how long the threads of the server that are there now were ready to run and had no core.
+// waited is how long the threads of the server that are there now were ready to run and had no
+// core.
 func (p *process) waited() (total time.Duration) {
 	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", p.cmd.Process.Pid))
 	for _, task := range tasks {

@@ -14,7 +14,8 @@ import (
 	"time"
 )
 
-// beLoad opens and keeps sockets, says "in" when all are, and "back" when all are again after they broke.
+// beLoad opens and keeps sockets, says "in" when all are, and "back" when all are again after they
+// broke.
 func beLoad(spec string) error {
 	parts := strings.Split(spec, ",")
 	if len(parts) != 3 {

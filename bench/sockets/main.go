@@ -1,12 +1,13 @@
-// Command sockets measures what sockets cost that log in and stay: memory of a silent one, CPU of its heartbeats, logins a
-// second, and how soon all are back after the server was killed. It runs rollcall, rollcall with a goroutine for each socket,
-// and the plainest coder/websocket server one after the other, in one run:
+// Command sockets measures what sockets cost that log in and stay: memory of a silent one, CPU of
+// its heartbeats, logins a second, and how soon all are back after the server was killed. It runs
+// rollcall, rollcall with a goroutine for each socket, and the plainest coder/websocket server one
+// after the other, in one run:
 //
 //	go run ./sockets                18,000 sockets, about 6 minutes
 //	go run ./sockets -quick         everything once in some seconds: for CI, not for figures
 //
-// The load comes from processes of its own, each from another loopback address, because a process may hold 20,000 descriptors
-// here and an address 28,000 ports.
+// The load comes from processes of its own, each from another loopback address, because a process
+// may hold 20,000 descriptors here and an address 28,000 ports.
 package main
 
 import (

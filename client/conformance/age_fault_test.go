@@ -9,8 +9,8 @@ import (
 	"rollcall/server"
 )
 
-// Redis freezes: what a client asks and what it watches has an age, until Redis is back. It takes a mark of the server, which
-// comes after 15 s of silence.
+// Redis freezes: what a client asks and what it watches has an age, until Redis is back. It takes a
+// mark of the server, which comes after 15 s of silence.
 func TestFaultClientsShowHowOldAnswersAre(t *testing.T) {
 	eachClient(t, func(t *testing.T, argv []string) {
 		redis := redistest.Run(t)

@@ -62,8 +62,9 @@ type watchLine struct {
 	Query, Retry, Refused, Failed string
 }
 
-// A browser has six connections to a server over HTTP/1.1. Six watches, and more, leave room for a query; each gets what it
-// follows, also after a cut, and closing one takes nothing from the others.
+// A browser has six connections to a server over HTTP/1.1. Six watches, and more, leave room for a
+// query; each gets what it follows, also after a cut, and closing one takes nothing from the
+// others.
 func TestSixWatchesOfAPageLeaveRoomForAQuery(t *testing.T) {
 	t.Parallel()
 	s := open(t)
@@ -115,8 +116,8 @@ type tabLine struct {
 	Failed string
 }
 
-// Two tabs of one app are two connections, whether the app names one device for both or none: closing the second leaves the
-// peer online, and the first present.
+// Two tabs of one app are two connections, whether the app names one device for both or none:
+// closing the second leaves the peer online, and the first present.
 func TestTwoTabsOfAPageAreTwoConnections(t *testing.T) {
 	for name, device := range map[string]string{"one device": "laptop", "no device": ""} {
 		t.Run(name, func(t *testing.T) {

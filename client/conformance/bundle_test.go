@@ -19,8 +19,8 @@ const bundleHead = `// A client of rollcall for browsers and Node 20 and newer, 
 // Code generated from src/ by "go test ./client/conformance -run TestOneFile -update". DO NOT EDIT.
 `
 
-// A page loads one file, and needs no tool to make it. The file is made of the modules in src: their names are all different,
-// so their imports fall away.
+// A page loads one file, and needs no tool to make it. The file is made of the modules in src:
+// their names are all different, so their imports fall away.
 func TestOneFileForPagesIsFresh(t *testing.T) {
 	imports := regexp.MustCompile(`(?m)^import .*\n`)
 	exports := regexp.MustCompile(`(?m)^export (async |function|class)`)

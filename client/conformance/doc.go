@@ -1,7 +1,8 @@
-// Package conformance holds what every client library must do: cases.json, played against a real server through a proxy that
-// can cut every connection.
+// Package conformance holds what every client library must do: cases.json, played against a real
+// server through a proxy that can cut every connection.
 //
-// A client takes part with a driver, a program that reads commands as JSON lines and writes what its library does as JSON lines:
+// A client takes part with a driver, a program that reads commands as JSON lines and writes what
+// its library does as JSON lines:
 //
 //	{"do":"query","peers":["tom"]}                 → {"query":"tom=online"} or {"refused":"forbidden"}
 //	{"do":"poll","peers":["tom"]}                  → {"poll":"tom=online","complete":true}; the driver keeps the token
@@ -16,10 +17,12 @@
 //	{"do":"present","name":"p","peer":"tom"}       → {"present":"p","on":true}, and on false when that ends; with device and tag, if given
 //	{"do":"end","name":"w"}                        → {"ended":"w"}; with "refused" when it ended by itself
 //
-// An answer or an update that is old, because the server cannot read its store, has its "age" in seconds; a watch also says
-// {"aged":"w","age":3.2} with every age of its stream, and 0 at the end.
+// An answer or an update that is old, because the server cannot read its store, has its "age" in
+// seconds; a watch also says {"aged":"w","age":3.2} with every age of its stream, and 0 at the end.
 //
-// Settings come in the environment: ROLLCALL_URL, ROLLCALL_APP, and ROLLCALL_KEY, ROLLCALL_MASTER_KEY or ROLLCALL_HOOK_KEY. With
-// ROLLCALL_TICKETS the client under test has no key and lives on tickets that the driver buys, the first of which is none. With ROLLCALL_SIGN,
-// a master key, the driver signs for those that are present, the first time with a signature that is a day old.
+// Settings come in the environment: ROLLCALL_URL, ROLLCALL_APP, and ROLLCALL_KEY,
+// ROLLCALL_MASTER_KEY or ROLLCALL_HOOK_KEY. With ROLLCALL_TICKETS the client under test has no key
+// and lives on tickets that the driver buys, the first of which is none. With ROLLCALL_SIGN, a
+// master key, the driver signs for those that are present, the first time with a signature that is
+// a day old.
 package conformance

@@ -20,8 +20,8 @@ func command(v map[string]any) json.RawMessage {
 	return b
 }
 
-// A watcher of the server follows 3,000 peers at most and takes 100 messages at once. What an app watches beyond that, in
-// several watches, is the client's to spread.
+// A watcher of the server follows 3,000 peers at most and takes 100 messages at once. What an app
+// watches beyond that, in several watches, is the client's to spread.
 func TestWatchesBeyondTheLimitsOfOneSocket(t *testing.T) {
 	eachClient(t, func(t *testing.T, argv []string) {
 		s := open(t)

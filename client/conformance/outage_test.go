@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// A page that is open for days meets outages: the client must not pile up what it tried, and close must close.
+// A page that is open for days meets outages: the client must not pile up what it tried, and close
+// must close.
 func TestTheJavaScriptClientInAnOutage(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 25*time.Second) // its own patience with a socket that does not open is 30 s

@@ -111,7 +111,8 @@ func (p *proxy) heal() {
 // A trick answers a request in place of the server, or not at all.
 type trick func(*http.Request, net.Conn)
 
-// play does tricks, in order, to the first requests for each path that come on connections of their own.
+// play does tricks, in order, to the first requests for each path that come on connections of their
+// own.
 func (p *proxy) play(tricks ...trick) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

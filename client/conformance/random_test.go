@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// Watches come and go, peers turn, connections break, in any order: in the end each open watch has what is true, and one that
-// was closed says nothing more.
+// Watches come and go, peers turn, connections break, in any order: in the end each open watch has
+// what is true, and one that was closed says nothing more.
 func TestWatchesEndRightWhateverHappens(t *testing.T) {
 	eachClient(t, func(t *testing.T, argv []string) {
 		for seed := range uint64(4) {

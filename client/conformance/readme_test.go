@@ -18,7 +18,8 @@ import (
 	"rollcall/internal/browsertest"
 )
 
-// A stranger follows a README to the letter, in an empty folder. Only the ports and the place of rollcall are his own.
+// A stranger follows a README to the letter, in an empty folder. Only the ports and the place of
+// rollcall are his own.
 type stranger struct {
 	testing.TB
 	text string
@@ -124,8 +125,8 @@ func TestReadmeOfJS(t *testing.T) {
 	}
 }
 
-// The pages of the README have no key. When what a stream was opened with is refused, as after a night's sleep, both ways come
-// back with another ticket.
+// The pages of the README have no key. When what a stream was opened with is refused, as after a
+// night's sleep, both ways come back with another ticket.
 func TestReadmeOfJSInABrowser(t *testing.T) {
 	t.Parallel()
 	s := open(t)

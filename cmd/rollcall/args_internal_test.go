@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// FuzzArgs: whatever stands on the command line is a command, a page of help, or a mistake that is named. A line of the input
-// is an argument.
+// FuzzArgs: whatever stands on the command line is a command, a page of help, or a mistake that is
+// named. A line of the input is an argument.
 func FuzzArgs(f *testing.F) {
 	for _, line := range []string{
 		"", "serve", "serve\n--listen\n:3000\n--data\nd", "peer\ntom\n--json", "watch\ntom\njerry", "help\nserve", "--version",

@@ -25,7 +25,8 @@ type configVerdict struct {
 	Warnings configload.Problems `json:"warnings"`
 }
 
-// Run checks the configuration that serve would start with, given the same file, flags and environment.
+// Run checks the configuration that serve would start with, given the same file, flags and
+// environment.
 func (c *configCheckCmd) Run(e *env) error {
 	if c.File != "" {
 		if c.Config != "" && c.Config != c.File {

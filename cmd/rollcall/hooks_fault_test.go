@@ -158,11 +158,13 @@ func (p *process) lastSeen(peer string) time.Time {
 	}
 }
 
-// connected is how long clients are connected before their node dies: longer than a heartbeat may be late.
+// connected is how long clients are connected before their node dies: longer than a heartbeat may
+// be late.
 const connected = 6 * time.Second
 
-// TestFaultNodesThatDieOweTheirHooks: a node is killed, or stopped, and its client never returns, or returns to another node. Of what the
-// app was sent online it is sent offline, in the order in which it happened, and last_seen is when the node was alive.
+// TestFaultNodesThatDieOweTheirHooks: a node is killed, or stopped, and its client never returns,
+// or returns to another node. Of what the app was sent online it is sent offline, in the order in
+// which it happened, and last_seen is when the node was alive.
 func TestFaultNodesThatDieOweTheirHooks(t *testing.T) {
 	for _, tt := range []struct {
 		name    string

@@ -1,4 +1,5 @@
-// Command rollcall is a presence server for instant messaging, and what asks one: see rollcall --help.
+// Command rollcall is a presence server for instant messaging, and what asks one: see rollcall
+// --help.
 package main
 
 import (

@@ -8,8 +8,8 @@ import (
 
 type redisKey struct{}
 
-// redisScript starts the Redis of a script, whose address is $REDIS, and treats it badly. "redis start tls" starts one that
-// speaks only TLS; the file of its authority is $REDIS_CA.
+// redisScript starts the Redis of a script, whose address is $REDIS, and treats it badly. "redis
+// start tls" starts one that speaks only TLS; the file of its authority is $REDIS_CA.
 func redisScript(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 1 {
 		ts.Fatalf("usage: redis start [tls]|kill|freeze|thaw")

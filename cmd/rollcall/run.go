@@ -59,8 +59,8 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	return codeOf(stderr, k.Run(&env{ctx, environ, stdout, stderr}))
 }
 
-// parse returns the command that args name. Where there is none to run, because help was asked for or args are wrong, it has
-// written that, and returns nil and the exit code.
+// parse returns the command that args name. Where there is none to run, because help was asked for
+// or args are wrong, it has written that, and returns nil and the exit code.
 func parse(args []string, stdout, stderr io.Writer) (k *kong.Context, code int) {
 	defer func() {
 		switch r := recover().(type) {
@@ -92,7 +92,8 @@ func parse(args []string, stdout, stderr io.Writer) (k *kong.Context, code int) 
 	return k, exitDone
 }
 
-// plainly returns args as this program's own words: "help serve" and "--version" are what other programs call them.
+// plainly returns args as this program's own words: "help serve" and "--version" are what other
+// programs call them.
 func plainly(args []string) []string {
 	switch {
 	case len(args) == 0:

@@ -52,8 +52,8 @@ func (m tight) Run() int {
 //	redis ACTION           start a Redis at $REDIS, kill it, freeze it or thaw it
 //	until COMMAND [ARG...] run COMMAND until it succeeds, for some seconds
 func TestScripts(t *testing.T) {
-	// Who runs the tests under nohup has SIGHUP ignored, and so would the servers started here. A signal that is caught is
-	// as usual again in a child.
+	// Who runs the tests under nohup has SIGHUP ignored, and so would the servers started here. A
+	// signal that is caught is as usual again in a child.
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
 	t.Cleanup(func() { signal.Stop(hangups) })
@@ -73,7 +73,8 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// patience bounds every wait of a script. Reaching it is a failure, so it only has to be long enough for a busy machine.
+// patience bounds every wait of a script. Reaching it is a failure, so it only has to be long
+// enough for a busy machine.
 const patience = 30 * time.Second
 
 type serversKey struct{}

@@ -26,8 +26,8 @@ func (serveCmd) Help() string {
 The log goes to standard error. Ctrl-C or SIGTERM stops the server; a second one ends it at once.`
 }
 
-// gcPercent keeps the heap small: nearly all of it is an index without pointers, so a collection costs next to nothing
-// however often it runs.
+// gcPercent keeps the heap small: nearly all of it is an index without pointers, so a collection
+// costs next to nothing however often it runs.
 const gcPercent = 25
 
 // Run serves until the context of e ends.
@@ -72,7 +72,8 @@ func terminal(w io.Writer) bool {
 	return err == nil && st.Mode()&os.ModeCharDevice != 0
 }
 
-// welcome says what listens where and, for an app that rollcall made, prints lines to paste. Only a terminal is shown fresh keys.
+// welcome says what listens where and, for an app that rollcall made, prints lines to paste. Only a
+// terminal is shown fresh keys.
 func welcome(w io.Writer, srv *server.Server, terminal bool) {
 	fmt.Fprintf(w, "%s\n\n", server.BuildVersion())
 	fmt.Fprintf(w, "  apps       %s\n", baseURL(srv.Listen()))
@@ -108,8 +109,8 @@ func welcome(w io.Writer, srv *server.Server, terminal bool) {
 	fmt.Fprint(w, "\nCtrl-C stops it.\n")
 }
 
-// lines prints a hook and a query to paste into any shell. With a keys file, each reads the keys from it, so that they
-// are not shown.
+// lines prints a hook and a query to paste into any shell. With a keys file, each reads the keys
+// from it, so that they are not shown.
 func lines(w io.Writer, base, file, id, key, hook string) {
 	before, after := "", ""
 	if file != "" {

@@ -9,7 +9,8 @@ import (
 	"rollcall/server"
 )
 
-// settings are the flags that set a key of the configuration. A nil pointer is "not given", one to "" is "given empty".
+// settings are the flags that set a key of the configuration. A nil pointer is "not given", one to
+// "" is "given empty".
 type settings struct {
 	Config string `placeholder:"FILE" help:"YAML file of settings (ROLLCALL_CONFIG)."`
 

@@ -43,8 +43,9 @@ func present(t *testing.T, m *member, peer presence.PeerID) {
 	})
 }
 
-// TestFaultAnEmptyRedisIsNoNewsOfSockets: Redis comes back empty while each of three nodes holds sockets. No node answers, and no
-// watcher is notified, that one of their peers is unknown or offline, unless the answer has an age.
+// TestFaultAnEmptyRedisIsNoNewsOfSockets: Redis comes back empty while each of three nodes holds
+// sockets. No node answers, and no watcher is notified, that one of their peers is unknown or
+// offline, unless the answer has an age.
 func TestFaultAnEmptyRedisIsNoNewsOfSockets(t *testing.T) {
 	redis := alone(t)
 	w := newWorld(t, redis)

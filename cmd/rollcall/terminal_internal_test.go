@@ -39,7 +39,8 @@ func openTerminal(t *testing.T) (screen, program *os.File) {
 	return screen, program
 }
 
-// Output that is no terminal is kept somewhere, such as in the journal: fresh keys are shown on a terminal alone.
+// Output that is no terminal is kept somewhere, such as in the journal: fresh keys are shown on a
+// terminal alone.
 func TestFreshKeysAreShownOnATerminalAlone(t *testing.T) {
 	for _, tt := range []struct {
 		name     string

@@ -19,11 +19,12 @@ import (
 	"rollcall/presence"
 )
 
-// TestFaultThreeNodesOnRedis plays two hundred schedules: nodes are cut off, paused Redis, Redis that comes back empty, killed nodes.
+// TestFaultThreeNodesOnRedis plays two hundred schedules: nodes are cut off, paused Redis, Redis
+// that comes back empty, killed nodes.
 func TestFaultThreeNodesOnRedis(t *testing.T) { playOn(t, alone, true, 8, seeds(1000, 200)) }
 
-// TestFaultThreeNodesOnSentinels stops primaries for so long that a replica takes over. What replicas have not got yet is reported
-// again.
+// TestFaultThreeNodesOnSentinels stops primaries for so long that a replica takes over. What
+// replicas have not got yet is reported again.
 func TestFaultThreeNodesOnSentinels(t *testing.T) {
 	playOn(t, func(t *testing.T) faulty {
 		s := redistest.RunSentinels(t, 2)
@@ -78,8 +79,8 @@ func TestFaultThreeNodesOnACluster(t *testing.T) {
 	}, false, 1, seeds(3000, 8))
 }
 
-// TestFaultAFrozenNodeAnswersNothingOld: a node is frozen while its peers leave at another. When it wakes no answer without an age is
-// of before the freeze.
+// TestFaultAFrozenNodeAnswersNothingOld: a node is frozen while its peers leave at another. When it
+// wakes no answer without an age is of before the freeze.
 func TestFaultAFrozenNodeAnswersNothingOld(t *testing.T) {
 	w := newWorld(t, alone(t))
 	sleeper, other := w.nodes[0], w.nodes[1]
@@ -128,8 +129,8 @@ func TestFaultAFrozenNodeAnswersNothingOld(t *testing.T) {
 	}
 }
 
-// TestFaultAStarvedNodeDeclaresNoOutage: beside loops that take every processor, with Redis idle, hooks at a steady rate make no node
-// call Redis away.
+// TestFaultAStarvedNodeDeclaresNoOutage: beside loops that take every processor, with Redis idle,
+// hooks at a steady rate make no node call Redis away.
 func TestFaultAStarvedNodeDeclaresNoOutage(t *testing.T) {
 	w := newWorld(t, alone(t))
 	var loops []*exec.Cmd

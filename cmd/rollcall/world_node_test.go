@@ -106,7 +106,8 @@ func (m *member) call(path, body string) (int, http.Header, string, error) {
 // closeCodes says which close code a cause comes from.
 var closeCodes = map[presence.Cause]int{presence.CauseLogout: 1, presence.CauseLost: 2, presence.CauseReplaced: 3, presence.CauseKicked: 4}
 
-// hook delivers a hook and reports whether it was acknowledged. Nothing is said of one to a node that is gone.
+// hook delivers a hook and reports whether it was acknowledged. Nothing is said of one to a node
+// that is gone.
 func (m *member) hook(r *presence.Report) error {
 	body := map[string]any{"peerId": r.Peer}
 	if r.Tag != "" {

@@ -20,8 +20,9 @@ import (
 	"rollcall/store/outagetest"
 )
 
-// window is the reorder window of the nodes of a world, and hooks of one peer come further apart than that: so that the reference
-// need not know to the millisecond when a node has received one. Within the window, order is played in fake time.
+// window is the reorder window of the nodes of a world, and hooks of one peer come further apart
+// than that: so that the reference need not know to the millisecond when a node has received one.
+// Within the window, order is played in fake time.
 const window = 300 * time.Millisecond
 
 // A world is three nodes, each a process with a way to Redis of its own that can be cut.
@@ -35,7 +36,8 @@ type world struct {
 // faulty is a Redis that can be stopped, and can come back without what it had.
 type faulty struct {
 	stop, start, lose func()
-	// url returns what a node is started with; cut and join are for its way alone, and nil where it has none.
+	// url returns what a node is started with; cut and join are for its way alone, and nil where it
+	// has none.
 	url func(node int) (url string, cut, join func())
 }
 
@@ -75,7 +77,8 @@ func newWorld(t *testing.T, redis faulty) *world {
 	return w
 }
 
-// freePort returns a port that a node may listen on now and after each restart: it is below those that the system gives to clients.
+// freePort returns a port that a node may listen on now and after each restart: it is below those
+// that the system gives to clients.
 func freePort(t *testing.T) int {
 	t.Helper()
 	for range 1000 {
@@ -89,7 +92,8 @@ func freePort(t *testing.T) int {
 	return 0
 }
 
-// play plays the schedule of a seed and holds every node and watcher to the reference. It returns how long after the heal all agreed.
+// play plays the schedule of a seed and holds every node and watcher to the reference. It returns
+// how long after the heal all agreed.
 func (w *world) play(seed uint64, losses bool) time.Duration {
 	s := outagetest.Draw(seed, outagetest.Options{Peers: 6, Hooks: 36, Length: 6 * time.Second, Kills: true, Losses: losses})
 	peers := make([]presence.PeerID, s.Peers)
@@ -187,7 +191,8 @@ func (w *world) play(seed uint64, losses bool) time.Duration {
 	return w.agree(&s, peers, streams, ref)
 }
 
-// agree waits until every node answers, and every watcher was last notified of, what the reference says.
+// agree waits until every node answers, and every watcher was last notified of, what the reference
+// says.
 func (w *world) agree(s *outagetest.Schedule, peers []presence.PeerID, streams []*stream, ref *outagetest.Reference) time.Duration {
 	healed := time.Now()
 	for {
@@ -258,7 +263,8 @@ func seeds(from, n uint64) []uint64 {
 	return list
 }
 
-// playOn plays seeds in so many worlds at a time, whatever the number of processors: they wait more than they work.
+// playOn plays seeds in so many worlds at a time, whatever the number of processors: they wait more
+// than they work.
 func playOn(t *testing.T, redis func(t *testing.T) faulty, losses bool, worlds int, seeds []uint64) {
 	var mu sync.Mutex
 	var longest time.Duration
@@ -288,5 +294,6 @@ func playOn(t *testing.T, redis func(t *testing.T) faulty, losses bool, worlds i
 	}
 }
 
-// TestThreeNodesAgreeAfterAnOutage plays a few schedules with real nodes on a real Redis; make test-faults plays hundreds.
+// TestThreeNodesAgreeAfterAnOutage plays a few schedules with real nodes on a real Redis; make
+// test-faults plays hundreds.
 func TestThreeNodesAgreeAfterAnOutage(t *testing.T) { playOn(t, alone, true, 4, seeds(0, 4)) }

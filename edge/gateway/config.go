@@ -127,7 +127,8 @@ func DefaultConfig() Config {
 	}
 }
 
-// Validate returns what is wrong beyond the ranges of single settings, joined; each begins with its key.
+// Validate returns what is wrong beyond the ranges of single settings, joined; each begins with its
+// key.
 func (c *Config) Validate() error {
 	var f configload.Faults
 	f.When(c.Lease < 2*c.Ping, "lease is %v, shorter than two pings of %v", c.Lease, c.Ping)

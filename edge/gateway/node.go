@@ -54,8 +54,8 @@ func (g *Gateway) heartbeat(now presence.Millis) {
 	}
 }
 
-// assertAll reports every session of this node again. Those that the store does not take as open are
-// reconciled: they may have been ended while no signal came through.
+// assertAll reports every session of this node again. Those that the store does not take as open
+// are reconciled: they may have been ended while no signal came through.
 func (g *Gateway) assertAll() {
 	g.registry.all(func(sessions []*Session) {
 		for some := range slices.Chunk(sessions, intake.QueueBatch) {
@@ -203,8 +203,8 @@ func (g *Gateway) assert(sessions []*Session) (refused []presence.Key) {
 // longTick returns how long after the last a tick of the wheel shows that the whole process stood
 // still, and not only waited for its turn.
 //
-// A live client sends something once in a ping, checked to the tick, and is lost when the rest of its
-// lease passes in silence: a pause longer than that rest must be noticed. What is noticed for
+// A live client sends something once in a ping, checked to the tick, and is lost when the rest of
+// its lease passes in silence: a pause longer than that rest must be noticed. What is noticed for
 // nothing keeps the dead a while longer, so a lease that leaves little is not cut finer than a tick
 // that is a whole second late, which a busy machine does not come to; and no pause under five
 // seconds matters to the usual leases. (The sweep of package server has the same five seconds, for

@@ -36,8 +36,8 @@ func loginCost(n int) (each, room time.Duration) {
 	return each, each * time.Duration(loginBurst*n)
 }
 
-// maxAddresses bounds the table. While it is full of addresses in use, new ones are not counted, and
-// not refused.
+// maxAddresses bounds the table. While it is full of addresses in use, new ones are not counted,
+// and not refused.
 const maxAddresses = 1 << 16
 
 func (l *limits) init(cfg *Config) {

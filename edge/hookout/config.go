@@ -36,7 +36,8 @@ func DefaultConfig() Config {
 	return Config{Timeout: 5 * time.Second, GiveUp: 24 * time.Hour, MaxQueue: 100_000, Parallel: 16}
 }
 
-// Validate returns what is wrong beyond the ranges of single settings, joined; each begins with its key.
+// Validate returns what is wrong beyond the ranges of single settings, joined; each begins with its
+// key.
 func (c *Config) Validate() error {
 	if c.URL == "" {
 		return nil

@@ -28,7 +28,8 @@ var (
 	headerStar  = []string{"*"}
 	headerVary  = []string{"Origin"}
 	headerClose = []string{"close"}
-	// headerExposed is sent to browsers' SDKs, which write text/plain. Parse's SDK throws on an answer that exposes no header (seen in 7.0).
+	// headerExposed is sent to browsers' SDKs, which write text/plain. Parse's SDK throws on an
+	// answer that exposes no header (seen in 7.0).
 	headerExposed = []string{"Retry-After, Rollcall-Stale"}
 )
 

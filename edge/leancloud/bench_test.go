@@ -90,8 +90,9 @@ func (t *benchT) Error(args ...any) { panic(fmt.Sprint(args...)) }
 
 func benchID(i int) string { return fmt.Sprintf("user-%010d", i) }
 
-// BenchmarkServers measures the CPU time of a whole server process per request: the dialect in the fast lane, the dialect behind
-// net/http, and net/http with a constant body of the same size. Load comes from this process over 32 connections.
+// BenchmarkServers measures the CPU time of a whole server process per request: the dialect in the
+// fast lane, the dialect behind net/http, and net/http with a constant body of the same size. Load
+// comes from this process over 32 connections.
 func BenchmarkServers(b *testing.B) {
 	for _, work := range []struct {
 		name string

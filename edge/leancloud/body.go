@@ -23,7 +23,8 @@ const (
 	contentForm
 )
 
-// contentOf reads the content type. A charset other than UTF-8 is a fault: guessing would make other ids of what was sent.
+// contentOf reads the content type. A charset other than UTF-8 is a fault: guessing would make
+// other ids of what was sent.
 func contentOf(values []string) (content, *fault) {
 	if len(values) == 0 {
 		return contentOther, nil
@@ -108,8 +109,8 @@ func unpack(encoding string, packed []byte, limit int, buf []byte, room api.Room
 	return api.ReadLimited(src, limit, buf, room)
 }
 
-// unpacker returns a reader of what packed holds. "deflate" is zlib's format by the book, and bare deflate from those who
-// have not read it.
+// unpacker returns a reader of what packed holds. "deflate" is zlib's format by the book, and bare
+// deflate from those who have not read it.
 func unpacker(encoding string, packed []byte) (io.Reader, error) {
 	if encoding == "gzip" {
 		return gzip.NewReader(bytes.NewReader(packed))

@@ -10,10 +10,11 @@ import (
 
 // Config are the settings of the dialect. Start from [DefaultConfig].
 type Config struct {
-	// UnknownAsOffline answers "0" instead of null for ids that were never reported. It helps apps that
-	// compare strings without looking for null, and Go apps that use RPC.
+	// UnknownAsOffline answers "0" instead of null for ids that were never reported. It helps apps
+	// that compare strings without looking for null, and Go apps that use RPC.
 	UnknownAsOffline bool
-	// Policy says how hooks are added up: by sum (default), or the last one that arrived wins, as in the recipe.
+	// Policy says how hooks are added up: by sum (default), or the last one that arrived wins, as
+	// in the recipe.
 	Policy presence.Policy
 	// HookLease is how long a peer stays online after an online hook without another hook.
 	HookLease time.Duration `range:"10s..30d"`

@@ -20,7 +20,8 @@ var corsHeaders = []string{
 	"X-Uluru-Client-Version", "X-Uluru-Session-Token",
 }
 
-// corsFamilies are the beginnings of headers of which an SDK may send others than those we know, by its version and platform.
+// corsFamilies are the beginnings of headers of which an SDK may send others than those we know, by
+// its version and platform.
 var corsFamilies = []string{"x-lc-", "x-leancloud-", "x-parse-", "x-avoscloud-", "x-uluru-"}
 
 var preflightHeaders = map[string][]string{
@@ -42,7 +43,8 @@ func preflight(h http.Header, asked []string) {
 	}
 }
 
-// alsoAllowed returns those of the asked headers that belong to a family of the SDKs and are not named above.
+// alsoAllowed returns those of the asked headers that belong to a family of the SDKs and are not
+// named above.
 func alsoAllowed(asked string) string {
 	if len(asked) > maxAsked {
 		return ""

@@ -508,7 +508,8 @@ func TestStoreAwayIs503(t *testing.T) {
 	}
 }
 
-// A body that stops on the way is refused, and so is one that is cut off; the server does not wait for ever.
+// A body that stops on the way is refused, and so is one that is cut off; the server does not wait
+// for ever.
 func TestBodiesThatDoNotCome(t *testing.T) {
 	cfg := leancloud.DefaultConfig()
 	cfg.BodyTimeout = 20 * time.Millisecond

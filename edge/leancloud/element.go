@@ -9,11 +9,13 @@ import (
 	"rollcall/internal/plainjson"
 )
 
-// hole stands for null in a list of ids. It is no UTF-8, so no report can name it, and it is answered as unknown.
+// hole stands for null in a list of ids. It is no UTF-8, so no report can name it, and it is
+// answered as unknown.
 var hole = []byte{0xff}
 
-// listIDs reads the elements of raw, a valid JSON list. The recipe makes a key of every element by putting it behind a string, so an element that
-// is no string is the id of its JavaScript text: one odd element must not keep the rest from being answered. null is an id that no peer has.
+// listIDs reads the elements of raw, a valid JSON list. The recipe makes a key of every element by
+// putting it behind a string, so an element that is no string is the id of its JavaScript text: one
+// odd element must not keep the rest from being answered. null is an id that no peer has.
 func listIDs(raw []byte, ids [][]byte, limit int, name string) ([][]byte, *fault) {
 	i := plainjson.Skip(raw, 1)
 	for raw[i] != ']' {
@@ -32,7 +34,8 @@ func listIDs(raw []byte, ids [][]byte, limit int, name string) ([][]byte, *fault
 	return ids, nil
 }
 
-// idOf returns the id that an element of a list stands for, as a part of element where that is possible.
+// idOf returns the id that an element of a list stands for, as a part of element where that is
+// possible.
 func idOf(element []byte) []byte {
 	switch {
 	case element[0] == '"' && bytes.IndexByte(element, '\\') < 0:
@@ -46,8 +49,9 @@ func idOf(element []byte) []byte {
 	return id
 }
 
-// appendText appends the text that JavaScript's String makes of the value that starts at raw[i], and returns where the value ends. Integers keep all
-// their digits. raw is valid JSON, nested no deeper than MaxDepth.
+// appendText appends the text that JavaScript's String makes of the value that starts at raw[i],
+// and returns where the value ends. Integers keep all their digits. raw is valid JSON, nested no
+// deeper than MaxDepth.
 func appendText(b, raw []byte, i int) (_ []byte, end int) {
 	switch raw[i] {
 	case '[':

@@ -8,8 +8,8 @@ import (
 	"rollcall/internal/configload"
 )
 
-// EngineKeys are the variables of LeanEngine's environment that hold keys of an app, the same by names of rollcall's own, and the
-// settings of an app they are for.
+// EngineKeys are the variables of LeanEngine's environment that hold keys of an app, the same by
+// names of rollcall's own, and the settings of an app they are for.
 var EngineKeys = []struct{ Variable, Own, Setting string }{
 	{"LEANCLOUD_APP_KEY", "ROLLCALL_APP_KEY", "app_key"},
 	{"LEANCLOUD_APP_MASTER_KEY", "ROLLCALL_MASTER_KEY", "master_key"},
@@ -23,7 +23,8 @@ const (
 	OldSetting  = "_old"
 )
 
-// EngineApp is the variable of LeanEngine's environment that holds the id of an app, OwnApp the same by rollcall's own name.
+// EngineApp is the variable of LeanEngine's environment that holds the id of an app, OwnApp the
+// same by rollcall's own name.
 const (
 	EngineApp = "LEANCLOUD_APP_ID"
 	OwnApp    = "ROLLCALL_APP_ID"
@@ -38,8 +39,9 @@ func OwnNames() []string {
 	return names
 }
 
-// LoadEngine has l take what LeanEngine's variables in environ say: the port, the app, which is the one of that id or one
-// more, and the Redis, when there is exactly one and the variable named store is not set.
+// LoadEngine has l take what LeanEngine's variables in environ say: the port, the app, which is the
+// one of that id or one more, and the Redis, when there is exactly one and the variable named store
+// is not set.
 func LoadEngine(l *configload.Loader, environ []string, store string) {
 	if port := Variable(environ, "LEANCLOUD_APP_PORT"); port != "" {
 		l.Set("listen", ":"+port, "LEANCLOUD_APP_PORT")
@@ -53,7 +55,8 @@ func LoadEngine(l *configload.Loader, environ []string, store string) {
 // An appKey is a key of an app in the environment.
 type appKey struct{ variable, setting string }
 
-// loadApp takes the app of LeanEngine's names, and over it the one of rollcall's own, which may be the same.
+// loadApp takes the app of LeanEngine's names, and over it the one of rollcall's own, which may be
+// the same.
 func loadApp(l *configload.Loader, environ []string) {
 	var engine, own []appKey
 	for _, k := range EngineKeys {
@@ -105,8 +108,9 @@ func loadRedis(l *configload.Loader, environ []string) {
 	}
 }
 
-// NamedRedis returns the address of the store, which is in a variable of environ when store is the name of one, so that no
-// password has to be written on a command line. A variable that is not set is a problem of l.
+// NamedRedis returns the address of the store, which is in a variable of environ when store is the
+// name of one, so that no password has to be written on a command line. A variable that is not set
+// is a problem of l.
 func NamedRedis(l *configload.Loader, environ []string, store string) string {
 	if !strings.HasPrefix(store, redisPrefix) {
 		return store
@@ -118,7 +122,8 @@ func NamedRedis(l *configload.Loader, environ []string, store string) string {
 	return address
 }
 
-// Variable returns the value of the variable called name, which is the last of that name in environ; "" when there is none.
+// Variable returns the value of the variable called name, which is the last of that name in
+// environ; "" when there is none.
 func Variable(environ []string, name string) string {
 	for _, pair := range slices.Backward(environ) {
 		if n, v, _ := strings.Cut(pair, "="); n == name {

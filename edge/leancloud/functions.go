@@ -28,8 +28,8 @@ func (h *Handler) call(ctx context.Context, c *call, s *scratch) answer {
 	return notFound("No such cloud function '" + c.name + "'").answer()
 }
 
-// storeFault answers 503 for a store that failed. The reason goes to the log, at a limited rate, and not
-// to the caller.
+// storeFault answers 503 for a store that failed. The reason goes to the log, at a limited rate,
+// and not to the caller.
 func (h *Handler) storeFault(doing string, err error) *fault {
 	h.counters.unavailable.Add(1)
 	if unsaid, due := h.faulty.Due(int64(h.Now())); due {

@@ -10,8 +10,8 @@ import (
 	"rollcall/edge/leancloud"
 )
 
-// answered checks what holds for every answer: never a 5xx, JSON when there is a body, an integer code with every error and
-// no error with a success.
+// answered checks what holds for every answer: never a 5xx, JSON when there is a body, an integer
+// code with every error and no error with a success.
 func answered(t *testing.T, w *httptest.ResponseRecorder) {
 	t.Helper()
 	if w.Code >= 500 {
@@ -45,7 +45,8 @@ func FuzzFunction(f *testing.F) {
 	})
 }
 
-// FuzzHook: no body of a hook makes it fail in a way of ours, and what it is refused for is its own.
+// FuzzHook: no body of a hook makes it fail in a way of ours, and what it is refused for is its
+// own.
 func FuzzHook(f *testing.F) {
 	for _, s := range []string{
 		`{"peerId":"p","sourceIP":"10.1.2.3","tag":"default","reconnect":0}`, `{"peerId":"p","closeCode":"2","errorCode":4107}`,

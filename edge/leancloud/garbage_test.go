@@ -12,8 +12,9 @@ import (
 	"rollcall/edge/leancloud"
 )
 
-// Questions about many peers leave next to no garbage: their buffers are used again. Callers that walk over all ids had the
-// collector at work most of the time otherwise, and everybody waited for it.
+// Questions about many peers leave next to no garbage: their buffers are used again. Callers that
+// walk over all ids had the collector at work most of the time otherwise, and everybody waited for
+// it.
 func TestQuestionsAboutManyPeersLeaveLittleGarbage(t *testing.T) {
 	s := build(t, leancloud.DefaultConfig(), nil)
 	var ids []string
@@ -40,7 +41,8 @@ func TestQuestionsAboutManyPeersLeaveLittleGarbage(t *testing.T) {
 		ask()
 	}
 	runtime.ReadMemStats(&after)
-	// One body and one list of ids have 350 KB. The race detector has a pool lose a quarter of what it is given.
+	// One body and one list of ids have 350 KB. The race detector has a pool lose a quarter of what
+	// it is given.
 	if each := (after.TotalAlloc - before.TotalAlloc) / rounds; each > 300<<10 {
 		t.Errorf("a question about %d peers in %d bytes leaves %d bytes", len(ids), len(body), each)
 	}

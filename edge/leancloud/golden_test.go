@@ -47,7 +47,8 @@ type golden struct {
 	Fixture          string
 }
 
-// sane are our answers where the recorded one is an accident: a status, and what the body is or, after "code", its code.
+// sane are our answers where the recorded one is an accident: a status, and what the body is or,
+// after "code", its code.
 var sane = map[string]string{
 	"types: empty list":                            `200 {"result":[]}`,
 	"types: floats are written the JavaScript way": `200 {"result":["1","1","1"]}`,
@@ -86,7 +87,8 @@ var sane = map[string]string{
 	"cors: malformed JSON answer lacks the allow-origin header":      `400 code 107`,
 }
 
-// lastWins is the one case that needs the policy "last": by the sum, two logins and one logout leave a device online.
+// lastWins is the one case that needs the policy "last": by the sum, two logins and one logout
+// leave a device online.
 const lastWins = "query: two online hooks then one offline hook: last hook wins"
 
 func TestGolden(t *testing.T) {
@@ -122,8 +124,8 @@ func runGolden(t *testing.T, policy presence.Policy, lane bool) {
 }
 
 func readGolden(t *testing.T) (all []golden) {
-	// The first file was recorded from the original. The second has the same form, and its answers follow from the recipe: one key an element,
-	// made by putting the element behind a string.
+	// The first file was recorded from the original. The second has the same form, and its answers
+	// follow from the recipe: one key an element, made by putting the element behind a string.
 	for name, least := range map[string]int{"golden-http.jsonl": 100, "recipe-http.jsonl": 20} {
 		f, err := os.Open("testdata/" + name)
 		if err != nil {

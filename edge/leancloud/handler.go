@@ -22,7 +22,8 @@ import (
 
 // A Kicker closes connections that this server holds.
 type Kicker interface {
-	// Kick closes every session of peer and refuses what was signed for its login before. A peer that has none is no error.
+	// Kick closes every session of peer and refuses what was signed for its login before. A peer
+	// that has none is no error.
 	Kick(ctx context.Context, app presence.AppID, peer presence.PeerID, reason string) error
 }
 
@@ -37,9 +38,11 @@ type Deps struct {
 	Callers *limit.Callers
 	// Bodies is the memory that bodies under way share. Nil is without bound.
 	Bodies *limit.Shared
-	// Unnamed is called with the address of a proxy that is not trusted, when the fast lane meets one; nil is not called.
+	// Unnamed is called with the address of a proxy that is not trusted, when the fast lane meets
+	// one; nil is not called.
 	Unnamed func(netip.Addr)
-	// Kicker closes connections on kick. Without one this server holds none, and a kick has nothing to close.
+	// Kicker closes connections on kick. Without one this server holds none, and a kick has nothing
+	// to close.
 	Kicker Kicker
 }
 
@@ -85,7 +88,8 @@ type scratch struct {
 	out         []byte
 }
 
-// keep bounds what a scratch may hold while it waits: a few large calls must not pin their memory for ever.
+// keep bounds what a scratch may hold while it waits: a few large calls must not pin their memory
+// for ever.
 const keep = 64 << 10
 
 func (h *Handler) release(s *scratch) {
@@ -110,7 +114,8 @@ func (h *Handler) release(s *scratch) {
 // fewIDs is how many ids a scratch has room for while it waits.
 const fewIDs = 4096
 
-// roomFor returns the list of ids of s, with room for n. A long one is borrowed: it is what costs most of a question about many.
+// roomFor returns the list of ids of s, with room for n. A long one is borrowed: it is what costs
+// most of a question about many.
 func (h *Handler) roomFor(n int, s *scratch) [][]byte {
 	if n > fewIDs && cap(s.ids) < n {
 		if kept, ok := h.manyIDs.Get().(*[][]byte); ok {
@@ -177,10 +182,12 @@ type call struct {
 	paid    int        // peers that the size of its body was charged as
 }
 
-// view returns what c sees. The dialect shows every caller what a client may know, whatever its key.
+// view returns what c sees. The dialect shows every caller what a client may know, whatever its
+// key.
 func (c *call) view() ask.View { return ask.View{App: c.app, Viewer: ask.Public} }
 
-// open checks the credentials of r and reads its body, in this order unless the credentials are in the body.
+// open checks the credentials of r and reads its body, in this order unless the credentials are in
+// the body.
 func (h *Handler) open(w http.ResponseWriter, r *http.Request, c *call, s *scratch) (fail *fault) {
 	kind, fail := contentOf(r.Header["Content-Type"])
 	if kind == contentText {
@@ -219,7 +226,8 @@ func (h *Handler) admit(c *call, shown api.Presented) bool {
 // maxStrange is how many bytes a compressed body may unpack to before the keys are known.
 const maxStrange = 8 << 10
 
-// openText is open for text/plain, whose body may hold the credentials. Those go before what the headers show.
+// openText is open for text/plain, whose body may hold the credentials. Those go before what the
+// headers show.
 func (h *Handler) openText(w http.ResponseWriter, r *http.Request, fail *fault, c *call, s *scratch) *fault {
 	w.Header()["Access-Control-Expose-Headers"] = headerExposed
 	if fail != nil && r.ContentLength != 0 {
@@ -253,8 +261,8 @@ func (h *Handler) openText(w http.ResponseWriter, r *http.Request, fail *fault, 
 	return h.takeCall(c)
 }
 
-// fromBody takes the credentials of a text/plain body, as the SDKs of LeanCloud or of Parse write them. When there are none, those
-// of the headers count.
+// fromBody takes the credentials of a text/plain body, as the SDKs of LeanCloud or of Parse write
+// them. When there are none, those of the headers count.
 func fromBody(params params, header api.Presented) api.Presented {
 	id, master := params.text("_ApplicationId"), params.text("_MasterKey")
 	key := cmp.Or(params.text("_ApplicationKey"), params.text("_JavaScriptKey"), params.text("_ClientKey"), params.text("_RESTAPIKey"))

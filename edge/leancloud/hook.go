@@ -14,7 +14,8 @@ import (
 	"rollcall/presence"
 )
 
-// hook takes a report of the IM service that a client logged in or out. It answers once the report is kept.
+// hook takes a report of the IM service that a client logged in or out. It answers once the report
+// is kept.
 func (h *Handler) hook(ctx context.Context, c *call, kind presence.Kind) answer {
 	if !c.rights.Has(api.Hook) {
 		f := *h.unauthorized(c)
@@ -81,8 +82,9 @@ func (f *hookFields) set(name, value []byte) {
 	}
 }
 
-// event makes an event of the parameters of a hook. The peer id is judged strictly; what else the hook says is taken where
-// it makes sense and left where it does not, since the sender neither repeats nor corrects.
+// event makes an event of the parameters of a hook. The peer id is judged strictly; what else the
+// hook says is taken where it makes sense and left where it does not, since the sender neither
+// repeats nor corrects.
 func (h *Handler) event(kind presence.Kind, f *hookFields) (intake.Event, *fault) {
 	e := intake.Event{Kind: kind, Tag: cut(textOf(f.tag), presence.MaxName)}
 	id := f.peerID
@@ -125,7 +127,8 @@ func causeOf(raw json.RawMessage) presence.Cause {
 	return presence.CauseLost
 }
 
-// number returns the text of a number that may be written as a string, as senders written by hand do; true is 1.
+// number returns the text of a number that may be written as a string, as senders written by hand
+// do; true is 1.
 func number(raw json.RawMessage) string {
 	s := string(raw)
 	if strings.HasPrefix(s, `"`) {

@@ -51,8 +51,8 @@ var laneTargets = []laneTarget{
 // maxLaneBody is the largest body that the lane takes: some thousand ids.
 const maxLaneBody = 64 << 10
 
-// Lane returns the routes of the fast lane: questions and hooks in the shape that SDKs send them. They end in the same code as
-// ServeHTTP, and a fuzz test holds the answers together.
+// Lane returns the routes of the fast lane: questions and hooks in the shape that SDKs send them.
+// They end in the same code as ServeHTTP, and a fuzz test holds the answers together.
 func (h *Handler) Lane() fastlane.Routes {
 	r := fastlane.Routes{
 		Fields: laneFields, Foreign: laneForeign, MaxBody: min(maxLaneBody, h.cfg.MaxBody), Answer: h.laneAnswer,
@@ -112,8 +112,8 @@ func (h *Handler) laneCall(c *call, s *scratch) answer {
 	return h.call(context.Background(), c, s)
 }
 
-// letIn checks the credentials of r. Who shows the same as before on this connection is known; both are compared in constant
-// time.
+// letIn checks the credentials of r. Who shows the same as before on this connection is known; both
+// are compared in constant time.
 func (h *Handler) letIn(r *fastlane.Request) (*caller, api.Rights) {
 	known, _ := (*r.Conn).(*caller)
 	if known == nil {
@@ -140,7 +140,8 @@ func (h *Handler) letIn(r *fastlane.Request) (*caller, api.Rights) {
 	return known, rights
 }
 
-// locate sets the address by which the caller is held to a rate: a proxy speaks for many on one connection.
+// locate sets the address by which the caller is held to a rate: a proxy speaks for many on one
+// connection.
 func (h *Handler) locate(known *caller, r *fastlane.Request) {
 	forwarded := r.Fields[fieldForwarded]
 	if forwarded == nil && known.address == r.Remote {

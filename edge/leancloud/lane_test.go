@@ -158,7 +158,8 @@ func otherRequests() []string {
 	}
 }
 
-// Both lanes answer alike: the same bytes in bring the same bytes out, alone, behind others and in pieces.
+// Both lanes answer alike: the same bytes in bring the same bytes out, alone, behind others and in
+// pieces.
 func TestBothLanesAnswerAlike(t *testing.T) {
 	lane, slow := serveRaw(t, leancloud.DefaultConfig(), true), serveRaw(t, leancloud.DefaultConfig(), false)
 	for _, s := range []*rawServer{lane, slow} {

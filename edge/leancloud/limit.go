@@ -9,7 +9,8 @@ import (
 	"rollcall/internal/limit"
 )
 
-// take charges n of class to the caller of c. Calls in the lane find what they owe beside their connection.
+// take charges n of class to the caller of c. Calls in the lane find what they owe beside their
+// connection.
 func (h *Handler) take(c *call, class limit.Class, n float64) *fault {
 	var wait time.Duration
 	var ok bool
@@ -43,8 +44,8 @@ func (h *Handler) takeCall(c *call) *fault {
 // smallBody is the size of a body that costs no more than the call.
 const smallBody = 4 << 10
 
-// takeBytes charges a body of n bytes, less what was charged for it before: it costs its time before it is known how many peers it
-// names.
+// takeBytes charges a body of n bytes, less what was charged for it before: it costs its time
+// before it is known how many peers it names.
 func (h *Handler) takeBytes(c *call, n int) *fault {
 	if c.secret() || n < smallBody {
 		return nil
@@ -62,7 +63,8 @@ func (h *Handler) takeIDs(c *call, n int) *fault {
 	return h.take(c, limit.AskPeers, float64(n-c.paid))
 }
 
-// unauthorized refuses a caller that shows no key of ours, and charges its address, whichever app it names.
+// unauthorized refuses a caller that shows no key of ours, and charges its address, whichever app
+// it names.
 func (h *Handler) unauthorized(c *call) *fault {
 	stranger := call{address: c.address}
 	if fail := h.take(&stranger, limit.Refused, 1); fail != nil {

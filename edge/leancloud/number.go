@@ -8,8 +8,8 @@ import (
 	"rollcall/internal/plainjson"
 )
 
-// decimal returns the text of a JSON number as the recipe keeps it: plain integers as they are, all others as JavaScript writes
-// them.
+// decimal returns the text of a JSON number as the recipe keeps it: plain integers as they are, all
+// others as JavaScript writes them.
 func decimal(number []byte) string {
 	if plainjson.Integer(number) {
 		return string(number)

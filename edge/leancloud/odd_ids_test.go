@@ -8,8 +8,9 @@ import (
 	"rollcall/edge/leancloud"
 )
 
-// TestNumbersAreIDsByTheirDecimalText: a hook whose peerId is a number is about the peer of that text, as the recipe kept it, and a list
-// with a hole in it is answered around the hole, at every function door and on both roads.
+// TestNumbersAreIDsByTheirDecimalText: a hook whose peerId is a number is about the peer of that
+// text, as the recipe kept it, and a list with a hole in it is answered around the hole, at every
+// function door and on both roads.
 func TestNumbersAreIDsByTheirDecimalText(t *testing.T) {
 	for _, lane := range []bool{false, true} {
 		t.Run(fmt.Sprint("lane ", lane), func(t *testing.T) {

@@ -56,8 +56,8 @@ func (h *Handler) parse(body []byte, form bool) (params, *fault) {
 	return p, nil
 }
 
-// parseForm reads a flat form: one value is a string, several are a list. A semicolon is a character as any other; a field that is not escaped as
-// it should be is refused by its name.
+// parseForm reads a flat form: one value is a string, several are a list. A semicolon is a
+// character as any other; a field that is not escaped as it should be is refused by its name.
 func parseForm(body []byte) (params, *fault) {
 	values := url.Values{}
 	for pair := range strings.SplitSeq(string(body), "&") {
@@ -99,8 +99,9 @@ func firstByte(body []byte) byte {
 	return 0
 }
 
-// repair replaces what is not UTF-8 by U+FFFD, one for each longest start of a character that breaks off, as the original's
-// decoder does: encoding/json would put one for each byte, and the id would be another.
+// repair replaces what is not UTF-8 by U+FFFD, one for each longest start of a character that
+// breaks off, as the original's decoder does: encoding/json would put one for each byte, and the id
+// would be another.
 func repair(body []byte) []byte {
 	if utf8.Valid(body) {
 		return body
@@ -119,7 +120,8 @@ func repair(body []byte) []byte {
 	return out
 }
 
-// broken returns how many bytes the longest start of a character has that b begins with and that does not go on; at least 1.
+// broken returns how many bytes the longest start of a character has that b begins with and that
+// does not go on; at least 1.
 func broken(b []byte) int {
 	lo, hi, need := byte(0x80), byte(0xBF), 0
 	switch c := b[0]; {

@@ -9,8 +9,8 @@ import (
 	"rollcall/edge/leancloud"
 )
 
-// TestParseCredentials: an app id and a key in the names that Parse's SDKs give them, in headers or in a text/plain body, are judged as
-// LeanCloud's are, under the path of Parse too.
+// TestParseCredentials: an app id and a key in the names that Parse's SDKs give them, in headers or
+// in a text/plain body, are judged as LeanCloud's are, under the path of Parse too.
 func TestParseCredentials(t *testing.T) {
 	srv := start(t, leancloud.DefaultConfig())
 	srv.hook(t, "online", "Tom", false)
@@ -55,8 +55,8 @@ func TestParseCredentials(t *testing.T) {
 	}
 }
 
-// TestEverySDKsHeadersAreAllowed: what the SDKs of any age send from a page passes the preflight, also of those whose headers are not
-// documented; what belongs to no SDK is not allowed.
+// TestEverySDKsHeadersAreAllowed: what the SDKs of any age send from a page passes the preflight,
+// also of those whose headers are not documented; what belongs to no SDK is not allowed.
 func TestEverySDKsHeadersAreAllowed(t *testing.T) {
 	srv := start(t, leancloud.DefaultConfig())
 	preflight := func(asked string) (allowed string) {
@@ -94,7 +94,8 @@ func TestEverySDKsHeadersAreAllowed(t *testing.T) {
 	}
 }
 
-// TestHeadOfAFunction: a call of a function is no reading, so HEAD is refused as a method, whatever the credentials.
+// TestHeadOfAFunction: a call of a function is no reading, so HEAD is refused as a method, whatever
+// the credentials.
 func TestHeadOfAFunction(t *testing.T) {
 	srv := start(t, leancloud.DefaultConfig())
 	for _, path := range []string{"/1.1/functions/getOnOffStatus", "/1.1/call/getOnOffStatus", "/1.1/functions/_clientOnline", "/parse/functions/getOnOffStatus"} {

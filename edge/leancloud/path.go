@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// functionOf splits the path of a function call: /1.1/functions/NAME, /1.1/call/NAME (typed), or the same under /1, or
-// /parse/functions/NAME, where Parse Server has them. The fixed
-// part ignores letter case, names do not. raw is the path as it came when path, decoded, does not say it all.
+// functionOf splits the path of a function call: /1.1/functions/NAME, /1.1/call/NAME (typed), or
+// the same under /1, or /parse/functions/NAME, where Parse Server has them. The fixed part ignores
+// letter case, names do not. raw is the path as it came when path, decoded, does not say it all.
 func functionOf(path, raw string) (name string, typed, ok bool) {
 	if raw == "" {
 		switch path {

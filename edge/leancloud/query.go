@@ -11,8 +11,8 @@ import (
 	"rollcall/presence"
 )
 
-// onOffStatus answers for each id in the body whether it is online: "1", "0", or null for an id that was
-// never reported.
+// onOffStatus answers for each id in the body whether it is online: "1", "0", or null for an id
+// that was never reported.
 func (h *Handler) onOffStatus(ctx context.Context, c *call, s *scratch) answer {
 	ids, fail := h.idsOf(c, "peerIds", true, s)
 	if fail != nil {
@@ -41,8 +41,9 @@ func (h *Handler) onOffStatus(ctx context.Context, c *call, s *scratch) answer {
 	return answer{status: http.StatusOK, body: s.out, age: age}
 }
 
-// A word is a status in a list, with its comma. It is written as eight bytes, of which the next word overwrites those
-// that are not its own: who is online cannot be guessed, so nothing here branches on it.
+// A word is a status in a list, with its comma. It is written as eight bytes, of which the next
+// word overwrites those that are not its own: who is online cannot be guessed, so nothing here
+// branches on it.
 type word struct {
 	text uint64
 	size int
@@ -82,7 +83,8 @@ func (h *Handler) statuses(ctx context.Context, c *call, ids [][]byte, s *scratc
 
 var comma = []byte{','}
 
-// idsOf returns the ids that the parameter called name lists. With lone a single string or number is a list of one.
+// idsOf returns the ids that the parameter called name lists. With lone a single string or number
+// is a list of one.
 func (h *Handler) idsOf(c *call, name string, lone bool, s *scratch) ([][]byte, *fault) {
 	if name == "peerIds" && !c.form {
 		if len(c.body) > smallBody { // so many that growing by and by would cost more than counting

@@ -165,8 +165,8 @@ func (h *Handler) kickNamed(r *http.Request, c *call, _ string, _ *scratch) answ
 	return h.kickPeer(r, c.app, id, p)
 }
 
-// kickPeer closes every connection of id that this server holds. What hooks have reported stays: another
-// service holds those connections, and its own hook reports when they are closed.
+// kickPeer closes every connection of id that this server holds. What hooks have reported stays:
+// another service holds those connections, and its own hook reports when they are closed.
 func (h *Handler) kickPeer(r *http.Request, app presence.AppID, id string, p params) answer {
 	reason := p.text("reason")
 	if utf8.RuneCountInString(reason) > maxReason {
@@ -180,7 +180,8 @@ func (h *Handler) kickPeer(r *http.Request, app presence.AppID, id string, p par
 	return answer{status: http.StatusOK, body: answerEmpty}
 }
 
-// answerNotifications holds the keys that either form of the call expects: nothing was missed, since messages are not ours.
+// answerNotifications holds the keys that either form of the call expects: nothing was missed,
+// since messages are not ours.
 var answerNotifications = []byte(`{"hasMore":false,"notifications":[],` +
 	`"permanent":{"hasMore":false,"notifications":[]},` +
 	`"droppable":{"hasMore":false,"notifications":[],"invalidLocalConvCache":false}}`)

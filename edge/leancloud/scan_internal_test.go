@@ -46,7 +46,8 @@ func FuzzScan(f *testing.F) {
 	})
 }
 
-// FuzzElements: an element of a list is the id that the same value makes when encoding/json has read it.
+// FuzzElements: an element of a list is the id that the same value makes when encoding/json has
+// read it.
 func FuzzElements(f *testing.F) {
 	for _, s := range []string{
 		`7.0`, `-0`, `1e21`, `1e400`, `true`, `null`, `{}`, `{"a":"}]\\"}`, `[]`, `[null]`, `[[],null,"a\\\"]",{"b":[1]} ,-1.50e-7]`, `"\ud800"`, ` [ [ "x" ] , false ] `,

@@ -93,7 +93,8 @@ func asMaster() http.Header {
 	return headers("X-LC-Id", appID, "X-LC-Key", masterKey+",master", "Content-Type", "application/json")
 }
 
-// hook sends an online or offline hook. With maybe a refusal is allowed: the original stored what we do not.
+// hook sends an online or offline hook. With maybe a refusal is allowed: the original stored what
+// we do not.
 func (s *testServer) hook(t testing.TB, event, peer string, maybe bool) {
 	t.Helper()
 	body, err := json.Marshal(map[string]string{"peerId": peer})

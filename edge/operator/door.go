@@ -14,7 +14,8 @@ import (
 	"rollcall/presence"
 )
 
-// A Room is a part of the server and what it has counted since the start, by its own names. Gauges are among them.
+// A Room is a part of the server and what it has counted since the start, by its own names. Gauges
+// are among them.
 type Room struct {
 	Name   string
 	Counts func() map[string]int64
@@ -25,8 +26,8 @@ type Store struct {
 	Name, Where string
 	Counts      func() map[string]int64
 	Trouble     func() string // why reports cannot be kept now; empty when they can
-	// Patience bounds how long counts are waited for: a store that is out of reach must not keep an operator waiting for the
-	// reason.
+	// Patience bounds how long counts are waited for: a store that is out of reach must not keep an
+	// operator waiting for the reason.
 	Patience func(context.Context) (context.Context, context.CancelFunc)
 }
 

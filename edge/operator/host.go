@@ -9,9 +9,10 @@ import (
 	"rollcall/internal/api"
 )
 
-// OnlyNamed keeps pages of the web away from the operator listener: a page whose name points to its address would make a browser
-// near it ask here on behalf of that page. On loopback it is asked for by a loopback address or localhost, elsewhere by any
-// address, which no name can stand for; by a name only when that is the one it is bound to, or one of hosts.
+// OnlyNamed keeps pages of the web away from the operator listener: a page whose name points to its
+// address would make a browser near it ask here on behalf of that page. On loopback it is asked for
+// by a loopback address or localhost, elsewhere by any address, which no name can stand for; by a
+// name only when that is the one it is bound to, or one of hosts.
 func OnlyNamed(bound, setting string, hosts []string, next http.Handler) http.Handler {
 	loopback := local(bound)
 	names := append([]string{"localhost"}, hosts...)

@@ -13,8 +13,8 @@ import (
 	"rollcall/ask"
 )
 
-// Metrics are what /metrics shows. No label ever holds a peer, a session or a key: their number is bounded by the
-// configuration.
+// Metrics are what /metrics shows. No label ever holds a peer, a session or a key: their number is
+// bounded by the configuration.
 type Metrics struct {
 	registry *prometheus.Registry
 	latency  *prometheus.HistogramVec
@@ -107,7 +107,8 @@ func (m *Metrics) Swept(err error) {
 	m.sweeps.WithLabelValues(result).Inc()
 }
 
-// A collector reads the counts of every room. It runs when metrics are asked for, never on the way of a request.
+// A collector reads the counts of every room. It runs when metrics are asked for, never on the way
+// of a request.
 type collector struct{ *Door }
 
 // Describe names what Collect gives.

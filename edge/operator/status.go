@@ -33,7 +33,8 @@ type Status struct {
 	Changes int64            `json:"changes"`
 	Expired map[string]int64 `json:"expired"`
 
-	// UnnamedProxies are addresses that send X-Forwarded-For and that proxies does not name: all callers behind one share its rates.
+	// UnnamedProxies are addresses that send X-Forwarded-For and that proxies does not name: all
+	// callers behind one share its rates.
 	UnnamedProxies []string `json:"unnamed_proxies,omitempty"`
 
 	Gateway any         `json:"gateway"`
@@ -83,8 +84,8 @@ type StoreStatus struct {
 // expiryCauses are the causes by which a peer turns offline without a report of its source.
 var expiryCauses = []presence.Cause{presence.CauseExpired, presence.CauseNodeLost, presence.CauseDrained}
 
-// Status returns what the server is doing. Counts that the store cannot give are left at zero and marked, and
-// Trouble says why.
+// Status returns what the server is doing. Counts that the store cannot give are left at zero and
+// marked, and Trouble says why.
 func (d *Door) Status(ctx context.Context) Status {
 	var mem runtime.MemStats
 	runtime.ReadMemStats(&mem)

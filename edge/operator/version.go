@@ -15,8 +15,9 @@ type Version struct {
 	Platform string `json:"platform"`
 }
 
-// BuildVersion returns the version of the running program, which calls itself release. Its revision, with "-modified" at the
-// end when the tree had changes, is the one that the toolchain noted when none is given.
+// BuildVersion returns the version of the running program, which calls itself release. Its
+// revision, with "-modified" at the end when the tree had changes, is the one that the toolchain
+// noted when none is given.
 func BuildVersion(release, revision string) Version {
 	v := Version{Release: release, Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
 	if revision != "" {

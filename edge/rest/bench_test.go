@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// BenchmarkEvents is the CPU of POST /v1/events behind the gate, without a socket: one event, and a batch of 100.
+// BenchmarkEvents is the CPU of POST /v1/events behind the gate, without a socket: one event, and a
+// batch of 100.
 func BenchmarkEvents(b *testing.B) {
 	h := open(b)
 	for _, n := range []int{1, 100} {

@@ -18,8 +18,9 @@ import (
 	"rollcall/internal/browsertest"
 )
 
-// A browser's EventSource that is cut in the first bytes of the stream, behind them and within its first event comes back
-// each time by itself, and watches in the end. (One that is cut in the head of an answer gives up by itself: Chromium does not connect again.)
+// A browser's EventSource that is cut in the first bytes of the stream, behind them and within its
+// first event comes back each time by itself, and watches in the end. (One that is cut in the head
+// of an answer gives up by itself: Chromium does not connect again.)
 func TestFaultAnEventSourceThatIsCutAgainAndAgainComesBack(t *testing.T) {
 	h := open(t)
 	h.events(`{"events":[{"peer":"tom","state":"online","session":"1"}]}`)
@@ -64,7 +65,8 @@ type cutter struct {
 	cut atomic.Int64
 }
 
-// cutting returns a cutter to server; each of cuts says of what has come from the server where the connection ends, or -1.
+// cutting returns a cutter to server; each of cuts says of what has come from the server where the
+// connection ends, or -1.
 func cutting(t *testing.T, server string, cuts []func([]byte) int) *cutter {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

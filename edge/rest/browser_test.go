@@ -16,8 +16,9 @@ import (
 
 type pageLine struct{ By, Event, Peer, Status, Failed string }
 
-// A page of another origin watches with the browser's own EventSource and a ticket, and with our client and a key. When
-// every connection is cut the EventSource comes back by itself, with a spent ticket and the renewal in its last id.
+// A page of another origin watches with the browser's own EventSource and a ticket, and with our
+// client and a key. When every connection is cut the EventSource comes back by itself, with a spent
+// ticket and the renewal in its last id.
 func TestAPageInABrowserWatches(t *testing.T) {
 	h := open(t, func(_ *api.Config, w *watch.Config) { w.Tick = 20 * time.Millisecond })
 	mux := http.NewServeMux()

@@ -10,7 +10,8 @@ import (
 	"rollcall/presence"
 )
 
-// A control character is none of an id's characters, whichever door it comes to and however it is written.
+// A control character is none of an id's characters, whichever door it comes to and however it is
+// written.
 func TestControlCharactersAreRefused(t *testing.T) {
 	h := open(t)
 	c := h.dial()
@@ -51,7 +52,8 @@ func TestControlCharactersAreRefused(t *testing.T) {
 	}
 }
 
-// A hook may bring ids that no other door takes. Operators can see why such a peer is shown as it is, and erase it.
+// A hook may bring ids that no other door takes. Operators can see why such a peer is shown as it
+// is, and erase it.
 func TestWhatAHookBroughtCanBeErased(t *testing.T) {
 	h := open(t)
 	for _, id := range []string{"a\tb", "a\x00b", strings.Repeat("p", presence.MaxHookPeer)} {

@@ -29,14 +29,16 @@ type Config struct {
 	Page int `range:"1..100000"`
 	// Nodes are the settings of the nodes of others.
 	Nodes intake.Config `config:",inline"`
-	// Hold is how long a session that was lost, not logged out, lingers before watchers are notified.
+	// Hold is how long a session that was lost, not logged out, lingers before watchers are
+	// notified.
 	Hold time.Duration `range:"0s..10m"`
 
 	// Now is the clock.
 	Now func() presence.Millis `config:"-"`
 	// Others are the settings of other rooms that GET /v1/info names.
 	Others Others `config:"-"`
-	// Sample counts the peers and watchers of an app for GET /v1/stats, which adds the days of History.
+	// Sample counts the peers and watchers of an app for GET /v1/stats, which adds the days of
+	// History.
 	Sample  func(ctx context.Context, app presence.AppID) (Sample, error) `config:"-"`
 	History *History                                                      `config:"-"`
 }
@@ -114,7 +116,8 @@ func refusal(err error) error {
 	return err
 }
 
-// pathPeer returns the peer that the path of r names, or its query: not every id can be a part of a path, for what lies between may tidy it up.
+// pathPeer returns the peer that the path of r names, or its query: not every id can be a part of a
+// path, for what lies between may tidy it up.
 func pathPeer(r *http.Request, c *api.Caller) (presence.Key, error) {
 	return namedPeer(r, c, presence.CheckPeer)
 }

@@ -15,7 +15,8 @@ func (d *Door) sender(c *api.Caller) intake.Sender {
 	return intake.Sender{App: c.App.ID, Source: presence.SourceAPI, Hold: d.cfg.Hold}
 }
 
-// report takes a batch of events. One that is not understood is ignored and named in the answer; the others count.
+// report takes a batch of events. One that is not understood is ignored and named in the answer;
+// the others count.
 func (d *Door) report(w http.ResponseWriter, r *http.Request, c *api.Caller) error {
 	body, err := d.signedBody(w, r, c, d.cfg.MaxBody)
 	if err != nil {
@@ -43,8 +44,8 @@ func (d *Door) report(w http.ResponseWriter, r *http.Request, c *api.Caller) err
 	return nil
 }
 
-// listOf returns the elements of the list called name in a body, at most limit of them, and how many there are, -1 without a
-// list.
+// listOf returns the elements of the list called name in a body, at most limit of them, and how
+// many there are, -1 without a list.
 func listOf(body []byte, name string, limit int) (list [][]byte, n int, err error) {
 	list, n, err = strictjson.Split(body, name, limit, "time")
 	switch {

@@ -30,8 +30,8 @@ func (h *house) tally(events string) (t eventTally) {
 	return t
 }
 
-// TestOneBadEventStandsAgainstNoOther: whatever is wrong with one event of a batch that is JSON at all, the others count, and it is
-// named by its place, its field and a code.
+// TestOneBadEventStandsAgainstNoOther: whatever is wrong with one event of a batch that is JSON at
+// all, the others count, and it is named by its place, its field and a code.
 func TestOneBadEventStandsAgainstNoOther(t *testing.T) {
 	h := open(t)
 	deep := strings.Repeat("[", 100_000) + strings.Repeat("]", 100_000)
@@ -110,8 +110,9 @@ func TestOneBadEventStandsAgainstNoOther(t *testing.T) {
 	}
 }
 
-// TestAResyncNamesTheBadSession: a session of a list that is not understood is named, and the others count. What it names is not ended for it, and
-// where it names nothing the list changes nothing: it must not end a session that it fails to name.
+// TestAResyncNamesTheBadSession: a session of a list that is not understood is named, and the
+// others count. What it names is not ended for it, and where it names nothing the list changes
+// nothing: it must not end a session that it fails to name.
 func TestAResyncNamesTheBadSession(t *testing.T) {
 	h := open(t)
 	h.tally(`{"user":"tom","state":"online","session":"1","node":"gw"},{"user":"bob","state":"online","session":"1","node":"gw"}`)
@@ -169,8 +170,8 @@ func TestAResyncNamesTheBadSession(t *testing.T) {
 	h.expect("app", "GET", "/v1/peers/bob", "", 200, `{"peer":"bob","status":"offline"}`)
 }
 
-// TestPlainMeaningIsTaken: ids that are numbers stand for their digits, times and leases may have fractions or be texts, and unused
-// fields may be anything that is JSON.
+// TestPlainMeaningIsTaken: ids that are numbers stand for their digits, times and leases may have
+// fractions or be texts, and unused fields may be anything that is JSON.
 func TestPlainMeaningIsTaken(t *testing.T) {
 	h := open(t)
 	now := int64(h.now())
@@ -198,7 +199,8 @@ func TestPlainMeaningIsTaken(t *testing.T) {
 	}
 }
 
-// TestAClockThatIsAheadKeepsItsOrder: by HTTP, in one batch and across batches, in both orders of arrival.
+// TestAClockThatIsAheadKeepsItsOrder: by HTTP, in one batch and across batches, in both orders of
+// arrival.
 func TestAClockThatIsAheadKeepsItsOrder(t *testing.T) {
 	h := open(t)
 	n := 0
@@ -231,8 +233,8 @@ func TestAClockThatIsAheadKeepsItsOrder(t *testing.T) {
 	h.expect("app", "GET", "/v1/peers/leased", "", 200, `{"peer":"leased","status":"offline"}`)
 }
 
-// TestSeqDecidesWithinASecond: whole-second times, login and logout in the same second: with seq the greater is later, without it online
-// wins.
+// TestSeqDecidesWithinASecond: whole-second times, login and logout in the same second: with seq
+// the greater is later, without it online wins.
 func TestSeqDecidesWithinASecond(t *testing.T) {
 	h := open(t)
 	at := int64(h.now()) / 1000 * 1000
@@ -264,7 +266,8 @@ func TestSeqDecidesWithinASecond(t *testing.T) {
 	}
 }
 
-// TestExpiredOnArrivalIsCounted: a sender 90 s slow with a lease of a minute is answered that its reports make no peer online.
+// TestExpiredOnArrivalIsCounted: a sender 90 s slow with a lease of a minute is answered that its
+// reports make no peer online.
 func TestExpiredOnArrivalIsCounted(t *testing.T) {
 	h := open(t)
 	got := h.tally(fmt.Sprintf(`{"user":"slow","state":"online","session":"s","time":%d,"ttl":60},{"user":"quick","state":"online","session":"s","ttl":60}`, int64(h.now())-90_000))
@@ -274,7 +277,8 @@ func TestExpiredOnArrivalIsCounted(t *testing.T) {
 	h.expect("app", "GET", "/v1/peers/slow", "", 200, `{"peer":"slow","status":"offline"}`)
 }
 
-// TestAClockThatWasNeverSet: a sender whose clock stands in 1970 or 2000 is answered that its reports are stale, and is known by how much.
+// TestAClockThatWasNeverSet: a sender whose clock stands in 1970 or 2000 is answered that its
+// reports are stale, and is known by how much.
 func TestAClockThatWasNeverSet(t *testing.T) {
 	h := open(t)
 	for _, at := range []int64{17, 86_400_000, 315_532_800_000, 946_684_800_000} {
@@ -287,8 +291,8 @@ func TestAClockThatWasNeverSet(t *testing.T) {
 	}
 }
 
-// TestAResyncOfAClockThatIsFarAhead: a list ends what it does not name, and keeps what it names, by the clock of its node, or by that of
-// the server when it has no time.
+// TestAResyncOfAClockThatIsFarAhead: a list ends what it does not name, and keeps what it names, by
+// the clock of its node, or by that of the server when it has no time.
 func TestAResyncOfAClockThatIsFarAhead(t *testing.T) {
 	h := open(t)
 	for i, timed := range []string{`"time":%d,`, `"time":0,`} {

@@ -29,7 +29,8 @@ const historyDays = 30
 // HistoryFile keeps the days in the data directory.
 const HistoryFile = "history.json"
 
-// A History keeps the last days of every app, the oldest first. It is sampled, so a peak between two samples is missed.
+// A History keeps the last days of every app, the oldest first. It is sampled, so a peak between
+// two samples is missed.
 type History struct {
 	mu   sync.Mutex
 	n    int // samples since the start
@@ -37,8 +38,9 @@ type History struct {
 	file string // empty: memory only
 }
 
-// OpenHistory reads the days that are kept in dir; empty keeps them in memory. A file that cannot be read is started anew, and
-// the error says why: days of counts are not worth a server that does not start.
+// OpenHistory reads the days that are kept in dir; empty keeps them in memory. A file that cannot
+// be read is started anew, and the error says why: days of counts are not worth a server that does
+// not start.
 func OpenHistory(dir string) (*History, error) {
 	h := &History{apps: map[presence.AppID][]Day{}}
 	if dir == "" {
@@ -108,8 +110,8 @@ const (
 	historySave = 12 // samples
 )
 
-// Sample adds the counts of apps on the local day, and saves once a minute: the error is why it could not. While the store
-// gives no counts there is no sample; that trouble is said elsewhere.
+// Sample adds the counts of apps on the local day, and saves once a minute: the error is why it
+// could not. While the store gives no counts there is no sample; that trouble is said elsewhere.
 func (h *History) Sample(ctx context.Context, from *ask.Reader, apps []presence.AppID) error {
 	day := from.Now().Add(from.Rules.Rules().DayOffset).Time().Format(time.DateOnly)
 	for _, app := range apps {

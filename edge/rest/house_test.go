@@ -39,7 +39,8 @@ const (
 	otherApp, otherKey = "other-app", "other-key-00000000"
 )
 
-// A house is every native door behind one gate on a server, over a store in memory and a clock that tests may move.
+// A house is every native door behind one gate on a server, over a store in memory and a clock that
+// tests may move.
 type house struct {
 	testing.TB
 	*httptest.Server

@@ -18,7 +18,8 @@ var odd = []string{
 	" ", "+", "a+b", "é", "😀", "\u202e", "'", `"`, `\`, "*", "{id}", "peer", "x" + "/why", ":", "@", "null",
 }
 
-// Whatever a peer is called it can be read, explained and erased, by the query and, where a path carries it, by the path.
+// Whatever a peer is called it can be read, explained and erased, by the query and, where a path
+// carries it, by the path.
 func TestEveryIDIsReachable(t *testing.T) {
 	h := open(t)
 	for _, id := range odd {
@@ -135,7 +136,8 @@ func TestQueriesThatAreNotUnderstoodAreRefused(t *testing.T) {
 	}
 }
 
-// A cursor is the server's own: one that it did not give out for this app, or that was changed, is refused.
+// A cursor is the server's own: one that it did not give out for this app, or that was changed, is
+// refused.
 func TestCursorsAreSealed(t *testing.T) {
 	h := open(t)
 	for i := range 20 {

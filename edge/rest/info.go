@@ -15,7 +15,8 @@ type Info struct {
 	Limits  Limits          `json:"limits"`
 	// Seconds are the times that a client may have to know.
 	Seconds Times `json:"seconds"`
-	// GhostBound is the longest time in seconds that a peer is shown online after its last sign of life, by what held it.
+	// GhostBound is the longest time in seconds that a peer is shown online after its last sign of
+	// life, by what held it.
 	GhostBound Ghosts `json:"ghost_bound_seconds"`
 }
 
@@ -61,7 +62,8 @@ type Times struct {
 	Tombstones    float64 `json:"tombstones"`
 }
 
-// Ghosts are the longest times that a peer is shown online after its last sign of life, by what held it.
+// Ghosts are the longest times that a peer is shown online after its last sign of life, by what
+// held it.
 type Ghosts struct {
 	Hook    float64 `json:"hook"`
 	Node    float64 `json:"node"`

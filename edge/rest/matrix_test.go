@@ -9,8 +9,8 @@ import (
 	"rollcall/internal/api"
 )
 
-// rights says for every call what each caller gets: no key, a key of another app, the app key, the hook key, the master
-// key. A call without a row fails. 0 stands for anything but a refusal.
+// rights says for every call what each caller gets: no key, a key of another app, the app key, the
+// hook key, the master key. A call without a row fails. 0 stands for anything but a refusal.
 var rights = map[string][5]int{
 	"POST /v1/peers/query":           {401, 401, 0, 403, 0},
 	"GET /v1/peers":                  {401, 401, 403, 403, 0},

@@ -49,7 +49,8 @@ func (d *Door) beat(w http.ResponseWriter, r *http.Request, c *api.Caller) error
 	return nil
 }
 
-// drain is the last heartbeat of a node that shuts down: its sessions have the grace to come back elsewhere.
+// drain is the last heartbeat of a node that shuts down: its sessions have the grace to come back
+// elsewhere.
 func (d *Door) drain(w http.ResponseWriter, r *http.Request, c *api.Caller) error {
 	var in struct{}
 	if err := d.signed(w, r, c, d.cfg.MaxBody, &in); err != nil {

@@ -21,7 +21,8 @@ import (
 	"rollcall/internal/api"
 )
 
-// openapiDoc is the description of every native call, written by hand; a test holds it against the routes.
+// openapiDoc is the description of every native call, written by hand; a test holds it against the
+// routes.
 //
 //go:embed openapi.yaml
 var openapiDoc []byte
@@ -65,8 +66,8 @@ func (d *Door) page(w http.ResponseWriter, r *http.Request, _ *api.Caller) error
 }
 
 // A file of the page lies in this binary packed only. Readers that take no gzip are rare, but need
-// no key: for them it is unpacked once and kept, 2.3 MB for all files, for unpacking costs a hundred
-// times what a question does.
+// no key: for them it is unpacked once and kept, 2.3 MB for all files, for unpacking costs a
+// hundred times what a question does.
 type file struct {
 	kind string // its media type
 	tag  string // what caches tell it by

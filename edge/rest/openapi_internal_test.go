@@ -21,7 +21,8 @@ func (d *discard) Header() http.Header         { return d.header }
 func (d *discard) WriteHeader(status int)      { d.status = status }
 func (d *discard) Write(b []byte) (int, error) { d.n += len(b); return len(b), nil }
 
-// Readers without gzip have what readers with gzip unpack, and a validator that saves them the rest.
+// Readers without gzip have what readers with gzip unpack, and a validator that saves them the
+// rest.
 func TestThePageIsTheSameWithoutGzip(t *testing.T) {
 	if len(files()) == 0 {
 		t.Fatal("the page has no packed file")

@@ -215,13 +215,15 @@ func TestEvents(t *testing.T) {
 
 func TestAnEventCountsOnceByItsID(t *testing.T) {
 	h := open(t)
-	// A source that names neither session nor time: twice the same delivery is one login, so one logout ends it.
+	// A source that names neither session nor time: twice the same delivery is one login, so one
+	// logout ends it.
 	on := `{"events":[{"user":"tom","state":"online","id":"delivery-1"}]}`
 	h.events(on)
 	h.expect("hook", "POST", "/v1/events", on, 200, `{"accepted":0,"double":1,"late":0,"stale":0,"ignored":0,"full":0}`)
 	h.events(`{"events":[{"user":"tom","state":"offline","id":"delivery-2","why":"logout"}]}`)
 	h.expect("app", "GET", "/v1/peers/tom", "", 200, `{"peer":"tom","status":"offline"}`)
-	// With a session but no time a login that is sent again after the logout would be the newest word.
+	// With a session but no time a login that is sent again after the logout would be the newest
+	// word.
 	on = `{"events":[{"user":"jo","state":"online","session":"1","id":"delivery-3"}]}`
 	h.events(on)
 	h.ahead.Add(10)
@@ -288,8 +290,9 @@ func TestNodes(t *testing.T) {
 	h.expect("hook", "POST", "/v1/nodes/gw1/beat", `{"lease":4000}`, 400, "")
 }
 
-// TestANodeLeasesSessionsFromItsFirstHeartbeatOn: a name is no promise. Until the node sends a heartbeat, or drains, its sessions
-// have their own leases; from then on they live and end with it, whatever came first.
+// TestANodeLeasesSessionsFromItsFirstHeartbeatOn: a name is no promise. Until the node sends a
+// heartbeat, or drains, its sessions have their own leases; from then on they live and end with it,
+// whatever came first.
 func TestANodeLeasesSessionsFromItsFirstHeartbeatOn(t *testing.T) {
 	const (
 		event  = `POST events {"events":[{"user":"tom","state":"online","session":"1","node":"emqx@10.0.0.1"}]}`
@@ -351,8 +354,8 @@ func TestANodeLeasesSessionsFromItsFirstHeartbeatOn(t *testing.T) {
 	}
 }
 
-// The answer to reports without a time says that the order of arrival counts: also within one call, and
-// one millisecond.
+// The answer to reports without a time says that the order of arrival counts: also within one call,
+// and one millisecond.
 func TestEventsWithoutATimeCountInTheOrderOfArrival(t *testing.T) {
 	h := open(t)
 	const on, off = `{"user":"%[1]s","state":"online","session":"1"}`, `{"user":"%[1]s","state":"offline","session":"1","why":"logout"}`
@@ -368,8 +371,8 @@ func TestEventsWithoutATimeCountInTheOrderOfArrival(t *testing.T) {
 	}
 }
 
-// A gateway that was cut off says its sessions again, each with the time at which it began: they are online, whatever was
-// concluded meanwhile and however long ago that is.
+// A gateway that was cut off says its sessions again, each with the time at which it began: they
+// are online, whatever was concluded meanwhile and however long ago that is.
 func TestAResyncBringsBackWhatBeganLongAgo(t *testing.T) {
 	h := open(t)
 	began := h.now()
@@ -390,7 +393,8 @@ func TestAResyncBringsBackWhatBeganLongAgo(t *testing.T) {
 	}
 }
 
-// The clock of a gateway may be a little ahead: what it said before it made the list does not stand against the list.
+// The clock of a gateway may be a little ahead: what it said before it made the list does not stand
+// against the list.
 func TestAResyncOfAClockThatIsAhead(t *testing.T) {
 	h := open(t)
 	ahead := h.now() + 5_000

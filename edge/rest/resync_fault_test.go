@@ -16,8 +16,8 @@ import (
 	"rollcall/store/redisstore"
 )
 
-// A gateway with as many sessions as one resync may name sends its list to a rollcall on Redis: first a new list, then the same
-// list again, then an empty one, which ends them all.
+// A gateway with as many sessions as one resync may name sends its list to a rollcall on Redis:
+// first a new list, then the same list again, then an empty one, which ends them all.
 func TestFaultResyncOfAHundredThousand(t *testing.T) {
 	const sessions, within = 100_000, 5 * time.Second
 	server := redistest.Run(t)
@@ -53,8 +53,8 @@ func TestFaultResyncOfAHundredThousand(t *testing.T) {
 		if status != 200 || strings.TrimSpace(body) != want {
 			t.Fatalf("%s: %d %.300s, want %s", tt.name, status, body, want)
 		}
-		// They work in turn, so on a machine of their own it takes as long as the processors work. Beside
-		// others it takes longer, but does not wait for a round trip per session.
+		// They work in turn, so on a machine of their own it takes as long as the processors work.
+		// Beside others it takes longer, but does not wait for a round trip per session.
 		if most := 4 * pace.Allow(within); here+there > within || took > most {
 			t.Errorf("%s took %v, CPU %v, want at most %v, CPU %v", tt.name, took, here+there, most, within)
 		}

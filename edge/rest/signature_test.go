@@ -81,7 +81,8 @@ func TestASignatureNamesItsCall(t *testing.T) {
 	}
 }
 
-// What a signature proves is known when the whole body has come: a stranger must not have sixteen mebibytes kept for it.
+// What a signature proves is known when the whole body has come: a stranger must not have sixteen
+// mebibytes kept for it.
 func TestASignedBodyIsNoLargerThanAny(t *testing.T) {
 	h := open(t)
 	body := `{"sessions":[]}` + strings.Repeat(" ", 1<<20)

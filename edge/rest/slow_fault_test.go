@@ -20,11 +20,12 @@ import (
 
 func TestFaultStoppedWatchers(t *testing.T) { stopped(t, 1000, 1_000_000) }
 
-// A thousand readers that stop, half of them on sockets, do not disturb one that reads: under a storm of changes of the peers that
-// they watch, the median delay of the reader's own peer is at most half as long again as under the same storm without them. Phases with and without
-// take turns, and as many changes count in each. The tick is the shortest there is, so that it hides as little as can be. A machine
-// that is busy with something else is given three tries; what stopped readers may cost at all is counted in
-// TestReadersThatStoppedAreNotWrittenTo and in package watch.
+// A thousand readers that stop, half of them on sockets, do not disturb one that reads: under a
+// storm of changes of the peers that they watch, the median delay of the reader's own peer is at
+// most half as long again as under the same storm without them. Phases with and without take turns,
+// and as many changes count in each. The tick is the shortest there is, so that it hides as little
+// as can be. A machine that is busy with something else is given three tries; what stopped readers
+// may cost at all is counted in TestReadersThatStoppedAreNotWrittenTo and in package watch.
 func TestFaultOthersBesideStoppedWatchers(t *testing.T) {
 	const watchers, samples, rounds, tries = 1000, 250, 4, 3
 	h := build(t, presence.DefaultConfig(), func(sockets *gateway.Config, streams *sse.Config) {
@@ -64,7 +65,8 @@ func TestFaultOthersBesideStoppedWatchers(t *testing.T) {
 					h.await(time.Minute, func() bool { return h.hub.Stats().Watchers == 0 })
 				}()
 				h.await(time.Minute, func() bool { return h.hub.Stats().Watchers == watchers })
-				// They have stopped when the hub has reconciled several times and has notified no watcher.
+				// They have stopped when the hub has reconciled several times and has notified no
+				// watcher.
 				last := h.hub.Stats()
 				h.await(time.Minute, func() bool {
 					now := h.hub.Stats()
@@ -77,7 +79,8 @@ func TestFaultOthersBesideStoppedWatchers(t *testing.T) {
 			})...)
 		}
 		t.Logf("quiet %s; under a storm %s; beside %d stopped watchers %s", quantiles(quiet), quantiles(without), watchers, quantiles(beside))
-		// The p99 is 1.1 times that without them on a calm machine; on a busy one it says how busy that is.
+		// The p99 is 1.1 times that without them on a calm machine; on a busy one it says how busy
+		// that is.
 		if median(beside) <= 3*median(without)/2 {
 			return
 		}

@@ -26,11 +26,12 @@ import (
 	"rollcall/watch"
 )
 
-// Watchers that stop reading get bye behind what they have not read and are closed, and they cost bounded
-// memory.
+// Watchers that stop reading get bye behind what they have not read and are closed, and they cost
+// bounded memory.
 func TestStoppedWatchers(t *testing.T) { stopped(t, 60, 200_000) }
 
-// stopped plays watchers that stop reading under at least so many changes, and until the last of them is closed.
+// stopped plays watchers that stop reading under at least so many changes, and until the last of
+// them is closed.
 func stopped(t *testing.T, watchers, changes int) {
 	h := open(t, func(cfg *api.Config, _ *watch.Config) {
 		cfg.Limits = limit.Limits{} // it is not they who are tried
@@ -64,7 +65,8 @@ func stopped(t *testing.T, watchers, changes int) {
 	wg.Wait()
 	grown := int64(peak) - int64(before)
 	t.Logf("%d stopped watchers closed after %v and %d looks, memory grew by %d KiB", watchers, took, looks, grown>>10)
-	// 10 s and the ticks of a thousand. The clock is the looks, a tenth of a second apart: they are late where the machine has other work.
+	// 10 s and the ticks of a thousand. The clock is the looks, a tenth of a second apart: they are
+	// late where the machine has other work.
 	if looks > 200 {
 		t.Errorf("the last of them was closed after %d looks in %v", looks, took)
 	}
@@ -88,8 +90,9 @@ func stopped(t *testing.T, watchers, changes int) {
 	}
 }
 
-// A socket that takes nothing of what it is sent is closed as a stream is: by what is on its way, not by when the kernel is full, and with the
-// reason behind it. (One that reads slowly is not: TestASocketThatReadsSlowlyStays of the gateway, in fake time.)
+// A socket that takes nothing of what it is sent is closed as a stream is: by what is on its way,
+// not by when the kernel is full, and with the reason behind it. (One that reads slowly is not:
+// TestASocketThatReadsSlowlyStays of the gateway, in fake time.)
 func TestASocketThatTakesNothingIsClosedWithAReason(t *testing.T) {
 	h := build(t, presence.DefaultConfig(), func(sockets *gateway.Config, _ *sse.Config) {
 		sockets.Stall, sockets.Ping, sockets.Lease = time.Second, 0, time.Hour
@@ -122,8 +125,8 @@ func TestASocketThatTakesNothingIsClosedWithAReason(t *testing.T) {
 	}
 }
 
-// Once a reader that stopped has its buffers full, a change costs it nothing: no frame is made for it and none is written, over
-// either door.
+// Once a reader that stopped has its buffers full, a change costs it nothing: no frame is made for
+// it and none is written, over either door.
 func TestReadersThatStoppedAreNotWrittenTo(t *testing.T) {
 	h := build(t, presence.DefaultConfig(), func(sockets *gateway.Config, streams *sse.Config) {
 		streams.Stall, sockets.Stall = 5*time.Minute, 5*time.Minute // none is closed while the test looks
@@ -297,7 +300,8 @@ func (h *house) change(peers []presence.PeerID, n int, done <-chan struct{}) {
 	}
 }
 
-// measure returns the bytes of live objects and stacks: what a collection finds, and not what is allocated until it is read.
+// measure returns the bytes of live objects and stacks: what a collection finds, and not what is
+// allocated until it is read.
 func measure() uint64 {
 	runtime.GC()
 	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/memory/classes/heap/stacks:bytes"}}

@@ -8,7 +8,8 @@ import (
 	"rollcall/presence"
 )
 
-// ticket sells a ticket for one stream: POST /v1/ticket {"peers":["a","b"],"detail":true}. Both are optional, and so is the body.
+// ticket sells a ticket for one stream: POST /v1/ticket {"peers":["a","b"],"detail":true}. Both are
+// optional, and so is the body.
 func (d *Door) ticket(w http.ResponseWriter, r *http.Request, c *api.Caller) error {
 	body, err := c.ReadBody(w, r, d.cfg.MaxBody)
 	if err != nil {
@@ -49,7 +50,8 @@ func (d *Door) ticket(w http.ResponseWriter, r *http.Request, c *api.Caller) err
 	return nil
 }
 
-// onlyTicketFields refuses a field that a ticket does not take, and one that is null: a misspelt "peers" would sell a ticket for any peers.
+// onlyTicketFields refuses a field that a ticket does not take, and one that is null: a misspelt
+// "peers" would sell a ticket for any peers.
 func onlyTicketFields(body []byte) error {
 	var fields map[string]json.RawMessage
 	if err := api.Decode(body, &fields); err != nil {

@@ -83,8 +83,9 @@ func TestTicket(t *testing.T) {
 	h.refused("a key in the address", nil, "/v1/watch?app="+appID+"&key="+appKey+"&peer=tom", 401) // never
 }
 
-// A stream that is cut before its first event was whole: the same address opens it again, by the renewal that its first bytes carry and by the
-// ticket alone, and goes on where an id given before says.
+// A stream that is cut before its first event was whole: the same address opens it again, by the
+// renewal that its first bytes carry and by the ticket alone, and goes on where an id given before
+// says.
 func TestAStreamThatIsCutAtItsFirstBytesComesBack(t *testing.T) {
 	h := open(t)
 	h.events(`{"events":[{"user":"tom","state":"online","session":"1"}]}`)
@@ -142,7 +143,8 @@ func TestAStreamThatIsCutAtItsFirstBytesComesBack(t *testing.T) {
 	}
 }
 
-// What is bought for a list opens that list and no other, by the ticket and by every renewal of it, at streams and at sockets.
+// What is bought for a list opens that list and no other, by the ticket and by every renewal of it,
+// at streams and at sockets.
 func TestATicketForAListIsForThatList(t *testing.T) {
 	h := open(t)
 	for _, who := range []string{"app", "master"} {
@@ -171,7 +173,8 @@ func TestATicketForAListIsForThatList(t *testing.T) {
 	}
 }
 
-// A ticket has the rights of the app key, with whatever key it was bought; it sees more only when that was asked for, by a key that may.
+// A ticket has the rights of the app key, with whatever key it was bought; it sees more only when
+// that was asked for, by a key that may.
 func TestATicketHasTheRightsOfTheAppKey(t *testing.T) {
 	h := open(t)
 	h.events(`{"events":[{"user":"tom","state":"online","session":"1"}]}`)
@@ -225,7 +228,8 @@ func TestARenewalIsForTheListOfItsStream(t *testing.T) {
 	}
 }
 
-// Tickets and renewals are made and judged by the server's clock, however far that is from the machine's.
+// Tickets and renewals are made and judged by the server's clock, however far that is from the
+// machine's.
 func TestTicketsGoByTheServersClock(t *testing.T) {
 	for _, away := range []time.Duration{-48 * time.Hour, -16 * time.Minute, 16 * time.Minute, 48 * time.Hour} {
 		h := open(t)

@@ -5,7 +5,8 @@ import (
 	"strings"
 )
 
-// accepts reports whether a client with these Accept headers takes an event stream. None at all takes everything.
+// accepts reports whether a client with these Accept headers takes an event stream. None at all
+// takes everything.
 func accepts(headers []string) bool {
 	if len(headers) == 0 {
 		return true

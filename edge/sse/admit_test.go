@@ -30,7 +30,8 @@ func (c *counted) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// admitting returns the calls of a door that has room for so many watchers, and what they take of it.
+// admitting returns the calls of a door that has room for so many watchers, and what they take of
+// it.
 func admitting(t *testing.T, watchers int64) (http.Handler, *limit.Shared) {
 	t.Helper()
 	keys, err := api.NewKeyring([]api.App{{ID: appID, Key: appKey}})
@@ -88,7 +89,8 @@ func TestARefusedWatcherIsNotRead(t *testing.T) {
 	}
 }
 
-// The share of a watcher that is refused for another reason is given back, and the reason is the same as before.
+// The share of a watcher that is refused for another reason is given back, and the reason is the
+// same as before.
 func TestTheShareOfARefusedWatcherIsGivenBack(t *testing.T) {
 	h, room := admitting(t, 10)
 	for _, tt := range []struct {

@@ -9,8 +9,9 @@ import (
 	"rollcall/watch"
 )
 
-// A pusher is a stream as the hub writes to it: batches go to the socket below the HTTP server, at once or not at all. The
-// server has nothing buffered then, for every write of ours is flushed, and it writes nothing of its own before the end.
+// A pusher is a stream as the hub writes to it: batches go to the socket below the HTTP server, at
+// once or not at all. The server has nothing buffered then, for every write of ours is flushed, and
+// it writes nothing of its own before the end.
 type pusher stream
 
 // Ready implements [watch.Pusher].
@@ -101,7 +102,8 @@ func (s *stream) finish() error {
 	return nil
 }
 
-// emptied makes the buffer ready for the next frame; one that was long is rare, and its memory is not kept.
+// emptied makes the buffer ready for the next frame; one that was long is rare, and its memory is
+// not kept.
 func (s *stream) emptied() {
 	s.buf = s.buf[:0]
 	if cap(s.buf) > keepBuffer {

@@ -19,7 +19,8 @@ import (
 	"rollcall/watch"
 )
 
-// What the kernel does not take at once of a frame is written behind it, and nothing is told in between.
+// What the kernel does not take at once of a frame is written behind it, and nothing is told in
+// between.
 func TestAFrameThatDoesNotFitIsFinished(t *testing.T) {
 	for _, chunked := range []bool{true, false} {
 		t.Run(fmt.Sprint("chunked ", chunked), func(t *testing.T) {

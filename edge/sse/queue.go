@@ -8,8 +8,8 @@ import (
 	"rollcall/internal/api"
 )
 
-// kernelBuffer is how much the kernel may hold for a stream. Left alone it grows to megabytes, and a reader that stopped
-// would be noticed only when they are full. Linux doubles it.
+// kernelBuffer is how much the kernel may hold for a stream. Left alone it grows to megabytes, and
+// a reader that stopped would be noticed only when they are full. Linux doubles it.
 const kernelBuffer = 64 << 10
 
 // A queue is what the kernel holds for one reader that has not taken it yet.
@@ -19,7 +19,8 @@ type queue struct {
 	plain bool            // what is written to tcp is what the reader gets
 }
 
-// queueOf returns the queue below r. A connection that carries other streams too cannot be asked about one of them.
+// queueOf returns the queue below r. A connection that carries other streams too cannot be asked
+// about one of them.
 func queueOf(r *http.Request) queue {
 	tcp, plain, ok := socketBelow(api.Conn(r.Context()))
 	if !ok || r.ProtoMajor != 1 {
@@ -36,7 +37,8 @@ func queueOf(r *http.Request) queue {
 	return queue{tcp, raw, plain}
 }
 
-// socketBelow returns the socket under what guards or encrypts it; plain says that nothing encrypts.
+// socketBelow returns the socket under what guards or encrypts it; plain says that nothing
+// encrypts.
 func socketBelow(c net.Conn) (tcp *net.TCPConn, plain, ok bool) {
 	plain = true
 	for {

@@ -17,7 +17,8 @@ func (q queue) length() int {
 	return n
 }
 
-// An offer is bytes for a socket to take without waiting. It is kept, because a closure made for every write is garbage.
+// An offer is bytes for a socket to take without waiting. It is kept, because a closure made for
+// every write is garbage.
 type offer struct {
 	b   []byte
 	n   int // taken

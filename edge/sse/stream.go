@@ -18,7 +18,8 @@ import (
 
 // Config are the settings of the door. Start from [DefaultConfig].
 type Config struct {
-	// Stall is how long a frame may wait for a reader that takes nothing, before the reader is closed.
+	// Stall is how long a frame may wait for a reader that takes nothing, before the reader is
+	// closed.
 	Stall time.Duration `range:"1s..5m"`
 	// MaxBody is the largest body that names peers.
 	MaxBody int `config:",bytes" range:"4KiB..64MiB"`
@@ -172,7 +173,8 @@ func Refusal(err error) error {
 }
 
 type stream struct {
-	// What the hub touches stands together: among a thousand streams each cache line costs as much as the work.
+	// What the hub touches stands together: among a thousand streams each cache line costs as much
+	// as the work.
 	caller  *api.Caller
 	form    *watch.Form // without the renewal of a ticket
 	timed   bool        // a write deadline is set
@@ -209,9 +211,11 @@ func (s *stream) run(ctx context.Context) watch.Reason {
 	h.Set("Cache-Control", "no-store, no-transform")
 	h.Set("X-Accel-Buffering", "no") // nginx
 	s.w.WriteHeader(http.StatusOK)
-	// Readers wait for different times before they connect again, so that a restart does not bring all back at once.
+	// Readers wait for different times before they connect again, so that a restart does not bring
+	// all back at once.
 	s.buf = strconv.AppendInt(append(s.buf[:0], "retry: "...), 1000+rand.Int64N(4000), 10)
-	// The first bytes have an id: a reader that is cut off before its first event is whole comes back with a renewal, and goes on where it was.
+	// The first bytes have an id: a reader that is cut off before its first event is whole comes
+	// back with a renewal, and goes on where it was.
 	if s.token != "" || s.renewal != "" {
 		s.buf = append(append(s.buf, "\nid: "...), safeID(s.token)...)
 		s.buf = appendRenewal(s.buf, s.renewal)
@@ -291,8 +295,9 @@ const (
 	lookRare = 8 * lookback          // how often at least, when it does not move
 )
 
-// taken waits until the reader has taken most of what is under way, so that what changes meanwhile merges instead of
-// queueing, and so that there is room for a last message. It reports false when the reader takes nothing for the stall.
+// taken waits until the reader has taken most of what is under way, so that what changes meanwhile
+// merges instead of queueing, and so that there is room for a last message. It reports false when
+// the reader takes nothing for the stall.
 func (s *stream) taken(ctx context.Context) bool {
 	if s.unasked <= backlog {
 		return true // not more than that was written since it was known
@@ -339,11 +344,12 @@ func appendEvent(out []byte, b *watch.Batch, d presence.Detail, renewal string) 
 	return append(out, "}\n\n"...)
 }
 
-// keepBuffer is what a stream keeps for its frames: most are of a few peers, behind one that is of all.
+// keepBuffer is what a stream keeps for its frames: most are of a few peers, behind one that is of
+// all.
 const keepBuffer = 1 << 10
 
-// flush writes what is in the buffer. What is known to fit into the kernel needs no deadline; for the rest the reader has the
-// stall time.
+// flush writes what is in the buffer. What is known to fit into the kernel needs no deadline; for
+// the rest the reader has the stall time.
 func (s *stream) flush() error {
 	switch fits := s.queue.tcp != nil && len(s.buf) <= backlog; {
 	case !fits:

@@ -1,7 +1,9 @@
-// Command chatserver-go is a chat server that reports its own connections to rollcall: a user is online while a connection
-// of theirs lives, also through a crash of this server when they come back in time, and never longer than its lease.
+// Command chatserver-go is a chat server that reports its own connections to rollcall: a user is
+// online while a connection of theirs lives, also through a crash of this server when they come
+// back in time, and never longer than its lease.
 //
-// It speaks lines over TCP: the first line from a client is its name, every other goes to all. See README.md.
+// It speaks lines over TCP: the first line from a client is its name, every other goes to all. See
+// README.md.
 package main
 
 import (
@@ -52,7 +54,8 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// The name of this machine's chat server, and its start: after a crash the next process is another node.
+	// The name of this machine's chat server, and its start: after a crash the next process is
+	// another node.
 	node := fmt.Sprintf("%s@%d", setting("CHAT_NODE", "chat-1"), time.Now().UnixMilli())
 	r := newReporter(client, node, lease)
 	var work sync.WaitGroup

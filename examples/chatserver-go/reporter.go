@@ -11,7 +11,8 @@ import (
 	rollcall "rollcall/client/go"
 )
 
-// A reporter keeps rollcall up to date about the connections of this process. The chat never waits for it.
+// A reporter keeps rollcall up to date about the connections of this process. The chat never waits
+// for it.
 type reporter struct {
 	client *rollcall.Client
 	node   string        // this process and its start: after a crash the next one is another node
@@ -29,7 +30,8 @@ func newReporter(client *rollcall.Client, node string, lease time.Duration) *rep
 	return &reporter{client: client, node: node, lease: lease, open: map[string]rollcall.Session{}, wake: make(chan struct{}, 1), begun: make(chan struct{})}
 }
 
-// connected and gone note what happened to a connection; its times are this machine's, which orders the reports of a session.
+// connected and gone note what happened to a connection; its times are this machine's, which orders
+// the reports of a session.
 func (r *reporter) connected(peer, session string) {
 	now := time.Now().UnixMilli()
 	r.note(func() {
@@ -55,11 +57,12 @@ func (r *reporter) note(what func()) {
 	}
 }
 
-// relist is how often the whole list is sent without a reason: rollcall may have been started again without its data.
+// relist is how often the whole list is sent without a reason: rollcall may have been started again
+// without its data.
 const relist = 5 * time.Minute
 
-// beat sends heartbeats until ctx ends. They renew all sessions of the node at once, so no session has a timer. After a gap
-// rollcall may have ended them, so the whole list is due.
+// beat sends heartbeats until ctx ends. They renew all sessions of the node at once, so no session
+// has a timer. After a gap rollcall may have ended them, so the whole list is due.
 func (r *reporter) beat(ctx context.Context) {
 	var last, listed time.Time
 	for first := true; ; first = false {
@@ -87,8 +90,8 @@ func (r *reporter) beat(ctx context.Context) {
 	}
 }
 
-// report sends reports, in their order, until ctx ends. The client retries a call for a while; when that was not enough the
-// list of all connections takes the place of what was lost.
+// report sends reports, in their order, until ctx ends. The client retries a call for a while; when
+// that was not enough the list of all connections takes the place of what was lost.
 func (r *reporter) report(ctx context.Context) {
 	<-r.begun // a node leases its sessions from its first heartbeat on
 	for {
@@ -134,7 +137,8 @@ func (r *reporter) send(ctx context.Context) (more bool) {
 	return true
 }
 
-// drain says that this process stops: those that connect elsewhere within the grace are online throughout.
+// drain says that this process stops: those that connect elsewhere within the grace are online
+// throughout.
 func (r *reporter) drain(ctx context.Context) error {
 	_, err := r.client.Drain(ctx, r.node)
 	return err

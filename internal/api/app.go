@@ -7,7 +7,8 @@ import (
 	"rollcall/presence"
 )
 
-// An App is a tenant and its secrets. A secret left empty is not configured, and whatever needs it is refused.
+// An App is a tenant and its secrets. A secret left empty is not configured, and whatever needs it
+// is refused.
 type App struct {
 	ID         presence.AppID
 	Key        string // shipped in apps: what clients may ask
@@ -19,15 +20,16 @@ type App struct {
 	used *oldUses // counts where an old key was right; nil: nothing is counted
 }
 
-// OldKeys are the second valid keys of an app while its keys are rotated. One is right wherever the key of its name is, and signs
-// nothing.
+// OldKeys are the second valid keys of an app while its keys are rotated. One is right wherever the
+// key of its name is, and signs nothing.
 type OldKeys struct{ Key, MasterKey, HookKey, AndroidKey string }
 
-// Secret returns what the server seals and signs its own tickets and tokens with: the most secret key that the app has, so that every node
-// that knows the app takes what any other made.
+// Secret returns what the server seals and signs its own tickets and tokens with: the most secret
+// key that the app has, so that every node that knows the app takes what any other made.
 func (a *App) Secret() string { return cmp.Or(a.MasterKey, a.HookKey, a.Key) }
 
-// oldSecret returns the old key beside [App.Secret]: what it sealed and signed is good too. "" when there is none.
+// oldSecret returns the old key beside [App.Secret]: what it sealed and signed is good too. "" when
+// there is none.
 func (a *App) oldSecret() (text string, kind OldKey) {
 	switch {
 	case a.MasterKey != "":

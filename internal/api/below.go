@@ -7,7 +7,8 @@ import (
 
 // What is refused below the doors, before one of them is reached.
 
-// Starting answers r before the store is open. Outside the native API the code is a number, as SDKs of the dialect read it.
+// Starting answers r before the store is open. Outside the native API the code is a number, as SDKs
+// of the dialect read it.
 func Starting(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Access-Control-Allow-Origin", "*")
@@ -28,8 +29,8 @@ var Full = func() []byte {
 		"Content-Type: application/json\r\nRetry-After: 5\r\n\r\n%s", len(body), body)
 }()
 
-// CodeBelow returns what stands as "code" in a refusal of target with status that is made before a request is read, and has g
-// count it. g may be nil.
+// CodeBelow returns what stands as "code" in a refusal of target with status that is made before a
+// request is read, and has g count it. g may be nil.
 func CodeBelow(g *Gate, target string, status int) any {
 	if !Owns(target) {
 		return 1

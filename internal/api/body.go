@@ -51,7 +51,8 @@ func (c *Caller) ReadBody(w http.ResponseWriter, r *http.Request, max int) ([]by
 // maxSkipped is how many bytes of a body that means nothing are read.
 const maxSkipped = 4 << 10
 
-// skipBody reads the body of a call that takes none: a stream lives long, and its client's leaving is noticed only behind the body.
+// skipBody reads the body of a call that takes none: a stream lives long, and its client's leaving
+// is noticed only behind the body.
 func skipBody(r *http.Request) error {
 	if r.ContentLength == 0 || r.Body == nil {
 		return nil
@@ -62,23 +63,23 @@ func skipBody(r *http.Request) error {
 	return nil
 }
 
-// closeBehind ends the connection behind the answer: the rest of the body is not worth reading. Over HTTP/2 only the call ends;
-// the header would end every other call of the connection.
+// closeBehind ends the connection behind the answer: the rest of the body is not worth reading.
+// Over HTTP/2 only the call ends; the header would end every other call of the connection.
 func closeBehind(w http.ResponseWriter, r *http.Request) {
 	if r.ProtoMajor < 2 {
 		w.Header().Set("Connection", "close")
 	}
 }
 
-// plain are the types under which JSON comes: its own, what a browser sends when it wants no pre-flight, and what curl
-// sends by default.
+// plain are the types under which JSON comes: its own, what a browser sends when it wants no
+// pre-flight, and what curl sends by default.
 var plain = map[string]bool{"application/json": true, "text/plain": true, "application/x-www-form-urlencoded": true}
 
 // MaxDepth is how deep a body may nest.
 const MaxDepth = 16
 
-// Decode reads a JSON body strictly: one value, no key twice in any letter case, valid UTF-8, not too deep. Fields it does
-// not know are let be.
+// Decode reads a JSON body strictly: one value, no key twice in any letter case, valid UTF-8, not
+// too deep. Fields it does not know are let be.
 func Decode(body []byte, v any) error {
 	if err := strictjson.Check(body, MaxDepth); err != nil {
 		return Errorf("bad_json", "the body is not usable JSON: %v", err)

@@ -48,7 +48,8 @@ func (c *Caller) Detailed() bool {
 	return c.Master() || c.gate.cfg.AppDetail || c.Pass != nil && c.Pass.Detail
 }
 
-// Secret reports whether c has shown a key that is in no copy of the app. It is held to no share of an address.
+// Secret reports whether c has shown a key that is in no copy of the app. It is held to no share of
+// an address.
 func (c *Caller) Secret() bool {
 	return !c.Signed && (c.Master() || c.Rights.Has(Hook)) && c.Pass == nil
 }
@@ -63,8 +64,8 @@ func (c *Caller) TakeIDs(n int) error {
 	return c.gate.take(limit.AskPeers, c, float64(n))
 }
 
-// takeBytes charges c for a body of n bytes, less what was charged for it before: they cost their time before it is known how many
-// peers they name.
+// takeBytes charges c for a body of n bytes, less what was charged for it before: they cost their
+// time before it is known how many peers they name.
 func (c *Caller) takeBytes(n int) error {
 	if c.Secret() || n < httpFree {
 		return nil
@@ -77,10 +78,12 @@ func (c *Caller) takeBytes(n int) error {
 // httpFree is the size of a body that costs no more than the call.
 const httpFree = 4 << 10
 
-// FreeBody gives back the memory of c's body. A handler that keeps the call open once the body is understood calls it before.
+// FreeBody gives back the memory of c's body. A handler that keeps the call open once the body is
+// understood calls it before.
 func (c *Caller) FreeBody() { c.body.Release() }
 
-// share returns by what c is held to shares: a secret key is an app's own, and its servers may stand at one address.
+// share returns by what c is held to shares: a secret key is an app's own, and its servers may
+// stand at one address.
 func (c *Caller) share() (app string, address netip.Addr) {
 	if c.App != nil {
 		app = string(c.App.ID)
@@ -91,8 +94,8 @@ func (c *Caller) share() (app string, address netip.Addr) {
 	return app, address
 }
 
-// A Watching is a watcher's share of what a node may hold of watchers and of peers that are watched. It is for one goroutine at a
-// time.
+// A Watching is a watcher's share of what a node may hold of watchers and of peers that are
+// watched. It is for one goroutine at a time.
 type Watching struct{ watchers, peers *limit.Hold }
 
 // Watch takes a share for a watcher of c without peers.

@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// An Error is a refusal as the caller sees it. Its code never changes its meaning; the text is for people.
+// An Error is a refusal as the caller sees it. Its code never changes its meaning; the text is for
+// people.
 type Error struct {
 	Status int           `json:"-"`
 	Code   string        `json:"code"`
@@ -20,7 +21,8 @@ type Error struct {
 
 func (e *Error) Error() string { return e.Text }
 
-// Codes are all the codes there are, with the status each comes with and what it means. docs/api.md lists the same.
+// Codes are all the codes there are, with the status each comes with and what it means. docs/api.md
+// lists the same.
 var Codes = []struct {
 	Code    string
 	Status  int

@@ -19,23 +19,28 @@ import (
 
 // Config are the settings of a [Gate]. Start from [DefaultConfig].
 type Config struct {
-	// AppDetail shows since, last seen and cause also to callers with the app key only, which is inside
-	// every copy of the app.
+	// AppDetail shows since, last seen and cause also to callers with the app key only, which is
+	// inside every copy of the app.
 	AppDetail bool
-	// Origins are the web origins that a browser may call from; "*" is any. Nothing here relies on cookies.
+	// Origins are the web origins that a browser may call from; "*" is any. Nothing here relies on
+	// cookies.
 	Origins []string
-	// Limits are how often callers may call, by key and address; an IPv6 address counts by its /64. They hold at every door.
+	// Limits are how often callers may call, by key and address; an IPv6 address counts by its /64.
+	// They hold at every door.
 	Limits limit.Limits
 
 	// Proxies are those whose X-Forwarded-For is trusted. The server gives it its own.
 	Proxies []netip.Prefix `config:"-"`
-	// BodyTimeout is how long a body may take to arrive; zero is no limit. The server gives it its own.
+	// BodyTimeout is how long a body may take to arrive; zero is no limit. The server gives it its
+	// own.
 	BodyTimeout time.Duration `config:"-"`
 	// Callers holds callers to the limits; the doors of a server share it. Nil makes one.
 	Callers *limit.Callers `config:"-"`
-	// Bodies is the memory that bodies under way share, but for those of callers that showed a secret key. Nil is without bound.
+	// Bodies is the memory that bodies under way share, but for those of callers that showed a
+	// secret key. Nil is without bound.
 	Bodies *limit.Shared `config:"-"`
-	// Watchers and Watched are how many watchers there may be, and how many peers they may follow altogether. Nil is without bound.
+	// Watchers and Watched are how many watchers there may be, and how many peers they may follow
+	// altogether. Nil is without bound.
 	Watchers *limit.Shared `config:"-"`
 	Watched  *limit.Shared `config:"-"`
 	// Keys are the apps and their keys.
@@ -145,7 +150,8 @@ func (g *Gate) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	WriteError(w, e)
 }
 
-// Count counts a refusal by its code, for those who answer one past the gate: sockets, and the server below the doors.
+// Count counts a refusal by its code, for those who answer one past the gate: sockets, and the
+// server below the doors.
 func (g *Gate) Count(code string) {
 	if n := g.stats.codes[code]; n != nil {
 		n.Add(1)
@@ -223,7 +229,8 @@ func (g *Gate) identify(r *http.Request, rt *Route, c *Caller) {
 		c.App, c.Rights, c.Signed = app, Hook, true
 	case rt.Ticket:
 		c.App = app
-		// A browser that connects again sends the spent ticket of its address and, in a header, the renewal.
+		// A browser that connects again sends the spent ticket of its address and, in a header, the
+		// renewal.
 		if _, renewal, ok := strings.Cut(r.Header.Get("Last-Event-Id"), RenewalMark); ok {
 			c.Pass = g.Tickets.Renew(app, renewal, g.cfg.Now())
 		}
@@ -242,8 +249,8 @@ func (g *Gate) identify(r *http.Request, rt *Route, c *Caller) {
 	}
 }
 
-// Current returns the app of c as it is configured now, so that what c signs next is signed with its present key; the app as it was
-// when c came, when it is configured no more.
+// Current returns the app of c as it is configured now, so that what c signs next is signed with
+// its present key; the app as it was when c came, when it is configured no more.
 func (g *Gate) Current(c *Caller) *App {
 	if app := g.cfg.Keys.Lookup(c.App.ID); app != nil {
 		return app
@@ -326,8 +333,8 @@ func (g *Gate) Mux(mux *http.ServeMux, routes []Route) {
 	}
 }
 
-// shadowed returns the routes whose pattern takes path too, with a part of it as an id, and which its own routes would hide: a call takes no
-// id away from the others.
+// shadowed returns the routes whose pattern takes path too, with a part of it as an id, and which
+// its own routes would hide: a call takes no id away from the others.
 func shadowed(path string, routes []Route) (hidden []Route) {
 	if strings.Contains(path, "{") {
 		return nil
@@ -373,8 +380,8 @@ func (g *Gate) Handler(doors ...[]Route) http.Handler {
 	return g.Clean(mux)
 }
 
-// Clean refuses paths that a router would tidy up, //, /./ and /../, instead of answering for another path: an id may be such a part when it is
-// not escaped.
+// Clean refuses paths that a router would tidy up, //, /./ and /../, instead of answering for
+// another path: an id may be such a part when it is not escaped.
 func (g *Gate) Clean(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if p := r.URL.EscapedPath(); p != "" && !clean(p) {

@@ -18,7 +18,8 @@ var (
 	hookHeaders   = []string{"X-Lc-Hook-Key"}
 )
 
-// FromHeader collects what h presents in the families of headers that the SDKs of LeanCloud and of Parse use.
+// FromHeader collects what h presents in the families of headers that the SDKs of LeanCloud and of
+// Parse use.
 func FromHeader(h http.Header) Presented {
 	return Presented{
 		ID: presence.AppID(first(h, idHeaders)), Key: first(h, keyHeaders), MasterKey: first(h, masterHeaders),
@@ -26,8 +27,9 @@ func FromHeader(h http.Header) Presented {
 	}
 }
 
-// FromRequest is FromHeader and what the native calls understand besides: "Authorization: Bearer <master key>", and the app id in
-// the query as app, which counts when no header names one. Keys are never read from a query: queries end up in logs.
+// FromRequest is FromHeader and what the native calls understand besides: "Authorization: Bearer
+// <master key>", and the app id in the query as app, which counts when no header names one. Keys
+// are never read from a query: queries end up in logs.
 func FromRequest(r *http.Request) Presented {
 	p := FromHeader(r.Header)
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")

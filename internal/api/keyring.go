@@ -20,7 +20,8 @@ import (
 // ErrApps: the list of apps cannot be used.
 var ErrApps = errors.New("unusable list of apps")
 
-// A Keyring holds the apps of this server. [Keyring.Replace] changes them; a check sees the apps before or after it, never between.
+// A Keyring holds the apps of this server. [Keyring.Replace] changes them; a check sees the apps
+// before or after it, never between.
 type Keyring struct {
 	set   atomic.Pointer[keyset]
 	decoy *ring
@@ -42,7 +43,8 @@ type ring struct {
 	key, master, hook, android secret
 }
 
-// A secret is a key and its hash, and the old key beside it; an unset one has the hash of random bytes.
+// A secret is a key and its hash, and the old key beside it; an unset one has the hash of random
+// bytes.
 type secret struct {
 	text, oldText string
 	hash, oldHash [sha256.Size]byte
@@ -73,10 +75,12 @@ func newRing(app *App) *ring {
 	}
 }
 
-// NewKeyring returns a keyring of apps. Ids must be given and differ, and no app may use one secret for two purposes.
+// NewKeyring returns a keyring of apps. Ids must be given and differ, and no app may use one secret
+// for two purposes.
 func NewKeyring(apps []App) (*Keyring, error) { return NewLoggedKeyring(apps, nil) }
 
-// NewLoggedKeyring is NewKeyring for a keyring that logs the use of old keys, each at most once an hour.
+// NewLoggedKeyring is NewKeyring for a keyring that logs the use of old keys, each at most once an
+// hour.
 func NewLoggedKeyring(apps []App, log *slog.Logger) (*Keyring, error) {
 	k := &Keyring{log: log, uses: map[presence.AppID]*oldUses{}}
 	k.decoy = newRing(&App{
@@ -86,7 +90,8 @@ func NewLoggedKeyring(apps []App, log *slog.Logger) (*Keyring, error) {
 	return k, k.Replace(apps)
 }
 
-// Replace puts apps in the place of those before, by the rules of [NewKeyring]. An error changes nothing.
+// Replace puts apps in the place of those before, by the rules of [NewKeyring]. An error changes
+// nothing.
 func (k *Keyring) Replace(apps []App) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -144,7 +149,8 @@ type Presented struct {
 	Bearer    string // the master key, as servers send it to the native calls
 }
 
-// Check returns the app that p speaks for and what it may do; nil and None when nothing presented is right.
+// Check returns the app that p speaks for and what it may do; nil and None when nothing presented
+// is right.
 func (k *Keyring) Check(p Presented) (*App, Rights) {
 	r := k.set.Load().rings[p.ID]
 	if r == nil {
@@ -195,7 +201,8 @@ func (r *ring) checkKeys(p *Presented) (rights Rights) {
 	return rights
 }
 
-// client reports whether hash is that of a key with the rights of a client. Both keys are compared either way.
+// client reports whether hash is that of a key with the rights of a client. Both keys are compared
+// either way.
 func (r *ring) client(hash *[sha256.Size]byte) bool {
 	key, master := r.right(&r.key, hash), r.right(&r.master, hash)
 	return key || master
@@ -210,8 +217,8 @@ func (r *ring) right(s *secret, hash *[sha256.Size]byte) bool {
 	return same
 }
 
-// checkSign checks "<md5 of timestamp and key>,<timestamp>[,<suffix>]". The age of the timestamp is not judged: SDKs send
-// milliseconds or seconds, and the clocks of phones are wrong.
+// checkSign checks "<md5 of timestamp and key>,<timestamp>[,<suffix>]". The age of the timestamp is
+// not judged: SDKs send milliseconds or seconds, and the clocks of phones are wrong.
 func (r *ring) checkSign(sign string) Rights {
 	sum, rest, _ := strings.Cut(sign, ",")
 	stamp, suffix, _ := strings.Cut(rest, ",")

@@ -9,15 +9,16 @@ import (
 	"time"
 )
 
-// A LoginSignature lets one peer be present: LeanCloud's, as a server of the app makes it with the master key.
+// A LoginSignature lets one peer be present: LeanCloud's, as a server of the app makes it with the
+// master key.
 type LoginSignature struct {
 	Time  int64 // Unix milliseconds or seconds, as it was signed
 	Nonce string
 	Sign  string // hexadecimal
 }
 
-// SignLogin returns the signature of peer that a server of app makes: HMAC-SHA1 by the master key. The time is written as it is
-// sent, in milliseconds or seconds.
+// SignLogin returns the signature of peer that a server of app makes: HMAC-SHA1 by the master key.
+// The time is written as it is sent, in milliseconds or seconds.
 func SignLogin(masterKey, app, peer string, at int64, nonce string) string {
 	mac := hmac.New(sha1.New, []byte(masterKey))
 	// Two colons: between them other actions name members.
@@ -38,8 +39,9 @@ func (s *LoginSignature) Made() int64 {
 
 // Right reports whether s is a's for peer, whatever its time. Without a master key none is.
 //
-// A nonce with two colons is refused, or one that follows a colon with another: the signature of a peer called "tom::TIME:x" is also that of tom
-// at TIME, with such a nonce, and anybody may be able to choose a name.
+// A nonce with two colons is refused, or one that follows a colon with another: the signature of a
+// peer called "tom::TIME:x" is also that of tom at TIME, with such a nonce, and anybody may be able
+// to choose a name.
 func (s *LoginSignature) Right(a *App, peer string) bool {
 	if strings.Contains(":"+s.Nonce, "::") || s.Sign == "" {
 		return false

@@ -7,7 +7,8 @@ import (
 	"rollcall/internal/api"
 )
 
-// What is signed is one text. However it is cut into a peer, a time and a nonce, it lets in the peer that it was made for alone.
+// What is signed is one text. However it is cut into a peer, a time and a nonce, it lets in the
+// peer that it was made for alone.
 func TestASignatureIsForOnePeer(t *testing.T) {
 	app := &api.App{ID: "one", MasterKey: masterKey}
 	const at = 1_764_250_000_000

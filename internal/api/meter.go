@@ -13,7 +13,8 @@ type Rates struct {
 	IDs     float64 `json:"ids"`
 }
 
-// A Meter keeps the totals of the last minute, one sample a second. The zero value is ready; many goroutines may use it.
+// A Meter keeps the totals of the last minute, one sample a second. The zero value is ready; many
+// goroutines may use it.
 type Meter struct {
 	mu   sync.Mutex
 	ring [61]Totals

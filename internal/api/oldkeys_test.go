@@ -9,7 +9,8 @@ import (
 	"rollcall/internal/api"
 )
 
-// While keys are rotated both are right, wherever a key is, and what the old ones let through is counted and logged.
+// While keys are rotated both are right, wherever a key is, and what the old ones let through is
+// counted and logged.
 func TestOldKeysAreRight(t *testing.T) {
 	var out strings.Builder
 	old := api.OldKeys{Key: "old-" + appKey, MasterKey: "old-" + masterKey, HookKey: "old-" + hookKey, AndroidKey: "old-" + android}

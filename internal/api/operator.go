@@ -4,13 +4,15 @@ import (
 	"net/http"
 )
 
-// AppHeader names the app in every answer of an operator's gate: a call may leave it out where there is only one.
+// AppHeader names the app in every answer of an operator's gate: a call may leave it out where
+// there is only one.
 const AppHeader = "Rollcall-App"
 
-// Operator returns a gate to the same routes for a listener that only operators reach. The listener gives the rights: a call
-// needs no key, has those of the master key and the hook key, and is held to no limit. It names its app as any other does, by
-// X-LC-Id or the query parameter app, and need not where there is one app. Pages of other origins are refused and get no CORS:
-// a browser near the listener must not act for them.
+// Operator returns a gate to the same routes for a listener that only operators reach. The listener
+// gives the rights: a call needs no key, has those of the master key and the hook key, and is held
+// to no limit. It names its app as any other does, by X-LC-Id or the query parameter app, and need
+// not where there is one app. Pages of other origins are refused and get no CORS: a browser near
+// the listener must not act for them.
 func (g *Gate) Operator() *Gate {
 	cfg := g.cfg
 	cfg.Bodies, cfg.Watchers, cfg.Watched = nil, nil, nil

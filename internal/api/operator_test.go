@@ -11,7 +11,8 @@ import (
 	"rollcall/internal/limit"
 )
 
-// operators returns what answers operators of a server with apps: who called, and with which rights.
+// operators returns what answers operators of a server with apps: who called, and with which
+// rights.
 func operators(t *testing.T, apps ...api.App) http.Handler {
 	t.Helper()
 	keys, err := api.NewKeyring(apps)

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// Query reads a raw query strictly. known are the parameters that the call takes; a name that ends in * may be given again and again, any other
-// once. The error says what was not understood.
+// Query reads a raw query strictly. known are the parameters that the call takes; a name that ends
+// in * may be given again and again, any other once. The error says what was not understood.
 func Query(raw string, known ...string) (url.Values, error) {
 	values := url.Values{}
 	if raw == "" {

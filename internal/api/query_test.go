@@ -10,7 +10,8 @@ import (
 	"rollcall/internal/api"
 )
 
-// What a query says is taken whole, or refused by the name of what was not understood: nothing is left out in silence.
+// What a query says is taken whole, or refused by the name of what was not understood: nothing is
+// left out in silence.
 func TestQueriesAreTakenWhole(t *testing.T) {
 	for _, tt := range []struct {
 		raw     string

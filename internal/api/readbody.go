@@ -10,22 +10,24 @@ import (
 	"time"
 )
 
-// Errors of [ReadBody]; what else it returns means that the connection broke or that its framing is wrong.
+// Errors of [ReadBody]; what else it returns means that the connection broke or that its framing is
+// wrong.
 var (
 	ErrTooLarge = errors.New("the body is larger than allowed")
 	ErrTooSlow  = errors.New("the body came too slowly")
 	ErrNoRoom   = errors.New("the server holds as many bodies as it may")
 )
 
-// A Room is asked for each n bytes that a body needs beyond [FreeBody], and refuses them with false. Nil has room for all.
+// A Room is asked for each n bytes that a body needs beyond [FreeBody], and refuses them with
+// false. Nil has room for all.
 type Room func(n int) bool
 
 // FreeBody is how many bytes of a body need no room.
 const FreeBody = 4 << 10
 
-// ReadBody appends the body of r to buf[:0]: at most limit bytes, within timeout (0: no deadline). A body whose length says
-// that it is too large is refused before a byte of it is read. Memory is taken for what came, not for what is announced: at most
-// twice that, and [FreeBody].
+// ReadBody appends the body of r to buf[:0]: at most limit bytes, within timeout (0: no deadline).
+// A body whose length says that it is too large is refused before a byte of it is read. Memory is
+// taken for what came, not for what is announced: at most twice that, and [FreeBody].
 func ReadBody(w http.ResponseWriter, r *http.Request, limit int, timeout time.Duration, buf []byte, room Room) ([]byte, error) {
 	buf = buf[:0]
 	switch {
@@ -67,7 +69,8 @@ func readBody(r *http.Request, limit int, buf []byte, room Room) ([]byte, error)
 	return buf, nil
 }
 
-// ReadLimited appends all of src to buf[:0], or returns [ErrTooLarge] when it holds more than limit bytes.
+// ReadLimited appends all of src to buf[:0], or returns [ErrTooLarge] when it holds more than limit
+// bytes.
 func ReadLimited(src io.Reader, limit int, buf []byte, room Room) ([]byte, error) {
 	buf = buf[:0]
 	for {
@@ -102,8 +105,9 @@ func grow(buf []byte, size int, room Room) ([]byte, bool) {
 	return grown, true
 }
 
-// spares are the buffers that bodies have left behind, by the power of two of their size. Without them callers that send large
-// bodies have the garbage collector at work most of the time, and everybody waits for it. The collector itself empties them.
+// spares are the buffers that bodies have left behind, by the power of two of their size. Without
+// them callers that send large bodies have the garbage collector at work most of the time, and
+// everybody waits for it. The collector itself empties them.
 var spares [bits.UintSize]sync.Pool
 
 // spare returns an empty buffer for size bytes.

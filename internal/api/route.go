@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// Owns reports whether what lies at path is refused in the words of the native API. Below /v1/ only the route of the realtime
-// dialect is not.
+// Owns reports whether what lies at path is refused in the words of the native API. Below /v1/ only
+// the route of the realtime dialect is not.
 func Owns(path string) bool {
 	return strings.HasPrefix(path, "/v1/") && !strings.HasPrefix(path, "/v1/route") || strings.HasPrefix(path, "/openapi")
 }
@@ -32,9 +32,11 @@ type Route struct {
 	Path    string // pattern of net/http.ServeMux, without the method
 	Need    Need
 	Handler func(w http.ResponseWriter, r *http.Request, c *Caller) error
-	// Query names the query parameters that the call takes beside app; a name that ends in * may be given again. Any other is refused.
+	// Query names the query parameters that the call takes beside app; a name that ends in * may be
+	// given again. Any other is refused.
 	Query []string
-	// Ticket says that a caller may also come with a ticket in the query, because browsers set no headers there.
+	// Ticket says that a caller may also come with a ticket in the query, because browsers set no
+	// headers there.
 	Ticket bool
 	// Stream says that the call opens a stream, which counts against another limit.
 	Stream bool
@@ -44,6 +46,7 @@ type Route struct {
 	Inside bool
 	// Loose says that the query is of no concern to the call and is not looked at.
 	Loose bool
-	// Raw says that the handler reads the raw body to check a signature: the gate lets a signed caller through unchecked.
+	// Raw says that the handler reads the raw body to check a signature: the gate lets a signed
+	// caller through unchecked.
 	Raw bool
 }

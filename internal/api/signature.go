@@ -24,8 +24,8 @@ const SignatureWindow = 300 * time.Second
 // EventsPath is the one call that takes a signature of the first version, which names no call.
 const EventsPath = "/v1/events"
 
-// Sign returns the second version of the signature of a call: time, method, path with query, and body, with a line feed between
-// them.
+// Sign returns the second version of the signature of a call: time, method, path with query, and
+// body, with a line feed between them.
 func Sign(key, stamp, method, target string, body []byte) []byte {
 	m := hmac.New(sha256.New, []byte(key))
 	m.Write([]byte(stamp + "\n" + method + "\n" + target + "\n"))
@@ -41,8 +41,9 @@ func signV1(key, stamp string, body []byte) []byte {
 	return m.Sum(nil)
 }
 
-// CheckSignature lets a signed caller through when one of its signatures is right for the call and its body: "v2=<hex>" as [Sign]
-// makes it, once within the window; on [EventsPath] "v1=<hex>" too. Several are parted by commas.
+// CheckSignature lets a signed caller through when one of its signatures is right for the call and
+// its body: "v2=<hex>" as [Sign] makes it, once within the window; on [EventsPath] "v1=<hex>" too.
+// Several are parted by commas.
 func (g *Gate) CheckSignature(r *http.Request, c *Caller, body []byte) error {
 	if !c.Signed {
 		return nil
@@ -83,8 +84,8 @@ func (g *Gate) CheckSignature(r *http.Request, c *Caller, body []byte) error {
 	return nil
 }
 
-// signedBy reports whether a signature of r is right by key, and its second version when that is one. older: it is of the first version,
-// which this call does not take.
+// signedBy reports whether a signature of r is right by key, and its second version when that is
+// one. older: it is of the first version, which this call does not take.
 func (g *Gate) signedBy(r *http.Request, key, stamp string, body []byte) (right, older bool, named []byte) {
 	v2 := Sign(key, stamp, r.Method, r.URL.RequestURI(), body)
 	v1 := signV1(key, stamp, body)
@@ -103,7 +104,8 @@ func (g *Gate) signedBy(r *http.Request, key, stamp string, body []byte) (right,
 	return right, older, named
 }
 
-// replays remembers the signatures that were used while they could be used again. Only right ones get there.
+// replays remembers the signatures that were used while they could be used again. Only right ones
+// get there.
 type replays struct {
 	mu   sync.Mutex
 	apps map[string]map[int64]map[uint64]struct{} // by app and by the window that their time lies in

@@ -15,12 +15,14 @@ import (
 	"rollcall/presence"
 )
 
-// Tickets let a browser open a stream without a key in its address: an EventSource sets no headers, and addresses end up in
-// logs. A ticket is bought with the key by a POST, is good for 30 s and, on each node, for one stream at a time. The stream it opens
-// carries a renewal in its event ids, which the browser sends back in a header when it connects again; it is good until 24 h after the
+// Tickets let a browser open a stream without a key in its address: an EventSource sets no headers,
+// and addresses end up in logs. A ticket is bought with the key by a POST, is good for 30 s and, on
+// each node, for one stream at a time. The stream it opens carries a renewal in its event ids,
+// which the browser sends back in a header when it connects again; it is good until 24 h after the
 // purchase.
 //
-// A ticket is signed with a secret of its app, so any node that knows the app can check it. All times are those of the server's clock.
+// A ticket is signed with a secret of its app, so any node that knows the app can check it. All
+// times are those of the server's clock.
 type Tickets struct {
 	mu   sync.Mutex
 	used map[presence.AppID]map[[nonceSize]byte]*use // by app id
@@ -32,8 +34,8 @@ type use struct {
 	gone    chan struct{} // closed when the stream is
 }
 
-// goneWithin is how long a ticket waits for the end of the stream that it opened: a reader that was cut off may be back before its
-// end is noticed.
+// goneWithin is how long a ticket waits for the end of the stream that it opened: a reader that was
+// cut off may be back before its end is noticed.
 const goneWithin = 2 * time.Second
 
 // open reports whether the stream is there.
@@ -65,7 +67,8 @@ const (
 	maxUsed    = 1 << 16 // of one app: what one has spent takes nothing from another
 )
 
-// A Pass is what a ticket or a renewal gives: the rights of the app key, and what was asked for at the purchase.
+// A Pass is what a ticket or a renewal gives: the rights of the app key, and what was asked for at
+// the purchase.
 type Pass struct {
 	Bought int64 // in Unix milliseconds of the server's clock
 	Detail bool  // it sees times, causes and versions
@@ -76,7 +79,8 @@ type Pass struct {
 	until int64 // of the first release: it opens nothing from then on; what it has opened ends as any other. 0: no such time
 }
 
-// NewPass returns what a ticket is to give that is bought at now. With peers it is for exactly these; without, for any.
+// NewPass returns what a ticket is to give that is bought at now. With peers it is for exactly
+// these; without, for any.
 func NewPass(peers []string, detail bool, now int64) Pass {
 	p := Pass{Bought: now, Detail: detail, Bound: len(peers) > 0}
 	if p.Bound {
@@ -144,8 +148,9 @@ func (t *Tickets) Issue(app *App, p Pass) (ticket string, expires int64) {
 // Renewal returns what takes the place of a ticket when its stream breaks.
 func (t *Tickets) Renewal(app *App, p *Pass) string { return issue(app, kindRenewal, p) }
 
-// Redeem returns what ticket gives on app at now, nil when it gives nothing. A ticket opens one stream at a time: when its stream is gone,
-// release makes it good again for what is left of its life. While the stream is there Redeem waits a moment for its end, or until ctx is done.
+// Redeem returns what ticket gives on app at now, nil when it gives nothing. A ticket opens one
+// stream at a time: when its stream is gone, release makes it good again for what is left of its
+// life. While the stream is there Redeem waits a moment for its end, or until ctx is done.
 func (t *Tickets) Redeem(ctx context.Context, app *App, ticket string, now int64) (p *Pass, release func()) {
 	p = open(app, ticket, kindTicket)
 	if p == nil || now >= p.Bought+TicketLife.Milliseconds() {
@@ -169,7 +174,8 @@ func (t *Tickets) Redeem(ctx context.Context, app *App, ticket string, now int64
 	}
 }
 
-// use books a use of p, whose ticket is good. When it is in use it returns that use and false; nil and false when the book is full.
+// use books a use of p, whose ticket is good. When it is in use it returns that use and false; nil
+// and false when the book is full.
 func (t *Tickets) use(app *App, p *Pass, now int64) (u *use, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -207,8 +213,9 @@ func (t *Tickets) Renew(app *App, renewal string, now int64) *Pass {
 	return p
 }
 
-// open returns what a genuine ticket gives, whatever its age. Without a master key and a hook key tickets are signed with the app key, which
-// can be taken out of any copy of the app: they give what that key gives.
+// open returns what a genuine ticket gives, whatever its age. Without a master key and a hook key
+// tickets are signed with the app key, which can be taken out of any copy of the app: they give
+// what that key gives.
 func open(app *App, ticket string, kind byte) *Pass {
 	if app == nil {
 		return nil
@@ -236,7 +243,8 @@ func open(app *App, ticket string, kind byte) *Pass {
 	return p
 }
 
-// signedTicket reports whether sign is that of head by secret, or by the old key beside [App.Secret].
+// signedTicket reports whether sign is that of head by secret, or by the old key beside
+// [App.Secret].
 func (a *App) signedTicket(secret string, head, sign []byte) bool {
 	if hmac.Equal(signTicket(a, secret, head), sign) {
 		return true
@@ -249,12 +257,14 @@ func (a *App) signedTicket(secret string, head, sign []byte) bool {
 	return true
 }
 
-// firstHead is the length of a ticket of the first release without its signature: kind, rights, expiry, nonce.
+// firstHead is the length of a ticket of the first release without its signature: kind, rights,
+// expiry, nonce.
 const firstHead = 1 + 1 + 8 + nonceSize
 
-// passOfFirst returns what a ticket or a renewal of the first release gives, so that a browser that has one survives an upgrade: the rights of
-// the app key, for as long as it was good there. A stream of the first release signed its renewals again every minute and did not end: one
-// that such a renewal opens here ends 24 h after that.
+// passOfFirst returns what a ticket or a renewal of the first release gives, so that a browser that
+// has one survives an upgrade: the rights of the app key, for as long as it was good there. A
+// stream of the first release signed its renewals again every minute and did not end: one that such
+// a renewal opens here ends 24 h after that.
 func passOfFirst(app *App, raw []byte, kind byte) *Pass {
 	head := raw[:firstHead]
 	life := map[byte]time.Duration{kindTicket: TicketLife, kindRenewal: 15 * time.Minute}[kind]

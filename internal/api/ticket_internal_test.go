@@ -15,7 +15,8 @@ var (
 	keyOnly    = &App{ID: "a", Key: "k"}
 )
 
-// Anyone with a copy of an app can sign what its app key signs: that must give no more than the app key.
+// Anyone with a copy of an app can sign what its app key signs: that must give no more than the app
+// key.
 func TestTicketsSignedWithTheAppKeyHaveItsRights(t *testing.T) {
 	tickets := NewTickets()
 	for _, tt := range []struct {
@@ -155,8 +156,8 @@ func TestAPassIsBoundToItsList(t *testing.T) {
 	}
 }
 
-// Tickets and renewals of the first release are taken for as long as they were good there, with the rights of the app key. The streams that they
-// open end as any other does.
+// Tickets and renewals of the first release are taken for as long as they were good there, with the
+// rights of the app key. The streams that they open end as any other does.
 func TestTicketsOfTheFirstReleaseAreTaken(t *testing.T) {
 	tickets := NewTickets()
 	for _, app := range []*App{withMaster, keyOnly} {
@@ -191,8 +192,8 @@ func TestTicketsOfTheFirstReleaseAreTaken(t *testing.T) {
 	}
 }
 
-// With an app key alone anybody makes tickets of any time. One of a time to come keeps its place in the book no longer than another, so that
-// it takes nothing from the app's own tickets.
+// With an app key alone anybody makes tickets of any time. One of a time to come keeps its place in
+// the book no longer than another, so that it takes nothing from the app's own tickets.
 func TestTicketsOfATimeToComeDoNotFillTheBook(t *testing.T) {
 	tickets := NewTickets()
 	const now, later = 1_000_000, 1_000_000 + 31_000

@@ -1,4 +1,5 @@
-// Package browsertest opens pages in a real browser, headless Chromium, for tests that see what an app's page would see.
+// Package browsertest opens pages in a real browser, headless Chromium, for tests that see what an
+// app's page would see.
 package browsertest
 
 import (
@@ -11,11 +12,13 @@ import (
 	"rollcall/internal/npmtest"
 )
 
-// dir is where the driver of the browser is, from the folder of a package two levels below the module's.
+// dir is where the driver of the browser is, from the folder of a package two levels below the
+// module's.
 const dir = "../../internal/browsertest"
 
-// Open opens a page and returns what it logs to its console: each message is the JSON of a Line; what is none, or empty, is
-// passed over. What the page or the driver fails with comes as {"failed":TEXT}. The browser ends with the test.
+// Open opens a page and returns what it logs to its console: each message is the JSON of a Line;
+// what is none, or empty, is passed over. What the page or the driver fails with comes as
+// {"failed":TEXT}. The browser ends with the test.
 func Open[Line comparable](t testing.TB, address string) <-chan Line {
 	t.Helper()
 	npmtest.Install(t, dir)

@@ -26,7 +26,8 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// playParent starts a child that would live for ever and that holds standard output open, says so, and waits to be killed.
+// playParent starts a child that would live for ever and that holds standard output open, says so,
+// and waits to be killed.
 func playParent() {
 	cmd := exec.Command("sleep", "infinity")
 	cmd.Stdout = os.Stdout
@@ -56,7 +57,8 @@ func TestAChildEndsWithATestThatIsKilled(t *testing.T) {
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	// The end of the stream comes when no process holds it any more: neither the parent nor its child.
+	// The end of the stream comes when no process holds it any more: neither the parent nor its
+	// child.
 	if rest, err := io.ReadAll(r); err != nil || len(rest) > 0 {
 		t.Errorf("read %q, %v", rest, err)
 	}

@@ -5,7 +5,8 @@ import (
 	"syscall"
 )
 
-// mortal has cmd killed with its parent. A group of its own keeps a Ctrl-C at the terminal for the parent.
+// mortal has cmd killed with its parent. A group of its own keeps a Ctrl-C at the terminal for the
+// parent.
 func mortal(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 }

@@ -22,8 +22,8 @@ import (
 // MaxFile is the largest file that is read, in bytes.
 const MaxFile = 1 << 20
 
-// File takes the settings of the YAML file called name. It may be a pipe, such as a shell makes of <(…); ctx ends the wait
-// for its writer.
+// File takes the settings of the YAML file called name. It may be a pipe, such as a shell makes of
+// <(…); ctx ends the wait for its writer.
 func (l *Loader) File(ctx context.Context, name string) {
 	b, err := read(ctx, name)
 	if err != nil {
@@ -130,8 +130,9 @@ func (l *Loader) YAML(name string, b []byte) {
 	f.mapping(root, "", known)
 }
 
-// stray finds the first byte that no YAML may hold, which the parser refuses without saying where. A text that is not in
-// UTF-8 on purpose (it begins with the mark of UTF-16) is none of its business.
+// stray finds the first byte that no YAML may hold, which the parser refuses without saying where.
+// A text that is not in UTF-8 on purpose (it begins with the mark of UTF-16) is none of its
+// business.
 func stray(b []byte) (line, column int, what string) {
 	if bytes.HasPrefix(b, []byte{0xff, 0xfe}) || bytes.HasPrefix(b, []byte{0xfe, 0xff}) {
 		return 0, 0, ""
@@ -164,7 +165,8 @@ func (f *file) at(n *yaml.Node) place {
 	return place{where: fmt.Sprintf("%s:%d:%d", f.name, n.Line, n.Column), line: n.Line, column: n.Column}
 }
 
-// mapping takes the keys of n, which stands at prefix ("" or "presence."), from known, whose paths are whole.
+// mapping takes the keys of n, which stands at prefix ("" or "presence."), from known, whose paths
+// are whole.
 func (f *file) mapping(n *yaml.Node, prefix string, known map[string]Key) {
 	n = resolved(n)
 	if n.Kind != yaml.MappingNode {
@@ -281,8 +283,8 @@ func (f *file) structs(k Key, n *yaml.Node) {
 	k.value.Set(list)
 }
 
-// resolved follows an alias to what it stands for. An alias cannot stand for one of its own parents here: the schema has
-// a bottom, so walking it ends.
+// resolved follows an alias to what it stands for. An alias cannot stand for one of its own parents
+// here: the schema has a bottom, so walking it ends.
 func resolved(n *yaml.Node) *yaml.Node {
 	if n.Kind == yaml.AliasNode && n.Alias != nil {
 		return n.Alias

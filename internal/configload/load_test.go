@@ -267,7 +267,8 @@ func TestARangeThatCannotBeReadPanics(t *testing.T) {
 	_ = configload.Ranges(&s)
 }
 
-// The keys of the releases before add to the list that replaced them, each by what counts last for it.
+// The keys of the releases before add to the list that replaced them, each by what counts last for
+// it.
 func TestFormerKeys(t *testing.T) {
 	s := struct {
 		Hosts []string `was:"door.hosts,gate.names"`

@@ -9,7 +9,8 @@ import (
 	"strings"
 )
 
-// A Loader fills one struct and collects what is wrong. It is used by one goroutine, from its creation to Err.
+// A Loader fills one struct and collects what is wrong. It is used by one goroutine, from its
+// creation to Err.
 type Loader struct {
 	keys     map[string]Key
 	order    []string
@@ -38,8 +39,8 @@ func New(into any) *Loader {
 	return l
 }
 
-// Finish adds what was written under former keys to the lists that replace them, warns of it, and checks the range of every
-// setting. Call it once, after all sources.
+// Finish adds what was written under former keys to the lists that replace them, warns of it, and
+// checks the range of every setting. Call it once, after all sources.
 func (l *Loader) Finish() {
 	for _, path := range l.order {
 		k := l.keys[path]
@@ -85,8 +86,8 @@ func unknownKey(key string, known []string) string {
 	return text
 }
 
-// Env takes the variables of environ that start with prefix. An unknown one is worth a warning only: the prefix may be
-// used by others, as Kubernetes does for a service of our name.
+// Env takes the variables of environ that start with prefix. An unknown one is worth a warning
+// only: the prefix may be used by others, as Kubernetes does for a service of our name.
 func (l *Loader) Env(prefix string, environ []string, also ...string) {
 	byName := map[string]string{}
 	names := append([]string(nil), also...)
@@ -142,8 +143,9 @@ func ofKubernetes(rest string) bool {
 	return rest == "PORT" || strings.HasPrefix(rest, "PORT_") || strings.HasPrefix(rest, "SERVICE_")
 }
 
-// Check takes the mistakes that a room's Validate found in section: err itself, or each error joined in it. An error
-// whose first word is a key of the section is shown where that key was written.
+// Check takes the mistakes that a room's Validate found in section: err itself, or each error
+// joined in it. An error whose first word is a key of the section is shown where that key was
+// written.
 func (l *Loader) Check(section string, err error) {
 	if err == nil {
 		return
@@ -219,8 +221,9 @@ func (l *Loader) Mark(key, where string) {
 	}
 }
 
-// Entry returns the key of an entry of list, a list of structs: apps[0]. It is the first whose setting id has the value, else
-// a new one, written at where. The settings of every entry are known afterwards.
+// Entry returns the key of an entry of list, a list of structs: apps[0]. It is the first whose
+// setting id has the value, else a new one, written at where. The settings of every entry are known
+// afterwards.
 func (l *Loader) Entry(list, id, value, where string) string {
 	entries := l.keys[list].value
 	found := ""

@@ -9,10 +9,12 @@ import (
 	"strings"
 )
 
-// A span is one part of a range: the values from low to high, both among them. An end that is not valid is open.
+// A span is one part of a range: the values from low to high, both among them. An end that is not
+// valid is open.
 type span struct{ low, high reflect.Value }
 
-// spans reads the range of k, such as "0s,1s..1h". One that cannot be read is a defect of the program.
+// spans reads the range of k, such as "0s,1s..1h". One that cannot be read is a defect of the
+// program.
 func (k Key) spans() []span {
 	var list []span
 	for part := range strings.SplitSeq(k.Range, ",") {
@@ -82,8 +84,8 @@ func (k Key) outside() error {
 	return fmt.Errorf("%s is %s, not %s", k.Path, format(k.value, k.bytes), strings.Join(names, " or "))
 }
 
-// Ranges returns an error for every setting of the struct that v points to that is out of its range, joined; each begins
-// with its key.
+// Ranges returns an error for every setting of the struct that v points to that is out of its
+// range, joined; each begins with its key.
 func Ranges(v any) error {
 	var f Faults
 	for _, k := range Keys(v) {
@@ -92,7 +94,8 @@ func Ranges(v any) error {
 	return f.Err()
 }
 
-// Validate returns what is wrong with c: settings out of their ranges, and what c itself finds between them.
+// Validate returns what is wrong with c: settings out of their ranges, and what c itself finds
+// between them.
 func Validate(c interface{ Validate() error }) error {
 	return errors.Join(Ranges(c), c.Validate())
 }

@@ -129,7 +129,8 @@ func parseInt(text string, bytes bool) (int64, error) {
 	return n << shift, nil
 }
 
-// ParseDuration reads 250ms, 10s, 5m, 24h, 7d and sums of them such as 1d12h. A number alone says nothing.
+// ParseDuration reads 250ms, 10s, 5m, 24h, 7d and sums of them such as 1d12h. A number alone says
+// nothing.
 func ParseDuration(text string) (time.Duration, error) {
 	if text == "0" {
 		return 0, nil

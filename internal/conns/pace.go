@@ -8,12 +8,14 @@ import (
 	"rollcall/internal/wake"
 )
 
-// A connection is fresh from Accept until it has to wait for its client, its first request is answered, or it ends. What is fresh
-// competes for the processor with all that is under way, and goroutines have no priorities: ten thousand connections at once would
-// put ten thousand of them in front of a request of a connection that is open already.
+// A connection is fresh from Accept until it has to wait for its client, its first request is
+// answered, or it ends. What is fresh competes for the processor with all that is under way, and
+// goroutines have no priorities: ten thousand connections at once would put ten thousand of them in
+// front of a request of a connection that is open already.
 const (
 	maxFresh = 32
-	// patience is for connections that stay fresh for another reason than the processor, such as a store that is slow.
+	// patience is for connections that stay fresh for another reason than the processor, such as a
+	// store that is slow.
 	patience = 50 * time.Millisecond
 )
 
@@ -31,7 +33,8 @@ type pace struct {
 	settled wake.Signal
 }
 
-// wait returns when there is room for a fresh connection, or begins a new round when there was none for patience.
+// wait returns when there is room for a fresh connection, or begins a new round when there was none
+// for patience.
 func (p *pace) wait() {
 	var late *time.Timer
 	for !p.room() {

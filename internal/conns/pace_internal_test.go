@@ -53,7 +53,8 @@ func TestRoundsAreNeitherSettledNorClosed(t *testing.T) {
 	}
 }
 
-// A connection is fresh until it waits for its client, is idle, or ends; and again when it is handed over.
+// A connection is fresh until it waits for its client, is idle, or ends; and again when it is
+// handed over.
 func TestAConnectionIsFreshUntilItWaits(t *testing.T) {
 	n, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -6,7 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// readable reports whether bytes of c have come that were not read. It is wrong at the end of a connection, when there are none.
+// readable reports whether bytes of c have come that were not read. It is wrong at the end of a
+// connection, when there are none.
 func readable(c *net.TCPConn) bool {
 	raw, err := c.SyscallConn()
 	if err != nil {

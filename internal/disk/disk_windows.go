@@ -11,7 +11,8 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// openFile lets others rename and remove the file while it is open, as a log that changes its segments does.
+// openFile lets others rename and remove the file while it is open, as a log that changes its
+// segments does.
 func openFile(name string, flags int) (*os.File, error) {
 	path, err := windows.UTF16PtrFromString(name)
 	if err != nil {
@@ -32,7 +33,8 @@ func openFile(name string, flags int) (*os.File, error) {
 	return os.NewFile(uintptr(h), name), nil
 }
 
-// Rename implements [FS]. Windows 10 and later replace a file that is open; where that call is missing, only one that is closed.
+// Rename implements [FS]. Windows 10 and later replace a file that is open; where that call is
+// missing, only one that is closed.
 func (OS) Rename(from, to string) error {
 	if err := renameOver(from, to); err == nil {
 		return nil
@@ -92,7 +94,8 @@ func (OS) Lock(name string) (io.Closer, error) {
 	return nil, &fs.PathError{Op: "lock", Path: name, Err: err}
 }
 
-// SyncDir implements [FS]: NTFS keeps names in its own journal, and has no call that waits for one directory.
+// SyncDir implements [FS]: NTFS keeps names in its own journal, and has no call that waits for one
+// directory.
 func (OS) SyncDir(string) error { return nil }
 
 // Allocate implements [File].

@@ -8,16 +8,18 @@ import (
 
 // Routes are the requests that the lane knows. They do not change.
 type Routes struct {
-	// Targets are the request lines without version, such as "POST /a". What comes often stands first.
+	// Targets are the request lines without version, such as "POST /a". What comes often stands
+	// first.
 	Targets []string
-	// Fields are the names of header fields that Answer reads. A request that has one of them twice is not plain.
+	// Fields are the names of header fields that Answer reads. A request that has one of them twice
+	// is not plain.
 	Fields []string
 	// Foreign are fields that make a request not plain, besides those that matter to HTTP itself.
 	Foreign []string
 	// MaxBody is the largest body that is taken.
 	MaxBody int
-	// Answer appends the whole answer to out. It must not keep r. With ok false nothing has been done, and the request is
-	// net/http's. With last the connection is closed behind the answer.
+	// Answer appends the whole answer to out. It must not keep r. With ok false nothing has been
+	// done, and the request is net/http's. With last the connection is closed behind the answer.
 	Answer func(r *Request, out []byte) (answer []byte, last, ok bool)
 	// Answered, when set, is called with how long each answer took.
 	Answered func(time.Duration)
@@ -171,7 +173,8 @@ func (t *table) find(name []byte) (field, bool) {
 	return field{}, false
 }
 
-// cut splits a field line whose name is a token and whose value is printable ASCII; net/http judges all others.
+// cut splits a field line whose name is a token and whose value is printable ASCII; net/http judges
+// all others.
 func cut(line []byte) (name, value []byte, ok bool) {
 	i := 0
 	for i < len(line) && token[line[i]] {

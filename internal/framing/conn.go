@@ -57,14 +57,16 @@ const (
 	toldHijacked
 )
 
-// maxLine bounds what is held back of a line. It is above net/http's limit of a head as we set it, so that net/http refuses.
+// maxLine bounds what is held back of a line. It is above net/http's limit of a head as we set it,
+// so that net/http refuses.
 const maxLine = 64 << 10
 
-// poison is what net/http refuses where a line begins: it is no request line and no field. It has the four bytes that
-// net/http waits for before it reads a request.
+// poison is what net/http refuses where a line begins: it is no request line and no field. It has
+// the four bytes that net/http waits for before it reads a request.
 var poison = []byte("xx\n\n")
 
-// A Conn lets through what has one reading. Reads are for one goroutine at a time, as net/http does them.
+// A Conn lets through what has one reading. Reads are for one goroutine at a time, as net/http does
+// them.
 type Conn struct {
 	net.Conn
 	told  atomic.Uint32
@@ -75,8 +77,8 @@ type Conn struct {
 	err   error  // the end, once ready is empty
 }
 
-// NewConn guards c. first are bytes that were read from c already; begun says that requests before them were answered. code may
-// be nil.
+// NewConn guards c. first are bytes that were read from c already; begun says that requests before
+// them were answered. code may be nil.
 func NewConn(c net.Conn, first []byte, begun bool, code Code) *Conn {
 	g := &Conn{Conn: c, code: code}
 	g.f.begun = begun
@@ -89,8 +91,8 @@ func NewConn(c net.Conn, first []byte, begun bool, code Code) *Conn {
 // Unwrap returns the connection below, for setting socket options.
 func (c *Conn) Unwrap() net.Conn { return c.Conn }
 
-// Detach returns the connection below and the bytes that were read from it and not yet consumed. It is
-// for a caller that has hijacked the connection and wants no more checks; the guard is of no use
+// Detach returns the connection below and the bytes that were read from it and not yet consumed. It
+// is for a caller that has hijacked the connection and wants no more checks; the guard is of no use
 // afterwards.
 func (c *Conn) Detach() (net.Conn, []byte) {
 	left := slices.Concat(c.ready, c.held)

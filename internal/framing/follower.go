@@ -49,8 +49,8 @@ func (t *target) note(line []byte) {
 
 func (t *target) String() string { return string(t.text[:t.n]) }
 
-// follow goes on through b and returns how many bytes have been judged good. The rest, when ok, is the start of a line that
-// has not ended yet, or what follows a request to upgrade.
+// follow goes on through b and returns how many bytes have been judged good. The rest, when ok, is
+// the start of a line that has not ended yet, or what follows a request to upgrade.
 func (f *follower) follow(b []byte) (n int, ok bool) {
 	for n < len(b) {
 		switch f.place {
@@ -137,8 +137,8 @@ func (f *follower) requestLine(line []byte) bool {
 	return minor == '0' || minor == '1'
 }
 
-// cutField splits a field line. A line that begins with a space continues the one before it: clients no longer send
-// that, and servers differ about it.
+// cutField splits a field line. A line that begins with a space continues the one before it:
+// clients no longer send that, and servers differ about it.
 func cutField(line []byte) (name, value []byte, ok bool) {
 	colon := bytes.IndexByte(line, ':')
 	if colon < 1 || line[0] == ' ' || line[0] == '\t' || line[colon-1] == ' ' || line[colon-1] == '\t' {

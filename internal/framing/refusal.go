@@ -8,9 +8,9 @@ import (
 	"strings"
 )
 
-// Write implements net.Conn. Errors that net/http answers by itself, without a call of the handler, get
-// the shape of every other refusal: a browser hides an answer without allow-origin, and SDKs read JSON
-// only.
+// Write implements net.Conn. Errors that net/http answers by itself, without a call of the handler,
+// get the shape of every other refusal: a browser hides an answer without allow-origin, and SDKs
+// read JSON only.
 func (c *Conn) Write(p []byte) (int, error) {
 	if c.told.Load() == toldHijacked {
 		return c.Conn.Write(p)
@@ -28,14 +28,17 @@ func (c *Conn) Write(p []byte) (int, error) {
 const maxRefusal = 512
 
 var (
-	// ownHead stands behind the status line of what net/http writes past its handlers, and in this order nowhere else.
+	// ownHead stands behind the status line of what net/http writes past its handlers, and in this
+	// order nowhere else.
 	ownHead = []byte("\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n")
-	// unexpected begins the answer to an Expect that is not 100-continue. No handler of ours gives it.
+	// unexpected begins the answer to an Expect that is not 100-continue. No handler of ours gives
+	// it.
 	unexpected = []byte("HTTP/1.1 417 Expectation Failed")
 )
 
-// A Code returns what stands as "code" in a refusal with an HTTP status of a request whose target begins with target: at most 16
-// bytes of it, none when that could not be read. Without one it is 1, LeanCloud's number for it.
+// A Code returns what stands as "code" in a refusal with an HTTP status of a request whose target
+// begins with target: at most 16 bytes of it, none when that could not be read. Without one it is
+// 1, LeanCloud's number for it.
 type Code func(target string, status int) any
 
 // retell returns the refusal p of net/http's own as JSON; ok is false when p is something else.

@@ -69,7 +69,8 @@ func echo(t testing.TB, w http.ResponseWriter) {
 	_, _ = io.Copy(conn, rw)
 }
 
-// talk sends text in the pieces that split makes and returns all that comes back until the server closes.
+// talk sends text in the pieces that split makes and returns all that comes back until the server
+// closes.
 func talk(t testing.TB, addr, text string, bytewise bool) string {
 	t.Helper()
 	c, err := net.Dial("tcp", addr)
@@ -277,8 +278,8 @@ func TestHTTP2WithPriorKnowledge(t *testing.T) {
 	}
 }
 
-// FuzzAgreesWithNetHTTP: what the guard lets through is cut into the same requests by net/http as by the guard, however it
-// arrives, and nothing is added, lost or changed.
+// FuzzAgreesWithNetHTTP: what the guard lets through is cut into the same requests by net/http as
+// by the guard, however it arrives, and nothing is added, lost or changed.
 func FuzzAgreesWithNetHTTP(f *testing.F) {
 	for _, s := range []string{
 		plain + last,

@@ -7,14 +7,16 @@ import (
 	"strings"
 )
 
-// Address returns the address of the sender of r. Only when the peer of the connection lies in trusted does X-Forwarded-For
-// count, from the right: the first address that is none of trusted itself. No other header counts, for most proxies pass
-// those on as the client wrote them. Private addresses count, for what stands left of them may be the client's own.
+// Address returns the address of the sender of r. Only when the peer of the connection lies in
+// trusted does X-Forwarded-For count, from the right: the first address that is none of trusted
+// itself. No other header counts, for most proxies pass those on as the client wrote them. Private
+// addresses count, for what stands left of them may be the client's own.
 func Address(r *http.Request, trusted []netip.Prefix) netip.Addr {
 	return AddressOf(parseAddr(r.RemoteAddr), strings.Join(r.Header.Values("X-Forwarded-For"), ","), trusted)
 }
 
-// AddressOf is [Address] of a connection from socket whose request has the X-Forwarded-For forwarded.
+// AddressOf is [Address] of a connection from socket whose request has the X-Forwarded-For
+// forwarded.
 func AddressOf(socket netip.Addr, forwarded string, trusted []netip.Prefix) netip.Addr {
 	if forwarded == "" || !Within(socket, trusted) {
 		return socket
@@ -31,7 +33,8 @@ func AddressOf(socket netip.Addr, forwarded string, trusted []netip.Prefix) neti
 	return caller
 }
 
-// Socket returns the address of the peer of the connection that r came on; invalid when it is not known.
+// Socket returns the address of the peer of the connection that r came on; invalid when it is not
+// known.
 func Socket(r *http.Request) netip.Addr { return parseAddr(r.RemoteAddr) }
 
 // Remote returns the address of the peer of c; invalid when it has none.

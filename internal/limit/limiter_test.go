@@ -49,8 +49,8 @@ func TestLimiter(t *testing.T) {
 	}
 }
 
-// A crowd of callers does not make the limiter grow without end, nor is anybody shut out by it. A bucket that was kept beside a
-// connection is known to be stale once its place may be taken.
+// A crowd of callers does not make the limiter grow without end, nor is anybody shut out by it. A
+// bucket that was kept beside a connection is known to be stale once its place may be taken.
 func TestLimiterIsBounded(t *testing.T) {
 	l := limit.NewLimiter()
 	rate := limit.Rate{PerSecond: 0.001, Burst: 1}

@@ -5,9 +5,9 @@ import (
 	"sync/atomic"
 )
 
-// A Share is something of which there is so much for all: each holder has at most half of what the others leave, so that one that
-// comes later finds some of it. Holders are named by any comparable key, such as an address; the zero key is one that is held to
-// the total alone.
+// A Share is something of which there is so much for all: each holder has at most half of what the
+// others leave, so that one that comes later finds some of it. Holders are named by any comparable
+// key, such as an address; the zero key is one that is held to the total alone.
 type Share[K comparable] struct {
 	total int64
 	most  int64 // of one holder, whatever is left; 0: half of it
@@ -24,7 +24,8 @@ func NewShare[K comparable](total, most int64) *Share[K] {
 	return &Share[K]{total: total, most: most, by: map[K]int64{}}
 }
 
-// Take takes n for holder and reports whether there was room for it. What is taken must be given back.
+// Take takes n for holder and reports whether there was room for it. What is taken must be given
+// back.
 func (s *Share[K]) Take(holder K, n int64) bool {
 	if s == nil || n <= 0 {
 		return true

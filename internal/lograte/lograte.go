@@ -12,8 +12,8 @@ type Line struct {
 	last, unsaid atomic.Int64
 }
 
-// Due reports whether the line is to be written at now, in ms, and how many were left out since the last one was. A clock that
-// was set back does not silence it.
+// Due reports whether the line is to be written at now, in ms, and how many were left out since the
+// last one was. A clock that was set back does not silence it.
 func (l *Line) Due(now int64) (unsaid int64, due bool) {
 	every := cmp.Or(l.Every, 1000)
 	last := l.last.Load()

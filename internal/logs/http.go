@@ -9,8 +9,8 @@ import (
 	"rollcall/internal/lograte"
 )
 
-// httpLog takes the lines that net/http writes to its own log. Most are about broken clients and are for those who look
-// closely; two kinds need a hand.
+// httpLog takes the lines that net/http writes to its own log. Most are about broken clients and
+// are for those who look closely; two kinds need a hand.
 type httpLog struct {
 	log    *slog.Logger
 	accept lograte.Line // of errors of Accept

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// A Sink carries log lines to a writer without ever making the one who logs wait: when the writer does not keep up, lines
-// are dropped and counted.
+// A Sink carries log lines to a writer without ever making the one who logs wait: when the writer
+// does not keep up, lines are dropped and counted.
 type Sink struct {
 	lines   chan []byte
 	dropped atomic.Int64
@@ -59,7 +59,8 @@ func (s *Sink) Write(line []byte) (int, error) {
 // Dropped returns how many lines were dropped.
 func (s *Sink) Dropped() int64 { return s.dropped.Load() }
 
-// Close writes what waits, for at most the time given: a writer that is stuck for ever is left behind.
+// Close writes what waits, for at most the time given: a writer that is stuck for ever is left
+// behind.
 func (s *Sink) Close(patience time.Duration) {
 	s.once.Do(func() {
 		s.mu.Lock()

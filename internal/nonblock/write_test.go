@@ -11,7 +11,8 @@ import (
 	"rollcall/internal/nonblock"
 )
 
-// A socket takes what it has room for, then nothing, then the rest; and the write behind a reader that is gone fails.
+// A socket takes what it has room for, then nothing, then the rest; and the write behind a reader
+// that is gone fails.
 func TestWrite(t *testing.T) {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0) // they block, unless a write says otherwise
 	if err != nil {

@@ -1,4 +1,5 @@
-// Package npmtest installs the pinned npm packages that tests run: other people's SDKs and what drives a browser.
+// Package npmtest installs the pinned npm packages that tests run: other people's SDKs and what
+// drives a browser.
 package npmtest
 
 import (
@@ -14,8 +15,8 @@ import (
 	"rollcall/internal/disk"
 )
 
-// Install brings the node_modules of dir to what its package-lock.json pins, unless they are there. Tests of several packages may
-// call it for one folder at a time.
+// Install brings the node_modules of dir to what its package-lock.json pins, unless they are there.
+// Tests of several packages may call it for one folder at a time.
 func Install(tb testing.TB, dir string) {
 	tb.Helper()
 	abs, err := filepath.Abs(dir)
@@ -41,7 +42,8 @@ func Install(tb testing.TB, dir string) {
 	}
 }
 
-// installed reports whether an install of the present lock file was finished: npm writes its own copy of that file last.
+// installed reports whether an install of the present lock file was finished: npm writes its own
+// copy of that file last.
 func installed(dir string) bool {
 	want, err := os.Stat(filepath.Join(dir, "package-lock.json"))
 	if err != nil {

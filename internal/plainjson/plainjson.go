@@ -78,8 +78,8 @@ func Skip(body []byte, i int) int {
 }
 
 // stringEnd returns where the quote is that ends the string starting at i, and whether all of it is
-// ASCII; -1 for a string with escapes or control characters, or without end. It looks at eight bytes
-// at a time.
+// ASCII; -1 for a string with escapes or control characters, or without end. It looks at eight
+// bytes at a time.
 func stringEnd(body []byte, i int) (end int, ascii bool) {
 	ascii = true
 	for {

@@ -12,8 +12,8 @@ type Cluster struct {
 	Servers []*Server // the primaries, then the replicas in the same order
 }
 
-// NewCluster starts a cluster of primaries, each with a replica when replicas is set. A server that is silent for two
-// seconds is taken for dead.
+// NewCluster starts a cluster of primaries, each with a replica when replicas is set. A server that
+// is silent for two seconds is taken for dead.
 func NewCluster(primaries int, replicas bool) (*Cluster, error) {
 	return (*TLS)(nil).NewCluster(primaries, replicas)
 }
@@ -92,7 +92,8 @@ func (c *Cluster) healthy(nodes, primaries int) error {
 			return err
 		}
 		text, _ := v.(string)
-		// A state of ok does not say that it knows who has every slot: full coverage is not required.
+		// A state of ok does not say that it knows who has every slot: full coverage is not
+		// required.
 		if infoField(text, "cluster_state") != "ok" || infoField(text, "cluster_known_nodes") != fmt.Sprint(nodes) ||
 			infoField(text, "cluster_slots_ok") != "16384" {
 			return errors.New("the cluster has not come together")
@@ -117,7 +118,8 @@ func (c *Cluster) healthy(nodes, primaries int) error {
 	return nil
 }
 
-// AwaitWell waits until every server that runs calls all others well: one that was away is not taken back at once.
+// AwaitWell waits until every server that runs calls all others well: one that was away is not
+// taken back at once.
 func (c *Cluster) AwaitWell(t testing.TB) {
 	t.Helper()
 	err := until(Patience, func() error {

@@ -7,11 +7,12 @@ import (
 	"time"
 )
 
-// Patience is how long a test waits for what is to come when the time it takes is not the point: also a machine that hardly gives the test any
-// of its time gets there.
+// Patience is how long a test waits for what is to come when the time it takes is not the point:
+// also a machine that hardly gives the test any of its time gets there.
 const Patience = 2 * time.Minute
 
-// A Pace measures how late this machine runs what is due, so that a promise about time is not broken by a process that is starved.
+// A Pace measures how late this machine runs what is due, so that a promise about time is not
+// broken by a process that is starved.
 type Pace struct{ worst atomic.Int64 }
 
 const paceStep = 5 * time.Millisecond
@@ -36,8 +37,8 @@ func NewPace(t testing.TB) *Pace {
 	return p
 }
 
-// Allow returns how long what is promised within d may take here: d on a calm machine, more on one that ran things late. What takes place in
-// several processes is late several times.
+// Allow returns how long what is promised within d may take here: d on a calm machine, more on one
+// that ran things late. What takes place in several processes is late several times.
 func (p *Pace) Allow(d time.Duration) time.Duration {
 	late := time.Duration(p.worst.Load())
 	if late < paceStep {

@@ -16,7 +16,8 @@ import (
 	"rollcall/internal/childtest"
 )
 
-// binary is the server that is started, as Redis, as a node of a Cluster and as a Sentinel. Valkey can take its place.
+// binary is the server that is started, as Redis, as a node of a Cluster and as a Sentinel. Valkey
+// can take its place.
 func binary() string {
 	if b := os.Getenv("ROLLCALL_TEST_REDIS"); b != "" {
 		return b
@@ -84,11 +85,12 @@ func (t *tail) String() string {
 	return t.buf.String()
 }
 
-// The ports of servers: below the range that the kernel gives to clients and to listeners on port 0, so that none of them takes
-// the port of a server that is down for a while.
+// The ports of servers: below the range that the kernel gives to clients and to listeners on port
+// 0, so that none of them takes the port of a server that is down for a while.
 const lowPort, highPort = 10_000, 32_000
 
-// freePorts returns n free ports on loopback, drawn at random: other test processes draw theirs at the same time.
+// freePorts returns n free ports on loopback, drawn at random: other test processes draw theirs at
+// the same time.
 func freePorts(n int) ([]int, error) {
 	var (
 		ports []int

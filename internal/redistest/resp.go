@@ -15,7 +15,8 @@ type Error string
 
 func (e Error) Error() string { return string(e) }
 
-// A Conn speaks RESP2 to one server, one command at a time. Tests use it to look at a server past the client under test.
+// A Conn speaks RESP2 to one server, one command at a time. Tests use it to look at a server past
+// the client under test.
 type Conn struct {
 	c net.Conn
 	r *bufio.Reader
@@ -35,7 +36,8 @@ func newConn(c net.Conn) *Conn { return &Conn{c: c, r: bufio.NewReader(c)} }
 // Close closes the connection.
 func (c *Conn) Close() { _ = c.c.Close() }
 
-// Do sends one command and returns its answer: a string, an int64, a []any or nil; an [Error] for an error answer.
+// Do sends one command and returns its answer: a string, an int64, a []any or nil; an [Error] for
+// an error answer.
 func (c *Conn) Do(args ...string) (any, error) {
 	list, err := c.Pipe(args)
 	if err != nil {
@@ -44,7 +46,8 @@ func (c *Conn) Do(args ...string) (any, error) {
 	return list[0], nil
 }
 
-// Pipe sends commands at once, so that the server carries them out with nothing in between, and returns their answers.
+// Pipe sends commands at once, so that the server carries them out with nothing in between, and
+// returns their answers.
 func (c *Conn) Pipe(cmds ...[]string) ([]any, error) {
 	var b []byte
 	for _, args := range cmds {

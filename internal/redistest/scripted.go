@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// A Scripted server answers each command by a function, as a Redis would that cannot be had: an old one, or a fork. The answers are in RESP2; see
-// [Bulk] and [Array].
+// A Scripted server answers each command by a function, as a Redis would that cannot be had: an old
+// one, or a fork. The answers are in RESP2; see [Bulk] and [Array].
 type Scripted struct {
 	Addr string
 
@@ -23,8 +23,9 @@ type Scripted struct {
 	conns  map[net.Conn]struct{}
 }
 
-// RunScripted starts a server that ends with the test. answer gets a command with its name in upper case, from many goroutines, and returns the
-// whole answer; "" stands for an unknown command, in the words of Redis.
+// RunScripted starts a server that ends with the test. answer gets a command with its name in upper
+// case, from many goroutines, and returns the whole answer; "" stands for an unknown command, in
+// the words of Redis.
 func RunScripted(t testing.TB, answer func(args []string) string) *Scripted {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -21,7 +21,8 @@ type Sentinels struct {
 	dir string
 }
 
-// NewSentinels starts a primary with replicas replicas and three Sentinels that call it lost after a second.
+// NewSentinels starts a primary with replicas replicas and three Sentinels that call it lost after
+// a second.
 func NewSentinels(replicas int) (*Sentinels, error) {
 	return (*TLS)(nil).NewSentinels(replicas)
 }

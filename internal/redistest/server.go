@@ -20,8 +20,8 @@ type Server struct {
 	p    *process
 }
 
-// New makes a server on a free port, with more arguments for redis-server, and starts it. It keeps nothing on disk unless
-// the arguments say otherwise. The caller calls Close.
+// New makes a server on a free port, with more arguments for redis-server, and starts it. It keeps
+// nothing on disk unless the arguments say otherwise. The caller calls Close.
 func New(args ...string) (*Server, error) { return (*TLS)(nil).New(args...) }
 
 func newOn(k *TLS, port int, args ...string) (*Server, error) {
@@ -48,8 +48,8 @@ func Run(t testing.TB, args ...string) *Server {
 	return s
 }
 
-// Start starts the server again on its port and directory, and waits until it answers. More arguments count for this
-// time only.
+// Start starts the server again on its port and directory, and waits until it answers. More
+// arguments count for this time only.
 func (s *Server) Start(more ...string) error {
 	var args []string
 	for _, setting := range s.tls.port(s.port) {

@@ -66,8 +66,8 @@ func template(name string) *x509.Certificate {
 	}
 }
 
-// Issue signs a certificate for servers and clients on the hosts, names or addresses. Each kind of certificate has a
-// name for its files.
+// Issue signs a certificate for servers and clients on the hosts, names or addresses. Each kind of
+// certificate has a name for its files.
 func (ca *CA) Issue(name string, notAfter time.Time, hosts ...string) (Pair, error) {
 	p := Pair{filepath.Join(ca.dir, name+".pem"), filepath.Join(ca.dir, name+".key")}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -138,7 +138,8 @@ func (k *TLS) port(port int) []string {
 	}
 }
 
-// dial connects to a server of ours as a client that verifies no certificate: what is under test is another client.
+// dial connects to a server of ours as a client that verifies no certificate: what is under test is
+// another client.
 func (k *TLS) dial(addr string) (*Conn, error) {
 	if k == nil {
 		return Dial(addr)

@@ -1,4 +1,5 @@
-// Package running is the file in a data directory by which other commands find the server that has it open.
+// Package running is the file in a data directory by which other commands find the server that has
+// it open.
 package running
 
 import (
@@ -20,7 +21,8 @@ type Server struct {
 	Admin  string `json:"admin"`
 }
 
-// Write puts the file of s into dir. When it cannot, that of an earlier server is gone too: it would lead astray.
+// Write puts the file of s into dir. When it cannot, that of an earlier server is gone too: it
+// would lead astray.
 func Write(dir string, s Server) error {
 	b, err := json.Marshal(s)
 	if err == nil {

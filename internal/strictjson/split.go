@@ -8,10 +8,11 @@ import (
 // ErrShape: JSON, but not an object whose member is a list.
 var ErrShape = errors.New("not an object with a list")
 
-// Split returns the elements of the list called key, in any letter case, in the object b. That member and those called also may stand
-// there once. Of all else, elements and members, it looks at nothing but the syntax, however deep they are: what [Check] refuses in one element
-// does not stand against the others, nor do unused fields. Of more than max elements only the first max are returned; n counts
-// all, and is -1 when the member is missing or null.
+// Split returns the elements of the list called key, in any letter case, in the object b. That
+// member and those called also may stand there once. Of all else, elements and members, it looks at
+// nothing but the syntax, however deep they are: what [Check] refuses in one element does not stand
+// against the others, nor do unused fields. Of more than max elements only the first max are
+// returned; n counts all, and is -1 when the member is missing or null.
 func Split(b []byte, key string, max int, also ...string) (list [][]byte, n int, err error) {
 	c := checker{b: b}
 	list, n, err = c.split(fold(key), max, also)
@@ -69,7 +70,8 @@ func (c *checker) split(key string, max int, also []string) (list [][]byte, n in
 	return list, n, nil
 }
 
-// name passes over a key and its colon and returns the key, folded; empty for one that is not valid UTF-8.
+// name passes over a key and its colon and returns the key, folded; empty for one that is not valid
+// UTF-8.
 func (c *checker) name() (name string, err error) {
 	begin := c.i
 	if c.peek() != '"' {
@@ -119,7 +121,8 @@ func (c *checker) colon() error {
 	return nil
 }
 
-// skip passes over one value of any depth, looking at its syntax alone. It does not recurse: the depth is the sender's.
+// skip passes over one value of any depth, looking at its syntax alone. It does not recurse: the
+// depth is the sender's.
 func (c *checker) skip() error {
 	var open []byte // the brackets that are to be closed
 	for {
@@ -152,7 +155,8 @@ func (c *checker) skip() error {
 	}
 }
 
-// skipOne passes over a plain value, an empty list or object, or up to the first value in one; then it reports true.
+// skipOne passes over a plain value, an empty list or object, or up to the first value in one; then
+// it reports true.
 func (c *checker) skipOne(open *[]byte) (opened bool, err error) {
 	switch ch := c.peek(); {
 	case ch == '{' || ch == '[':

@@ -74,7 +74,8 @@ func TestCheckNamesTheMember(t *testing.T) {
 	}
 }
 
-// Of what encoding/json takes for JSON nothing is refused for its syntax, and the elements are the same.
+// Of what encoding/json takes for JSON nothing is refused for its syntax, and the elements are the
+// same.
 func FuzzSplit(f *testing.F) {
 	for _, s := range []string{`{"a":[1,{"x":[]},"s"]}`, `{"A":[[[]]]}`, `{"a":["\ud83d"]}`, `{"b":{"a":1},"a":[{"x":1,"x":2}]}`, `{"a":null}`, `[1]`, `{"\ud800":1}`} {
 		f.Add([]byte(s))

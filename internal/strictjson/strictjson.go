@@ -1,8 +1,8 @@
 // Package strictjson reports whether bytes are JSON that every parser reads alike.
 //
-// encoding/json takes more than that: a key twice (the last wins), "PeerID" for "peerId", bytes that are not UTF-8 and
-// halves of surrogate pairs (both become U+FFFD, so two ids become one), and ten thousand levels. A proxy in front of us
-// may read such a body otherwise than we do.
+// encoding/json takes more than that: a key twice (the last wins), "PeerID" for "peerId", bytes
+// that are not UTF-8 and halves of surrogate pairs (both become U+FFFD, so two ids become one), and
+// ten thousand levels. A proxy in front of us may read such a body otherwise than we do.
 package strictjson
 
 import (
@@ -21,8 +21,8 @@ var (
 	ErrUTF8      = errors.New("not valid UTF-8")
 )
 
-// Check returns nil when b is one JSON value nested at most depth deep, in valid UTF-8, with no key twice in one
-// object, whatever its letter case; else an [Error] that matches one of the four.
+// Check returns nil when b is one JSON value nested at most depth deep, in valid UTF-8, with no key
+// twice in one object, whatever its letter case; else an [Error] that matches one of the four.
 func Check(b []byte, depth int) error {
 	c := checker{b: b, outer: depth}
 	c.space()
@@ -199,8 +199,8 @@ func (k *keys) add(key string) bool {
 	return !twice
 }
 
-// fold brings the spellings of a key that encoding/json takes for the same to one: it folds ASCII and the two letters of
-// other scripts that fold into it.
+// fold brings the spellings of a key that encoding/json takes for the same to one: it folds ASCII
+// and the two letters of other scripts that fold into it.
 func fold(key string) string {
 	return strings.ToLower(foldInto.Replace(key))
 }
@@ -290,7 +290,8 @@ func hex4(b []byte) (u rune, ok bool) {
 	return u, true
 }
 
-// unescape returns the text of a string whose escapes are known to be right. It serves to compare keys only.
+// unescape returns the text of a string whose escapes are known to be right. It serves to compare
+// keys only.
 func unescape(raw []byte) string {
 	out := make([]byte, 0, len(raw))
 	for i := 0; i < len(raw); {

@@ -10,8 +10,8 @@ import (
 	"sync"
 )
 
-// Limit returns how many bytes this process may use: the least of the machine's memory and the limits of its control groups (version
-// 1 and 2). It is read once. Zero: the system does not say.
+// Limit returns how many bytes this process may use: the least of the machine's memory and the
+// limits of its control groups (version 1 and 2). It is read once. Zero: the system does not say.
 func Limit() int64 { return limit() }
 
 var limit = sync.OnceValue(func() int64 { return read("/") })
@@ -43,7 +43,8 @@ func read(root string) int64 {
 		default:
 			continue
 		}
-		// Every group above bounds this one, too. In a container the path may be that of the host: then only the top is there.
+		// Every group above bounds this one, too. In a container the path may be that of the host:
+		// then only the top is there.
 		for dir := path.Clean("/" + f[2]); ; dir = path.Dir(dir) {
 			take(number(path.Join(root, mount, dir, file)))
 			if dir == "/" {

@@ -66,7 +66,8 @@ func shown(hooks []hook, rules *presence.Rules) []span {
 	return online
 }
 
-// judge compares what is shown with what is so, but for the time right after each beginning and end.
+// judge compares what is shown with what is so, but for the time right after each beginning and
+// end.
 func judge(connections []connection, hooks []hook, end presence.Millis, rules *presence.Rules) verdict {
 	is, says := truth(connections), shown(hooks, rules)
 	var turns []presence.Millis

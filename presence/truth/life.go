@@ -12,7 +12,8 @@ import (
 // epoch is a Monday midnight at which every run begins.
 const epoch = presence.Millis(1_767_571_200_000)
 
-// A connection is one device's stay, from its login to the moment at which the service takes it for ended.
+// A connection is one device's stay, from its login to the moment at which the service takes it for
+// ended.
 type connection struct {
 	device     int
 	start, end presence.Millis
@@ -20,8 +21,8 @@ type connection struct {
 	again      bool // an automatic login
 }
 
-// live returns the connections that the devices of one peer have in days, in order of their start. With tags, a login by
-// hand ends an older connection of the same device.
+// live returns the connections that the devices of one peer have in days, in order of their start.
+// With tags, a login by hand ends an older connection of the same device.
 func live(rnd *rand.Rand, devices, days int, tags bool) []connection {
 	var all []connection
 	for d := range devices {
@@ -82,7 +83,8 @@ func between(rnd *rand.Rand, low, high time.Duration) time.Duration {
 	return low + time.Duration(rnd.Int64N(int64(high-low)))
 }
 
-// around is spread like the length of human doings: half are shorter than median, a few much longer.
+// around is spread like the length of human doings: half are shorter than median, a few much
+// longer.
 func around(rnd *rand.Rand, median time.Duration, sigma float64) time.Duration {
 	return min(max(time.Duration(float64(median)*math.Exp(sigma*rnd.NormFloat64())), 2*time.Second), 12*time.Hour)
 }

@@ -40,8 +40,8 @@ func (b bound) String() string {
 	return fmt.Sprintf("<= %g %%", 100*b.high)
 }
 
-// rows are those of the table. What `last` shows is bounded from below too: were it as good, the sum would be
-// for nothing, or this world too kind.
+// rows are those of the table. What `last` shows is bounded from below too: were it as good, the
+// sum would be for nothing, or this world too kind.
 func rows() []row {
 	const lost, doubled = 0.001, 0.0005
 	sum, last := presence.PolicySum, presence.PolicyLast
@@ -51,7 +51,8 @@ func rows() []row {
 		{reporting{name: "untagged, sum, nothing lost", policy: sum}, bound{0, 0.01}, bound{0, 0.001}},
 		{reporting{name: "untagged, last, nothing lost", policy: last}, bound{0.15, 0.5}, bound{0, 0.001}},
 		{reporting{name: "tagged, sum", tags: true, policy: sum, lost: lost, doubled: doubled}, bound{0, 0.005}, bound{0, 0.01}},
-		// A logout on a tag is believed at once, though the service may still hold a dead connection under it.
+		// A logout on a tag is believed at once, though the service may still hold a dead
+		// connection under it.
 		{reporting{name: "tagged, sum, nothing lost", tags: true, policy: sum}, bound{0, 0.0005}, bound{0, 0}},
 		{reporting{name: "named sessions", named: true, lost: lost, doubled: doubled}, bound{0, 0.001}, bound{0, 0.001}},
 		{reporting{name: "named sessions, nothing lost", named: true}, bound{0, 0}, bound{0, 0}},

@@ -91,7 +91,8 @@ func DefaultConfig() Config {
 	return c
 }
 
-// Validate returns what is wrong beyond the ranges of single settings, joined; each begins with its key.
+// Validate returns what is wrong beyond the ranges of single settings, joined; each begins with its
+// key.
 func (c *Config) Validate() error {
 	var f configload.Faults
 	f.When(c.Grace < 0, "grace is negative: %v", c.Grace)

@@ -77,7 +77,8 @@ func bigBatch(b *bench) {
 	}
 }
 
-// bigLoads reads many states at once, in order, with repetitions, unknown peers and peers of two apps among them.
+// bigLoads reads many states at once, in order, with repetitions, unknown peers and peers of two
+// apps among them.
 func bigLoads(b *bench) {
 	b.must(b.Store.Loads(b.ctx, nil, nil))
 	peers := names("p", 10_000)

@@ -378,8 +378,9 @@ func (p *player) wipe(t *rapid.T) {
 	}
 }
 
-// History plays one history of n steps drawn from seed on a fresh store and returns the final states, packed, with revisions of zero: two
-// stores that keep the contract return the same. It checks every answer on the way.
+// History plays one history of n steps drawn from seed on a fresh store and returns the final
+// states, packed, with revisions of zero: two stores that keep the contract return the same. It
+// checks every answer on the way.
 func History(t testing.TB, h Harness, seed uint64, n int) map[presence.Key][]byte {
 	t.Helper()
 	if h.Rules == (presence.Rules{}) {
@@ -413,7 +414,8 @@ func History(t testing.TB, h Harness, seed uint64, n int) map[presence.Key][]byt
 	return final
 }
 
-// anyOrder judges named sessions by a model that knows nothing of states: of all the words about a session the greatest counts.
+// anyOrder judges named sessions by a model that knows nothing of states: of all the words about a
+// session the greatest counts.
 func anyOrder(b *bench) {
 	round := 0
 	rapid.Check(b.T, func(t *rapid.T) {

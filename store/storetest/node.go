@@ -207,7 +207,8 @@ func (b *bench) heartbeatsStay(again func(presence.Millis) presence.Store) {
 	}
 }
 
-// silentNode: a node that has sent no heartbeat leases nothing and is never lost; its sessions have their own leases.
+// silentNode: a node that has sent no heartbeat leases nothing and is never lost; its sessions have
+// their own leases.
 func silentNode(b *bench) {
 	b.leasedOn("n1", "tom")
 	b.beats(false, "n1")
@@ -227,7 +228,8 @@ func silentNode(b *bench) {
 	}
 }
 
-// firstHeartbeat: the sessions of a node are found on it before its first heartbeat, hang on it from then on, and end with it.
+// firstHeartbeat: the sessions of a node are found on it before its first heartbeat, hang on it
+// from then on, and end with it.
 func firstHeartbeat(b *bench) {
 	const lease = 15 * time.Second
 	peers := names("p", 100)
@@ -283,7 +285,8 @@ func silentOverRestart(b *bench) { b.staySilent(b.Reopen) }
 
 func silentOverKill(b *bench) { b.staySilent(b.Kill) }
 
-// staySilent: a restart makes no node of a name, and forgets none that has sent a heartbeat, though its sessions have their own leases.
+// staySilent: a restart makes no node of a name, and forgets none that has sent a heartbeat, though
+// its sessions have their own leases.
 func (b *bench) staySilent(again func(presence.Millis) presence.Store) {
 	b.leasedOn("n1", "tom")
 	b.leasedOn("n2", "ann")
@@ -356,7 +359,8 @@ func (b *bench) staysDrained(again func(presence.Millis) presence.Store) {
 	}
 }
 
-// hangsLater: a session has a lease of its own although it names a node, and a later report leaves it to the node, which has sent no heartbeat.
+// hangsLater: a session has a lease of its own although it names a node, and a later report leaves
+// it to the node, which has sent no heartbeat.
 func hangsLater(b *bench) {
 	r := b.on("tom", "1")
 	r.Node = "n1"

@@ -16,13 +16,17 @@ type Harness struct {
 	Store presence.Store
 	// Rules are those that the store was opened with; the zero value is presence.DefaultRules.
 	Rules presence.Rules
-	// Now is where time starts; zero is an hour of 2026. A store whose backing has a clock of its own gives that clock's.
+	// Now is where time starts; zero is an hour of 2026. A store whose backing has a clock of its
+	// own gives that clock's.
 	Now presence.Millis
-	// Reopen closes Store and opens it again on what it left. Every store of Run has it; one of RunVolatile has none.
+	// Reopen closes Store and opens it again on what it left. Every store of Run has it; one of
+	// RunVolatile has none.
 	Reopen func(now presence.Millis) presence.Store
-	// Kill is Reopen without a chance to say goodbye. Every store of Run has it; one of RunVolatile has none.
+	// Kill is Reopen without a chance to say goodbye. Every store of Run has it; one of RunVolatile
+	// has none.
 	Kill func(now presence.Millis) presence.Store
-	// Shared: other processes write to what is behind the store, so the leases of nodes run on while Store is closed.
+	// Shared: other processes write to what is behind the store, so the leases of nodes run on
+	// while Store is closed.
 	Shared bool
 }
 
@@ -123,7 +127,8 @@ var lasting = []law{
 	{"which nodes send heartbeats is known after a kill", silentOverKill},
 }
 
-// A bench is a store with the time at which the test stands and the short forms that make tests readable.
+// A bench is a store with the time at which the test stands and the short forms that make tests
+// readable.
 type bench struct {
 	*testing.T
 	Harness

@@ -19,8 +19,8 @@ func repeatsInBatch(b *bench) {
 	outs := b.report(b.on("tom", "1"), b.on("ann", "1"), b.off("tom", "1"), b.on("tom", "2"), b.on("tom", "2"), b.off("tom", "2"))
 	want := []presence.Verdict{presence.Taken, presence.Taken, presence.Taken, presence.Taken, presence.Double, presence.Taken}
 	for i := range want {
-		// A tie between an online and an offline of one session goes as the rules say; the store only has to show each merge
-		// what the one before it left.
+		// A tie between an online and an offline of one session goes as the rules say; the store
+		// only has to show each merge what the one before it left.
 		if outs[i].Verdict != want[i] && i != 2 && i != 5 {
 			b.Errorf("report %d was %v, want %v", i, outs[i].Verdict, want[i])
 		}

@@ -1,5 +1,6 @@
-// Command coder is the plainest server of sockets on coder/websocket: a goroutine reads each, another pings it. It answers
-// every message with the same bytes and knows nothing of anybody. It is what rollcall's sockets are measured beside.
+// Command coder is the plainest server of sockets on coder/websocket: a goroutine reads each,
+// another pings it. It answers every message with the same bytes and knows nothing of anybody. It
+// is what rollcall's sockets are measured beside.
 package main
 
 import (

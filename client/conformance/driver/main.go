@@ -154,7 +154,8 @@ func (d *driver) do(c *command) {
 	}
 }
 
-// signer returns what signs for a peer as the app's server does, nil when it does not. The first signature is a day old.
+// signer returns what signs for a peer as the app's server does, nil when it does not. The first
+// signature is a day old.
 func signer() func(context.Context, string) (rollcall.Signature, error) {
 	key := os.Getenv("ROLLCALL_SIGN")
 	if key == "" {

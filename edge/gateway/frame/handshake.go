@@ -63,8 +63,9 @@ func Offered(r *http.Request) []string {
 	return all
 }
 
-// Accept answers a request that [Check] found good, with subprotocol unless it is empty, and takes the connection over. The
-// bytes that were read beyond the request come with it. On an error the connection is closed or was never taken.
+// Accept answers a request that [Check] found good, with subprotocol unless it is empty, and takes
+// the connection over. The bytes that were read beyond the request come with it. On an error the
+// connection is closed or was never taken.
 func Accept(w http.ResponseWriter, r *http.Request, subprotocol string) (conn net.Conn, early []byte, err error) {
 	conn, buffered, err := http.NewResponseController(w).Hijack()
 	if err != nil {

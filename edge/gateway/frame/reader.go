@@ -50,7 +50,8 @@ func (e *Error) Error() string { return fmt.Sprintf("websocket: %s (close code %
 
 func broken(text string) error { return &Error{CloseProtocol, text} }
 
-// A Reader puts frames and messages together from bytes as they come. The zero Reader with a Limit is ready.
+// A Reader puts frames and messages together from bytes as they come. The zero Reader with a Limit
+// is ready.
 type Reader struct {
 	// Limit is the most bytes of a message, and of what is kept of an unfinished frame.
 	Limit int
@@ -61,9 +62,9 @@ type Reader struct {
 	op        Op // of the unfinished message; continuation when there is none
 }
 
-// Feed takes the next bytes and calls each with every message and every control frame that they complete, in order. The
-// payload is valid during the call only, and data is written to. It returns the first error of each or the rule that was
-// broken; the connection is of no use after an error.
+// Feed takes the next bytes and calls each with every message and every control frame that they
+// complete, in order. The payload is valid during the call only, and data is written to. It returns
+// the first error of each or the rule that was broken; the connection is of no use after an error.
 func (r *Reader) Feed(data []byte, each func(op Op, payload []byte) error) error {
 	held := len(r.part) > 0
 	if held {
@@ -175,8 +176,8 @@ type header struct {
 	length int
 }
 
-// parseHeader reads a header; ok is false when more bytes are needed. What the first two bytes already break is refused
-// at once.
+// parseHeader reads a header; ok is false when more bytes are needed. What the first two bytes
+// already break is refused at once.
 func parseHeader(b []byte) (h header, ok bool, err error) {
 	if len(b) < 2 {
 		return h, false, nil

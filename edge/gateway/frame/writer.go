@@ -31,7 +31,8 @@ func appendHead(b []byte, op Op, n int) []byte {
 	return binary.BigEndian.AppendUint64(append(b, 127), uint64(n))
 }
 
-// AppendClose appends a close frame. A reason is cut to what fits; [CloseNone] has neither code nor reason.
+// AppendClose appends a close frame. A reason is cut to what fits; [CloseNone] has neither code nor
+// reason.
 func AppendClose(b []byte, code int, reason string) []byte {
 	if code == CloseNone {
 		return Append(b, Close, nil)

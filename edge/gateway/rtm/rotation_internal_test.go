@@ -6,7 +6,8 @@ import (
 	"rollcall/internal/api"
 )
 
-// A session token brings its session back after the master key was replaced, until the old key is gone.
+// A session token brings its session back after the master key was replaced, until the old key is
+// gone.
 func TestSessionTokensOutliveARotation(t *testing.T) {
 	s := &Server{cfg: DefaultConfig()}
 	text, _ := s.newToken("one", "before", "tom", "session", "", 1)

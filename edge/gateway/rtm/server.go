@@ -43,7 +43,8 @@ func DefaultConfig() Config {
 	return Config{TokenLife: 48 * time.Hour, SignatureLife: 6 * time.Hour, Anonymous: true, QueryIDs: 20, RouteTTL: time.Hour}
 }
 
-// Validate returns what is wrong beyond the ranges of single settings, joined; each begins with its key.
+// Validate returns what is wrong beyond the ranges of single settings, joined; each begins with its
+// key.
 func (c *Config) Validate() error {
 	var f configload.Faults
 	f.When(c.PublicURL != "" && !validPublic(c.PublicURL), "public_url is %.80q, not a ws:// or wss:// URL without a query", c.PublicURL)

@@ -58,7 +58,8 @@ func (t *token) seal(key []byte) string {
 	return base64.RawURLEncoding.EncodeToString(mac.Sum(b)[:len(b)+macSize])
 }
 
-// open reads a token of app and peer that is good at now, sealed with the master key or the old one.
+// open reads a token of app and peer that is good at now, sealed with the master key or the old
+// one.
 func (s *Server) open(text string, app *api.App, peer string, now presence.Millis) (token, error) {
 	t, err := openToken(text, s.tokenKey(app.MasterKey), string(app.ID), peer, now)
 	if err == nil || app.Old.MasterKey == "" {

@@ -1,2 +1,3 @@
-// Package sdktest lets the real JavaScript SDK of LeanCloud, as apps install it, call a built rollcall. It holds only tests.
+// Package sdktest lets the real JavaScript SDK of LeanCloud, as apps install it, call a built
+// rollcall. It holds only tests.
 package sdktest

@@ -101,7 +101,8 @@ func TestJavaScriptSDK(t *testing.T) {
 	})
 }
 
-// An app that has moved to Parse Server asks rollcall by Parse's own SDK, with rollcall as its server or behind its path.
+// An app that has moved to Parse Server asks rollcall by Parse's own SDK, with rollcall as its
+// server or behind its path.
 func TestParseSDK(t *testing.T) {
 	npmtest.Install(t, ".")
 	server := serve(t)
