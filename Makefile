@@ -4,7 +4,7 @@ GOFUMPT     = go run mvdan.cc/gofumpt@v0.12.0
 STATICCHECK = go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK = go run golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
-.PHONY: all dist dist-check soak setup test test-faults test-valkey truth lint fuzz bench bench-once cluster build
+.PHONY: all dist dist-check image soak setup test test-faults test-valkey truth lint fuzz bench bench-once cluster build
 
 # Nothing but a binary for others needs to know its revision, and git does not tell it in a clone of somebody else's.
 test test-faults test-valkey truth lint fuzz bench bench-once: export GOFLAGS += -buildvcs=false
@@ -16,6 +16,9 @@ all: test lint
 
 dist: ## a release: archives, Debian packages, bills of materials and checksums, in dist/
 	deploy/dist.sh
+
+image: ## the container image for this machine's platform, in dist/, as docker load reads it
+	deploy/dist.sh "" linux/$$(go env GOARCH)
 
 dist-check: ## proves a release: same bytes twice, and the Debian package under a real systemd
 	deploy/check.sh
@@ -32,6 +35,7 @@ test: setup ## every test, under the race detector; nothing skips itself
 
 test-faults: setup ## the long ones: killed and frozen stores, failovers, full disks
 	go test -tags faults -run Fault -timeout 20m $(PKGS)
+	cd deploy/tools && go test ./...
 
 test-valkey: setup ## the tests of the Redis store, its contract first, on Valkey in place of Redis
 	@server=$$(.ci/valkey) && export ROLLCALL_TEST_REDIS=$$server && \
@@ -50,6 +54,7 @@ lint: ## format, vet, staticcheck, and known vulnerabilities where the database 
 	$(STATICCHECK) ./...
 	$(STATICCHECK) -tags faults,big ./...
 	cd bench && go vet ./... && $(STATICCHECK) ./...
+	cd deploy/tools && go vet ./... && $(STATICCHECK) ./...
 	@.ci/vuln $(GOVULNCHECK)
 
 FUZZTIME ?= 60s

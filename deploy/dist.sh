@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Builds a release in dist/: a static binary for each platform in an archive, Debian packages, a bill of materials and checksums.
+# Builds a release in dist/: a static binary for each platform in an archive, Debian packages, container images, a bill of materials
+# and checksums.
 # The same commit gives the same bytes, on any machine with the Go of go.mod: deploy/dist.sh [VERSION] [PLATFORM...]
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -14,7 +15,12 @@ revision=$(git rev-parse HEAD)
 SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
 export SOURCE_DATE_EPOCH CGO_ENABLED=0 GOFLAGS=-buildvcs=false
 bom="go run github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0"
+images=()
 nfpm="go run github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.0"
+
+image() { # image FILE PLATFORM=PROGRAM...
+	(cd deploy/tools && GOOS= GOARCH= go run ./image -version "$version" -revision "$revision" -time "$SOURCE_DATE_EPOCH" -out "$@")
+}
 
 rm -rf "$out"
 mkdir -p "$out"
@@ -34,9 +40,16 @@ for platform in "${platforms[@]}"; do
 		-cf - "$name" | gzip -n9 >"$out/$name.tar.gz"
 	if [ "$os" = linux ]; then
 		ARCH=$arch VERSION=$version PROGRAM=$program GOOS= GOARCH= $nfpm package -f deploy/deb/nfpm.yaml -p deb -t "$out/" >/dev/null
+		image "$out/$name.image.tar" "$platform=$program"
+		images+=("$platform=$out/.$name")
+		mv "$program" "$out/.$name"
 	fi
 	rm -r "$stage"
 done
+if [ ${#images[@]} -gt 1 ]; then
+	image "$out/rollcall-$version.image.tar" "${images[@]}"
+fi
+rm -f "$out"/.rollcall-*
 (cd "$out" && sha256sum -- * >SHA256SUMS)
 echo "release $version of $revision in $out:"
 ls -l "$out" | awk 'NR > 1 { print "  " $5, $9 }'

@@ -98,28 +98,68 @@ func (o *operator) get(e *env, path string, query url.Values, v any) ([]byte, ht
 	if err != nil {
 		return nil, nil, err
 	}
-	client := &http.Client{Timeout: answerWithin}
-	defer client.CloseIdleConnections()
-	r, err := http.NewRequestWithContext(e.ctx, http.MethodGet, base+path+"?"+query.Encode(), nil)
+	b, status, header, err := o.fetch(e, base, path+"?"+query.Encode())
 	if err != nil {
-		return nil, nil, fmt.Errorf("ask %s: %w", base, err)
+		return nil, nil, err
 	}
-	resp, err := client.Do(r)
-	if err != nil {
-		return nil, nil, unreached(base, err)
-	}
-	defer resp.Body.Close()
-	b, err := io.ReadAll(io.LimitReader(resp.Body, 64<<20))
-	if err != nil {
-		return nil, nil, fmt.Errorf("read the answer of %s: %w", base, err)
-	}
-	if resp.StatusCode != http.StatusOK {
-		return nil, nil, refused(base, resp.StatusCode, b)
+	if status != http.StatusOK {
+		return nil, nil, refused(base, status, b)
 	}
 	if err := json.Unmarshal(b, v); err != nil {
 		return nil, nil, &server.Hinted{Err: fmt.Errorf("%s does not answer as a rollcall server does", base), Hint: "name the operator listener, not the one for apps"}
 	}
-	return b, resp.Header, nil
+	return b, header, nil
+}
+
+// fetch asks base for target and returns the answer, whatever its status is.
+func (o *operator) fetch(e *env, base, target string) ([]byte, int, http.Header, error) {
+	client := &http.Client{Timeout: answerWithin}
+	defer client.CloseIdleConnections()
+	r, err := http.NewRequestWithContext(e.ctx, http.MethodGet, base+target, nil)
+	if err != nil {
+		return nil, 0, nil, fmt.Errorf("ask %s: %w", base, err)
+	}
+	resp, err := client.Do(r)
+	if err != nil {
+		return nil, 0, nil, unreached(base, err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(io.LimitReader(resp.Body, 64<<20))
+	if err != nil {
+		return nil, 0, nil, fmt.Errorf("read the answer of %s: %w", base, err)
+	}
+	return b, resp.StatusCode, resp.Header, nil
+}
+
+// check asks the server whether it is ready; when it is not, the reason is the error.
+func (o *operator) check(e *env) error {
+	base, err := o.base(e)
+	if err != nil {
+		return err
+	}
+	b, status, _, err := o.fetch(e, base, "/readyz")
+	if err != nil {
+		return err
+	}
+	var answer struct{ Status, Why string }
+	if json.Unmarshal(b, &answer) != nil || answer.Status == "" {
+		return refused(base, status, b)
+	}
+	if o.JSON {
+		if _, err := e.stdout.Write(b); err != nil {
+			return err
+		}
+	}
+	if status != http.StatusOK {
+		if answer.Why != "" {
+			answer.Status += ": " + answer.Why
+		}
+		return fmt.Errorf("%s is not ready: %s", base, answer.Status)
+	}
+	if !o.JSON {
+		_, err = fmt.Fprintln(e.stdout, answer.Status)
+	}
+	return err
 }
 
 // A refusal is an error that the server answered.

@@ -14,10 +14,15 @@ import (
 
 type statusCmd struct {
 	operator
+
+	Check bool `help:"Only say whether the server is ready: ends with 0 when it is, with 1 when it is not."`
 }
 
 // Run asks a running server what it is doing and prints it.
 func (c *statusCmd) Run(e *env) error {
+	if c.Check {
+		return c.check(e)
+	}
 	var s operatordoor.Status
 	b, _, err := c.get(e, "/status", nil, &s)
 	if err != nil {

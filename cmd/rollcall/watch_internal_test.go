@@ -52,7 +52,7 @@ func TestAServerThatStandsStillIsGivenUp(t *testing.T) {
 	defer func() { _ = l.Close() }()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	for _, ask := range [][]string{{"status"}, {"peer", "tom"}, {"watch", "tom"}} {
+	for _, ask := range [][]string{{"status"}, {"status", "--check"}, {"peer", "tom"}, {"watch", "tom"}} {
 		var out, errs bytes.Buffer
 		code := run(ctx, append(ask, "--admin", l.Addr().String()), nil, &out, &errs)
 		if want := fmt.Sprintf("rollcall: http://%s has not answered within 50ms\n", l.Addr()); code != exitFailed || !strings.HasPrefix(errs.String(), want) {
