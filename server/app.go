@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"rollcall/edge/gateway/rtm"
+	"rollcall/edge/home"
 	"rollcall/edge/leancloud"
 	"rollcall/edge/operator"
 	"rollcall/internal/limit"
@@ -24,6 +25,7 @@ type door struct {
 type doors struct {
 	list    []door
 	sockets http.Handler // takes whatever asks for LeanCloud's realtime protocol, on any path
+	home    http.Handler // the page at the root
 	metrics *operator.Metrics
 
 	proxies []netip.Prefix   // that are named
@@ -45,7 +47,8 @@ func (s *Server) mountApp() (*doors, error) {
 		return nil, err
 	}
 	api := s.mountNative()
-	return &doors{metrics: s.metrics, sockets: s.rtm, proxies: s.cfg.Proxies, unnamed: s.unnamed.note, list: []door{
+	front := home.New(home.Config{Release: Release, Demo: s.demo != nil})
+	d := &doors{metrics: s.metrics, sockets: s.rtm, home: front, proxies: s.cfg.Proxies, unnamed: s.unnamed.note, list: []door{
 		{name: "route", prefix: "/v1/route", handler: http.HandlerFunc(s.rtm.Route)},
 		{name: "socket", prefix: "/v1/socket", handler: api, long: true},
 		{name: "watch", prefix: "/v1/watch", handler: api, long: true},
@@ -53,8 +56,15 @@ func (s *Server) mountApp() (*doors, error) {
 		{name: "rest", prefix: "/openapi", handler: api},
 		{name: "rtm", prefix: rtm.Path, handler: s.rtm},
 		{name: "leancloud", handler: s.dialect},
-	}}, nil
+	}}
+	if s.demo != nil {
+		d.list = append([]door{{name: "demo", prefix: "/demo/", handler: s.demo}}, d.list...)
+	}
+	return d, nil
 }
+
+// Demo has handler answer what is under /demo/ on the app listener. Call it before Start.
+func (s *Server) Demo(handler http.Handler) { s.demo = handler }
 
 // openLane has the plain questions and hooks of the dialect answered before net/http sees them.
 func (s *Server) openLane() {
@@ -73,6 +83,10 @@ func (d *doors) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if rtm.Wants(r) {
 		d.sockets.ServeHTTP(w, r)
+		return
+	}
+	if home.Wants(r) {
+		d.home.ServeHTTP(w, r)
 		return
 	}
 	for i := range d.list {

@@ -58,6 +58,7 @@ type Server struct {
 	rest      *rest.Door
 	history   *rest.History
 	v1        http.Handler // for operators
+	demo      http.Handler // nil: there is none
 	dialect   *leancloud.Handler
 	gateway   *gateway.Gateway
 	rtm       *rtm.Server

@@ -117,7 +117,7 @@ func lines(w io.Writer, base, file, id, key, hook string) {
 		before, after = "(. "+quote(file)+"; ", ")"
 	}
 	curl := func(function, headers, body string) {
-		fmt.Fprintf(w, "  %scurl -X POST %s/1.1/functions/%s -H \"X-LC-Id: %s\" -H \"X-LC-Key: %s\"%s -H \"Content-Type: application/json\" -d '%s'%s\n",
+		fmt.Fprintf(w, "  %scurl -w '\\n' -X POST %s/1.1/functions/%s -H \"X-LC-Id: %s\" -H \"X-LC-Key: %s\"%s -H \"Content-Type: application/json\" -d '%s'%s\n",
 			before, base, function, id, key, headers, body, after)
 	}
 	fmt.Fprint(w, "\nTo try it, report that tom came online, then ask who is:\n\n")
