@@ -20,6 +20,7 @@ import (
 	"rollcall/internal/fastlane"
 	"rollcall/internal/framing"
 	"rollcall/internal/logs"
+	"rollcall/internal/systemd"
 )
 
 // A listener is a bound port, the HTTP server on it, the fast lane in front of that, and the book of its connections. Until a
@@ -34,6 +35,7 @@ type listener struct {
 
 	ready          chan struct{} // closed when a handler is mounted for good, or the listener stops
 	once           sync.Once
+	draining       atomic.Bool   // answers end their connections
 	waiting        atomic.Int64  // requests that wait for it
 	patience, body time.Duration // how long each waits, and how long a body may take after that
 }
@@ -44,15 +46,32 @@ type port struct {
 	max              int    // connections
 	write            time.Duration
 	proxies          []netip.Prefix
+	queued           bool // connections wait in the kernel until a handler is mounted for good
 }
 
-// bind takes p.
-func bind(p port, limits HTTP, log *slog.Logger) (*listener, error) {
+// listen returns the socket that the service manager holds for p, or opens one.
+func (p *port) listen(inherited *systemd.Inherited, log *slog.Logger) (net.Listener, error) {
+	if n := inherited.Take(p.setting); n != nil {
+		log.Info("listener inherited", "setting", p.setting, "address", n.Addr().String(), "configured", p.address)
+		return n, nil
+	}
 	n, err := net.Listen("tcp", p.address)
 	if err != nil {
 		return nil, bindError(p.setting, p.address, err)
 	}
+	return n, nil
+}
+
+// bind takes p.
+func bind(p port, limits HTTP, inherited *systemd.Inherited, log *slog.Logger) (*listener, error) {
+	n, err := p.listen(inherited, log)
+	if err != nil {
+		return nil, err
+	}
 	l := &listener{done: make(chan struct{}), ready: make(chan struct{}), patience: startWait, body: limits.BodyTimeout}
+	if p.queued {
+		n = &queue{Listener: n, until: l.ready, most: startWait}
+	}
 	httpLog := logs.NewHTTP(log)
 	l.conns = conns.Listen(n, conns.Config{Max: p.max, Proxies: p.proxies, Refusal: api.Full})
 	l.net = fastlane.Listen(l.conns, fastlane.Config{
@@ -140,6 +159,9 @@ func (l *listener) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		api.Starting(w, r)
 		return
 	}
+	if l.draining.Load() {
+		w.Header().Set("Connection", "close") // over HTTP/2 it announces the end of the connection
+	}
 	(*h).ServeHTTP(w, r)
 }
 
@@ -174,6 +196,50 @@ func (l *listener) wait(w http.ResponseWriter, r *http.Request) bool {
 	// The time for the body has run meanwhile, though it was not read.
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(l.body))
 	return true
+}
+
+// A queue accepts nothing until a channel is closed, or for so long at most: meanwhile connections wait in the kernel, which has
+// room for more of them than a server that cannot answer yet.
+type queue struct {
+	net.Listener
+	until <-chan struct{}
+	most  time.Duration
+	once  sync.Once
+}
+
+// Accept implements net.Listener.
+func (q *queue) Accept() (net.Conn, error) {
+	q.once.Do(func() {
+		t := time.NewTimer(q.most)
+		defer t.Stop()
+		select {
+		case <-q.until:
+		case <-t.C:
+		}
+	})
+	return q.Listener.Accept()
+}
+
+// lingering is how long connections that idle are kept when the server stops: a request that is on its way on one of them is answered.
+const lingering = 500 * time.Millisecond
+
+// drain closes the port and has every answer end its connection. What comes from now on waits in the kernel where the service
+// manager holds the socket.
+func (l *listener) drain(context.Context) {
+	l.draining.Store(true)
+	_ = l.net.Drain()
+}
+
+// linger waits until every connection has ended, for a while.
+func (l *listener) linger(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, lingering)
+	defer cancel()
+	for l.conns.Open() > 0 && ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
 }
 
 // stop lets requests under way end until ctx is done, then cuts them.

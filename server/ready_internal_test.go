@@ -109,6 +109,39 @@ func TestRequestsWaitForTheServerToStart(t *testing.T) {
 	}
 }
 
+// What comes on a connection while the server stops is answered and ends it; the port is closed already.
+func TestAStoppingServerAnswersWhatIsOpen(t *testing.T) {
+	s := quiet(t)
+	if err := s.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ask := func(path string) *http.Response {
+		resp, err := http.Post("http://"+s.Listen()+path, "application/json", strings.NewReader(`{"peerIds":[]}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.Copy(io.Discard, resp.Body)
+		_ = resp.Body.Close()
+		return resp
+	}
+	t.Cleanup(http.DefaultClient.CloseIdleConnections)
+	const lane = "/1.1/functions/getOnOffStatus"
+	if resp := ask(lane); resp.Close {
+		t.Error("a connection is ended before the server stops")
+	}
+	s.app.drain(t.Context())
+	if resp := ask(lane); !resp.Close {
+		t.Error("an answer of a stopping server keeps its connection")
+	}
+	s.app.linger(t.Context())
+	if n := s.app.conns.Open(); n != 0 {
+		t.Errorf("%d connections are open", n)
+	}
+	if _, err := http.Get("http://" + s.Listen() + lane); err == nil {
+		t.Error("a new connection is accepted")
+	}
+}
+
 func TestAStoreInTroubleIsNotReady(t *testing.T) {
 	s := quiet(t)
 	if err := s.Start(t.Context()); err != nil {

@@ -28,6 +28,7 @@ import (
 	"rollcall/internal/limit"
 	"rollcall/internal/logs"
 	"rollcall/internal/running"
+	"rollcall/internal/systemd"
 	"rollcall/presence"
 	"rollcall/watch"
 )
@@ -85,15 +86,22 @@ var phaseNames = [...]string{"starting", "ready", "stopping"}
 func New(cfg Config, log *slog.Logger, sink *logs.Sink) (*Server, error) {
 	s := &Server{cfg: cfg, log: log, sink: sink, clock: NewClock(), callers: limit.NewCallers(cfg.Gate.Limits)}
 	s.unnamed.log = log
-	var err error
 	most := cfg.HTTP.MaxConnections
 	if most == 0 {
 		most = maxConnections()
 	}
-	if s.app, err = bind(port{"listen", cfg.Listen, most, cfg.HTTP.AnswerTimeout, cfg.Proxies}, cfg.HTTP, log); err != nil {
+	inherited, err := systemd.Inherit("listen", "admin")
+	if err != nil {
 		return nil, err
 	}
-	if s.admin, err = bind(port{"admin", cfg.Admin, operatorConnections(), operatorWrite, anybody}, cfg.HTTP, log); err != nil {
+	defer inherited.Close()
+	app := port{"listen", cfg.Listen, most, cfg.HTTP.AnswerTimeout, cfg.Proxies, true}
+	if s.app, err = bind(app, cfg.HTTP, inherited, log); err != nil {
+		return nil, err
+	}
+	admin := port{"admin", cfg.Admin, operatorConnections(), operatorWrite, anybody, false}
+	if s.admin, err = bind(admin, cfg.HTTP, inherited, log); err != nil {
+		s.app.release()
 		_ = s.app.net.Close()
 		return nil, err
 	}
@@ -136,10 +144,13 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	s.app.gate.Store(s.gate)
 	s.app.mount(s.doors, true)
 	s.openLane()
-	s.onStop(func(ctx context.Context) { s.app.stop(ctx) })
-	s.onStop(func(context.Context) { s.hub.Close(watch.ReasonShutdown) }) // first: streams end only when the hub closes them
+	s.onStop(s.app.stop)
+	s.onStop(s.app.linger)
+	s.onStop(func(context.Context) { s.hub.Close(watch.ReasonShutdown) }) // streams end only when the hub closes them
+	s.onStop(s.app.drain)                                                 // first: who comes back now is the next process's
 	s.announce()
 	s.phase.Store(phaseReady)
+	systemd.Ready()
 	s.log.Info("ready", "listen", s.Listen(), "admin", s.Admin(), "store", s.store.name, "took", s.clock.Up().Round(time.Millisecond))
 	return nil
 }
@@ -161,6 +172,7 @@ func (s *Server) Stop(ctx context.Context) {
 	if s.phase.Swap(phaseStopping) == phaseStopping {
 		return
 	}
+	systemd.Stopping()
 	s.drain(ctx)
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.HTTP.StopTimeout)
 	defer cancel()

@@ -38,7 +38,13 @@ dpkg -i /mnt/work/rollcall.deb >/dev/null
 ready
 online
 step "installed over itself: tom still online"
-systemctl stop rollcall
+for _ in 1 2 3 4 5; do
+	systemctl restart rollcall &
+	for _ in $(seq 20); do online || { step "a question was refused while the unit restarted"; exit 1; }; done
+	wait $!
+done
+step "restarted five times: no question refused"
+systemctl stop rollcall.socket rollcall.service
 [ "$(systemctl show -p Result --value rollcall)" = success ]
 step stopped in order
 dpkg -P rollcall >/dev/null

@@ -73,6 +73,13 @@ func (l *Listener) Stats() Stats {
 	return Stats{Open: len(l.open), Idle: idle, Evicted: l.evicted.Load(), Refused: l.refused.Load()}
 }
 
+// Open returns how many connections are open.
+func (l *Listener) Open() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.open)
+}
+
 // Max returns how many connections may be open.
 func (l *Listener) Max() int { return l.cfg.Max }
 

@@ -82,6 +82,9 @@ func (c *conn) serve() {
 		case len(c.buf) > 0 && v == other && !partial && !c.beginning():
 			c.handOver()
 			return
+		case v == plain && c.lane.draining.Load():
+			c.handOver()
+			return
 		case v == plain && len(c.buf)-size >= body:
 			if !c.answer(size, body) {
 				return

@@ -13,8 +13,8 @@
 //
 // # Rules
 //
-// The handler of a route answers byte for byte as its http.Handler does (but for the date), so clients
-// see no difference between the lanes. Requests come one after the other on a connection, pipelined or not. A connection that idles, or is slow with a
-// head, is closed; one that is slow with a body is net/http's to refuse. Shutdown closes idle connections and lets a request
-// under way have its answer.
+// The handler of a route answers byte for byte as its http.Handler does (but for the date), so clients see no difference between
+// the lanes. Requests come one after the other on a connection, pipelined or not. A connection that idles, or is slow with a head,
+// is closed; one that is slow with a body is net/http's to refuse. While the listener drains, connections stay and their requests
+// are net/http's. Shutdown closes idle connections and lets a request under way have its answer.
 package fastlane

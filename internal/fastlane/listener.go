@@ -2,6 +2,7 @@ package fastlane
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/http"
 	"sync"
@@ -27,7 +28,9 @@ type Config struct {
 
 // A Listener accepts connections, answers plain requests on them, and yields the rest.
 type Listener struct {
-	net.Listener
+	net.Listener // the first port
+	more         []net.Listener
+
 	cfg    Config
 	table  atomic.Pointer[table]
 	handed chan net.Conn
@@ -36,21 +39,25 @@ type Listener struct {
 	taken  atomic.Int64
 	passed atomic.Int64
 
-	mu      sync.Mutex
-	conns   map[*conn]struct{}
-	closing atomic.Bool
-	running sync.WaitGroup
-	once    sync.Once
+	mu       sync.Mutex
+	conns    map[*conn]struct{}
+	draining atomic.Bool // no connections are accepted, and what the lane would answer is net/http's
+	closing  atomic.Bool
+	running  sync.WaitGroup
+	ports    sync.Once
+	once     sync.Once
 }
 
-// Listen starts a lane on l. Until Open is called every connection is net/http's.
-func Listen(l net.Listener, cfg Config) *Listener {
+// Listen starts a lane on l and more. Until Open is called every connection is net/http's.
+func Listen(l net.Listener, cfg Config, more ...net.Listener) *Listener {
 	lane := &Listener{
-		Listener: l, cfg: cfg, conns: map[*conn]struct{}{},
+		Listener: l, more: more, cfg: cfg, conns: map[*conn]struct{}{},
 		handed: make(chan net.Conn), done: make(chan struct{}),
 	}
-	lane.running.Add(1)
-	go lane.accept()
+	for _, port := range append([]net.Listener{l}, more...) {
+		lane.running.Add(1)
+		go lane.accept(port)
+	}
 	return lane
 }
 
@@ -62,20 +69,21 @@ func (l *Listener) Stats() (answered, handed int64) { return l.taken.Load(), l.p
 
 // accept takes connections until the port is closed. Errors that pass, such as too many open files, are waited out as
 // net/http does.
-func (l *Listener) accept() {
+func (l *Listener) accept(port net.Listener) {
 	defer l.running.Done()
 	var pause time.Duration
 	for {
-		c, err := l.Listener.Accept()
+		c, err := port.Accept()
 		if err == nil {
 			pause = 0
 			l.start(c)
 			continue
 		}
 		//nolint:staticcheck // Temporary is deprecated for errors in general, and right for those of Accept.
-		if ne, ok := err.(interface{ Temporary() bool }); !ok || !ne.Temporary() || l.closing.Load() {
-			l.err = err
-			close(l.done)
+		if ne, ok := err.(interface{ Temporary() bool }); !ok || !ne.Temporary() || l.draining.Load() {
+			if !l.draining.Load() {
+				l.end(err)
+			}
 			return
 		}
 		if l.cfg.AcceptFailed != nil {
@@ -136,16 +144,34 @@ func (l *Listener) Accept() (net.Conn, error) {
 	}
 }
 
-// Close closes the port. Connections that are served go on until Shutdown. Closing again does nothing.
-func (l *Listener) Close() (err error) {
-	l.once.Do(func() {
-		l.closing.Store(true)
-		err = l.Listener.Close()
+// Drain closes the ports. Connections that are open stay: their next request is net/http's, which can answer with Connection: close.
+func (l *Listener) Drain() (err error) {
+	l.ports.Do(func() {
+		l.draining.Store(true)
+		for _, port := range append([]net.Listener{l.Listener}, l.more...) {
+			err = errors.Join(err, port.Close())
+		}
 	})
 	return err
 }
 
-// Shutdown closes the port and idle connections, and waits until requests under way have their answer, or cuts them when ctx is
+// Close drains the listener and ends Accept. Connections that are served go on until Shutdown. Closing again does nothing.
+func (l *Listener) Close() error {
+	err := l.Drain()
+	l.closing.Store(true)
+	l.end(net.ErrClosed)
+	return err
+}
+
+// end has Accept return err from now on.
+func (l *Listener) end(err error) {
+	l.once.Do(func() {
+		l.err = err
+		close(l.done)
+	})
+}
+
+// Shutdown closes the ports and idle connections, and waits until requests under way have their answer, or cuts them when ctx is
 // done. Call it before the Shutdown of the server.
 func (l *Listener) Shutdown(ctx context.Context) error {
 	_ = l.Close()
