@@ -3,15 +3,16 @@ package intake
 import (
 	"time"
 
+	"rollcall/internal/lograte"
 	"rollcall/presence"
 )
 
-// clockRepeat is how often it is said again that the clock of a sender is off.
+// clockRepeat is the least time between two lines that the clock of one sender is off.
 const clockRepeat = 10 * time.Minute
 
-// ClockNews picks the senders of which it is to be said that their clocks are off: each once, and
-// again while it lasts. The zero value is ready, for one goroutine.
-type ClockNews struct{ said map[clockOf]clockSaid }
+// ClockNews picks the senders to be logged because their clocks are off: each once, and again while
+// it lasts. The zero value is ready, for one goroutine.
+type ClockNews struct{ lines map[clockOf]*clockLine }
 
 type clockOf struct {
 	app    presence.AppID
@@ -19,24 +20,30 @@ type clockOf struct {
 	node   presence.NodeID
 }
 
-type clockSaid struct {
-	reports int64
-	at      presence.Millis
+type clockLine struct {
+	lograte.Line
+	reports int64 // when it was last written
 }
 
 // Pick returns those of clocks that are due at now.
 func (n *ClockNews) Pick(clocks []presence.Clock, now presence.Millis) (due []presence.Clock) {
-	if n.said == nil {
-		n.said = map[clockOf]clockSaid{}
+	if n.lines == nil {
+		n.lines = map[clockOf]*clockLine{}
 	}
 	for _, c := range clocks {
 		of := clockOf{c.App, c.Source, c.Node}
-		last, known := n.said[of]
-		if known && (c.Reports == last.reports || now < last.at.Add(clockRepeat)) {
+		line := n.lines[of]
+		if line == nil {
+			line = &clockLine{Line: lograte.Line{Every: clockRepeat.Milliseconds()}}
+			n.lines[of] = line
+		}
+		if c.Reports == line.reports {
 			continue
 		}
-		n.said[of] = clockSaid{c.Reports, now}
-		due = append(due, c)
+		if _, isDue := line.Due(int64(now)); isDue {
+			line.reports = c.Reports
+			due = append(due, c)
+		}
 	}
 	return due
 }

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"rollcall/internal/lograte"
 )
 
 // unnamedProxies are addresses that send X-Forwarded-For and that the setting proxies does not
@@ -15,7 +17,7 @@ type unnamedProxies struct {
 	log *slog.Logger
 
 	mu   sync.Mutex
-	seen map[netip.Addr]time.Time // when the log last said so
+	seen map[netip.Addr]*lograte.Line
 }
 
 const (
@@ -25,19 +27,28 @@ const (
 
 // note notes a request of the proxy at a.
 func (u *unnamedProxies) note(a netip.Addr) {
-	now := time.Now()
-	u.mu.Lock()
-	said, known := u.seen[a]
-	if known && now.Sub(said) < unnamedQuiet || !known && len(u.seen) >= maxUnnamed {
-		u.mu.Unlock()
+	line := u.line(a)
+	if line == nil {
 		return
 	}
-	if u.seen == nil {
-		u.seen = map[netip.Addr]time.Time{}
+	if more, due := line.Due(time.Now().UnixMilli()); due {
+		u.log.Warn("proxy not named", "address", a, "setting", "proxies", "more", more)
 	}
-	u.seen[a] = now
-	u.mu.Unlock()
-	u.log.Warn("proxy not named", "address", a, "setting", "proxies")
+}
+
+// line returns the line of a, and nil when others take the room.
+func (u *unnamedProxies) line(a netip.Addr) *lograte.Line {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	line := u.seen[a]
+	if line == nil && len(u.seen) < maxUnnamed {
+		if u.seen == nil {
+			u.seen = map[netip.Addr]*lograte.Line{}
+		}
+		line = &lograte.Line{Every: unnamedQuiet.Milliseconds()}
+		u.seen[a] = line
+	}
+	return line
 }
 
 // list returns the addresses in order.

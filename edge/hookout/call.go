@@ -22,13 +22,15 @@ func (s *Sender) attempt(e *Event) bool {
 		s.count.delivered.Add(1)
 		return true
 	case err == nil && status/100 == 4 && status != http.StatusRequestTimeout && status != http.StatusTooManyRequests:
-		if s.count.refused.Add(1) == 1 {
-			s.log.Warn("hook refused by the app", "hook", e.hook(), "status", status)
+		s.count.refused.Add(1)
+		if more, due := s.lines.refused.Due(time.Now().UnixMilli()); due {
+			s.log.Warn("hook refused by the app", "hook", e.hook(), "status", status, "more", more)
 		}
 		return true
 	}
-	if s.count.failed.Add(1) == 1 {
-		s.log.Warn("hook failed; will retry", "hook", e.hook(), "status", status, "err", err)
+	s.count.failed.Add(1)
+	if more, due := s.lines.failed.Due(time.Now().UnixMilli()); due {
+		s.log.Warn("hook failed; will retry", "hook", e.hook(), "status", status, "err", err, "more", more)
 	}
 	return false
 }

@@ -21,7 +21,6 @@ type pending struct {
 	found   []*Event        // to be claimed
 	taken   map[peer][]owed // taken over, and not in a queue yet
 	review  bool            // the record may have lost sessions of this node, or have sessions that this node does not know of
-	failing bool            // logged
 
 	wake wake.Signal // of keepRecords
 }
@@ -113,14 +112,14 @@ func (s *Sender) keepRecords() {
 		err := s.keepRecord()
 		s.mu.Lock()
 		again := err != nil || len(s.pending.taken) > 0
-		logged := s.pending.failing
-		s.pending.failing = err != nil
 		s.mu.Unlock()
 		if s.ctx.Err() != nil {
 			return
 		}
-		if err != nil && !logged {
-			s.log.Warn("recording hooks in the store failed; online hooks wait", "err", err)
+		if err != nil {
+			if more, due := s.lines.unrecorded.Due(time.Now().UnixMilli()); due {
+				s.log.Warn("recording hooks in the store failed; online hooks wait", "err", err, "more", more)
+			}
 		}
 		if again {
 			t.Reset(recordRetry)

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"rollcall/internal/configload"
+	"rollcall/internal/lograte"
 	"rollcall/internal/spool"
 	"rollcall/internal/wake"
 )
@@ -49,7 +50,10 @@ type Sender struct {
 	writer    sync.WaitGroup
 	journal   *journal
 	count     counters
+	lines     struct{ failed, refused, dropped, unrecorded lograte.Line }
 }
+
+const logEvery = time.Minute // between two lines of one kind
 
 type peer struct{ app, id string }
 
@@ -88,6 +92,9 @@ func Open(cfg Config, keys func(app string) (Keys, bool), ledger *Ledger, log *s
 			Transport:     &http.Transport{MaxIdleConnsPerHost: cfg.Parallel, IdleConnTimeout: time.Minute},
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
+	}
+	for _, l := range []*lograte.Line{&s.lines.failed, &s.lines.refused, &s.lines.dropped, &s.lines.unrecorded} {
+		l.Every = logEvery.Milliseconds()
 	}
 	if cfg.Transport != nil {
 		s.client.Transport = cfg.Transport
@@ -130,8 +137,9 @@ func (s *Sender) Add(e Event) {
 	}
 	if s.waiting >= s.cfg.MaxQueue && !owed {
 		s.mu.Unlock()
-		if s.count.dropped.Add(1) == 1 {
-			s.log.Warn("hook dropped: queue is full", "waiting", s.cfg.MaxQueue)
+		s.count.dropped.Add(1)
+		if more, due := s.lines.dropped.Due(time.Now().UnixMilli()); due {
+			s.log.Warn("hook dropped: queue is full", "waiting", s.cfg.MaxQueue, "more", more)
 		}
 		return
 	}
