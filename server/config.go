@@ -72,7 +72,7 @@ type Config struct {
 	// Apps are the tenants, each with its own keys. When none is written here nor in the
 	// environment, an app with fresh keys is made at the first start and kept in the data
 	// directory.
-	Apps []App
+	Apps []App `config:",live"`
 }
 
 // Redis are settings of a store in Redis beside its address.
@@ -115,7 +115,7 @@ type Log struct {
 	// Format is text or json.
 	Format string `range:"text,json"`
 	// Level is the least level that is written: debug, info, warn or error.
-	Level string `range:"debug,info,warn,error"`
+	Level string `config:",live" range:"debug,info,warn,error"`
 }
 
 // An App is a tenant: peers of two apps never meet. A key that is left out shuts the door it would

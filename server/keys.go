@@ -14,6 +14,7 @@ import (
 
 	"rollcall/edge/leancloud"
 	"rollcall/internal/api"
+	"rollcall/internal/configload"
 	"rollcall/internal/disk"
 	"rollcall/presence"
 )
@@ -82,6 +83,37 @@ func keysIn(dir string) (app App, made bool, err error) {
 		return App{}, false, fmt.Errorf("%s: %w", name, err)
 	}
 	return app, false, nil
+}
+
+// keptSettings returns the settings of the app that the keys file called name holds; none when it
+// cannot be read.
+func keptSettings(name string) []configload.Setting {
+	if st, err := os.Stat(name); err != nil || !st.Mode().IsRegular() {
+		return nil
+	}
+	b, err := os.ReadFile(name)
+	if err != nil {
+		return nil
+	}
+	app, err := parseKeys(b)
+	if err != nil {
+		return nil
+	}
+	return appSettings(app, name)
+}
+
+// appSettings returns the settings of app, which came from the file called name.
+func appSettings(app App, name string) []configload.Setting {
+	list := struct {
+		Apps []App `config:",live"`
+	}{[]App{app}}
+	settings := configload.New(&list).Settings()
+	for i := range settings {
+		if settings[i].Value != "" {
+			settings[i].From = name
+		}
+	}
+	return settings
 }
 
 func parseKeys(b []byte) (App, error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 
 	"rollcall/edge/leancloud"
@@ -28,7 +29,21 @@ type Flag struct{ Key, Value, Name string }
 // mistake, and the warnings are what is allowed but worth a look. ctx ends the wait for a file that
 // is a pipe.
 func Load(ctx context.Context, src Sources) (cfg Config, warnings configload.Problems, err error) {
-	cfg = DefaultConfig()
+	loaded, err := LoadSettings(ctx, src)
+	return loaded.Config, loaded.Warnings, err
+}
+
+// A Loaded is a configuration and where each setting of it was written.
+type Loaded struct {
+	Config   Config
+	Settings []configload.Setting
+	Warnings configload.Problems
+}
+
+// LoadSettings is [Load] with the settings one by one; among them are the keys of an app that
+// rollcall made.
+func LoadSettings(ctx context.Context, src Sources) (Loaded, error) {
+	cfg := DefaultConfig()
 	l := configload.New(&cfg)
 	if src.File != "" {
 		l.File(ctx, src.File)
@@ -45,7 +60,11 @@ func Load(ctx context.Context, src Sources) (cfg Config, warnings configload.Pro
 	if fileApps > 0 {
 		warnOpenFile(l, src.File, cfg.Apps[:fileApps])
 	}
-	return cfg, l.Warnings(), l.Err()
+	loaded := Loaded{Config: cfg, Settings: l.Settings(), Warnings: l.Warnings()}
+	if len(cfg.Apps) == 0 && cfg.Data != "" {
+		loaded.Settings = append(loaded.Settings, keptSettings(filepath.Join(cfg.Data, KeysFile))...)
+	}
+	return loaded, l.Err()
 }
 
 // check adds what each room finds wrong between the settings of its part.

@@ -5,13 +5,20 @@ import (
 	"log/slog"
 )
 
-// NewLog returns a logger that writes to w as l says.
-func NewLog(w io.Writer, l Log) *slog.Logger {
-	var level slog.Level
-	_ = level.UnmarshalText([]byte(l.Level)) // checked by Validate; info when it is not a level
+// NewLog returns a logger that writes to w as l says, and what has it take another level.
+func NewLog(w io.Writer, l Log) (log *slog.Logger, level *slog.LevelVar) {
+	level = new(slog.LevelVar)
+	l.setLevel(level)
 	opts := &slog.HandlerOptions{Level: level}
 	if l.Format == "json" {
-		return slog.New(slog.NewJSONHandler(w, opts))
+		return slog.New(slog.NewJSONHandler(w, opts)), level
 	}
-	return slog.New(slog.NewTextHandler(w, opts))
+	return slog.New(slog.NewTextHandler(w, opts)), level
+}
+
+// setLevel has level be that of l.
+func (l Log) setLevel(level *slog.LevelVar) {
+	var to slog.Level
+	_ = to.UnmarshalText([]byte(l.Level)) // checked by Validate; info when it is not a level
+	level.Set(to)
 }

@@ -13,7 +13,7 @@ import (
 func (s *Server) startLoops() {
 	ctx, cancel := context.WithCancel(context.Background())
 	s.loops.Go(func() { s.every(ctx, s.cfg.Sweep, s.sweep()) })
-	s.loops.Go(func() { s.every(ctx, time.Second, func(context.Context) { s.sample() }) })
+	s.loops.Go(func() { s.every(ctx, time.Second, func(context.Context) { s.sample(); s.endGone() }) })
 	s.loops.Go(func() { s.every(ctx, rest.HistorySample, s.remember()) })
 	s.loops.Go(func() { s.every(ctx, time.Second, s.watchClocks()) })
 	s.onStop(func(context.Context) {
@@ -43,7 +43,7 @@ func (s *Server) every(ctx context.Context, period time.Duration, fn func(contex
 // sample notes the totals of this second, of all apps and of each.
 func (s *Server) sample() {
 	s.meter.Sample(s.totals())
-	for app, m := range s.appMeters {
+	for app, m := range s.tenants.Load().meters {
 		m.Sample(api.Totals(s.presence.Counters().OfApp(app)))
 	}
 }
@@ -70,7 +70,7 @@ func (s *Server) asked() (queries, ids int64) {
 func (s *Server) remember() func(context.Context) {
 	failing := false
 	return func(ctx context.Context) {
-		err := s.history.Sample(ctx, s.ask, s.appIDs)
+		err := s.history.Sample(ctx, s.ask, s.tenants.Load().ids)
 		if err != nil && !failing {
 			s.log.Warn("cannot save history", "err", err)
 		}

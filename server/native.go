@@ -54,5 +54,9 @@ func (s *Server) appSample(ctx context.Context, app presence.AppID) (rest.Sample
 	defer cancel()
 	c, err := s.ask.Counts(ctx, ask.View{App: app, Viewer: ask.Server})
 	size := s.hub.SizeOf(app)
-	return rest.Sample{Counts: c, Rates: s.appMeters[app].PerSecond(), Watchers: size.Watchers, Watched: size.Peers}, err
+	sample := rest.Sample{Counts: c, Watchers: size.Watchers, Watched: size.Peers}
+	if m := s.tenants.Load().meters[app]; m != nil { // a reload may have removed the app meanwhile
+		sample.Rates = m.PerSecond()
+	}
+	return sample, err
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"rollcall/edge/operator"
+	"rollcall/presence"
 )
 
 func (s *Server) phaseName() string { return phaseNames[s.phase.Load()] }
@@ -37,13 +38,13 @@ func (s *Server) mountOperator() http.Handler {
 	}
 	return operator.New(operator.Deps{
 		Version: BuildVersion(), Listen: s.Listen(), Admin: s.Admin(), Phase: s.phaseName, Up: s.clock.Up, Now: s.clock.Now,
-		Apps: s.appIDs, Service: s.presence, Ask: s.ask, Rooms: rooms, Gateway: func() any { return s.gateway.Stats() },
+		Apps: func() []presence.AppID { return s.tenants.Load().ids }, Service: s.presence, Ask: s.ask, Rooms: rooms, Gateway: func() any { return s.gateway.Stats() },
 		Store: operator.Store{
 			Name: s.store.name, Where: s.store.where, Counts: s.store.counts, Trouble: func() string { return s.store.trouble() },
 			Patience: s.counting,
 		},
 		Asked: s.asked, Rates: s.meter.PerSecond, Callers: s.callers, Shares: s.held.all(), Conns: s.app.conns, Lane: s.app.net.Stats,
 		Refused: func() map[string]int64 { return s.gate.Stats().Refused }, OldUses: s.ring.OldUses, Dropped: dropped, Unnamed: s.unnamed.list,
-		V1: s.v1, Profiling: s.cfg.Profiling,
+		V1: s.v1, Reload: s.Reload, Settings: s.settings, Profiling: s.cfg.Profiling,
 	}, s.metrics).Handler()
 }

@@ -42,31 +42,30 @@ type Server struct {
 
 	app, admin *listener
 
-	store     *openedStore
-	presence  *presence.Service
-	intake    *intake.Intake
-	ask       *ask.Reader
-	ring      *api.Keyring
-	apps      []App
-	made      bool
-	metrics   *operator.Metrics
-	doors     *doors
-	gate      *api.Gate
-	callers   *limit.Callers // the rates of all doors
-	held      shares
-	unnamed   unnamedProxies
-	hub       *watch.Hub
-	rest      *rest.Door
-	history   *rest.History
-	v1        http.Handler // for operators
-	demo      http.Handler // nil: there is none
-	dialect   *leancloud.Handler
-	gateway   *gateway.Gateway
-	rtm       *rtm.Server
-	hooks     *hookout.Sender // nil: no hooks are called
-	appIDs    []presence.AppID
-	meter     api.Meter
-	appMeters map[presence.AppID]*api.Meter
+	store    *openedStore
+	presence *presence.Service
+	intake   *intake.Intake
+	ask      *ask.Reader
+	ring     *api.Keyring
+	tenants  atomic.Pointer[tenancy]
+	reloads  reloads
+	made     bool
+	metrics  *operator.Metrics
+	doors    *doors
+	gate     *api.Gate
+	callers  *limit.Callers // the rates of all doors
+	held     shares
+	unnamed  unnamedProxies
+	hub      *watch.Hub
+	rest     *rest.Door
+	history  *rest.History
+	v1       http.Handler // for operators
+	demo     http.Handler // nil: there is none
+	dialect  *leancloud.Handler
+	gateway  *gateway.Gateway
+	rtm      *rtm.Server
+	hooks    *hookout.Sender // nil: no hooks are called
+	meter    api.Meter
 
 	phase atomic.Int32
 	loops sync.WaitGroup
@@ -139,6 +138,7 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	if s.doors, err = s.mountApp(); err != nil {
 		return err
 	}
+	s.takeReloads()
 	s.startLoops()
 	s.admin.mount(s.operatorOnly(s.mountOperator()), true)
 	s.app.gate.Store(s.gate)
@@ -155,7 +155,8 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	return nil
 }
 
-// secretsOf returns the secret of an app for its tokens and the old one beside it; "" for an app that is none of ours.
+// secretsOf returns the secret of an app for its tokens and the old one beside it; "" for an app
+// that is none of ours.
 func (s *Server) secretsOf(id presence.AppID) (secret, old string) {
 	if app := s.ring.Lookup(id); app != nil {
 		return app.Secrets()
@@ -166,8 +167,8 @@ func (s *Server) secretsOf(id presence.AppID) (secret, old string) {
 // onStop has Stop call fn; what was deferred last is called first.
 func (s *Server) onStop(fn func(context.Context)) { s.undo = append(s.undo, fn) }
 
-// Stop ends what Start began, in reverse, and returns when all of it is down. Requests under way may take as long as the
-// settings allow, or ctx.
+// Stop ends what Start began, in reverse, and returns when all of it is down. Requests under way
+// may take as long as the settings allow, or ctx.
 func (s *Server) Stop(ctx context.Context) {
 	if s.phase.Swap(phaseStopping) == phaseStopping {
 		return
@@ -204,7 +205,8 @@ func (s *Server) prepare() error {
 	return nil
 }
 
-// brokenLink reports whether dir is a symbolic link to nothing or back to itself, of which the system says only that it exists.
+// brokenLink reports whether dir is a symbolic link to nothing or back to itself, of which the
+// system says only that it exists.
 func brokenLink(dir string) (to string, broken bool) {
 	to, err := os.Readlink(filepath.Clean(dir))
 	if err != nil {
@@ -223,10 +225,11 @@ func cause(err error) string {
 	return err.Error()
 }
 
-// openApps takes the configured apps, or the one kept in the data directory, made when there is none.
+// openApps takes the configured apps, or the one kept in the data directory, made when there is
+// none.
 func (s *Server) openApps() error {
-	s.apps = s.cfg.Apps
-	if len(s.apps) == 0 {
+	apps := s.cfg.Apps
+	if len(apps) == 0 {
 		app, made, err := keysIn(s.cfg.Data)
 		if err != nil {
 			if errors.Is(err, errNoKeysYet) {
@@ -234,16 +237,13 @@ func (s *Server) openApps() error {
 			}
 			return hint(fmt.Errorf("keys of the app: %w", err), "the keys cannot be guessed again: put the file right, or move it away to have a new app made")
 		}
-		s.apps, s.made = []App{app}, made
+		apps, s.made = []App{app}, made
 		s.warnOpenKeys()
+		s.showMade(app)
 	}
-	s.appMeters = map[presence.AppID]*api.Meter{}
-	for _, a := range s.apps {
-		id := presence.AppID(a.ID)
-		s.appIDs, s.appMeters[id] = append(s.appIDs, id), &api.Meter{}
-	}
+	s.tenants.Store(newTenancy(apps, nil))
 	var err error
-	s.ring, err = api.NewLoggedKeyring(tenants(s.apps), s.log)
+	s.ring, err = api.NewLoggedKeyring(tenants(apps), s.log)
 	return err
 }
 
@@ -257,7 +257,8 @@ func (s *Server) warnOpenKeys() {
 	}
 }
 
-// announce has other commands find this server. A disk that is full or read-only must not keep a server away that can still answer.
+// announce has other commands find this server. A disk that is full or read-only must not keep a
+// server away that can still answer.
 func (s *Server) announce() {
 	dir := s.cfg.Data
 	if dir == "" {
@@ -277,12 +278,13 @@ func (s *Server) Listen() string { return s.app.address() }
 func (s *Server) Admin() string { return s.admin.address() }
 
 // Apps returns the tenants, once started.
-func (s *Server) Apps() []App { return s.apps }
+func (s *Server) Apps() []App { return s.tenants.Load().apps }
 
 // Made reports whether this start made the keys of the only app.
 func (s *Server) Made() bool { return s.made }
 
-// KeysFile returns the file that holds the keys of the app that rollcall made; "" when there is none.
+// KeysFile returns the file that holds the keys of the app that rollcall made; "" when there is
+// none.
 func (s *Server) KeysFile() string {
 	if len(s.cfg.Apps) > 0 || s.cfg.Data == "" {
 		return ""

@@ -14,7 +14,7 @@ type shares struct{ bodies, watchers, watched *limit.Shared }
 const watchedBytes = 600
 
 func (s *Server) shares() shares {
-	apps, c := len(s.apps), &s.cfg
+	apps, c := len(s.tenants.Load().ids), &s.cfg
 	watched := int64(c.Watch.Watched)
 	if watched == 0 {
 		memory := sysmem.Limit()
@@ -31,6 +31,12 @@ func (s *Server) shares() shares {
 		watchers: limit.NewShared(watchers, int64(c.Watch.AddressWatchers), apps),
 		watched:  limit.NewShared(watched, int64(c.Watch.AddressPeers), apps),
 	}
+}
+
+// setApps has so many apps share what one app has at most a half of.
+func (h *shares) setApps(apps int) {
+	h.watchers.SetApps(apps)
+	h.watched.SetApps(apps)
 }
 
 // operatorConnections is how many connections the operator listener has open: some of the tenth of

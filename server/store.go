@@ -50,9 +50,7 @@ const spoolDir = "spool"
 func (s *Server) openRedis(ctx context.Context) error {
 	cfg := redisstore.NewConfig(s.cfg.Store.Reveal())
 	cfg.Rules, cfg.Log, cfg.Recipe = s.cfg.Presence.Rules, s.log, presence.AppID(s.cfg.Redis.RecipeApp)
-	for i := range s.apps {
-		cfg.Apps = append(cfg.Apps, presence.AppID(s.apps[i].ID))
-	}
+	cfg.Apps = s.tenants.Load().ids
 	if s.cfg.Data != "" {
 		cfg.Spool = filepath.Join(s.cfg.Data, spoolDir)
 	}

@@ -161,6 +161,21 @@ func (h *Hub) Close(reason Reason) {
 	<-h.done
 }
 
+// EndApp closes every watcher of app as one whose right to watch has ended.
+func (h *Hub) EndApp(app presence.AppID) {
+	var all []*Watcher
+	h.mu.RLock()
+	for w := range h.watchers {
+		if w.app == app {
+			all = append(all, w)
+		}
+	}
+	h.mu.RUnlock()
+	for _, w := range all {
+		w.Close(ReasonExpired)
+	}
+}
+
 // Config returns the settings of the hub.
 func (h *Hub) Config() Config { return h.cfg }
 

@@ -3,13 +3,59 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 
+	operatordoor "rollcall/edge/operator"
 	"rollcall/internal/configload"
 	"rollcall/server"
 )
 
 type configCmd struct {
 	Check configCheckCmd `cmd:"" help:"Name every mistake in a configuration with its place; start nothing."`
+	Show  configShowCmd  `cmd:"" help:"Print every setting and where its value comes from; secrets as fingerprints."`
+}
+
+type configShowCmd struct {
+	settings
+	Running bool `help:"Ask the running server for what is in force there."`
+	JSON    bool `help:"Print JSON."`
+}
+
+// Help is shown below the flags.
+func (configShowCmd) Help() string {
+	return `What is printed is YAML that can be a configuration file again, but for secrets: of each there is the beginning of its SHA-256, by which two can be compared. With --running, --admin or --data say which server is asked.`
+}
+
+// Run prints the settings that serve would start with, given the same file, flags and environment,
+// or those of a running server.
+func (c *configShowCmd) Run(e *env) error {
+	var shown operatordoor.Settings
+	if c.Running {
+		op := operator{}
+		if c.Admin != nil {
+			op.Admin = *c.Admin
+		}
+		if c.Data != nil {
+			op.Data = *c.Data
+		}
+		if _, _, err := op.get(e, "/config", nil, &shown); err != nil {
+			return err
+		}
+	} else {
+		loaded, err := server.LoadSettings(e.ctx, c.sources(e.environ))
+		if err != nil {
+			return err
+		}
+		for _, w := range loaded.Warnings {
+			fmt.Fprintf(e.stderr, "rollcall: warning: %s\n", w)
+		}
+		shown.Settings = loaded.Settings
+	}
+	if c.JSON {
+		return printJSON(e.stdout, shown)
+	}
+	_, err := io.WriteString(e.stdout, configload.YAML(shown.Settings))
+	return err
 }
 
 type configCheckCmd struct {

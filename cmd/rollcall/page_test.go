@@ -41,6 +41,12 @@ twice and values out of range are mistakes: ` + "`rollcall config check FILE`" +
 does the same before it listens. A range ` + "`1s..1h`" + ` is from 1s to 1h, both among them; an end that is left out is open, and commas stand
 between what is allowed.
 
+` + "`rollcall config show`" + ` prints every setting with the place that it comes from, ` + "`rollcall config show --running`" + ` those of a running server; of a
+secret it prints the beginning of its SHA-256. ` + "`rollcall reload`" + ` (or SIGHUP, for a server without a terminal) has a running server read its file
+again. It takes up what is marked *Live* below, without closing a socket or a stream, prints what changed, and names what waits for the next
+start; a configuration with a mistake changes nothing. The environment and the flags are those of the start. An app that is gone takes its sockets
+(close code 4100) and streams (` + "`bye`" + ` with reason ` + "`expired`" + `) with it; its sessions end as lost, and its peers stay in the store.
+
 The keys of an app may stand in the environment: ` + "`ROLLCALL_APP_ID`" + ` names it (the one of that id in the file, else one more) and
 ` + "`ROLLCALL_APP_KEY`, `ROLLCALL_MASTER_KEY`, `ROLLCALL_HOOK_KEY`, `ROLLCALL_ANDROID_KEY`" + ` give its keys. LeanEngine's names do the same,
 ` + "`LEANCLOUD_APP_ID`" + ` with ` + "`LEANCLOUD_APP_KEY`, `LEANCLOUD_APP_MASTER_KEY`, `LEANCLOUD_APP_HOOK_KEY`, `LEANCLOUD_APP_ANDX_KEY`" + `; for one app the former win.

@@ -28,7 +28,8 @@ type commands struct {
 	Peer    peerCmd    `cmd:"" help:"Show all that a running server knows of a peer, and why it is shown as it is."`
 	Watch   watchCmd   `cmd:"" help:"Follow peers live: what they are, then every change."`
 	Status  statusCmd  `cmd:"" help:"Show what a running server is doing: peers, rates, store."`
-	Config  configCmd  `cmd:"" help:"Check a configuration."`
+	Config  configCmd  `cmd:"" help:"Check a configuration, or show it."`
+	Reload  reloadCmd  `cmd:"" help:"Have a running server read its settings again: apps, keys, rates."`
 	Repair  repairCmd  `cmd:"" help:"Look for damaged state, say what is lost, and move it aside so that a server starts again."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }

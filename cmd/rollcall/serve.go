@@ -32,7 +32,10 @@ const gcPercent = 25
 
 // Run serves until the context of e ends.
 func (c *serveCmd) Run(e *env) error {
-	cfg, warnings, err := server.Load(e.ctx, c.sources(e.environ))
+	load := func(ctx context.Context) (server.Loaded, error) {
+		return server.LoadSettings(ctx, c.sources(e.environ))
+	}
+	loaded, err := load(e.ctx)
 	if err != nil {
 		return err
 	}
@@ -41,19 +44,21 @@ func (c *serveCmd) Run(e *env) error {
 	}
 	sink := logs.NewSink(e.stderr)
 	defer sink.Close(500 * time.Millisecond)
-	log := server.NewLog(sink, cfg.Log)
+	log, level := server.NewLog(sink, loaded.Config.Log)
 	slog.SetDefault(log)
-	for _, w := range warnings {
+	for _, w := range loaded.Warnings {
 		log.Warn("configuration warning", "where", w.Where, "key", w.Key, "text", w.Text)
 	}
-	srv, err := server.New(cfg, log, sink)
+	srv, err := server.New(loaded.Config, log, sink)
 	if err != nil {
 		return err
 	}
+	srv.OnReload(server.Live{Load: load, Loaded: loaded, Level: level})
 	if err := srv.Start(e.ctx); err != nil {
 		return err
 	}
-	out := logs.NewSink(e.stdout) // a terminal that takes nothing must not keep us from stopping
+	defer onHangup(func() { _, _ = srv.Reload(e.ctx) })() // the log has what came of it
+	out := logs.NewSink(e.stdout)                         // a terminal that takes nothing must not keep us from stopping
 	defer out.Close(500 * time.Millisecond)
 	welcome(out, srv, terminal(e.stdout))
 	<-e.ctx.Done()

@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"rollcall/presence"
 )
@@ -167,4 +168,24 @@ func (g *Gateway) ended(ss *Session, cause presence.Cause, reason string) {
 // endEvent is the event of an end by an act of the server.
 func (g *Gateway) endEvent(ss *Session, cause presence.Cause, reason string) *Event {
 	return &Event{Key: ss.key, Session: ss.id, Start: ss.start, Tag: ss.Tag(), Cause: cause, Reason: reason, At: g.Now()}
+}
+
+// CloseApp is the close code of a socket whose app is no longer served, LeanCloud's for it.
+const CloseApp = 4100
+
+// A Tenant is a handler whose socket belongs to one app, with a session or without.
+type Tenant interface {
+	// App returns the app, "" while it is not known.
+	App() presence.AppID
+}
+
+// EndApp closes every socket that has to do with app, and ends its sessions as lost.
+func (g *Gateway) EndApp(app presence.AppID) {
+	for _, s := range g.open() {
+		tenant, ok := s.handler.(Tenant)
+		of := func(ss *Session) bool { return ss.key.App == app }
+		if ok && tenant.App() == app || slices.ContainsFunc(s.Sessions(), of) {
+			s.Close(CloseApp, "APP_NOT_AVAILABLE")
+		}
+	}
 }

@@ -63,22 +63,22 @@ type Config struct {
 	// ConnectRate is how many sockets a minute one address may open, with bursts of half that; an
 	// IPv6 address counts by its /64. 0 is no limit, and turns off the other limits of an
 	// address, too. Behind a proxy, set proxies; otherwise all clients count as one address.
-	ConnectRate int `range:"0..1000000000"`
+	ConnectRate int `config:",live" range:"0..1000000000"`
 	// EarlySockets is how many open sockets without a session or a hello one address may have. 0 is
 	// no limit.
-	EarlySockets int `range:"0..1000000000"`
+	EarlySockets int `config:",live" range:"0..1000000000"`
 	// LoginRate is how many logins a minute one address may make, with bursts of five minutes'
 	// worth, as after a restart of the server. 0 is no limit.
-	LoginRate int `range:"0..1000000000"`
+	LoginRate int `config:",live" range:"0..1000000000"`
 	// AppLoginRate is the same limit for all addresses of one app together.
-	AppLoginRate int `range:"0..1000000000"`
+	AppLoginRate int `config:",live" range:"0..1000000000"`
 	// NewPeerRate is how many logins of unknown peers a minute one address may make, since each
 	// peer is remembered for presence.offline_memory, with bursts of five minutes' worth. 0 is no
 	// limit.
-	NewPeerRate int `range:"0..1000000000"`
+	NewPeerRate int `config:",live" range:"0..1000000000"`
 	// AppNewPeerRate is the same limit for all addresses of one app together. Raise it while an app
 	// with many users migrates to this server.
-	AppNewPeerRate int `range:"0..1000000000"`
+	AppNewPeerRate int `config:",live" range:"0..1000000000"`
 
 	// Origins are the browser origins that may connect, as "https://app.example.com"; an empty list
 	// or "*" is any. Clients that send no Origin are not browsers and may always connect.

@@ -78,9 +78,6 @@ func New(cfg Config, deps Deps) (*Gateway, error) {
 	if err := configload.Validate(&cfg); err != nil {
 		return nil, fmt.Errorf("gateway settings: %w", err)
 	}
-	if cfg.ConnectRate == 0 {
-		cfg.LoginRate, cfg.NewPeerRate, cfg.EarlySockets = 0, 0, 0
-	}
 	if cfg.MaxSockets == 0 {
 		cfg.MaxSockets = maxSockets()
 	}

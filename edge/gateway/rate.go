@@ -11,9 +11,8 @@ import (
 
 // limits hold addresses and apps to what they may open. IPv6 addresses count by their /64.
 type limits struct {
-	cfg *Config
-
 	mu        sync.Mutex
+	cfg       Config // its rates only
 	addresses map[netip.Addr]account
 	apps      map[presence.AppID]account
 	swept     time.Duration
@@ -41,8 +40,23 @@ func loginCost(n int) (each, room time.Duration) {
 const maxAddresses = 1 << 16
 
 func (l *limits) init(cfg *Config) {
-	l.cfg, l.addresses, l.apps = cfg, map[netip.Addr]account{}, map[presence.AppID]account{}
+	l.addresses, l.apps = map[netip.Addr]account{}, map[presence.AppID]account{}
+	l.set(*cfg)
 }
+
+// set takes the rates of cfg from now on. What addresses and apps have used stays.
+func (l *limits) set(cfg Config) {
+	if cfg.ConnectRate == 0 {
+		cfg.LoginRate, cfg.NewPeerRate, cfg.EarlySockets = 0, 0, 0
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.cfg = cfg
+}
+
+// SetRates holds addresses and apps to the rates of cfg from now on; its other settings do not
+// count.
+func (g *Gateway) SetRates(cfg Config) { g.limits.set(cfg) }
 
 // of calls fn with the account of addr and stores the result; without room for the account it calls
 // nothing.
@@ -73,13 +87,13 @@ func (l *limits) sweep(now time.Duration) {
 
 // connect takes one new socket from addr.
 func (l *limits) connect(addr netip.Addr, now time.Duration) (ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	n := l.cfg.ConnectRate
 	if n == 0 {
 		return true
 	}
 	ok = true
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	each := time.Minute / time.Duration(n)
 	l.of(addr, now, func(a *account) { _, ok = a.connects.Take(each, each*time.Duration(max(n/2, 1)), now) })
 	return ok
@@ -88,13 +102,13 @@ func (l *limits) connect(addr netip.Addr, now time.Duration) (ok bool) {
 // arrive reports whether addr may have one more socket without a session, and whether it was
 // counted; a counted socket calls leave at its end.
 func (l *limits) arrive(addr netip.Addr, now time.Duration) (ok, counted bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	n := l.cfg.EarlySockets
 	if n == 0 {
 		return true, false
 	}
 	ok = true
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	l.of(addr, now, func(a *account) {
 		if ok = int(a.early) < n; ok {
 			a.early++

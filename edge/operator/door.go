@@ -9,6 +9,7 @@ import (
 
 	"rollcall/ask"
 	"rollcall/internal/api"
+	"rollcall/internal/configload"
 	"rollcall/internal/conns"
 	"rollcall/internal/limit"
 	"rollcall/presence"
@@ -38,7 +39,7 @@ type Deps struct {
 	Phase         func() string
 	Up            func() time.Duration
 	Now           func() presence.Millis
-	Apps          []presence.AppID
+	Apps          func() []presence.AppID
 	Service       *presence.Service
 	Ask           *ask.Reader
 	Store         Store
@@ -55,6 +56,8 @@ type Deps struct {
 	Dropped       func() int64            // lines of the log
 	Unnamed       func() []string         // proxies that no setting names
 	V1            http.Handler
+	Reload        func(context.Context) (Reloaded, error)
+	Settings      func() []configload.Setting // in force
 	Profiling     bool
 }
 
@@ -78,6 +81,10 @@ func (d *Door) Handler() http.Handler {
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, r *http.Request) {
 		writeJSON(w, http.StatusOK, d.Status(r.Context()))
 	})
+	mux.HandleFunc("GET /config", func(w http.ResponseWriter, _ *http.Request) {
+		writeJSON(w, http.StatusOK, Settings{d.Settings()})
+	})
+	mux.Handle("POST /reload", http.NewCrossOriginProtection().Handler(http.HandlerFunc(d.reload)))
 	if d.Profiling {
 		mux.HandleFunc("/debug/pprof/", pprof.Index)
 		mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)

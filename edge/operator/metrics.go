@@ -226,7 +226,7 @@ func (c *collector) store(to sink) {
 	to.gauge(descTrouble, trouble)
 	ctx, cancel := context.WithTimeout(context.Background(), peersWithin)
 	defer cancel()
-	for _, app := range c.Apps {
+	for _, app := range c.Apps() {
 		n, err := c.Ask.Counts(ctx, ask.View{App: app, Viewer: ask.Server})
 		if err != nil {
 			return // the store's trouble is a metric of its own

@@ -105,7 +105,7 @@ func (d *Door) Status(ctx context.Context) Status {
 	}
 	counting, cancel := d.Store.Patience(ctx)
 	defer cancel()
-	for _, app := range d.Apps {
+	for _, app := range d.Apps() {
 		c, err := d.Ask.Counts(counting, ask.View{App: app, Viewer: ask.Server})
 		if err != nil && st.Trouble == "" {
 			st.Trouble = err.Error()

@@ -14,6 +14,7 @@ type Key struct {
 	Secret  bool
 	Default string // as it would be written
 	Range   string // what is allowed, as in its tag; empty: anything
+	Live    bool   // a reload takes it up
 
 	Owner reflect.Type // the struct that holds the field
 	Field string       // its Go name
@@ -27,8 +28,8 @@ type Key struct {
 
 // options are what the tag of a field says.
 type options struct {
-	name                           string
-	skip, inline, secret, sizeLike bool
+	name                                 string
+	skip, inline, secret, sizeLike, live bool
 }
 
 func optionsOf(f reflect.StructField) options {
@@ -42,6 +43,8 @@ func optionsOf(f reflect.StructField) options {
 			o.secret = true
 		case "bytes":
 			o.sizeLike = true
+		case "live":
+			o.live = true
 		}
 	}
 	if o.name == "" {
@@ -71,7 +74,8 @@ func snake(name string) string {
 	return b.String()
 }
 
-// pluralTail reports whether rest is the last letter of an abbreviation and its plural s: the Ds of IDs.
+// pluralTail reports whether rest is the last letter of an abbreviation and its plural s: the Ds of
+// IDs.
 func pluralTail(rest []rune) bool {
 	return len(rest) >= 2 && rest[1] == 's' && (len(rest) == 2 || unicode.IsUpper(rest[2]))
 }
@@ -104,7 +108,7 @@ func walk(v reflect.Value, prefix string, fn func(Key)) {
 			continue
 		}
 		k := Key{
-			Path: path, Secret: o.secret, Owner: v.Type(), Field: f.Name, Type: f.Type, value: v.Field(i), bytes: o.sizeLike,
+			Path: path, Secret: o.secret, Owner: v.Type(), Field: f.Name, Type: f.Type, value: v.Field(i), bytes: o.sizeLike, Live: o.live,
 			Range: f.Tag.Get("range"), list: f.Type.Kind() == reflect.Slice && !isLeaf(f.Type.Elem()),
 		}
 		if was := f.Tag.Get("was"); was != "" {
@@ -117,8 +121,8 @@ func walk(v reflect.Value, prefix string, fn func(Key)) {
 	}
 }
 
-// Keys returns the settings of the struct that v points to, with its present values as defaults, in the order of its
-// fields. A list of structs is one key.
+// Keys returns the settings of the struct that v points to, with its present values as defaults, in
+// the order of its fields. A list of structs is one key.
 func Keys(v any) []Key {
 	var keys []Key
 	walk(reflect.ValueOf(v).Elem(), "", func(k Key) { keys = append(keys, k) })

@@ -11,7 +11,8 @@ import (
 	"strings"
 )
 
-// A Page writes the reference of all settings from the comments beside their fields, so that nothing is said twice.
+// A Page writes the reference of all settings from the comments beside their fields, so that
+// nothing is said twice.
 type Page struct {
 	Root   string            // directory of the module
 	Module string            // its path
@@ -22,8 +23,8 @@ type Page struct {
 	types    map[reflect.Type]string
 }
 
-// Markdown returns the sections of cfg, a pointer to a struct that holds the defaults. A setting without a comment is
-// an error.
+// Markdown returns the sections of cfg, a pointer to a struct that holds the defaults. A setting
+// without a comment is an error.
 func (p *Page) Markdown(cfg any) (string, error) {
 	p.comments = map[reflect.Type]map[string]string{}
 	p.types = map[reflect.Type]string{}
@@ -74,7 +75,7 @@ func (p *Page) list(b *strings.Builder, k Key, elem []Key) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(b, "\n## %s\n\nA list. %s\n\n| key of an entry | default | range | | what it does |\n| --- | --- | --- | --- | --- |\n", k.Path, text)
+	fmt.Fprintf(b, "\n## %s\n\nA list. %s%s\n\n| key of an entry | default | range | | what it does |\n| --- | --- | --- | --- | --- |\n", k.Path, text, live(k))
 	for _, e := range elem {
 		if err := p.row(b, e, false); err != nil {
 			return err
@@ -103,8 +104,16 @@ func (p *Page) row(b *strings.Builder, k Key, outside bool) error {
 	if k.Range != "" {
 		span = "`" + strings.ReplaceAll(k.Range, ",", ", ") + "`"
 	}
-	fmt.Fprintf(b, "| `%s` | %s | %s | %s | %s |\n", k.Path, def, span, how, strings.ReplaceAll(text, "|", "\\|"))
+	fmt.Fprintf(b, "| `%s` | %s | %s | %s | %s |\n", k.Path, def, span, how, strings.ReplaceAll(text, "|", "\\|")+live(k))
 	return nil
+}
+
+// live returns what the page says of a setting that a reload takes up.
+func live(k Key) string {
+	if k.Live {
+		return " *Live.*"
+	}
+	return ""
 }
 
 // comment returns the words beside the field of k.
@@ -128,7 +137,8 @@ func (p *Page) typeComment(t reflect.Type) (string, error) {
 	return sentence(first, t.Name()), nil
 }
 
-// sentence makes one line of a comment that reads well without its Go name. Links in brackets lose them.
+// sentence makes one line of a comment that reads well without its Go name. Links in brackets lose
+// them.
 func sentence(text, name string) string {
 	text = strings.NewReplacer("[", "", "]", "").Replace(strings.Join(strings.Fields(text), " "))
 	if rest, ok := strings.CutPrefix(text, name+" "); ok {

@@ -10,7 +10,8 @@ import (
 type Limits struct {
 	// Ask is the rate of calls with the app key.
 	Ask Rate
-	// AskPeers is the rate of peers named in such calls. A body counts as one peer for every 64 bytes when that is more.
+	// AskPeers is the rate of peers named in such calls. A body counts as one peer for every 64
+	// bytes when that is more.
 	AskPeers Rate
 	// Serve is the rate of calls with the master key or the hook key.
 	Serve Rate
@@ -20,7 +21,8 @@ type Limits struct {
 	Refused Rate
 }
 
-// DefaultLimits are generous: a server that asks for a large app meets none of them, a script that walks over all ids does.
+// DefaultLimits are generous: a server that asks for a large app meets none of them, a script that
+// walks over all ids does.
 func DefaultLimits() Limits {
 	return Limits{
 		Ask:      Rate{PerSecond: 5_000, Burst: 10_000},
@@ -49,7 +51,7 @@ const PeerBytes = 64
 
 // Callers holds callers to their rates. All doors of a server share one.
 type Callers struct {
-	limits  Limits
+	limits  atomic.Pointer[Limits]
 	limiter *Limiter
 	start   time.Time
 	limited atomic.Int64
@@ -57,28 +59,34 @@ type Callers struct {
 
 // NewCallers returns the book of a server.
 func NewCallers(limits Limits) *Callers {
-	return &Callers{limits: limits, limiter: NewLimiter(), start: time.Now()}
+	c := &Callers{limiter: NewLimiter(), start: time.Now()}
+	c.SetLimits(limits)
+	return c
 }
+
+// SetLimits holds callers to limits from now on. What they owe stays.
+func (c *Callers) SetLimits(limits Limits) { c.limits.Store(&limits) }
 
 // now is the running clock of the limiter.
 func (c *Callers) now() int64 { return int64(time.Since(c.start)) }
 
 func (c *Callers) rate(class Class) Rate {
+	limits := c.limits.Load()
 	switch class {
 	case AskPeers:
-		return c.limits.AskPeers
+		return limits.AskPeers
 	case Serve:
-		return c.limits.Serve
+		return limits.Serve
 	case Streams:
-		return c.limits.Streams
+		return limits.Streams
 	case Refused:
-		return c.limits.Refused
+		return limits.Refused
 	}
-	return c.limits.Ask
+	return limits.Ask
 }
 
-// Take charges n units of class to the caller with a key of app at address. When they are too many it charges nothing and
-// returns how long to wait. Nil charges nothing.
+// Take charges n units of class to the caller with a key of app at address. When they are too many
+// it charges nothing and returns how long to wait. Nil charges nothing.
 func (c *Callers) Take(class Class, app string, address netip.Addr, n float64) (wait time.Duration, ok bool) {
 	if c == nil {
 		return 0, true

@@ -11,9 +11,9 @@ import (
 // A Rate is how much a caller may take: so many units a second, and so many at once after a rest.
 type Rate struct {
 	// PerSecond is how many in the long run; 0 is no limit.
-	PerSecond float64 `range:"0.."`
+	PerSecond float64 `config:",live" range:"0.."`
 	// Burst is how many at once after a rest.
-	Burst float64 `range:"0.."`
+	Burst float64 `config:",live" range:"0.."`
 }
 
 // A Limiter holds callers to a rate, each one by itself.
@@ -85,8 +85,8 @@ func (l *Limiter) Bucket(class Class, app string, address netip.Addr, now int64)
 	return b
 }
 
-// Take takes n units at now, a running clock in nanoseconds. When they are too many it takes nothing
-// and returns how long to wait. A rate of zero is no limit.
+// Take takes n units at now, a running clock in nanoseconds. When they are too many it takes
+// nothing and returns how long to wait. A rate of zero is no limit.
 func (b *Bucket) Take(n float64, rate Rate, now int64) (wait time.Duration, ok bool) {
 	if rate.PerSecond <= 0 || n <= 0 {
 		return 0, true

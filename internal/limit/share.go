@@ -52,13 +52,14 @@ func (s *Share[K]) Take(holder K, n int64) bool {
 	return true
 }
 
-// Give gives back n that holder has taken.
+// Give gives back n that holder has taken, or as much of it as was counted.
 func (s *Share[K]) Give(holder K, n int64) {
 	if s == nil || n <= 0 {
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	n = min(n, s.by[holder])
 	s.used -= n
 	if left := s.by[holder] - n; left > 0 {
 		s.by[holder] = left

@@ -1,25 +1,36 @@
 package limit
 
-import "net/netip"
+import (
+	"net/netip"
+	"sync/atomic"
+)
 
-// A Shared is something that apps and addresses share: of the total one address has at most half of what the others leave, and so
-// has one app, when there are several.
+// A Shared is something that apps and addresses share: of the total one address has at most half of
+// what the others leave, and so has one app, when there are several.
 type Shared struct {
 	addresses *Share[netip.Addr]
-	apps      *Share[string] // nil: there is only one app
+	apps      *Share[string]
+	several   atomic.Bool // there has been more than one app; until then apps counts nothing
 }
 
-// NewShared returns a total that so many apps share, of which one address has most at most; 0 is no further bound.
+// NewShared returns a total that so many apps share, of which one address has most at most; 0 is no
+// further bound.
 func NewShared(total, most int64, apps int) *Shared {
-	s := &Shared{addresses: NewShare[netip.Addr](total, most)}
-	if apps > 1 {
-		s.apps = NewShare[string](total, 0)
-	}
+	s := &Shared{addresses: NewShare[netip.Addr](total, most), apps: NewShare[string](total, 0)}
+	s.SetApps(apps)
 	return s
 }
 
-// Take takes n for app at address and reports whether there was room. An empty app and an invalid address are held to the total
-// alone. What is taken must be given back. Nil has room for all.
+// SetApps has so many apps share s from now on. What an only app has taken counts for it no more
+// once there are several.
+func (s *Shared) SetApps(apps int) {
+	if apps > 1 {
+		s.several.Store(true)
+	}
+}
+
+// Take takes n for app at address and reports whether there was room. An empty app and an invalid
+// address are held to the total alone. What is taken must be given back. Nil has room for all.
 func (s *Shared) Take(app string, address netip.Addr, n int64) bool {
 	if s == nil {
 		return true
@@ -28,7 +39,7 @@ func (s *Shared) Take(app string, address netip.Addr, n int64) bool {
 	if !s.addresses.Take(address, n) {
 		return false
 	}
-	if !s.apps.Take(app, n) {
+	if s.several.Load() && !s.apps.Take(app, n) {
 		s.addresses.Give(address, n)
 		return false
 	}
@@ -39,7 +50,9 @@ func (s *Shared) Take(app string, address netip.Addr, n int64) bool {
 func (s *Shared) Give(app string, address netip.Addr, n int64) {
 	if s != nil {
 		s.addresses.Give(Group(address), n)
-		s.apps.Give(app, n)
+		if s.several.Load() {
+			s.apps.Give(app, n)
+		}
 	}
 }
 
@@ -51,11 +64,7 @@ func (s *Shared) Used() int64 { return s.addresses.Used() }
 
 // Refused returns how often there was no room.
 func (s *Shared) Refused() int64 {
-	n := s.addresses.Refused()
-	if s.apps != nil {
-		n += s.apps.Refused()
-	}
-	return n
+	return s.addresses.Refused() + s.apps.Refused()
 }
 
 // Hold returns a hold of nothing for app at address.

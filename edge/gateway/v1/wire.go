@@ -23,6 +23,7 @@ type wire struct {
 	master bool // said hello with the master key itself
 
 	mu      sync.Mutex
+	app     presence.AppID // that hello named
 	session *gateway.Session
 	watcher *watch.Watcher
 	share   *api.Watching // of what the node may hold of watchers and their peers
@@ -119,8 +120,18 @@ func (w *wire) hello(s *gateway.Socket, m *message) error {
 		return err
 	}
 	w.master = m.Ticket == "" && w.caller.Master()
+	w.mu.Lock()
+	w.app = w.caller.App.ID
+	w.mu.Unlock()
 	s.Stay()
 	return nil
+}
+
+// App returns the app that the client said hello to.
+func (w *wire) App() presence.AppID {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.app
 }
 
 // admit judges whether peer may be present. It returns when the signature that lets it in was made,
