@@ -49,6 +49,17 @@ func TestEveryWarningHasItsParagraph(t *testing.T) {
 func warnings(t *testing.T) map[string]string {
 	t.Helper()
 	found := map[string]string{}
+	calls(t, func(c *ast.CallExpr, where string) {
+		if m := warning(c); m != "" {
+			found[m] = where
+		}
+	})
+	return found
+}
+
+// calls calls fn for every call of the server's code outside tests, with its place.
+func calls(t *testing.T, fn func(c *ast.CallExpr, where string)) {
+	t.Helper()
 	fset := token.NewFileSet()
 	err := filepath.WalkDir(".", func(p string, d fs.DirEntry, err error) error {
 		if err != nil {
@@ -70,9 +81,7 @@ func warnings(t *testing.T) map[string]string {
 		}
 		ast.Inspect(f, func(n ast.Node) bool {
 			if c, ok := n.(*ast.CallExpr); ok {
-				if m := warning(c); m != "" {
-					found[m] = fset.Position(c.Pos()).String()
-				}
+				fn(c, fset.Position(c.Pos()).String())
 			}
 			return true
 		})
@@ -81,7 +90,6 @@ func warnings(t *testing.T) map[string]string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return found
 }
 
 // warning returns the message of c when it warns; "" when it does not.

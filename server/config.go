@@ -116,6 +116,11 @@ type Log struct {
 	Format string `range:"text,json"`
 	// Level is the least level that is written: debug, info, warn or error.
 	Level string `config:",live" range:"debug,info,warn,error"`
+	// Peers is how what names a person is written, the ids of peers and of their sessions: plain,
+	// hash (the first 12 hexadecimal digits of the SHA-256 of an id; an id that can be guessed can
+	// be tested against it) or off, which leaves it out. Addresses are those of proxies and of
+	// Redis, and at the level debug those of clients whose requests were broken.
+	Peers string `range:"plain,hash,off"`
 }
 
 // An App is a tenant: peers of two apps never meet. A key that is left out shuts the door it would
@@ -161,7 +166,7 @@ func DefaultConfig() Config {
 			MaxHeader:     16 << 10,
 			StopTimeout:   1500 * time.Millisecond,
 		},
-		Log:      Log{Format: "text", Level: "info"},
+		Log:      Log{Format: "text", Level: "info", Peers: "plain"},
 		Presence: presence.DefaultConfig(),
 		Embedded: embedded.DefaultConfig(),
 

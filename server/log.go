@@ -3,17 +3,15 @@ package server
 import (
 	"io"
 	"log/slog"
+
+	"rollcall/internal/logs"
 )
 
 // NewLog returns a logger that writes to w as l says, and what has it take another level.
 func NewLog(w io.Writer, l Log) (log *slog.Logger, level *slog.LevelVar) {
 	level = new(slog.LevelVar)
 	l.setLevel(level)
-	opts := &slog.HandlerOptions{Level: level}
-	if l.Format == "json" {
-		return slog.New(slog.NewJSONHandler(w, opts)), level
-	}
-	return slog.New(slog.NewTextHandler(w, opts)), level
+	return logs.New(w, logs.Options{JSON: l.Format == "json", Level: level, Peers: l.Peers}), level
 }
 
 // setLevel has level be that of l.

@@ -54,7 +54,7 @@ func (u *oldUses) add(kind OldKey) {
 		return
 	}
 	if unsaid, due := k.line.Due(time.Now().UnixMilli()); due {
-		u.log.Info("old key used", "app", u.app, "key", kind.String(), "unsaid", unsaid)
+		u.log.Info("old key used", "app", u.app, "setting", kind.String(), "unsaid", unsaid)
 	}
 }
 

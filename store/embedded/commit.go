@@ -127,7 +127,7 @@ func (s *Store) mergeKey(g *group, o *op, i int, key presence.Key) error {
 	if len(g.packed) == 0 {
 		*st = presence.State{Rev: s.floor.Load(), Sessions: st.Sessions[:0], Slots: st.Slots[:0], Deliveries: st.Deliveries[:0]}
 	} else if err := st.Unpack(g.packed); err != nil {
-		return unavailable(fmt.Errorf("read the state of %q: %w", key.Peer, err))
+		return unavailable(fmt.Errorf("read the state of a peer: %w", err))
 	}
 	if prior == nil {
 		was = standing{st.Status, st.Day}
@@ -147,7 +147,7 @@ func (s *Store) mergeKey(g *group, o *op, i int, key presence.Key) error {
 	}
 	g.packed = st.Pack(g.packed[:0])
 	if len(g.packed) > maxState {
-		return fmt.Errorf("%w: the state of %q takes %d bytes, more than %d", presence.ErrFull, key.Peer, len(g.packed), maxState)
+		return fmt.Errorf("%w: the state of a peer takes %d bytes, more than %d", presence.ErrFull, len(g.packed), maxState)
 	}
 	if was == (standing{}) && prior == nil && !e.gone {
 		g.added += int64(recordSize(a.num, string(key.Peer), state{b: g.packed})) + 12
