@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -36,6 +37,20 @@ func TestEveryWarningHasItsParagraph(t *testing.T) {
 			t.Errorf("%s warns %q; %s has no paragraph \"## %s\"", where, m, runbook, m)
 		}
 		headings[m] = true
+	}
+	alert := regexp.MustCompile(`(?m)^ +- alert: (\w+)$`)
+	rules, err := os.ReadFile("deploy/prometheus/rules.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range alert.FindAllStringSubmatch(string(rules), -1) {
+		if _, ok := headings[m[1]]; !ok {
+			t.Errorf("the alert %s has no paragraph in %s", m[1], runbook)
+		}
+		if !strings.Contains(string(rules), "runbook_url: docs/runbook.md#"+strings.ToLower(m[1])+"\n") {
+			t.Errorf("the alert %s does not lead to its paragraph", m[1])
+		}
+		headings[m[1]] = true
 	}
 	for h, used := range headings {
 		if !used {
