@@ -216,3 +216,38 @@ func TestAReloadSaysWhatItDid(t *testing.T) {
 		t.Error("a server without sources of its settings was reloaded")
 	}
 }
+
+// A connection that stays open is judged by the keys of today, in the fast lane too, and each use of
+// an old key counts.
+func TestAConnectionIsJudgedByTheKeysInForce(t *testing.T) {
+	s, w := reloadable(t, theApp)
+	c := &http.Client{Transport: &http.Transport{MaxIdleConns: 1}}
+	t.Cleanup(c.CloseIdleConnections)
+	question := func() int {
+		r := do(t, c, http.MethodPost, "http://"+s.Listen()+"/1.1/functions/getOnOffStatus", `{"peerIds":["tom"]}`,
+			"X-LC-Id", appID, "X-LC-Key", appKey, "Content-Type", "application/json")
+		_ = read(t, r)
+		return r.StatusCode
+	}
+	rotated := strings.ReplaceAll(theApp, "app_key: "+appKey, "app_key: theNextAppKey00000001, app_key_old: "+appKey)
+	for _, step := range []struct {
+		yaml string
+		want int
+	}{{theApp, 200}, {rotated, 200}, {strings.ReplaceAll(theApp, appKey, "theNextAppKey00000001"), 401}, {theApp, 200}, {"apps: [{id: other, app_key: theOtherAppKey0000001}]\n", 401}} {
+		w.write(step.yaml)
+		if _, err := s.Reload(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for range 3 {
+			if got := question(); got != step.want {
+				t.Errorf("with %s: %d, want %d", step.yaml, got, step.want)
+			}
+		}
+		if step.yaml == rotated {
+			_, metrics := ask(t, "GET", "http://"+s.Admin()+"/metrics", "")
+			if want := `rollcall_old_key_uses_total{app="` + appID + `",key="app_key_old"} 3`; !strings.Contains(metrics, want) {
+				t.Errorf("%s is not in the metrics", want)
+			}
+		}
+	}
+}

@@ -68,6 +68,7 @@ type caller struct {
 	shown  []byte
 	app    presence.AppID
 	rights api.Rights
+	keys   uint64 // the generation of keys that it was judged by
 
 	address netip.Addr
 	owed    [limit.Serve + 1]*limit.Bucket // by class; of app and address
@@ -126,7 +127,8 @@ func (h *Handler) letIn(r *fastlane.Request) (*caller, api.Rights) {
 	for _, f := range r.Fields[fieldID : fieldHookKey+1] {
 		shown = append(append(shown, f...), '\n') // which no field can hold
 	}
-	if known.rights != api.None && subtle.ConstantTimeCompare(shown, known.shown) == 1 {
+	keys := h.Keys.Generation() // before the check: a reload may come between
+	if known.rights != api.None && known.keys == keys && keys != 0 && subtle.ConstantTimeCompare(shown, known.shown) == 1 {
 		return known, known.rights
 	}
 	app, rights := h.Keys.Check(api.Presented{
@@ -135,7 +137,7 @@ func (h *Handler) letIn(r *fastlane.Request) (*caller, api.Rights) {
 	if rights == api.None {
 		return known, rights
 	}
-	known.shown, known.app, known.rights = append(known.shown[:0], shown...), app.ID, rights
+	known.shown, known.app, known.rights, known.keys = append(known.shown[:0], shown...), app.ID, rights, keys
 	clear(known.owed[:])
 	return known, rights
 }

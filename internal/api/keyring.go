@@ -33,8 +33,10 @@ type Keyring struct {
 
 // A keyset is the apps at one time.
 type keyset struct {
-	rings map[presence.AppID]*ring
-	apps  []*App
+	rings    map[presence.AppID]*ring
+	apps     []*App
+	number   uint64
+	rotating bool // an app has an old key
 }
 
 // A ring is an app with its secrets made ready for comparing.
@@ -110,11 +112,26 @@ func (k *Keyring) Replace(apps []App) error {
 			k.uses[app.ID] = newOldUses(app.ID, k.log)
 		}
 		app.used = k.uses[app.ID]
+		set.rotating = set.rotating || app.Old != (OldKeys{})
 		set.rings[app.ID] = newRing(&app)
 		set.apps = append(set.apps, &app)
 	}
+	set.number = 1
+	if before := k.set.Load(); before != nil {
+		set.number = before.number + 1
+	}
 	k.set.Store(set)
 	return nil
+}
+
+// Generation numbers the keys: what [Keyring.Check] answered stands while it stays the same. It is 0
+// while an app has an old key, whose every use is counted: then every call is to be checked.
+func (k *Keyring) Generation() uint64 {
+	set := k.set.Load()
+	if set.rotating {
+		return 0
+	}
+	return set.number
 }
 
 // masterApart reports whether no master key of a is also a key that apps carry.
