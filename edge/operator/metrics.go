@@ -22,9 +22,9 @@ type Metrics struct {
 }
 
 var (
-	descReports  = prometheus.NewDesc("rollcall_reports_total", "Reports heard, by source and by what became of them.", []string{"source", "verdict"}, nil)
+	descReports  = prometheus.NewDesc("rollcall_reports_total", "Reports received, by source and by what became of them.", []string{"source", "verdict"}, nil)
 	descAhead    = prometheus.NewDesc("rollcall_reports_ahead_total", "Reports whose time was further ahead than presence.ahead.", nil, nil)
-	descLast     = prometheus.NewDesc("rollcall_last_report_age_seconds", "How long ago the last report of a source was heard by this process.", []string{"source"}, nil)
+	descLast     = prometheus.NewDesc("rollcall_last_report_age_seconds", "How long ago the last report of a source was received by this process.", []string{"source"}, nil)
 	descChanges  = prometheus.NewDesc("rollcall_changes_total", "Times that a peer's status turned.", nil, nil)
 	descExpired  = prometheus.NewDesc("rollcall_expired_total", "Peers that turned offline because their lease ran out or their node was lost, by cause.", []string{"cause"}, nil)
 	descShed     = prometheus.NewDesc("rollcall_shed_total", "Short-lived peers forgotten because the index was nearly as large as embedded.max_memory allows.", nil, nil)

@@ -13,6 +13,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -168,12 +169,17 @@ func (k *TLS) New(args ...string) (*Server, error) {
 
 // NewCluster is [NewCluster] over TLS.
 func (k *TLS) NewCluster(primaries int, replicas bool) (*Cluster, error) {
-	c := &Cluster{}
-	if err := c.start(k, primaries, replicas); err != nil {
+	for tries := 1; ; tries++ {
+		c := &Cluster{}
+		err := c.start(k, primaries, replicas)
+		if err == nil {
+			return c, nil
+		}
 		c.Close()
-		return nil, err
+		if tries == 3 || !strings.Contains(err.Error(), "Address already in use") {
+			return nil, err
+		}
 	}
-	return c, nil
 }
 
 // NewSentinels is [NewSentinels] over TLS.
