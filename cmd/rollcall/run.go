@@ -25,6 +25,7 @@ const (
 // commands is the whole command line.
 type commands struct {
 	Serve   serveCmd   `cmd:"" help:"Run a server in the foreground."`
+	Demo    demoCmd    `cmd:"" help:"Show presence at work: a server in memory, fifty people, one page."`
 	Peer    peerCmd    `cmd:"" help:"Show all that a running server knows of a peer, and why it is shown as it is."`
 	Watch   watchCmd   `cmd:"" help:"Follow peers live: what they are, then every change."`
 	Status  statusCmd  `cmd:"" help:"Show what a running server is doing: peers, rates, store."`
@@ -32,6 +33,8 @@ type commands struct {
 	Reload  reloadCmd  `cmd:"" help:"Have a running server read its settings again: apps, keys, rates."`
 	Repair  repairCmd  `cmd:"" help:"Look for damaged state, say what is lost, and move it aside so that a server starts again."`
 	Version versionCmd `cmd:"" help:"Print the version."`
+
+	DemoHold demoHoldCmd `cmd:"" hidden:""`
 }
 
 const description = "rollcall answers who is online. Others report connections to it (LeanCloud's hooks, webhooks, a JSON API, sockets); " +
