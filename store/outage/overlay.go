@@ -94,7 +94,7 @@ func (b *Box) Layer(key presence.Key) (l Layer, ok bool) {
 	if of == nil || of.held {
 		return l, false
 	}
-	return Layer{Known: of.answers(), Summary: of.st.Summary(), Records: slices.Clip(of.reports)}, true
+	return Layer{Known: of.answers(), Summary: of.st.Summary(), Records: slices.Clone(of.reports)}, true
 }
 
 // Over returns packed, the state of a peer as the store has it, with records applied: what the
