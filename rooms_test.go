@@ -38,6 +38,8 @@ var law = []struct {
 	{"client/conformance", []string{"client/go", "client/conformance"}, "the cases see a client as its users do"},
 	{"examples", []string{"client/go"}, "an example sees a client as its users do"},
 	{"internal", []string{"internal"}, "what two rooms share knows no room"},
+	{"deploy", nil, "the files for systemd are text"},
+	{"internal/install", []string{"internal", "deploy"}, "what is installed is the files of deploy"},
 	{"internal/api", []string{"internal", "presence"}, "what the doors of /v1 share speaks of peers and apps"},
 }
 

@@ -24,15 +24,17 @@ const (
 
 // commands is the whole command line.
 type commands struct {
-	Serve   serveCmd   `cmd:"" help:"Run a server in the foreground."`
-	Demo    demoCmd    `cmd:"" help:"Show presence at work: a server in memory, fifty people, one page."`
-	Peer    peerCmd    `cmd:"" help:"Show all that a running server knows of a peer, and why it is shown as it is."`
-	Watch   watchCmd   `cmd:"" help:"Follow peers live: what they are, then every change."`
-	Status  statusCmd  `cmd:"" help:"Show what a running server is doing: peers, rates, store."`
-	Config  configCmd  `cmd:"" help:"Check a configuration, or show it."`
-	Reload  reloadCmd  `cmd:"" help:"Have a running server read its settings again: apps, keys, rates."`
-	Repair  repairCmd  `cmd:"" help:"Look for damaged state, say what is lost, and move it aside so that a server starts again."`
-	Version versionCmd `cmd:"" help:"Print the version."`
+	Serve     serveCmd     `cmd:"" help:"Run a server in the foreground."`
+	Demo      demoCmd      `cmd:"" help:"Show presence at work: a server in memory, fifty people, one page."`
+	Peer      peerCmd      `cmd:"" help:"Show all that a running server knows of a peer, and why it is shown as it is."`
+	Watch     watchCmd     `cmd:"" help:"Follow peers live: what they are, then every change."`
+	Status    statusCmd    `cmd:"" help:"Show what a running server is doing: peers, rates, store."`
+	Config    configCmd    `cmd:"" help:"Check a configuration, or show it."`
+	Reload    reloadCmd    `cmd:"" help:"Have a running server read its settings again: apps, keys, rates."`
+	Repair    repairCmd    `cmd:"" help:"Look for damaged state, say what is lost, and move it aside so that a server starts again."`
+	Install   installCmd   `cmd:"" help:"Install this program as a service of systemd, or upgrade to it."`
+	Uninstall uninstallCmd `cmd:"" help:"Stop the service and remove it."`
+	Version   versionCmd   `cmd:"" help:"Print the version."`
 
 	DemoHold demoHoldCmd `cmd:"" hidden:""`
 }

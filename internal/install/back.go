@@ -1,0 +1,142 @@
+package install
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+)
+
+// A state is what was installed before.
+type state struct {
+	version string            // "" when nothing was
+	files   map[string]string // those that were there
+}
+
+// watched are the files that an installation writes, and their modes.
+var watched = map[string]os.FileMode{env: 0o600, service: 0o644, program: 0o644, socket: 0o644, socketPort: 0o644}
+
+// read returns the text of a file, "" when there is none.
+func (h *Host) read(path string) (string, error) {
+	b, err := os.ReadFile(h.at(path))
+	if errors.Is(err, os.ErrNotExist) {
+		err = nil
+	}
+	return string(b), err
+}
+
+func (h *Host) snapshot() (*state, error) {
+	s := &state{files: map[string]string{}}
+	version, err := os.Readlink(h.at(current))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	s.version = version
+	for path := range watched {
+		b, err := os.ReadFile(h.at(path))
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		s.files[path] = string(b)
+	}
+	return s, nil
+}
+
+// goBack restores the program and the files of before and starts them; where there were none it
+// stops what was started.
+func (h *Host) goBack(ctx context.Context, before *state) error {
+	after, err := h.read(socketPort)
+	if err != nil {
+		return err
+	}
+	if before.version == "" {
+		err = errors.Join(h.systemctl(ctx, "disable", "--now", "rollcall.socket", "rollcall.service"), remove(h.at(current)))
+		if to, lerr := os.Readlink(h.at(command)); lerr == nil && to == current+"/rollcall" {
+			err = errors.Join(err, remove(h.at(command)))
+		}
+	} else {
+		err = h.link(before.version, current)
+	}
+	for path, mode := range watched {
+		if text, was := before.files[path]; was {
+			err = errors.Join(err, replace(h.at(path), text, mode))
+		} else {
+			err = errors.Join(err, remove(h.at(path)))
+		}
+	}
+	if before.version == "" {
+		return errors.Join(err, h.systemctl(ctx, "daemon-reload"))
+	}
+	if err != nil {
+		return err
+	}
+	return h.start(ctx, &state{files: map[string]string{socketPort: after}})
+}
+
+// remove removes a file that may be gone.
+func remove(name string) error {
+	err := os.Remove(name)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// A Failure is an installation that was taken back.
+type Failure struct {
+	Err     error
+	Version string // the one that did not get ready
+	Before  string // the one that runs again; "" when there was none
+	Back    error  // why that one does not run either
+	Journal string // the last lines of the log
+}
+
+func (f *Failure) Error() string {
+	text := fmt.Sprintf("%s did not start: %v", f.Version, f.Err)
+	switch {
+	case f.Back != nil:
+		text += fmt.Sprintf("; going back failed too: %v", f.Back)
+	case f.Before != "":
+		text += fmt.Sprintf("; %s runs as before, with the settings of before", f.Before)
+	default:
+		text += "; it was removed"
+	}
+	return text
+}
+
+func (f *Failure) Unwrap() error { return f.Err }
+
+func (h *Host) systemctl(ctx context.Context, args ...string) error {
+	return h.run(ctx, h.Systemctl, args...)
+}
+
+// run runs a command; its error has what the command printed.
+func (h *Host) run(ctx context.Context, name string, args ...string) error {
+	c := exec.CommandContext(ctx, name, args...)
+	c.WaitDelay = time.Second
+	var out bytes.Buffer
+	c.Stdout, c.Stderr = &out, &out
+	if err := c.Run(); err != nil {
+		text := strings.TrimSpace(out.String())
+		if text == "" {
+			text = err.Error()
+		}
+		return fmt.Errorf("%s %s: %s", name, strings.Join(args, " "), text)
+	}
+	return nil
+}
+
+// journal returns the last lines of the service's log.
+func (h *Host) journal(ctx context.Context) string {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	b, _ := exec.CommandContext(ctx, h.Journalctl, "-u", "rollcall", "-n", "20", "--no-pager", "-o", "cat").Output()
+	return strings.TrimSpace(string(b))
+}

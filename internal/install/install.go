@@ -1,0 +1,265 @@
+// Package install puts the running program on this machine as a service of systemd, takes a newer
+// one in its place, goes back to the one before when the new one does not get ready, and removes it.
+package install
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"rollcall/deploy"
+	"rollcall/internal/disk"
+)
+
+// Places of the installation, below the root directory.
+const (
+	programs   = "/opt/rollcall"
+	current    = programs + "/current"
+	command    = "/usr/local/bin/rollcall"
+	settings   = "/etc/rollcall"
+	env        = settings + "/rollcall.env"
+	file       = settings + "/rollcall.yaml"
+	data       = "/var/lib/rollcall"
+	packaged   = "/lib/systemd/system/rollcall.service"
+	private    = "/var/lib/private/rollcall"
+	units      = "/etc/systemd/system"
+	service    = units + "/rollcall.service"
+	program    = service + ".d/install.conf"
+	socket     = units + "/rollcall.socket"
+	socketPort = socket + ".d/port.conf"
+)
+
+// kept is how many versions of the program stay, the current one among them.
+const kept = 3
+
+// ErrBusy: another installation or removal is under way.
+var ErrBusy = errors.New("another installation is under way on this machine")
+
+// ErrPackaged: the Debian package is installed, which has its own way to be upgraded and removed.
+var ErrPackaged = errors.New("the Debian package of rollcall is installed here; upgrade and remove it by apt or dpkg")
+
+// A Host is the machine to install on.
+type Host struct {
+	Root       string // the directory that stands for /
+	Systemctl  string // the command
+	Journalctl string // the command
+	Out        io.Writer
+	Within     time.Duration // how long a new version may take until it is ready
+}
+
+// A Plan is what to install.
+type Plan struct {
+	Program string // the file to copy
+	Version string
+	Env     []Variable
+	Port    int // of the socket; 0 leaves it as it is
+}
+
+func (h *Host) at(path string) string { return filepath.Join(h.Root, path) }
+
+func (h *Host) say(format string, args ...any) { fmt.Fprintf(h.Out, format+"\n", args...) }
+
+// lock keeps a second installation out until the function that it returns is called.
+func (h *Host) lock() (func(), error) {
+	if err := makeDir(h.at(programs)); err != nil {
+		return nil, err
+	}
+	l, err := disk.OS{}.Lock(h.at(programs + "/lock"))
+	if errors.Is(err, disk.ErrInUse) {
+		return nil, ErrBusy
+	}
+	if err != nil {
+		return nil, err
+	}
+	return func() { _ = l.Close() }, nil
+}
+
+// Install installs what p says and waits until it is ready. When it does not get ready, or ctx ends
+// first, everything is as it was before, and the error says why.
+func (h *Host) Install(ctx context.Context, p Plan) error {
+	if _, err := os.Stat(h.at(packaged)); err == nil {
+		return ErrPackaged
+	}
+	unlock, err := h.lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	before, err := h.snapshot()
+	if err != nil {
+		return err
+	}
+	name, err := h.copyProgram(p)
+	if err != nil {
+		return err
+	}
+	err = h.write(p, name)
+	if err == nil {
+		err = h.start(ctx, before)
+	}
+	if err != nil {
+		last := h.journal(ctx)
+		back := h.goBack(context.WithoutCancel(ctx), before)
+		if before.version != name {
+			_ = os.RemoveAll(h.at(programs + "/" + name))
+		}
+		return &Failure{Err: err, Version: name, Before: before.version, Back: back, Journal: last}
+	}
+	if err := h.prune(name, before.version); err != nil {
+		return err
+	}
+	h.say("installed  %s/%s", programs, name)
+	if before.version != "" && before.version != name {
+		h.say("before     %s/%s", programs, before.version)
+	}
+	h.say("settings   %s, %s", file, env)
+	h.say("state      %s", data)
+	return nil
+}
+
+// write puts every file but the program in its place, and the program of that name in force.
+func (h *Host) write(p Plan, name string) error {
+	for _, dir := range []string{settings, units, service + ".d"} {
+		if err := makeDir(h.at(dir)); err != nil {
+			return err
+		}
+	}
+	if _, err := os.Lstat(h.at(file)); errors.Is(err, os.ErrNotExist) {
+		if err := replace(h.at(file), deploy.Settings, 0o644); err != nil {
+			return err
+		}
+	}
+	old, err := os.ReadFile(h.at(env))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	given := p.Env
+	if p.Port != 0 {
+		given = append(given[:len(given):len(given)], Variable{"ROLLCALL_LISTEN", ":" + strconv.Itoa(p.Port)})
+		if err := makeDir(h.at(socket + ".d")); err != nil {
+			return err
+		}
+		if err := replace(h.at(socketPort), fmt.Sprintf("[Socket]\nListenStream=\nListenStream=%d\n", p.Port), 0o644); err != nil {
+			return err
+		}
+	}
+	if err := replace(h.at(env), merged(string(old), given), 0o600); err != nil {
+		return err
+	}
+	if err := replace(h.at(service), deploy.Service, 0o644); err != nil {
+		return err
+	}
+	if err := replace(h.at(socket), deploy.Socket, 0o644); err != nil {
+		return err
+	}
+	if err := replace(h.at(program), execStart(), 0o644); err != nil {
+		return err
+	}
+	if _, err := os.Lstat(h.at(command)); errors.Is(err, os.ErrNotExist) {
+		if err := h.link(current+"/rollcall", command); err != nil {
+			return err
+		}
+	}
+	return h.link(name, current)
+}
+
+// execStart is the drop-in by which the unit runs the program of [current].
+func execStart() string {
+	line := ""
+	for l := range strings.Lines(deploy.Service) {
+		if strings.HasPrefix(l, "ExecStart=") {
+			_, args, _ := strings.Cut(l, " ")
+			line = "ExecStart=" + current + "/rollcall " + args
+		}
+	}
+	return "[Service]\nExecStart=\n" + line
+}
+
+// start has systemd run what is installed and waits until it is ready.
+func (h *Host) start(ctx context.Context, before *state) error {
+	ctx, cancel := context.WithTimeout(ctx, h.Within)
+	defer cancel()
+	steps := [][]string{{"daemon-reload"}, {"enable", "rollcall.socket", "rollcall.service"}}
+	if now, err := h.read(socketPort); err != nil {
+		return err
+	} else if now != before.files[socketPort] {
+		steps = append(steps, []string{"stop", "rollcall.service", "rollcall.socket"}) // the port changes
+	}
+	steps = append(steps, []string{"start", "rollcall.socket"}, []string{"restart", "rollcall.service"})
+	for _, args := range steps {
+		if err := h.systemctl(ctx, args...); err != nil {
+			return h.late(ctx, err)
+		}
+	}
+	for {
+		err := h.run(ctx, h.at(current+"/rollcall"), "status", "--check", "--data", h.at(data))
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return h.late(ctx, err)
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}
+
+// late returns err, or that the time is over where that is why.
+func (h *Host) late(ctx context.Context, err error) error {
+	switch context.Cause(ctx) {
+	case nil:
+		return err
+	case context.DeadlineExceeded:
+		return fmt.Errorf("not ready within %v", h.Within)
+	}
+	return errors.New("interrupted")
+}
+
+// Uninstall stops the service and removes the program; with purge also the settings and all state.
+func (h *Host) Uninstall(ctx context.Context, purge bool) error {
+	if _, err := os.Stat(h.at(packaged)); err == nil && purge {
+		return ErrPackaged
+	}
+	if _, err := os.Lstat(h.at(program)); errors.Is(err, os.ErrNotExist) && !purge {
+		return errors.New("rollcall is not installed here by rollcall install")
+	}
+	unlock, err := h.lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if _, err := os.Lstat(h.at(service)); err == nil {
+		if err := h.systemctl(ctx, "disable", "--now", "rollcall.socket", "rollcall.service"); err != nil {
+			return err
+		}
+	}
+	if to, err := os.Readlink(h.at(command)); err == nil && to == current+"/rollcall" {
+		if err := os.Remove(h.at(command)); err != nil {
+			return err
+		}
+	}
+	gone := []string{service + ".d", service, socket + ".d", socket, programs}
+	if purge {
+		gone = append(gone, settings, private, data)
+	}
+	for _, path := range gone {
+		if err := os.RemoveAll(h.at(path)); err != nil {
+			return err
+		}
+	}
+	if err := h.systemctl(ctx, "daemon-reload"); err != nil {
+		return err
+	}
+	if purge {
+		h.say("removed with its settings and all state")
+	} else {
+		h.say("removed; %s and %s stay", settings, data)
+	}
+	return nil
+}
