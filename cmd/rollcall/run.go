@@ -32,6 +32,7 @@ type commands struct {
 	Config    configCmd    `cmd:"" help:"Check a configuration, or show it."`
 	Reload    reloadCmd    `cmd:"" help:"Have a running server read its settings again: apps, keys, rates."`
 	Repair    repairCmd    `cmd:"" help:"Look for damaged state, say what is lost, and move it aside so that a server starts again."`
+	Deploy    deployCmd    `cmd:"" help:"Install this program on a server by ssh, or upgrade the one there."`
 	Install   installCmd   `cmd:"" help:"Install this program as a service of systemd, or upgrade to it."`
 	Uninstall uninstallCmd `cmd:"" help:"Stop the service and remove it."`
 	Version   versionCmd   `cmd:"" help:"Print the version."`

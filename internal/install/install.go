@@ -118,6 +118,7 @@ func (h *Host) Install(ctx context.Context, p Plan) error {
 	if before.version != "" && before.version != name {
 		h.say("before     %s/%s", programs, before.version)
 	}
+	h.say("apps       port %s", h.port())
 	h.say("settings   %s, %s", file, env)
 	h.say("state      %s", data)
 	return nil
@@ -167,6 +168,18 @@ func (h *Host) write(p Plan, name string) error {
 		}
 	}
 	return h.link(name, current)
+}
+
+// port returns the port of the socket, which the last ListenStream= names.
+func (h *Host) port() string {
+	text, _ := h.read(socketPort)
+	port := ""
+	for l := range strings.Lines(deploy.Socket + text) {
+		if value, ok := strings.CutPrefix(l, "ListenStream="); ok {
+			port = strings.TrimSpace(value)
+		}
+	}
+	return port
 }
 
 // execStart is the drop-in by which the unit runs the program of [current].
