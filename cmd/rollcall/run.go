@@ -28,6 +28,7 @@ type commands struct {
 	Demo      demoCmd      `cmd:"" help:"Show presence at work: a server in memory, fifty people, one page."`
 	Peer      peerCmd      `cmd:"" help:"Show all that a running server knows of a peer, and why it is shown as it is."`
 	Watch     watchCmd     `cmd:"" help:"Follow peers live: what they are, then every change."`
+	Compare   compareCmd   `cmd:"" help:"Compare what a running server and LeanCloud, or the recipe's Redis, say of people."`
 	Status    statusCmd    `cmd:"" help:"Show what a running server is doing: peers, rates, store."`
 	Config    configCmd    `cmd:"" help:"Check a configuration, or show it."`
 	Reload    reloadCmd    `cmd:"" help:"Have a running server read its settings again: apps, keys, rates."`
@@ -140,6 +141,8 @@ func codeOf(stderr io.Writer, err error) int {
 		return exitFailed // the reader of the output has closed the pipe
 	case errors.Is(err, errMisused):
 		return exitMisused
+	case errors.Is(err, errDiffers):
+		return exitFailed
 	case errors.As(err, &problems):
 		for _, p := range problems {
 			fmt.Fprintf(stderr, "rollcall: %s\n", p)
@@ -150,7 +153,7 @@ func codeOf(stderr io.Writer, err error) int {
 	if h := server.HintOf(err); h != "" {
 		fmt.Fprintf(stderr, "rollcall: hint: %s\n", h)
 	}
-	if server.IsSettings(err) {
+	if server.IsSettings(err) || errors.Is(err, errUnasked) {
 		return exitMisused
 	}
 	return exitFailed
