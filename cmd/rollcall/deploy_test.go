@@ -129,3 +129,30 @@ func TestDeployShowsWhatItWouldDo(t *testing.T) {
 		t.Errorf("without ssh it ends with %d", exit)
 	}
 }
+
+func TestCommandsRunOnAServer(t *testing.T) {
+	home := sshHome(t)
+	for _, name := range []string{"rollcall", "journalctl"} {
+		text := "#!/bin/sh\nfor a; do echo \"[$a]\"; done\n[ \"$1\" != watch ]\n"
+		if err := os.WriteFile(filepath.Join(home, "..", "bin", name), []byte(text), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		args []string
+		exit int
+		want string
+	}{
+		{[]string{"status", "--host", "h", "--json"}, 0, "[status]\n[--json]\n"},
+		{[]string{"peer", "--host=h", "--app", "a", "--", "it's; $HOME"}, 0, "[peer]\n[--app]\n[a]\n[--]\n[it's; $HOME]\n"},
+		{[]string{"watch", "tom", "--host", "h"}, exitFailed, "[watch]\n[tom]\n"},
+		{[]string{"logs", "--host", "h", "-f", "--since", "1 hour ago"}, 0, "[-u]\n[rollcall]\n[--no-pager]\n[-o]\n[cat]\n[--since=1 hour ago]\n[-f]\n"},
+		{[]string{"status", "--host=-x"}, exitMisused, ""},
+	} {
+		var out, errs bytes.Buffer
+		exit := run(context.Background(), c.args, os.Environ(), &out, &errs)
+		if exit != c.exit || out.String() != c.want {
+			t.Errorf("%q ends with %d and prints\n%s%s", c.args, exit, &out, &errs)
+		}
+	}
+}

@@ -17,6 +17,7 @@ import (
 
 type peerCmd struct {
 	operator
+	remote
 	App string `placeholder:"ID" help:"App of the peer; needed when the server has several."`
 	ID  string `arg:"" help:"The peer; after -- when it begins with a dash."`
 }
@@ -29,6 +30,9 @@ func noID(e *env) error {
 
 // Run asks a running server for the peer and prints what it knows.
 func (c *peerCmd) Run(e *env) error {
+	if c.Host != "" {
+		return c.forward(e)
+	}
 	if c.ID == "" {
 		return noID(e)
 	}

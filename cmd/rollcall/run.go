@@ -34,6 +34,7 @@ type commands struct {
 	Reload    reloadCmd    `cmd:"" help:"Have a running server read its settings again: apps, keys, rates."`
 	Repair    repairCmd    `cmd:"" help:"Look for damaged state, say what is lost, and move it aside so that a server starts again."`
 	Deploy    deployCmd    `cmd:"" help:"Install this program on a server by ssh, or upgrade the one there."`
+	Logs      logsCmd      `cmd:"" help:"Show the log of the installed service, here or on a server."`
 	Install   installCmd   `cmd:"" help:"Install this program as a service of systemd, or upgrade to it."`
 	Uninstall uninstallCmd `cmd:"" help:"Stop the service and remove it."`
 	Version   versionCmd   `cmd:"" help:"Print the version."`
@@ -48,7 +49,7 @@ const description = "rollcall answers who is online. Others report connections t
 // An env is what a command sees of the world.
 type env struct {
 	ctx            context.Context
-	environ        []string
+	args, environ  []string
 	stdout, stderr io.Writer
 }
 
@@ -64,7 +65,7 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	if k == nil {
 		return code
 	}
-	return codeOf(stderr, k.Run(&env{ctx, environ, stdout, stderr}))
+	return codeOf(stderr, k.Run(&env{ctx, args, environ, stdout, stderr}))
 }
 
 // parse returns the command that args name. Where there is none to run, because help was asked for

@@ -14,12 +14,16 @@ import (
 
 type statusCmd struct {
 	operator
+	remote
 
 	Check bool `help:"Only say whether the server is ready: ends with 0 when it is, with 1 when it is not."`
 }
 
 // Run asks a running server what it is doing and prints it.
 func (c *statusCmd) Run(e *env) error {
+	if c.Host != "" {
+		return c.forward(e)
+	}
 	if c.Check {
 		return c.check(e)
 	}

@@ -19,6 +19,7 @@ import (
 
 type watchCmd struct {
 	operator
+	remote
 	App string   `placeholder:"ID" help:"App of the peers; needed when the server has several."`
 	IDs []string `arg:"" name:"id" help:"The peers; after -- when one begins with a dash."`
 }
@@ -43,6 +44,9 @@ const quietest = 45 * time.Second
 
 // Run follows the peers until it is interrupted.
 func (c *watchCmd) Run(e *env) error {
+	if c.Host != "" {
+		return c.forward(e)
+	}
 	if slices.Contains(c.IDs, "") {
 		return noID(e)
 	}
