@@ -148,6 +148,7 @@ func TestCommandsRunOnAServer(t *testing.T) {
 		{[]string{"watch", "tom", "--host", "h"}, exitFailed, "[watch]\n[tom]\n"},
 		{[]string{"logs", "--host", "h", "-f", "--since", "1 hour ago"}, 0, "[-u]\n[rollcall]\n[--no-pager]\n[-o]\n[cat]\n[--since=1 hour ago]\n[-f]\n"},
 		{[]string{"status", "--host=-x"}, exitMisused, ""},
+		{[]string{"status", "--host="}, exitMisused, ""},
 	} {
 		var out, errs bytes.Buffer
 		exit := run(context.Background(), c.args, os.Environ(), &out, &errs)

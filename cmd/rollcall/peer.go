@@ -30,7 +30,7 @@ func noID(e *env) error {
 
 // Run asks a running server for the peer and prints what it knows.
 func (c *peerCmd) Run(e *env) error {
-	if c.Host != "" {
+	if c.Host != nil {
 		return c.forward(e)
 	}
 	if c.ID == "" {

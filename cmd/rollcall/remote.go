@@ -12,7 +12,7 @@ import (
 
 // remote has a command run on a server, by the program that is installed there.
 type remote struct {
-	Host string `placeholder:"[USER@]HOST" help:"Run the command on that server, by ssh, with the rollcall installed there."`
+	Host *string `placeholder:"[USER@]HOST" help:"Run the command on that server, by ssh, with the rollcall installed there."`
 }
 
 // forward runs the command line of e on the server, without --host.
@@ -38,8 +38,9 @@ func withoutHost(args []string) []string {
 
 // run runs a command on the server.
 func (r *remote) run(e *env, command []string) error {
-	if strings.HasPrefix(r.Host, "-") || strings.TrimSpace(r.Host) == "" {
-		fmt.Fprintf(e.stderr, "rollcall: --host: %q is no server\n", r.Host)
+	host := *r.Host
+	if strings.HasPrefix(host, "-") || strings.TrimSpace(host) == "" {
+		fmt.Fprintf(e.stderr, "rollcall: --host: %q is no server\n", host)
 		return errMisused
 	}
 	line := "PATH=/usr/local/bin:$PATH:/usr/bin; exec"
@@ -50,12 +51,12 @@ func (r *remote) run(e *env, command []string) error {
 	if terminal(e.stdout) && terminal(os.Stdin) {
 		tty = "-t" // an interrupt reaches the command on the server
 	}
-	s := exec.CommandContext(e.ctx, "ssh", tty, "-o", "LogLevel=ERROR", "--", r.Host, line)
+	s := exec.CommandContext(e.ctx, "ssh", tty, "-o", "LogLevel=ERROR", "--", host, line)
 	s.Stdout, s.Stderr = e.stdout, e.stderr
 	if tty == "-t" {
 		s.Stdin = os.Stdin
 	}
-	return ended(e, s.Run(), r.Host)
+	return ended(e, s.Run(), host)
 }
 
 // shellWord is quote for a word that may be empty.
@@ -100,7 +101,7 @@ func (c *logsCmd) Run(e *env) error {
 	if c.Follow {
 		command = append(command, "-f")
 	}
-	if c.Host != "" {
+	if c.Host != nil {
 		return c.run(e, command)
 	}
 	j := exec.CommandContext(e.ctx, command[0], command[1:]...)

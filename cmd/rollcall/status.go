@@ -21,7 +21,7 @@ type statusCmd struct {
 
 // Run asks a running server what it is doing and prints it.
 func (c *statusCmd) Run(e *env) error {
-	if c.Host != "" {
+	if c.Host != nil {
 		return c.forward(e)
 	}
 	if c.Check {

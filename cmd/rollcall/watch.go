@@ -44,7 +44,7 @@ const quietest = 45 * time.Second
 
 // Run follows the peers until it is interrupted.
 func (c *watchCmd) Run(e *env) error {
-	if c.Host != "" {
+	if c.Host != nil {
 		return c.forward(e)
 	}
 	if slices.Contains(c.IDs, "") {
