@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -16,6 +17,7 @@ import (
 	"rollcall/edge/sse"
 	"rollcall/internal/api"
 	"rollcall/internal/configload"
+	"rollcall/internal/tlsport"
 	"rollcall/presence"
 	"rollcall/store/embedded"
 	"rollcall/store/redisstore"
@@ -27,6 +29,9 @@ type Config struct {
 	// Listen is the address of the app listener: what apps, IM servers and gateways reach. ":3000"
 	// is port 3000 on every address of this machine; port 0 takes any free port.
 	Listen string
+	// ListenTLS is the address of the app listener for https and wss, beside listen, with the
+	// certificate of tls. Unset, a proxy terminates TLS, or nothing does.
+	ListenTLS string `config:"listen_tls"`
 	// Admin is the address of the operator listener (health, metrics, status, and /v1 for every
 	// app). It asks for no key, and a caller may report and erase, so keep it on loopback or on a
 	// network of your own.
@@ -55,6 +60,7 @@ type Config struct {
 	Sweep time.Duration `range:"50ms..1s"`
 
 	HTTP      HTTP
+	TLS       TLS `config:"tls"`
 	Log       Log
 	Presence  presence.Config
 	Embedded  embedded.Config
@@ -108,6 +114,15 @@ type HTTP struct {
 	MaxHeader int `config:",bytes" range:"4KiB..1MiB"`
 	// StopTimeout is how long requests under way may take when the server stops.
 	StopTimeout time.Duration `range:"0s..1m"`
+}
+
+// TLS is the certificate of listen_tls. Its files are read again every second, so a renewed one is
+// taken up for the connections to come, and open ones stay.
+type TLS struct {
+	// Cert is the file of the certificate, in PEM, with those that lead to its root behind it.
+	Cert string
+	// Key is the file of its key, in PEM.
+	Key string
 }
 
 // Log says how the log is written. It goes to standard error.
@@ -188,6 +203,7 @@ func (c *Config) Validate() error {
 	var f configload.Faults
 	f.Add(address("listen", c.Listen))
 	f.Add(address("admin", c.Admin))
+	f.Add(c.checkTLS())
 	f.Add(storeURL(c.Store))
 	if err := presence.CheckApp(presence.AppID(c.Redis.RecipeApp)); c.Redis.RecipeApp != "" && err != nil {
 		f.Add(fmt.Errorf("redis.recipe_app is %.80q: %w", c.Redis.RecipeApp, err))
@@ -221,6 +237,28 @@ func (a *App) Validate() error {
 		}
 	}
 	return f.Err()
+}
+
+// checkTLS reads the certificate, when there is to be one.
+func (c *Config) checkTLS() error {
+	t := c.TLS
+	switch {
+	case c.ListenTLS == "" && t == (TLS{}):
+		return nil
+	case c.ListenTLS == "":
+		return errors.New("listen_tls is missing; the certificate of tls is for that address")
+	case t.Cert == "" || t.Key == "":
+		return errors.New("listen_tls needs a certificate: tls.cert and tls.key")
+	case c.ListenTLS == c.Listen || c.ListenTLS == c.Admin:
+		if !strings.HasSuffix(c.ListenTLS, ":0") {
+			return errors.New("listen_tls is the same address as listen or admin; it needs one of its own")
+		}
+	}
+	if err := address("listen_tls", c.ListenTLS); err != nil {
+		return err
+	}
+	_, err := tlsport.Load(t.Cert, t.Key)
+	return err
 }
 
 func storeURL(store Secret) error {

@@ -21,6 +21,7 @@ import (
 	"rollcall/internal/framing"
 	"rollcall/internal/logs"
 	"rollcall/internal/systemd"
+	"rollcall/internal/tlsport"
 )
 
 // A listener is a bound port, the HTTP server on it, the fast lane in front of that, and the book of its connections. Until a
@@ -28,6 +29,8 @@ import (
 type listener struct {
 	net     *fastlane.Listener
 	conns   *conns.Listener
+	tls     net.Listener  // the port that is encrypted; nil: there is none
+	pair    *tlsport.Pair // its certificate
 	http    *http.Server
 	handler atomic.Pointer[http.Handler]
 	gate    atomic.Pointer[api.Gate] // counts what is refused below the native doors; nil until they are open
@@ -46,6 +49,8 @@ type port struct {
 	max              int    // connections
 	write            time.Duration
 	proxies          []netip.Prefix
+	secure           *port // a port beside it, encrypted with the certificate of files; nil: there is none
+	files            TLS
 	queued           bool // connections wait in the kernel until a handler is mounted for good
 }
 
@@ -74,11 +79,16 @@ func bind(p port, limits HTTP, inherited *systemd.Inherited, log *slog.Logger) (
 	}
 	httpLog := logs.NewHTTP(log)
 	l.conns = conns.Listen(n, conns.Config{Max: p.max, Proxies: p.proxies, Refusal: api.Full})
+	more, err := l.encrypt(p, inherited, log)
+	if err != nil {
+		_ = n.Close()
+		return nil, err
+	}
 	l.net = fastlane.Listen(l.conns, fastlane.Config{
 		HeaderTimeout: limits.HeaderTimeout, BodyTimeout: limits.BodyTimeout,
 		IdleTimeout: limits.IdleTimeout, WriteTimeout: laneWrite, Code: func(target string, status int) any { return api.CodeBelow(l.gate.Load(), target, status) },
 		AcceptFailed: func(err error) { httpLog.Print("http: Accept error: ", err) },
-	})
+	}, more...)
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true) // for proxies that speak it to what is behind them; browsers have it with TLS only
@@ -101,6 +111,21 @@ func bind(p port, limits HTTP, inherited *systemd.Inherited, log *slog.Logger) (
 	return l, nil
 }
 
+// encrypt opens the encrypted port beside p, if there is one.
+func (l *listener) encrypt(p port, inherited *systemd.Inherited, log *slog.Logger) (more []net.Listener, err error) {
+	if p.secure == nil {
+		return nil, nil
+	}
+	if l.pair, err = tlsport.Load(p.files.Cert, p.files.Key); err != nil {
+		return nil, err
+	}
+	if l.tls, err = p.secure.listen(inherited, log); err != nil {
+		return nil, err
+	}
+	n := &queue{Listener: l.tls, until: l.ready, most: startWait}
+	return []net.Listener{tlsport.Listen(l.conns.Beside(n), l.pair)}, nil
+}
+
 // maxStreams is how many requests one HTTP/2 connection may have under way, streams that watch among them.
 const maxStreams = 100
 
@@ -113,16 +138,20 @@ const (
 
 // bindError says in one line what stands in the way of a port.
 func bindError(setting, address string, err error) error {
+	flag := "--" + setting + " "
+	if setting == "listen_tls" {
+		flag = "--set listen_tls="
+	}
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
 		return hint(fmt.Errorf("%s: another program listens on %s", setting, address),
-			"stop it, or choose another address with --"+setting+", such as --"+setting+" :3100")
+			"stop it, or choose another address, such as "+flag+":3100")
 	case errors.Is(err, fs.ErrPermission):
 		return hint(fmt.Errorf("%s: this user may not listen on %s", setting, address),
-			"ports below 1024 are for the administrator; choose a higher one with --"+setting)
+			"ports below 1024 are for the administrator; choose a higher one, such as "+flag+":3000")
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
 		return hint(fmt.Errorf("%s: %s is not an address of this machine", setting, address),
-			"to listen on every address, leave the host out: --"+setting+" :3000")
+			"to listen on every address, leave the host out: "+flag+":3000")
 	}
 	return fmt.Errorf("%s: %w", setting, err)
 }

@@ -66,7 +66,7 @@ var errNoReload = errors.New("this server was started without sources of its set
 
 // takeReloads names what a reload may change.
 func (s *Server) takeReloads() {
-	s.reloads.takers = []func(*Config) (func(), error){s.reloadApps, s.reloadLimits}
+	s.reloads.takers = []func(*Config) (func(), error){s.reloadApps, s.reloadLimits, s.reloadCertificate}
 }
 
 // Reload reads the configuration again and takes up what may change while the server runs; the
@@ -190,6 +190,25 @@ func (s *Server) reloadLimits(cfg *Config) (func(), error) {
 			cfg.Log.setLevel(s.reloads.Level)
 		}
 	}, nil
+}
+
+// reloadCertificate takes the certificate that the files hold now.
+func (s *Server) reloadCertificate(*Config) (func(), error) {
+	if s.app.pair == nil {
+		return func() {}, nil
+	}
+	return s.app.pair.Prepare()
+}
+
+// checkCertificate takes a certificate that was replaced in its files.
+func (s *Server) checkCertificate(context.Context) {
+	changed, err := s.app.pair.Check()
+	switch {
+	case err != nil:
+		s.log.Warn("certificate reload failed", "err", err)
+	case changed:
+		s.log.Info("certificate reloaded", "expires", s.app.pair.Expires())
+	}
 }
 
 // showMade has the settings in force show the app that this start made.

@@ -89,16 +89,21 @@ func New(cfg Config, log *slog.Logger, sink *logs.Sink) (*Server, error) {
 	if most == 0 {
 		most = maxConnections()
 	}
-	inherited, err := systemd.Inherit("listen", "admin")
+	inherited, err := systemd.Inherit("listen", "admin", "listen_tls")
 	if err != nil {
 		return nil, err
 	}
 	defer inherited.Close()
-	app := port{"listen", cfg.Listen, most, cfg.HTTP.AnswerTimeout, cfg.Proxies, true}
+	app := port{
+		setting: "listen", address: cfg.Listen, max: most, write: cfg.HTTP.AnswerTimeout, proxies: cfg.Proxies, queued: true, files: cfg.TLS,
+	}
+	if cfg.ListenTLS != "" {
+		app.secure = &port{setting: "listen_tls", address: cfg.ListenTLS}
+	}
 	if s.app, err = bind(app, cfg.HTTP, inherited, log); err != nil {
 		return nil, err
 	}
-	admin := port{"admin", cfg.Admin, operatorConnections(), operatorWrite, anybody, false}
+	admin := port{setting: "admin", address: cfg.Admin, max: operatorConnections(), write: operatorWrite, proxies: anybody}
 	if s.admin, err = bind(admin, cfg.HTTP, inherited, log); err != nil {
 		s.app.release()
 		_ = s.app.net.Close()
@@ -151,7 +156,7 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	s.announce()
 	s.phase.Store(phaseReady)
 	systemd.Ready()
-	s.log.Info("ready", "listen", s.Listen(), "admin", s.Admin(), "store", s.store.name, "took", s.clock.Up().Round(time.Millisecond))
+	s.log.Info("ready", "listen", s.Listen(), "listen_tls", s.ListenTLS(), "admin", s.Admin(), "store", s.store.name, "took", s.clock.Up().Round(time.Millisecond))
 	return nil
 }
 
@@ -273,6 +278,14 @@ func (s *Server) announce() {
 
 // Listen returns the address of the app listener.
 func (s *Server) Listen() string { return s.app.address() }
+
+// ListenTLS returns the address of the app listener for TLS; "" when there is none.
+func (s *Server) ListenTLS() string {
+	if s.app.tls == nil {
+		return ""
+	}
+	return s.app.tls.Addr().String()
+}
 
 // Admin returns the address of the operator listener.
 func (s *Server) Admin() string { return s.admin.address() }

@@ -58,6 +58,7 @@ type Deps struct {
 	V1            http.Handler
 	Reload        func(context.Context) (Reloaded, error)
 	Settings      func() []configload.Setting // in force
+	Expires       func() time.Time            // of the certificate; nil: there is none
 	Profiling     bool
 }
 

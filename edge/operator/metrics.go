@@ -53,6 +53,7 @@ var (
 	descOwed     = prometheus.NewDesc("rollcall_hooks_owed", "Sessions of which the online hook was taken and the offline hook was not answered.", nil, nil)
 	descHooks    = prometheus.NewDesc("rollcall_hooks_total", "What became of the calls of the app's hooks.", []string{"result"}, nil)
 	descOldKeys  = prometheus.NewDesc("rollcall_old_key_uses_total", "Calls that an old key of an app let through, by app and by the setting of the key; for each old key that is set.", []string{"app", "key"}, nil)
+	descExpires  = prometheus.NewDesc("rollcall_tls_certificate_expires_seconds", "How long the certificate of listen_tls is still valid; negative when it has ended.", nil, nil)
 	descBuild    = prometheus.NewDesc("rollcall_build_info", "Always 1; what was built is in the labels.", []string{"release", "revision", "go"}, nil)
 )
 
@@ -116,7 +117,7 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		descReports, descAhead, descLast, descChanges, descExpired, descShed, descQueries, descIDs, descDialect, descLane, descPeers, descStore, descTrouble, descUp, descDropped, descBuild,
 		descSize, descWatch, descClosed, descNotLet, descShared, descNoRoom, descEvicted, descLimited,
-		descSockets, descSessions, descGateway, descRefused, descWaiting, descOwed, descHooks, descOldKeys,
+		descSockets, descSessions, descGateway, descRefused, descWaiting, descOwed, descHooks, descOldKeys, descExpires,
 	} {
 		ch <- d
 	}
@@ -155,6 +156,9 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	c.shared(to)
 	c.store(to)
 	to.gauge(descUp, c.Up().Seconds())
+	if c.Expires != nil {
+		to.gauge(descExpires, time.Until(c.Expires()).Seconds())
+	}
 	to.count(descDropped, c.Dropped())
 	to.gauge(descBuild, 1, c.Version.Release, c.Version.Revision, c.Version.Go)
 }

@@ -86,11 +86,13 @@ func (l *Listener) Max() int { return l.cfg.Max }
 // Accept implements net.Listener. It yields between connections, and waits while many of them are fresh: a port that never runs
 // dry would be emptied at one go otherwise, and what is under way would wait until all of those that came had their turn. The
 // rest waits in the kernel.
-func (l *Listener) Accept() (net.Conn, error) {
+func (l *Listener) Accept() (net.Conn, error) { return l.accept(l.Listener, l.cfg.Refusal) }
+
+func (l *Listener) accept(port net.Listener, refusal []byte) (net.Conn, error) {
 	for {
 		runtime.Gosched()
 		l.pace.wait()
-		c, err := l.Listener.Accept()
+		c, err := port.Accept()
 		if err != nil {
 			return nil, err
 		}
@@ -99,10 +101,23 @@ func (l *Listener) Accept() (net.Conn, error) {
 		}
 		l.refused.Add(1)
 		_ = c.SetWriteDeadline(time.Now().Add(time.Millisecond)) // the kernel has room for it, or it is not worth a wait
-		_, _ = c.Write(l.cfg.Refusal)
+		_, _ = c.Write(refusal)
 		_ = c.Close()
 	}
 }
+
+// a second is a further port of a Listener.
+type second struct {
+	net.Listener
+	book *Listener
+}
+
+// Accept implements net.Listener.
+func (s *second) Accept() (net.Conn, error) { return s.book.accept(s.Listener, nil) }
+
+// Beside returns a listener of what n accepts, within the same bounds as that of l. It refuses without words, since its connections
+// are encrypted.
+func (l *Listener) Beside(n net.Listener) net.Listener { return &second{n, l} }
 
 // admit returns the connection that takes the place of c, or nil when there is no room.
 func (l *Listener) admit(c net.Conn) net.Conn {

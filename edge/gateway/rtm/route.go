@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"rollcall/internal/api"
 	"rollcall/internal/limit"
 )
 
@@ -52,7 +53,7 @@ func (s *Server) address(r *http.Request) string {
 		return s.cfg.PublicURL
 	}
 	scheme, host := "ws", r.Host
-	if r.TLS != nil {
+	if r.TLS != nil || api.Secure(r.Context()) {
 		scheme = "wss"
 	}
 	if limit.Within(limit.Socket(r), s.Proxies) { // others may write what they like
