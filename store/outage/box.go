@@ -1,6 +1,7 @@
 package outage
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -18,7 +19,7 @@ import (
 type Below interface {
 	// Replay applies records as of their times of receipt, in order, and returns an error for each
 	// that it could not apply; nil when there is none.
-	Replay(list []Record) []error
+	Replay(ctx context.Context, list []Record) []error
 	// Waits reports whether err, of Replay, means that the peer cannot be written now and nothing
 	// else is the matter; held, that only a later release may write it.
 	Waits(err error) (waits, held bool)
@@ -27,8 +28,6 @@ type Below interface {
 	Last(key presence.Key) (packed []byte, known bool)
 	// Signal has the listeners of the store look at keys again.
 	Signal(keys []presence.Key)
-	// Now returns the time of the store.
-	Now() presence.Millis
 }
 
 // A Queue keeps records in order until they are delivered, see [spool.Spool].
@@ -49,10 +48,13 @@ type Config struct {
 	Queue   Queue
 	Journal time.Duration // how long acknowledged reports are kept
 	Rules   presence.Rules
-	Log     *slog.Logger
+	// Stale is the greatest age of an answer, and Now the time of the store; a [Store] needs both.
+	Stale time.Duration
+	Now   func() presence.Millis
+	Log   *slog.Logger
 }
 
-// A Box holds the spool, the overlay and the journal of one store. It is safe for many goroutines;
+// A Box holds the spool, the overlay and the journal of one [Store]. It is safe for many goroutines;
 // Drain and Reassert are for one.
 type Box struct {
 	cfg   Config

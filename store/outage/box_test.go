@@ -1,6 +1,7 @@
 package outage
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -25,7 +26,7 @@ type shelf struct {
 
 var errGone = errors.New("gone")
 
-func (s *shelf) Replay(list []Record) []error {
+func (s *shelf) Replay(_ context.Context, list []Record) []error {
 	errs := make([]error, len(list))
 	for i, r := range list {
 		if s.away || s.waits[r.Report.Peer] {
@@ -40,7 +41,6 @@ func (s *shelf) Replay(list []Record) []error {
 func (s *shelf) Waits(error) (waits, held bool)       { return !s.away, false }
 func (s *shelf) Last(presence.Key) (p []byte, k bool) { return nil, false }
 func (s *shelf) Signal([]presence.Key)                { s.signals++ }
-func (s *shelf) Now() presence.Millis                 { return now }
 
 var rules = presence.DefaultRules()
 
@@ -91,17 +91,17 @@ func TestNoOrderLeavesAPeerInTheOverlay(t *testing.T) {
 						t.Error(err)
 					}
 					if len(records) > 0 {
-						b.deliver(records)
+						b.deliver(t.Context(), records)
 					}
 				}
 				for i := range 4 {
 					spool(t, b, "tom", i)
 					b.Again()
-					b.Drain(t.Context().Done())
+					b.Drain(t.Context())
 				}
 				b.onPause, s.away = nil, false
 				b.Again()
-				if !b.Drain(t.Context().Done()) || b.Overlaid() || len(b.overlay) > 0 || b.Spooling() || b.spool.Len() > 0 {
+				if !b.Drain(t.Context()) || b.Overlaid() || len(b.overlay) > 0 || b.Spooling() || b.spool.Len() > 0 {
 					t.Errorf("overlay %v, %d records in the spool, spooling %v", b.overlay, b.spool.Len(), b.Spooling())
 				}
 				if s.signals == 0 {
@@ -123,7 +123,7 @@ func TestARecordThatWaitsHoldsNobodyUp(t *testing.T) {
 		}
 	}
 	tom, ann := presence.Key{App: "a", Peer: "tom"}, presence.Key{App: "a", Peer: "ann"}
-	if !b.Drain(t.Context().Done()) || b.Waiting() != 2 || len(b.Waits([]presence.Key{tom, ann})) != 1 {
+	if !b.Drain(t.Context()) || b.Waiting() != 2 || len(b.Waits([]presence.Key{tom, ann})) != 1 {
 		t.Errorf("%d wait, of %v", b.Waiting(), b.Waits([]presence.Key{tom, ann}))
 	}
 	if l, ok := b.Layer(tom); !ok || len(l.Records) != 2 || l.Summary.Status != presence.Online {
@@ -145,7 +145,7 @@ func TestARecordThatWaitsHoldsNobodyUp(t *testing.T) {
 	}
 	s.waits = nil
 	next.Again()
-	if !next.Drain(t.Context().Done()) || next.Overlaid() || next.Spooling() {
+	if !next.Drain(t.Context()) || next.Overlaid() || next.Spooling() {
 		t.Error("the spool is not drained")
 	}
 }

@@ -1,8 +1,19 @@
 // Package outage keeps what is reported while a store cannot take it, answers for it meanwhile, and
 // replays it.
 //
-// A [Box] stands beside a store that can be out of reach, which it sees as a [Below]. It has three
-// parts:
+// [Wrap] puts it around a store that can be out of reach, in whole or in part, and that answers what
+// a [Lower] is asked:
+//
+//	s, err := outage.Wrap(low, outage.Config{Dir: dir, Bytes: 64 << 20, Journal: time.Minute, Stale: time.Hour, Now: low.Now, …})
+//	err = s.Update(ctx, keys, now, merge)        // ErrUnavailable: the store, or a report that waits
+//	err = s.Spool(ctx, reports, now, outcomes)   // kept on disk, and counted in the answers
+//	age, err := s.Statuses(ctx, app, peers, now, out) // with the age of the oldest answer
+//
+// When a part of the store is back its owner calls [Box.Again], then [Store.Returned] if leases could
+// not be renewed, [Box.Reassert] if acknowledged reports may be lost, and [Box.Drain] until that
+// returns true.
+//
+// A [Store] has three parts, its [Box]:
 //
 //   - The spool: reports on disk, synced before they are acknowledged. They are replayed in order when the store is back; those of
 //     a peer that still has to wait let the others pass.
@@ -20,5 +31,6 @@
 //
 // # Not in this package
 //
-// Whether the store is out of reach, and how old its answers are: that is for the store to decide.
+// Whether the store is out of reach, how old its own answers are, and when it is back: that is for
+// the store below to decide.
 package outage

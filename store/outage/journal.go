@@ -1,6 +1,7 @@
 package outage
 
 import (
+	"context"
 	"time"
 
 	"rollcall/presence"
@@ -46,7 +47,7 @@ func (b *Box) note(records []Record) {
 // idempotent: a session is named, and a delivery of a hook has an id. away is for how long the
 // store could take nothing: the journal stood still meanwhile. It returns the first error that is
 // more than a peer that cannot be written now; then call it again.
-func (b *Box) Reassert(away time.Duration) error {
+func (b *Box) Reassert(ctx context.Context, away time.Duration) error {
 	b.mu.Lock()
 	over := b.millis() - (b.cfg.Journal + away).Milliseconds()
 	var list []Record
@@ -58,7 +59,7 @@ func (b *Box) Reassert(away time.Duration) error {
 	b.mu.Unlock()
 	for len(list) > 0 {
 		n := min(len(list), replayBatch)
-		for _, err := range b.below.Replay(list[:n]) {
+		for _, err := range b.below.Replay(ctx, list[:n]) {
 			if err == nil {
 				continue
 			}

@@ -1,6 +1,7 @@
 package outage
 
 import (
+	"context"
 	"time"
 
 	"rollcall/internal/spool"
@@ -28,9 +29,8 @@ type cursor struct {
 func (b *Box) Again() { b.again.Store(true) }
 
 // Drain applies what is in the spool, in order, and lets reports take the direct road again when it
-// is empty. It reports whether nothing is left but what has to wait. It goes on until stop is
-// closed.
-func (b *Box) Drain(stop <-chan struct{}) bool {
+// is empty. It reports whether nothing is left but what has to wait. It goes on until ctx ends.
+func (b *Box) Drain(ctx context.Context) bool {
 	if b.spool == nil {
 		b.on.Store(false)
 		return true
@@ -44,10 +44,8 @@ func (b *Box) Drain(stop <-chan struct{}) bool {
 		c.at, c.whole = 0, time.Now()
 	}
 	for {
-		select {
-		case <-stop:
+		if ctx.Err() != nil {
 			return false
-		default:
 		}
 		records, err := b.spool.Next(c.at, replayBatch)
 		if err != nil {
@@ -60,7 +58,7 @@ func (b *Box) Drain(stop <-chan struct{}) bool {
 			}
 			continue
 		}
-		if !b.deliver(records) {
+		if !b.deliver(ctx, records) {
 			return false
 		}
 	}
@@ -87,7 +85,7 @@ func (b *Box) drained() bool {
 }
 
 // deliver applies a batch of records, and acknowledges those that need not wait.
-func (b *Box) deliver(records []spool.Record) bool {
+func (b *Box) deliver(ctx context.Context, records []spool.Record) bool {
 	c := &b.cursor
 	var list []Record
 	var ids, gone []spool.ID // of list; to be acknowledged
@@ -99,7 +97,7 @@ func (b *Box) deliver(records []spool.Record) bool {
 			gone = append(gone, raw.ID)
 		}
 	}
-	errs := b.below.Replay(list)
+	errs := b.below.Replay(ctx, list)
 	b.pause("after the replay")
 	var applied []Record
 	for k := range list {

@@ -27,8 +27,6 @@ const app = presence.AppID("app")
 
 func wall() presence.Millis { return presence.Millis(time.Now().UnixMilli()) }
 
-var errCut = fmt.Errorf("%w: cut", presence.ErrUnavailable)
-
 // dice are drawn by many goroutines.
 type dice struct {
 	mu sync.Mutex
@@ -98,29 +96,29 @@ func newWorld(t *testing.T, s *outagetest.Schedule) *world {
 	return w
 }
 
-func (n *node) store() presence.Store { return switched{n.w.below, n} }
-
 func (n *node) start() {
-	var err error
-	n.notified, n.cache, n.ears = map[presence.PeerID]presence.Status{}, map[presence.Key][]byte{}, nil
-	n.box, err = outage.Open(outage.Config{Queue: n.queue, Journal: time.Minute, Rules: n.w.rules, Log: slog.New(slog.DiscardHandler)}, below{n})
+	n.notified = map[presence.PeerID]presence.Status{}
+	sw := outagetest.NewSwitch(n.w.below, n.w.rules)
+	wrapped, err := outage.Wrap(shaky{sw, n.w}, outage.Config{
+		Queue: n.queue, Journal: time.Minute, Rules: n.w.rules, Stale: time.Hour, Now: wall, Log: slog.New(slog.DiscardHandler),
+	})
 	if err != nil {
 		n.w.t.Fatal(err)
 	}
+	n.store = store{outagetest.Wrapped{Store: wrapped, Switch: sw}, n.w}
+	n.turn()
 	n.seenAt = n.w.lost.Load()
-	now := time.Now()
-	n.since.Store(&now)
-	n.svc = presence.NewService(n.store(), presence.DefaultConfig())
-	n.stop = make(chan struct{})
+	n.svc = presence.NewService(n.store, presence.DefaultConfig())
+	n.ctx, n.stop = context.WithCancel(context.WithValue(context.Background(), replaying{}, true))
 	cfg := watch.DefaultConfig()
 	cfg.Now = wall
-	n.hub = watch.New(n.svc, n.store(), cfg)
+	n.hub = watch.New(n.svc, n.store, cfg)
 	n.stopped.Go(n.watchman)
 	n.stopped.Go(n.follow)
 }
 
 func (n *node) kill() {
-	close(n.stop)
+	n.stop()
 	n.hub.Close(watch.ReasonShutdown)
 	n.stopped.Wait()
 }
@@ -130,33 +128,32 @@ func (n *node) watchman() {
 	was := false
 	for {
 		select {
-		case <-n.stop:
+		case <-n.ctx.Done():
 			return
 		case <-time.After(time.Duration(30+n.w.rand.IntN(200)) * time.Millisecond):
 		}
-		if n.away() {
+		if n.store.Age() > 0 {
 			was = true
 			continue
 		}
 		if was {
-			n.box.Again()
+			n.store.Again()
 			was = false
-			below{n}.Signal(nil)
+			n.store.Signal(nil)
 		}
 		if lost := n.w.lost.Load(); lost != n.seenAt {
-			if n.box.Reassert(time.Since(*n.since.Load())) != nil {
+			if n.store.Reassert(n.ctx, time.Duration(n.away.Load())+time.Second) != nil {
 				continue
 			}
 			n.seenAt = lost
 		}
-		n.box.Drain(n.stop)
+		n.store.Drain(n.ctx)
 	}
 }
 
 // follow keeps what the watcher of all peers was last notified of.
 func (n *node) follow() {
-	ctx, cancel := context.WithCancel(context.Background())
-	n.stopped.Go(func() { <-n.stop; cancel() })
+	ctx := n.ctx
 	var peers []presence.PeerID
 	for _, k := range n.w.peers {
 		peers = append(peers, k.Peer)
@@ -205,17 +202,17 @@ func (w *world) play(s *outagetest.Schedule) {
 				w.mu.Unlock()
 			})
 		case outagetest.Cut:
-			w.remember(n)
 			n.cut.Store(true)
+			n.turn(w.some()...)
 		case outagetest.Join:
 			n.cut.Store(false)
+			n.turn()
 		case outagetest.Stop:
-			for _, n := range w.nodes {
-				w.remember(n)
-			}
 			w.stopped.Store(true)
+			w.turn()
 		case outagetest.Start:
 			w.stopped.Store(false)
+			w.turn()
 		case outagetest.Kill:
 			w.running.Wait()
 			n.kill()
@@ -234,24 +231,24 @@ func (w *world) play(s *outagetest.Schedule) {
 	for _, n := range w.nodes {
 		n.cut.Store(false)
 	}
+	w.turn()
 	time.Sleep(s.Quiet)
 }
 
-// remember has a node that is about to be cut off know some of the peers as they are.
-func (w *world) remember(n *node) {
-	if n.away() {
-		return
+func (w *world) turn() {
+	for _, n := range w.nodes {
+		n.turn(w.some()...)
 	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	now := time.Now()
-	n.since.Store(&now)
-	n.cache = map[presence.Key][]byte{}
+}
+
+// some draws the peers that a node knows when it is cut off.
+func (w *world) some() (known []presence.Key) {
 	for _, k := range w.peers {
 		if w.rand.IntN(4) > 0 {
-			n.cache[k] = w.packed(k)
+			known = append(known, k)
 		}
 	}
+	return known
 }
 
 func (w *world) lose() {
@@ -280,12 +277,12 @@ func (w *world) check(s *outagetest.Schedule) {
 		ref.Acknowledged(r.Report, r.Received)
 	}
 	for _, n := range w.nodes {
-		if n.box.Overlaid() || n.box.Waiting() > 0 {
-			w.t.Errorf("node %d: %d reports wait, overlaid is %v", n.number, n.box.Waiting(), n.box.Overlaid())
+		if n.store.Overlaid() || n.store.Waiting() > 0 {
+			w.t.Errorf("node %d: %d reports wait, overlaid is %v", n.number, n.store.Waiting(), n.store.Overlaid())
 		}
 		for _, k := range w.peers {
 			var sum [1]presence.Summary
-			age, err := n.store().Summaries(context.Background(), []presence.Key{k}, sum[:])
+			age, err := n.store.Summaries(context.Background(), []presence.Key{k}, sum[:])
 			sum[0] = sum[0].At(n.svc.Leases(wall()), n.svc.Rules())
 			want := ref.Status(k.Peer, wall())
 			if err != nil || age != 0 || sum[0].Status != want {

@@ -124,7 +124,7 @@ func (s *Store) Heartbeat(ctx context.Context, node presence.NodeID, lease time.
 		// Another node ended its sessions, or Redis lost it: those that hold them report them
 		// again.
 		s.log.Warn("other nodes considered this node dead; re-reporting its sessions", "node", node)
-		s.outage.returned(now, now)
+		s.outage.box.Returned(now, now)
 	}
 	return nil
 }

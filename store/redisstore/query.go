@@ -10,12 +10,9 @@ import (
 	"rollcall/store/redisstore/nearcache"
 )
 
-// Statuses implements [presence.Store]. While Redis is down the answer has an age if everything
-// asked for is in the cache and not too old.
-func (s *Store) Statuses(ctx context.Context, app presence.AppID, peers [][]byte, now presence.Millis, out []presence.Status) (time.Duration, error) {
-	if s.conn.Closed() {
-		return 0, conn.ErrClosed
-	}
+// statuses answers without the spool. While Redis is down the answer has an age if everything asked
+// for is in the cache and not too old.
+func (s *Store) statuses(ctx context.Context, app presence.AppID, peers [][]byte, now presence.Millis, out []presence.Status) (time.Duration, error) {
 	space := s.cache.Space(app)
 	lu := nearcache.NewLookup()
 	defer lu.Release()
@@ -24,38 +21,17 @@ func (s *Store) Statuses(ctx context.Context, app presence.AppID, peers [][]byte
 		asked = 0
 	}
 	s.cachedStatuses(asked, peers, nearcache.Fresh, now, lu, out)
-	var ov overlay
-	if s.outage.box.Overlaid() {
-		lu.Miss = s.overlaid(&ov, app, peers, lu.Miss, out)
-	}
 	if len(lu.Miss) == 0 {
-		return s.aged(max(ov.age, s.outage.doubtAge())), nil
+		return s.outage.doubtAge(), nil
 	}
 	dead := s.nodes.deadNodes()
 	err := s.reader.read(ctx, app, asked, peers, lu.Miss, now, true, func(i int, state []byte) {
-		out[i] = s.reader.judge(ov.apply(s.shared, i, state), now, dead)
+		out[i] = s.reader.judge(state, now, dead)
 	})
 	if err == nil {
-		return s.aged(max(ov.age, s.outage.readAge(app, peers, lu.Miss, begun))), nil
+		return s.outage.readAge(app, peers, lu.Miss, begun), nil
 	}
-	left, ok := ov.unread(s.shared, lu.Miss, func(i int) presence.Key { return presence.Key{App: app, Peer: presence.PeerID(peers[i])} },
-		func(i int, sum presence.Summary) { out[i] = sum.Status })
-	if lu.Miss = left; !ok {
-		return 0, err
-	}
-	if len(left) == 0 {
-		return s.aged(ov.age), nil
-	}
-	age, err := s.staleStatuses(space, peers, lu, now, out, err)
-	return max(age, ov.age), err
-}
-
-// aged counts an answer of that age, which it returns.
-func (s *Store) aged(age time.Duration) time.Duration {
-	if age > 0 {
-		s.stats.staleAnswers.Add(1)
-	}
-	return age
+	return s.staleStatuses(space, peers, lu, now, out, err)
 }
 
 // cachedStatuses answers what it can from the cache and leaves the rest in lu.Miss.
@@ -92,21 +68,18 @@ func (s *Store) staleStatuses(space uint8, peers [][]byte, lu *nearcache.Lookup,
 	for k, i := range index {
 		out[i] = found[k]
 	}
-	return s.aged(age), nil
+	return age, nil
 }
 
-// Summaries implements [presence.Store]. The cache does not answer for a peer whose leases are
+// summaries answers without the spool. The cache does not answer for a peer whose leases are
 // renewed without a signal: its last sign of life may be newer.
-func (s *Store) Summaries(ctx context.Context, keys []presence.Key, out []presence.Summary) (age time.Duration, err error) {
-	if s.conn.Closed() {
-		return 0, conn.ErrClosed
-	}
+func (s *Store) summaries(ctx context.Context, keys []presence.Key, out []presence.Summary) (age time.Duration, err error) {
 	byApp := map[presence.AppID][]int{}
 	for i := range keys {
 		byApp[keys[i].App] = append(byApp[keys[i].App], i)
 	}
 	for app, index := range byApp {
-		old, err := s.summaries(ctx, app, keys, index, out)
+		old, err := s.summariesOf(ctx, app, keys, index, out)
 		if err != nil {
 			return 0, err
 		}
@@ -115,7 +88,7 @@ func (s *Store) Summaries(ctx context.Context, keys []presence.Key, out []presen
 	return age, nil
 }
 
-func (s *Store) summaries(ctx context.Context, app presence.AppID, keys []presence.Key, index []int, out []presence.Summary) (time.Duration, error) {
+func (s *Store) summariesOf(ctx context.Context, app presence.AppID, keys []presence.Key, index []int, out []presence.Summary) (time.Duration, error) {
 	space := s.cache.Space(app)
 	ids := make([][]byte, len(index))
 	miss := make([]int, 0, len(index))
@@ -124,19 +97,8 @@ func (s *Store) summaries(ctx context.Context, app presence.AppID, keys []presen
 	if s.conn.Unproven() {
 		asked = 0
 	}
-	var ov overlay
-	overlaid := s.outage.box.Overlaid()
 	for k, i := range index {
 		ids[k] = []byte(keys[i].Peer)
-		if overlaid {
-			if sum, read, ok := ov.layer(s.outage, k, keys[i]); read {
-				miss = append(miss, k)
-				continue
-			} else if ok {
-				out[i] = sum
-				continue
-			}
-		}
 		var b nearcache.Freshness
 		if buf, b = s.cache.Get(asked, ids[k], buf[:0]); b == nearcache.Fresh {
 			if sum := presence.PeekSummary(buf); sum.Status != presence.Online || sum.Noded {
@@ -147,20 +109,13 @@ func (s *Store) summaries(ctx context.Context, app presence.AppID, keys []presen
 		miss = append(miss, k)
 	}
 	if len(miss) == 0 {
-		return s.aged(max(ov.age, s.outage.doubtAge())), nil
+		return s.outage.doubtAge(), nil
 	}
 	err := s.reader.read(ctx, app, asked, ids, miss, 0, true, func(k int, state []byte) {
-		out[index[k]] = presence.PeekSummary(ov.apply(s.shared, k, state))
+		out[index[k]] = presence.PeekSummary(state)
 	})
 	if err == nil {
-		return s.aged(max(ov.age, s.outage.readAge(app, ids, miss, begun))), nil
-	}
-	miss, ok := ov.unread(s.shared, miss, func(k int) presence.Key { return keys[index[k]] }, func(k int, sum presence.Summary) { out[index[k]] = sum })
-	if !ok {
-		return 0, err
-	}
-	if len(miss) == 0 {
-		return s.aged(ov.age), nil
+		return s.outage.readAge(app, ids, miss, begun), nil
 	}
 	age, ok := s.conn.Staleness(s.cfg.Stale)
 	if !ok {
@@ -173,7 +128,7 @@ func (s *Store) summaries(ctx context.Context, app presence.AppID, keys []presen
 		}
 		out[index[k]] = presence.PeekSummary(buf)
 	}
-	return s.aged(max(age, ov.age)), nil
+	return age, nil
 }
 
 // Load implements [presence.Store]. It never comes from the cache.

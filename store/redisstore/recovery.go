@@ -33,7 +33,7 @@ type recovery struct {
 	ident  *identity
 	policy atomic.Pointer[string] // what is wrong with the eviction policy, if anything
 
-	box *spooled.Box // the spool, what is overlaid by it, and the journal
+	box *spooled.Store // the spool, what is overlaid by it, and the journal
 	// open from the first failed call until the return is announced: in between, what has run out
 	// in Redis is not ended, for it could not be renewed. The primaries of a Cluster have a mark
 	// each, see [conn.Link]; this one is then for writes that may be lost and for heartbeats that
@@ -52,10 +52,8 @@ type recovery struct {
 	// since when all nodes are known to Redis again; only run uses it
 	back int64
 
-	mu    sync.Mutex
-	fns   map[int]func(a, n presence.Millis) <-chan struct{}
-	fnSeq int
-	lost  bool // writes may be lost: replay the journal
+	mu   sync.Mutex
+	lost bool // writes may be lost: replay the journal
 	// others are the nodes that were known before Redis may have lost something; nil while it has
 	// not.
 	others map[presence.NodeID]struct{}
@@ -129,42 +127,6 @@ func (s *Store) Ready() error {
 	return nil
 }
 
-// Acknowledged implements [presence.Remote].
-func (s *Store) Acknowledged(reports []presence.Report, now presence.Millis) {
-	s.outage.box.Acknowledged(reports, now)
-}
-
-// OnReturn implements [presence.Remote].
-func (s *Store) OnReturn(fn func(asOf, now presence.Millis) (done <-chan struct{})) (stop func()) {
-	o := s.outage
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	n := o.fnSeq
-	o.fnSeq++
-	o.fns[n] = fn
-	return func() {
-		o.mu.Lock()
-		defer o.mu.Unlock()
-		delete(o.fns, n)
-	}
-}
-
-// returned has the holders of sessions report them again, and returns what closes when they have.
-func (o *recovery) returned(asOf, now presence.Millis) (done []<-chan struct{}) {
-	o.mu.Lock()
-	fns := make([]func(a, n presence.Millis) <-chan struct{}, 0, len(o.fns))
-	for _, fn := range o.fns {
-		fns = append(fns, fn)
-	}
-	o.mu.Unlock()
-	for _, fn := range fns {
-		if d := fn(asOf, now); d != nil {
-			done = append(done, d)
-		}
-	}
-	return done
-}
-
 // noteDataLoss records that acknowledged writes may be lost. Until they are reported again answers
 // are as old as asOf.
 func (o *recovery) noteDataLoss(why string, asOf int64) {
@@ -176,6 +138,12 @@ func (o *recovery) noteDataLoss(why string, asOf int64) {
 	o.beginDoubt(asOf)
 	o.open.Store(true)
 	o.wakeUp()
+}
+
+func (o *recovery) closeSpool() {
+	if o.box != nil {
+		_ = o.box.Box.Close()
+	}
 }
 
 // run polls unreachable primaries, replays the journal and drains the spool.
@@ -236,7 +204,7 @@ func (o *recovery) recovered() bool {
 		return false
 	}
 	if o.refused.Load() {
-		o.box.Drain(o.conn.Context().Done()) // there may be room for some
+		o.box.Drain(o.conn.Context()) // there may be room for some
 		return false
 	}
 	o.mu.Lock()
@@ -250,7 +218,7 @@ func (o *recovery) recovered() bool {
 	}
 	if back > 0 || lost {
 		if now := o.conn.Now(); lost || back >= stillAfter {
-			o.asserting = append(o.asserting, o.returned(now.Add(-back), now)...)
+			o.asserting = append(o.asserting, o.box.Returned(now.Add(-back), now)...)
 		}
 		o.signal(nil)
 	}
@@ -267,7 +235,7 @@ func (o *recovery) recovered() bool {
 		}
 		o.missed = 0
 	}
-	drained := o.box.Drain(o.conn.Context().Done())
+	drained := o.box.Drain(o.conn.Context())
 	return o.settled() && drained && whole
 }
 
@@ -298,7 +266,7 @@ func (o *recovery) answers(k *conn.Link) bool {
 // replayJournal applies the journal once more, after an outage of the given length.
 func (o *recovery) replayJournal(away time.Duration) bool {
 	lost := o.conn.Unsettled()
-	if err := o.box.Reassert(away); err != nil {
+	if err := o.box.Reassert(o.conn.Context(), away); err != nil {
 		o.log.Warn("replay failed; will retry", "err", err)
 		return false
 	}

@@ -2,72 +2,17 @@ package redisstore
 
 import (
 	"bytes"
-	"context"
-	"slices"
 	"sync"
 	"time"
-
-	"rollcall/presence"
-	"rollcall/store/redisstore/conn"
 )
 
 const (
-	// settleStep is how many peers one step of a sweep locks, so that reports on them do not wait
-	// long.
-	settleStep = 128
 	// settleWithin bounds a step: no caller waits for a sweep, but reports wait for the locks it
 	// holds.
 	settleWithin = time.Second
 	// mostDoubts bounds the memory for writes of which it is not known whether they took place.
 	mostDoubts = 1 << 16
 )
-
-// Settle implements [presence.Settler]. An end that Redis carried out for this process counts here
-// once, also when its answer was lost: a later sweep finds out. One that another process carried
-// out does not count here.
-func (s *Store) Settle(ctx context.Context, keys []presence.Key, now presence.Millis, merge presence.Merge) error {
-	errs := make([]error, len(keys))
-	for from := 0; from < len(keys); from += settleStep {
-		some := keys[from:min(from+settleStep, len(keys))]
-		copy(errs[from:], s.settleSome(ctx, some, now, func(i int, st *presence.State) presence.Effect { return merge(from+i, st) }))
-	}
-	return partly(errs)
-}
-
-// settleSome settles a few peers and returns an error for each that it could not, nil when there is
-// none.
-func (s *Store) settleSome(ctx context.Context, keys []presence.Key, now presence.Millis, merge presence.Merge) []error {
-	if s.conn.Closed() {
-		return slices.Repeat([]error{conn.ErrClosed}, len(keys))
-	}
-	var waits []int
-	if s.outage.box.Spooling() {
-		waits = s.outage.box.Waits(keys)
-	}
-	ctx, cancel := context.WithTimeout(ctx, max(settleWithin, s.cfg.Deadline))
-	defer cancel()
-	if len(waits) == 0 {
-		return s.writer.updateWith(ctx, keys, now, merge, &s.writer.doubts)
-	}
-	// What waits in the spool comes before what follows from time.
-	errs := make([]error, len(keys))
-	var rest []presence.Key
-	var index []int
-	for i, k := range keys {
-		if slices.Contains(waits, i) {
-			errs[i] = conn.ErrDown
-			continue
-		}
-		rest, index = append(rest, k), append(index, i)
-	}
-	if len(rest) == 0 {
-		return errs
-	}
-	for k, err := range s.writer.updateWith(ctx, rest, now, func(k int, st *presence.State) presence.Effect { return merge(index[k], st) }, &s.writer.doubts) {
-		errs[index[k]] = err
-	}
-	return errs
-}
 
 // Doubts are states that were sent to be written and of which no answer came, by index member. When
 // what stands later is what was sent, it was this process that wrote it.

@@ -49,14 +49,14 @@ func (s *shared) pause(stage string) {
 }
 
 type stats struct {
-	conflicts, cas, reads   atomic.Int64
-	adopted, damaged        atomic.Int64
-	staleAnswers, unindexed atomic.Int64
-	foreign                 atomic.Int64
-	newer, overwritten      atomic.Int64
+	conflicts, cas, reads atomic.Int64
+	adopted, damaged      atomic.Int64
+	unindexed             atomic.Int64
+	foreign               atomic.Int64
+	newer, overwritten    atomic.Int64
 }
 
-// Listen implements [presence.Store].
+// Listen has fn called with what other processes and this one have written.
 func (s *shared) Listen(fn func(keys []presence.Key)) (stop func()) {
 	s.hear.Lock()
 	defer s.hear.Unlock()

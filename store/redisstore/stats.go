@@ -13,7 +13,6 @@ func (s *Store) Stats() map[string]int64 {
 		"reads": t.reads.Load(), "writes": t.cas.Load(), "conflicts": t.conflicts.Load(),
 		"adopted": t.adopted.Load(), "damaged": t.damaged.Load(), "foreign": t.foreign.Load(), "unindexed": t.unindexed.Load(),
 		"newer_states": t.newer.Load(), "foreign_indexes": 0, "overwritten": t.overwritten.Load(),
-		"stale_answers": t.staleAnswers.Load(),
 	}
 	if s.metWrongType() != nil {
 		m["foreign_indexes"] = 1

@@ -60,7 +60,7 @@ func newStore(cfg Config) *Store {
 	s.audit = &auditor{shared: b, owner: s.owner, reader: s.reader, writer: s.writer}
 	s.outage = &recovery{
 		shared: b, owner: s.owner, ident: s.ident, nodes: s.nodes, writer: s.writer,
-		wake: make(chan struct{}, 1), fns: map[int]func(a, n presence.Millis) <-chan struct{}{},
+		wake: make(chan struct{}, 1),
 	}
 	s.ident.lost = s.outage.noteDataLoss
 	return s
@@ -96,7 +96,7 @@ func (s *Store) open(ctx context.Context, p conn.Place) error {
 		return err
 	}
 	s.outage.raiseFloor()
-	if err := s.outage.openSpool(); err != nil {
+	if err := s.wrap(); err != nil {
 		return err
 	}
 	if err := s.conn.Start(ctx); err != nil {

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"rollcall/presence"
+	spooled "rollcall/store/outage"
 	"rollcall/store/redisstore/conn"
 	"rollcall/store/redisstore/nearcache"
 )
@@ -44,73 +45,9 @@ func newWriter(b *shared, owner *ownership, nodes *nodeBook, reader *reader) *wr
 	return w
 }
 
-// Update implements [presence.Store]. A peer that cannot be written, because its primary is lost or
-// a newer rollcall keeps it, does not keep the others from it.
-//
-// The order is what keeps an index from missing a peer: what the new state needs is written first,
-// then the state, by compare and set; what it does not need any more is removed last, and only if
-// it was not written since it was read.
-func (s *Store) Update(ctx context.Context, keys []presence.Key, now presence.Millis, merge presence.Merge) error {
-	if s.conn.Closed() {
-		return conn.ErrClosed
-	}
-	if !s.conn.Clustered() && !s.conn.LinkOf("").Reachable() && s.outage.box.Keeps() {
-		return conn.ErrDown // the spool is not to wait for the deadline
-	}
-	if s.outage.box.Spooling() {
-		waits := s.outage.box.Waits(keys)
-		if len(waits) == len(keys) {
-			return conn.ErrDown
-		}
-		if len(waits) > 0 {
-			return s.writer.updateRest(ctx, keys, waits, now, merge)
-		}
-	}
-	return partly(s.writer.updateEach(ctx, keys, now, merge))
-}
-
-// updateRest updates all peers but those that have to wait.
-func (w *writer) updateRest(ctx context.Context, keys []presence.Key, waits []int, now presence.Millis, merge presence.Merge) error {
-	errs := make([]error, len(keys))
-	for _, i := range waits {
-		errs[i] = conn.ErrDown
-	}
-	var rest []presence.Key
-	var index []int
-	for i, err := range errs {
-		if err == nil {
-			rest = append(rest, keys[i])
-			index = append(index, i)
-		}
-	}
-	for k, err := range w.updateEach(ctx, rest, now, func(k int, st *presence.State) presence.Effect { return merge(index[k], st) }) {
-		errs[index[k]] = err
-	}
-	return partly(errs)
-}
-
-// partly makes one error of those of an update: nil when there is none, and a [presence.PartError]
-// when not all failed.
-func partly(errs []error) error {
-	var failed []int
-	for i, err := range errs {
-		if err != nil {
-			failed = append(failed, i)
-		}
-	}
-	if len(failed) == 0 {
-		return nil
-	}
-	err := errs[failed[0]]
-	if len(failed) == len(errs) {
-		return err
-	}
-	return &presence.PartError{Failed: failed, Err: err}
-}
-
 // update is updateEach for callers that need all of it.
 func (w *writer) update(ctx context.Context, keys []presence.Key, now presence.Millis, merge presence.Merge) error {
-	return partly(w.updateEach(ctx, keys, now, merge))
+	return spooled.Partly(w.updateEach(ctx, keys, now, merge))
 }
 
 // updateEach updates every peer that it can and returns an error for each key that it could not,
@@ -126,6 +63,10 @@ func (w *writer) updateEach(ctx context.Context, keys []presence.Key, now presen
 
 // updateWith is updateEach until ctx ends. doubts, which may be nil, are what earlier calls did not
 // learn the end of.
+//
+// The order is what keeps an index from missing a peer: what the new state needs is written first,
+// then the state, by compare and set; what it does not need any more is removed last, and only if
+// it was not written since it was read.
 func (w *writer) updateWith(ctx context.Context, keys []presence.Key, now presence.Millis, merge presence.Merge, doubts *doubts) (errs []error) {
 	if err := w.owner.owned(ctx); err != nil {
 		return slices.Repeat([]error{err}, len(keys))
