@@ -41,7 +41,7 @@ func (d *dice) IntN(n int) int {
 
 // pause waits for up to ms milliseconds, now and then.
 func (d *dice) pause(ms int) {
-	if d.IntN(3) == 0 {
+	if d != nil && d.IntN(3) == 0 {
 		time.Sleep(time.Duration(d.IntN(ms*1000)) * time.Microsecond)
 	}
 }

@@ -345,7 +345,7 @@ func (p *player) sameList(id presence.AppID, want []presence.PeerID) error {
 func histories(b *bench) {
 	p := &player{ctx: b.ctx, h: b.Harness, now: b.now, model: model{}}
 	defer func() { b.Store = p.h.Store }()
-	rapid.Check(b.T, func(t *rapid.T) {
+	rapid.Check(bubbled{b.T}, func(t *rapid.T) {
 		p.wipe(t)
 		d := func(n int, what string) int { return rapid.IntRange(0, n-1).Draw(t, what) }
 		for range rapid.IntRange(1, 25).Draw(t, "steps") {
@@ -418,7 +418,7 @@ func History(t testing.TB, h Harness, seed uint64, n int) map[presence.Key][]byt
 // session the greatest counts.
 func anyOrder(b *bench) {
 	round := 0
-	rapid.Check(b.T, func(t *rapid.T) {
+	rapid.Check(bubbled{b.T}, func(t *rapid.T) {
 		round++
 		peer := fmt.Sprint("order", round)
 		var reports []presence.Report

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"rollcall/presence"
@@ -52,6 +53,17 @@ func RunVolatile(t *testing.T, open func(t testing.TB) Harness) {
 		}
 		return h
 	})
+}
+
+// RunInFakeTime is RunVolatile in fake time, see [synctest]: open and the store must block on
+// nothing outside.
+func RunInFakeTime(t *testing.T, open func(t testing.TB) Harness) {
+	t.Helper()
+	for _, l := range laws {
+		t.Run(l.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { l.test(newBench(t, open(t))) })
+		})
+	}
 }
 
 func run(t *testing.T, laws []law, open func(t *testing.T) Harness) {
@@ -135,6 +147,9 @@ type bench struct {
 	ctx context.Context
 	now presence.Millis
 }
+
+// A bubbled test may run in a bubble of synctest, where rapid must not ask it for its deadline.
+type bubbled struct{ *testing.T }
 
 const app presence.AppID = "app"
 
