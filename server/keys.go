@@ -178,8 +178,14 @@ type namedKey struct {
 // keys returns all keys of a, an old one behind the one of its name.
 func (a *App) keys() []namedKey {
 	return []namedKey{
-		{"app_key", &a.AppKey}, {"app_key_old", &a.AppKeyOld}, {"master_key", &a.MasterKey}, {"master_key_old", &a.MasterKeyOld},
-		{"hook_key", &a.HookKey}, {"hook_key_old", &a.HookKeyOld}, {"android_key", &a.AndroidKey}, {"android_key_old", &a.AndroidKeyOld},
+		{"app_key", &a.AppKey},
+		{"app_key_old", &a.AppKeyOld},
+		{"master_key", &a.MasterKey},
+		{"master_key_old", &a.MasterKeyOld},
+		{"hook_key", &a.HookKey},
+		{"hook_key_old", &a.HookKeyOld},
+		{"android_key", &a.AndroidKey},
+		{"android_key_old", &a.AndroidKeyOld},
 	}
 }
 
