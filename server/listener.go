@@ -138,20 +138,20 @@ const (
 
 // bindError says in one line what stands in the way of a port.
 func bindError(setting, address string, err error) error {
-	flag := "--" + setting + " "
+	flag, example := "--"+setting, "--"+setting+" "
 	if setting == "listen_tls" {
-		flag = "--set listen_tls="
+		flag, example = "--set", "--set listen_tls="
 	}
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
 		return hint(fmt.Errorf("%s: another program listens on %s", setting, address),
-			"stop it, or choose another address, such as "+flag+":3100")
+			"stop it, or choose another address with "+flag+", such as "+example+":3100")
 	case errors.Is(err, fs.ErrPermission):
 		return hint(fmt.Errorf("%s: this user may not listen on %s", setting, address),
-			"ports below 1024 are for the administrator; choose a higher one, such as "+flag+":3000")
+			"ports below 1024 are for the administrator; choose a higher one with "+flag+", such as "+example+":3000")
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
 		return hint(fmt.Errorf("%s: %s is not an address of this machine", setting, address),
-			"to listen on every address, leave the host out: "+flag+":3000")
+			"to listen on every address, leave the host out: "+example+":3000")
 	}
 	return fmt.Errorf("%s: %w", setting, err)
 }
