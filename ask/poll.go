@@ -12,7 +12,8 @@ type Question struct {
 	Peers  []presence.PeerID
 	Fields Fields
 	Detail presence.Detail // how much the poller may see
-	Since  string          // the token of the last answer; may be empty or unusable: then everything is answered
+	// The token of the last answer; may be empty or unusable: then everything is answered.
+	Since string
 }
 
 // A Poll is the answer of a [Question], for a client that asks again and again instead of holding a
@@ -103,7 +104,8 @@ func (l *look) since(old token.Token, ok bool) (changed func(i int) bool) {
 		if l.seen[i].Status == presence.Unknown {
 			return old.Unknown != l.token.Unknown
 		}
-		return l.raw[i].Rev > old.Horizon || l.raw[i].Status != l.seen[i].Status // the second is not written yet
+		// The second is not written yet.
+		return l.raw[i].Rev > old.Horizon || l.raw[i].Status != l.seen[i].Status
 	}
 }
 

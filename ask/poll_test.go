@@ -154,7 +154,8 @@ func TestAPollHoldsOnlyWhatChanged(t *testing.T) {
 		expect(token, peers[:2], "tom=offline ann=offline ") // another list
 		h.report("zed", presence.KindOnline, 0)
 		time.Sleep(time.Second)
-		token = expect(token, peers, "ann=offline zed=online ") // not written yet: sent again rather than missed
+		// Not written yet: sent again rather than missed.
+		token = expect(token, peers, "ann=offline zed=online ")
 		expect("garbage", peers, "tom=offline ann=offline zed=online ")
 		if err := h.Rules.Erase(t.Context(), []presence.Key{{App: app, Peer: "zed"}}, now()); err != nil {
 			t.Fatal(err)

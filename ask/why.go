@@ -16,7 +16,7 @@ type Why struct {
 	Since    presence.Millis `json:"since,omitempty"`
 	LastSeen presence.Millis `json:"last_seen,omitempty"`
 	Cause    string          `json:"cause,omitempty"`
-	Until    presence.Millis `json:"until,omitempty"` // end of the last lease; left out while a node beats
+	Until    presence.Millis `json:"until,omitempty"` // of the last lease; none while a node beats
 	Held     presence.Millis `json:"held_until,omitempty"`
 	Leases   presence.Millis `json:"leases_as_of,omitempty"` // while leases stand still
 	Sessions []WhySession    `json:"sessions"`
@@ -33,12 +33,14 @@ type WhySession struct {
 	Device      string             `json:"device,omitempty"`
 	Incarnation presence.Millis    `json:"inc,omitempty"`
 	Start       presence.Millis    `json:"start,omitempty"`
-	At          presence.Millis    `json:"at"`              // the last report, by the clock of its source
-	Ahead       presence.Millis    `json:"ahead,omitempty"` // of the receipt, ms, when that clock is off
-	Seq         uint64             `json:"seq,omitempty"`
-	Until       presence.Millis    `json:"until,omitempty"`
-	Cause       string             `json:"cause,omitempty"`
-	Hold        float64            `json:"hold,omitempty"` // seconds
+	// At is the time of the last report, by the clock of its source; Ahead is by how much that is
+	// ahead of its receipt, ms, when that clock is off.
+	At    presence.Millis `json:"at"`
+	Ahead presence.Millis `json:"ahead,omitempty"`
+	Seq   uint64          `json:"seq,omitempty"`
+	Until presence.Millis `json:"until,omitempty"`
+	Cause string          `json:"cause,omitempty"`
+	Hold  float64         `json:"hold,omitempty"` // seconds
 }
 
 // A WhySlot counts the sessions of a source that cannot name them.

@@ -72,7 +72,8 @@ func (c *child) stop() {
 	case <-c.done:
 	case <-time.After(3 * time.Second):
 	}
-	_ = signalGroup(c.pid(), syscall.SIGKILL) // for the stubborn, and for what a gentle end left behind
+	// For the stubborn, and for what a gentle end left behind.
+	_ = signalGroup(c.pid(), syscall.SIGKILL)
 	<-c.done
 }
 

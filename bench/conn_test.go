@@ -129,7 +129,8 @@ func FuzzReplyLen(f *testing.F) {
 		if n < 0 || n > len(b) || (err != nil && n != 0) {
 			t.Fatalf("a reply of %d bytes in %q (%v)", n, b, err)
 		}
-		if n > 0 { // the rest of the stream says nothing about a whole reply, and less than the whole is none
+		// The rest of the stream says nothing about a whole reply, and less than the whole is none.
+		if n > 0 {
 			if again, _ := replyLen(b[:n], 0); again != n {
 				t.Fatalf("%q is a reply of %d bytes, then of %d", b, n, again)
 			}

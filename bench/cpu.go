@@ -19,8 +19,9 @@ const clockTick = 10 * time.Millisecond
 type cpuTimes map[int]processTimes
 
 type processTimes struct {
-	ticks   time.Duration         // utime + stime: complete, but in steps of a clock tick
-	threads map[int]time.Duration // by thread, to the nanosecond; nil where the kernel does not report it
+	ticks time.Duration // utime + stime: complete, but in steps of a clock tick
+	// By thread, to the nanosecond; nil where the kernel does not report it.
+	threads map[int]time.Duration
 }
 
 // cpuOf reads the times of a process and of all its descendants under proc, which is /proc but for
@@ -59,7 +60,8 @@ func (c cpuTimes) collect(proc string, pid int) error {
 				return err
 			}
 		}
-		children, _ := os.ReadFile(filepath.Join(dir, "children")) // absent from some kernels: then only the process itself counts
+		// Absent from some kernels: then only the process itself counts.
+		children, _ := os.ReadFile(filepath.Join(dir, "children"))
 		for _, f := range strings.Fields(string(children)) {
 			if child, err := strconv.Atoi(f); err == nil {
 				_ = c.collect(proc, child) // it may have ended since
@@ -101,7 +103,8 @@ func (p processTimes) since(before processTimes) time.Duration {
 // one.
 func parseStat(b []byte) (time.Duration, error) {
 	fields := bytes.Fields(b[bytes.LastIndexByte(b, ')')+1:])
-	const utime, stime = 14 - 3, 15 - 3 // as numbered in proc(5), less the two fields up to the parenthesis and counting from 0
+	// As numbered in proc(5), less the two fields up to the parenthesis and counting from 0.
+	const utime, stime = 14 - 3, 15 - 3
 	if len(fields) <= stime {
 		return 0, fmt.Errorf("CPU times in %.100q", b)
 	}

@@ -124,7 +124,8 @@ func closedLoop(ctx context.Context, l load) (sample, error) {
 	}
 	s, err := l.watch(ctx, &phase, func() bool { return answering.Load() > 0 })
 	phase.Store(over)
-	workers.Wait() // each takes the answer that it still waits for, so that the truth stays the truth
+	// Each takes the answer that it still waits for, so that the truth stays the truth.
+	workers.Wait()
 	if cause := context.Cause(ctx); cause != nil {
 		return sample{}, cause
 	}

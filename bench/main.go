@@ -3,7 +3,7 @@
 // In this folder:
 //
 //	go run .            the whole measurement, some minutes
-//	go run . -quick     every server and every work once, about 20 seconds: proves that nothing rots
+//	go run . -quick     every server and work once, some 20 seconds: proves that nothing rots
 //
 // It starts the servers itself, fills them with the same peers, drives each in turn, round after
 // round, checks every answer against what it knows to be true, and prints the medians as Markdown
@@ -229,7 +229,8 @@ func window(ctx context.Context, t *target, w work, o options, round int) (sampl
 	}
 	warm := seconds(o.warm)
 	if round == 0 && !o.quick {
-		warm = max(warm, time.Second) // compilers that work while the program runs, and caches of all kinds
+		// Compilers that work while the program runs, and caches of all kinds.
+		warm = max(warm, time.Second)
 	}
 	if t.prepare != nil {
 		if err := t.prepare(ctx); err != nil {

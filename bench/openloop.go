@@ -40,9 +40,10 @@ func openLoop(ctx context.Context, l load) (sample, error) {
 	defer closeAll()
 
 	start := time.Now().Add(time.Millisecond)
-	first := int64(l.warm)              // due times from here on count
-	last := int64(l.warm + l.length)    // and end here
-	free := make(chan *flight, l.conns) // first in, first out, so that every connection stays in use
+	first := int64(l.warm)           // due times from here on count
+	last := int64(l.warm + l.length) // and end here
+	// First in, first out, so that every connection stays in use.
+	free := make(chan *flight, l.conns)
 	// Latencies belong to requests that were due inside the window, costs to answers that came
 	// inside it: after a long stall these are not the same.
 	var phase atomic.Int32

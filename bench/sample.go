@@ -10,8 +10,9 @@ import (
 
 // A sample is what one window measured.
 type sample struct {
-	length   time.Duration
-	answered int                      // answers that came inside the window; costs are divided by them
+	length time.Duration
+	// Answers that came inside the window; costs are divided by them.
+	answered int
 	used     map[string]time.Duration // CPU time by process
 	rss      int64                    // bytes, of all processes
 	p50, p99 time.Duration

@@ -70,7 +70,8 @@ func TestSampleCost(t *testing.T) {
 		t.Error("a window without answers makes a figure, want an error")
 	}
 	s.answered = 1000
-	s, err := s.finish(make([]latency, 600), make([]latency, 500)) // some were due inside, yet answered later
+	// Some were due inside, yet answered later.
+	s, err := s.finish(make([]latency, 600), make([]latency, 500))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,7 +1,9 @@
-// Package demo is a crowd of fifty that lives a day in minutes on a real server, by the real wire: sockets, hooks, deaths without a
-// word. Its page shows what a list that polls says of it, what a list that watches says, and why.
+// Package demo is a crowd of fifty that lives a day in minutes on a real server, by the real wire:
+// sockets, hooks, deaths without a word. Its page shows what a list that polls says of it, what a
+// list that watches says, and why.
 //
-// It holds the keys of a made app in memory, is meant for one machine, and knows the server only by its address.
+// It holds the keys of a made app in memory, is meant for one machine, and knows the server only by
+// its address.
 package demo
 
 import (
@@ -18,9 +20,10 @@ import (
 type Config struct {
 	URL                          string
 	App, Key, MasterKey, HookKey string
-	Day                          time.Duration    // how long a day of the crowd lasts
-	Child                        func() *exec.Cmd // a process that runs [Hold]; it holds jerry's socket
-	Failed                       func(doing string, err error)
+	Day                          time.Duration // how long a day of the crowd lasts
+	// A process that runs [Hold]; it holds jerry's socket.
+	Child  func() *exec.Cmd
+	Failed func(doing string, err error)
 }
 
 // A Demo is the crowd and its page.
@@ -49,7 +52,8 @@ func New(cfg Config) (*Demo, error) {
 	return &Demo{cfg: cfg, api: api}, nil
 }
 
-// Run has the crowd live until ctx ends. When it returns, no process and no connection of the demo is left.
+// Run has the crowd live until ctx ends. When it returns, no process and no connection of the demo
+// is left.
 func (d *Demo) Run(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
 	d.mu.Lock()

@@ -18,7 +18,8 @@ import (
 // patience bounds each step with the server.
 const patience = 20 * time.Second
 
-// A device is a peer's socket to the server that can end in every way a phone can. Its methods work on nil.
+// A device is a peer's socket to the server that can end in every way a phone can. Its methods work
+// on nil.
 type device struct {
 	conn *websocket.Conn
 	line *line
@@ -47,7 +48,8 @@ func (l *line) Close() error {
 	return l.Conn.Close()
 }
 
-// login opens a socket and logs peer in on a device. The caller must end the device by logout or die.
+// login opens a socket and logs peer in on a device. The caller must end the device by logout or
+// die.
 func (d *Demo) login(ctx context.Context, peer, name, tag string) (*device, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -62,7 +64,8 @@ func (d *Demo) login(ctx context.Context, peer, name, tag string) (*device, erro
 	}}
 	defer transport.CloseIdleConnections()
 	var err error
-	dev.conn, _, err = websocket.Dial(ctx, "ws"+strings.TrimPrefix(d.cfg.URL, "http")+"/v1/socket", //nolint:bodyclose // Dial closes it
+	url := "ws" + strings.TrimPrefix(d.cfg.URL, "http") + "/v1/socket"
+	dev.conn, _, err = websocket.Dial(ctx, url, //nolint:bodyclose // Dial closes it
 		&websocket.DialOptions{HTTPClient: &http.Client{Transport: transport}})
 	if err != nil {
 		return nil, err

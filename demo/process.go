@@ -10,10 +10,12 @@ import (
 	rollcall "rollcall/client/go"
 )
 
-// A holding is what a child process is to hold. It goes through standard input, where no list of processes shows its key.
+// A holding is what a child process is to hold. It goes through standard input, where no list of
+// processes shows its key.
 type holding struct{ URL, App, Key, Peer, Device string }
 
-// Hold runs in a child process: it keeps the peer that in describes online until in ends, as it does when the parent dies.
+// Hold runs in a child process: it keeps the peer that in describes online until in ends, as it
+// does when the parent dies.
 func Hold(ctx context.Context, in io.Reader) error {
 	r := json.NewDecoder(in)
 	var h holding

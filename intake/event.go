@@ -15,12 +15,13 @@ type Event struct {
 	Kind presence.Kind
 	// Session is the id of the session. Without one, events with a time are about one session for
 	// each Platform; events without a time are counted by Tag.
-	Session     presence.SessionID
-	Platform    string          // for display
-	Tag         string          // device class of a source without sessions; empty is Platform
-	Node        string          // of the sender, that holds Session
-	At          presence.Millis // by the clock of the source; zero is the time of receipt
-	Seq         uint64          // rises with the events of a session; decides between two with the same time
+	Session  presence.SessionID
+	Platform string          // for display
+	Tag      string          // device class of a source without sessions; empty is Platform
+	Node     string          // of the sender, that holds Session
+	At       presence.Millis // by the clock of the source; zero is the time of receipt
+	// Rises with the events of a session; decides between two with the same time.
+	Seq         uint64
 	Incarnation presence.Millis // start of the connection under a session id that is used again
 	Cause       presence.Cause  // of an end
 	Reconnect   bool            // an automatic login

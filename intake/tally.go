@@ -10,14 +10,15 @@ import (
 
 // A Tally says what became of a batch of events. Its counts sum up to the number of events.
 type Tally struct {
-	Accepted int       `json:"accepted"`                     // counted now
-	Double   int       `json:"double"`                       // counted before
-	Late     int       `json:"late"`                         // a newer event of the session is known
-	Stale    int       `json:"stale"`                        // older than events may be
-	Ignored  int       `json:"ignored"`                      // not understood, or about nothing known
-	Full     int       `json:"full"`                         // the peer has as many sessions as one may have
-	Expired  int       `json:"expired_on_arrival,omitempty"` // taken, and their lease was over by then
-	Errors   []Problem `json:"errors,omitempty"`
+	Accepted int `json:"accepted"` // counted now
+	Double   int `json:"double"`   // counted before
+	Late     int `json:"late"`     // a newer event of the session is known
+	Stale    int `json:"stale"`    // older than events may be
+	Ignored  int `json:"ignored"`  // not understood, or about nothing known
+	Full     int `json:"full"`     // the peer has as many sessions as one may have
+	// Expired is how many were taken when their lease was over.
+	Expired int       `json:"expired_on_arrival,omitempty"`
+	Errors  []Problem `json:"errors,omitempty"`
 }
 
 // A Problem says why an event was not understood; only the first few are reported.

@@ -16,8 +16,10 @@ type Clock struct {
 	// Off is how far the clock was ahead of the last such report's receipt; less than zero when it
 	// was behind. A report that is only late looks the same as one of a clock that is behind. At
 	// most 250 years.
-	Off     time.Duration
-	Reports int64 // that were further ahead than [Rules].Ahead, more than a minute late, stale, or expired on arrival
+	Off time.Duration
+	// That were further ahead than [Rules].Ahead, more than a minute late, stale, or expired on
+	// arrival.
+	Reports int64
 	Last    Millis
 }
 

@@ -10,7 +10,8 @@ import (
 type Counters struct {
 	mu      sync.RWMutex
 	sources map[Source]*sourceCounters
-	apps    atomic.Pointer[map[AppID]*appCounters] // is replaced, never changed: every question reads it
+	// Is replaced, never changed: every question reads it.
+	apps atomic.Pointer[map[AppID]*appCounters]
 
 	changes atomic.Int64
 	ahead   atomic.Int64

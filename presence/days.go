@@ -49,7 +49,8 @@ func (st *State) countOnline(was Status, since Millis, rules *Rules) {
 	case was == Online:
 		st.addOnline(since, st.Since, rules)
 	case st.Since > since:
-		st.addOnline(st.startBefore(st.Since), st.Since, rules) // it was online in between, unheard of
+		// It was online in between, unheard of.
+		st.addOnline(st.startBefore(st.Since), st.Since, rules)
 	}
 }
 

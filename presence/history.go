@@ -16,9 +16,10 @@ import (
 type History struct {
 	Source Source
 	Tag    string
-	Base   Slot   // before Hooks; the zero count when the slot was not known
-	Ended  ending // of Base, if that is closed: since when the peer was offline then; zero for never
-	Hooks  []Hook // by time, and by arrival where that is the same
+	Base   Slot // before Hooks; the zero count when the slot was not known
+	// Of Base, if that is closed: since when the peer was offline then; zero for never.
+	Ended ending
+	Hooks []Hook // by time, and by arrival where that is the same
 	// Assumed says that Base is what a foreign writer's word stood for: a login as the first hook
 	// replaces it, see [Assume].
 	Assumed bool
@@ -133,7 +134,8 @@ func (st *State) countHook(s *Slot, fresh bool, assumed *Slot, r *Report, hash u
 	for at > 0 && h.Hooks[at-1].At > r.At { // what has one time stays in the order in which it came
 		at--
 	}
-	if at == len(h.Hooks) && !(fresh && at > 0) { // a slot that was dropped as blank, at a later time, may count
+	// A slot that was dropped as blank, at a later time, may count.
+	if at == len(h.Hooks) && !(fresh && at > 0) {
 		if v = s.apply(r, r.At, lease, now, rules); v == Taken || v == Swallowed {
 			h.Hooks = append(h.Hooks, hook)
 		}
@@ -168,7 +170,8 @@ func (st *State) amend(l *recount, turned bool, now Millis, rules *Rules) {
 			st.Since = start
 		}
 	case Offline:
-		if last := st.lastEnd(rules); last.at > 0 && last.at != st.Since { // the cause of an end before the history is not in it
+		// The cause of an end before the history is not in it.
+		if last := st.lastEnd(rules); last.at > 0 && last.at != st.Since {
 			st.Since, st.Cause, st.Hold = last.at, last.cause, last.hold
 		}
 	}

@@ -120,7 +120,8 @@ func TestHistoriesWaitForTheOtherNodes(t *testing.T) {
 		r.ID = word
 		merge(t, &st, func(st *presence.State) presence.Effect { _, e := st.Replay(&r, r.At, now, rules); return e })
 	}
-	for _, word := range []string{"+phone@0", "-phone@60", "-phone@1860"} { // what one node has of two hours
+	// What one node has of two hours.
+	for _, word := range []string{"+phone@0", "-phone@60", "-phone@1860"} {
 		replay(word, back)
 	}
 	live := hook(t, "+pad@7200", presence.PolicySum)

@@ -140,7 +140,8 @@ func TestSectionsOfALaterRelease(t *testing.T) {
 	section := []byte{20 << 1, 3, 'a', 'b', 'c'}
 	beside := func() []byte {
 		b := bytes.Clone(packed)
-		b[bytes.LastIndexByte(b, 9<<1|1)-1] += byte(len(section)) // the length of all sections stands before the first
+		// The length of all sections stands before the first.
+		b[bytes.LastIndexByte(b, 9<<1|1)-1] += byte(len(section))
 		return append(b, section...)
 	}
 	var back presence.State

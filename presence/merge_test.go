@@ -459,7 +459,8 @@ func TestASessionCountsAnIDOnceWhenItsTimeIsThatOfReceipt(t *testing.T) {
 		status presence.Status
 	}{
 		{tell(0, presence.KindOnline, "1", "x"), presence.Taken, presence.Online},
-		{tell(1, presence.KindOnline, "2", "x"), presence.Taken, presence.Online}, // one delivery, two sessions
+		// One delivery, two sessions.
+		{tell(1, presence.KindOnline, "2", "x"), presence.Taken, presence.Online},
 		{tell(2, presence.KindOffline, "1", "y"), presence.Taken, presence.Online},
 		{tell(3, presence.KindOffline, "2", "y"), presence.Taken, presence.Offline},
 		{tell(4, presence.KindOnline, "1", "x"), presence.Double, presence.Offline},

@@ -103,7 +103,8 @@ func (s *Service) ExternalHeartbeat(ctx context.Context, node NodeID, lease time
 		return fmt.Errorf("ask for node %q: %w", node, err)
 	}
 	if !beats[0] {
-		s.joined.begin(node) // before the heartbeat: when that succeeds and the rest fails, the next one goes on
+		// Before the heartbeat: when that succeeds and the rest fails, the next one goes on.
+		s.joined.begin(node)
 	}
 	_, unfinished := s.joined.has(node)
 	if err := s.store.Heartbeat(ctx, node, lease, drained, now); err != nil {

@@ -16,7 +16,8 @@ import (
 //	9  1 byte: cause
 //	10 until when online, last seen when not: 6 bytes big endian
 //	16 since: 6 bytes big endian
-//	22 hold (ms), day, last seen when online, sessions, slots, seen; days, if bit 3 is set; in format 2, sections
+//	22 hold (ms), day, last seen when online, sessions, slots, seen; days, if bit 3 is set;
+//	   in format 2, sections
 //
 // A later format may change all of it but the first 22 bytes' length, the rev and the place of the
 // format: by these an older program knows what it must not write over, see [ErrNewer].
@@ -233,7 +234,8 @@ const (
 	sessionFlags  = iota // how many there are
 )
 
-const minSession, minSlot, minSeen = 6, 4, 7 // bytes, for bounding counts before anything is allocated
+// Bytes, for bounding counts before anything is allocated.
+const minSession, minSlot, minSeen = 6, 4, 7
 
 func (s *Session) pack(b []byte, base Millis) []byte {
 	b = appendSource(b, s.Source)

@@ -4,24 +4,34 @@ import "time"
 
 // Rules are the settings of the merge. The zero value is not useful; start from [DefaultRules].
 type Rules struct {
-	Lease         time.Duration `range:"1s..30d"`  // of a report that names none and has no node
-	Ahead         time.Duration `range:"0s..1d"`   // a report's time may be this far in the future; further ahead, leases and what is shown count from the receipt.
-	Stale         time.Duration `range:"1m..30d"`  // a report older than this is stale and changes nothing
-	Window        time.Duration `range:"0s..1h"`   // reorder window of hooks without time and session
-	Detect        time.Duration `range:"1s..7d"`   // how long sessions beyond the known number of devices are believed
-	Relearn       time.Duration `range:"1h..365d"` // a number of devices not reached for this long is lowered
-	OfflineMemory time.Duration `range:"1m..365d"` // how long offline is remembered; then the peer is unknown
-	Tombstones    time.Duration `range:"1m..30d"`  // how long an ended session is remembered
+	// Lease is that of a report that names none and has no node.
+	Lease time.Duration `range:"1s..30d"`
+	// Ahead is how far in the future a report's time may be; further ahead, leases and what is
+	// shown count from the receipt.
+	Ahead time.Duration `range:"0s..1d"`
+	// Stale is the age from which a report changes nothing.
+	Stale time.Duration `range:"1m..30d"`
+	// Window is the reorder window of hooks without time and session.
+	Window time.Duration `range:"0s..1h"`
+	// Detect is how long sessions beyond the known number of devices count.
+	Detect time.Duration `range:"1s..7d"`
+	// Relearn is how long a number of devices may not be reached before it is lowered.
+	Relearn time.Duration `range:"1h..365d"`
+	// OfflineMemory is how long offline is remembered; then the peer is unknown.
+	OfflineMemory time.Duration `range:"1m..365d"`
+	// Tombstones is how long an ended session is remembered.
+	Tombstones time.Duration `range:"1m..30d"`
 	// Replay is how long a slot keeps its last hooks, so that one that comes late from another node
 	// is counted at its time of receipt, see [History]. [NewService] sets it for a store that can
 	// be out of reach; 0 keeps none.
-	Replay    time.Duration `config:"-"`
-	DayOffset time.Duration `range:"-14h..14h"` // local midnight minus UTC midnight, for "peers seen today" and online time
+	Replay time.Duration `config:"-"`
+	// DayOffset is local midnight minus UTC midnight, for "peers seen today" and online time.
+	DayOffset time.Duration `range:"-14h..14h"`
 
 	// OnlineTime keeps how long each peer was online on each of the last 30 local days. It costs
 	// some 8 bytes per peer and 4 more per day with any, so at most 128, in the store; nothing when
-	// off. It is forgotten together with the peer, so with a presence.offline_memory of 7d who has
-	// been away for a week has no days left; 30d keeps them for everybody.
+	// off. It is forgotten together with the peer, so with a presence.offline_memory of 7d a
+	// peer that was offline for a week has no days left; 30d keeps them for every peer.
 	OnlineTime bool
 }
 

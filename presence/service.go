@@ -76,7 +76,8 @@ func (s *Service) StandStill(asOf, now Millis) {
 	for {
 		old := s.still.Load()
 		if old != nil && now < old.until {
-			asOf = min(asOf, old.asOf) // what could not be renewed before the first outage has not been since
+			// What could not be renewed before the first outage has not been since.
+			asOf = min(asOf, old.asOf)
 		}
 		if s.still.CompareAndSwap(old, &standstill{asOf: asOf, until: now.Add(s.cfg.Grace)}) {
 			return

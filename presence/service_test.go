@@ -149,7 +149,8 @@ func TestALeaseThatRunsOutAsksForTheNode(t *testing.T) {
 			report(t, s, t0, on)
 		}
 	}
-	if err := s.Store().Heartbeat(ctx, "beats", time.Hour, false, t0); err != nil { // past the service
+	// Past the service.
+	if err := s.Store().Heartbeat(ctx, "beats", time.Hour, false, t0); err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range []struct {

@@ -23,8 +23,9 @@ type Session struct {
 	Start       Millis // since when it has been open
 	Until       Millis // lease end; forever while it hangs on Node
 	Ended       bool   // its end was reported, not inferred
-	Cause       Cause  // of the end: as reported, or that of its node; a lease that ran out leaves it unknown
-	Hold        time.Duration
+	// Of the end: as reported, or that of its node; a lease that ran out leaves it unknown.
+	Cause Cause
+	Hold  time.Duration
 }
 
 // clockStep is how far ahead of now a session's time must still be for a report of a right clock to
@@ -120,7 +121,8 @@ func (s *Session) weigh(n *Session) int {
 		cmp.Compare(n.Cause, s.Cause),
 		cmp.Compare(n.Hold, s.Hold),
 		strings.Compare(string(n.Node), string(s.Node)),
-		cmp.Compare(max(n.Ahead, s.Ahead), s.Ahead), // of one report received twice, the first receipt counts
+		// Of one report received twice, the first receipt counts.
+		cmp.Compare(max(n.Ahead, s.Ahead), s.Ahead),
 	)
 }
 

@@ -35,7 +35,9 @@ type State struct {
 	// LastSeen is the latest end of a session: its reported end, or its last sign of life when its
 	// lease ran out.
 	LastSeen Millis
-	Until    Millis // while online: when the last lease runs out without another report; forever while its node lives
+	// While online: when the last lease runs out without another report; forever while its node
+	// lives.
+	Until Millis
 	// Hold is how long after the peer turns offline watchers are notified; while online, after its
 	// last lease runs out.
 	Hold time.Duration
@@ -47,10 +49,11 @@ type State struct {
 	Counted Millis
 
 	// Each is kept in order, so that the order in which reports came leaves no trace.
-	Sessions   []Session  // by (source, id)
-	Slots      []Slot     // by (source, tag)
-	Deliveries []Delivery // deliveries that have been counted and are in no history, by (time, hash)
-	Rest       []byte     // sections of a later release, kept as they are
+	Sessions []Session // by (source, id)
+	Slots    []Slot    // by (source, tag)
+	// Deliveries that have been counted and are in no history, by (time, hash).
+	Deliveries []Delivery
+	Rest       []byte // sections of a later release, kept as they are
 
 	Histories []History // by (source, tag); with [Rules].Replay only
 	Replayed  Millis    // when a report last came late

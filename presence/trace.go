@@ -22,10 +22,11 @@ type Traced struct {
 // to the oldest by their numbers; a number that has left the ring ends its chain, so nothing needs
 // to be unchained.
 type Trace struct {
-	seed    maphash.Seed
-	mu      sync.Mutex
-	ring    []Traced
-	before  []uint64 // by place in the ring: the number of the report before in its bucket, 0 for none
+	seed maphash.Seed
+	mu   sync.Mutex
+	ring []Traced
+	// By place in the ring: the number of the report before in its bucket, 0 for none.
+	before  []uint64
 	buckets []uint64 // the number of the latest report of each
 	count   uint64   // of all reports so far, and so the number of the latest
 }

@@ -58,7 +58,9 @@ func TestAReturnWithinTheHoldIsNotNotified(t *testing.T) {
 					h.expect(w, 0, "snapshot "+peer+"=unknown")
 					h.tell(on, peer, "1")
 					first := h.gather(w, lostAt+time.Nanosecond)
-					for len(first) == 0 { // the lost may come before the notice of the online, which then has to come first
+					// The lost may come before the notice of the online, which then has to come
+					// first.
+					for len(first) == 0 {
 						first = h.gather(w, time.Millisecond)
 					}
 					h.tell(off, peer, "1", lost(hold))

@@ -125,7 +125,8 @@ func TestHold(t *testing.T) {
 			h.tell(off, "tom", "1", lost(10*time.Second))
 			time.Sleep(2 * time.Second)
 			h.tell(on, "tom", "2")
-			time.Sleep(time.Second) // a watcher looked at for nothing is looked at again a little later
+			// A watcher looked at for nothing is looked at again a little later.
+			time.Sleep(time.Second)
 			h.tell(off, "tom", "2", logout)
 		}, []string{"3s change tom=offline"}},
 		{"every loss has its own hold", func(h *house) {

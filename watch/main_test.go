@@ -37,8 +37,9 @@ type house struct {
 	// tokens opens what the hub sealed.
 	tokens *token.Sealer
 	reader *ask.Reader
-	brief  bool            // the watchers see only statuses
-	at     presence.Millis // of the last report: the next one is later, for at one time an online wins
+	brief  bool // the watchers see only statuses
+	// Of the last report: the next one is later, for at one time an online wins.
+	at presence.Millis
 }
 
 // flaky is the embedded store with a plug that can be pulled, and with a link that can be cut: then

@@ -70,7 +70,8 @@ func TestTwoNodesOnRedis(t *testing.T) {
 	}
 	report(0, on, "ann")
 	got, token := told(w)
-	if got == "change tom=online" { // true, and told again: the signal of tom's report came after the snapshot
+	// True, and told again: the signal of tom's report came after the snapshot.
+	if got == "change tom=online" {
 		got, token = told(w)
 	}
 	if got != "change ann=online" {

@@ -88,7 +88,8 @@ func (l *ledger) lateness(peer presence.PeerID, status presence.Status, at prese
 		switch {
 		case t.sum.At(end, rules).Status == status: // up to the end
 			return at - end, true
-		case t.sum.Status == status && t.sum.Until > t.at && t.sum.Until <= end: // until its lease was over
+		case t.sum.Status == status && t.sum.Until > t.at && t.sum.Until <= end:
+			// Until its lease was over.
 			return at - t.sum.Until, true
 		}
 		end = t.at

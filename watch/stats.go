@@ -18,13 +18,14 @@ type Stats struct {
 	Notified int64 // updates given to watchers
 	Batches  int64 // frames they came in
 	Marks    int64
-	Behind   int64 // times that a watcher fell behind: it took nothing of what was queued until the next round
-	Holds    int64 // offlines that were held back
-	Hidden   int64 // of those, how many were back in time
-	Resumes  int64 // tokens that went on
-	Resyncs  int64 // tokens that got a snapshot
-	Refused  int64 // watches refused for a limit
-	Closed   map[Reason]int64
+	// Times that a watcher fell behind: it took nothing of what was queued until the next round.
+	Behind  int64
+	Holds   int64 // offlines that were held back
+	Hidden  int64 // of those, how many were back in time
+	Resumes int64 // tokens that went on
+	Resyncs int64 // tokens that got a snapshot
+	Refused int64 // watches refused for a limit
+	Closed  map[Reason]int64
 }
 
 type counters struct {

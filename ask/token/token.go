@@ -14,11 +14,14 @@ import (
 // sent next: not the time at which a peer was written, which is hidden from it.
 type Token struct {
 	Detail presence.Detail // of the key that may use it
-	List   uint64          // fingerprint of the app and its peers, without regard to order and repetition
+	// Fingerprint of the app and its peers, without regard to order and repetition.
+	List uint64
 
 	Epoch   uint64 // of Full: identity of the store
 	Horizon uint64 // of Full: every write of this revision or less is known
-	Unknown uint64 // of Full: fingerprint of the peers that were sent as unknown: they have no revision to compare
+	// Of Full: fingerprint of the peers that were sent as unknown: they have no revision to
+	// compare.
+	Unknown uint64
 
 	Known string // of Brief: what was sent of each peer, see [Known]
 

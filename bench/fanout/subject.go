@@ -69,7 +69,8 @@ func (s *subject) play(w *window, n int) error {
 		acknowledged := time.Now()
 		select {
 		case last := <-heard:
-			w.took = append(w.took, max(0, last.Sub(acknowledged))) // a watcher may be notified before the reporter has its answer
+			// A watcher may be notified before the reporter has its answer.
+			w.took = append(w.took, max(0, last.Sub(acknowledged)))
 		case <-time.After(30 * time.Second):
 			return fmt.Errorf("not all watchers received change %d within 30 s", s.round)
 		}
@@ -99,7 +100,8 @@ func rollcall(dir, program, way string, burst int) (*subject, error) {
 	}
 	args := []string{"serve", "--listen", address, "--admin", operator, "--data", filepath.Join(dir, fmt.Sprint(name, burst))}
 	for _, set := range []string{
-		"watch.tick=" + tick.String(), "watch.mark=1h", "gateway.ping=0s", "gateway.lease=1h", // nothing but changes is to be sent
+		// Nothing but changes is to be sent.
+		"watch.tick=" + tick.String(), "watch.mark=1h", "gateway.ping=0s", "gateway.lease=1h",
 		"gate.limits.streams.per_second=0", "gate.limits.ask.per_second=0", "gate.limits.ask_peers.per_second=0", "gateway.connect_rate=0",
 		"watch.address_watchers=0", "watch.address_peers=0",
 	} {
@@ -215,7 +217,8 @@ func beBare(in io.Reader, out io.Writer, raw bool) error {
 			if err != nil {
 				return err
 			}
-			if err := direct.Control(func(fd uintptr) { fds = append(fds, fd) }); err != nil { // none is closed before the process ends
+			// None is closed before the process ends.
+			if err := direct.Control(func(fd uintptr) { fds = append(fds, fd) }); err != nil {
 				return err
 			}
 		}

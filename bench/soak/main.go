@@ -213,7 +213,8 @@ func invite(addr string) (*crowd, error) {
 	}
 	nice := "19"
 	if *apart {
-		nice = "0" // the least of a session that goes before others would still leave it next to nothing
+		// The least of a session that goes before others would still leave it next to nothing.
+		nice = "0"
 	}
 	c := &crowd{cmd: exec.Command("chrt", "-o", "0", "nice", "-n", nice, self, "-strangers", addr, "-only", *only)}
 	c.cmd.Stdout, c.cmd.Stderr = &c.out, os.Stderr

@@ -108,7 +108,8 @@ func (p *process) cpu() time.Duration {
 	fields := strings.Fields(rest)
 	user, _ := strconv.ParseInt(fields[11], 10, 64)
 	system, _ := strconv.ParseInt(fields[12], 10, 64)
-	return time.Duration(user+system) * 10 * time.Millisecond // ticks, of which Linux has a hundred in a second
+	// Ticks, of which Linux has a hundred in a second.
+	return time.Duration(user+system) * 10 * time.Millisecond
 }
 
 func answers(url string) error {

@@ -124,7 +124,8 @@ func start(dir, name, addr, admin string, env []string) (*server, error) {
 		s.cmd.Env = append(append(os.Environ(), "LEANCLOUD_APP_ID="+appID, "LEANCLOUD_APP_KEY=rollcallBenchKey00000001",
 			"LEANCLOUD_APP_MASTER_KEY="+masterKey, "LEANCLOUD_APP_HOOK_KEY=rollcallBenchHook0000001",
 			"ROLLCALL_GATEWAY_CONNECT_RATE=0", "ROLLCALL_GATEWAY_APP_LOGIN_RATE=0", "ROLLCALL_GATEWAY_APP_NEW_PEER_RATE=0", "ROLLCALL_LOG_LEVEL=warn",
-			"ROLLCALL_PROXIES=127.0.0.0/8"), env...) // a proxy may hold more than half of the connections
+			// A proxy may hold more than half of the connections.
+			"ROLLCALL_PROXIES=127.0.0.0/8"), env...)
 	} else {
 		s.cmd = exec.Command(filepath.Join(dir, "coder"), addr)
 	}

@@ -19,7 +19,8 @@ import (
 func pages(t *testing.T, name string, s *stage, scripts ...string) (address string) {
 	t.Helper()
 	mux := http.NewServeMux()
-	mux.HandleFunc("POST /ticket", func(w http.ResponseWriter, r *http.Request) { // what an app's server does
+	// What an app's server does.
+	mux.HandleFunc("POST /ticket", func(w http.ResponseWriter, r *http.Request) {
 		var peers []string
 		if err := json.NewDecoder(r.Body).Decode(&peers); err != nil {
 			t.Error(err)
@@ -125,7 +126,8 @@ func TestTwoTabsOfAPageAreTwoConnections(t *testing.T) {
 			s := open(t)
 			said := browsertest.Open[tabLine](t, pages(t, "tabs.html", s)+"&same="+device)
 			await(t, said, tabLine{Tab: "a", On: true}, tabLine{Tab: "b", On: true}, tabLine{Peer: "tom", Status: "online"}, tabLine{Peer: "flag", Status: "unknown"})
-			for open := 2; open != 1; time.Sleep(10 * time.Millisecond) { // until the server knows that the tab was closed
+			// Until the server knows that the tab was closed.
+			for open := 2; open != 1; time.Sleep(10 * time.Millisecond) {
 				var why struct {
 					Status   string
 					Sessions []struct{ Open bool }

@@ -4,18 +4,21 @@
 // A client takes part with a driver, a program that reads commands as JSON lines and writes what
 // its library does as JSON lines:
 //
-//	{"do":"query","peers":["tom"]}                 → {"query":"tom=online"} or {"refused":"forbidden"}
-//	{"do":"poll","peers":["tom"]}                  → {"poll":"tom=online","complete":true}; the driver keeps the token
-//	{"do":"get","peer":"tom"}                      → {"get":"tom=online"}; in the same way why
-//	{"do":"list"}                                  → {"list":"ann tom"}, in order
-//	{"do":"erase","peer":"tom"}                    → {"erase":"tom"}; in the same way kick
-//	{"do":"report","events":[…]}                   → {"report":"accepted=1 double=0 late=0 stale=0 ignored=0 full=0"}
-//	{"do":"again"}                                 → the same for the same events, as an app sends them again
-//	{"do":"beat","node":"n","lease":60}            → {"beat":60}; {"do":"drain","node":"n"} → {"drain":30}
-//	{"do":"resync","node":"n","sessions":[…]}      → {"resync":"accepted=1 ended=0"}
-//	{"do":"watch","name":"w","peers":["tom"]}      → {"update":"w","peer":"tom=online"} for every update
-//	{"do":"present","name":"p","peer":"tom"}       → {"present":"p","on":true}, and on false when that ends; with device and tag, if given
-//	{"do":"end","name":"w"}                        → {"ended":"w"}; with "refused" when it ended by itself
+//	{"do":"query","peers":["tom"]}            → {"query":"tom=online"} or {"refused":"forbidden"}
+//	{"do":"poll","peers":["tom"]}             → {"poll":"tom=online","complete":true}
+//	{"do":"get","peer":"tom"}                 → {"get":"tom=online"}; also why
+//	{"do":"list"}                             → {"list":"ann tom"}, in order
+//	{"do":"erase","peer":"tom"}               → {"erase":"tom"}; also kick
+//	{"do":"report","events":[…]}              → {"report":"accepted=1 double=0 late=0 …"}
+//	{"do":"again"}                            → the same, for the same events sent again
+//	{"do":"beat","node":"n","lease":60}       → {"beat":60}
+//	{"do":"drain","node":"n"}                 → {"drain":30}
+//	{"do":"resync","node":"n","sessions":[…]} → {"resync":"accepted=1 ended=0"}
+//	{"do":"watch","name":"w","peers":["tom"]} → {"update":"w","peer":"tom=online"} for every update
+//	{"do":"present","name":"p","peer":"tom"}  → {"present":"p","on":true}; false when that ends
+//	{"do":"end","name":"w"}                   → {"ended":"w"}, with "refused" if by itself
+//
+// The driver keeps the token of a poll. A present may have a device and a tag.
 //
 // An answer or an update that is old, because the server cannot read its store, has its "age" in
 // seconds; a watch also says {"aged":"w","age":3.2} with every age of its stream, and 0 at the end.

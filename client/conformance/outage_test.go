@@ -11,7 +11,8 @@ import (
 // must close.
 func TestTheJavaScriptClientInAnOutage(t *testing.T) {
 	t.Parallel()
-	ctx, cancel := context.WithTimeout(t.Context(), 25*time.Second) // its own patience with a socket that does not open is 30 s
+	// Its own patience with a socket that does not open is 30 s.
+	ctx, cancel := context.WithTimeout(t.Context(), 25*time.Second)
 	defer cancel()
 	if out, err := exec.CommandContext(ctx, "node", "testdata/outage.mjs").CombinedOutput(); err != nil || string(out) != "done\n" {
 		t.Errorf("%v\n%s", err, out)

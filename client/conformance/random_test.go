@@ -47,7 +47,8 @@ type player struct {
 	truth   map[string]string            // by peer
 	follows map[string][]string          // by watch that is open
 	known   map[string]map[string]string // by watch that is open, by peer
-	ending  map[string]bool              // watches that were closed, of which the client has not said so yet
+	// Watches that were closed, of which the client has not said so yet.
+	ending map[string]bool
 }
 
 func (p *player) move(i int) {

@@ -35,7 +35,8 @@ func newStranger(t *testing.T, readme string) *stranger {
 	}
 	bin := t.TempDir()
 	if out, err := exec.Command("go", "build", "-buildvcs=false", "-o", bin, "../../cmd/rollcall").CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out) // not under a time limit: on a new machine it builds all of rollcall
+		// Not under a time limit: on a new machine it builds all of rollcall.
+		t.Fatalf("go build: %v\n%s", err, out)
 	}
 	s := &stranger{TB: t, dir: t.TempDir(), text: strings.ReplaceAll(string(b), "/path/to/rollcall", absolute(t, "../.."))}
 	s.env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "GOPROXY=off", "GOFLAGS=", "GOWORK=off",
@@ -60,7 +61,8 @@ func (s *stranger) serve() {
 	s.Helper()
 	cmd := exec.Command("sh", "-c", s.block("sh")+" --listen 127.0.0.1:0 --admin 127.0.0.1:0")
 	cmd.Dir, cmd.Env = s.dir, s.env
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // the shell may wait for it, and would die alone
+	// The shell may wait for it, and would die alone.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	var errs bytes.Buffer
 	cmd.Stderr = &errs
 	out, err := cmd.StdoutPipe()
@@ -119,7 +121,8 @@ func TestReadmeOfJS(t *testing.T) {
 	s.serve()
 	s.run(s.block("sh"), compiling)
 	s.write("js", "hello.mjs")
-	want := regexp.MustCompile(`^(tom is unknown\n)?tom is online\nasked once: online, unknown\n$`) // the watch may be there first
+	// The watch may be there first.
+	want := regexp.MustCompile(`^(tom is unknown\n)?tom is online\nasked once: online, unknown\n$`)
 	if got := s.run("node hello.mjs", patience); !want.MatchString(got) {
 		t.Errorf("printed %q, want %v", got, want)
 	}

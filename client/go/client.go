@@ -11,7 +11,8 @@ import (
 
 // Config says where the server is and who calls. One of the keys is needed, or Ticket.
 type Config struct {
-	URL       string // the server's own, such as https://presence.example.com; redirects are not followed
+	// The server's own, such as https://presence.example.com; redirects are not followed.
+	URL       string
 	App       string // app id
 	Key       string // app key: status only
 	MasterKey string // master key: servers
@@ -51,7 +52,8 @@ func New(cfg Config) (*Client, error) {
 	own := *cfg.HTTP
 	own.Timeout = 0
 	own.CheckRedirect = func(*http.Request, []*http.Request) error {
-		return http.ErrUseLastResponse // a redirect would carry the keys along, and turn a POST into a GET
+		// A redirect would carry the keys along, and turn a POST into a GET.
+		return http.ErrUseLastResponse
 	}
 	c.http = &own
 	return c, nil

@@ -42,8 +42,9 @@ func (c *Client) Query(ctx context.Context, peers ...string) ([]Peer, error) {
 
 // A Question is a query with all it may hold.
 type Question struct {
-	Peers  []string `json:"peers"`
-	Fields []string `json:"fields,omitempty"` // since, last_seen, cause, devices; they need the master key
+	Peers []string `json:"peers"`
+	// Since, last_seen, cause, devices; they need the master key.
+	Fields []string `json:"fields,omitempty"`
 	// Since limits the answer to what may have changed: point to "" the first time, then to the
 	// last token of the same list.
 	Since *string `json:"since,omitempty"`

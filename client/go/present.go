@@ -46,7 +46,9 @@ func (c *Client) Present(ctx context.Context, p Presence) error {
 type presence struct {
 	Presence
 	client *Client
-	was    bool // present at least once: from then on it comes back by itself, and yields to another device of its tag
+	// Present at least once: from then on it comes back by itself, and yields to another device of
+	// its tag.
+	was bool
 }
 
 // goodbye is how long a logout may take.

@@ -19,8 +19,9 @@ type Event struct {
 	Inc      int64  `json:"inc,omitempty"`
 	Platform string `json:"platform,omitempty"`
 	Why      string `json:"why,omitempty"`
-	ID       string `json:"id,omitempty"`  // names the event, so that it counts once; Report makes one when it is empty
-	TTL      int    `json:"ttl,omitempty"` // seconds
+	// Names the event, so that it counts once; Report makes one when it is empty.
+	ID  string `json:"id,omitempty"`
+	TTL int    `json:"ttl,omitempty"` // seconds
 
 	// Seq is any number that rises with the events of a session; of two with the same Time the
 	// greater one is later.

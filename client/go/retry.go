@@ -39,7 +39,8 @@ func (c *Client) keep(ctx context.Context, once func(*backoff) error) error {
 			return nil
 		}
 		e := unreachable("connect", err)
-		if !e.Temporary() && (c.cfg.Ticket == nil || e.Code != "unauthorized") { // a ticket may be too old; the next one is not
+		// A ticket may be too old; the next one is not.
+		if !e.Temporary() && (c.cfg.Ticket == nil || e.Code != "unauthorized") {
 			return e
 		}
 		if c.cfg.Retrying != nil {

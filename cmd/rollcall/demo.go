@@ -24,7 +24,8 @@ func (demoCmd) Help() string {
 	return "Starts a server in memory, with keys of its own, and fifty people who live a day in minutes; its page shows them. It needs no configuration, reads none, and leaves nothing behind."
 }
 
-// demoSettings are those of the demo's server: what is lost is noticed in seconds, since its days last minutes.
+// demoSettings are those of the demo's server: what is lost is noticed in seconds, since its days
+// last minutes.
 var demoSettings = map[string]string{
 	"data": "", "admin": "127.0.0.1:0", "log.level": "warn", "presence.grace": "0s", "leancloud.hook_lease": "1m",
 	"gateway.ping": "2s", "gateway.lease": "6s", "gateway.hold": "2s", "gateway.grace": "2s", "gateway.spread": "0s",

@@ -63,8 +63,8 @@ func jerrys(t *testing.T, url string) (pid int) {
 	return state.Jerry
 }
 
-// A browser shows jerry offline within ten seconds after his process was killed: in the list that polls and in the one that
-// watches. Ctrl-C ends the demo and its children.
+// A browser shows jerry offline within ten seconds after his process was killed: in the list that
+// polls and in the one that watches. Ctrl-C ends the demo and its children.
 func TestTheDemoInABrowser(t *testing.T) {
 	cmd, wait, url := startDemo(t)
 	npmtest.Install(t, "../../internal/browsertest")

@@ -30,7 +30,8 @@ func sshHome(t *testing.T) string {
 	if err := os.Mkdir(home, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if os.Geteuid() == 0 { // the directory of its unprivileged part, which the service makes at boot
+	// The directory of its unprivileged part, which the service makes at boot.
+	if os.Geteuid() == 0 {
 		if err := os.MkdirAll("/run/sshd", 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -53,7 +54,8 @@ func sshHome(t *testing.T) string {
 		t.Fatal(err)
 	}
 	write("bin/ssh", fmt.Sprintf("#!/bin/sh\necho \"$*\" >>%s/argv\nexec %s -F %s \"$@\"\n", dir, real, config), 0o700)
-	write("bin/sudo", "#!/bin/sh\nshift\nexec \"$@\"\n", 0o700) // where the tests are not run by root
+	// Where the tests are not run by root.
+	write("bin/sudo", "#!/bin/sh\nshift\nexec \"$@\"\n", 0o700)
 	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
 	return home
 }

@@ -63,7 +63,8 @@ func (o *operator) base(e *env) (string, error) {
 	return base, nil
 }
 
-// answerWithin is how long a server may take to begin an answer; a store that is out of reach has been given up by then.
+// answerWithin is how long a server may take to begin an answer; a store that is out of reach has
+// been given up by then.
 var answerWithin = 10 * time.Second
 
 // unreached says why there is no answer from base.
@@ -92,7 +93,8 @@ func unreached(base string, err error) error {
 	}
 }
 
-// get asks the server for path and returns its JSON, also decoded into v, and the head of the answer.
+// get asks the server for path and returns its JSON, also decoded into v, and the head of the
+// answer.
 func (o *operator) get(e *env, path string, query url.Values, v any) ([]byte, http.Header, error) {
 	base, err := o.base(e)
 	if err != nil {

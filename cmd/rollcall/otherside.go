@@ -15,7 +15,8 @@ import (
 	"rollcall/server"
 )
 
-// An otherSide is what a server is compared with. It answers online, offline or unknown for each id.
+// An otherSide is what a server is compared with. It answers online, offline or unknown for each
+// id.
 type otherSide interface {
 	statuses(e *env, ids []string) ([]string, error)
 	close()

@@ -43,9 +43,10 @@ func (m tight) Run() int {
 
 // TestScripts drives the real binary. Beside testscript's own commands the scripts use:
 //
-//	serve NAME [ARG...]    start a server on free ports, wait until it is ready, write what it prints to NAME.out and NAME.err,
-//	                       and set $NAME_APPS and $NAME_ADMIN
-//	signal NAME SIG CODE   send SIG and check that it ends with CODE within seconds ("killed" when the signal ends it)
+//	serve NAME [ARG...]    start a server on free ports, wait until it is ready, write what it
+//	                       prints to NAME.out and NAME.err, set $NAME_APPS and $NAME_ADMIN
+//	signal NAME SIG CODE   send SIG and check that it ends with CODE within seconds ("killed" when
+//	                       the signal ends it)
 //	send NAME SIG          send SIG and go on
 //	hang URL               begin a request to URL and never end it
 //	listen NAME            take a port for the time of the script and set $NAME to its address

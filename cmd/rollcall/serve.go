@@ -58,7 +58,8 @@ func (c *serveCmd) Run(e *env) error {
 		return err
 	}
 	defer onHangup(func() { _, _ = srv.Reload(e.ctx) })() // the log has what came of it
-	out := logs.NewSink(e.stdout)                         // a terminal that takes nothing must not keep us from stopping
+	// A terminal that takes nothing must not keep us from stopping.
+	out := logs.NewSink(e.stdout)
 	defer out.Close(500 * time.Millisecond)
 	welcome(out, srv, terminal(e.stdout))
 	<-e.ctx.Done()
@@ -151,7 +152,8 @@ func absolute(file string) string {
 
 // baseURL returns how a client on this machine reaches address.
 func baseURL(address string) string {
-	address = strings.TrimSuffix(strings.TrimPrefix(address, "http://"), "/") // as the server prints it
+	// As the server prints it.
+	address = strings.TrimSuffix(strings.TrimPrefix(address, "http://"), "/")
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		return "http://" + address

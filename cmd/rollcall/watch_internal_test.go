@@ -40,7 +40,8 @@ func TestWatchWaitsForAServerThatStarts(t *testing.T) {
 	}
 }
 
-// A server that stands still takes the connection and sends nothing; the command does not wait for ever.
+// A server that stands still takes the connection and sends nothing; the command does not wait for
+// ever.
 func TestAServerThatStandsStillIsGivenUp(t *testing.T) {
 	usual := answerWithin
 	answerWithin = 50 * time.Millisecond

@@ -97,7 +97,8 @@ func TestFaultAFrozenNodeAnswersNothingOld(t *testing.T) {
 			}
 		}
 		all(sleeper, presence.KindOnline)
-		for end := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) { // and so they are in its near cache
+		// And so they are in its near cache.
+		for end := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
 			if got, err := sleeper.ask(peers); err == nil && !slices.Contains(got, presence.Offline) && !slices.Contains(got, presence.Unknown) {
 				break
 			}

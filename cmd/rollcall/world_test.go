@@ -49,7 +49,8 @@ type member struct {
 	cut, join func()
 	ports     [2]int
 
-	mu   sync.RWMutex // held for reading while a request to it is under way, and for writing while it is killed
+	// Held for reading while a request to it is under way, and for writing while it is killed.
+	mu   sync.RWMutex
 	cmd  *exec.Cmd
 	gone chan struct{}
 }

@@ -135,8 +135,9 @@ type Event struct {
 	Auto    bool           // an automatic login
 	Cause   presence.Cause // of the end
 	Reason  string         // in words, when there are any
-	Code    int            // why the connection was lost, as a close code; zero when nothing is known
-	Address netip.Addr     // of the client; zero when the connection was lost
+	// Why the connection was lost, as a close code; zero when nothing is known.
+	Code    int
+	Address netip.Addr // of the client; zero when the connection was lost
 	At      presence.Millis
 }
 

@@ -304,7 +304,8 @@ func (p *player) compareSession(l line, want, got message) {
 
 func (p *player) compareError(l line, want, got message) {
 	code, reason, detail := want.number(1), want.text(2), want.text(4)
-	if p.flow == "out-of-scope-conv-start" && want.has(1) { // the recorded server had one code for all of these
+	// The recorded server had one code for all of these.
+	if p.flow == "out-of-scope-conv-start" && want.has(1) {
 		code, reason, detail = 4301, "CONVERSATION_API_FAILED", "not served by this server"
 	}
 	if got.number(1) != code || got.text(2) != reason || got.text(4) != detail {

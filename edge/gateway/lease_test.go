@@ -240,7 +240,8 @@ func TestAPauseOfTheProcessIsNoticedBeforeTheFirstTickOfTheWheel(t *testing.T) {
 		{45 * time.Second, 15 * time.Second, 5 * time.Second, false},
 		{45 * time.Second, 15 * time.Second, 20 * time.Second, true},
 		{10 * time.Second, 5 * time.Second, 4500 * time.Millisecond, true},
-		{4 * time.Second, time.Second, 2 * time.Second, false}, // a tick that is a second late is no pause, however short the lease
+		// A tick that is a second late is no pause, however short the lease.
+		{4 * time.Second, time.Second, 2 * time.Second, false},
 		{4 * time.Second, time.Second, 2500 * time.Millisecond, true},
 		{2 * time.Second, time.Second, 2 * time.Second, false},
 		{2 * time.Second, time.Second, 2500 * time.Millisecond, true},

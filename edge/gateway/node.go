@@ -118,7 +118,8 @@ func (g *Gateway) endOrphans() {
 		if err == nil {
 			return
 		}
-		if try == orphansLogged { // the first may well fail: a spool is emptied before anything else
+		// The first may well fail: a spool is emptied before anything else.
+		if try == orphansLogged {
 			g.Log.Warn("ending orphaned sessions failed; retrying", "err", err)
 		}
 		if wait(g.ctx, reconcileRetry); g.ctx.Err() != nil {

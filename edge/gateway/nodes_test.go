@@ -156,7 +156,8 @@ func TestADeviceThatIsPushedOutFromTheOtherNodeIsToldThere(t *testing.T) {
 // of the one that follows.
 func TestADeviceThatComesBackOnItsNodeIsAnEndAndABeginning(t *testing.T) {
 	w := newWorld(t, settings{})
-	w.dial("lc.protobuf2.3").login("Tom", message{sDevice: "d"}) // is not read, so the ping gets no answer
+	// Is not read, so the ping gets no answer.
+	w.dial("lc.protobuf2.3").login("Tom", message{sDevice: "d"})
 	w.dial("lc.protobuf2.3").login("Tom", message{sDevice: "d"})
 	w.until("the dead connection is off the books", func() bool { return w.gw.Stats().Sessions == 1 })
 	if want := "online Tom, offline Tom replaced, online Tom"; w.story() != want {
@@ -199,7 +200,9 @@ func TestOneTagOnTwoNodesAtTheSameInstantLeavesExactlyOne(t *testing.T) {
 		for opened+lost < 3 && (opened < 1 || lost < 1 || opened+lost < 2) {
 			m := next1(t, received)
 			if m.text(fPeer) != peer {
-				continue // a late word about an earlier round would be a second loser; the state below tells
+				// A late word about an earlier round would be a second loser; the state below
+				// tells.
+				continue
 			}
 			switch {
 			case m.number(fOp) == opOpened:

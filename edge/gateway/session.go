@@ -16,18 +16,23 @@ type Session struct {
 	id       presence.SessionID
 	start    presence.Millis // its incarnation
 	platform string
-	asked    presence.Millis // incarnation of the latest akin session elsewhere that had it probed; of the goroutine that looks
+	// Incarnation of the latest akin session elsewhere that had it probed; of the goroutine that
+	// looks.
+	asked presence.Millis
 
 	// Guarded by the shard of key.
-	next     *Session
-	late     *notice // an end that came before the client had the answer to its login
-	over     bool    // replaced, kicked, lost or closed; the goroutine that sets it reports the end to the store
-	open     bool    // on its socket; its end is an event
-	answered bool    // the client has the answer to its login
-	auto     bool    // an automatic login
-	unsaid   bool    // its event of the beginning waits until the probes of akin sessions here are decided
-	probing  probing
-	followed bool           // a session akin to it has been opened since its socket last answered a probe
+	next *Session
+	late *notice // an end that came before the client had the answer to its login
+	// Replaced, kicked, lost or closed; the goroutine that sets it reports the end to the store.
+	over     bool
+	open     bool // on its socket; its end is an event
+	answered bool // the client has the answer to its login
+	auto     bool // an automatic login
+	// Its event of the beginning waits until the probes of akin sessions here are decided.
+	unsaid  bool
+	probing probing
+	// A session akin to it has been opened since its socket last answered a probe.
+	followed bool
 	cause    presence.Cause // of its end, when that is an event
 }
 

@@ -47,8 +47,10 @@ const (
 type Socket struct {
 	// What a push to a watcher touches stands together: among a thousand sockets each cache line
 	// costs as much as the work.
-	mu       sync.Mutex
-	fd       int32 // -1 unless the kernel can be asked without waiting; it stays open while the state is not socketGone
+	mu sync.Mutex
+	// -1 unless the kernel can be asked without waiting; it stays open while the state is not
+	// socketGone.
+	fd       int32
 	flight   int32 // bytes that the flusher has in hand
 	state    socketState
 	flushing bool
@@ -138,7 +140,8 @@ func (s *Socket) Queued() int {
 	if s.state == socketGone || s.fd < 0 {
 		return 0
 	}
-	return nonblock.Queued(uintptr(s.fd)) // the lock keeps the descriptor: it is closed when s is gone
+	// The lock keeps the descriptor: it is closed when s is gone.
+	return nonblock.Queued(uintptr(s.fd))
 }
 
 // Slow closes s, whose client takes nothing of what it is sent: behind what is on its way, if there

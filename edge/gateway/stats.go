@@ -62,21 +62,25 @@ type counters struct {
 
 // Stats are the counts of one gateway.
 type Stats struct {
-	Sockets          int64            `json:"sockets"`         // open now
-	Sessions         int64            `json:"sessions"`        // open now
-	Accepted         int64            `json:"accepted"`        // sockets, since the start
-	Opened           int64            `json:"opened"`          // sessions, since the start
-	Messages         int64            `json:"messages"`        // from clients
-	Pings            int64            `json:"pings"`           // to clients
-	Kicked           int64            `json:"kicked"`          // sessions ended by a kick
-	Replaced         int64            `json:"replaced"`        // sessions that lost their place to another device
-	Probes           int64            `json:"probes"`          // sockets asked whether they live, because their device logged in again
-	Asserted         int64            `json:"asserted"`        // sessions that were reported again
-	Disowned         int64            `json:"disowned"`        // sessions of this node that only the store had, and were ended
-	HeartbeatsFailed int64            `json:"beats_failed"`    // heartbeats that failed
-	ReportsFailed    int64            `json:"reports_failed"`  // failed reports of ends; each is retried
-	ReportsDropped   int64            `json:"reports_dropped"` // invalid ends, dropped
-	Refused          map[string]int64 `json:"refused"`
+	Sockets  int64 `json:"sockets"`  // open now
+	Sessions int64 `json:"sessions"` // open now
+	Accepted int64 `json:"accepted"` // sockets, since the start
+	Opened   int64 `json:"opened"`   // sessions, since the start
+	Messages int64 `json:"messages"` // from clients
+	Pings    int64 `json:"pings"`    // to clients
+	Kicked   int64 `json:"kicked"`   // sessions ended by a kick
+	// Sessions that lost their place to another device.
+	Replaced int64 `json:"replaced"`
+	// Sockets asked whether they live, because their device logged in again.
+	Probes   int64 `json:"probes"`
+	Asserted int64 `json:"asserted"` // sessions that were reported again
+	// Sessions of this node that only the store had, and were ended.
+	Disowned         int64 `json:"disowned"`
+	HeartbeatsFailed int64 `json:"beats_failed"` // heartbeats that failed
+	// Failed reports of ends; each is retried.
+	ReportsFailed  int64            `json:"reports_failed"`
+	ReportsDropped int64            `json:"reports_dropped"` // invalid ends, dropped
+	Refused        map[string]int64 `json:"refused"`
 }
 
 // Stats returns the counts since the start.

@@ -137,7 +137,8 @@ func newWorld(t testing.TB, s settings) *world {
 	}
 	w.rtm, err = rtm.New(gw, ring, rc)
 	if err == nil {
-		w.rtm.Proxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")} // tests speak through proxies
+		// Tests speak through proxies.
+		w.rtm.Proxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -1,5 +1,5 @@
-// Package home is the page at the root of the app listener: it says what answers here and where to read on. It shows no
-// setting, no key and no count, since anybody may ask for it.
+// Package home is the page at the root of the app listener: it says what answers here and where to
+// read on. It shows no setting, no key and no count, since anybody may ask for it.
 package home
 
 import (

@@ -56,7 +56,8 @@ func (s *Sender) call(e *Event) (status int, err error) {
 	if err != nil {
 		return 0, fmt.Errorf("call: %w", err)
 	}
-	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 64<<10)) // so that the connection can be used again
+	// So that the connection can be used again.
+	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 64<<10))
 	_ = resp.Body.Close()
 	return resp.StatusCode, nil
 }

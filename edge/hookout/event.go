@@ -32,11 +32,15 @@ type Event struct {
 	id   spool.ID // in the journal; zero when it is not there
 	over bool     // delivered, or not to be
 
-	found    bool // in the journal of an earlier run
-	recorded bool // the ledger has the session on this node; of what was not found only the beginning is recorded
-	void     bool // another node has the session on record, or of what was found none has: nothing is to be sent
-	taken    bool // an end of a session that was taken over
-	behind   bool // an end of a session that another node has taken over, or had: older ones may come before
+	found bool // in the journal of an earlier run
+	// The ledger has the session on this node; of what was not found only the beginning is
+	// recorded.
+	recorded bool
+	// Another node has the session on record, or of what was found none has: nothing is to be sent.
+	void  bool
+	taken bool // an end of a session that was taken over
+	// An end of a session that another node has taken over, or had: older ones may come before.
+	behind bool
 }
 
 func (e *Event) ref() ref {

@@ -321,7 +321,8 @@ func (f *fleet) check() error {
 				continue
 			}
 			switch {
-			case what == "on" && ended[ss] && !f.cut: // one that was cut off and taken for dead begins its sessions again
+			case what == "on" && ended[ss] && !f.cut:
+				// One that was cut off and taken for dead begins its sessions again.
 				return fmt.Errorf("%s comes after the end of the session", h)
 			case what == "on" && on != "" && on != ss:
 				return fmt.Errorf("%s comes while the app takes %s for open", h, on)

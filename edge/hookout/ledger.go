@@ -83,7 +83,8 @@ func (l *Ledger) enter(ctx context.Context, list []owed) error {
 		o := &list[i]
 		at := slices.IndexFunc(st.Sessions, o.is)
 		if at >= 0 && !st.Sessions[at].Ended {
-			return presence.Same // here; or another node has taken it over, and has yet to send its end
+			// Here; or another node has taken it over, and has yet to send its end.
+			return presence.Same
 		}
 		st.Sessions = slices.DeleteFunc(st.Sessions, o.is)
 		r := presence.Report{

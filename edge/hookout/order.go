@@ -78,7 +78,8 @@ func (s *Sender) before(e *Event) (over bool, ends []*Event, err error) {
 		return false, nil, err
 	}
 	s.mu.Lock()
-	s.count.takenOver.Add(s.pending.take(s.ledger.Now(), l.stray...)) // whatever becomes of e, this node owes them now
+	// Whatever becomes of e, this node owes them now.
+	s.count.takenOver.Add(s.pending.take(s.ledger.Now(), l.stray...))
 	ending := s.pending.hooks[e.ref()].ending
 	s.mu.Unlock()
 	switch gone := l.self == elsewhere || l.self == ended; {

@@ -20,7 +20,9 @@ type pending struct {
 	settled []settlement    // to be taken off the record
 	found   []*Event        // to be claimed
 	taken   map[peer][]owed // taken over, and not in a queue yet
-	review  bool            // the record may have lost sessions of this node, or have sessions that this node does not know of
+	// The record may have lost sessions of this node, or have sessions that this node does not know
+	// of.
+	review bool
 
 	wake wake.Signal // of keepRecords
 }
@@ -229,7 +231,8 @@ func (s *Sender) claimFound() (more bool, err error) {
 		switch {
 		case e.void:
 		case e.Online:
-			s.pending.take(s.ledger.Now(), owed{ref: e.ref(), tag: e.Tag, from: e.Node, alive: s.ledger.Now()}) // unless its end follows
+			// Unless its end follows.
+			s.pending.take(s.ledger.Now(), owed{ref: e.ref(), tag: e.Tag, from: e.Node, alive: s.ledger.Now()})
 		default:
 			s.pending.hooks[e.ref()] = pendingHook{tag: e.Tag, ending: true, taken: true}
 			s.pending.untake(e.ref())

@@ -72,7 +72,8 @@ func (l *Ledger) before(ctx context.Context, r ref, ours func(ref) bool) (p pros
 	if len(theirs) == 0 {
 		return p, nil
 	}
-	beats := make([]bool, 2*len(theirs)) // of the nodes of the records, and of those of the sessions
+	// Of the nodes of the records, and of those of the sessions.
+	beats := make([]bool, 2*len(theirs))
 	if l.Shared {
 		nodes := make([]presence.NodeID, len(beats))
 		for i, o := range theirs {
@@ -89,7 +90,8 @@ func (l *Ledger) before(ctx context.Context, r ref, ours func(ref) bool) (p pros
 		if !beats[2*i] { // no survivor will find it
 			refs, from, strays = append(refs, o.ref), append(from, o.from), append(strays, o.owed)
 		}
-		p.wait = p.wait || !beats[2*i] || !beats[2*i+1] // a late one has ended all the same, when it was on a node that is gone
+		// A late one has ended all the same, when it was on a node that is gone.
+		p.wait = p.wait || !beats[2*i] || !beats[2*i+1]
 	}
 	if len(refs) == 0 {
 		return p, nil

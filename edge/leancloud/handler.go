@@ -145,7 +145,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	h.counters.answered(a.status)
-	a.hangUp = a.hangUp && r.ProtoMajor < 2 // over HTTP/2 it would end every other call of the connection
+	// Over HTTP/2 it would end every other call of the connection.
+	a.hangUp = a.hangUp && r.ProtoMajor < 2
 	a.write(w, r.Header.Get("Origin"))
 }
 

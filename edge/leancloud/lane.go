@@ -81,7 +81,8 @@ func (h *Handler) laneAnswer(r *fastlane.Request, out []byte) (_ []byte, last, o
 	target := &laneTargets[r.Target]
 	known, rights := h.letIn(r)
 	if target.name != "getOnOffStatus" && rights.Has(api.Client) && !rights.Has(api.Hook) {
-		return out, false, false // the refusal names the client's address, which may be in fields that the lane skips
+		// The refusal names the client's address, which may be in fields that the lane skips.
+		return out, false, false
 	}
 	var a answer
 	s := h.scratch.Get().(*scratch)

@@ -225,7 +225,8 @@ func TestAllocationsOfAQuestion(t *testing.T) {
 	if !ok || !strings.HasPrefix(string(out), "HTTP/1.1 200 OK\r\n") {
 		t.Fatalf("%.100s", out)
 	}
-	if n > 6 { // none as a rule; under the race detector the pool of scratch space drops one in four
+	// None as a rule; under the race detector the pool of scratch space drops one in four.
+	if n > 6 {
 		t.Errorf("%v allocations for a question of 100 ids", n)
 	}
 	w, body := &discard{h: http.Header{}}, []byte(list(100))

@@ -37,7 +37,8 @@ func functionOf(path, raw string) (name string, typed, ok bool) {
 		return "", false, false
 	}
 	name = strings.TrimSuffix(name, "/")
-	if path == "" { // escapes are decoded after splitting, so that an escaped slash is part of a name
+	// Escapes are decoded after splitting, so that an escaped slash is part of a name.
+	if path == "" {
 		if decoded, err := url.PathUnescape(name); err == nil {
 			name = decoded
 		}

@@ -60,7 +60,8 @@ var (
 // families say which metrics show the counts of a room.
 var families = map[string]struct {
 	gauges map[string]*prometheus.Desc // by name; one that has a label gets the name for it
-	prefix string                      // of names that belong to parts, which gets the rest for its label
+	// Of names that belong to parts, which gets the rest for its label.
+	prefix string
 	parts  *prometheus.Desc
 	others *prometheus.Desc // all other names, as its label
 }{

@@ -66,12 +66,13 @@ type SourceStatus struct {
 
 // ClockStatus describes a sender whose clock is off, by its reports since the start.
 type ClockStatus struct {
-	App     presence.AppID  `json:"app"`
-	Source  presence.Source `json:"source"`
-	Node    presence.NodeID `json:"node,omitempty"`
-	OffMS   int64           `json:"off_ms"` // of the last such report: more than zero ahead, less behind, or late
-	Reports int64           `json:"reports"`
-	Last    string          `json:"last"`
+	App    presence.AppID  `json:"app"`
+	Source presence.Source `json:"source"`
+	Node   presence.NodeID `json:"node,omitempty"`
+	// Of the last such report: more than zero ahead, less behind, or late.
+	OffMS   int64  `json:"off_ms"`
+	Reports int64  `json:"reports"`
+	Last    string `json:"last"`
 }
 
 // StoreStatus is the kind of the store, its trouble and its own counts, by their own names.

@@ -22,7 +22,8 @@ type pageLine struct{ By, Event, Peer, Status, Failed string }
 func TestAPageInABrowserWatches(t *testing.T) {
 	h := open(t, func(_ *api.Config, w *watch.Config) { w.Tick = 20 * time.Millisecond })
 	mux := http.NewServeMux()
-	mux.HandleFunc("/rollcall.js", func(w http.ResponseWriter, r *http.Request) { // one file, as a page without a bundler has it
+	// One file, as a page without a bundler has it.
+	mux.HandleFunc("/rollcall.js", func(w http.ResponseWriter, r *http.Request) {
 		http.ServeFile(w, r, "../../client/js/rollcall.js")
 	})
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {

@@ -19,7 +19,8 @@ func TestHistoryKeepsThePeakOfEachDay(t *testing.T) {
 		h.Add("app", "2026-11-22", presence.Counts{Online: online, Today: online + 10})
 	}
 	h.Add("app", "2026-11-23", presence.Counts{Online: 2, Today: 2})
-	h.Add("app", "2026-11-22", presence.Counts{Online: 1, Today: 99}) // a clock that was put back starts no day again
+	// A clock that was put back starts no day again.
+	h.Add("app", "2026-11-22", presence.Counts{Online: 1, Today: 99})
 	if err := h.Save(); err != nil {
 		t.Fatal(err)
 	}

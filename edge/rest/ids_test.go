@@ -40,7 +40,8 @@ func TestEveryIDIsReachable(t *testing.T) {
 					t.Errorf("%q by the %s, %s: %d %s", id, form, path(call), status, body)
 				}
 			}
-			if status, body := h.call("master", "GET", path("/online-time"), ""); status != 409 { // it is switched off
+			// It is switched off.
+			if status, body := h.call("master", "GET", path("/online-time"), ""); status != 409 {
 				t.Errorf("the online time of %q by the %s: %d %s", id, form, status, body)
 			}
 			if status, body := h.call("master", "DELETE", path(""), ""); status != 200 {
@@ -52,7 +53,8 @@ func TestEveryIDIsReachable(t *testing.T) {
 		}
 	}
 	for call, status := range map[string]int{
-		"/v1/peer?id=%00": 400, "/v1/peer/why?id=%00": 200, // an id that only a hook brings: operators reach it
+		// An id that only a hook brings: operators reach it.
+		"/v1/peer?id=%00": 400, "/v1/peer/why?id=%00": 200,
 		"/v1/peer?id=%FF": 400, "/v1/peer/why?id=%FF": 400, "/v1/peer?id=": 400,
 	} {
 		h.expect("master", "GET", call, "", status, "")

@@ -71,7 +71,9 @@ func (d *Door) drain(w http.ResponseWriter, r *http.Request, c *api.Caller) erro
 // resync takes the complete list of a node's sessions, see [intake.Resync].
 func (d *Door) resync(w http.ResponseWriter, r *http.Request, c *api.Caller) error {
 	limit := ResyncBodies * d.cfg.MaxBody
-	if c.Signed { // the signature proves itself when the body has come, and an unknown caller must not have that much kept
+	// The signature proves itself when the body has come, and an unknown caller must not have that
+	// much kept.
+	if c.Signed {
 		limit = d.cfg.MaxBody
 	}
 	body, err := d.signedBody(w, r, c, limit)
@@ -97,7 +99,8 @@ func (d *Door) resync(w http.ResponseWriter, r *http.Request, c *api.Caller) err
 	}
 	list := d.intake.Resync(d.sender(c), node, at, n)
 	for i, raw := range sessions {
-		if err := list.AddJSON(raw); err != nil { // all is refused, since what the list does not name is ended
+		// All is refused, since what the list does not name is ended.
+		if err := list.AddJSON(raw); err != nil {
 			return api.Errorf(codeOf(err), "session %d: %v", i, err)
 		}
 	}

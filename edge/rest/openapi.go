@@ -98,9 +98,11 @@ func unpack(name string) (*file, error) {
 		return nil, fmt.Errorf("unpack the page's %s: %w", name, err)
 	}
 	ext := path.Ext(strings.TrimSuffix(name, ".gz"))
-	f := &file{kind: mime.TypeByExtension(ext), text: bytes.Clone(b.Bytes())} // without the buffer's spare room
+	// Without the buffer's spare room.
+	f := &file{kind: mime.TypeByExtension(ext), text: bytes.Clone(b.Bytes())}
 	if ext == ".js" {
-		f.kind = "application/javascript" // as it goes out packed, whatever the machine's tables say
+		// As it goes out packed, whatever the machine's tables say.
+		f.kind = "application/javascript"
 	}
 	f.tag = fmt.Sprintf(`"%08x"`, crc32.ChecksumIEEE(f.text))
 	return f, nil

@@ -29,7 +29,8 @@ func TestFaultStoppedWatchers(t *testing.T) { stopped(t, 1000, 1_000_000) }
 func TestFaultOthersBesideStoppedWatchers(t *testing.T) {
 	const watchers, samples, rounds, tries = 1000, 250, 4, 3
 	h := build(t, presence.DefaultConfig(), func(sockets *gateway.Config, streams *sse.Config) {
-		streams.Stall, sockets.Stall = 5*time.Minute, 5*time.Minute // they stay as long as the phase
+		// They stay as long as the phase.
+		streams.Stall, sockets.Stall = 5*time.Minute, 5*time.Minute
 		sockets.Ping, sockets.Lease, sockets.ConnectRate = 0, time.Hour, 0
 	}, func(cfg *api.Config, hub *watch.Config) {
 		cfg.Limits = limit.Limits{}

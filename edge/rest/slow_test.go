@@ -129,7 +129,8 @@ func TestASocketThatTakesNothingIsClosedWithAReason(t *testing.T) {
 // it and none is written, over either door.
 func TestReadersThatStoppedAreNotWrittenTo(t *testing.T) {
 	h := build(t, presence.DefaultConfig(), func(sockets *gateway.Config, streams *sse.Config) {
-		streams.Stall, sockets.Stall = 5*time.Minute, 5*time.Minute // none is closed while the test looks
+		// None is closed while the test looks.
+		streams.Stall, sockets.Stall = 5*time.Minute, 5*time.Minute
 		sockets.Ping, sockets.Lease = 0, time.Hour
 	}, func(cfg *api.Config, hub *watch.Config) {
 		cfg.Limits = limit.Limits{}
@@ -160,8 +161,10 @@ func TestReadersThatStoppedAreNotWrittenTo(t *testing.T) {
 		t.Errorf("%d frames were made for the first %d changes, though all have room for one", first, window)
 	}
 	full := false
-	for i := 0; i < 3 && !full; i++ { // left alone the kernel would take more than a hundred frames for a socket
-		full = turn(window) <= window+1 // the frame of the other may be counted a moment after it came
+	// Left alone the kernel would take more than a hundred frames for a socket.
+	for i := 0; i < 3 && !full; i++ {
+		// The frame of the other may be counted a moment after it came.
+		full = turn(window) <= window+1
 	}
 	if !full {
 		t.Fatalf("after %d changes of %d peers they are still told: %+v", round, len(ids), h.hub.Stats())

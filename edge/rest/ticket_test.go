@@ -76,11 +76,13 @@ func TestTicket(t *testing.T) {
 	h.refused("an expired ticket", nil, path, 401)
 	h.ahead.Store(0)
 	h.refused("another app", nil, strings.Replace(path, appID, otherApp, 1), 401)
-	h.expect("nobody", "POST", "/v1/peers/query?app="+appID+"&ticket="+ticket, `{"peers":[]}`, 401, "") // streams only
+	// Streams only.
+	h.expect("nobody", "POST", "/v1/peers/query?app="+appID+"&ticket="+ticket, `{"peers":[]}`, 401, "")
 	flipped := []byte(ticket)
 	flipped[3] ^= 1
 	h.refused("a ticket with another bit", nil, ticketPath(string(flipped), "tom"), 401)
-	h.refused("a key in the address", nil, "/v1/watch?app="+appID+"&key="+appKey+"&peer=tom", 401) // never
+	// Never.
+	h.refused("a key in the address", nil, "/v1/watch?app="+appID+"&key="+appKey+"&peer=tom", 401)
 }
 
 // A stream that is cut before its first event was whole: the same address opens it again, by the

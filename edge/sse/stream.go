@@ -175,12 +175,14 @@ func Refusal(err error) error {
 type stream struct {
 	// What the hub touches stands together: among a thousand streams each cache line costs as much
 	// as the work.
-	caller  *api.Caller
-	form    *watch.Form // without the renewal of a ticket
-	timed   bool        // a write deadline is set
-	unasked int         // bytes that may be on their way: what was when the kernel was asked, and what was written since
-	left    []byte      // what the kernel did not take of a frame that the hub pushed
-	fault   error       // of writing such a frame
+	caller *api.Caller
+	form   *watch.Form // without the renewal of a ticket
+	timed  bool        // a write deadline is set
+	// Bytes that may be on their way: what was when the kernel was asked, and what was written
+	// since.
+	unasked int
+	left    []byte // what the kernel did not take of a frame that the hub pushed
+	fault   error  // of writing such a frame
 	queue   queue
 	offer   offer
 
@@ -189,7 +191,8 @@ type stream struct {
 	rc      *http.ResponseController
 	watcher *watch.Watcher
 	detail  presence.Detail
-	chunked bool // the server writes this answer in chunks, as every answer of HTTP/1.1 without a length
+	// The server writes this answer in chunks, as every answer of HTTP/1.1 without a length.
+	chunked bool
 
 	buf     []byte
 	token   string // with which the reader came
@@ -325,7 +328,8 @@ func (s *stream) taken(ctx context.Context) bool {
 			moved, wait = time.Now(), lookback
 		}
 		n = now
-		wait = min(wait*2, lookRare) // a thousand that stopped must not cost what a thousand that read do
+		// A thousand that stopped must not cost what a thousand that read do.
+		wait = min(wait*2, lookRare)
 		t.Reset(wait)
 	}
 	return false

@@ -106,7 +106,9 @@ func (rm *room) serve(conn net.Conn, r *reporter) {
 	why := "lost"
 	for lines.Scan() {
 		if lines.Text() == "/quit" {
-			why = "logout" // watchers learn it at once; of a lost connection after a moment in which it may come back
+			// Watchers learn it at once; of a lost connection after a moment in which it may come
+			// back.
+			why = "logout"
 			break
 		}
 		rm.say(name, lines.Text())
@@ -121,7 +123,8 @@ func (rm *room) say(name, text string) {
 	rm.mu.Lock()
 	defer rm.mu.Unlock()
 	for conn := range rm.members {
-		_ = conn.SetWriteDeadline(time.Now().Add(time.Second)) // a client that does not read holds up the others only shortly
+		// A client that does not read holds up the others only shortly.
+		_ = conn.SetWriteDeadline(time.Now().Add(time.Second))
 		_, _ = fmt.Fprintf(conn, "%s: %s\n", name, text)
 	}
 }

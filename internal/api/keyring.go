@@ -124,8 +124,8 @@ func (k *Keyring) Replace(apps []App) error {
 	return nil
 }
 
-// Generation numbers the keys: what [Keyring.Check] answered stands while it stays the same. It is 0
-// while an app has an old key, whose every use is counted: then every call is to be checked.
+// Generation numbers the keys: what [Keyring.Check] answered stands while it stays the same. It is
+// 0 while an app has an old key, whose every use is counted: then every call is to be checked.
 func (k *Keyring) Generation() uint64 {
 	set := k.set.Load()
 	if set.rotating {
@@ -157,8 +157,9 @@ func (k *Keyring) Lookup(id presence.AppID) *App {
 
 // Presented is what a request shows of itself. Empty fields were not presented.
 type Presented struct {
-	ID        presence.AppID
-	Key       string // "<app key>", "<master key>,master", or the master key for the rights of a client
+	ID presence.AppID
+	// "<app key>", "<master key>,master", or the master key for the rights of a client.
+	Key       string
 	BodyKey   string // as Key, from a text/plain body, where no suffix is understood
 	MasterKey string // the master key alone
 	Sign      string // "<md5>,<timestamp>[,<suffix>]"

@@ -107,8 +107,9 @@ func (g *Gate) signedBy(r *http.Request, key, stamp string, body []byte) (right,
 // replays remembers the signatures that were used while they could be used again. Only right ones
 // get there.
 type replays struct {
-	mu   sync.Mutex
-	apps map[string]map[int64]map[uint64]struct{} // by app and by the window that their time lies in
+	mu sync.Mutex
+	// By app and by the window that their time lies in.
+	apps map[string]map[int64]map[uint64]struct{}
 }
 
 type used uint8

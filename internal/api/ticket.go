@@ -76,7 +76,9 @@ type Pass struct {
 
 	list  [listSize]byte
 	nonce [nonceSize]byte
-	until int64 // of the first release: it opens nothing from then on; what it has opened ends as any other. 0: no such time
+	// Of the first release: it opens nothing from then on; what it has opened ends as any other. 0:
+	// no such time.
+	until int64
 }
 
 // NewPass returns what a ticket is to give that is bought at now. With peers it is for exactly

@@ -47,7 +47,8 @@ func Open[Line comparable](t testing.TB, address string) <-chan Line {
 		}
 	}()
 	t.Cleanup(func() {
-		_ = in.Close() // the script closes the browser and ends, as it does when this process is killed
+		// The script closes the browser and ends, as it does when this process is killed.
+		_ = in.Close()
 		<-done
 		if err := cmd.Wait(); err != nil {
 			t.Error(err)

@@ -52,7 +52,8 @@ func read(ctx context.Context, name string) ([]byte, error) {
 	if st.IsDir() {
 		return nil, errors.New("this is a directory, not a file")
 	}
-	defer context.AfterFunc(ctx, func() { _ = f.SetReadDeadline(time.Unix(1, 0)) })() // a regular file never waits and takes none
+	// A regular file never waits and takes none.
+	defer context.AfterFunc(ctx, func() { _ = f.SetReadDeadline(time.Unix(1, 0)) })()
 	b, err := io.ReadAll(io.LimitReader(f, MaxFile+1))
 	switch {
 	case ctx.Err() != nil:

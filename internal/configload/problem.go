@@ -8,9 +8,10 @@ import (
 
 // A Problem is one mistake, or one thing to look at, and where it is.
 type Problem struct {
-	Where string `json:"where,omitempty"` // "rollcall.yaml:3:5", "ROLLCALL_LISTEN", "--listen"; empty when nowhere in particular
-	Key   string `json:"key,omitempty"`   // "presence.lease"
-	Text  string `json:"text"`            // what is wrong and what was meant
+	// "rollcall.yaml:3:5", "ROLLCALL_LISTEN", "--listen"; empty when nowhere in particular.
+	Where string `json:"where,omitempty"`
+	Key   string `json:"key,omitempty"` // "presence.lease"
+	Text  string `json:"text"`          // what is wrong and what was meant
 
 	line, column int
 }

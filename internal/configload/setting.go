@@ -13,13 +13,15 @@ import (
 
 // A Setting is the value that a key has and where it was written. It holds no secret.
 type Setting struct {
-	Key   string   `json:"key"`             // presence.lease, apps[0].id
-	Value string   `json:"value"`           // as it is written; of a secret its fingerprint, "" when it is not set
-	List  []string `json:"list,omitempty"`  // of a list
-	From  string   `json:"from"`            // default, or where it was written: FILE:LINE:COLUMN, a variable, a flag
-	Is    string   `json:"is,omitempty"`    // text, list or secret; anything else is written as it is
-	Live  bool     `json:"live,omitempty"`  // a reload takes it up
-	Entry string   `json:"entry,omitempty"` // of a list of structs: the id of the entry
+	Key string `json:"key"` // presence.lease, apps[0].id
+	// As it is written; of a secret its fingerprint, "" when it is not set.
+	Value string   `json:"value"`
+	List  []string `json:"list,omitempty"` // of a list
+	// Default, or where it was written: FILE:LINE:COLUMN, a variable, a flag.
+	From  string `json:"from"`
+	Is    string `json:"is,omitempty"`    // text, list or secret; else it is written as it is
+	Live  bool   `json:"live,omitempty"`  // a reload takes it up
+	Entry string `json:"entry,omitempty"` // of a list of structs: the id of the entry
 }
 
 // Fingerprint returns the first eight hexadecimal digits of the SHA-256 of a secret, by which two

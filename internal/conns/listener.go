@@ -1,9 +1,10 @@
 // Package conns bounds how many connections a listener has open, of all kinds together.
 //
-// When there are as many as there may be, the connection that has been idle longest makes room for a new one; when none is idle
-// the new one is refused in words and closed. One address has at most half of what the others leave, so that no single client can
-// take all of them. A connection is idle between its requests, and before its first request is whole; whatever serves it says so
-// by [Mark]. One that became a socket or a stream is never idle.
+// When there are as many as there may be, the connection that has been idle longest makes room for
+// a new one; when none is idle the new one is refused in words and closed. One address has at most
+// half of what the others leave, so that no single client can take all of them. A connection is
+// idle between its requests, and before its first request is whole; whatever serves it says so by
+// [Mark]. One that became a socket or a stream is never idle.
 package conns
 
 import (
@@ -83,9 +84,9 @@ func (l *Listener) Open() int {
 // Max returns how many connections may be open.
 func (l *Listener) Max() int { return l.cfg.Max }
 
-// Accept implements net.Listener. It yields between connections, and waits while many of them are fresh: a port that never runs
-// dry would be emptied at one go otherwise, and what is under way would wait until all of those that came had their turn. The
-// rest waits in the kernel.
+// Accept implements net.Listener. It yields between connections, and waits while many of them are
+// fresh: a port that never runs dry would be emptied at one go otherwise, and what is under way
+// would wait until all of those that came had their turn. The rest waits in the kernel.
 func (l *Listener) Accept() (net.Conn, error) { return l.accept(l.Listener, l.cfg.Refusal) }
 
 func (l *Listener) accept(port net.Listener, refusal []byte) (net.Conn, error) {
@@ -100,7 +101,8 @@ func (l *Listener) accept(port net.Listener, refusal []byte) (net.Conn, error) {
 			return admitted, nil
 		}
 		l.refused.Add(1)
-		_ = c.SetWriteDeadline(time.Now().Add(time.Millisecond)) // the kernel has room for it, or it is not worth a wait
+		// The kernel has room for it, or it is not worth a wait.
+		_ = c.SetWriteDeadline(time.Now().Add(time.Millisecond))
 		_, _ = c.Write(refusal)
 		_ = c.Close()
 	}
@@ -115,8 +117,8 @@ type second struct {
 // Accept implements net.Listener.
 func (s *second) Accept() (net.Conn, error) { return s.book.accept(s.Listener, nil) }
 
-// Beside returns a listener of what n accepts, within the same bounds as that of l. It refuses without words, since its connections
-// are encrypted.
+// Beside returns a listener of what n accepts, within the same bounds as that of l. It refuses
+// without words, since its connections are encrypted.
 func (l *Listener) Beside(n net.Listener) net.Listener { return &second{n, l} }
 
 // admit returns the connection that takes the place of c, or nil when there is no room.
@@ -144,7 +146,8 @@ func (l *Listener) admit(c net.Conn) net.Conn {
 	return conn
 }
 
-// holder returns the address that c is charged to; not a valid one when it is held to the total alone.
+// holder returns the address that c is charged to; not a valid one when it is held to the total
+// alone.
 func (l *Listener) holder(c net.Conn) netip.Addr {
 	address := limit.Group(limit.Remote(c))
 	if limit.Within(address, l.cfg.Proxies) {
@@ -153,11 +156,12 @@ func (l *Listener) holder(c net.Conn) netip.Addr {
 	return address
 }
 
-// sample is how many connections are looked at for the longest idle one when there are more: a scan of all of them for every new
-// one would be a way to keep a server busy.
+// sample is how many connections are looked at for the longest idle one when there are more: a scan
+// of all of them for every new one would be a way to keep a server busy.
 const sample = 1024
 
-// evict closes the connection of address, or of any when that is not valid, that has been idle longest.
+// evict closes the connection of address, or of any when that is not valid, that has been idle
+// longest.
 func (l *Listener) evict(address netip.Addr) bool {
 	for range 3 { // the one that is found may just have become busy
 		victim, since := l.longest(address)
@@ -191,8 +195,8 @@ func (l *Listener) longest(address netip.Addr) (victim *Conn, since int64) {
 	return victim, since
 }
 
-// A Conn is a connection that was admitted. A silent socket keeps it for days, so it is small: the address that it is charged to
-// is read from the connection again.
+// A Conn is a connection that was admitted. A silent socket keeps it for days, so it is small: the
+// address that it is charged to is read from the connection again.
 type Conn struct {
 	*net.TCPConn
 	listener *Listener
@@ -222,7 +226,8 @@ func (c *Conn) Idle() {
 	c.Settle()
 }
 
-// Enter waits until few connections are fresh, and says that c is: it goes to net/http, which gives it two goroutines.
+// Enter waits until few connections are fresh, and says that c is: it goes to net/http, which gives
+// it two goroutines.
 func (c *Conn) Enter() {
 	p := &c.listener.pace
 	p.wait()
@@ -231,7 +236,8 @@ func (c *Conn) Enter() {
 	}
 }
 
-// Settle says that c is fresh no more: its first request is answered, or it became a socket or a stream.
+// Settle says that c is fresh no more: its first request is answered, or it became a socket or a
+// stream.
 func (c *Conn) Settle() {
 	if round := c.state.Load(); round != settled && round != closed && c.state.CompareAndSwap(round, settled) {
 		c.listener.pace.end(round)

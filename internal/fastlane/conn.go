@@ -14,8 +14,9 @@ import (
 	"rollcall/internal/limit"
 )
 
-// The states of a connection. It is idle while nothing of its next request has been read. A new one is busy, since its first
-// request may be on the way; that of one that never speaks ends with the time for a head.
+// The states of a connection. It is idle while nothing of its next request has been read. A new one
+// is busy, since its first request may be on the way; that of one that never speaks ends with the
+// time for a head.
 const (
 	busy uint32 = iota
 	idle
@@ -30,7 +31,8 @@ const (
 	forNext
 	forHead
 	forBody
-	forPipelined // the rest of a head that began behind the request before it: no deadline is set for it yet
+	// The rest of a head that began behind the request before it: no deadline is set for it yet.
+	forPipelined
 )
 
 const (
@@ -116,12 +118,14 @@ func (c *conn) serve() {
 	}
 }
 
-// late is a connection whose time for a body is over: its next owner must not wait for the rest a second time.
+// late is a connection whose time for a body is over: its next owner must not wait for the rest a
+// second time.
 type late struct{ net.Conn }
 
 func (late) Read([]byte) (int, error) { return 0, os.ErrDeadlineExceeded }
 
-// answer answers the request at the start of the buffer. It returns false when the connection is no longer ours.
+// answer answers the request at the start of the buffer. It returns false when the connection is no
+// longer ours.
 func (c *conn) answer(size, body int) bool {
 	start := c.now
 	if c.mark != nil {
@@ -161,9 +165,10 @@ func (c *conn) answer(size, body int) bool {
 // drop takes n bytes from the start of the buffer.
 func (c *conn) drop(n int) { c.buf, c.lines = c.buf[:copy(c.buf, c.buf[n:])], 0 }
 
-// beginning reports whether the buffer holds what may become a head of HTTP/1.1 for net/http. It stays here until the head is whole: a
-// client that never ends its head costs a buffer then, and not the fourfold that net/http takes for a connection. What net/http can
-// refuse already, for a line that is wrong or a head that is long, is not kept from it.
+// beginning reports whether the buffer holds what may become a head of HTTP/1.1 for net/http. It
+// stays here until the head is whole: a client that never ends its head costs a buffer then, and
+// not the fourfold that net/http takes for a connection. What net/http can refuse already, for a
+// line that is wrong or a head that is long, is not kept from it.
 func (c *conn) beginning() bool {
 	for {
 		rest := c.buf[c.lines:]
@@ -190,10 +195,12 @@ func (c *conn) beginning() bool {
 	}
 }
 
-// maxBlanks is how many empty lines behind a body are skipped, as net/http does: some clients send one.
+// maxBlanks is how many empty lines behind a body are skipped, as net/http does: some clients send
+// one.
 const maxBlanks = 2
 
-// skipBlanks drops empty lines in front of a later request. It reports whether the start of another may be there.
+// skipBlanks drops empty lines in front of a later request. It reports whether the start of another
+// may be there.
 func (c *conn) skipBlanks() (partial bool) {
 	for c.begun && c.blanks < maxBlanks && len(c.buf) > 0 && c.buf[0] == '\r' {
 		if len(c.buf) == 1 {
@@ -216,7 +223,8 @@ func (c *conn) rest() bool {
 	if cap(c.out) > keepBuffer {
 		c.out = nil
 	}
-	// Setting a deadline costs more than reading a head, so it is moved only when it has come near by a twelfth.
+	// Setting a deadline costs more than reading a head, so it is moved only when it has come near
+	// by a twelfth.
 	if t := c.lane.cfg.IdleTimeout; c.waits != forNext || t > 0 && c.readUntil.Sub(c.now) < t-t/12 {
 		c.setReadDeadline(forNext, t)
 	}
@@ -238,7 +246,8 @@ func (c *conn) fill() bool {
 	switch {
 	case n > 0:
 		c.buf = c.buf[:len(c.buf)+n]
-		return c.state.Load() == busy || c.state.CompareAndSwap(idle, busy) // else Shutdown has closed it
+		// Else Shutdown has closed it.
+		return c.state.Load() == busy || c.state.CompareAndSwap(idle, busy)
 	case c.waits == forBody, len(c.buf) > 0 && err == io.EOF:
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			c.Conn = late{c.Conn}

@@ -15,14 +15,17 @@ import (
 
 // Config are the deadlines of the lane; zero means none.
 type Config struct {
-	HeaderTimeout time.Duration // for a head, from its first byte, and for the first byte of a new connection
+	// For a head, from its first byte, and for the first byte of a new connection.
+	HeaderTimeout time.Duration
 	BodyTimeout   time.Duration // for a body; then net/http refuses the request
 	IdleTimeout   time.Duration // between requests; kept to a twelfth
 	WriteTimeout  time.Duration // for an answer to be taken; kept to a factor of two
 
-	// Code is what refusals of net/http's own bear on connections that were handed over; see framing.Code.
+	// Code is what refusals of net/http's own bear on connections that were handed over; see
+	// framing.Code.
 	Code framing.Code
-	// AcceptFailed is called with each error of Accept after which the listener retries; it may be nil.
+	// AcceptFailed is called with each error of Accept after which the listener retries; it may be
+	// nil.
 	AcceptFailed func(error)
 }
 
@@ -39,9 +42,10 @@ type Listener struct {
 	taken  atomic.Int64
 	passed atomic.Int64
 
-	mu       sync.Mutex
-	conns    map[*conn]struct{}
-	draining atomic.Bool // no connections are accepted, and what the lane would answer is net/http's
+	mu    sync.Mutex
+	conns map[*conn]struct{}
+	// No connections are accepted, and what the lane would answer is net/http's.
+	draining atomic.Bool
 	closing  atomic.Bool
 	running  sync.WaitGroup
 	ports    sync.Once
@@ -67,8 +71,8 @@ func (l *Listener) Open(r Routes) { l.table.Store(newTable(&r)) }
 // Stats returns how many requests were answered here, and how many connections were handed over.
 func (l *Listener) Stats() (answered, handed int64) { return l.taken.Load(), l.passed.Load() }
 
-// accept takes connections until the port is closed. Errors that pass, such as too many open files, are waited out as
-// net/http does.
+// accept takes connections until the port is closed. Errors that pass, such as too many open files,
+// are waited out as net/http does.
 func (l *Listener) accept(port net.Listener) {
 	defer l.running.Done()
 	var pause time.Duration
@@ -79,7 +83,8 @@ func (l *Listener) accept(port net.Listener) {
 			l.start(c)
 			continue
 		}
-		//nolint:staticcheck // Temporary is deprecated for errors in general, and right for those of Accept.
+		// nolint:staticcheck // Temporary is deprecated for errors in general, and right for those
+		// of Accept.
 		if ne, ok := err.(interface{ Temporary() bool }); !ok || !ne.Temporary() || l.draining.Load() {
 			if !l.draining.Load() {
 				l.end(err)
@@ -121,7 +126,8 @@ func (l *Listener) start(c net.Conn) {
 	}()
 }
 
-// handOver gives c to net/http, with the bytes that were read of it. begun says that a request was answered before.
+// handOver gives c to net/http, with the bytes that were read of it. begun says that a request was
+// answered before.
 func (l *Listener) handOver(c net.Conn, first []byte, begun bool) {
 	l.passed.Add(1)
 	select {
@@ -144,7 +150,8 @@ func (l *Listener) Accept() (net.Conn, error) {
 	}
 }
 
-// Drain closes the ports. Connections that are open stay: their next request is net/http's, which can answer with Connection: close.
+// Drain closes the ports. Connections that are open stay: their next request is net/http's, which
+// can answer with Connection: close.
 func (l *Listener) Drain() (err error) {
 	l.ports.Do(func() {
 		l.draining.Store(true)
@@ -155,7 +162,8 @@ func (l *Listener) Drain() (err error) {
 	return err
 }
 
-// Close drains the listener and ends Accept. Connections that are served go on until Shutdown. Closing again does nothing.
+// Close drains the listener and ends Accept. Connections that are served go on until Shutdown.
+// Closing again does nothing.
 func (l *Listener) Close() error {
 	err := l.Drain()
 	l.closing.Store(true)
@@ -171,8 +179,8 @@ func (l *Listener) end(err error) {
 	})
 }
 
-// Shutdown closes the ports and idle connections, and waits until requests under way have their answer, or cuts them when ctx is
-// done. Call it before the Shutdown of the server.
+// Shutdown closes the ports and idle connections, and waits until requests under way have their
+// answer, or cuts them when ctx is done. Call it before the Shutdown of the server.
 func (l *Listener) Shutdown(ctx context.Context) error {
 	_ = l.Close()
 	l.each(func(c *conn) {

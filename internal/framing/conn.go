@@ -165,7 +165,8 @@ func (c *Conn) readMore() error {
 		return err
 	}
 	if have > 0 && len(c.held) <= maxLine && bytes.IndexByte(c.held[have:], '\n') < 0 {
-		return nil // still the same line; who sends it byte by byte must not have us read it again each time
+		// Still the same line; who sends it byte by byte must not have us read it again each time.
+		return nil
 	}
 	b := c.held
 	c.held = nil

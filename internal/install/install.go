@@ -1,5 +1,6 @@
 // Package install puts the running program on this machine as a service of systemd, takes a newer
-// one in its place, goes back to the one before when the new one does not get ready, and removes it.
+// one in its place, goes back to the one before when the new one does not get ready, and removes
+// it.
 package install
 
 import (
@@ -202,7 +203,8 @@ func (h *Host) start(ctx context.Context, before *state) error {
 	if now, err := h.read(socketPort); err != nil {
 		return err
 	} else if now != before.files[socketPort] {
-		steps = append(steps, []string{"stop", "rollcall.service", "rollcall.socket"}) // the port changes
+		// The port changes.
+		steps = append(steps, []string{"stop", "rollcall.service", "rollcall.socket"})
 	}
 	steps = append(steps, []string{"start", "rollcall.socket"}, []string{"restart", "rollcall.service"})
 	for _, args := range steps {

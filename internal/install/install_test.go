@@ -31,7 +31,8 @@ disable) rm -f $root/running ;;
 esac
 `
 
-// aProgram is a server that is ready as soon as it starts, unless its settings or itself are broken.
+// aProgram is a server that is ready as soon as it starts, unless its settings or itself are
+// broken.
 const aProgram = `#!/bin/sh
 # NAME
 case $1 in

@@ -14,7 +14,8 @@ import (
 // A socket takes what it has room for, then nothing, then the rest; and the write behind a reader
 // that is gone fails.
 func TestWrite(t *testing.T) {
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0) // they block, unless a write says otherwise
+	// They block, unless a write says otherwise.
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -109,7 +109,8 @@ func stringEnd(body []byte, i int) (end int, ascii bool) {
 // character or not ASCII. Bits of bytes behind it may be set as well.
 func oddOf(v uint64) uint64 {
 	const ones, high = 0x0101010101010101, 0x8080808080808080
-	low := (v ^ ones*0x02) - ones*0x21 // with bit 1 turned the quote comes next to the control characters
+	// With bit 1 turned the quote comes next to the control characters.
+	low := (v ^ ones*0x02) - ones*0x21
 	slash := (v ^ ones*'\\') - ones
 	return (low | slash | v) & high
 }

@@ -16,7 +16,7 @@ import (
 //
 //	0  4 bytes: length of the payload, at least 1
 //	4  4 bytes: CRC-32C of what follows
-//	8  8 bytes: id of the record, or 0 when the payload is ids of 8 bytes each that are acknowledged
+//	8  8 bytes: id of the record, or 0 when the payload is acknowledged ids of 8 bytes each
 //	16 the payload
 //
 // What no whole frame follows is the torn end that a crash left, and is cut off: nothing of it was
@@ -220,7 +220,8 @@ func (s *Spool) takeFirst(generation uint64, hasHead bool) error {
 			return err
 		}
 	}
-	if at > firstHead && at < end { // if it does not stand before a record: deliver everything again rather than nothing
+	// If it does not stand before a record: deliver everything again rather than nothing.
+	if at > firstHead && at < end {
 		if b, err := firstFrame(old, at, end); err != nil {
 			return err
 		} else if b == nil {

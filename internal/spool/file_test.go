@@ -55,7 +55,8 @@ func TestFilesOfTheFirstFormatAreTakenOver(t *testing.T) {
 			for i := tt.skip; i < n; i++ {
 				want = append(want, fmt.Sprint("record ", i))
 			}
-			if cut < ends[1] || cut > ends[1] && n == tt.skip { // the head does not stand before a record: all come again
+			// The head does not stand before a record: all come again.
+			if cut < ends[1] || cut > ends[1] && n == tt.skip {
 				want = strings.Split("record 0,record 1", ",")[:n]
 			}
 			for range 2 {

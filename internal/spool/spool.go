@@ -127,7 +127,8 @@ func (s *Spool) write(records [][]byte, ids []ID) (g *group, leads bool, err err
 		b = appendFrame(b, ids[i], r)
 	}
 	if err := disk.WriteAt(s.file, b, s.size); err != nil {
-		return nil, false, fmt.Errorf("write the spool: %w", err) // what was written is beyond the end
+		// What was written is beyond the end.
+		return nil, false, fmt.Errorf("write the spool: %w", err)
 	}
 	for i, r := range records {
 		n := frameHead + len(r)

@@ -220,7 +220,8 @@ func TestASpoolThatIsNeverEmptyDoesNotFillUp(t *testing.T) {
 		}
 		if round%50 == 0 {
 			_ = s.Close()
-			write(t, dir, "spool.log.tmp", []byte("rcspo")) // as a crash in the middle of a replacement leaves it
+			// As a crash in the middle of a replacement leaves it.
+			write(t, dir, "spool.log.tmp", []byte("rcspo"))
 			if s = open(t, dir, 4000); s.Len() != added-delivered || s.Lost() != 0 {
 				t.Fatalf("round %d: %d wait after a restart, want %d", round, s.Len(), added-delivered)
 			}

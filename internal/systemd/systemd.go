@@ -12,14 +12,16 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 )
 
-// Inherited are the listening sockets that the process was started with and that nothing has taken yet.
+// Inherited are the listening sockets that the process was started with and that nothing has taken
+// yet.
 type Inherited struct {
 	mu        sync.Mutex
 	listeners map[string]net.Listener
 }
 
-// Inherit returns the sockets by the names that LISTEN_FDNAMES gives them, one of names each; without LISTEN_FDNAMES they are
-// names in this order. It takes the variables out of the environment, so a second call returns none.
+// Inherit returns the sockets by the names that LISTEN_FDNAMES gives them, one of names each;
+// without LISTEN_FDNAMES they are names in this order. It takes the variables out of the
+// environment, so a second call returns none.
 func Inherit(names ...string) (*Inherited, error) {
 	named := os.Getenv("LISTEN_FDNAMES") != ""
 	in := &Inherited{listeners: map[string]net.Listener{}}
@@ -82,5 +84,6 @@ func Ready() { notify(daemon.SdNotifyReady) }
 // Stopping says that the process ends.
 func Stopping() { notify(daemon.SdNotifyStopping) }
 
-// notify has no one to report a failure to: a service manager that gets no word kills the process after its own deadline and says so.
+// notify has no one to report a failure to: a service manager that gets no word kills the process
+// after its own deadline and says so.
 func notify(state string) { _, _ = daemon.SdNotify(false, state) }

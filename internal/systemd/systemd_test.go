@@ -40,7 +40,8 @@ func TestMain(m *testing.M) {
 	systemd.Ready()
 }
 
-// child starts the process that inherits files, with LISTEN_FDNAMES=names, and returns what it says.
+// child starts the process that inherits files, with LISTEN_FDNAMES=names, and returns what it
+// says.
 func child(t *testing.T, names string, files []*os.File, more ...string) string {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "/bin/sh", "-c", `LISTEN_PID=$$ exec "$0"`, os.Args[0])

@@ -20,8 +20,9 @@ type reporting struct {
 }
 
 const (
-	late   = 3 * time.Second  // the most that a hook is late
-	repeat = 20 * time.Minute // a source that names sessions says this often that they are still there
+	late = 3 * time.Second // the most that a hook is late
+	// A source that names sessions says this often that they are still there.
+	repeat = 20 * time.Minute
 	lease  = time.Hour
 )
 

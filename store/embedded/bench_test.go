@@ -70,7 +70,8 @@ func BenchmarkStatuses(b *testing.B) {
 			rng := rand.New(rand.NewPCG(1, 1))
 			all := make([][]byte, 1<<16)
 			for i := range all {
-				all[i] = fmt.Appendf(nil, "user-%010d", rng.IntN(benchPeers*21/20)) // some are unknown
+				// Some are unknown.
+				all[i] = fmt.Appendf(nil, "user-%010d", rng.IntN(benchPeers*21/20))
 			}
 			out := make([]presence.Status, n)
 			app := hook(0, presence.KindOnline, start).App

@@ -265,7 +265,8 @@ func (s *Store) updateMemory(ctx context.Context, keys []presence.Key, now prese
 	g.reset()
 	o := op{keys: keys, now: now, merge: merge}
 	err := s.mergeOp(g, &o)
-	s.show(g) // what was merged before a failure is kept: the contract allows it, and outcomes were given
+	// What was merged before a failure is kept: the contract allows it, and outcomes were given.
+	s.show(g)
 	s.notify(g)
 	return err
 }

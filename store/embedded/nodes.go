@@ -192,7 +192,8 @@ func (s *Store) DropNode(_ context.Context, id presence.NodeID, at presence.Mill
 	delete(s.nodes.byID, id)
 	s.note(id, n.seen, heartbeatGone, false)
 	if n.drained {
-		_ = s.keepDrained() // a node too many on the list says nothing of sessions that are not there
+		// A node too many on the list says nothing of sessions that are not there.
+		_ = s.keepDrained()
 	}
 	return nil
 }

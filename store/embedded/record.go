@@ -82,7 +82,8 @@ func uvarintLen(v uint64) int {
 //
 //	0  status (bits 0-1), noded (bit 2), cause (bits 3-6), until is a week after since (bit 7)
 //	1  since, 5 bytes big endian, from 2020 on
-//	6  varints: revision less since; until or last seen less since, but for bit 7; uvarint hold; varint day less the day of since
+//	6  varints: revision less since; until or last seen less since, but for bit 7; uvarint hold;
+//	   varint day less the day of since
 //	   the rest as package presence packs it
 type state struct {
 	b        []byte
@@ -222,7 +223,9 @@ func (s state) peek(now presence.Millis, rules *presence.Rules) (presence.Status
 type judge struct {
 	now   presence.Millis
 	rules *presence.Rules
-	life  [8]presence.Millis // how long a status is true after since, by status and bit 7 of the head; never where that takes more
+	// How long a status is true after since, by status and bit 7 of the head; never where that
+	// takes more.
+	life [8]presence.Millis
 }
 
 const never = -1 << 60

@@ -34,8 +34,9 @@ type Store struct {
 	nodes    nodes
 	rearming sync.Mutex // one Due at a time
 
-	floor     atomic.Uint64 // the greatest rev of a peer that was forgotten: new peers start above it
-	alive     atomic.Int64  // the greatest time of an update
+	// The greatest rev of a peer that was forgotten: new peers start above it.
+	floor     atomic.Uint64
+	alive     atomic.Int64 // the greatest time of an update
 	listeners atomic.Pointer[[]*listener]
 	listening sync.Mutex
 	closed    atomic.Bool
@@ -250,7 +251,8 @@ func (s *Store) rearm(ctx context.Context, now presence.Millis) error {
 		}
 		until := now + span
 		if covered == 0 {
-			until -= span / 2 / shards * presence.Millis(i) // so that they do not all come round at once
+			// So that they do not all come round at once.
+			until -= span / 2 / shards * presence.Millis(i)
 		}
 		s.wheel.cover(i, until)
 		for tag, more := uint32(0), true; more; {

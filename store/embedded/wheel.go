@@ -115,8 +115,8 @@ func (w *wheel) upTo(last int64) []int64 {
 }
 
 // fire goes through one slot. What is due stays in it until it is settled, so that nothing is lost
-// when the caller fails. A prefix may have come into the slot twice: it was armed for an earlier one
-// in between.
+// when the caller fails. A prefix may have come into the slot twice: it was armed for an earlier
+// one in between.
 func (w *wheel) fire(slot int64, entries []uint64, now presence.Millis, deadlineOf func(uint64) presence.Millis, found func(uint64) bool) bool {
 	slices.Sort(entries)
 	entries = slices.Compact(entries)

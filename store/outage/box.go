@@ -54,8 +54,8 @@ type Config struct {
 	Log   *slog.Logger
 }
 
-// A Box holds the spool, the overlay and the journal of one [Store]. It is safe for many goroutines;
-// Drain and Reassert are for one.
+// A Box holds the spool, the overlay and the journal of one [Store]. It is safe for many
+// goroutines; Drain and Reassert are for one.
 type Box struct {
 	cfg   Config
 	below Below

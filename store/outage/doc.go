@@ -1,26 +1,28 @@
 // Package outage keeps what is reported while a store cannot take it, answers for it meanwhile, and
 // replays it.
 //
-// [Wrap] puts it around a store that can be out of reach, in whole or in part, and that answers what
-// a [Lower] is asked:
+// [Wrap] puts it around a store that can be out of reach, in whole or in part, and that answers
+// what a [Lower] is asked:
 //
-//	s, err := outage.Wrap(low, outage.Config{Dir: dir, Bytes: 64 << 20, Journal: time.Minute, Stale: time.Hour, Now: low.Now, …})
-//	err = s.Update(ctx, keys, now, merge)        // ErrUnavailable: the store, or a report that waits
-//	err = s.Spool(ctx, reports, now, outcomes)   // kept on disk, and counted in the answers
+//	s, err := outage.Wrap(low, outage.Config{Dir: dir, Bytes: 64 << 20, Journal: time.Minute, …})
+//	err = s.Update(ctx, keys, now, merge) // ErrUnavailable: the store, or a report that waits
+//	err = s.Spool(ctx, reports, now, outcomes) // kept on disk, and counted in the answers
 //	age, err := s.Statuses(ctx, app, peers, now, out) // with the age of the oldest answer
 //
-// When a part of the store is back its owner calls [Box.Again], then [Store.Returned] if leases could
-// not be renewed, [Box.Reassert] if acknowledged reports may be lost, and [Box.Drain] until that
-// returns true.
+// When a part of the store is back its owner calls [Box.Again], then [Store.Returned] if leases
+// could not be renewed, [Box.Reassert] if acknowledged reports may be lost, and [Box.Drain] until
+// that returns true.
 //
 // A [Store] has three parts, its [Box]:
 //
-//   - The spool: reports on disk, synced before they are acknowledged. They are replayed in order when the store is back; those of
-//     a peer that still has to wait let the others pass.
-//   - The overlay: for each peer with reports in the spool, those reports over what was last known of it. While the store is out of
-//     reach the overlay answers, as old as what it began from. When the store can be read again the reports are applied over what is
-//     read ([Over]): that is exact, since a report counts once.
-//   - The journal: the reports of the last minute that the store has acknowledged, for when it comes back without them.
+//   - The spool: reports on disk, synced before they are acknowledged. They are replayed in order
+//     when the store is back; those of a peer that still has to wait let the others pass.
+//   - The overlay: for each peer with reports in the spool, those reports over what was last known
+//     of it. While the store is out of reach the overlay answers, as old as what it began from.
+//     When the store can be read again the reports are applied over what is read ([Over]): that
+//     is exact, since a report counts once.
+//   - The journal: the reports of the last minute that the store has acknowledged, for when it
+//     comes back without them.
 //
 // # Rules
 //

@@ -113,7 +113,8 @@ func (s *Store) Update(ctx context.Context, keys []presence.Key, now presence.Mi
 	return Partly(s.rest(ctx, keys, now, merge, s.UpdateEach))
 }
 
-// Settle implements [presence.Settler]: what waits in the spool comes before what follows from time.
+// Settle implements [presence.Settler]: what waits in the spool comes before what follows from
+// time.
 func (s *Store) Settle(ctx context.Context, keys []presence.Key, now presence.Millis, merge presence.Merge) error {
 	errs := make([]error, len(keys))
 	for from := 0; from < len(keys); from += settleStep {

@@ -23,7 +23,7 @@ const (
 	Start              // and all that are not cut can again
 	Kill               // Node is killed and started again, with its spool
 	Keep               // what the store has now is what it comes back with
-	Lose               // the store comes back with what it had at the last Keep, or with nothing; acknowledged reports are younger
+	Lose               // the store comes back with what it had at the last Keep, or with nothing
 	actions = iota
 )
 
@@ -33,7 +33,8 @@ type Step struct {
 	Do   Act
 	Node int
 	Peer int
-	// Of a hook. Session names the session of one that has a time; hooks without are counted by slot.
+	// Of a hook. Session names the session of one that has a time; hooks without are counted by
+	// slot.
 	Report presence.Report
 }
 
@@ -49,7 +50,8 @@ func (s Step) String() string {
 	return text
 }
 
-// A Schedule is steps in order of time. It ends healed, and Quiet after the last step nothing is under way.
+// A Schedule is steps in order of time. It ends healed, and Quiet after the last step nothing is
+// under way.
 type Schedule struct {
 	Seed  uint64
 	Peers int
@@ -71,8 +73,8 @@ type Options struct {
 	Peers  int
 	Hooks  int
 	Length time.Duration
-	// Kills allows nodes to be killed, Losses a store that comes back with less. A schedule has one of them at most: the reports of the
-	// last minute live in the nodes.
+	// Kills allows nodes to be killed, Losses a store that comes back with less. A schedule has one
+	// of them at most: the reports of the last minute live in the nodes.
 	Kills, Losses bool
 }
 

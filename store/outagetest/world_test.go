@@ -184,7 +184,8 @@ func (w *world) play(s *outagetest.Schedule) {
 	begun := time.Now()
 	for i, step := range s.Steps {
 		time.Sleep(time.Until(begun.Add(step.At)))
-		time.Sleep(time.Until(begun.Add(step.At + time.Duration(i)*time.Millisecond))) // no two at once
+		// No two at once.
+		time.Sleep(time.Until(begun.Add(step.At + time.Duration(i)*time.Millisecond)))
 		n := w.nodes[step.Node]
 		switch step.Do {
 		case outagetest.Hook:
@@ -315,7 +316,8 @@ func play(t *testing.T, seed uint64) {
 	})
 }
 
-// TestThreeNodesAgreeAfterAnOutage plays drawn schedules in fake time: first those of the seeds that once found a fault.
+// TestThreeNodesAgreeAfterAnOutage plays drawn schedules in fake time: first those of the seeds
+// that once found a fault.
 func TestThreeNodesAgreeAfterAnOutage(t *testing.T) {
 	found, err := os.ReadFile("testdata/seeds")
 	if err != nil {

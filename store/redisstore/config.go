@@ -20,7 +20,7 @@ type Config struct {
 	//
 	//	redis://[user:password@]host[:6379][/db]
 	//	rediss://…                                        over TLS
-	//	redis://host:7000,host:7001,host:7002             a Cluster; one address of a Cluster does, too
+	//	redis://host:7000,host:7001,host:7002             a Cluster; one address does, too
 	//	redis+sentinel://[user:password@]host[:26379],…/master[/db]
 	//
 	// Settings of this store may follow as a query, see [Config.SetQuery].

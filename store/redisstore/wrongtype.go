@@ -11,8 +11,8 @@ import (
 const (
 	// repeatEvery is how often the log repeats a warning that lasts until an operator acts.
 	repeatEvery = 10 * time.Minute
-	// wrongTypeFor is how long the store is not ready after a command met an index of another type. A
-	// sweep meets one every second.
+	// wrongTypeFor is how long the store is not ready after a command met an index of another type.
+	// A sweep meets one every second.
 	wrongTypeFor = 10 * time.Second
 )
 
@@ -41,7 +41,8 @@ func wrongTypeError(key string) error {
 	return fmt.Errorf("%w: the index key %q has the wrong type: %s", presence.ErrUnavailable, key, wrongTypeHint)
 }
 
-// metWrongType returns the error of an index of another type that was met a short while ago, or nil.
+// metWrongType returns the error of an index of another type that was met a short while ago, or
+// nil.
 func (s *shared) metWrongType() error {
 	seen := s.wrongTypes.seen.Load()
 	if seen == 0 || s.conn.Millis()-seen > wrongTypeFor.Milliseconds() {

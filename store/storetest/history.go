@@ -156,7 +156,8 @@ func (p *player) sweep() error {
 		_, e := st.Expire(p.now, &p.h.Rules)
 		return e
 	}
-	expected := map[presence.Key]int{} // how many times each is due: a lease may end together with the memory of it
+	// How many times each is due: a lease may end together with the memory of it.
+	expected := map[presence.Key]int{}
 	for {
 		var due []presence.Key
 		for k, st := range p.model {
@@ -194,7 +195,8 @@ func (p *player) sweep() error {
 }
 
 func (p *player) endNode(node presence.NodeID) error {
-	p.now = p.now.Add(presence.NodeLease + p.h.Rules.Ahead) // nothing that was told so far is spared
+	// Nothing that was told so far is spared.
+	p.now = p.now.Add(presence.NodeLease + p.h.Rules.Ahead)
 	end := func(_ int, st *presence.State) presence.Effect {
 		_, e := st.EndNode(presence.LostNode{Node: node, At: p.now - 1000, Seen: p.now - 4000}, p.now, &p.h.Rules)
 		return e
@@ -422,7 +424,8 @@ func anyOrder(b *bench) {
 		round++
 		peer := fmt.Sprint("order", round)
 		var reports []presence.Report
-		clock := rapid.SampledFrom([]presence.Millis{0, 12_000, 3_600_000}).Draw(t, "clock") // of the source
+		// Of the source.
+		clock := rapid.SampledFrom([]presence.Millis{0, 12_000, 3_600_000}).Draw(t, "clock")
 		for range rapid.IntRange(1, 8).Draw(t, "reports") {
 			r := b.on(peer, fmt.Sprint("s", rapid.IntRange(0, 2).Draw(t, "session")))
 			r.Kind = presence.Kind(rapid.IntRange(1, 2).Draw(t, "kind"))

@@ -343,7 +343,8 @@ func (b *bench) staysDrained(again func(presence.Millis) presence.Store) {
 	}
 	b.must(b.Store.Heartbeat(b.ctx, "n1", 30*time.Second, true, b.now))
 	b.must(b.Store.Heartbeat(b.ctx, "n2", 30*time.Second, true, b.now))
-	b.must(b.Store.DropNode(b.ctx, "n2", b.now.Add(30*time.Second))) // its end was told; what comes under its name is another
+	// Its end was told; what comes under its name is another.
+	b.must(b.Store.DropNode(b.ctx, "n2", b.now.Add(30*time.Second)))
 	b.pass(5 * time.Second)
 	b.Store = again(b.now)
 	if lost := b.lost(); len(lost) != 0 {

@@ -8,9 +8,9 @@ import (
 	"golang.org/x/crypto/x509roots/fallback/bundle"
 )
 
-// certificates returns the authorities that Mozilla trusts, in PEM, so that rediss:// and https:// work in an image without a
-// system. They come from a module, and so are the same on every machine. An authority that is trusted for some certificates only
-// is left out: a PEM file cannot say so.
+// certificates returns the authorities that Mozilla trusts, in PEM, so that rediss:// and https://
+// work in an image without a system. They come from a module, and so are the same on every machine.
+// An authority that is trusted for some certificates only is left out: a PEM file cannot say so.
 func certificates() ([]byte, error) {
 	var out bytes.Buffer
 	n := 0

@@ -61,7 +61,8 @@ func (r *release) index() (v1.ImageIndex, error) {
 	return annotated, nil
 }
 
-// ground is the layer below the program: what a process expects of a system, and the place of its data.
+// ground is the layer below the program: what a process expects of a system, and the place of its
+// data.
 func (r *release) ground() (v1.Layer, error) {
 	roots, err := certificates()
 	if err != nil {

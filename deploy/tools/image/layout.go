@@ -16,8 +16,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 )
 
-// write puts the image into a file: the tar of an OCI image layout. With one platform it has a manifest.json too, for versions of
-// docker load that read no such layout.
+// write puts the image into a file: the tar of an OCI image layout. With one platform it has a
+// manifest.json too, for versions of docker load that read no such layout.
 func (r *release) write(name string) error {
 	index, err := r.index()
 	if err != nil {

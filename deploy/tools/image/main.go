@@ -1,7 +1,9 @@
-// Command image makes the container image of rollcall from its programs: an OCI image layout in a tar file, which docker load,
-// podman load, skopeo and crane read. Nothing is downloaded and no daemon is needed; the same programs give the same bytes.
+// Command image makes the container image of rollcall from its programs: an OCI image layout in a
+// tar file, which docker load, podman load, skopeo and crane read. Nothing is downloaded and no
+// daemon is needed; the same programs give the same bytes.
 //
-//	go run ./image -version 0.2.0 -time 1764000000 -out rollcall-image.tar linux/amd64=rollcall-amd64 linux/arm64=rollcall-arm64
+//	go run ./image -version 0.2.0 -time 1764000000 -out rollcall-image.tar \
+//	   linux/amd64=rollcall-amd64 linux/arm64=rollcall-arm64
 package main
 
 import (

@@ -22,7 +22,8 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// within names, in the environment of this test binary, the root in which it is to become the program that its arguments name.
+// within names, in the environment of this test binary, the root in which it is to become the
+// program that its arguments name.
 const within = "IMAGE_TEST_ROOT"
 
 func TestMain(m *testing.M) {
@@ -33,8 +34,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// become replaces this process, which has a mount namespace of its own, by a program under a root that cannot be written to, as the
-// user of the image. It returns only when it fails.
+// become replaces this process, which has a mount namespace of its own, by a program under a root
+// that cannot be written to, as the user of the image. It returns only when it fails.
 func become(root string, args []string) error {
 	os.Unsetenv(within)
 	for _, step := range []struct {
@@ -61,8 +62,9 @@ func become(root string, args []string) error {
 	return nil
 }
 
-// A container is an image that has been unpacked. As root it is run as a runtime runs it: under its own root, read-only but for
-// /data, as its own user. Otherwise its program runs in this machine's root, as this user.
+// A container is an image that has been unpacked. As root it is run as a runtime runs it: under its
+// own root, read-only but for /data, as its own user. Otherwise its program runs in this machine's
+// root, as this user.
 type container struct {
 	root string
 	cfg  v1.Config
@@ -93,7 +95,8 @@ func TestTheImageRuns(t *testing.T) {
 		t.Fatal(err)
 	}
 	root := t.TempDir()
-	for dir := root; dir != "/" && os.Getuid() == 0; dir = filepath.Dir(dir) { // the user has to reach it
+	// The user has to reach it.
+	for dir := root; dir != "/" && os.Getuid() == 0; dir = filepath.Dir(dir) {
 		if st, err := os.Stat(dir); err == nil && st.Mode().Perm()&0o001 == 0 {
 			if err := os.Chmod(dir, 0o755); err != nil {
 				t.Fatal(err)
@@ -142,7 +145,8 @@ func TestTheImageRuns(t *testing.T) {
 	}
 }
 
-// healthy waits until the image's own health check is content, and returns the address of the app listener.
+// healthy waits until the image's own health check is content, and returns the address of the app
+// listener.
 func (c *container) healthy(t *testing.T, ended chan error, out fmt.Stringer) string {
 	t.Helper()
 	var said []byte

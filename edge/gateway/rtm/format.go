@@ -18,7 +18,8 @@ const (
 // while it was away, which is nothing to presence.
 var subprotocols = map[string]format{
 	"lc.protobuf2.1": formatProto, "lc.protobuf2.2": formatProto, "lc.protobuf2.3": formatProto,
-	"lc.protobuf.1": formatProto, "lc.protobuf.3": formatProto, // of the JavaScript SDK before 3.5, in the same frames
+	// Of the JavaScript SDK before 3.5, in the same frames.
+	"lc.protobuf.1": formatProto, "lc.protobuf.3": formatProto,
 	"lc.proto2base64.1": formatBase64, "lc.proto2base64.3": formatBase64, "lc.protobase64.1": formatBase64, "lc.protobase64.3": formatBase64,
 	"lc.json.1": formatJSON, "lc.json.3": formatJSON,
 }

@@ -17,7 +17,8 @@ func (s *Server) Route(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Access-Control-Allow-Origin", "*")
 	if origin := r.Header.Get("Origin"); origin != "" {
-		h.Set("Access-Control-Allow-Origin", origin) // as the dialect answers: what protects is the key, not the origin
+		// As the dialect answers: what protects is the key, not the origin.
+		h.Set("Access-Control-Allow-Origin", origin)
 		h.Set("Vary", "Origin")
 	}
 	if r.Method == http.MethodOptions {

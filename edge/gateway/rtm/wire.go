@@ -262,7 +262,7 @@ func (w *wire) admit(ctx context.Context, q *request, app *api.App, l *gateway.L
 	}
 	t, err := w.srv.open(q.st, app, q.peerID, now)
 	if err != nil || t.issued <= kicked {
-		return voided(q), nil //nolint:nilerr // why a token is none is nothing that its bearer may learn
+		return voided(q), nil //nolint:nilerr // why a token is invalid is not for its bearer
 	}
 	l.Session, l.Made = t.session, t.issued
 	if l.Platform == "" {

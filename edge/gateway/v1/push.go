@@ -38,9 +38,10 @@ func (w *wire) write(s *gateway.Socket, watcher *watch.Watcher) {
 
 // A pusher is a socket as the hub writes to it; a push never waits.
 type pusher struct {
-	socket  *gateway.Socket
-	form    *watch.Form
-	unasked int // bytes that may be on their way: what was when the kernel was asked, and what was sent since
+	socket *gateway.Socket
+	form   *watch.Form
+	// Bytes that may be on their way: what was when the kernel was asked, and what was sent since.
+	unasked int
 }
 
 // backlog is how many bytes may be on their way to a client before nothing more is sent: what

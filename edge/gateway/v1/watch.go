@@ -57,7 +57,8 @@ func (w *wire) follow(ctx context.Context, s *gateway.Socket, watcher *watch.Wat
 	}
 	watcher, err = w.door.hub.Watch(ctx, ask.ViewOf(w.caller.App.ID, w.caller.Master()), peers, w.detail(), m.Since)
 	if errors.Is(err, watch.ErrLimit) {
-		return api.Errorf("too_many_watchers", "%v", err).WithRetry(5 * time.Second) // the peers are few enough
+		// The peers are few enough.
+		return api.Errorf("too_many_watchers", "%v", err).WithRetry(5 * time.Second)
 	}
 	if err != nil {
 		return refusal(err)

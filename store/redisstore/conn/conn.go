@@ -97,7 +97,8 @@ const openRetries = 3
 // called.
 func Open(p Place, opts Options, cache *nearcache.Cache, events Events) (*Conn, error) {
 	client, err := connect(p)
-	for range openRetries { // a busy machine may answer late, and the answer may explain what is wrong
+	// A busy machine may answer late, and the answer may explain what is wrong.
+	for range openRetries {
 		if !timedOut(err) {
 			break
 		}
