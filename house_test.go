@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -187,5 +188,23 @@ func TestLockFilesNameNoRegistry(t *testing.T) {
 		if rc, _ := os.ReadFile(filepath.Join(filepath.Dir(name), ".npmrc")); !strings.Contains(string(rc), "omit-lockfile-registry-resolved=true") {
 			t.Errorf("%s has no .npmrc beside it with omit-lockfile-registry-resolved=true", name)
 		}
+	}
+}
+
+// The server composes the rooms and is read to see how they hang together: it stays short, and what
+// users see of an answer or a metric belongs to a door.
+func TestTheServerOnlyComposes(t *testing.T) {
+	const most = 1900
+	shapes := regexp.MustCompile("`json:\"|\"rollcall_")
+	lines := 0
+	for name, text := range files(t, ".go") {
+		if dir, file := path.Split(name); dir != "server/" || strings.HasSuffix(file, "_test.go") {
+			continue
+		}
+		lines += strings.Count(text, "\n")
+		refuse(t, name, text, shapes, "a JSON shape or the name of a metric; both belong to a door")
+	}
+	if lines == 0 || lines > most {
+		t.Errorf("server/ has %d lines; want 1 to %d: move what composes nothing into the room of its job", lines, most)
 	}
 }

@@ -41,14 +41,14 @@ func (s *Server) mountApp() (*doors, error) {
 	s.held = s.shares()
 	s.dialect, err = leancloud.New(cfg, leancloud.Deps{
 		Intake: s.intake, Ask: s.ask, Keys: s.ring, Now: s.clock.Now, Log: s.log, Kicker: s.gateway,
-		Callers: s.callers, Bodies: s.held.bodies, Unnamed: s.unnamed.note,
+		Callers: s.callers, Bodies: s.held.bodies, Unnamed: s.unnamed.Note,
 	})
 	if err != nil {
 		return nil, err
 	}
 	api := s.mountNative()
 	front := home.New(home.Config{Release: Release, Demo: s.demo != nil})
-	d := &doors{metrics: s.metrics, sockets: s.rtm, home: front, proxies: s.cfg.Proxies, unnamed: s.unnamed.note, list: []door{
+	d := &doors{metrics: s.metrics, sockets: s.rtm, home: front, proxies: s.cfg.Proxies, unnamed: s.unnamed.Note, list: []door{
 		{name: "route", prefix: "/v1/route", handler: http.HandlerFunc(s.rtm.Route)},
 		{name: "socket", prefix: "/v1/socket", handler: api, long: true},
 		{name: "watch", prefix: "/v1/watch", handler: api, long: true},

@@ -1,6 +1,6 @@
-// Package server puts the rooms together: it reads the configuration, opens the store, mounts the
-// doors on their listeners, sweeps, counts, and takes everything down again in reverse. It decides
-// nothing about presence.
+// Package server puts the rooms together: it opens the store, mounts the doors on their listeners,
+// sweeps, counts, and takes everything down again in reverse. It decides nothing about presence.
+// Settings are read and checked in config.
 //
 // # Life
 //

@@ -17,6 +17,7 @@ import (
 	"rollcall/internal/limit"
 	"rollcall/presence"
 	"rollcall/server"
+	"rollcall/server/config"
 )
 
 // limited returns a server whose limits are none of the defaults.
@@ -453,7 +454,7 @@ func TestThePageTellsTheDefaults(t *testing.T) {
 	}
 	_, page, _ := strings.Cut(string(b), "\n## Limits\n")
 	page, _, _ = strings.Cut(page, "\n## ")
-	c := server.DefaultConfig()
+	c := config.Default()
 	n := func(v int) string { // as 10,000
 		s := fmt.Sprint(v)
 		for i := len(s) - 3; i > 0; i -= 3 {

@@ -22,6 +22,7 @@ import (
 	"rollcall/internal/logs"
 	"rollcall/internal/systemd"
 	"rollcall/internal/tlsport"
+	"rollcall/server/config"
 )
 
 // A listener is a bound port, the HTTP server on it, the fast lane in front of that, and the book of its connections. Until a
@@ -50,7 +51,7 @@ type port struct {
 	write            time.Duration
 	proxies          []netip.Prefix
 	secure           *port // a port beside it, encrypted with the certificate of files; nil: there is none
-	files            TLS
+	files            config.TLS
 	queued           bool // connections wait in the kernel until a handler is mounted for good
 }
 
@@ -68,7 +69,7 @@ func (p *port) listen(inherited *systemd.Inherited, log *slog.Logger) (net.Liste
 }
 
 // bind takes p.
-func bind(p port, limits HTTP, inherited *systemd.Inherited, log *slog.Logger) (*listener, error) {
+func bind(p port, limits config.HTTP, inherited *systemd.Inherited, log *slog.Logger) (*listener, error) {
 	n, err := p.listen(inherited, log)
 	if err != nil {
 		return nil, err
@@ -144,13 +145,13 @@ func bindError(setting, address string, err error) error {
 	}
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		return hint(fmt.Errorf("%s: another program listens on %s", setting, address),
+		return config.NewHinted(fmt.Errorf("%s: another program listens on %s", setting, address),
 			"stop it, or choose another address with "+flag+", such as "+example+":3100")
 	case errors.Is(err, fs.ErrPermission):
-		return hint(fmt.Errorf("%s: this user may not listen on %s", setting, address),
+		return config.NewHinted(fmt.Errorf("%s: this user may not listen on %s", setting, address),
 			"ports below 1024 are for the administrator; choose a higher one with "+flag+", such as "+example+":3000")
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		return hint(fmt.Errorf("%s: %s is not an address of this machine", setting, address),
+		return config.NewHinted(fmt.Errorf("%s: %s is not an address of this machine", setting, address),
 			"to listen on every address, leave the host out: "+example+":3000")
 	}
 	return fmt.Errorf("%s: %w", setting, err)

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"rollcall/server"
+	"rollcall/server/config"
 )
 
 // A kept is a log in memory.
@@ -27,9 +28,9 @@ func (k *kept) Write(b []byte) (int, error) {
 // of their ids.
 func TestNoPeerIsInALogWithoutPeers(t *testing.T) {
 	cfg := settings()
-	cfg.Log = server.Log{Format: "json", Level: "debug", Peers: "off"}
+	cfg.Log = config.Log{Format: "json", Level: "debug", Peers: "off"}
 	out := &kept{}
-	log, _ := server.NewLog(out, cfg.Log)
+	log, _ := config.NewLog(out, cfg.Log)
 	s, err := server.New(cfg, log, nil)
 	if err != nil {
 		t.Fatal(err)

@@ -21,7 +21,7 @@ import (
 	"github.com/coder/websocket"
 
 	"rollcall/internal/limit"
-	"rollcall/server"
+	"rollcall/server/config"
 )
 
 // talk sends raw bytes on a connection of its own and returns what is answered to them.
@@ -99,17 +99,17 @@ const handshake = "GET /v1/socket HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\n
 func TestSocketsAreRefusedInWords(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
-		set     func(*server.Config)
+		set     func(*config.Config)
 		version int
 		head    string
 		status  int
 		code    string
 		wait    bool
 	}{
-		{"too many from one address", func(c *server.Config) { c.Gateway.ConnectRate = 2 }, 13, "", 429, "rate_limited", true},
-		{"too many in all", func(c *server.Config) { c.Gateway.MaxSockets = 1 }, 13, "", 503, "full", true},
-		{"another origin", func(c *server.Config) { c.Gateway.Origins = []string{"https://a.example"} }, 13, "Origin: https://b.example\r\n", 403, "forbidden", false},
-		{"another version", func(*server.Config) {}, 8, "", 400, "invalid", false},
+		{"too many from one address", func(c *config.Config) { c.Gateway.ConnectRate = 2 }, 13, "", 429, "rate_limited", true},
+		{"too many in all", func(c *config.Config) { c.Gateway.MaxSockets = 1 }, 13, "", 503, "full", true},
+		{"another origin", func(c *config.Config) { c.Gateway.Origins = []string{"https://a.example"} }, 13, "Origin: https://b.example\r\n", 403, "forbidden", false},
+		{"another version", func(*config.Config) {}, 8, "", 400, "invalid", false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			cfg := settings()

@@ -48,7 +48,7 @@ func (s *Server) mountOperator() http.Handler {
 			Patience: s.counting,
 		},
 		Asked: s.asked, Rates: s.meter.PerSecond, Callers: s.callers, Shares: s.held.all(), Conns: s.app.conns, Lane: s.app.net.Stats,
-		Refused: func() map[string]int64 { return s.gate.Stats().Refused }, OldUses: s.ring.OldUses, Dropped: dropped, Unnamed: s.unnamed.list,
+		Refused: func() map[string]int64 { return s.gate.Stats().Refused }, OldUses: s.ring.OldUses, Dropped: dropped, Unnamed: s.unnamed.List,
 		V1: s.v1, Reload: s.Reload, Settings: s.settings, Expires: expires, Profiling: s.cfg.Profiling,
 	}, s.metrics).Handler()
 }

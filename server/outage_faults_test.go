@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"rollcall/internal/redistest"
-	"rollcall/server"
+	"rollcall/server/config"
 )
 
 // Once what is known is older than redis.stale every door refuses, and once Redis is back every
@@ -16,7 +16,7 @@ import (
 func TestFaultEveryDoorRefusesWhatIsTooOld(t *testing.T) {
 	redis := redistest.Run(t)
 	cfg := settings()
-	cfg.Data, cfg.Store = t.TempDir(), server.Secret("redis://"+redis.Addr+"?stale=5s")
+	cfg.Data, cfg.Store = t.TempDir(), config.Secret("redis://"+redis.Addr+"?stale=5s")
 	s := start(t, cfg)
 	hook(t, s, "_clientOnline", "tom")
 	doors := doorsOf(t, s.Listen(), s.Admin())

@@ -12,7 +12,7 @@ import (
 	"github.com/coder/websocket"
 
 	"rollcall/internal/redistest"
-	"rollcall/server"
+	"rollcall/server/config"
 )
 
 // door asks what tom is and returns the status of the answer, and whether the answer has an age.
@@ -28,7 +28,7 @@ func TestEveryDoorAnswersAlikeInAnOutage(t *testing.T) {
 	redis := redistest.Run(t)
 	cfg := settings()
 	cfg.Data = t.TempDir()
-	cfg.Store = server.Secret("redis://" + redis.Addr + "?deadline=2s&stale=10m") // a busy machine is no outage, and slow
+	cfg.Store = config.Secret("redis://" + redis.Addr + "?deadline=2s&stale=10m") // a busy machine is no outage, and slow
 	s := start(t, cfg)
 	hook(t, s, "_clientOnline", "tom")
 	doors := doorsOf(t, s.Listen(), s.Admin())

@@ -10,12 +10,13 @@ import (
 	"time"
 
 	"rollcall/edge/operator"
+	"rollcall/server/config"
 )
 
 // quiet returns a server on free ports, in memory.
 func quiet(t *testing.T) *Server {
 	t.Helper()
-	cfg := DefaultConfig()
+	cfg := config.Default()
 	cfg.Listen, cfg.Admin, cfg.Data = "127.0.0.1:0", "127.0.0.1:0", ""
 	s, err := New(cfg, slog.New(slog.DiscardHandler), nil)
 	if err != nil {

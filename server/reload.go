@@ -14,24 +14,25 @@ import (
 	"rollcall/internal/api"
 	"rollcall/internal/configload"
 	"rollcall/presence"
+	"rollcall/server/config"
 )
 
 // Live is what a reload needs beside the configuration that a server was made with.
 type Live struct {
-	Load   func(context.Context) (Loaded, error) // the configuration as it is written now
-	Loaded Loaded                                // as the server was made with
-	Level  *slog.LevelVar                        // of the log
+	Load   func(context.Context) (config.Loaded, error) // the configuration as it is written now
+	Loaded config.Loaded                                // as the server was made with
+	Level  *slog.LevelVar                               // of the log
 }
 
 // tenancy are the apps at one time. A reload replaces it whole.
 type tenancy struct {
-	apps   []App
+	apps   []config.App
 	ids    []presence.AppID
 	meters map[presence.AppID]*api.Meter
 }
 
 // newTenancy returns apps with the meters of before, which may be nil.
-func newTenancy(apps []App, before *tenancy) *tenancy {
+func newTenancy(apps []config.App, before *tenancy) *tenancy {
 	t := &tenancy{apps: apps, meters: map[presence.AppID]*api.Meter{}}
 	for _, a := range apps {
 		id := presence.AppID(a.ID)
@@ -52,7 +53,7 @@ type reloads struct {
 	gone    atomic.Pointer[[]presence.AppID] // apps that a reload removed
 	// takers take what a reload may change: each returns what takes it, or an error, which changes
 	// nothing.
-	takers []func(*Config) (take func(), err error)
+	takers []func(*config.Config) (take func(), err error)
 }
 
 // OnReload has [Server.Reload] take settings up by live. Call it before Start.
@@ -66,7 +67,7 @@ var errNoReload = errors.New("this server was started without sources of its set
 
 // takeReloads names what a reload may change.
 func (s *Server) takeReloads() {
-	s.reloads.takers = []func(*Config) (func(), error){s.reloadApps, s.reloadLimits, s.reloadCertificate}
+	s.reloads.takers = []func(*config.Config) (func(), error){s.reloadApps, s.reloadLimits, s.reloadCertificate}
 }
 
 // Reload reads the configuration again and takes up what may change while the server runs; the
@@ -122,7 +123,7 @@ func entries(all []configload.Setting) []configload.Setting {
 }
 
 // reloadApps takes the apps and their keys. What belongs to an app that is gone ends.
-func (s *Server) reloadApps(cfg *Config) (func(), error) {
+func (s *Server) reloadApps(cfg *config.Config) (func(), error) {
 	before := s.tenants.Load()
 	apps := cfg.Apps
 	if len(apps) == 0 {
@@ -131,13 +132,13 @@ func (s *Server) reloadApps(cfg *Config) (func(), error) {
 			return nil, err
 		}
 	}
-	if _, err := api.NewKeyring(tenants(apps)); err != nil {
+	if _, err := api.NewKeyring(config.Tenants(apps)); err != nil {
 		return nil, err
 	}
 	return func() {
 		after := newTenancy(apps, before)
 		s.tenants.Store(after)
-		_ = s.ring.Replace(tenants(apps)) // they were tried
+		_ = s.ring.Replace(config.Tenants(apps)) // they were tried
 		s.ask.Tokens.Renew()
 		s.held.setApps(len(apps))
 		var gone []presence.AppID
@@ -154,18 +155,18 @@ func (s *Server) reloadApps(cfg *Config) (func(), error) {
 
 // keptApps returns the app that rollcall made, as its file has it now; what there is when it was
 // kept nowhere.
-func (s *Server) keptApps(before *tenancy) ([]App, error) {
+func (s *Server) keptApps(before *tenancy) ([]config.App, error) {
 	if s.cfg.Data == "" {
 		return before.apps, nil
 	}
-	app, made, err := keysIn(s.cfg.Data)
+	app, made, err := config.KeysIn(s.cfg.Data)
 	if err == nil && made {
 		err = errors.New("the configuration has no app any more")
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", filepath.Join(s.cfg.Data, KeysFile), err)
+		return nil, fmt.Errorf("%s: %w", filepath.Join(s.cfg.Data, config.KeysFile), err)
 	}
-	return []App{app}, nil
+	return []config.App{app}, nil
 }
 
 // endGone ends what belongs to apps that a reload removed. It is called every second: a call may
@@ -182,18 +183,18 @@ func (s *Server) endGone() {
 }
 
 // reloadLimits takes the limits of callers and the level of the log.
-func (s *Server) reloadLimits(cfg *Config) (func(), error) {
+func (s *Server) reloadLimits(cfg *config.Config) (func(), error) {
 	return func() {
 		s.callers.SetLimits(cfg.Gate.Limits)
 		s.gateway.SetRates(cfg.Gateway)
 		if s.reloads.Level != nil {
-			cfg.Log.setLevel(s.reloads.Level)
+			cfg.Log.SetLevel(s.reloads.Level)
 		}
 	}, nil
 }
 
 // reloadCertificate takes the certificate that the files hold now.
-func (s *Server) reloadCertificate(*Config) (func(), error) {
+func (s *Server) reloadCertificate(*config.Config) (func(), error) {
 	if s.app.pair == nil {
 		return func() {}, nil
 	}
@@ -212,15 +213,15 @@ func (s *Server) checkCertificate(context.Context) {
 }
 
 // showMade has the settings in force show the app that this start made.
-func (s *Server) showMade(app App) {
+func (s *Server) showMade(app config.App) {
 	if !s.made || s.reloads.Load == nil {
 		return
 	}
 	from := "made at this start"
 	if s.cfg.Data != "" {
-		from = filepath.Join(s.cfg.Data, KeysFile)
+		from = filepath.Join(s.cfg.Data, config.KeysFile)
 	}
-	running := append(slices.Clone(s.settings()), appSettings(app, from)...)
+	running := append(slices.Clone(s.settings()), config.AppSettings(app, from)...)
 	s.reloads.running.Store(&running)
 }
 

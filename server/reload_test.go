@@ -15,17 +15,18 @@ import (
 
 	"rollcall/internal/configload"
 	"rollcall/server"
+	"rollcall/server/config"
 )
 
 // A written is a configuration that tests write anew.
 type written struct{ yaml atomic.Value }
 
-func (w *written) load(context.Context) (server.Loaded, error) {
-	cfg := server.DefaultConfig()
+func (w *written) load(context.Context) (config.Loaded, error) {
+	cfg := config.Default()
 	l := configload.New(&cfg)
 	l.YAML("c.yaml", []byte(w.yaml.Load().(string)))
 	l.Finish()
-	return server.Loaded{Config: cfg, Settings: l.Settings()}, l.Err()
+	return config.Loaded{Config: cfg, Settings: l.Settings()}, l.Err()
 }
 
 const theApp = "apps:\n- {id: " + appID + ", app_key: " + appKey + ", master_key: " + masterKey + ", hook_key: " + hookKey + "}\n"

@@ -30,12 +30,13 @@ import (
 	"rollcall/internal/running"
 	"rollcall/internal/systemd"
 	"rollcall/presence"
+	"rollcall/server/config"
 	"rollcall/watch"
 )
 
 // A Server is one rollcall process: its listeners, its store and its loops.
 type Server struct {
-	cfg   Config
+	cfg   config.Config
 	log   *slog.Logger
 	sink  *logs.Sink
 	clock Clock
@@ -55,7 +56,7 @@ type Server struct {
 	gate     *api.Gate
 	callers  *limit.Callers // the rates of all doors
 	held     shares
-	unnamed  unnamedProxies
+	unnamed  limit.Unnamed
 	hub      *watch.Hub
 	rest     *rest.Door
 	history  *rest.History
@@ -82,9 +83,9 @@ const (
 var phaseNames = [...]string{"starting", "ready", "stopping"}
 
 // New binds the ports of cfg, which must be valid. sink may be nil; it is only counted.
-func New(cfg Config, log *slog.Logger, sink *logs.Sink) (*Server, error) {
+func New(cfg config.Config, log *slog.Logger, sink *logs.Sink) (*Server, error) {
 	s := &Server{cfg: cfg, log: log, sink: sink, clock: NewClock(), callers: limit.NewCallers(cfg.Gate.Limits)}
-	s.unnamed.log = log
+	s.unnamed.Log = log
 	most := cfg.HTTP.MaxConnections
 	if most == 0 {
 		most = maxConnections()
@@ -196,7 +197,7 @@ func (s *Server) prepare() error {
 		return nil
 	}
 	if to, broken := brokenLink(dir); broken {
-		return hint(fmt.Errorf("data directory %s: it is a symbolic link to %s, which leads nowhere", dir, to),
+		return config.NewHinted(fmt.Errorf("data directory %s: it is a symbolic link to %s, which leads nowhere", dir, to),
 			"make the directory that it leads to, remove the link, or choose another with --data DIR")
 	}
 	err := os.MkdirAll(dir, 0o700)
@@ -204,7 +205,7 @@ func (s *Server) prepare() error {
 		err = disk.Usable(dir)
 	}
 	if err != nil {
-		return hint(fmt.Errorf("data directory %s: %s", dir, cause(err)),
+		return config.NewHinted(fmt.Errorf("data directory %s: %s", dir, cause(err)),
 			"choose another with --data DIR, or give this user the right to write there")
 	}
 	return nil
@@ -235,20 +236,20 @@ func cause(err error) string {
 func (s *Server) openApps() error {
 	apps := s.cfg.Apps
 	if len(apps) == 0 {
-		app, made, err := keysIn(s.cfg.Data)
+		app, made, err := config.KeysIn(s.cfg.Data)
 		if err != nil {
-			if errors.Is(err, errNoKeysYet) {
+			if errors.Is(err, config.ErrNoKeysYet) {
 				return fmt.Errorf("keys of the app: %w", err)
 			}
-			return hint(fmt.Errorf("keys of the app: %w", err), "the keys cannot be guessed again: put the file right, or move it away to have a new app made")
+			return config.NewHinted(fmt.Errorf("keys of the app: %w", err), "the keys cannot be guessed again: put the file right, or move it away to have a new app made")
 		}
-		apps, s.made = []App{app}, made
+		apps, s.made = []config.App{app}, made
 		s.warnOpenKeys()
 		s.showMade(app)
 	}
 	s.tenants.Store(newTenancy(apps, nil))
 	var err error
-	s.ring, err = api.NewLoggedKeyring(tenants(apps), s.log)
+	s.ring, err = api.NewLoggedKeyring(config.Tenants(apps), s.log)
 	return err
 }
 
@@ -291,7 +292,7 @@ func (s *Server) ListenTLS() string {
 func (s *Server) Admin() string { return s.admin.address() }
 
 // Apps returns the tenants, once started.
-func (s *Server) Apps() []App { return s.tenants.Load().apps }
+func (s *Server) Apps() []config.App { return s.tenants.Load().apps }
 
 // Made reports whether this start made the keys of the only app.
 func (s *Server) Made() bool { return s.made }
@@ -302,7 +303,7 @@ func (s *Server) KeysFile() string {
 	if len(s.cfg.Apps) > 0 || s.cfg.Data == "" {
 		return ""
 	}
-	return filepath.Join(s.cfg.Data, KeysFile)
+	return filepath.Join(s.cfg.Data, config.KeysFile)
 }
 
 // StoreName returns what keeps the state, for people.

@@ -10,6 +10,7 @@ import (
 
 	"rollcall/internal/disk"
 	"rollcall/presence"
+	"rollcall/server/config"
 	"rollcall/store/embedded"
 	"rollcall/store/redisstore"
 )
@@ -56,7 +57,7 @@ func (s *Server) openRedis(ctx context.Context) error {
 	}
 	st, err := redisstore.Open(ctx, cfg)
 	if no := (*redisstore.OpenError)(nil); errors.As(err, &no) {
-		return &Hinted{Err: no.Err, Hint: no.Hint, Settings: no.Settings}
+		return &config.Hinted{Err: no.Err, Hint: no.Hint, Settings: no.Settings}
 	}
 	if err != nil {
 		return err
@@ -126,12 +127,12 @@ func storeError(dir string, err error) error {
 	var damage *embedded.DamageError
 	switch {
 	case errors.Is(err, disk.ErrInUse):
-		return hint(fmt.Errorf("data directory %s: another process has it open", filepath.Dir(dir)),
+		return config.NewHinted(fmt.Errorf("data directory %s: another process has it open", filepath.Dir(dir)),
 			"stop that one, or choose another directory with --data")
 	case errors.As(err, &damage):
-		return hint(damage, fmt.Sprintf("nothing was changed; \"rollcall repair --data %s\" says what would be lost, and repairs it when told so", filepath.Dir(dir)))
+		return config.NewHinted(damage, fmt.Sprintf("nothing was changed; \"rollcall repair --data %s\" says what would be lost, and repairs it when told so", filepath.Dir(dir)))
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
-		return hint(err, "give this user the right to write there, or choose another directory with --data")
+		return config.NewHinted(err, "give this user the right to write there, or choose another directory with --data")
 	}
 	return err
 }

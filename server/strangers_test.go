@@ -19,6 +19,7 @@ import (
 
 	"rollcall/internal/limit"
 	"rollcall/server"
+	"rollcall/server/config"
 )
 
 // from returns a connection to address from a loopback address of its own: to the server it is
@@ -464,7 +465,7 @@ func TestTheDefaultsFitHonestUseAndNoWalk(t *testing.T) {
 func TestNobodyWatchesAll(t *testing.T) {
 	const otherID, otherKey = "rollcallTestAppId000002", "otherAppKey000000000002"
 	cfg := settings()
-	cfg.Apps = append(cfg.Apps, server.App{ID: otherID, AppKey: otherKey})
+	cfg.Apps = append(cfg.Apps, config.App{ID: otherID, AppKey: otherKey})
 	cfg.Watch.Peers, cfg.Watch.Watched, cfg.Watch.Watchers = 100, 400, 12
 	s := start(t, cfg)
 	watch := func(source, app, key string, n int) string {

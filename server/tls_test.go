@@ -21,6 +21,7 @@ import (
 	"github.com/coder/websocket"
 
 	"rollcall/server"
+	"rollcall/server/config"
 )
 
 // A signer is an authority that the clients of a test trust.
@@ -63,7 +64,7 @@ func (s *signer) sign(t *testing.T, c *x509.Certificate) (*x509.Certificate, *ec
 }
 
 // write replaces the pair in dir by a new one with serial.
-func (s *signer) write(t *testing.T, dir string, serial int64) server.TLS {
+func (s *signer) write(t *testing.T, dir string, serial int64) config.TLS {
 	t.Helper()
 	c, key := s.sign(t, &x509.Certificate{
 		SerialNumber: big.NewInt(serial), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
@@ -72,7 +73,7 @@ func (s *signer) write(t *testing.T, dir string, serial int64) server.TLS {
 	if err != nil {
 		t.Fatal(err)
 	}
-	files := server.TLS{Cert: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem")}
+	files := config.TLS{Cert: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem")}
 	for name, block := range map[string]*pem.Block{files.Cert: {Type: "CERTIFICATE", Bytes: c.Raw}, files.Key: {Type: "PRIVATE KEY", Bytes: der}} {
 		if err := os.WriteFile(name, pem.EncodeToMemory(block), 0o600); err != nil {
 			t.Fatal(err)
@@ -82,7 +83,7 @@ func (s *signer) write(t *testing.T, dir string, serial int64) server.TLS {
 }
 
 // encrypted starts a server with a TLS port and returns a client for it that speaks at most HTTP/1.1.
-func encrypted(t *testing.T, change func(*server.Config)) (*server.Server, *signer, string, *http.Client) {
+func encrypted(t *testing.T, change func(*config.Config)) (*server.Server, *signer, string, *http.Client) {
 	t.Helper()
 	authority, dir := newSigner(t), t.TempDir()
 	cfg := settings()
@@ -180,7 +181,7 @@ func TestACertificateIsReplaced(t *testing.T) {
 }
 
 func TestStrangersOverTLS(t *testing.T) {
-	s, authority, _, _ := encrypted(t, func(c *server.Config) { c.HTTP.HeaderTimeout = time.Second })
+	s, authority, _, _ := encrypted(t, func(c *config.Config) { c.HTTP.HeaderTimeout = time.Second })
 	if _, err := tls.Dial("tcp", s.ListenTLS(), &tls.Config{RootCAs: authority.pool, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}); err == nil {
 		t.Error("TLS 1.1 is spoken")
 	}
@@ -214,13 +215,13 @@ func TestStrangersOverTLS(t *testing.T) {
 func TestABadPairIsNamed(t *testing.T) {
 	authority := newSigner(t)
 	good, other := authority.write(t, t.TempDir(), 2), authority.write(t, t.TempDir(), 3)
-	for want, change := range map[string]func(*server.Config){
-		"tls.cert: open ":                func(c *server.Config) { c.TLS.Cert += "x" },
-		"tls.key: open ":                 func(c *server.Config) { c.TLS.Key += "x" },
-		" are no pair: ":                 func(c *server.Config) { c.TLS.Key = other.Key },
-		"listen_tls is missing":          func(c *server.Config) { c.ListenTLS = "" },
-		"listen_tls needs a certificate": func(c *server.Config) { c.TLS.Key = "" },
-		"listen_tls is \"3443\"":         func(c *server.Config) { c.ListenTLS = "3443" },
+	for want, change := range map[string]func(*config.Config){
+		"tls.cert: open ":                func(c *config.Config) { c.TLS.Cert += "x" },
+		"tls.key: open ":                 func(c *config.Config) { c.TLS.Key += "x" },
+		" are no pair: ":                 func(c *config.Config) { c.TLS.Key = other.Key },
+		"listen_tls is missing":          func(c *config.Config) { c.ListenTLS = "" },
+		"listen_tls needs a certificate": func(c *config.Config) { c.TLS.Key = "" },
+		"listen_tls is \"3443\"":         func(c *config.Config) { c.ListenTLS = "3443" },
 	} {
 		cfg := settings()
 		cfg.ListenTLS, cfg.TLS = "127.0.0.1:0", good

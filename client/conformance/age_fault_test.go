@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"rollcall/internal/redistest"
-	"rollcall/server"
+	"rollcall/server/config"
 )
 
 // Redis freezes: what a client asks and what it watches has an age, until Redis is back. It takes a
@@ -14,8 +14,8 @@ import (
 func TestFaultClientsShowHowOldAnswersAre(t *testing.T) {
 	eachClient(t, func(t *testing.T, argv []string) {
 		redis := redistest.Run(t)
-		s := open(t, func(cfg *server.Config) {
-			cfg.Data, cfg.Store = t.TempDir(), server.Secret("redis://"+redis.Addr)
+		s := open(t, func(cfg *config.Config) {
+			cfg.Data, cfg.Store = t.TempDir(), config.Secret("redis://"+redis.Addr)
 		})
 		s.do(t, step{Server: "report", Peer: "tom", State: "online"})
 		s.do(t, step{Server: "report", Peer: "ann", State: "online"})

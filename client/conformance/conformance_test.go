@@ -21,6 +21,7 @@ import (
 	"go.uber.org/goleak"
 
 	"rollcall/server"
+	"rollcall/server/config"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -97,7 +98,7 @@ func eachClient(t *testing.T, test func(t *testing.T, argv []string)) {
 }
 
 func play(t *testing.T, c playCase, argv []string) {
-	s := open(t, func(cfg *server.Config) { cfg.RTM.Signatures = c.Signatures })
+	s := open(t, func(cfg *config.Config) { cfg.RTM.Signatures = c.Signatures })
 	d := drive(t, argv, s.proxy.url(), c.Key)
 	for i, st := range c.Steps {
 		switch {
@@ -122,11 +123,11 @@ type stage struct {
 	srv   *server.Server
 	count int
 	watch *bufio.Scanner
-	set   []func(*server.Config)
+	set   []func(*config.Config)
 }
 
 // open starts a server that keeps nothing, with settings of its own.
-func open(t *testing.T, set ...func(*server.Config)) *stage {
+func open(t *testing.T, set ...func(*config.Config)) *stage {
 	t.Helper()
 	s := &stage{proxy: newProxy(t), set: set}
 	s.start(t)
@@ -136,9 +137,9 @@ func open(t *testing.T, set ...func(*server.Config)) *stage {
 
 func (s *stage) start(t *testing.T) {
 	t.Helper()
-	cfg := server.DefaultConfig()
+	cfg := config.Default()
 	cfg.Listen, cfg.Admin, cfg.Data = "127.0.0.1:0", "127.0.0.1:0", ""
-	cfg.Apps = []server.App{{ID: appID, AppKey: appKey, MasterKey: masterKey}}
+	cfg.Apps = []config.App{{ID: appID, AppKey: appKey, MasterKey: masterKey}}
 	for _, set := range s.set {
 		set(&cfg)
 	}

@@ -9,6 +9,7 @@ import (
 	"go.uber.org/goleak"
 
 	"rollcall/server"
+	"rollcall/server/config"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -22,9 +23,9 @@ const (
 
 // start starts a server that keeps nothing. The caller must stop it.
 func start() (*server.Server, error) {
-	cfg := server.DefaultConfig()
+	cfg := config.Default()
 	cfg.Listen, cfg.Admin, cfg.Data = "127.0.0.1:0", "127.0.0.1:0", ""
-	cfg.Apps = []server.App{{ID: app, AppKey: appKey, MasterKey: masterKey, HookKey: hookKey}}
+	cfg.Apps = []config.App{{ID: app, AppKey: appKey, MasterKey: masterKey, HookKey: hookKey}}
 	srv, err := server.New(cfg, slog.New(slog.NewTextHandler(io.Discard, nil)), nil)
 	if err != nil {
 		return nil, err

@@ -7,7 +7,7 @@ import (
 
 	operatordoor "rollcall/edge/operator"
 	"rollcall/internal/configload"
-	"rollcall/server"
+	"rollcall/server/config"
 )
 
 type configCmd struct {
@@ -42,7 +42,7 @@ func (c *configShowCmd) Run(e *env) error {
 			return err
 		}
 	} else {
-		loaded, err := server.LoadSettings(e.ctx, c.sources(e.environ))
+		loaded, err := config.LoadSettings(e.ctx, c.sources(e.environ))
 		if err != nil {
 			return err
 		}
@@ -82,7 +82,7 @@ func (c *configCheckCmd) Run(e *env) error {
 		c.Config = c.File
 	}
 	src := c.sources(e.environ)
-	_, warnings, err := server.Load(e.ctx, src)
+	_, warnings, err := config.Load(e.ctx, src)
 	var mistakes configload.Problems
 	if err != nil && !errors.As(err, &mistakes) {
 		return err

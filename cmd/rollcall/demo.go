@@ -12,6 +12,7 @@ import (
 	"rollcall/demo"
 	"rollcall/internal/logs"
 	"rollcall/server"
+	"rollcall/server/config"
 )
 
 type demoCmd struct {
@@ -36,19 +37,19 @@ func (c *demoCmd) Run(e *env) error {
 	if c.Day < 10*time.Second {
 		return fmt.Errorf("--day %v: a day of the crowd lasts 10s or longer", c.Day)
 	}
-	src := server.Sources{Flags: []server.Flag{{Key: "listen", Value: c.Listen, Name: "--listen"}}}
+	src := config.Sources{Flags: []config.Flag{{Key: "listen", Value: c.Listen, Name: "--listen"}}}
 	for key, value := range demoSettings {
-		src.Flags = append(src.Flags, server.Flag{Key: key, Value: value, Name: "demo"})
+		src.Flags = append(src.Flags, config.Flag{Key: key, Value: value, Name: "demo"})
 	}
-	cfg, _, err := server.Load(e.ctx, src)
+	cfg, _, err := config.Load(e.ctx, src)
 	if err != nil {
 		return err
 	}
-	app := server.App{ID: rand.Text(), AppKey: server.Secret(rand.Text()), MasterKey: server.Secret(rand.Text()), HookKey: server.Secret(rand.Text())}
-	cfg.Apps = []server.App{app}
+	app := config.App{ID: rand.Text(), AppKey: config.Secret(rand.Text()), MasterKey: config.Secret(rand.Text()), HookKey: config.Secret(rand.Text())}
+	cfg.Apps = []config.App{app}
 	sink := logs.NewSink(e.stderr)
 	defer sink.Close(500 * time.Millisecond)
-	log, _ := server.NewLog(sink, cfg.Log)
+	log, _ := config.NewLog(sink, cfg.Log)
 	srv, err := server.New(cfg, log, sink)
 	if err != nil {
 		return err
@@ -68,7 +69,7 @@ func (c *demoCmd) Run(e *env) error {
 }
 
 // newDemo returns the crowd for a server; each of its child processes runs this program.
-func newDemo(url string, app server.App, day time.Duration, log *slog.Logger) (*demo.Demo, error) {
+func newDemo(url string, app config.App, day time.Duration, log *slog.Logger) (*demo.Demo, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err

@@ -15,6 +15,7 @@ import (
 
 	"rollcall/internal/install"
 	"rollcall/server"
+	"rollcall/server/config"
 )
 
 type deployCmd struct {
@@ -112,7 +113,7 @@ func (c *deployCmd) ssh(e *env, command string, stdin io.Reader, stdout io.Write
 	case e.ctx.Err() != nil:
 		return errors.New("interrupted; an installation that had begun goes on")
 	case errors.As(err, &ended) && ended.ExitCode() == 255:
-		return &server.Hinted{Err: fmt.Errorf("ssh to %s failed", c.To), Hint: "\"ssh " + c.To + "\" must work by itself"}
+		return &config.Hinted{Err: fmt.Errorf("ssh to %s failed", c.To), Hint: "\"ssh " + c.To + "\" must work by itself"}
 	case errors.As(err, &ended):
 		return fmt.Errorf("the command on %s ended with %d", c.To, ended.ExitCode())
 	}
@@ -135,7 +136,7 @@ func (c *deployCmd) probe(e *env) (sudo string, err error) {
 	}
 	if c.Binary == "" && (runtime.GOOS != "linux" || runtime.GOARCH != arch) {
 		release := server.BuildVersion().Release
-		return "", &server.Hinted{
+		return "", &config.Hinted{
 			Err:  fmt.Errorf("%s is linux/%s, and this program is for %s/%s", c.To, arch, runtime.GOOS, runtime.GOARCH),
 			Hint: fmt.Sprintf("unpack rollcall-%s-linux-%s.tar.gz of that release (make dist builds it) and name its program with --binary", release, arch),
 		}

@@ -9,6 +9,7 @@ import (
 
 	"rollcall/internal/install"
 	"rollcall/server"
+	"rollcall/server/config"
 )
 
 type installCmd struct {
@@ -38,13 +39,13 @@ const readyWithin = 30 * time.Second
 // host returns this machine, when it is one to install on.
 func host(e *env) (*install.Host, error) {
 	if runtime.GOOS != "linux" {
-		return nil, &server.Hinted{Err: errors.New("this system has no systemd"), Hint: "\"rollcall serve\" runs a server in the foreground"}
+		return nil, &config.Hinted{Err: errors.New("this system has no systemd"), Hint: "\"rollcall serve\" runs a server in the foreground"}
 	}
 	if os.Geteuid() != 0 {
-		return nil, &server.Hinted{Err: errors.New("only root may do this"), Hint: "put sudo in front"}
+		return nil, &config.Hinted{Err: errors.New("only root may do this"), Hint: "put sudo in front"}
 	}
 	if _, err := os.Stat("/run/systemd/system"); err != nil {
-		return nil, &server.Hinted{Err: errors.New("systemd does not run this machine"), Hint: "\"rollcall serve\" runs a server in the foreground"}
+		return nil, &config.Hinted{Err: errors.New("systemd does not run this machine"), Hint: "\"rollcall serve\" runs a server in the foreground"}
 	}
 	return &install.Host{Root: "/", Systemctl: "systemctl", Journalctl: "journalctl", Out: e.stdout, Within: readyWithin}, nil
 }

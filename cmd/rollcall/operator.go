@@ -13,7 +13,7 @@ import (
 
 	"rollcall/internal/running"
 	"rollcall/presence"
-	"rollcall/server"
+	"rollcall/server/config"
 )
 
 // operator says how a command reaches the operator listener of a running server.
@@ -37,7 +37,7 @@ func (o *operator) address(environ []string) string {
 	if dir == "" {
 		dir = variable(environ, "ROLLCALL_DATA")
 	}
-	defaults := server.DefaultConfig()
+	defaults := config.Default()
 	if dir == "" {
 		dir = defaults.Data
 	}
@@ -57,7 +57,7 @@ func (o *operator) base(e *env) (string, error) {
 		port, err = strconv.Atoi(u.Port())
 	}
 	if err != nil || port < 1 || port > 65535 || u.Path != "" || u.RawQuery != "" || u.User != nil {
-		fmt.Fprintf(e.stderr, "rollcall: %q is not the address of an operator listener\nrollcall: hint: it is written as HOST:PORT, such as %s\n", address, server.DefaultConfig().Admin)
+		fmt.Fprintf(e.stderr, "rollcall: %q is not the address of an operator listener\nrollcall: hint: it is written as HOST:PORT, such as %s\n", address, config.Default().Admin)
 		return "", errMisused
 	}
 	return base, nil
@@ -75,19 +75,19 @@ func unreached(base string, err error) error {
 	}
 	var late net.Error
 	if errors.As(err, &late) && late.Timeout() {
-		return &server.Hinted{
+		return &config.Hinted{
 			Err:  fmt.Errorf("%s has not answered within %v", base, answerWithin),
 			Hint: "if it is a rollcall server, its process stands still or its machine is overloaded",
 		}
 	}
 	var dial *net.OpError
 	if errors.As(err, &dial) && dial.Op == "dial" {
-		return &server.Hinted{
+		return &config.Hinted{
 			Err:  fmt.Errorf("no server answers at %s: %w", base, err),
 			Hint: "is it running? Name its operator listener with --admin, or its data directory with --data",
 		}
 	}
-	return &server.Hinted{
+	return &config.Hinted{
 		Err:  fmt.Errorf("%s does not answer as a rollcall server does: %w", base, err),
 		Hint: "name the operator listener of a rollcall server with --admin, or its data directory with --data",
 	}
@@ -108,7 +108,7 @@ func (o *operator) get(e *env, path string, query url.Values, v any) ([]byte, ht
 		return nil, nil, refused(base, status, b)
 	}
 	if err := json.Unmarshal(b, v); err != nil {
-		return nil, nil, &server.Hinted{Err: fmt.Errorf("%s does not answer as a rollcall server does", base), Hint: "name the operator listener, not the one for apps"}
+		return nil, nil, &config.Hinted{Err: fmt.Errorf("%s does not answer as a rollcall server does", base), Hint: "name the operator listener, not the one for apps"}
 	}
 	return b, header, nil
 }
@@ -182,11 +182,11 @@ func refusalCode(err error) string {
 func refused(base string, status int, body []byte) error {
 	var answer struct{ Code, Error string }
 	if status == http.StatusNotFound || json.Unmarshal(body, &answer) != nil || answer.Error == "" {
-		return &server.Hinted{Err: fmt.Errorf("%s answered %d", base, status), Hint: "name the operator listener, not the one for apps; a server that still starts answers a moment later"}
+		return &config.Hinted{Err: fmt.Errorf("%s answered %d", base, status), Hint: "name the operator listener, not the one for apps; a server that still starts answers a moment later"}
 	}
 	err := &refusal{base, answer.Code, answer.Error}
 	if answer.Code == "unavailable" {
-		return &server.Hinted{Err: err, Hint: "\"rollcall status\" shows what the store lacks"}
+		return &config.Hinted{Err: err, Hint: "\"rollcall status\" shows what the store lacks"}
 	}
 	return err
 }

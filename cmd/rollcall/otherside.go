@@ -12,7 +12,7 @@ import (
 
 	"github.com/redis/rueidis"
 
-	"rollcall/server"
+	"rollcall/server/config"
 )
 
 // An otherSide is what a server is compared with. It answers online, offline or unknown for each
@@ -36,7 +36,7 @@ func newOtherSide(e *env, address, prefix string) (otherSide, error) {
 			id:  variable(e.environ, "LEANCLOUD_APP_ID"), key: variable(e.environ, "LEANCLOUD_APP_KEY"),
 		}
 		if f.id == "" || f.key == "" {
-			return nil, &server.Hinted{Err: errors.New("the keys of the other side are missing"), Hint: "set LEANCLOUD_APP_ID and LEANCLOUD_APP_KEY in the environment"}
+			return nil, &config.Hinted{Err: errors.New("the keys of the other side are missing"), Hint: "set LEANCLOUD_APP_ID and LEANCLOUD_APP_KEY in the environment"}
 		}
 		return f, nil
 	case "redis", "rediss":
@@ -89,7 +89,7 @@ func (f *functionSide) statuses(e *env, ids []string) ([]string, error) {
 		if status == http.StatusUnauthorized || status == http.StatusForbidden {
 			hint = "LEANCLOUD_APP_ID and LEANCLOUD_APP_KEY are not those of the other side"
 		}
-		return nil, &server.Hinted{Err: fmt.Errorf("the other side answered %d", status), Hint: hint}
+		return nil, &config.Hinted{Err: fmt.Errorf("the other side answered %d", status), Hint: hint}
 	}
 	var answer struct{ Result []any }
 	if json.Unmarshal(b, &answer) != nil || len(answer.Result) != len(ids) {

@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"rollcall/internal/configload"
-	"rollcall/server"
+	"rollcall/server/config"
 )
 
 //go:generate go test -run ^TestConfigPageIsFresh$ . -update
@@ -70,8 +70,8 @@ func flagsOfSettings() map[string]string {
 }
 
 func TestConfigPageIsFresh(t *testing.T) {
-	cfg := server.DefaultConfig()
-	page := configload.Page{Root: "../..", Module: "rollcall", Prefix: server.Prefix, Flags: flagsOfSettings()}
+	cfg := config.Default()
+	page := configload.Page{Root: "../..", Module: "rollcall", Prefix: config.Prefix, Flags: flagsOfSettings()}
 	body, err := page.Markdown(&cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -92,7 +92,7 @@ func TestConfigPageIsFresh(t *testing.T) {
 }
 
 func TestEveryFlagSetsAKeyThatExists(t *testing.T) {
-	cfg := server.DefaultConfig()
+	cfg := config.Default()
 	keys := map[string]bool{}
 	for _, k := range configload.Keys(&cfg) {
 		keys[k.Path] = true
@@ -109,7 +109,7 @@ func TestEveryFlagSetsAKeyThatExists(t *testing.T) {
 		if key == "" {
 			continue
 		}
-		variable := server.Prefix + strings.ToUpper(strings.ReplaceAll(key, ".", "_"))
+		variable := config.Prefix + strings.ToUpper(strings.ReplaceAll(key, ".", "_"))
 		if !strings.Contains(f.Tag.Get("help"), "("+variable+")") {
 			t.Errorf("the help of %s does not name %s", flagName(f.Name), variable)
 		}

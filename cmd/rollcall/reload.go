@@ -9,7 +9,7 @@ import (
 
 	operatordoor "rollcall/edge/operator"
 	"rollcall/internal/configload"
-	"rollcall/server"
+	"rollcall/server/config"
 )
 
 type reloadCmd struct {
@@ -47,7 +47,7 @@ func (c *reloadCmd) Run(e *env) error {
 	}
 	var done operatordoor.Reloaded
 	if err := json.Unmarshal(b, &done); err != nil {
-		return &server.Hinted{Err: fmt.Errorf("%s does not answer as a rollcall server does", base), Hint: "name the operator listener, not the one for apps"}
+		return &config.Hinted{Err: fmt.Errorf("%s does not answer as a rollcall server does", base), Hint: "name the operator listener, not the one for apps"}
 	}
 	if c.JSON {
 		_, err = e.stdout.Write(b)

@@ -7,7 +7,7 @@ import (
 	"os/exec"
 	"strings"
 
-	"rollcall/server"
+	"rollcall/server/config"
 )
 
 // remote has a command run on a server, by the program that is installed there.
@@ -78,7 +78,7 @@ func ended(e *env, err error, host string) error {
 	case code.ExitCode() == exitMisused:
 		return errMisused
 	case code.ExitCode() == 255:
-		return &server.Hinted{Err: fmt.Errorf("ssh to %s failed", host), Hint: "\"ssh " + host + "\" must work by itself"}
+		return &config.Hinted{Err: fmt.Errorf("ssh to %s failed", host), Hint: "\"ssh " + host + "\" must work by itself"}
 	case code.ExitCode() == 127:
 		return fmt.Errorf("the command was not found on %s", host)
 	}

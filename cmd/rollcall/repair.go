@@ -3,9 +3,12 @@ package main
 import (
 	"fmt"
 	"io"
+	"path/filepath"
 	"strings"
 
 	"rollcall/server"
+	"rollcall/server/config"
+	"rollcall/store/embedded"
 )
 
 type repairCmd struct {
@@ -20,24 +23,60 @@ func (repairCmd) Help() string {
 reports were in the damaged part may have an older state than they should: their ids are printed, where they can be read.`
 }
 
+// A repair is what was found in the state of a data directory, and what was done about it.
+type repair struct {
+	Data   string        `json:"data"`
+	Damage []damagePlace `json:"damage"`
+	// Affected are the peers whose states stood in what is damaged: what is kept of them may be
+	// older than it should be.
+	Affected []string `json:"affected"`
+	Kept     int64    `json:"kept"`
+	Torn     int64    `json:"torn_bytes"`
+	Aside    string   `json:"aside,omitempty"` // where the old files are now; empty when nothing was changed
+}
+
+// A damagePlace is one place that is not what was written.
+type damagePlace struct {
+	File   string `json:"file"`
+	Offset int64  `json:"offset"`
+	What   string `json:"what"`
+}
+
+// repairOf returns r, of the directory state of data, as it is printed.
+func repairOf(data, state string, r *embedded.Report) repair {
+	out := repair{Data: data, Kept: r.Kept, Torn: r.Torn, Aside: r.Aside, Damage: []damagePlace{}, Affected: []string{}}
+	for _, d := range r.Damage {
+		file := d.File
+		if !filepath.IsAbs(file) && filepath.Dir(file) == "." {
+			file = filepath.Join(state, file)
+		}
+		out.Damage = append(out.Damage, damagePlace{file, d.Offset, d.What})
+	}
+	for _, p := range r.Peers {
+		out.Affected = append(out.Affected, string(p))
+	}
+	return out
+}
+
 // Run looks for damage and, with --yes, repairs it. Damage that was only found is exit code 1.
 func (c *repairCmd) Run(e *env) error {
 	s := settings{Data: c.Data}
-	cfg, _, err := server.Load(e.ctx, s.sources(e.environ))
+	cfg, _, err := config.Load(e.ctx, s.sources(e.environ))
 	if err != nil {
 		return err
 	}
-	r, err := server.RepairData(cfg, c.Yes)
+	state, report, err := server.RepairData(cfg, c.Yes)
 	if err != nil {
 		return err
 	}
+	r := repairOf(cfg.Data, state, report)
 	if c.JSON {
 		err = printJSON(e.stdout, r)
 	} else {
 		err = printRepair(e.stdout, &r)
 	}
 	if err == nil && len(r.Damage) > 0 && !c.Yes {
-		return &server.Hinted{Err: fmt.Errorf("%s is damaged in %d places", r.Data, len(r.Damage)), Hint: "run it again with --yes to repair it"}
+		return &config.Hinted{Err: fmt.Errorf("%s is damaged in %d places", r.Data, len(r.Damage)), Hint: "run it again with --yes to repair it"}
 	}
 	return err
 }
@@ -45,7 +84,7 @@ func (c *repairCmd) Run(e *env) error {
 // mostNamed is how many affected peers are named to people; --json names all.
 const mostNamed = 20
 
-func printRepair(w io.Writer, r *server.Repair) error {
+func printRepair(w io.Writer, r *repair) error {
 	var out strings.Builder
 	for _, d := range r.Damage {
 		fmt.Fprintf(&out, "%s is damaged at offset %d: %s\n", d.File, d.Offset, d.What)

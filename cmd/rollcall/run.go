@@ -12,7 +12,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"rollcall/internal/configload"
-	"rollcall/server"
+	"rollcall/server/config"
 )
 
 // The exit codes.
@@ -151,10 +151,10 @@ func codeOf(stderr io.Writer, err error) int {
 		return exitMisused
 	}
 	fmt.Fprintf(stderr, "rollcall: %s\n", err)
-	if h := server.HintOf(err); h != "" {
+	if h := config.HintOf(err); h != "" {
 		fmt.Fprintf(stderr, "rollcall: hint: %s\n", h)
 	}
-	if server.IsSettings(err) || errors.Is(err, errUnasked) {
+	if config.IsSettings(err) || errors.Is(err, errUnasked) {
 		return exitMisused
 	}
 	return exitFailed

@@ -14,6 +14,7 @@ import (
 
 	"rollcall/internal/logs"
 	"rollcall/server"
+	"rollcall/server/config"
 )
 
 type serveCmd struct {
@@ -32,8 +33,8 @@ const gcPercent = 25
 
 // Run serves until the context of e ends.
 func (c *serveCmd) Run(e *env) error {
-	load := func(ctx context.Context) (server.Loaded, error) {
-		return server.LoadSettings(ctx, c.sources(e.environ))
+	load := func(ctx context.Context) (config.Loaded, error) {
+		return config.LoadSettings(ctx, c.sources(e.environ))
 	}
 	loaded, err := load(e.ctx)
 	if err != nil {
@@ -44,7 +45,7 @@ func (c *serveCmd) Run(e *env) error {
 	}
 	sink := logs.NewSink(e.stderr)
 	defer sink.Close(500 * time.Millisecond)
-	log, level := server.NewLog(sink, loaded.Config.Log)
+	log, level := config.NewLog(sink, loaded.Config.Log)
 	slog.SetDefault(log)
 	for _, w := range loaded.Warnings {
 		log.Warn("configuration warning", "where", w.Where, "key", w.Key, "text", w.Text)

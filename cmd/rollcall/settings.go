@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"rollcall/server"
+	"rollcall/server/config"
 )
 
 // settings are the flags that set a key of the configuration. A nil pointer is "not given", one to
@@ -28,13 +28,13 @@ type settings struct {
 }
 
 // sources returns where the settings of s come from.
-func (s *settings) sources(environ []string) server.Sources {
-	src := server.Sources{File: s.Config, Environ: environ}
+func (s *settings) sources(environ []string) config.Sources {
+	src := config.Sources{File: s.Config, Environ: environ}
 	if src.File == "" {
 		src.File = variable(environ, "ROLLCALL_CONFIG")
 	}
 	for _, key := range slices.Sorted(maps.Keys(s.Set)) {
-		src.Flags = append(src.Flags, server.Flag{Key: key, Value: s.Set[key], Name: "--set"})
+		src.Flags = append(src.Flags, config.Flag{Key: key, Value: s.Set[key], Name: "--set"})
 	}
 	v := reflect.ValueOf(s).Elem()
 	for i := range v.NumField() {
@@ -43,7 +43,7 @@ func (s *settings) sources(environ []string) server.Sources {
 			continue
 		}
 		name := flagName(v.Type().Field(i).Name)
-		src.Flags = append(src.Flags, server.Flag{Key: key, Value: text(v.Field(i).Elem()), Name: name})
+		src.Flags = append(src.Flags, config.Flag{Key: key, Value: text(v.Field(i).Elem()), Name: name})
 	}
 	return src
 }

@@ -13,7 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"rollcall/server"
+	"rollcall/server/config"
 )
 
 // openTerminal returns the two ends of a pseudo terminal.
@@ -71,7 +71,7 @@ func TestFreshKeysAreShownOnATerminalAlone(t *testing.T) {
 			if code := <-done; code != 0 {
 				t.Fatalf("serve ends with %d", code)
 			}
-			b, err := os.ReadFile(filepath.Join(dir, server.KeysFile))
+			b, err := os.ReadFile(filepath.Join(dir, config.KeysFile))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -1,4 +1,4 @@
-package server
+package config
 
 import "errors"
 
@@ -10,7 +10,8 @@ type Hinted struct {
 	Settings bool
 }
 
-func hint(err error, text string) error { return &Hinted{Err: err, Hint: text} }
+// NewHinted returns err with text as its hint.
+func NewHinted(err error, text string) error { return &Hinted{Err: err, Hint: text} }
 
 func (h *Hinted) Error() string { return h.Err.Error() }
 func (h *Hinted) Unwrap() error { return h.Err }

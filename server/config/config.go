@@ -1,4 +1,4 @@
-package server
+package config
 
 import (
 	"errors"
@@ -24,7 +24,7 @@ import (
 	"rollcall/watch"
 )
 
-// Config is everything that can be set. Start from [DefaultConfig]; the zero value is not useful.
+// Config is everything that can be set. Start from [Default]; the zero value is not useful.
 type Config struct {
 	// Listen is the address of the app listener: what apps, IM servers and gateways reach. ":3000"
 	// is port 3000 on every address of this machine; port 0 takes any free port.
@@ -165,8 +165,8 @@ type App struct {
 // MinSecret is the fewest bytes that a key may have.
 const MinSecret = 16
 
-// DefaultConfig returns the defaults.
-func DefaultConfig() Config {
+// Default returns the defaults.
+func Default() Config {
 	return Config{
 		Listen: ":3000",
 		Admin:  "127.0.0.1:3001",

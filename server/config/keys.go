@@ -1,4 +1,4 @@
-package server
+package config
 
 import (
 	"bufio"
@@ -30,8 +30,8 @@ const (
 	keyLength = 24
 )
 
-// errNoKeysYet: fresh keys could not be kept. There are none to save.
-var errNoKeysYet = errors.New("keep the fresh keys")
+// ErrNoKeysYet: new keys could not be written; there are no older ones that could be saved.
+var ErrNoKeysYet = errors.New("keep the fresh keys")
 
 // makeApp returns an app with fresh keys.
 func makeApp() App {
@@ -57,9 +57,9 @@ func randomKey(n int) string {
 	return string(out)
 }
 
-// keysIn returns the app kept in dir, and made when it was not there and had to be made. An empty
+// KeysIn returns the app kept in dir, and made when it was not there and had to be made. An empty
 // dir keeps nothing.
-func keysIn(dir string) (app App, made bool, err error) {
+func KeysIn(dir string) (app App, made bool, err error) {
 	if dir == "" {
 		return makeApp(), true, nil
 	}
@@ -72,7 +72,7 @@ func keysIn(dir string) (app App, made bool, err error) {
 	case errors.Is(err, fs.ErrNotExist):
 		app = makeApp()
 		if err := writeKeys(name, app); err != nil {
-			return App{}, false, fmt.Errorf("%w: %w", errNoKeysYet, err)
+			return App{}, false, fmt.Errorf("%w: %w", ErrNoKeysYet, err)
 		}
 		return app, true, nil
 	case err != nil:
@@ -99,11 +99,11 @@ func keptSettings(name string) []configload.Setting {
 	if err != nil {
 		return nil
 	}
-	return appSettings(app, name)
+	return AppSettings(app, name)
 }
 
-// appSettings returns the settings of app, which came from the file called name.
-func appSettings(app App, name string) []configload.Setting {
+// AppSettings returns the settings of app, which came from the file called name.
+func AppSettings(app App, name string) []configload.Setting {
 	list := struct {
 		Apps []App `config:",live"`
 	}{[]App{app}}
@@ -194,8 +194,8 @@ func (a *App) keyless() bool {
 	return !slices.ContainsFunc(a.keys(), func(k namedKey) bool { return *k.value != "" })
 }
 
-// tenants returns apps as the keyring takes them.
-func tenants(apps []App) []api.App {
+// Tenants returns apps as the keyring takes them.
+func Tenants(apps []App) []api.App {
 	list := make([]api.App, len(apps))
 	for i, a := range apps {
 		list[i] = api.App{

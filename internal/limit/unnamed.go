@@ -1,4 +1,4 @@
-package server
+package limit
 
 import (
 	"log/slog"
@@ -10,11 +10,11 @@ import (
 	"rollcall/internal/lograte"
 )
 
-// unnamedProxies are addresses that send X-Forwarded-For and that the setting proxies does not
-// name. All callers behind one are one address to the limits, which ends in refusals without an
-// apparent reason.
-type unnamedProxies struct {
-	log *slog.Logger
+// Unnamed are the addresses that send X-Forwarded-For and that the setting proxies does not name.
+// All callers behind one are one address to the limits, which ends in refusals without an apparent
+// reason. Set Log before the first use.
+type Unnamed struct {
+	Log *slog.Logger
 
 	mu   sync.Mutex
 	seen map[netip.Addr]*lograte.Line
@@ -25,19 +25,19 @@ const (
 	unnamedQuiet = time.Hour // between two lines about one address
 )
 
-// note notes a request of the proxy at a.
-func (u *unnamedProxies) note(a netip.Addr) {
+// Note records a request of the proxy at a, and logs its address once an hour.
+func (u *Unnamed) Note(a netip.Addr) {
 	line := u.line(a)
 	if line == nil {
 		return
 	}
 	if more, due := line.Due(time.Now().UnixMilli()); due {
-		u.log.Warn("proxy not named", "address", a, "setting", "proxies", "more", more)
+		u.Log.Warn("proxy not named", "address", a, "setting", "proxies", "more", more)
 	}
 }
 
 // line returns the line of a, and nil when others take the room.
-func (u *unnamedProxies) line(a netip.Addr) *lograte.Line {
+func (u *Unnamed) line(a netip.Addr) *lograte.Line {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	line := u.seen[a]
@@ -51,8 +51,8 @@ func (u *unnamedProxies) line(a netip.Addr) *lograte.Line {
 	return line
 }
 
-// list returns the addresses in order.
-func (u *unnamedProxies) list() []string {
+// List returns the addresses in order.
+func (u *Unnamed) List() []string {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	list := make([]string, 0, len(u.seen))

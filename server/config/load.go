@@ -1,4 +1,4 @@
-package server
+package config
 
 import (
 	"context"
@@ -43,7 +43,7 @@ type Loaded struct {
 // LoadSettings is [Load] with the settings one by one; among them are the keys of an app that
 // rollcall made.
 func LoadSettings(ctx context.Context, src Sources) (Loaded, error) {
-	cfg := DefaultConfig()
+	cfg := Default()
 	l := configload.New(&cfg)
 	if src.File != "" {
 		l.File(ctx, src.File)
