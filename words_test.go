@@ -4,8 +4,8 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"iter"
 	"maps"
-	"path"
 	"regexp"
 	"slices"
 	"strconv"
@@ -21,25 +21,6 @@ var outOfMessages = regexp.MustCompile(`(?i)\b(told|tells?|telling|hears?|heard|
 
 // outOfComments are words that no comment uses.
 var outOfComments = regexp.MustCompile(`(?i)\b(told|tells?|telling|hears?|heard|whoever|whom|nobody|somebody)\b`)
-
-// leftInMessages and leftInComments are how many such words each package still has. They only
-// shrink: a package that is not named, such as one that takes over the code of another, may have
-// what the others have given up.
-var (
-	leftInMessages = map[string]int{
-		"edge/gateway":    3,
-		"store/storetest": 1,
-	}
-	leftInComments = map[string]int{
-		"client/conformance": 1,
-		"edge/gateway":       50,
-		"edge/gateway/frame": 2,
-		"edge/gateway/rtm":   9,
-		"edge/sse":           2,
-		"store/storetest":    4,
-		"watch":              24,
-	}
-)
 
 // sources parses every Go file of the tree that is written by hand, by its path.
 func sources(t *testing.T) (map[string]*ast.File, *token.FileSet) {
@@ -57,39 +38,18 @@ func sources(t *testing.T) (map[string]*ast.File, *token.FileSet) {
 	return found, fset
 }
 
-// withinLimits holds what was found of each package to what it may have.
-func withinLimits(t *testing.T, found map[string][]string, left map[string]int) {
+// refuseWords reports every word of text that is out.
+func refuseWords(t *testing.T, out *regexp.Regexp, at token.Position, text string) {
 	t.Helper()
-	total, limit := 0, 0
-	for _, n := range left {
-		limit += n
-	}
-	for dir, list := range found {
-		total += len(list)
-		if n, named := left[dir]; named && len(list) > n {
-			t.Errorf("%s has %d words that are out, and had %d; use those of the field:\n\t%s", dir, len(list), n, strings.Join(list, "\n\t"))
-		}
-	}
-	for dir, n := range left {
-		if m := len(found[dir]); m < n {
-			t.Logf("%s has %d words that are out: lower its %d", dir, m, n)
-		}
-	}
-	if total <= limit {
-		return
-	}
-	t.Errorf("%d words are out, and there were %d; use those of the field", total, limit)
-	for _, dir := range slices.Sorted(maps.Keys(found)) {
-		if _, named := left[dir]; !named {
-			t.Errorf("%s, which had none:\n\t%s", dir, strings.Join(found[dir], "\n\t"))
-		}
+	for _, w := range out.FindAllString(text, -1) {
+		t.Errorf("%v: %q is out; use the word of the field: %s", at, w, text)
 	}
 }
 
 // TestMessagesUseWordsOfTheField: engineers search logs and documents for the words of their field.
 func TestMessagesUseWordsOfTheField(t *testing.T) {
 	files, fset := sources(t)
-	found, seen := map[string][]string{}, 0
+	seen := 0
 	for name, f := range files {
 		if strings.HasSuffix(name, "_test.go") {
 			continue
@@ -104,16 +64,13 @@ func TestMessagesUseWordsOfTheField(t *testing.T) {
 				return true
 			}
 			seen++
-			for _, w := range outOfMessages.FindAllString(text, -1) {
-				found[path.Dir(name)] = append(found[path.Dir(name)], fset.Position(pos).String()+": "+w+": "+text)
-			}
+			refuseWords(t, outOfMessages, fset.Position(pos), text)
 			return true
 		})
 	}
 	if seen < 100 {
 		t.Fatalf("found %d messages; the search is wrong", seen)
 	}
-	withinLimits(t, found, leftInMessages)
 }
 
 // message returns the text that c logs or makes an error of; "" when it does neither.
@@ -152,17 +109,24 @@ func literal(args []ast.Expr, i int) (text string, pos token.Pos) {
 // TestCommentsUseWordsOfTheField holds the comments to a shorter list.
 func TestCommentsUseWordsOfTheField(t *testing.T) {
 	files, fset := sources(t)
-	found := map[string][]string{}
-	for name, f := range files {
+	for _, f := range files {
+		for c := range comments(f) {
+			refuseWords(t, outOfComments, fset.Position(c.Pos()), c.Text)
+		}
+	}
+}
+
+// comments yields every comment of f.
+func comments(f *ast.File) iter.Seq[*ast.Comment] {
+	return func(yield func(*ast.Comment) bool) {
 		for _, group := range f.Comments {
 			for _, c := range group.List {
-				for _, w := range outOfComments.FindAllString(c.Text, -1) {
-					found[path.Dir(name)] = append(found[path.Dir(name)], fset.Position(c.Pos()).String()+": "+w+": "+c.Text)
+				if !yield(c) {
+					return
 				}
 			}
 		}
 	}
-	withinLimits(t, found, leftInComments)
 }
 
 // TestDocCommentsBeginWithTheirName: one that begins with another name was left behind by a rename.

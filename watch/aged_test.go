@@ -18,8 +18,8 @@ import (
 // a query when the age is past its limit.
 func TestAWatchThatBeginsInAnOutageGetsASnapshotWithItsAge(t *testing.T) {
 	bubble(t, func(t *testing.T, h *house) {
-		h.tell(on, "tom", "1")
-		h.tell(on, "ann", "1")
+		h.report(on, "tom", "1")
+		h.report(on, "ann", "1")
 		w := h.watch("", "tom")
 		h.expect(w, 0, "snapshot tom=online")
 		h.store.since.Store(time.Now().UnixNano())
@@ -46,7 +46,7 @@ func TestAWatcherIsNotNotifiedOfWhatIsOld(t *testing.T) {
 		w := h.watch("", "tom")
 		h.expect(w, 0, "snapshot tom=unknown")
 		h.store.since.Store(time.Now().UnixNano())
-		h.tell(on, "tom", "1") // as a node does whose spool took the report
+		h.report(on, "tom", "1") // as a node does whose spool took the report
 		h.expect(w, 14*time.Second, "")
 		b, err := w.Next(t.Context())
 		if err != nil || b.Kind != watch.Mark || b.Age <= 0 {
@@ -70,8 +70,8 @@ func TestAnOutageOfAPartKeepsBackThatPart(t *testing.T) {
 		h.expect(w, 0, "snapshot tom=unknown ann=unknown")
 		h.store.since.Store(time.Now().UnixNano())
 		for i, kind := range []presence.Kind{on, off, on} {
-			h.tell(kind, "tom", fmt.Sprint(i/2), logout)
-			h.tell(kind, "ann", fmt.Sprint(i/2), logout)
+			h.report(kind, "tom", fmt.Sprint(i/2), logout)
+			h.report(kind, "ann", fmt.Sprint(i/2), logout)
 			h.expect(w, time.Second, []string{"change ann=online", "change ann=offline", "change ann=online"}[i])
 			h.expect(w, time.Second, "")
 		}
@@ -90,7 +90,7 @@ func TestAnOutageOfAPartKeepsBackThatPart(t *testing.T) {
 // another node that was not signalled is notified after the resume.
 func TestTokensDoNotPassAnOutage(t *testing.T) {
 	bubble(t, func(t *testing.T, h *house) {
-		h.tell(on, "tom", "1")
+		h.report(on, "tom", "1")
 		w := h.watch("", "tom")
 		h.expect(w, 0, "snapshot tom=online")
 		before := h.look("", "tom")

@@ -14,14 +14,14 @@ import (
 )
 
 // A wall is a pusher that has no room, and counts who asks.
-type wall struct{ asked, told atomic.Int64 }
+type wall struct{ asked, taken atomic.Int64 }
 
 func (w *wall) Ready() bool            { w.asked.Add(1); return false }
-func (w *wall) Push(*watch.Batch) bool { w.told.Add(1); return true }
+func (w *wall) Push(*watch.Batch) bool { w.taken.Add(1); return true }
 
 // A watcher that takes nothing costs the hub nothing after its first word: it is not asked for
 // room, nothing is put into bytes for it, its goroutine is not woken, and its lock is not waited
-// for. Once it takes again it is told the latest of all it missed.
+// for. Once it takes again it receives the latest of all it missed.
 func TestAWatcherThatStoppedCostsNothing(t *testing.T) {
 	cfg := watch.DefaultConfig()
 	cfg.Tick, cfg.Mark = 10*time.Millisecond, time.Hour
@@ -63,13 +63,13 @@ func TestAWatcherThatStoppedCostsNothing(t *testing.T) {
 	change := func(peer string, i int) {
 		t.Helper()
 		kind := []presence.Kind{on, off}[i%2]
-		h.tell(kind, peer, fmt.Sprint(i/2), logout)
+		h.report(kind, peer, fmt.Sprint(i/2), logout)
 		want := fmt.Sprintf("change %s=%s", peer, []presence.Status{presence.Online, presence.Offline}[i%2])
 		if got, _ := h.next(other, time.Minute); got != want {
-			t.Fatalf("the other was told %q, want %q", got, want)
+			t.Fatalf("the other received %q, want %q", got, want)
 		}
 	}
-	// That the other was told of a change shows that the hub is done with the one before: a word is
+	// That the other received a change shows that the hub is done with the one before: an update is
 	// queued, then the watcher is behind.
 	round := 0
 	for ; full.asked.Load() == 0; round++ {
@@ -83,7 +83,7 @@ func TestAWatcherThatStoppedCostsNothing(t *testing.T) {
 	if behind == 0 {
 		t.Error("it did not fall behind")
 	}
-	told := h.hub.Stats().Notified
+	notified := h.hub.Stats().Notified
 	release := sync.OnceFunc(stopped.Seize())
 	defer release()
 	for i := range 101 {
@@ -95,14 +95,14 @@ func TestAWatcherThatStoppedCostsNothing(t *testing.T) {
 	if n := full.asked.Load(); n != 1 {
 		t.Errorf("it was asked for room %d times, want once", n)
 	}
-	if n := full.told.Load(); n != 0 {
-		t.Errorf("it was told %d times", n)
+	if n := full.taken.Load(); n != 0 {
+		t.Errorf("it was pushed to %d times", n)
 	}
 	if n := returns.Load() - woken; n != 0 {
 		t.Errorf("its goroutine was woken %d times", n)
 	}
-	if s := h.hub.Stats(); s.Notified-told != 202 || s.Behind != behind {
-		t.Errorf("%d words were told, 202 of them to the other, and it fell behind %d times again", s.Notified-told, s.Behind-behind)
+	if s := h.hub.Stats(); s.Notified-notified != 202 || s.Behind != behind {
+		t.Errorf("%d updates were sent, 202 of them to the other, and it fell behind %d times again", s.Notified-notified, s.Behind-behind)
 	}
 	close(room)
 	last := []string{"offline", "online"}[round%2]
@@ -115,15 +115,15 @@ func TestAWatcherThatStoppedCostsNothing(t *testing.T) {
 // when it knows all.
 func TestAWatcherThatHasNotBegun(t *testing.T) {
 	bubble(t, func(t *testing.T, h *house) {
-		h.tell(on, "tom", "1")
-		h.tell(on, "ann", "1")
+		h.report(on, "tom", "1")
+		h.report(on, "ann", "1")
 		w := h.watch("", "tom")
 		h.expect(w, 0, "snapshot tom=online")
 		if err := w.Add(t.Context(), []presence.PeerID{"ann"}); err != nil {
 			t.Fatal(err)
 		}
 		for i, peer := range []string{"tom", "ann", "tom"} {
-			h.tell([]presence.Kind{off, off, on}[i], peer, fmt.Sprint(i/2+1), logout)
+			h.report([]presence.Kind{off, off, on}[i], peer, fmt.Sprint(i/2+1), logout)
 			time.Sleep(time.Second)
 			synctest.Wait()
 		}
@@ -137,7 +137,7 @@ func TestAWatcherThatHasNotBegun(t *testing.T) {
 			t.Error("the change has no token")
 		}
 		h.expect(w, 10*time.Second, "")
-		h.tell(off, "tom", "2", logout)
+		h.report(off, "tom", "2", logout)
 		h.expect(w, time.Second, "change tom=offline")
 	})
 }

@@ -12,21 +12,21 @@ import (
 	"rollcall/watch"
 )
 
-// A crier puts what it tells into bytes.
-type crier struct {
+// A byteSink keeps what is pushed to it as bytes.
+type byteSink struct {
 	form *watch.Form
-	said []string
+	got  []string
 }
 
-func (c *crier) Ready() bool { return true }
+func (c *byteSink) Ready() bool { return true }
 
-func (c *crier) Push(b *watch.Batch) bool {
-	c.said = append(c.said, string(b.In(c.form)))
+func (c *byteSink) Push(b *watch.Batch) bool {
+	c.got = append(c.got, string(b.In(c.form)))
 	return true
 }
 
-// Watchers that are told the same in one form share the bytes, which are made once; whoever follows
-// other peers, or speaks another form, has bytes of his own.
+// Watchers that receive the same in one form share the bytes, which are made once; one that follows
+// other peers, or speaks another form, has bytes of its own.
 func TestBytesAreMadeOnce(t *testing.T) {
 	bubble(t, func(t *testing.T, h *house) {
 		const n = 10
@@ -39,9 +39,9 @@ func TestBytesAreMadeOnce(t *testing.T) {
 			}
 		}
 		ctx, cancel := context.WithCancel(t.Context())
-		var criers [n]*crier
-		for i := range criers {
-			criers[i] = &crier{form: &forms[i%2]}
+		var sinks [n]*byteSink
+		for i := range sinks {
+			sinks[i] = &byteSink{form: &forms[i%2]}
 			w := h.watch("", "tom")
 			want := "snapshot tom=unknown"
 			if i == n-1 {
@@ -49,28 +49,28 @@ func TestBytesAreMadeOnce(t *testing.T) {
 				want += " ann=unknown"
 			}
 			h.expect(w, time.Second, want)
-			w.Attach(criers[i])
+			w.Attach(sinks[i])
 			go func() { _, _ = w.Next(ctx) }()
 		}
 		synctest.Wait()
 		for i, status := range []string{"online", "offline"} {
-			h.tell(on, "tom", "1")
+			h.report(on, "tom", "1")
 			if i == 1 {
-				h.tell(off, "tom", "1", logout)
+				h.report(off, "tom", "1", logout)
 			}
 			time.Sleep(time.Second)
 			synctest.Wait()
-			for k, c := range criers {
-				if len(c.said) != i+1 {
-					t.Fatalf("watcher %d was told %q", k, c.said)
+			for k, c := range sinks {
+				if len(c.got) != i+1 {
+					t.Fatalf("watcher %d received %q", k, c.got)
 				}
 				want := fmt.Sprintf(`%d change {"peer":"tom","status":"%s"} `, k%2, status)
-				if !strings.HasPrefix(c.said[i], want) {
-					t.Errorf("watcher %d was told %q, want %q and a token", k, c.said[i], want)
+				if !strings.HasPrefix(c.got[i], want) {
+					t.Errorf("watcher %d received %q, want %q and a token", k, c.got[i], want)
 				}
-				same := c.said[i] == criers[k%2].said[i]
+				same := c.got[i] == sinks[k%2].got[i]
 				if last := k == n-1; same == last {
-					t.Errorf("watcher %d was told %q, the first of its kind %q", k, c.said[i], criers[k%2].said[i])
+					t.Errorf("watcher %d received %q, the first of its kind %q", k, c.got[i], sinks[k%2].got[i])
 				}
 			}
 			if want := [2]int{i + 1, 2 * (i + 1)}; made != want {

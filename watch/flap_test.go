@@ -56,23 +56,23 @@ func TestAReturnWithinTheHoldIsNotNotified(t *testing.T) {
 					peer := fmt.Sprint("p", n)
 					w := h.watch("", presence.PeerID(peer))
 					h.expect(w, 0, "snapshot "+peer+"=unknown")
-					h.tell(on, peer, "1")
+					h.report(on, peer, "1")
 					first := h.gather(w, lostAt+time.Nanosecond)
 					// The lost may come before the notice of the online, which then has to come
 					// first.
 					for len(first) == 0 {
 						first = h.gather(w, time.Millisecond)
 					}
-					h.tell(off, peer, "1", lost(hold))
+					h.report(off, peer, "1", lost(hold))
 					rest := h.gather(w, max(away, time.Nanosecond))
-					h.tell(on, peer, session)
+					h.report(on, peer, session)
 					rest = append(rest, h.gather(w, 3*hold)...)
 					if len(first) != 1 || first[0].Status != presence.Online || len(rest) != 0 {
 						t.Errorf("lost after %v, back after %v as session %s: notified %v, then %v", lostAt, away, session, first, rest)
 					}
 					// The hold begins anew with each loss, and an end that is one is notified with
 					// its own time.
-					h.tell(off, peer, session, lost(hold))
+					h.report(off, peer, session, lost(hold))
 					end := h.at
 					if all := h.gather(w, 3*hold); len(all) != 1 || all[0].Status != presence.Offline || all[0].Since != end {
 						t.Errorf("lost after %v, back after %v, and lost for good at %d: notified %v", lostAt, away, end, all)
@@ -100,19 +100,19 @@ func TestAFlappingConnectionIsNotifiedOnce(t *testing.T) {
 						h.expect(other, 0, "snapshot tom=unknown")
 						all := make(chan updates, 1)
 						go func() { all <- h.gather(other, time.Minute) }()
-						h.tell(on, "tom", session(-1))
+						h.report(on, "tom", session(-1))
 						start := h.at
 						got := h.gather(w, time.Second)
 						for i := range 100 {
-							h.tell(off, "tom", session(i-1), lost(3*time.Second))
+							h.report(off, "tom", session(i-1), lost(3*time.Second))
 							got = append(got, h.gather(w, every)...)
-							h.tell(on, "tom", session(i))
+							h.report(on, "tom", session(i))
 							got = append(got, h.gather(w, every)...)
 						}
 						if len(got) != 1 || got[0].Status != presence.Online || got[0].Since != start {
 							t.Errorf("notified %v; want online since %d, once", got, start)
 						}
-						h.tell(off, "tom", session(99), lost(3*time.Second))
+						h.report(off, "tom", session(99), lost(3*time.Second))
 						if got = h.gather(w, 10*time.Second); len(got) != 1 || got[0].Status != presence.Offline {
 							t.Errorf("when it stays away: notified %v; want offline, once", got)
 						}
@@ -134,7 +134,7 @@ func TestALogoutAndALoginBetweenTwoLooksAreNotNotified(t *testing.T) {
 	bubble(t, func(t *testing.T, h *house) {
 		w := h.watch("", "tom")
 		h.expect(w, 0, "snapshot tom=unknown")
-		h.tell(on, "tom", "1")
+		h.report(on, "tom", "1")
 		first := h.gather(w, time.Second)
 		time.Sleep(time.Second)
 		// One call, so that the look that a first change wakes does not fall between the two.
@@ -158,9 +158,9 @@ func TestALogoutAndALoginBetweenTwoLooksAreNotNotified(t *testing.T) {
 			t.Errorf("a new watcher is notified since %d, the others know %d; %v", b.Updates[0].Since, first[0].Since, err)
 		}
 		time.Sleep(time.Second)
-		h.tell(off, "tom", "2", logout)
+		h.report(off, "tom", "2", logout)
 		got := h.gather(w, 300*time.Millisecond)
-		h.tell(on, "tom", "3")
+		h.report(on, "tom", "3")
 		if got = append(got, h.gather(w, time.Second)...); len(got) != 2 || got[0].Status != presence.Offline || got[1].Since != h.at {
 			t.Errorf("a logout that the hub sees, and a login: notified %v; want both, the online since %d", got, h.at)
 		}

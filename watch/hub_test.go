@@ -14,14 +14,14 @@ import (
 
 func TestSnapshotThenChanges(t *testing.T) {
 	bubble(t, func(t *testing.T, h *house) {
-		h.tell(on, "tom", "1")
+		h.report(on, "tom", "1")
 		w := h.watch("", "tom", "ann", "tom")
 		h.expect(w, 0, "snapshot tom=online ann=unknown")
 		h.expect(w, 10*time.Second, "")
-		h.tell(on, "ann", "1")
+		h.report(on, "ann", "1")
 		h.expect(w, time.Second, "change ann=online")
-		h.tell(off, "tom", "1", logout)
-		h.tell(off, "ann", "1", logout)
+		h.report(off, "tom", "1", logout)
+		h.report(off, "ann", "1", logout)
 		h.expect(w, time.Second, "change tom=offline ann=offline")
 	})
 }
@@ -30,7 +30,7 @@ func TestNobodyIsToldOfWhatHeDidNotAskFor(t *testing.T) {
 	bubble(t, func(t *testing.T, h *house) {
 		w := h.watch("", "tom")
 		h.expect(w, 0, "snapshot tom=unknown")
-		h.tell(on, "ann", "1")
+		h.report(on, "ann", "1")
 		r := presence.Report{App: "other", Peer: "tom", Source: presence.SourceAPI, Session: "1", Kind: on, At: now()}
 		if err := h.Report(context.Background(), []presence.Report{r}, now(), make([]presence.Outcome, 1)); err != nil {
 			t.Fatal(err)
@@ -45,15 +45,15 @@ func TestTheFirstChangeIsPromptAndTheRestShareATick(t *testing.T) {
 		h.expect(w, 0, "snapshot tom=unknown ann=unknown")
 		time.Sleep(time.Second)
 		start := time.Now()
-		h.tell(on, "tom", "1")
+		h.report(on, "tom", "1")
 		h.expect(w, time.Second, "change tom=online")
 		if took := time.Since(start); took > 0 {
 			t.Errorf("the first change after a quiet time took %v", took)
 		}
-		h.tell(on, "ann", "1")
-		h.tell(off, "tom", "1", logout)
-		h.tell(on, "tom", "2")
-		h.tell(off, "tom", "2", logout)
+		h.report(on, "ann", "1")
+		h.report(off, "tom", "1", logout)
+		h.report(on, "tom", "2")
+		h.report(off, "tom", "2", logout)
 		h.expect(w, time.Second, "change ann=online tom=offline")
 		if took := time.Since(start); took != 250*time.Millisecond {
 			t.Errorf("the next frame came after %v, want one tick", took)
@@ -63,11 +63,11 @@ func TestTheFirstChangeIsPromptAndTheRestShareATick(t *testing.T) {
 
 func TestASecondDeviceIsNoChange(t *testing.T) {
 	bubble(t, func(t *testing.T, h *house) {
-		h.tell(on, "tom", "1")
+		h.report(on, "tom", "1")
 		w := h.watch("", "tom")
 		h.expect(w, 0, "snapshot tom=online")
-		h.tell(on, "tom", "2")
-		h.tell(off, "tom", "1", logout)
+		h.report(on, "tom", "2")
+		h.report(off, "tom", "1", logout)
 		h.expect(w, 10*time.Second, "")
 	})
 }
@@ -88,7 +88,7 @@ func TestMarksTellSilenceFromDeafness(t *testing.T) {
 
 func TestExpiryIsTold(t *testing.T) {
 	bubble(t, func(t *testing.T, h *house) {
-		h.tell(on, "tom", "1", lease(30*time.Second))
+		h.report(on, "tom", "1", lease(30*time.Second))
 		w := h.watch("", "tom")
 		h.expect(w, 0, "snapshot tom=online")
 		time.Sleep(31 * time.Second)
@@ -103,42 +103,42 @@ func TestHold(t *testing.T) {
 	tests := []struct {
 		name string
 		play func(h *house)
-		want []string // what is told, each with the second after the play began
+		want []string // what is sent, each with the second after the play began
 	}{
-		{"a lost session is told after its hold", func(h *house) {
-			h.tell(off, "tom", "1", lost(10*time.Second))
+		{"a lost session is notified after its hold", func(h *house) {
+			h.report(off, "tom", "1", lost(10*time.Second))
 		}, []string{"10s change tom=offline"}},
-		{"a logout is told at once", func(h *house) {
-			h.tell(off, "tom", "1", logout)
+		{"a logout is notified at once", func(h *house) {
+			h.report(off, "tom", "1", logout)
 		}, []string{"0s change tom=offline"}},
-		{"a return within the hold tells nothing", func(h *house) {
-			h.tell(off, "tom", "1", lost(10*time.Second))
+		{"a return within the hold notifies nothing", func(h *house) {
+			h.report(off, "tom", "1", lost(10*time.Second))
 			time.Sleep(9 * time.Second)
-			h.tell(on, "tom", "2")
+			h.report(on, "tom", "2")
 		}, nil},
-		{"a return after the hold is told", func(h *house) {
-			h.tell(off, "tom", "1", lost(3*time.Second))
+		{"a return after the hold is notified", func(h *house) {
+			h.report(off, "tom", "1", lost(3*time.Second))
 			time.Sleep(4 * time.Second)
-			h.tell(on, "tom", "2")
+			h.report(on, "tom", "2")
 		}, []string{"3s change tom=offline", "4s change tom=online"}},
-		{"a logout while held is told at once", func(h *house) {
-			h.tell(off, "tom", "1", lost(10*time.Second))
+		{"a logout while held is notified at once", func(h *house) {
+			h.report(off, "tom", "1", lost(10*time.Second))
 			time.Sleep(2 * time.Second)
-			h.tell(on, "tom", "2")
+			h.report(on, "tom", "2")
 			// A watcher looked at for nothing is looked at again a little later.
 			time.Sleep(time.Second)
-			h.tell(off, "tom", "2", logout)
+			h.report(off, "tom", "2", logout)
 		}, []string{"3s change tom=offline"}},
 		{"every loss has its own hold", func(h *house) {
-			h.tell(off, "tom", "1", lost(10*time.Second))
+			h.report(off, "tom", "1", lost(10*time.Second))
 			time.Sleep(9 * time.Second)
-			h.tell(on, "tom", "2")
+			h.report(on, "tom", "2")
 			time.Sleep(time.Second)
-			h.tell(off, "tom", "2", lost(10*time.Second))
+			h.report(off, "tom", "2", lost(10*time.Second))
 		}, []string{"20s change tom=offline"}},
 		{"an expiry is held as its session asked", func(h *house) {
-			h.tell(on, "tom", "2", lease(2*time.Second), func(r *presence.Report) { r.Hold = 5 * time.Second })
-			h.tell(off, "tom", "1", logout)
+			h.report(on, "tom", "2", lease(2*time.Second), func(r *presence.Report) { r.Hold = 5 * time.Second })
+			h.report(off, "tom", "1", logout)
 			time.Sleep(2 * time.Second)
 			if _, err := h.Sweep(context.Background(), now()); err != nil {
 				h.Fatal(err)
@@ -148,7 +148,7 @@ func TestHold(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			bubble(t, func(t *testing.T, h *house) {
-				h.tell(on, "tom", "1")
+				h.report(on, "tom", "1")
 				w := h.watch("", "tom")
 				h.expect(w, 0, "snapshot tom=online")
 				time.Sleep(time.Second)
@@ -156,15 +156,15 @@ func TestHold(t *testing.T) {
 				go tt.play(h)
 				var got []string
 				for time.Since(start) < 14*time.Second || len(got) < len(tt.want) && time.Since(start) < time.Minute {
-					told, _ := h.next(w, 13*time.Second)
-					if told != "" && told != "mark" {
+					received, _ := h.next(w, 13*time.Second)
+					if received != "" && received != "mark" {
 						// A pass may come between two reports of the same moment; the second is
-						// then told one gap later.
-						got = append(got, fmt.Sprint(time.Since(start).Round(100*time.Millisecond), " ", told))
+						// then sent one gap later.
+						got = append(got, fmt.Sprint(time.Since(start).Round(100*time.Millisecond), " ", received))
 					}
 				}
 				if fmt.Sprint(got) != fmt.Sprint(tt.want) {
-					t.Errorf("told %q, want %q", got, tt.want)
+					t.Errorf("received %q, want %q", got, tt.want)
 				}
 			})
 		})
@@ -173,15 +173,15 @@ func TestHold(t *testing.T) {
 
 func TestHoldsAreCounted(t *testing.T) {
 	bubble(t, func(t *testing.T, h *house) {
-		h.tell(on, "tom", "1")
+		h.report(on, "tom", "1")
 		w := h.watch("", "tom")
 		h.expect(w, 0, "snapshot tom=online")
-		h.tell(off, "tom", "1", lost(10*time.Second))
+		h.report(off, "tom", "1", lost(10*time.Second))
 		synctest.Wait()
 		time.Sleep(time.Second)
-		h.tell(on, "tom", "2")
+		h.report(on, "tom", "2")
 		time.Sleep(time.Second)
-		h.tell(off, "tom", "2", lost(time.Second))
+		h.report(off, "tom", "2", lost(time.Second))
 		time.Sleep(5 * time.Second)
 		h.expect(w, time.Second, "change tom=offline")
 		if s := h.hub.Stats(); s.Holds != 2 || s.Hidden != 1 {
@@ -192,10 +192,10 @@ func TestHoldsAreCounted(t *testing.T) {
 
 func TestAWatcherThatComesDuringAHoldSeesWhatTheOthersSee(t *testing.T) {
 	bubble(t, func(t *testing.T, h *house) {
-		h.tell(on, "tom", "1")
+		h.report(on, "tom", "1")
 		a := h.watch("", "tom")
 		h.expect(a, 0, "snapshot tom=online")
-		h.tell(off, "tom", "1", lost(10*time.Second))
+		h.report(off, "tom", "1", lost(10*time.Second))
 		time.Sleep(time.Second)
 		b := h.watch("", "tom")
 		h.expect(b, 0, "snapshot tom=online")
@@ -214,30 +214,30 @@ func TestResume(t *testing.T) {
 	}
 	t.Run("nothing happened", func(t *testing.T) {
 		bubble(t, func(t *testing.T, h *house) {
-			h.tell(on, "tom", "1")
+			h.report(on, "tom", "1")
 			w := h.watch("", "tom", "ann")
 			h.expect(w, 0, "snapshot tom=online ann=unknown")
 			token := settle(h, w)
 			h.expect(h.watch(token, "ann", "tom"), 0, "resume")
 		})
 	})
-	t.Run("what changed meanwhile is told", func(t *testing.T) {
+	t.Run("what changed meanwhile is sent", func(t *testing.T) {
 		bubble(t, func(t *testing.T, h *house) {
-			h.tell(on, "tom", "1")
-			h.tell(on, "bob", "1")
+			h.report(on, "tom", "1")
+			h.report(on, "bob", "1")
 			w := h.watch("", "tom", "ann", "bob")
 			h.expect(w, 0, "snapshot tom=online ann=unknown bob=online")
 			token := settle(h, w)
 			w.Close(watch.ReasonGone)
-			h.tell(off, "tom", "1", logout)
-			h.tell(on, "ann", "1")
+			h.report(off, "tom", "1", logout)
+			h.report(on, "ann", "1")
 			h.expect(h.watch(token, "tom", "ann", "bob"), 0, "resume tom=offline ann=online")
 		})
 	})
-	t.Run("who was erased meanwhile is told", func(t *testing.T) {
+	t.Run("a peer erased meanwhile is sent", func(t *testing.T) {
 		bubble(t, func(t *testing.T, h *house) {
-			h.tell(on, "tom", "1")
-			h.tell(on, "bob", "1")
+			h.report(on, "tom", "1")
+			h.report(on, "bob", "1")
 			w := h.watch("", "tom", "bob")
 			h.expect(w, 0, "snapshot tom=online bob=online")
 			token := settle(h, w)
@@ -248,9 +248,9 @@ func TestResume(t *testing.T) {
 			h.expect(h.watch(token, "tom", "bob"), 0, "resume tom=unknown")
 		})
 	})
-	t.Run("a lease that nobody has ended yet is told", func(t *testing.T) {
+	t.Run("a lease that no sweep has ended yet is sent", func(t *testing.T) {
 		bubble(t, func(t *testing.T, h *house) {
-			h.tell(on, "tom", "1", lease(time.Minute))
+			h.report(on, "tom", "1", lease(time.Minute))
 			w := h.watch("", "tom")
 			h.expect(w, 0, "snapshot tom=online")
 			token := settle(h, w)
@@ -259,12 +259,12 @@ func TestResume(t *testing.T) {
 			h.expect(h.watch(token, "tom"), 0, "resume tom=offline")
 		})
 	})
-	t.Run("a hold that hid the end from the first watch is told to the second", func(t *testing.T) {
+	t.Run("a hold that hid the end from the first watch is sent to the second", func(t *testing.T) {
 		bubble(t, func(t *testing.T, h *house) {
-			h.tell(on, "tom", "1")
+			h.report(on, "tom", "1")
 			w := h.watch("", "tom")
 			h.expect(w, 0, "snapshot tom=online")
-			h.tell(off, "tom", "1", lost(30*time.Second))
+			h.report(off, "tom", "1", lost(30*time.Second))
 			token := settle(h, w) // its horizon is past the end, which the hold still hides
 			w.Close(watch.ReasonGone)
 			time.Sleep(20 * time.Second)
@@ -283,7 +283,7 @@ func TestResume(t *testing.T) {
 	} {
 		t.Run(name+" gets a snapshot", func(t *testing.T) {
 			bubble(t, func(t *testing.T, h *house) {
-				h.tell(on, "tom", "1")
+				h.report(on, "tom", "1")
 				w := h.watch("", "tom")
 				h.expect(w, 0, "snapshot tom=online")
 				k, ok := h.tokens.Open(app, settle(h, w))
@@ -298,7 +298,7 @@ func TestResume(t *testing.T) {
 
 func TestAddAndRemove(t *testing.T) {
 	bubble(t, func(t *testing.T, h *house) {
-		h.tell(on, "ann", "1")
+		h.report(on, "ann", "1")
 		w := h.watch("", "tom")
 		h.expect(w, 0, "snapshot tom=unknown")
 		if err := w.Add(context.Background(), []presence.PeerID{"ann", "tom"}); err != nil {
@@ -306,8 +306,8 @@ func TestAddAndRemove(t *testing.T) {
 		}
 		h.expect(w, 0, "snapshot ann=online")
 		w.Remove([]presence.PeerID{"tom", "nobody"})
-		h.tell(on, "tom", "1")
-		h.tell(off, "ann", "1", logout)
+		h.report(on, "tom", "1")
+		h.report(off, "ann", "1", logout)
 		h.expect(w, time.Second, "change ann=offline")
 		if w.Len() != 1 {
 			t.Errorf("%d peers are followed, want 1", w.Len())
@@ -375,7 +375,7 @@ func TestTheStoreGoesAwayAndComesBack(t *testing.T) {
 		w := h.watch("", "tom")
 		h.expect(w, 0, "snapshot tom=unknown")
 		h.store.down.Store(true)
-		h.tell(on, "tom", "1")
+		h.report(on, "tom", "1")
 		h.expect(w, 3*time.Second, "")
 		if _, err := h.hub.Watch(context.Background(), view, []presence.PeerID{"ann"}, presence.DetailFull, ""); !errors.Is(err, presence.ErrUnavailable) {
 			t.Errorf("a new watch while the store is away: %v", err)

@@ -132,8 +132,8 @@ func open(t testing.TB, cfg watch.Config) *house {
 
 func now() presence.Millis { return presence.MillisOf(time.Now()) }
 
-// tell reports that session of peer is what kind says.
-func (h *house) tell(kind presence.Kind, peer, session string, more ...func(*presence.Report)) {
+// report reports that session of peer is what kind says.
+func (h *house) report(kind presence.Kind, peer, session string, more ...func(*presence.Report)) {
 	h.Helper()
 	h.at = max(h.at+1, now())
 	r := presence.Report{
@@ -177,7 +177,7 @@ func (h *house) watch(token string, peers ...presence.PeerID) *watch.Watcher {
 	return w
 }
 
-// next returns what w is told within d as "kind peer=status …", or "" when that is nothing.
+// next returns what w receives within d as "kind peer=status …", or "" when that is nothing.
 func (h *house) next(w *watch.Watcher, d time.Duration) (string, sealed) {
 	h.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), d)
@@ -200,7 +200,7 @@ func (h *house) expect(w *watch.Watcher, d time.Duration, want string) sealed {
 	h.Helper()
 	got, token := h.next(w, d)
 	if got != want {
-		h.Errorf("told %q, want %q", got, want)
+		h.Errorf("received %q, want %q", got, want)
 	}
 	return token
 }

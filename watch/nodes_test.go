@@ -12,8 +12,8 @@ import (
 	"rollcall/watch"
 )
 
-// Two nodes over one Redis: what one of them hears, the watchers of the other are told, and a token
-// of one goes on at the other.
+// Two nodes over one Redis: what one of them receives, the watchers of the other are notified of,
+// and a token of one goes on at the other.
 func TestTwoNodesOnRedis(t *testing.T) {
 	r := redistest.Run(t)
 	ctx := context.Background()
@@ -45,7 +45,7 @@ func TestTwoNodesOnRedis(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	told := func(w *watch.Watcher) (s string, token sealed) {
+	received := func(w *watch.Watcher) (s string, token sealed) {
 		t.Helper()
 		ctx, cancel := context.WithTimeout(ctx, redistest.Patience)
 		defer cancel()
@@ -65,17 +65,17 @@ func TestTwoNodesOnRedis(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer w.Close(watch.ReasonGone)
-	if got, _ := told(w); got != "snapshot tom=online ann=unknown" {
-		t.Errorf("told %q", got)
+	if got, _ := received(w); got != "snapshot tom=online ann=unknown" {
+		t.Errorf("received %q", got)
 	}
 	report(0, on, "ann")
-	got, token := told(w)
-	// True, and told again: the signal of tom's report came after the snapshot.
+	got, token := received(w)
+	// True, and sent again: the signal of tom's report came after the snapshot.
 	if got == "change tom=online" {
-		got, token = told(w)
+		got, token = received(w)
 	}
 	if got != "change ann=online" {
-		t.Errorf("told %q", got)
+		t.Errorf("received %q", got)
 	}
 	report(1, off, "tom")
 	again, err := hubs[0].Watch(ctx, view, []presence.PeerID{"tom", "ann"}, presence.DetailFull, token.String())
@@ -83,8 +83,8 @@ func TestTwoNodesOnRedis(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer again.Close(watch.ReasonGone)
-	got, _ = told(again)
+	got, _ = received(again)
 	if got != "resume tom=offline ann=online" { // ann again: the horizon lags
-		t.Errorf("at the other node: told %q", got)
+		t.Errorf("at the other node: received %q", got)
 	}
 }

@@ -16,8 +16,8 @@ import (
 )
 
 // A checker reads one stream and holds it to the promise of a watch: the snapshot is complete and
-// comes first, versions rise, a version has one meaning, no word is false by more than the bound,
-// and nothing is told of peers that were not asked for.
+// comes first, versions rise, a version has one meaning, no update is false by more than the bound,
+// and none is of peers that were not asked for.
 type checker struct {
 	name    string
 	ledger  *ledger
@@ -25,7 +25,7 @@ type checker struct {
 	known   map[presence.PeerID]*watch.Update
 	token   string
 	detail  presence.Detail
-	started bool // this stream has told its snapshot or resume
+	started bool // this stream has sent its snapshot or resume
 	words   int
 }
 
@@ -68,7 +68,7 @@ func (l *ledger) write(r presence.Report, at presence.Millis) {
 	l.history[r.Peer] = append(l.history[r.Peer], truth{at, sum[0].At(l.Leases(at), l.Rules())})
 }
 
-// bound returns how long a word with status may be told after it was last true: for a tick, and an
+// bound returns how long an update with status may come after it was last true: for a tick, and an
 // online also while its loss is not swept or is held.
 func (l *ledger) bound(status presence.Status) presence.Millis {
 	if status == presence.Online {
@@ -97,11 +97,11 @@ func (l *ledger) lateness(peer presence.PeerID, status presence.Status, at prese
 	return at - end, status == presence.Unknown
 }
 
-// hold tries w, told at, for how long it has not been true. The caller holds mu.
+// hold tries w, received at, for how long it has not been true. The caller holds mu.
 func (l *ledger) hold(name string, w *watch.Update, at presence.Millis) {
 	late, ever := l.lateness(w.Peer, w.Status, at)
 	if !ever || late > l.bound(w.Status) {
-		l.Errorf("%s: %s is told %v, which was last true %d ms ago (ever: %v)", name, w.Peer, w.Status, late, ever)
+		l.Errorf("%s: %s was sent as %v, which was last true %d ms ago (ever: %v)", name, w.Peer, w.Status, late, ever)
 	}
 	l.late[w.Status] = max(l.late[w.Status], late)
 }
@@ -111,7 +111,7 @@ func (l *ledger) enter(name string, w *watch.Update) {
 	defer l.mu.Unlock()
 	l.hold(name, w, now())
 	if w.Version == 0 {
-		return // nobody has reported the peer
+		return // no source has reported the peer
 	}
 	key := fmt.Sprint(w.Peer, " ", w.Version)
 	if was, ok := l.meaning[key]; ok && was != w.Status {
@@ -131,7 +131,7 @@ func (c *checker) take(b watch.Batch) {
 	for _, w := range b.Updates {
 		c.words++
 		if !c.peers[w.Peer] {
-			c.ledger.Errorf("%s: told of %s, which it did not ask for", c.name, w.Peer)
+			c.ledger.Errorf("%s: received %s, which it did not ask for", c.name, w.Peer)
 		}
 		was := c.known[w.Peer]
 		if was != nil && (w.Version < was.Version || b.Kind == watch.Change && c.started && w.Version == was.Version && w != was) {

@@ -14,19 +14,19 @@ import (
 // A tongue is a pusher whose room the test decides.
 type tongue struct {
 	full, half bool // it is not ready; it leaves something to do
-	told       []string
+	received   []string
 }
 
 func (t *tongue) Ready() bool { return !t.full }
 
 func (t *tongue) Push(b *watch.Batch) bool {
-	t.told = append(t.told, fmt.Sprint(b.Kind, " ", len(b.Updates), " ", b.Updates[0].Status))
+	t.received = append(t.received, fmt.Sprint(b.Kind, " ", len(b.Updates), " ", b.Updates[0].Status))
 	return !t.half
 }
 
-// While its goroutine waits the pusher is told; one that is full, or is left with something, wakes
-// the goroutine, and nothing is told twice or lost.
-func TestTheHubTellsATeller(t *testing.T) {
+// While its goroutine waits updates go to the pusher; one that is full, or is left with something, wakes
+// the goroutine, and nothing is sent twice or lost.
+func TestTheHubPushesToAPusher(t *testing.T) {
 	bubble(t, func(t *testing.T, h *house) {
 		w := h.watch("", "tom")
 		h.expect(w, time.Second, "snapshot tom=unknown")
@@ -45,16 +45,16 @@ func TestTheHubTellsATeller(t *testing.T) {
 				got <- b
 			}
 		}()
-		step := func(kind presence.Kind, told, woken string) {
+		step := func(kind presence.Kind, received, woken string) {
 			t.Helper()
-			voice.told = nil
+			voice.received = nil
 			if kind != 0 {
-				h.tell(kind, "tom", "1", logout)
+				h.report(kind, "tom", "1", logout)
 			}
 			time.Sleep(time.Second)
 			synctest.Wait()
-			if s := fmt.Sprint(voice.told); s != told {
-				t.Errorf("the pusher was told %s, want %s", s, told)
+			if s := fmt.Sprint(voice.received); s != received {
+				t.Errorf("the pusher received %s, want %s", s, received)
 			}
 			s := ""
 			for len(got) > 0 {
@@ -62,7 +62,7 @@ func TestTheHubTellsATeller(t *testing.T) {
 				s += fmt.Sprint(b.Kind, " ", len(b.Updates), ";")
 			}
 			if s != woken {
-				t.Errorf("the goroutine was told %q, want %q", s, woken)
+				t.Errorf("the goroutine received %q, want %q", s, woken)
 			}
 		}
 		synctest.Wait() // it waits now
@@ -74,7 +74,7 @@ func TestTheHubTellsATeller(t *testing.T) {
 		step(off, "[change 1 offline]", "stuck 0;")
 		voice.half = false
 		step(on, "[change 1 online]", "")
-		// Silence is counted from what the hub told.
+		// Silence is counted from what the hub sent last.
 		silence := h.hub.Config().Mark
 		// Not at the instant at which the goroutine looks whether the silence is over: it does not
 		// wait then, and whichever comes first takes the change.
@@ -86,13 +86,13 @@ func TestTheHubTellsATeller(t *testing.T) {
 		step(0, "[]", "mark 0;")
 		cancel()
 		for range got {
-			t.Error("something was told after the end")
+			t.Error("something was sent after the end")
 		}
 	})
 }
 
-// Many watchers are told by several goroutines, each of them once.
-func TestTheHubTellsManyTellers(t *testing.T) {
+// Several goroutines push to many watchers, to each of them once.
+func TestTheHubPushesToManyPushers(t *testing.T) {
 	bubble(t, func(t *testing.T, h *house) {
 		const n = 2000
 		voices := make([]tongue, n)
@@ -110,15 +110,15 @@ func TestTheHubTellsManyTellers(t *testing.T) {
 			}()
 		}
 		synctest.Wait()
-		h.tell(on, "tom", "1")
+		h.report(on, "tom", "1")
 		time.Sleep(time.Second)
 		cancel()
 		for range voices {
 			<-done
 		}
 		for i := range voices {
-			if s := fmt.Sprint(voices[i].told); s != "[change 1 online]" {
-				t.Fatalf("watcher %d was told %s", i, s)
+			if s := fmt.Sprint(voices[i].received); s != "[change 1 online]" {
+				t.Fatalf("watcher %d received %s", i, s)
 			}
 		}
 	})

@@ -70,7 +70,7 @@ func TestTokensAreSealed(t *testing.T) {
 // A forged token shows nothing of when a peer was written: it gets what no token gets.
 func TestForgedTokensGetEverything(t *testing.T) {
 	bubble(t, func(t *testing.T, h *house) {
-		h.tell(on, "tom", "1")
+		h.report(on, "tom", "1")
 		list := token.ListOf(app) ^ token.Fingerprint("tom")
 		for _, brief := range []bool{true, false} {
 			h.brief = brief
@@ -96,15 +96,15 @@ func TestAClientThatSeesStatusesIsNotNotifiedOfWhatLooksTheSame(t *testing.T) {
 				for i := range peers {
 					peers[i] = presence.PeerID(fmt.Sprint("p", i))
 				}
-				h.tell(on, "p0", "1")
+				h.report(on, "p0", "1")
 				w := h.watch("", peers...)
 				watched, polled := drain(h, w), h.look("", peers...).Token.String()
 				w.Close(watch.ReasonGone)
 				turn := func() {
 					time.Sleep(10 * time.Second)
-					h.tell(off, "p0", "1", logout)
+					h.report(off, "p0", "1", logout)
 					time.Sleep(time.Second)
-					h.tell(on, "p0", "2")
+					h.report(on, "p0", "2")
 				}
 				turn()
 				slices.Reverse(peers) // the order means nothing
@@ -113,7 +113,7 @@ func TestAClientThatSeesStatusesIsNotNotifiedOfWhatLooksTheSame(t *testing.T) {
 					t.Errorf("the poll names %d peers; everything: %v", len(named), p.Complete)
 				}
 				h.goesOn(watched, "resume", peers...)
-				h.tell(off, "p0", "2", logout)
+				h.report(off, "p0", "2", logout)
 				p = h.look(polled, peers...)
 				if named, _ := p.Read(); p.Complete || len(named) != 1 || named[0].ID != "p0" {
 					t.Errorf("after p0 went the poll names %d peers", len(named))
@@ -155,14 +155,14 @@ func TestALongListResumesWhenNothingDiffers(t *testing.T) {
 		for i := range peers {
 			peers[i] = presence.PeerID(fmt.Sprint("p", i))
 		}
-		h.tell(on, "p0", "1")
+		h.report(on, "p0", "1")
 		w := h.watch("", peers...)
 		token := drain(h, w)
-		h.tell(off, "p0", "1", logout)
+		h.report(off, "p0", "1", logout)
 		if got, _ := h.next(w, time.Second); got != "change p0=offline" {
 			t.Fatalf("notified %q", got)
 		}
-		h.tell(on, "p0", "2")
+		h.report(on, "p0", "2")
 		later := drain(h, w)
 		w.Close(watch.ReasonGone)
 		for _, k := range []string{token, later} {
@@ -171,7 +171,7 @@ func TestALongListResumesWhenNothingDiffers(t *testing.T) {
 				t.Errorf("a token takes %d bytes", len(k))
 			}
 		}
-		h.tell(off, "p0", "2", logout)
+		h.report(off, "p0", "2", logout)
 		if b, err := h.watch(token, peers...).Next(t.Context()); err != nil || b.Kind != watch.Snapshot {
 			t.Errorf("%v, %v; want a snapshot", b.Kind, err)
 		}
@@ -182,7 +182,7 @@ func TestALongListResumesWhenNothingDiffers(t *testing.T) {
 func TestTokensFollowTheList(t *testing.T) {
 	bubble(t, func(t *testing.T, h *house) {
 		h.brief = true
-		h.tell(on, "tom", "1")
+		h.report(on, "tom", "1")
 		w := h.watch("", "tom", "ann")
 		h.expect(w, 0, "snapshot tom=online ann=unknown")
 		if err := w.Add(t.Context(), []presence.PeerID{"bob", "eve"}); err != nil {
@@ -190,7 +190,7 @@ func TestTokensFollowTheList(t *testing.T) {
 		}
 		four := h.expect(w, 0, "snapshot bob=unknown eve=unknown").String()
 		w.Remove([]presence.PeerID{"ann"})
-		h.tell(on, "eve", "1")
+		h.report(on, "eve", "1")
 		three := h.expect(w, time.Second, "change eve=online").String()
 		w.Close(watch.ReasonGone)
 		h.goesOn(four, "resume eve=online", "tom", "ann", "bob", "eve")
@@ -203,7 +203,7 @@ func TestTokensFollowTheList(t *testing.T) {
 // round.
 func TestTokensAreOfOneDetail(t *testing.T) {
 	bubble(t, func(t *testing.T, h *house) {
-		h.tell(on, "tom", "1")
+		h.report(on, "tom", "1")
 		var tokens [2]string
 		for i, brief := range []bool{false, true} {
 			h.brief = brief

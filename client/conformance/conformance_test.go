@@ -188,10 +188,10 @@ func (s *stage) do(t *testing.T, st step) {
 		res := s.call(t, "GET", "/v1/watch?peer=flag&peer="+st.Peer, "")
 		t.Cleanup(func() { _ = res.Body.Close() })
 		s.watch = bufio.NewScanner(res.Body)
-		s.told(t, "snapshot", st.Peer)
+		s.nextEvent(t, "snapshot", st.Peer)
 	case "told": // nothing but a flag that is raised now
 		s.do(t, step{Server: "report", Peer: "flag", State: "online"})
-		if got := s.told(t, "change", "flag"); strings.Contains(got, strings.Split(st.Peer, "=")[0]) {
+		if got := s.nextEvent(t, "change", "flag"); strings.Contains(got, strings.Split(st.Peer, "=")[0]) {
 			t.Fatalf("the watcher was told %s", got)
 		}
 	default:
@@ -199,8 +199,8 @@ func (s *stage) do(t *testing.T, st step) {
 	}
 }
 
-// told returns the data of the watcher's next event, which must be called name and speak of peer.
-func (s *stage) told(t *testing.T, name, peer string) string {
+// nextEvent returns the data of the watcher's next event, which must be called name and speak of peer.
+func (s *stage) nextEvent(t *testing.T, name, peer string) string {
 	t.Helper()
 	event := ""
 	for s.watch.Scan() {

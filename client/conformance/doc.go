@@ -14,7 +14,7 @@
 //	{"do":"beat","node":"n","lease":60}       → {"beat":60}
 //	{"do":"drain","node":"n"}                 → {"drain":30}
 //	{"do":"resync","node":"n","sessions":[…]} → {"resync":"accepted=1 ended=0"}
-//	{"do":"watch","name":"w","peers":["tom"]} → {"update":"w","peer":"tom=online"} for every update
+//	{"do":"watch","name":"w","peers":["tom"]} → {"update":"w","peer":"tom=online"} for each update
 //	{"do":"present","name":"p","peer":"tom"}  → {"present":"p","on":true}; false when that ends
 //	{"do":"end","name":"w"}                   → {"ended":"w"}, with "refused" if by itself
 //

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// A client need not wait for the answer to its handshake before it sends its first frames: whoever
+// A client need not wait for the answer to its handshake before it sends its first frames: what
 // reads ahead, the guard of requests, net/http or its buffer, must hand all of it on. The bytes are
 // cut at every place around the border.
 func TestFramesRightBehindTheHandshakeAreNotLost(t *testing.T) {

@@ -13,7 +13,7 @@ import (
 	"rollcall/internal/childtest"
 )
 
-// The hooks that npm's leanengine hears from the binary while SDKs come and go.
+// The hooks that npm's leanengine receives from the binary while SDKs come and go.
 func TestTheHooksOfALeanEngineAppAreCalled(t *testing.T) {
 	engine, received := startEngine(t)
 	p := startProcess(t, "ROLLCALL_HOOKS_URL="+engine)
@@ -36,7 +36,7 @@ func TestTheHooksOfALeanEngineAppAreCalled(t *testing.T) {
 	expectHook(t, received, `offline {"closeCode":1,"closeMsg":"LOGOUT","peerId":"jerry","sourceIP":"127.0.0.1"}`)
 }
 
-// startEngine runs the LeanEngine app and returns its address and what it hears.
+// startEngine runs the LeanEngine app and returns its address and what it receives.
 func startEngine(t *testing.T) (url string, received <-chan string) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())

@@ -30,7 +30,7 @@ func (g *Gateway) NotePause() bool {
 	return g.resumed.Load() > 0
 }
 
-// AddEnding has the store told of r as of the end of a session.
+// AddEnding queues r for the store as the end of a session.
 func (g *Gateway) AddEnding(r presence.Report) { g.offlineQueue.Add(r) }
 
 // Idle reports whether the store has every end.

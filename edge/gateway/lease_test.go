@@ -118,7 +118,7 @@ func (b *bubble) summary(peer string) presence.Summary {
 	return out[0].At(b.svc.Leases(bubbleNow()), b.svc.Rules())
 }
 
-// A pipe is the client's end. It answers pings while it is alive and keeps what it hears.
+// A pipe is the client's end. It answers pings while it is alive and keeps what it receives.
 type pipe struct {
 	conn     net.Conn
 	mute     atomic.Bool
@@ -428,7 +428,7 @@ func TestADeviceThatIsBackEndsItsSessionOfAKilledRun(t *testing.T) {
 	})
 }
 
-// breakable is a real store whose beats or writes fail while it is told to.
+// breakable is a real store whose beats or writes fail while a test wants it.
 type breakable struct {
 	presence.Store
 	beats, writes atomic.Bool
@@ -518,7 +518,7 @@ func TestTheEndOfASessionWaitsForTheStore(t *testing.T) {
 }
 
 // One end that the rules refuse refuses its whole batch, every time: it is dropped, and the others
-// are told.
+// are reported.
 func TestAnEndThatIsNotValidKeepsNoOtherBack(t *testing.T) {
 	inBrokenBubble(t, func(b *bubble, s *breakable) {
 		peers := []string{"tom", "jerry", "spike"}

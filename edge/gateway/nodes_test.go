@@ -200,8 +200,8 @@ func TestOneTagOnTwoNodesAtTheSameInstantLeavesExactlyOne(t *testing.T) {
 		for opened+lost < 3 && (opened < 1 || lost < 1 || opened+lost < 2) {
 			m := next1(t, received)
 			if m.text(fPeer) != peer {
-				// A late word about an earlier round would be a second loser; the state below
-				// tells.
+				// A late message about an earlier round would be a second loser; the state below
+				// decides.
 				continue
 			}
 			switch {

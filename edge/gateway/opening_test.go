@@ -31,7 +31,7 @@ func (s *slowLogin) Report(ctx context.Context, reports []presence.Report, now p
 }
 
 // A login that is overtaken while it waits for the store must not bring its session back behind the
-// back of whoever ended it: nobody would ever end it again.
+// back of what ended it: nothing would ever end it again.
 func TestALoginThatLostItsPlaceWhileItOpenedLeavesNothing(t *testing.T) {
 	tests := []struct {
 		name          string
@@ -77,7 +77,7 @@ func TestALoginThatLostItsPlaceWhileItOpenedLeavesNothing(t *testing.T) {
 	}
 }
 
-// kickBetween kicks Tom right after a login has read that nobody has kicked him.
+// kickBetween kicks Tom right after a login has read that no kick is recorded.
 type kickBetween struct {
 	presence.Store
 	once sync.Once
@@ -141,7 +141,7 @@ func TestAKickBesideALoginThatIsAdmittedEndsIt(t *testing.T) {
 }
 
 // A kick, a logout and the end of the socket that come together end a session once: in the counts,
-// and for those who are told of logins, who would otherwise believe in it for ever.
+// and for the hooks of logins, whose receivers would otherwise count it for ever.
 func TestASessionThatEndsInSeveralWaysEndsOnce(t *testing.T) {
 	var began, ended atomic.Int64
 	w := newWorld(t, settings{events: func(e gateway.Event) {

@@ -179,7 +179,7 @@ func (g *Gateway) compare(ctx context.Context, ss *Session, o *presence.Session)
 func (g *Gateway) rivals(ctx context.Context, ss *Session, auto bool) (latest presence.Millis, err error) {
 	var st presence.State
 	if err := g.Service.Load(ctx, ss.key, &st); err != nil {
-		return 0, fmt.Errorf("read who has the tag: %w", err)
+		return 0, fmt.Errorf("read the holders of the tag: %w", err)
 	}
 	for i := range st.Sessions {
 		if o := &st.Sessions[i]; rival(o, ss, auto, g.Now()) {
@@ -200,7 +200,7 @@ func (g *Gateway) contend(ctx context.Context, ss *Session, auto bool) error {
 	var st presence.State
 	if err := g.Service.Load(ctx, ss.key, &st); err != nil {
 		g.drop(ss)
-		return fmt.Errorf("read who has the tag: %w", err)
+		return fmt.Errorf("read the holders of the tag: %w", err)
 	}
 	now := g.Now()
 	var reports []presence.Report

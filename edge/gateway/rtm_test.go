@@ -660,7 +660,7 @@ func TestANodeThatStopsAsksItsClientsToMove(t *testing.T) {
 	w := newWorld(t, settings{gateway: func(c *gateway.Config) { c.GoAway = true }})
 	c := w.dial("lc.protobuf2.3")
 	c.login("Tom", nil)
-	idle := w.dial("lc.protobuf2.3") // nobody on it: there is no id to name
+	idle := w.dial("lc.protobuf2.3") // no session on it: there is no id to name
 	drained := make(chan error, 1)
 	go func() { drained <- w.gw.Drain(context.Background()) }()
 	if m := parse(t, c.receive()); m.number(fCmd) != 21 || m.text(fPeer) != "Tom" || m.has(fI) {

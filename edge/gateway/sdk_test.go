@@ -202,7 +202,7 @@ func TestRealSDKsThroughAProxy(t *testing.T) {
 	}
 }
 
-// A stayer is an SDK that is logged in and tells what happens to it.
+// A stayer is an SDK that is logged in and prints what happens to it.
 type stayer struct {
 	t     *testing.T
 	in    io.Writer

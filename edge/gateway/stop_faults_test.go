@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// A process that is stopped for longer than the lease of its sockets takes nobody for gone who was
-// there all the time.
+// A process that is stopped for longer than the lease of its sockets ends no session whose
+// client was there all the time.
 func TestFaultStoppedForLongerThanTheLease(t *testing.T) {
 	for _, stop := range []time.Duration{4 * time.Second, 20 * time.Second} {
 		t.Run(stop.String(), func(t *testing.T) { stopped(t, stop) })

@@ -70,7 +70,7 @@ func (d *Door) page(w http.ResponseWriter, r *http.Request, _ *api.Caller) error
 // hundred times what a question does.
 type file struct {
 	kind string // its media type
-	tag  string // what caches tell it by
+	tag  string // its entity tag, for caches
 	text []byte
 }
 

@@ -13,6 +13,6 @@
 //
 // While more than 32 KiB are on their way to a reader nothing more is written: what changes
 // meanwhile is merged. A reader that takes nothing for 10 s receives bye and is closed; it goes on
-// with its last id. Frames are at most the hub's buffer. Headers tell proxies to buffer and
-// transform nothing.
+// with its last id. Frames are at most the hub's buffer. Headers forbid proxies to buffer
+// and to transform it.
 package sse

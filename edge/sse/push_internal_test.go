@@ -19,7 +19,7 @@ import (
 	"rollcall/watch"
 )
 
-// What the kernel does not take at once of a frame is written behind it, and nothing is told in
+// What the kernel does not take at once of a frame is written behind it, and nothing is sent in
 // between.
 func TestAFrameThatDoesNotFitIsFinished(t *testing.T) {
 	for _, chunked := range []bool{true, false} {

@@ -40,7 +40,7 @@ func (o *Options) replace(_ []string, a slog.Attr) slog.Attr {
 }
 
 // HashOf returns what stands for an id in a log that hashes ids: the first 12 hexadecimal digits of
-// its SHA-256. It tells lines of one peer from those of another; an id that can be guessed can be
+// its SHA-256. Lines of one peer can be found by it; an id that can be guessed can be
 // tested against it.
 func HashOf(id string) string {
 	sum := sha256.Sum256([]byte(id))

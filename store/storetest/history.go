@@ -195,7 +195,7 @@ func (p *player) sweep() error {
 }
 
 func (p *player) endNode(node presence.NodeID) error {
-	// Nothing that was told so far is spared.
+	// No report so far is later than the end of the node.
 	p.now = p.now.Add(presence.NodeLease + p.h.Rules.Ahead)
 	end := func(_ int, st *presence.State) presence.Effect {
 		_, e := st.EndNode(presence.LostNode{Node: node, At: p.now - 1000, Seen: p.now - 4000}, p.now, &p.h.Rules)
@@ -275,7 +275,7 @@ func (p *player) check() error {
 				return fmt.Errorf("%v is %v, want %v", k, out[i], st)
 			}
 			if got := sums[i].At(p.now, &p.h.Rules).Status; got != st {
-				return fmt.Errorf("the summary of %v says %v, want %v", k, got, st)
+				return fmt.Errorf("the summary of %v is %v, want %v", k, got, st)
 			}
 			if st == presence.Online {
 				list = append(list, k.Peer)

@@ -114,7 +114,7 @@ func nodeEnds(b *bench) {
 	keys, err := b.Store.OnNode(b.ctx, "nobody", 10)
 	b.must(err)
 	if len(keys) != 0 {
-		b.Errorf("%v are on a node nobody has heard of", keys)
+		b.Errorf("%v are on a node that no report has named", keys)
 	}
 }
 
@@ -343,7 +343,7 @@ func (b *bench) staysDrained(again func(presence.Millis) presence.Store) {
 	}
 	b.must(b.Store.Heartbeat(b.ctx, "n1", 30*time.Second, true, b.now))
 	b.must(b.Store.Heartbeat(b.ctx, "n2", 30*time.Second, true, b.now))
-	// Its end was told; what comes under its name is another.
+	// Its end was reported; what comes under its name is another.
 	b.must(b.Store.DropNode(b.ctx, "n2", b.now.Add(30*time.Second)))
 	b.pass(5 * time.Second)
 	b.Store = again(b.now)

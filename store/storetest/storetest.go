@@ -118,7 +118,7 @@ var laws = []law{
 	{"a node that sends no heartbeat leases nothing", silentNode},
 	{"sessions hang on their node from its first heartbeat on", firstHeartbeat},
 	{"listeners hear what is shown", listeners},
-	{"a listener that stopped hears nothing", listenerStops},
+	{"a listener that stopped receives nothing", listenerStops},
 	{"a closed store is unavailable", closed},
 	{"a context that is over is an error", contextOver},
 	{"a merge that refuses changes nothing", mergeRefuses},
@@ -291,7 +291,7 @@ func (b *bench) due(limit int) []presence.Key {
 	return keys
 }
 
-// sweep settles all that is due and returns whom.
+// sweep settles all that is due and returns its keys.
 func (b *bench) sweep(limit int) []presence.Key {
 	b.Helper()
 	var all []presence.Key

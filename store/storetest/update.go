@@ -270,34 +270,34 @@ func mergeRefuses(b *bench) {
 }
 
 func listeners(b *bench) {
-	heard := make(chan presence.Key, 1000)
+	signals := make(chan presence.Key, 1000)
 	stop := b.Store.Listen(func(keys []presence.Key) {
 		for _, k := range keys {
-			heard <- k
+			signals <- k
 		}
 		if keys == nil {
-			heard <- keyOf("all")
+			signals <- keyOf("all")
 		}
 	})
 	defer stop()
 	b.report(b.on("tom", "1"))
-	b.hears(heard, keyOf("tom"))
+	b.awaitSignal(signals, keyOf("tom"))
 	b.report(b.on("ann", "1"), b.on("bob", "1"))
-	b.hears(heard, keyOf("ann"))
+	b.awaitSignal(signals, keyOf("ann"))
 	b.pass(2 * time.Minute)
 	b.sweep(10)
-	b.hears(heard, keyOf("bob"))
+	b.awaitSignal(signals, keyOf("bob"))
 	b.erase(keyOf("tom"))
-	b.hears(heard, keyOf("tom"))
+	b.awaitSignal(signals, keyOf("tom"))
 }
 
-// hears waits until a signal about key, or about all, has come.
-func (b *bench) hears(heard <-chan presence.Key, key presence.Key) {
+// awaitSignal waits until a signal about key, or about all, has come.
+func (b *bench) awaitSignal(signals <-chan presence.Key, key presence.Key) {
 	b.Helper()
 	deadline := time.After(10 * time.Second)
 	for {
 		select {
-		case k := <-heard:
+		case k := <-signals:
 			if k == key || k == keyOf("all") {
 				return
 			}
@@ -309,22 +309,22 @@ func (b *bench) hears(heard <-chan presence.Key, key presence.Key) {
 
 func listenerStops(b *bench) {
 	var first, second atomic.Int64
-	heard := make(chan presence.Key, 100)
+	signals := make(chan presence.Key, 100)
 	stop := b.Store.Listen(func([]presence.Key) { first.Add(1) })
 	defer b.Store.Listen(func(keys []presence.Key) {
 		second.Add(1)
 		for _, k := range keys {
-			heard <- k
+			signals <- k
 		}
 	})()
 	stop()
 	stop()
 	b.report(b.on("tom", "1"))
-	b.hears(heard, keyOf("tom"))
+	b.awaitSignal(signals, keyOf("tom"))
 	if first.Load() != 0 {
-		b.Errorf("a listener that stopped heard %d signals", first.Load())
+		b.Errorf("a listener that stopped signals %d signals", first.Load())
 	}
 	if second.Load() == 0 {
-		b.Error("its neighbour heard nothing")
+		b.Error("its neighbour signals nothing")
 	}
 }

@@ -210,7 +210,7 @@ func TestAnErrorOfTheOwnerStopsTheReader(t *testing.T) {
 	}
 }
 
-// FuzzReader splits what a client sent in two ways: both must tell the same, and nothing beyond the
+// FuzzReader splits what a client sent in two ways: both must yield the same, and nothing beyond the
 // limit is kept.
 func FuzzReader(f *testing.F) {
 	f.Add(client(true, 2, []byte("hello")), uint8(1))

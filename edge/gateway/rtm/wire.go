@@ -46,7 +46,7 @@ func (w *wire) Message(s *gateway.Socket, data []byte) {
 	case cmdSession:
 		w.session(s, &q)
 	case cmdEcho:
-		// The peer of an echo is nobody: C# names its app there.
+		// The peer of an echo is no peer: C# names its app there.
 		w.send(s, &answer{cmd: cmdEcho, i: q.i})
 	case cmdLogin:
 		w.login(s, &q)
@@ -68,7 +68,7 @@ func (w *wire) RateLimited(s *gateway.Socket, data []byte) {
 	}
 }
 
-// Ended tells the client that the server ended one of its sessions.
+// Ended notifies the client that the server ended one of its sessions.
 func (w *wire) Ended(ss *gateway.Session, cause presence.Cause, reason string) {
 	c := codeConflict
 	if cause == presence.CauseKicked {
@@ -222,7 +222,7 @@ func (w *wire) open(s *gateway.Socket, q *request) {
 	case errors.Is(err, gateway.ErrFull):
 		w.fail(s, q, q.peerID, codeQuota, "too many sessions")
 	case errors.Is(err, gateway.ErrGone):
-		// The socket is closing; nobody would hear.
+		// The socket is closing; no answer would arrive.
 	case errors.Is(err, presence.ErrInvalid):
 		w.denied(s, q, codeLogin, "")
 	default:
@@ -230,7 +230,7 @@ func (w *wire) open(s *gateway.Socket, q *request) {
 	}
 }
 
-// ousted answers a login whose place somebody else has, or that was kicked meanwhile.
+// ousted answers a login whose place another session has, or that was kicked meanwhile.
 func (w *wire) ousted(s *gateway.Socket, q *request, c code) {
 	if !q.r {
 		w.fail(s, q, q.peerID, c, "")
@@ -306,7 +306,7 @@ func (w *wire) unavailable(s *gateway.Socket, q *request, err error) {
 
 func (w *wire) close(s *gateway.Socket, q *request, ss *gateway.Session) {
 	if err := ss.End(s.Context()); err != nil {
-		// The end is told to the store as soon as it answers; the session is over either way.
+		// The end is reported to the store as soon as it answers; the session is over either way.
 		w.srv.gw.Log.Warn("reporting a logout failed; retrying", "err", err)
 	}
 	// Without a code: Java takes one for a session that the server closed.
@@ -368,7 +368,7 @@ func (w *wire) refresh(s *gateway.Socket, q *request, ss *gateway.Session) {
 }
 
 // login refuses live queries. The login of push is the first thing that Android sends; it makes
-// nobody online, and an answer could have the SDK hang up.
+// no peer online, and an answer could have the SDK hang up.
 func (w *wire) login(s *gateway.Socket, q *request) {
 	if !q.i.is && q.service.value != serviceLiveQuery {
 		return
