@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"regexp"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -51,18 +52,27 @@ func (c *deployCmd) remoteInstall(dir, sudo string) string {
 	return command
 }
 
-// carried are the variables that go along; those that say where this machine keeps things do not.
+// carried are the variables that go along.
 var carried = regexp.MustCompile(`^(LEANCLOUD_APP_(ID|KEY|MASTER_KEY|HOOK_KEY|ANDX_KEY)(_OLD)?|ROLLCALL_[A-Za-z0-9_]+)$`)
 
-func carriedFrom(environ []string) []install.Variable {
-	var found []install.Variable
+// local are those that stay: addresses, directories and files of this machine.
+var local = []string{
+	"ROLLCALL_CONFIG", "ROLLCALL_DATA", "ROLLCALL_LISTEN", "ROLLCALL_LISTEN_TLS", "ROLLCALL_ADMIN", "ROLLCALL_TLS_CERT", "ROLLCALL_TLS_KEY",
+}
+
+// carriedFrom returns the variables of environ that go along, and the names of those that stay.
+func carriedFrom(environ []string) (found []install.Variable, stay []string) {
 	for _, pair := range environ {
 		name, value, _ := strings.Cut(pair, "=")
-		if carried.MatchString(name) && name != "ROLLCALL_CONFIG" && name != "ROLLCALL_DATA" {
+		switch {
+		case !carried.MatchString(name):
+		case slices.Contains(local, name):
+			stay = append(stay, name)
+		default:
 			found = append(found, install.Variable{Name: name, Value: value})
 		}
 	}
-	return found
+	return found, stay
 }
 
 // Run deploys to the server.
@@ -76,12 +86,16 @@ func (c *deployCmd) Run(e *env) error {
 		return errMisused
 	}
 	var lines strings.Builder
-	variables := carriedFrom(e.environ)
+	variables, stay := carriedFrom(e.environ)
 	for _, v := range variables {
 		fmt.Fprintf(&lines, "%s=%s\n", v.Name, v.Value)
 	}
 	if _, err := install.ReadEnv(strings.NewReader(lines.String())); err != nil {
 		return fmt.Errorf("environment: %w", err)
+	}
+	if len(stay) > 0 {
+		fmt.Fprintf(e.stderr, "rollcall: %s stay here, as addresses and places of this machine; the server's are in /etc/rollcall/rollcall.yaml, its port is --port\n",
+			strings.Join(stay, ", "))
 	}
 	if c.DryRun {
 		return c.print(e, variables)

@@ -76,7 +76,7 @@ func deployed(t *testing.T, home, code string, args ...string) (exit int, stdout
 	}
 	environ := []string{
 		"LEANCLOUD_APP_ID=the-app", "LEANCLOUD_APP_KEY=secret-1", "LEANCLOUD_APP_HOOK_KEY=secret-2", "LEANCLOUD_APP_PORT=3000",
-		"ROLLCALL_STORE=redis://:secret-3@h", "ROLLCALL_DATA=here", "PATH=" + os.Getenv("PATH"),
+		"ROLLCALL_STORE=redis://:secret-3@h", "ROLLCALL_DATA=here", "ROLLCALL_LISTEN=localhost:3100", "ROLLCALL_ADMIN=:3101", "PATH=" + os.Getenv("PATH"),
 	}
 	var out, errs bytes.Buffer
 	exit = run(context.Background(), append([]string{"deploy", "--binary", file}, args...), environ, &out, &errs)
@@ -97,6 +97,9 @@ func TestDeployGoesThroughSSH(t *testing.T) {
 	want := "LEANCLOUD_APP_ID=the-app\nLEANCLOUD_APP_KEY=secret-1\nLEANCLOUD_APP_HOOK_KEY=secret-2\nROLLCALL_STORE=redis://:secret-3@h\n"
 	if string(stdin) != want {
 		t.Errorf("the program was given\n%s", stdin)
+	}
+	if !strings.Contains(stderr, "ROLLCALL_DATA, ROLLCALL_LISTEN, ROLLCALL_ADMIN stay here") {
+		t.Errorf("what stays is not said:\n%s", stderr)
 	}
 	argv, err := os.ReadFile(filepath.Join(home, "..", "argv"))
 	if err != nil || strings.Contains(string(argv)+stdout+stderr, "secret") {

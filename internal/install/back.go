@@ -3,6 +3,7 @@ package install
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -13,8 +14,8 @@ import (
 
 // A state is what was installed before.
 type state struct {
-	version string            // "" when nothing was
-	files   map[string]string // those that were there
+	Version string            // "" when nothing was
+	Files   map[string]string // those that were there
 }
 
 // watched are the files that an installation writes, and their modes.
@@ -30,12 +31,12 @@ func (h *Host) read(path string) (string, error) {
 }
 
 func (h *Host) snapshot() (*state, error) {
-	s := &state{files: map[string]string{}}
+	s := &state{Files: map[string]string{}}
 	version, err := os.Readlink(h.at(current))
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
 	}
-	s.version = version
+	s.Version = version
 	for path := range watched {
 		b, err := os.ReadFile(h.at(path))
 		if errors.Is(err, os.ErrNotExist) {
@@ -44,40 +45,71 @@ func (h *Host) snapshot() (*state, error) {
 		if err != nil {
 			return nil, err
 		}
-		s.files[path] = string(b)
+		s.Files[path] = string(b)
 	}
 	return s, nil
 }
 
-// goBack restores the program and the files of before and starts them; where there were none it
-// stops what was started.
+// begin notes on disk what is installed, until end removes the note. Where an installation was cut
+// off its note stands, and what it had changed, ready or not, is taken back first.
+func (h *Host) begin() (before *state, resumed bool, err error) {
+	text, err := h.read(unfinished)
+	if err != nil {
+		return nil, false, err
+	}
+	if text != "" {
+		before = &state{}
+		if err := json.Unmarshal([]byte(text), before); err != nil {
+			return nil, false, fmt.Errorf("%s: %w", unfinished, err)
+		}
+		h.say("an installation was cut off before this one; what it had changed is taken back")
+		return before, true, h.restore(before)
+	}
+	if before, err = h.snapshot(); err != nil {
+		return nil, false, err
+	}
+	b, err := json.Marshal(before)
+	if err != nil {
+		return nil, false, err
+	}
+	return before, false, replace(h.at(unfinished), string(b), 0o600)
+}
+
+func (h *Host) end() error { return remove(h.at(unfinished)) }
+
+// goBack restores what was before and starts it; where there was nothing it stops what was started.
 func (h *Host) goBack(ctx context.Context, before *state) error {
 	after, err := h.read(socketPort)
 	if err != nil {
 		return err
 	}
-	if before.version == "" {
-		err = errors.Join(h.systemctl(ctx, "disable", "--now", "rollcall.socket", "rollcall.service"), remove(h.at(current)))
+	if before.Version == "" {
+		return errors.Join(h.systemctl(ctx, "disable", "--now", "rollcall.socket", "rollcall.service"), h.restore(before), h.systemctl(ctx, "daemon-reload"))
+	}
+	if err := h.restore(before); err != nil {
+		return err
+	}
+	return h.start(ctx, false, after)
+}
+
+// restore puts the program and the files of before in their places.
+func (h *Host) restore(before *state) (err error) {
+	if before.Version != "" {
+		err = h.link(before.Version, current)
+	} else {
+		err = remove(h.at(current))
 		if to, lerr := os.Readlink(h.at(command)); lerr == nil && to == current+"/rollcall" {
 			err = errors.Join(err, remove(h.at(command)))
 		}
-	} else {
-		err = h.link(before.version, current)
 	}
 	for path, mode := range watched {
-		if text, was := before.files[path]; was {
+		if text, was := before.Files[path]; was {
 			err = errors.Join(err, replace(h.at(path), text, mode))
 		} else {
 			err = errors.Join(err, remove(h.at(path)))
 		}
 	}
-	if before.version == "" {
-		return errors.Join(err, h.systemctl(ctx, "daemon-reload"))
-	}
-	if err != nil {
-		return err
-	}
-	return h.start(ctx, &state{files: map[string]string{socketPort: after}})
+	return err
 }
 
 // remove removes a file that may be gone.

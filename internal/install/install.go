@@ -34,6 +34,7 @@ const (
 	program    = service + ".d/install.conf"
 	socket     = units + "/rollcall.socket"
 	socketPort = socket + ".d/port.conf"
+	unfinished = programs + "/unfinished"
 )
 
 // kept is how many versions of the program stay, the current one among them.
@@ -92,32 +93,41 @@ func (h *Host) Install(ctx context.Context, p Plan) error {
 		return err
 	}
 	defer unlock()
-	before, err := h.snapshot()
-	if err != nil {
-		return err
-	}
 	name, err := h.copyProgram(p)
 	if err != nil {
 		return err
 	}
-	err = h.write(p, name)
+	before, resumed, err := h.begin()
+	if err != nil {
+		return err
+	}
+	port, err := h.read(socketPort)
 	if err == nil {
-		err = h.start(ctx, before)
+		err = h.write(p, name)
+	}
+	if err == nil {
+		err = h.start(ctx, resumed, port)
 	}
 	if err != nil {
 		last := h.journal(ctx)
 		back := h.goBack(context.WithoutCancel(ctx), before)
-		if before.version != name {
+		if back == nil {
+			back = h.end()
+		}
+		if before.Version != name {
 			_ = os.RemoveAll(h.at(programs + "/" + name))
 		}
-		return &Failure{Err: err, Version: name, Before: before.version, Back: back, Journal: last}
+		return &Failure{Err: err, Version: name, Before: before.Version, Back: back, Journal: last}
 	}
-	if err := h.prune(name, before.version); err != nil {
+	if err := h.end(); err != nil {
+		return err
+	}
+	if err := h.prune(name, before.Version); err != nil {
 		return err
 	}
 	h.say("installed  %s/%s", programs, name)
-	if before.version != "" && before.version != name {
-		h.say("before     %s/%s", programs, before.version)
+	if before.Version != "" && before.Version != name {
+		h.say("before     %s/%s", programs, before.Version)
 	}
 	h.say("apps       port %s", h.port())
 	h.say("settings   %s, %s", file, env)
@@ -195,15 +205,16 @@ func execStart() string {
 	return "[Service]\nExecStart=\n" + line
 }
 
-// start has systemd run what is installed and waits until it is ready.
-func (h *Host) start(ctx context.Context, before *state) error {
+// start has systemd run what is installed and waits until it is ready. The socket is opened anew
+// where it is not known to be the one of now: after an installation that was cut off, and when
+// port, its drop-in of before, is another.
+func (h *Host) start(ctx context.Context, resumed bool, port string) error {
 	ctx, cancel := context.WithTimeout(ctx, h.Within)
 	defer cancel()
 	steps := [][]string{{"daemon-reload"}, {"enable", "rollcall.socket", "rollcall.service"}}
 	if now, err := h.read(socketPort); err != nil {
 		return err
-	} else if now != before.files[socketPort] {
-		// The port changes.
+	} else if resumed || now != port {
 		steps = append(steps, []string{"stop", "rollcall.service", "rollcall.socket"})
 	}
 	steps = append(steps, []string{"start", "rollcall.socket"}, []string{"restart", "rollcall.service"})
