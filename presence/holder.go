@@ -22,6 +22,12 @@ func (s *Service) Load(ctx context.Context, key Key, st *State) error {
 	return s.store.Load(ctx, key, st)
 }
 
+// Loads sets out[i] to the whole state of keys[i]. A peer whose state cannot be read is a
+// [PartError].
+func (s *Service) Loads(ctx context.Context, keys []Key, out []State) error {
+	return s.store.Loads(ctx, keys, out)
+}
+
 // PeersOn returns the peers that have a session on node. While a part of the store is unreachable
 // it returns those of the rest, and an error.
 func (s *Service) PeersOn(ctx context.Context, node NodeID) ([]Key, error) {

@@ -30,6 +30,7 @@ type commands struct {
 	Watch     watchCmd     `cmd:"" help:"Follow peers live: what they are, then every change."`
 	Compare   compareCmd   `cmd:"" help:"Compare what a running server and LeanCloud, or the recipe's Redis, say of people."`
 	Status    statusCmd    `cmd:"" help:"Show what a running server is doing: peers, rates, store."`
+	Source    sourceCmd    `cmd:"" help:"End what a source that has died said."`
 	Config    configCmd    `cmd:"" help:"Check a configuration, or show it."`
 	Reload    reloadCmd    `cmd:"" help:"Have a running server read its settings again: apps, keys, rates."`
 	Repair    repairCmd    `cmd:"" help:"Look for damaged state, say what is lost, and move it aside so that a server starts again."`

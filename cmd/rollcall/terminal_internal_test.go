@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -85,5 +86,13 @@ func TestFreshKeysAreShownOnATerminalAlone(t *testing.T) {
 				t.Errorf("no line to paste:\n%s", &shown)
 			}
 		})
+	}
+}
+
+func TestOnlyAYesIsAYes(t *testing.T) {
+	for answer, want := range map[string]bool{"y\n": true, "YES\n": true, " yes": true, "\n": false, "": false, "n\n": false, "yesterday\n": false} {
+		if got := confirmed(io.Discard, strings.NewReader(answer), "?"); got != want {
+			t.Errorf("%q counts as %v", answer, got)
+		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"rollcall/ask"
+	"rollcall/intake"
 	"rollcall/internal/api"
 	"rollcall/internal/configload"
 	"rollcall/internal/conns"
@@ -42,6 +43,7 @@ type Deps struct {
 	Apps          func() []presence.AppID
 	Service       *presence.Service
 	Ask           *ask.Reader
+	Intake        *intake.Intake
 	Store         Store
 	Rooms         []Room
 	Gateway       func() any // its counts, as they stand in the status
@@ -85,7 +87,9 @@ func (d *Door) Handler() http.Handler {
 	mux.HandleFunc("GET /config", func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, http.StatusOK, Settings{d.Settings()})
 	})
-	mux.Handle("POST /reload", http.NewCrossOriginProtection().Handler(http.HandlerFunc(d.reload)))
+	own := http.NewCrossOriginProtection().Handler
+	mux.Handle("POST /source/end", own(http.HandlerFunc(d.endSource)))
+	mux.Handle("POST /reload", own(http.HandlerFunc(d.reload)))
 	if d.Profiling {
 		mux.HandleFunc("/debug/pprof/", pprof.Index)
 		mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
