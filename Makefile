@@ -65,12 +65,13 @@ bench: setup ## rollcall beside its rivals, in one run
 	bench/setup.sh
 	cd bench && go run .
 	cd bench && go run ./sockets
+	cd bench && go run ./tlssockets
 	cd bench && go run ./fanout
 
 bench-once: setup ## every benchmark once, so that none rots
 	go test -run '^$$' -bench . -benchtime 1x -timeout 15m ./...
 	bench/setup.sh
-	cd bench && go vet ./... && go test ./... && go run . -quick && go run ./sockets -quick && go run ./fanout -quick
+	cd bench && go vet ./... && go test ./... && go run . -quick && go run ./sockets -quick && go run ./tlssockets -quick && go run ./fanout -quick
 
 soak: ## honest load beside everything that a stranger may try, for three minutes
 	cd bench && go run ./soak
