@@ -46,6 +46,7 @@ type options struct {
 	conns   int // connections of the closed loop, hence requests in flight
 	rate    int // requests a second of the open loop
 	seed    uint64
+	before  string // revision of the repository to measure beside the working tree; empty means none
 	dir     string // where the run's own directory is made; empty means the system's
 	json    string // file for the figures as JSON; empty means none
 	quick   bool
@@ -97,6 +98,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	fs.IntVar(&o.conns, "conns", 32, "connections of the closed loop")
 	fs.IntVar(&o.rate, "rate", 2000, "requests a second of the open loop")
 	fs.Uint64Var(&o.seed, "seed", 1, "seed of the choice of peers")
+	fs.StringVar(&o.before, "before", "", "a revision of this repository: its rollcall is built and measured too, as "+nameBefore)
 	fs.StringVar(&o.dir, "dir", "", "where servers keep their data during the run (default the system's temporary directory)")
 	fs.StringVar(&o.json, "json", "", "write the figures of every window to this file as well")
 	fs.BoolVar(&o.quick, "quick", false, "about 20 seconds in all: short windows, one round, few peers; the figures mean little")
@@ -119,6 +121,9 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	var err error
 	if o.servers, err = pick(servers, *serverList, "server"); err != nil {
 		return o, err
+	}
+	if o.before != "" {
+		o.servers = append(slices.Clip(o.servers), before(o.before))
 	}
 	if o.works, err = pick(works, *workList, "work"); err != nil {
 		return o, err

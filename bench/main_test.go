@@ -84,6 +84,28 @@ func TestTheWholeRoad(t *testing.T) {
 	}
 }
 
+func TestARevisionIsMeasuredBesideTheWorkingTree(t *testing.T) {
+	if err := checkHost(); err != nil {
+		t.Fatal(err)
+	}
+	var stdout, stderr bytes.Buffer
+	args := []string{"-quick", "-servers", nameEmbedded, "-before", "HEAD", "-works", "query-20", "-peers", "1000", "-dir", t.TempDir()}
+	if code := run(t.Context(), args, &stdout, &stderr); code != 0 {
+		t.Fatalf("exit code %d: %s", code, &stderr)
+	}
+	for _, want := range []string{"| " + nameBefore, "× " + nameEmbedded, "as it was at HEAD"} {
+		if !strings.Contains(stdout.String(), want) {
+			t.Errorf("no %q in the report:\n%s", want, &stdout)
+		}
+	}
+
+	stderr.Reset()
+	args[4] = "no-such-revision"
+	if code := run(t.Context(), args, &stdout, &stderr); code != 1 || !strings.Contains(stderr.String(), "build revision no-such-revision") {
+		t.Errorf("a revision that is not there: exit code %d, %s", code, &stderr)
+	}
+}
+
 func TestRatiosAreTakenRoundByRound(t *testing.T) {
 	rep := &report{samples: map[[2]string][]sample{}, works: works[:1]}
 	cost := func(d time.Duration) sample {

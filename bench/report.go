@@ -213,8 +213,12 @@ func (r *report) markdown(w io.Writer) {
 		fmt.Fprintf(w, "\n## %s: %s\n\n", work.name, title)
 		head := []string{"server", "CPU µs", "lowest–highest", "× constant", "cheaper than Node recipe", "requests/s", "p50 ms", "p99 ms", "RSS MiB"}
 		onRedis := slices.ContainsFunc(r.targets, func(t *target) bool { return t.cached != nil })
+		beside := onRedis || slices.ContainsFunc(r.targets, func(t *target) bool { return t.name == nameBefore })
+		if beside {
+			head = append(head, "× "+nameEmbedded)
+		}
 		if onRedis {
-			head = append(head, "× "+nameEmbedded, "near cache")
+			head = append(head, "near cache")
 		}
 		if work.open {
 			head = append(head, "sent late, p99 ms", "p99 ms since sent")
@@ -227,8 +231,11 @@ func (r *report) markdown(w io.Writer) {
 				times(v.OverConstant), times(v.UnderNode), fmt.Sprintf("%.0f", v.PerSecond),
 				fmt.Sprintf("%.3f", v.P50), fmt.Sprintf("%.3f", v.P99), fmt.Sprintf("%.1f", v.RSS),
 			}
+			if beside {
+				row = append(row, times(v.OverEmbedded))
+			}
 			if onRedis {
-				row = append(row, times(v.OverEmbedded), percent(v.CacheHits))
+				row = append(row, percent(v.CacheHits))
 			}
 			if work.open {
 				row = append(row, fmt.Sprintf("%.3f", v.LateP99), fmt.Sprintf("%.3f", v.LeftP99))

@@ -40,6 +40,11 @@ func (r *rig) launchRollcall(ctx context.Context, name string, flags ...string) 
 	if err != nil {
 		return nil, err
 	}
+	return r.launchProgram(ctx, program, name, flags...)
+}
+
+// launchProgram is launchRollcall for a rollcall that is built already.
+func (r *rig) launchProgram(ctx context.Context, program, name string, flags ...string) (*target, error) {
 	if n := len(flags); n > 0 && flags[n-1] == "--data" {
 		dir, err := os.MkdirTemp(r.dir, name+"-")
 		if err != nil {

@@ -17,6 +17,7 @@ const (
 	nameConstant = "constant" // the floor that costs are compared with
 	nameNode     = "node-recipe"
 	nameEmbedded = "rollcall" // what the nodes on Redis are compared with
+	nameBefore   = "rollcall-before"
 )
 
 var servers = []server{
