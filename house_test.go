@@ -208,3 +208,13 @@ func TestTheServerOnlyComposes(t *testing.T) {
 		t.Errorf("server/ has %d lines; want 1 to %d: move what composes nothing into the room of its job", lines, most)
 	}
 }
+
+// A wake-up is an internal/wake.Signal wherever that can be imported.
+func TestWakeUpsAreSignals(t *testing.T) {
+	byHand := regexp.MustCompile(`select \{\s+case [^\n]+<- struct\{\}\{\}:\s+default:\s+\}`)
+	for name, text := range files(t, ".go") {
+		if !strings.HasPrefix(name, "internal/wake/") && !strings.HasPrefix(name, "examples/") && byHand.MatchString(text) {
+			t.Errorf("%s wakes a goroutine by hand; use internal/wake", name)
+		}
+	}
+}

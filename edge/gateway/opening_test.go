@@ -9,6 +9,7 @@ import (
 
 	"rollcall/edge/gateway"
 	"rollcall/edge/gateway/rtm"
+	"rollcall/internal/api"
 	"rollcall/presence"
 )
 
@@ -102,7 +103,7 @@ func TestAKickBesideALoginThatIsAdmittedEndsIt(t *testing.T) {
 	}{
 		{"by token", func(_ presence.Millis, st string) message { return message{sR: 1, sSt: st} }, 4112},
 		{"by signature", func(now presence.Millis, _ string) message {
-			return message{sT: int64(now), sN: "n", sS: rtm.Sign(masterKey, appID, "Tom", int64(now), "n")}
+			return message{sT: int64(now), sN: "n", sS: api.SignLogin(masterKey, appID, "Tom", int64(now), "n")}
 		}, 4102},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -135,7 +136,7 @@ func TestAKickBesideALoginThatIsAdmittedEndsIt(t *testing.T) {
 				t.Errorf("%d sessions are open, %d logins told of, counted %v", st.Sessions, online.Load(), st.Refused)
 			}
 			later := int64(w.clock.Load())
-			w.dial("lc.protobuf2.3").login("Tom", message{sT: later, sN: "l", sS: rtm.Sign(masterKey, appID, "Tom", later, "l")})
+			w.dial("lc.protobuf2.3").login("Tom", message{sT: later, sN: "l", sS: api.SignLogin(masterKey, appID, "Tom", later, "l")})
 		})
 	}
 }

@@ -19,6 +19,7 @@ import (
 
 	"rollcall/edge/gateway"
 	"rollcall/edge/gateway/rtm"
+	"rollcall/internal/api"
 	"rollcall/presence"
 )
 
@@ -346,7 +347,7 @@ func TestATokenSurvivesARestart(t *testing.T) {
 	first := newWorld(t, settings{store: store, rtm: func(c *rtm.Config) { c.Signatures = true }})
 	now := first.clock.Load()
 	st := first.dial("lc.protobuf2.3").login("Tom", message{
-		sTag: "Mobile", sDevice: "a", sT: now, sN: "abc", sS: rtm.Sign(masterKey, appID, "Tom", now, "abc"),
+		sTag: "Mobile", sDevice: "a", sT: now, sN: "abc", sS: api.SignLogin(masterKey, appID, "Tom", now, "abc"),
 	})
 	first.close()
 	second := newWorld(t, settings{store: store, node: "node-2", clock: presence.Millis(first.clock.Load()).Add(time.Second), rtm: func(c *rtm.Config) { c.Signatures = true }})
@@ -355,7 +356,7 @@ func TestATokenSurvivesARestart(t *testing.T) {
 	// The tag and the device came back with the token: another device with the tag is refused.
 	a := second.dial("lc.protobuf2.3")
 	at := second.clock.Load()
-	got := a.ask(open("Tom", 1, message{sR: 1, sTag: "Mobile", sDevice: "b", sT: at, sN: "x", sS: rtm.Sign(masterKey, appID, "Tom", at, "x")}))
+	got := a.ask(open("Tom", 1, message{sR: 1, sTag: "Mobile", sDevice: "b", sT: at, sN: "x", sS: api.SignLogin(masterKey, appID, "Tom", at, "x")}))
 	if got.sub(fSession).number(sCode) != 4111 {
 		t.Errorf("another device with the tag was answered by %v", got)
 	}
@@ -392,7 +393,7 @@ func TestAKickOutlivesTokensAndSignatures(t *testing.T) {
 	required := func(c *rtm.Config) { c.Signatures = true }
 	w := newWorld(t, settings{store: store, rtm: required})
 	now := w.clock.Load()
-	signed := message{sT: now, sN: "abc", sS: rtm.Sign(masterKey, appID, "Tom", now, "abc")}
+	signed := message{sT: now, sN: "abc", sS: api.SignLogin(masterKey, appID, "Tom", now, "abc")}
 	c := w.dial("lc.protobuf2.3")
 	st := c.login("Tom", signed)
 	if err := w.gw.Kick(context.Background(), appID, "Tom", "because"); err != nil {
@@ -414,7 +415,7 @@ func TestAKickOutlivesTokensAndSignatures(t *testing.T) {
 		t.Errorf("the signature from before the kick was answered by %v", a)
 	}
 	later := again.clock.Load()
-	again.dial("lc.protobuf2.3").login("Tom", message{sT: later, sN: "n", sS: rtm.Sign(masterKey, appID, "Tom", later, "n")})
+	again.dial("lc.protobuf2.3").login("Tom", message{sT: later, sN: "n", sS: api.SignLogin(masterKey, appID, "Tom", later, "n")})
 	if err := again.gw.Kick(context.Background(), appID, presence.PeerID(strings.Repeat("k", presence.MaxPeer+1)), ""); err != nil {
 		t.Errorf("a kick of an id that nobody can have: %v", err)
 	}
@@ -425,13 +426,13 @@ func TestAKickOutlivesTokensAndSignatures(t *testing.T) {
 
 func TestLoginSignatures(t *testing.T) {
 	const ms, sec = 1700000000000, 1700000000
-	if got := rtm.Sign(masterKey, appID, "Tom", ms, "abc"); got != "f33d7109d8a7f90a2f1561ab6b5341a93d69e2f3" {
+	if got := api.SignLogin(masterKey, appID, "Tom", ms, "abc"); got != "f33d7109d8a7f90a2f1561ab6b5341a93d69e2f3" {
 		t.Errorf("in milliseconds: %s", got)
 	}
-	if got := rtm.Sign(masterKey, appID, "Tom", sec, "abc"); got != "49cec916ee537c705f49f4182629703e67cb9051" {
+	if got := api.SignLogin(masterKey, appID, "Tom", sec, "abc"); got != "49cec916ee537c705f49f4182629703e67cb9051" {
 		t.Errorf("in seconds: %s", got)
 	}
-	good := rtm.Sign(masterKey, appID, "Tom", ms, "abc")
+	good := api.SignLogin(masterKey, appID, "Tom", ms, "abc")
 	tests := []struct {
 		name    string
 		peer    string
@@ -439,15 +440,15 @@ func TestLoginSignatures(t *testing.T) {
 		code    int64
 	}{
 		{"right", "Tom", message{sT: ms, sN: "abc", sS: good}, 0},
-		{"in seconds", "Tom", message{sT: sec, sN: "abc", sS: rtm.Sign(masterKey, appID, "Tom", sec, "abc")}, 0},
+		{"in seconds", "Tom", message{sT: sec, sN: "abc", sS: api.SignLogin(masterKey, appID, "Tom", sec, "abc")}, 0},
 		{"in capitals", "Tom", message{sT: ms, sN: "abc", sS: strings.ToUpper(good)}, 0},
 		{"missing", "Tom", message{}, 4102},
 		{"of another client", "Jerry", message{sT: ms, sN: "abc", sS: good}, 4102},
 		{"with another nonce", "Tom", message{sT: ms, sN: "abd", sS: good}, 4102},
 		{"with another time", "Tom", message{sT: ms + 1, sN: "abc", sS: good}, 4102},
-		{"by another key", "Tom", message{sT: ms, sN: "abc", sS: rtm.Sign("other", appID, "Tom", ms, "abc")}, 4102},
-		{"of a client whose id reads like it", "Tom", message{sT: ms, sN: "x::1:n", sS: rtm.Sign(masterKey, appID, "Tom::1700000000000:x", 1, "n")}, 4102},
-		{"too old", "Tom", message{sT: ms - 6*3600_000 - 5000, sN: "abc", sS: rtm.Sign(masterKey, appID, "Tom", ms-6*3600_000-5000, "abc")}, 4102},
+		{"by another key", "Tom", message{sT: ms, sN: "abc", sS: api.SignLogin("other", appID, "Tom", ms, "abc")}, 4102},
+		{"of a client whose id reads like it", "Tom", message{sT: ms, sN: "x::1:n", sS: api.SignLogin(masterKey, appID, "Tom::1700000000000:x", 1, "n")}, 4102},
+		{"too old", "Tom", message{sT: ms - 6*3600_000 - 5000, sN: "abc", sS: api.SignLogin(masterKey, appID, "Tom", ms-6*3600_000-5000, "abc")}, 4102},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

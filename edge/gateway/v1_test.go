@@ -11,6 +11,7 @@ import (
 	"github.com/coder/websocket"
 
 	"rollcall/edge/gateway/rtm"
+	"rollcall/internal/api"
 	"rollcall/presence"
 )
 
@@ -79,20 +80,20 @@ func TestWhoMayBePresentIsOneRuleAtEveryDoor(t *testing.T) {
 	present := func(peer string, at int64, sign string) string {
 		return fmt.Sprintf(`{"op":"present","id":2,"peer":%q,"device":"d","time":%d,"nonce":"n","sign":%q}`, peer, at, sign)
 	}
-	good := rtm.Sign(masterKey, appID, "Tom", now, "n")
+	good := api.SignLogin(masterKey, appID, "Tom", now, "n")
 	old := now - 7*3600_000
 	for _, tt := range []struct{ name, text, code string }{
 		{"no signature", `{"op":"present","id":2,"peer":"Tom","device":"d"}`, "unauthorized"},
 		{"an empty one", present("Tom", now, ""), "unauthorized"},
 		{"that of another peer", present("Ann", now, good), "unauthorized"},
 		{"one for another time", present("Tom", now+1, good), "unauthorized"},
-		{"one by the app key", present("Tom", now, rtm.Sign(appKey, appID, "Tom", now, "n")), "unauthorized"},
+		{"one by the app key", present("Tom", now, api.SignLogin(appKey, appID, "Tom", now, "n")), "unauthorized"},
 		{
 			"that of a peer whose name reads like Tom's signature",
-			fmt.Sprintf(`{"op":"present","id":2,"peer":"Tom","time":%d,"nonce":"x::%d:n","sign":%q}`, now, now, rtm.Sign(masterKey, appID, fmt.Sprintf("Tom::%d:x", now), now, "n")),
+			fmt.Sprintf(`{"op":"present","id":2,"peer":"Tom","time":%d,"nonce":"x::%d:n","sign":%q}`, now, now, api.SignLogin(masterKey, appID, presence.PeerID(fmt.Sprintf("Tom::%d:x", now)), now, "n")),
 			"unauthorized",
 		},
-		{"one that is too old", present("Tom", old, rtm.Sign(masterKey, appID, "Tom", old, "n")), "signature_expired"},
+		{"one that is too old", present("Tom", old, api.SignLogin(masterKey, appID, "Tom", old, "n")), "signature_expired"},
 	} {
 		if got := w.speak(appKey).ask(2, tt.text); got["code"] != tt.code {
 			t.Errorf("%s: %v, want %s", tt.name, got, tt.code)
@@ -107,7 +108,7 @@ func TestWhoMayBePresentIsOneRuleAtEveryDoor(t *testing.T) {
 	for _, tt := range []struct{ name, key, text string }{
 		{"a signature", appKey, present("Tom", now, good)},
 		{"in capitals", appKey, present("Tom", now, strings.ToUpper(good))},
-		{"in seconds", appKey, present("Tom", now/1000, rtm.Sign(masterKey, appID, "Tom", now/1000, "n"))},
+		{"in seconds", appKey, present("Tom", now/1000, api.SignLogin(masterKey, appID, "Tom", now/1000, "n"))},
 		{"the master key", masterKey, `{"op":"present","id":2,"peer":"Tom","device":"d"}`},
 	} {
 		s := w.speak(tt.key)
@@ -132,7 +133,7 @@ func TestWhoMayBePresentIsOneRuleAtEveryDoor(t *testing.T) {
 	}
 	w.advance(time.Second)
 	later := w.clock.Load()
-	if got := victim.ask(2, present("Tom", later, rtm.Sign(masterKey, appID, "Tom", later, "n"))); got["op"] != "ok" {
+	if got := victim.ask(2, present("Tom", later, api.SignLogin(masterKey, appID, "Tom", later, "n"))); got["op"] != "ok" {
 		t.Errorf("a signature from after the kick: %v", got)
 	}
 }

@@ -15,7 +15,7 @@ import (
 
 // A question is what POST /v1/peers/query asks.
 type question struct {
-	peers  []string
+	peers  []presence.PeerID
 	since  *string
 	fields ask.Fields
 }
@@ -27,9 +27,9 @@ var fieldNames = []struct {
 
 func parseQuestion(body []byte) (q question, err error) {
 	var in struct {
-		Peers  *[]*string `json:"peers"`
-		Since  *string    `json:"since"`
-		Fields []string   `json:"fields"`
+		Peers  *[]*presence.PeerID `json:"peers"`
+		Since  *string             `json:"since"`
+		Fields []string            `json:"fields"`
 	}
 	if err := api.Decode(body, &in); err != nil {
 		return q, err
@@ -38,7 +38,7 @@ func parseQuestion(body []byte) (q question, err error) {
 		return q, api.Errorf("invalid", "peers is missing: a list of ids")
 	}
 	q.since = in.Since
-	q.peers = make([]string, len(*in.Peers))
+	q.peers = make([]presence.PeerID, len(*in.Peers))
 	for i, p := range *in.Peers {
 		if p == nil {
 			return q, api.Errorf("invalid", "peer %d is null", i)
@@ -88,23 +88,22 @@ func (d *Door) query(w http.ResponseWriter, r *http.Request, c *api.Caller) erro
 }
 
 // admit checks how many ids are asked, and each of them.
-func (d *Door) admit(c *api.Caller, n, limit int, id func(int) string) error {
-	if n > limit {
+func (d *Door) admit(c *api.Caller, peers []presence.PeerID, limit int) error {
+	if len(peers) > limit {
 		return api.Errorf("too_many_peers", "one query may name %d peers", limit).WithLimit(limit)
 	}
-	for i := range n {
-		if err := presence.CheckPeer(presence.PeerID(id(i))); err != nil {
-			return api.Errorf("invalid", "peer %d: %v", i, err)
-		}
+	if err := api.CheckPeers(peers); err != nil {
+		return err
 	}
 	d.queries.Add(1)
-	d.ids.Add(int64(n))
-	return c.TakeIDs(n)
+	d.ids.Add(int64(len(peers)))
+	return c.TakeIDs(len(peers))
 }
 
 // statuses answers the plain question, which most are.
 func (d *Door) statuses(w http.ResponseWriter, r *http.Request, c *api.Caller, ids [][]byte) error {
-	if err := d.admit(c, len(ids), d.cfg.MaxPeers, func(i int) string { return string(ids[i]) }); err != nil {
+	peers := api.PeersOf(ids)
+	if err := d.admit(c, peers, d.cfg.MaxPeers); err != nil {
 		return err
 	}
 	var answer ask.Answer[presence.Status]
@@ -122,7 +121,7 @@ func (d *Door) statuses(w http.ResponseWriter, r *http.Request, c *api.Caller, i
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = ask.AppendPeer(b, &ask.Peer{ID: presence.PeerID(ids[i]), Status: statuses[i]}, 0)
+		b = ask.AppendPeer(b, &ask.Peer{ID: peers[i], Status: statuses[i]}, 0)
 	}
 	api.WriteBytes(w, http.StatusOK, append(b, "]}\n"...))
 	return nil
@@ -134,19 +133,15 @@ func (d *Door) summaries(w http.ResponseWriter, r *http.Request, c *api.Caller, 
 	if q.fields&ask.Devices != 0 {
 		limit = d.cfg.MaxDevices
 	}
-	if err := d.admit(c, len(q.peers), limit, func(i int) string { return q.peers[i] }); err != nil {
+	if err := d.admit(c, q.peers, limit); err != nil {
 		return err
-	}
-	peers := make([]presence.PeerID, len(q.peers))
-	for i, p := range q.peers {
-		peers[i] = presence.PeerID(p)
 	}
 	poll := ask.Poll{Complete: true}
 	var err error
 	if q.since != nil {
-		poll, err = d.ask.Poll(r.Context(), viewOf(c), &ask.Question{Peers: peers, Fields: q.fields, Detail: detailOf(c), Since: *q.since})
+		poll, err = d.ask.Poll(r.Context(), viewOf(c), &ask.Question{Peers: q.peers, Fields: q.fields, Detail: detailOf(c), Since: *q.since})
 	} else {
-		poll.Answer, err = d.ask.Summaries(r.Context(), viewOf(c), peers, q.fields)
+		poll.Answer, err = d.ask.Summaries(r.Context(), viewOf(c), q.peers, q.fields)
 	}
 	if err != nil {
 		return refusal(err)
@@ -193,7 +188,8 @@ func (d *Door) peer(w http.ResponseWriter, r *http.Request, c *api.Caller) error
 	if err != nil {
 		return err
 	}
-	if err := d.admit(c, 1, 1, func(int) string { return string(key.Peer) }); err != nil {
+	peers := []presence.PeerID{key.Peer}
+	if err := d.admit(c, peers, 1); err != nil {
 		return err
 	}
 	var fields ask.Fields
@@ -203,7 +199,7 @@ func (d *Door) peer(w http.ResponseWriter, r *http.Request, c *api.Caller) error
 	if c.Master() {
 		fields |= ask.Devices
 	}
-	answer, err := d.ask.Summaries(r.Context(), viewOf(c), []presence.PeerID{key.Peer}, fields)
+	answer, err := d.ask.Summaries(r.Context(), viewOf(c), peers, fields)
 	if err != nil {
 		return refusal(err)
 	}

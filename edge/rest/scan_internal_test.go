@@ -7,6 +7,7 @@ import (
 
 	"rollcall/internal/plainjson"
 	"rollcall/internal/strictjson"
+	"rollcall/presence"
 )
 
 // What the scanner takes, the strict decoder reads alike.
@@ -30,7 +31,7 @@ func FuzzScanPeers(f *testing.F) {
 			t.Fatalf("%q: the scanner reads %q, the decoder %q, %v", body, ids, q.peers, err)
 		}
 		for i := range ids {
-			if string(ids[i]) != q.peers[i] {
+			if presence.PeerID(ids[i]) != q.peers[i] {
 				t.Fatalf("%q: at %d the scanner reads %q, the decoder %q", body, i, ids[i], q.peers[i])
 			}
 		}

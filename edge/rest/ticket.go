@@ -16,8 +16,8 @@ func (d *Door) ticket(w http.ResponseWriter, r *http.Request, c *api.Caller) err
 		return err
 	}
 	var in struct {
-		Peers  *[]string `json:"peers"`
-		Detail bool      `json:"detail"`
+		Peers  *[]presence.PeerID `json:"peers"`
+		Detail bool               `json:"detail"`
 	}
 	if len(body) > 0 {
 		if err := api.Decode(body, &in); err != nil {
@@ -27,7 +27,7 @@ func (d *Door) ticket(w http.ResponseWriter, r *http.Request, c *api.Caller) err
 			return err
 		}
 	}
-	var peers []string
+	var peers []presence.PeerID
 	if in.Peers != nil {
 		if peers = *in.Peers; len(peers) == 0 {
 			return api.Errorf("invalid", "peers is empty; leave it out for a ticket that is for any peers")
@@ -36,10 +36,8 @@ func (d *Door) ticket(w http.ResponseWriter, r *http.Request, c *api.Caller) err
 	if len(peers) > d.cfg.MaxPeers {
 		return api.Errorf("too_many_peers", "one ticket may name %d peers", d.cfg.MaxPeers).WithLimit(d.cfg.MaxPeers)
 	}
-	for i, p := range peers {
-		if err := presence.CheckPeer(presence.PeerID(p)); err != nil {
-			return api.Errorf("invalid", "peer %d: %v", i, err)
-		}
+	if err := api.CheckPeers(peers); err != nil {
+		return err
 	}
 	if in.Detail && !c.Detailed() {
 		return api.Errorf("forbidden", "this key may ask for the status only, so its tickets have no detail")

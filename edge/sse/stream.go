@@ -69,7 +69,7 @@ func (d *Door) get(w http.ResponseWriter, r *http.Request, c *api.Caller) error 
 	if token == "" {
 		token = q.Get("since")
 	}
-	return d.stream(w, r, c, share, q["peer"], token)
+	return d.stream(w, r, c, share, api.PeersOf(q["peer"]), token)
 }
 
 // post watches the peers named in the body: {"peers":["a","b"],"since":"token"}.
@@ -84,8 +84,8 @@ func (d *Door) post(w http.ResponseWriter, r *http.Request, c *api.Caller) error
 		return err
 	}
 	var in struct {
-		Peers []string `json:"peers"`
-		Since string   `json:"since"`
+		Peers []presence.PeerID `json:"peers"`
+		Since string            `json:"since"`
 	}
 	if err := api.Decode(body, &in); err != nil {
 		return err
@@ -104,12 +104,11 @@ func tokenOf(r *http.Request) string {
 	return token
 }
 
-func (d *Door) stream(w http.ResponseWriter, r *http.Request, c *api.Caller, share *api.Watching, ids []string, token string) error {
-	peers, err := Peers(ids, d.hub.Config().Peers)
-	if err != nil {
+func (d *Door) stream(w http.ResponseWriter, r *http.Request, c *api.Caller, share *api.Watching, peers []presence.PeerID, token string) error {
+	if err := checkPeers(peers, d.hub.Config().Peers); err != nil {
 		return err
 	}
-	if err := c.MayWatch(ids); err != nil {
+	if err := c.MayWatch(peers); err != nil {
 		return err
 	}
 	if err := c.TakeIDs(len(peers)); err != nil {
@@ -129,7 +128,7 @@ func (d *Door) stream(w http.ResponseWriter, r *http.Request, c *api.Caller, sha
 	}
 	s := &stream{Door: d, w: w, queue: queueOf(r), rc: http.NewResponseController(w), caller: c, watcher: watcher, detail: detail, token: token}
 	if c.Pass != nil {
-		s.renewal = d.gate.Tickets.Renewal(d.gate.Current(c), c.Pass.For(ids))
+		s.renewal = d.gate.Tickets.Renewal(d.gate.Current(c), c.Pass.For(peers))
 	}
 	s.chunked = r.ProtoAtLeast(1, 1)
 	if r.ProtoMajor < 2 { // over HTTP/2 it would end every other call of the connection
@@ -139,22 +138,15 @@ func (d *Door) stream(w http.ResponseWriter, r *http.Request, c *api.Caller, sha
 	return nil
 }
 
-// Peers turns the ids of a call into peers, at most limit of them.
-func Peers(ids []string, limit int) ([]presence.PeerID, error) {
-	if len(ids) == 0 {
-		return nil, api.Errorf("invalid", "no peer is named")
+// checkPeers returns why a watcher may not follow peers, of which there may be limit.
+func checkPeers(peers []presence.PeerID, limit int) error {
+	if len(peers) == 0 {
+		return api.Errorf("invalid", "no peer is named")
 	}
-	if len(ids) > limit {
-		return nil, api.Errorf("too_many_peers", "one watcher may follow %d peers", limit).WithLimit(limit)
+	if len(peers) > limit {
+		return api.Errorf("too_many_peers", "one watcher may follow %d peers", limit).WithLimit(limit)
 	}
-	peers := make([]presence.PeerID, len(ids))
-	for i, id := range ids {
-		peers[i] = presence.PeerID(id)
-		if err := presence.CheckPeer(peers[i]); err != nil {
-			return nil, api.Errorf("invalid", "peer %d: %v", i, err)
-		}
-	}
-	return peers, nil
+	return api.CheckPeers(peers)
 }
 
 // Refusal puts what the hub says into the words of the API.

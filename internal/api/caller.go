@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"rollcall/internal/limit"
+	"rollcall/presence"
 )
 
 // A Caller is who calls, once the gate has let it through.
@@ -33,7 +34,7 @@ func (c *Caller) Release() {
 }
 
 // MayWatch answers whether c may watch peers: a ticket that was bought for a list is for that list.
-func (c *Caller) MayWatch(peers []string) error {
+func (c *Caller) MayWatch(peers []presence.PeerID) error {
 	if c.Pass == nil || !c.Pass.Bound || c.Pass.list == listOf(peers) {
 		return nil
 	}

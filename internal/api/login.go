@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"rollcall/presence"
 )
 
 // A LoginSignature lets one peer be present: LeanCloud's, as a server of the app makes it with the
@@ -19,10 +21,10 @@ type LoginSignature struct {
 
 // SignLogin returns the signature of peer that a server of app makes: HMAC-SHA1 by the master key.
 // The time is written as it is sent, in milliseconds or seconds.
-func SignLogin(masterKey, app, peer string, at int64, nonce string) string {
+func SignLogin(masterKey string, app presence.AppID, peer presence.PeerID, at int64, nonce string) string {
 	mac := hmac.New(sha1.New, []byte(masterKey))
 	// Two colons: between them other actions name members.
-	mac.Write([]byte(app + ":" + peer + "::" + strconv.FormatInt(at, 10) + ":" + nonce))
+	mac.Write([]byte(string(app) + ":" + string(peer) + "::" + strconv.FormatInt(at, 10) + ":" + nonce))
 	return hex.EncodeToString(mac.Sum(nil))
 }
 
@@ -42,12 +44,12 @@ func (s *LoginSignature) Made() int64 {
 // A nonce with two colons is refused, or one that follows a colon with another: the signature of a
 // peer called "tom::TIME:x" is also that of tom at TIME, with such a nonce, and anybody may be able
 // to choose a name.
-func (s *LoginSignature) Right(a *App, peer string) bool {
+func (s *LoginSignature) Right(a *App, peer presence.PeerID) bool {
 	if strings.Contains(":"+s.Nonce, "::") || s.Sign == "" {
 		return false
 	}
 	by := func(key string) bool {
-		return key != "" && hmac.Equal([]byte(SignLogin(key, string(a.ID), peer, s.Time, s.Nonce)), []byte(strings.ToLower(s.Sign)))
+		return key != "" && hmac.Equal([]byte(SignLogin(key, a.ID, peer, s.Time, s.Nonce)), []byte(strings.ToLower(s.Sign)))
 	}
 	if by(a.MasterKey) {
 		return true

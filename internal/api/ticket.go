@@ -83,7 +83,7 @@ type Pass struct {
 
 // NewPass returns what a ticket is to give that is bought at now. With peers it is for exactly
 // these; without, for any.
-func NewPass(peers []string, detail bool, now int64) Pass {
+func NewPass(peers []presence.PeerID, detail bool, now int64) Pass {
 	p := Pass{Bought: now, Detail: detail, Bound: len(peers) > 0}
 	if p.Bound {
 		p.list = listOf(peers)
@@ -92,7 +92,7 @@ func NewPass(peers []string, detail bool, now int64) Pass {
 }
 
 // For returns p bound to peers: the renewals of a stream are for what the stream is for.
-func (p *Pass) For(peers []string) *Pass {
+func (p *Pass) For(peers []presence.PeerID) *Pass {
 	bound := *p
 	bound.Bound, bound.list = true, listOf(peers)
 	return &bound
@@ -102,7 +102,7 @@ func (p *Pass) For(peers []string) *Pass {
 func (p *Pass) Ends() int64 { return p.Bought + RenewalLife.Milliseconds() }
 
 // listOf names a list of peers without regard to order and repetition.
-func listOf(peers []string) (name [listSize]byte) {
+func listOf(peers []presence.PeerID) (name [listSize]byte) {
 	sorted := slices.Compact(slices.Sorted(slices.Values(peers)))
 	h := sha256.New()
 	for _, p := range sorted {

@@ -6,6 +6,8 @@ import (
 	"encoding/binary"
 	"testing"
 	"time"
+
+	"rollcall/presence"
 )
 
 var (
@@ -110,7 +112,7 @@ func TestATicketOpensOneStreamAtATime(t *testing.T) {
 // A chain of renewals ends a day after the purchase, however often it was renewed.
 func TestRenewalsEndADayAfterThePurchase(t *testing.T) {
 	tickets := NewTickets()
-	pass := NewPass([]string{"tom"}, true, 1000)
+	pass := NewPass([]presence.PeerID{"tom"}, true, 1000)
 	p := &pass
 	const night = 10 * time.Hour
 	for now := int64(1000); now < 1000+RenewalLife.Milliseconds(); now += night.Milliseconds() {
@@ -131,17 +133,17 @@ func TestRenewalsEndADayAfterThePurchase(t *testing.T) {
 
 // A pass that was bought for a list is for that list, in any order, and for no other.
 func TestAPassIsBoundToItsList(t *testing.T) {
-	pass := NewPass([]string{"tom", "ann"}, false, 0)
+	pass := NewPass([]presence.PeerID{"tom", "ann"}, false, 0)
 	c := &Caller{Pass: &pass}
 	for _, tt := range []struct {
-		peers []string
+		peers []presence.PeerID
 		ok    bool
 	}{
-		{[]string{"tom", "ann"}, true},
-		{[]string{"ann", "tom", "ann"}, true},
-		{[]string{"tom"}, false},
-		{[]string{"tom", "ann", "eve"}, false},
-		{[]string{"toma", "nn"}, false},
+		{[]presence.PeerID{"tom", "ann"}, true},
+		{[]presence.PeerID{"ann", "tom", "ann"}, true},
+		{[]presence.PeerID{"tom"}, false},
+		{[]presence.PeerID{"tom", "ann", "eve"}, false},
+		{[]presence.PeerID{"toma", "nn"}, false},
 		{nil, false},
 	} {
 		if err := c.MayWatch(tt.peers); (err == nil) != tt.ok {
@@ -150,7 +152,7 @@ func TestAPassIsBoundToItsList(t *testing.T) {
 	}
 	free := NewPass(nil, false, 0)
 	for _, c := range []*Caller{{Pass: &free}, {}} {
-		if err := c.MayWatch([]string{"eve"}); err != nil {
+		if err := c.MayWatch([]presence.PeerID{"eve"}); err != nil {
 			t.Errorf("a caller that is bound to nothing: %v", err)
 		}
 	}

@@ -3,6 +3,8 @@ package disk
 import (
 	"errors"
 	"io"
+	"io/fs"
+	"os"
 	"path/filepath"
 )
 
@@ -13,9 +15,9 @@ const TempSuffix = ".tmp"
 // Replace puts a new file with what write gives it in the place of name and returns it open. After
 // a crash or a loss of power either the old file or the new one is there, whole; so it is after an
 // error.
-func Replace(fs FS, name string, write func(File) error) (File, error) {
+func Replace(on FS, name string, write func(File) error) (File, error) {
 	temp := name + TempSuffix
-	f, err := fs.Create(temp)
+	f, err := on.Create(temp)
 	if err != nil {
 		return nil, err
 	}
@@ -23,10 +25,10 @@ func Replace(fs FS, name string, write func(File) error) (File, error) {
 		err = f.Sync()
 	}
 	if err != nil {
-		return nil, errors.Join(err, f.Close(), fs.Remove(temp))
+		return nil, errors.Join(err, f.Close(), on.Remove(temp))
 	}
-	if err = fs.Rename(temp, name); err == nil {
-		err = fs.SyncDir(filepath.Dir(name))
+	if err = on.Rename(temp, name); err == nil {
+		err = on.SyncDir(filepath.Dir(name))
 	}
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
@@ -35,9 +37,24 @@ func Replace(fs FS, name string, write func(File) error) (File, error) {
 }
 
 // WriteFile is [Replace] by a file that holds b.
-func WriteFile(fs FS, name string, b []byte) error {
-	f, err := Replace(fs, name, func(f File) error { return WriteAt(f, b, 0) })
+func WriteFile(on FS, name string, b []byte) error {
+	f, err := Replace(on, name, func(f File) error { return WriteAt(f, b, 0) })
 	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+// ReplaceFile is [Replace] on this machine by a file that holds what r yields and has the rights of
+// mode. It leaves nothing beside name when it fails.
+func ReplaceFile(name string, mode fs.FileMode, r io.Reader) error {
+	_ = os.Remove(name + TempSuffix) // may have other rights, or be no file
+	f, err := Replace(OS{}, name, func(f File) error {
+		_, err := io.Copy(io.NewOffsetWriter(f, 0), r)
+		return errors.Join(err, f.(osFile).Chmod(mode))
+	})
+	if err != nil {
+		_ = os.Remove(name + TempSuffix)
 		return err
 	}
 	return f.Close()

@@ -4,7 +4,10 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
+	"strings"
 	"testing"
+	"testing/iotest"
 
 	"rollcall/internal/disk"
 )
@@ -71,5 +74,35 @@ func TestAReplacedFileIsWhole(t *testing.T) {
 		if st, err := os.Stat(name); err != nil || st.Mode().Perm() != 0o600 {
 			t.Errorf("%s: the mode is %v, %v", op, st.Mode(), err)
 		}
+	}
+}
+
+// A file is replaced with its mode, also over what a crash left in its way; one that cannot be read
+// to its end changes nothing.
+func TestReplaceFile(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "program")
+	if err := os.Symlink(name, name+disk.TempSuffix); err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{"a longer text", "short"} {
+		if err := disk.ReplaceFile(name, 0o755, strings.NewReader(text)); err != nil {
+			t.Fatal(err)
+		}
+		info, err := os.Lstat(name)
+		if err != nil || runtime.GOOS != "windows" && info.Mode() != 0o755 {
+			t.Errorf("the file is %v, %v", info, err)
+		}
+		if b, err := os.ReadFile(name); string(b) != text || err != nil {
+			t.Errorf("the file holds %q, %v; want %q", b, err, text)
+		}
+	}
+	if err := disk.ReplaceFile(name, 0o644, iotest.ErrReader(errDisk)); !errors.Is(err, errDisk) {
+		t.Errorf("a text that cannot be read: %v", err)
+	}
+	if b, err := os.ReadFile(name); string(b) != "short" || err != nil {
+		t.Errorf("after a failure the file holds %q, %v", b, err)
+	}
+	if entries, err := os.ReadDir(filepath.Dir(name)); len(entries) != 1 || err != nil {
+		t.Errorf("%v stay behind, %v", entries, err)
 	}
 }

@@ -3,13 +3,15 @@ package install
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
+
+	"rollcall/internal/disk"
 )
 
 // makeDir makes a directory that every user may search, whatever the umask is.
@@ -35,20 +37,7 @@ func makeParent(dir string) error {
 
 // replace puts a file with that text and mode in the place of name in one step.
 func replace(name, text string, mode os.FileMode) error {
-	temp := name + ".tmp"
-	_ = os.Remove(temp)
-	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
-	if err != nil {
-		return err
-	}
-	_, err = f.WriteString(text)
-	if err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close()); err == nil {
-		err = os.Rename(temp, name)
-	}
-	if err != nil {
-		_ = os.Remove(temp)
-	}
-	return err
+	return disk.ReplaceFile(name, mode, strings.NewReader(text))
 }
 
 // link puts a symbolic link to target at name in one step.
@@ -83,18 +72,7 @@ func (h *Host) copyProgram(p Plan) (string, error) {
 	if err := makeDir(dir); err != nil {
 		return "", err
 	}
-	temp := filepath.Join(dir, "rollcall.tmp")
-	_ = os.Remove(temp)
-	to, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o755)
-	if err != nil {
-		return "", err
-	}
-	_, err = io.Copy(to, from)
-	if err = errors.Join(err, to.Chmod(0o755), to.Sync(), to.Close()); err == nil {
-		err = os.Rename(temp, filepath.Join(dir, "rollcall"))
-	}
-	if err != nil {
-		_ = os.Remove(temp)
+	if err := disk.ReplaceFile(filepath.Join(dir, "rollcall"), 0o755, from); err != nil {
 		return "", fmt.Errorf("copy the program: %w", err)
 	}
 	now := time.Now()

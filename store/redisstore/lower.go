@@ -18,7 +18,7 @@ func (s *Store) wrap() (err error) {
 		Dir: s.cfg.Spool, Bytes: s.cfg.SpoolBytes, Journal: s.cfg.Journal, Rules: s.rules, Stale: s.cfg.Stale, Now: s.conn.Now, Log: s.log,
 	})
 	if err == nil && s.outage.box.Spooling() {
-		s.outage.wakeUp()
+		s.outage.wake.Wake()
 	}
 	return err
 }
@@ -147,7 +147,7 @@ func (s *Store) Spool(ctx context.Context, reports []presence.Report, now presen
 	if err := s.outage.box.Spool(ctx, reports, now, out); err != nil {
 		return err
 	}
-	s.outage.wakeUp()
+	s.outage.wake.Wake()
 	return nil
 }
 

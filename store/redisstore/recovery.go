@@ -10,6 +10,7 @@ import (
 
 	"github.com/redis/rueidis"
 
+	"rollcall/internal/wake"
 	"rollcall/presence"
 	spooled "rollcall/store/outage"
 	"rollcall/store/redisstore/conn"
@@ -60,14 +61,14 @@ type recovery struct {
 	// missed is the longest absence before a loss whose journal is not applied yet. Only run uses
 	// it.
 	missed time.Duration
-	wake   chan struct{}
+	wake   wake.Signal
 }
 
 // noteHeartbeat records whether Redis takes heartbeats.
 func (o *recovery) noteHeartbeat(err error) {
 	if err == nil {
 		if o.refused.Swap(false) {
-			o.wakeUp()
+			o.wake.Wake()
 		}
 		return
 	}
@@ -77,14 +78,7 @@ func (o *recovery) noteHeartbeat(err error) {
 	o.open.Store(true)
 	o.conn.StartOutage()
 	o.refused.Store(true)
-	o.wakeUp()
-}
-
-func (o *recovery) wakeUp() {
-	select {
-	case o.wake <- struct{}{}:
-	default:
-	}
+	o.wake.Wake()
 }
 
 // Age implements [presence.Remote].
@@ -137,7 +131,7 @@ func (o *recovery) noteDataLoss(why string, asOf int64) {
 	o.mu.Unlock()
 	o.beginDoubt(asOf)
 	o.open.Store(true)
-	o.wakeUp()
+	o.wake.Wake()
 }
 
 func (o *recovery) closeSpool() {

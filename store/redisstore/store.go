@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"rollcall/internal/wake"
 	"rollcall/presence"
 	"rollcall/store/redisstore/conn"
 )
@@ -60,7 +61,7 @@ func newStore(cfg Config) *Store {
 	s.audit = &auditor{shared: b, owner: s.owner, reader: s.reader, writer: s.writer}
 	s.outage = &recovery{
 		shared: b, owner: s.owner, ident: s.ident, nodes: s.nodes, writer: s.writer,
-		wake: make(chan struct{}, 1),
+		wake: wake.NewSignal(),
 	}
 	s.ident.lost = s.outage.noteDataLoss
 	return s
@@ -129,11 +130,11 @@ func (e linkEvents) Down() {
 	if !e.s.conn.Clustered() {
 		e.s.outage.open.Store(true)
 	}
-	e.s.outage.wakeUp()
+	e.s.outage.wake.Wake()
 }
 
 func (e linkEvents) Look() { e.s.signal(nil) }
-func (e linkEvents) Wake() { e.s.outage.wakeUp() }
+func (e linkEvents) Wake() { e.s.outage.wake.Wake() }
 
 // Where returns the addresses of the store, for the operator; there is no password in it.
 func (s *Store) Where() string { return s.conn.Where() }

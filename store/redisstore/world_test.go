@@ -11,6 +11,7 @@ import (
 
 	"rollcall/ask"
 	"rollcall/internal/redistest"
+	"rollcall/internal/wake"
 	"rollcall/presence"
 	"rollcall/store/redisstore"
 	"rollcall/watch"
@@ -40,12 +41,9 @@ func startNode(t testing.TB, cfg redisstore.Config, name presence.NodeID) *node 
 	n := &node{t: t, name: name, st: st, svc: presence.NewService(st, presence.DefaultConfig())}
 	ctx, stop := context.WithCancel(context.Background())
 	n.stop = stop
-	again := make(chan struct{}, 1)
+	again := wake.NewSignal()
 	n.svc.OnReturn(func(presence.Millis) <-chan struct{} {
-		select {
-		case again <- struct{}{}:
-		default:
-		}
+		again.Wake()
 		return nil
 	})
 	n.wg.Go(func() {

@@ -1,5 +1,7 @@
 package rtm
 
+import "rollcall/presence"
+
 // The commands and operations of the wire, by number.
 const (
 	cmdSession   = 0
@@ -67,7 +69,7 @@ type request struct {
 	cmd          int32
 	op           int32 // -1: absent, or one that JSON does not know
 	appID        string
-	peerID       string
+	peerID       presence.PeerID
 	peer         bool // peerID is present
 	i            optional
 	installation string
@@ -91,7 +93,7 @@ type request struct {
 type answer struct {
 	cmd          int32
 	op           int32
-	peerID       string
+	peerID       presence.PeerID
 	i            optional
 	service      int32
 	serverTs     int64

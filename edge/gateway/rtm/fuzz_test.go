@@ -20,7 +20,7 @@ func FuzzDecode(f *testing.F) {
 		if len(q.asked) > ids {
 			t.Errorf("%d ids are kept", len(q.asked))
 		}
-		for _, s := range []string{q.appID, q.peerID, q.tag, q.ua, q.st, q.deviceID} {
+		for _, s := range []string{q.appID, string(q.peerID), q.tag, q.ua, q.st, q.deviceID} {
 			if !utf8.ValidString(s) {
 				t.Errorf("%q is not UTF-8", s)
 			}

@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"rollcall/internal/plainjson"
+	"rollcall/presence"
 )
 
 // plainRequest is a command as old clients write it: the fields of the command and of the session
@@ -77,7 +78,7 @@ func decodeJSON(b []byte, ids int) (request, error) {
 		return q, fmt.Errorf("%w: a peer id with half a character, which would be read as another id", errUnparseable)
 	}
 	if p.PeerID != nil {
-		q.peer, q.peerID = true, *p.PeerID
+		q.peer, q.peerID = true, presence.PeerID(*p.PeerID)
 	}
 	if p.I != nil {
 		q.i = some(int64(*p.I))
@@ -123,7 +124,7 @@ type plainAnswer struct {
 
 func encodeJSON(a *answer) ([]byte, error) {
 	p := plainAnswer{
-		Cmd: cmdNames[a.cmd], Op: opNames[a.op], PeerID: a.peerID, Installation: a.installation, Service: a.service,
+		Cmd: cmdNames[a.cmd], Op: opNames[a.op], PeerID: string(a.peerID), Installation: a.installation, Service: a.service,
 		ServerTs: a.serverTs,
 	}
 	if a.i.is {

@@ -7,6 +7,8 @@ import (
 	"unicode/utf8"
 	"unsafe"
 
+	"rollcall/presence"
+
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
@@ -62,8 +64,9 @@ func decodeProto(b []byte, ids int) (request, error) {
 		case fieldAppID:
 			q.appID, err = f.text()
 		case fieldPeerID:
-			q.peer = true
-			q.peerID, err = f.text()
+			var peer string
+			peer, err = f.text()
+			q.peer, q.peerID = true, presence.PeerID(peer)
 		case fieldI:
 			var i int32
 			i, err = f.int32()
@@ -194,7 +197,7 @@ func appendProto(b []byte, a *answer) []byte {
 	if a.op != 0 {
 		b = appendInt(b, fieldOp, int64(a.op))
 	}
-	b = appendText(b, fieldPeerID, a.peerID)
+	b = appendText(b, fieldPeerID, string(a.peerID))
 	if a.i.is {
 		b = appendInt(b, fieldI, a.i.value)
 	}

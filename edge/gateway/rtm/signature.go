@@ -5,12 +5,6 @@ import (
 	"rollcall/presence"
 )
 
-// Sign returns the login signature that LeanCloud's servers and signing functions make, see
-// [api.SignLogin].
-func Sign(masterKey, app, peer string, timestamp int64, nonce string) string {
-	return api.SignLogin(masterKey, app, peer, timestamp, nonce)
-}
-
 // signature returns the signature of q.
 func (q *request) signature() api.LoginSignature {
 	return api.LoginSignature{Time: q.t, Nonce: q.n, Sign: q.s}

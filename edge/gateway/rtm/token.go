@@ -17,7 +17,7 @@ import (
 // of this one takes it: format, times, session id, peer and app, and a MAC over them.
 type token struct {
 	app      string
-	peer     string
+	peer     presence.PeerID
 	session  presence.SessionID // says tag and device
 	issued   presence.Millis
 	expires  presence.Millis
@@ -50,7 +50,7 @@ func (t *token) seal(key []byte) string {
 	b := []byte{tokenFormat}
 	b = binary.AppendVarint(b, int64(t.issued))
 	b = binary.AppendVarint(b, int64(t.expires))
-	for _, s := range []string{t.app, t.peer, string(t.session), t.platform} {
+	for _, s := range []string{t.app, string(t.peer), string(t.session), t.platform} {
 		b = append(binary.AppendUvarint(b, uint64(len(s))), s...)
 	}
 	mac := hmac.New(sha256.New, key)
@@ -60,7 +60,7 @@ func (t *token) seal(key []byte) string {
 
 // open reads a token of app and peer that is good at now, sealed with the master key or the old
 // one.
-func (s *Server) open(text string, app *api.App, peer string, now presence.Millis) (token, error) {
+func (s *Server) open(text string, app *api.App, peer presence.PeerID, now presence.Millis) (token, error) {
 	t, err := openToken(text, s.tokenKey(app.MasterKey), string(app.ID), peer, now)
 	if err == nil || app.Old.MasterKey == "" {
 		return t, err
@@ -72,7 +72,7 @@ func (s *Server) open(text string, app *api.App, peer string, now presence.Milli
 }
 
 // openToken reads a token of app and peer that is good at now.
-func openToken(text string, key []byte, app, peer string, now presence.Millis) (token, error) {
+func openToken(text string, key []byte, app string, peer presence.PeerID, now presence.Millis) (token, error) {
 	if len(text) > maxToken {
 		return token{}, fmt.Errorf("%w: too long", errToken)
 	}
@@ -109,21 +109,21 @@ func parseToken(b []byte) (t token, err error) {
 		}
 		*m, b = presence.Millis(v), b[n:]
 	}
-	var session string
-	for _, s := range []*string{&t.app, &t.peer, &session, &t.platform} {
+	var peer, session string
+	for _, s := range []*string{&t.app, &peer, &session, &t.platform} {
 		l, n := binary.Uvarint(b)
 		if n <= 0 || l > uint64(len(b)-n) {
 			return t, fmt.Errorf("%w: cut short", errToken)
 		}
 		*s, b = string(b[n:n+int(l)]), b[n+int(l):]
 	}
-	t.session = presence.SessionID(session)
+	t.peer, t.session = presence.PeerID(peer), presence.SessionID(session)
 	return t, nil
 }
 
 func (s *Server) newToken(app, masterKey string, peer presence.PeerID, session presence.SessionID, platform string, now presence.Millis) (string, int32) {
 	t := token{
-		app: app, peer: string(peer), session: session, issued: now, expires: now.Add(s.cfg.TokenLife), platform: platform,
+		app: app, peer: peer, session: session, issued: now, expires: now.Add(s.cfg.TokenLife), platform: platform,
 	}
 	return t.seal(s.tokenKey(masterKey)), int32(s.cfg.TokenLife / time.Second)
 }

@@ -78,7 +78,7 @@ func (w *wire) Ended(ss *gateway.Session, cause presence.Cause, reason string) {
 		reason = c.name
 	}
 	w.send(ss.Socket(), &answer{
-		cmd: cmdSession, op: opClosed, peerID: string(ss.Peer()), service: serviceIM,
+		cmd: cmdSession, op: opClosed, peerID: ss.Peer(), service: serviceIM,
 		session: &sessionAnswer{code: c.number, reason: reason},
 	})
 }
@@ -89,7 +89,7 @@ func (w *wire) GoAway(s *gateway.Socket) bool {
 	if len(sessions) == 0 {
 		return false
 	}
-	w.send(s, &answer{cmd: cmdGoaway, peerID: string(sessions[0].Peer()), service: serviceIM})
+	w.send(s, &answer{cmd: cmdGoaway, peerID: sessions[0].Peer(), service: serviceIM})
 	return true
 }
 
@@ -108,9 +108,9 @@ func (w *wire) send(s *gateway.Socket, a *answer) {
 const closeInternal = 4200
 
 // fail answers q with an error command. It has a number exactly if q has.
-func (w *wire) fail(s *gateway.Socket, q *request, peer string, c code, detail string) {
+func (w *wire) fail(s *gateway.Socket, q *request, peer presence.PeerID, c code, detail string) {
 	if !q.peer && peer == "" {
-		peer = string(w.first) // Java drops what names no peer
+		peer = w.first // Java drops what names no peer
 	}
 	w.send(s, &answer{
 		cmd: cmdError, peerID: peer, i: q.i, service: serviceIM,
@@ -142,9 +142,9 @@ func (w *wire) session(s *gateway.Socket, q *request) {
 	case opRefresh:
 		w.refresh(s, q, ss)
 	case opAdd:
-		w.send(s, &answer{cmd: cmdSession, op: opAdded, peerID: string(ss.Peer()), i: q.i, service: serviceIM, session: &sessionAnswer{}})
+		w.send(s, &answer{cmd: cmdSession, op: opAdded, peerID: ss.Peer(), i: q.i, service: serviceIM, session: &sessionAnswer{}})
 	case opRemove:
-		w.send(s, &answer{cmd: cmdSession, op: opRemoved, peerID: string(ss.Peer()), i: q.i, service: serviceIM, session: &sessionAnswer{}})
+		w.send(s, &answer{cmd: cmdSession, op: opRemoved, peerID: ss.Peer(), i: q.i, service: serviceIM, session: &sessionAnswer{}})
 	}
 }
 
@@ -154,7 +154,7 @@ func (w *wire) meant(s *gateway.Socket, q *request) *gateway.Session {
 	sessions := s.Sessions()
 	name := w.first
 	if q.peer {
-		name = presence.PeerID(q.peerID)
+		name = q.peerID
 	}
 	for _, ss := range sessions {
 		if ss.Peer() == name {
@@ -188,13 +188,13 @@ func (w *wire) open(s *gateway.Socket, q *request) {
 	if !q.peer && w.srv.cfg.Anonymous {
 		q.peerID = anonymous()
 	}
-	if presence.CheckPeer(presence.PeerID(q.peerID)) != nil || utf8.RuneCountInString(q.peerID) > maxPeer || len(q.tag) > gateway.MaxTag {
+	if presence.CheckPeer(q.peerID) != nil || utf8.RuneCountInString(string(q.peerID)) > maxPeer || len(q.tag) > gateway.MaxTag {
 		w.denied(s, q, codeLogin, "")
 		return
 	}
 	now := w.srv.gw.Now()
 	login := gateway.Login{
-		Key: presence.Key{App: app.ID, Peer: presence.PeerID(strings.Clone(q.peerID))},
+		Key: presence.Key{App: app.ID, Peer: presence.PeerID(strings.Clone(string(q.peerID)))},
 		Tag: q.tag, Device: firstOf(q.deviceID, q.deviceToken, q.installation), Platform: platform(q.ua), Auto: q.r,
 	}
 	if c, err := w.admit(s.Context(), q, app, &login, now); err != nil || c.number != 0 {
@@ -310,14 +310,14 @@ func (w *wire) close(s *gateway.Socket, q *request, ss *gateway.Session) {
 		w.srv.gw.Log.Warn("reporting a logout failed; retrying", "err", err)
 	}
 	// Without a code: Java takes one for a session that the server closed.
-	w.send(s, &answer{cmd: cmdSession, op: opClosed, peerID: string(ss.Peer()), i: q.i, service: serviceIM, session: &sessionAnswer{}})
+	w.send(s, &answer{cmd: cmdSession, op: opClosed, peerID: ss.Peer(), i: q.i, service: serviceIM, session: &sessionAnswer{}})
 }
 
 func (w *wire) query(s *gateway.Socket, q *request, ss *gateway.Session) {
 	app := string(ss.Key().App)
 	_, call := w.srv.Callers.Take(limit.Ask, app, s.Remote(), 1)
 	if _, ids := w.srv.Callers.Take(limit.AskPeers, app, s.Remote(), float64(len(q.asked))); !call || !ids {
-		w.fail(s, q, string(ss.Peer()), codeRate, "too many queries from this address")
+		w.fail(s, q, ss.Peer(), codeRate, "too many queries from this address")
 		return
 	}
 	var answered ask.Answer[presence.Status]
@@ -335,7 +335,7 @@ func (w *wire) query(s *gateway.Socket, q *request, ss *gateway.Session) {
 		}
 	}
 	w.send(s, &answer{
-		cmd: cmdSession, op: opQueryResult, peerID: string(ss.Peer()), i: q.i, service: serviceIM,
+		cmd: cmdSession, op: opQueryResult, peerID: ss.Peer(), i: q.i, service: serviceIM,
 		session: &sessionAnswer{online: online, query: true},
 	})
 }
@@ -354,7 +354,7 @@ func (w *wire) refresh(s *gateway.Socket, q *request, ss *gateway.Session) {
 			w.unavailable(s, q, err)
 			return
 		}
-		t, err := w.srv.open(q.st, app, string(ss.Peer()), now)
+		t, err := w.srv.open(q.st, app, ss.Peer(), now)
 		if err != nil || t.issued <= kicked {
 			w.denied(s, q, codeToken, "")
 			return
@@ -362,7 +362,7 @@ func (w *wire) refresh(s *gateway.Socket, q *request, ss *gateway.Session) {
 	}
 	st, ttl := w.srv.newToken(string(app.ID), app.MasterKey, ss.Peer(), ss.ID(), platform(q.ua), now)
 	w.send(s, &answer{
-		cmd: cmdSession, op: opRefreshed, peerID: string(ss.Peer()), i: q.i, service: serviceIM,
+		cmd: cmdSession, op: opRefreshed, peerID: ss.Peer(), i: q.i, service: serviceIM,
 		session: &sessionAnswer{st: st, stTTL: ttl},
 	})
 }
@@ -387,7 +387,7 @@ func (w *wire) report(s *gateway.Socket, q *request) {
 	}
 	a := &answer{cmd: cmdReport, op: opUploaded, peerID: q.peerID, i: q.i, service: serviceIM}
 	if ss := w.meant(s, q); ss != nil {
-		a.peerID = string(ss.Peer())
+		a.peerID = ss.Peer()
 	}
 	w.send(s, a)
 }
@@ -408,13 +408,13 @@ func (w *wire) refuse(s *gateway.Socket, q *request) {
 	if q.cmd == cmdDirect || q.cmd == cmdPatch {
 		c = codeTarget
 	}
-	w.fail(s, q, string(ss.Peer()), c, notServed)
+	w.fail(s, q, ss.Peer(), c, notServed)
 }
 
-func anonymous() string {
+func anonymous() presence.PeerID {
 	var b [6]byte
 	_, _ = rand.Read(b[:]) // never fails
-	return "anon-" + hex.EncodeToString(b[:])
+	return presence.PeerID("anon-" + hex.EncodeToString(b[:]))
 }
 
 func firstOf(texts ...string) string {

@@ -38,8 +38,7 @@ func (w *wire) watch(ctx context.Context, s *gateway.Socket, m *message) error {
 
 // follow has watcher follow the peers of m, for which there is room; nil has it made.
 func (w *wire) follow(ctx context.Context, s *gateway.Socket, watcher *watch.Watcher, m *message) error {
-	peers, err := peersOf(m.Peers)
-	if err != nil {
+	if err := api.CheckPeers(m.Peers); err != nil {
 		return err
 	}
 	if watcher != nil && w.caller.Pass != nil && w.caller.Pass.Bound {
@@ -49,13 +48,13 @@ func (w *wire) follow(ctx context.Context, s *gateway.Socket, watcher *watch.Wat
 		return err
 	}
 	if watcher != nil {
-		if err := watcher.Add(ctx, peers); err != nil {
+		if err := watcher.Add(ctx, m.Peers); err != nil {
 			return refusal(err)
 		}
 		w.settle(watcher) // peers named twice count once
 		return nil
 	}
-	watcher, err = w.door.hub.Watch(ctx, ask.ViewOf(w.caller.App.ID, w.caller.Master()), peers, w.detail(), m.Since)
+	watcher, err := w.door.hub.Watch(ctx, ask.ViewOf(w.caller.App.ID, w.caller.Master()), m.Peers, w.detail(), m.Since)
 	if errors.Is(err, watch.ErrLimit) {
 		// The peers are few enough.
 		return api.Errorf("too_many_watchers", "%v", err).WithRetry(5 * time.Second)
@@ -85,15 +84,14 @@ func (w *wire) detail() presence.Detail {
 }
 
 func (w *wire) unwatch(m *message) error {
-	peers, err := peersOf(m.Peers)
-	if err != nil {
+	if err := api.CheckPeers(m.Peers); err != nil {
 		return err
 	}
 	w.mu.Lock()
 	watcher := w.watcher
 	w.mu.Unlock()
 	if watcher != nil {
-		watcher.Remove(peers)
+		watcher.Remove(m.Peers)
 		w.settle(watcher)
 	}
 	return nil
@@ -127,18 +125,6 @@ func (w *wire) settle(watcher *watch.Watcher) {
 	if w.share != nil {
 		w.share.Settle(watcher.Len())
 	}
-}
-
-// peersOf returns the peers called ids, or why one of them is none.
-func peersOf(ids []string) ([]presence.PeerID, error) {
-	peers := make([]presence.PeerID, len(ids))
-	for i, id := range ids {
-		peers[i] = presence.PeerID(id)
-		if err := presence.CheckPeer(peers[i]); err != nil {
-			return nil, api.Errorf("invalid", "peer %d: %v", i, err)
-		}
-	}
-	return peers, nil
 }
 
 func refusal(err error) error {

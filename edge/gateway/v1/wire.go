@@ -39,17 +39,17 @@ type message struct {
 	Key    string         `json:"key"`
 	Ticket string         `json:"ticket"`
 
-	Peer     string `json:"peer"` // present
-	Device   string `json:"device"`
-	Tag      string `json:"tag"`
-	Platform string `json:"platform"`
-	Auto     bool   `json:"auto"`
-	Time     int64  `json:"time"` // of the signature
-	Nonce    string `json:"nonce"`
-	Sign     string `json:"sign"`
+	Peer     presence.PeerID `json:"peer"` // present
+	Device   string          `json:"device"`
+	Tag      string          `json:"tag"`
+	Platform string          `json:"platform"`
+	Auto     bool            `json:"auto"`
+	Time     int64           `json:"time"` // of the signature
+	Nonce    string          `json:"nonce"`
+	Sign     string          `json:"sign"`
 
-	Peers []string `json:"peers"` // watch, unwatch
-	Since string   `json:"since"` // watch
+	Peers []presence.PeerID `json:"peers"` // watch, unwatch
+	Since string            `json:"since"` // watch
 }
 
 // patience is how long one message may wait for the store.
@@ -145,7 +145,7 @@ func (w *wire) admit(ctx context.Context, s *gateway.Socket, m *message) (made p
 		s.Gateway().Refuse(gateway.RefusedLogin)
 		return 0, api.Errorf("unauthorized", "present needs time, nonce and sign, made for this peer with the master key")
 	}
-	kicked, err := s.Gateway().Kicked(ctx, presence.Key{App: w.caller.App.ID, Peer: presence.PeerID(m.Peer)})
+	kicked, err := s.Gateway().Kicked(ctx, presence.Key{App: w.caller.App.ID, Peer: m.Peer})
 	if err != nil {
 		s.Gateway().Refuse(gateway.RefusedUnavailable)
 		return 0, unavailable()
@@ -171,7 +171,7 @@ func stale() error {
 
 // present makes a peer online for as long as the socket lives.
 func (w *wire) present(ctx context.Context, s *gateway.Socket, m *message) error {
-	peer := presence.PeerID(m.Peer)
+	peer := m.Peer
 	if err := presence.CheckPeer(peer); err != nil {
 		return api.Errorf("invalid", "%v", err)
 	}

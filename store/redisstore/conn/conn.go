@@ -13,6 +13,7 @@ import (
 
 	"github.com/redis/rueidis"
 
+	"rollcall/internal/wake"
 	"rollcall/store/redisstore/nearcache"
 )
 
@@ -75,7 +76,7 @@ type Conn struct {
 	single   *Link // of the only primary; nil for a Cluster
 	route    atomic.Pointer[route]
 	byNumber [nearcache.NoLink]atomic.Pointer[Link]
-	topology chan struct{}
+	topology wake.Signal
 	calls    chan struct{} // how many are under way; fewer than the rings of the client hold
 	pulse    pulse
 	// provenUntil is until when the links that are up are proven, in ms of the age of the
@@ -109,7 +110,7 @@ func Open(p Place, opts Options, cache *nearcache.Cache, events Events) (*Conn, 
 	}
 	c := &Conn{
 		client: client, opts: opts, events: events, log: opts.Log, cache: cache, name: opts.Name, begun: time.Now(), where: p.String(),
-		topology: make(chan struct{}, 1), calls: make(chan struct{}, 512),
+		topology: wake.NewSignal(), calls: make(chan struct{}, 512),
 	}
 	c.pulse.begun = c.begun
 	c.pulse.due.Store(int64(pulseEvery))

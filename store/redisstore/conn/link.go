@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"rollcall/internal/wake"
 	"rollcall/store/redisstore/nearcache"
 
 	"github.com/redis/rueidis"
@@ -32,8 +33,8 @@ type Link struct {
 	why    atomic.Pointer[error] // it is not up, as far as is known
 
 	slot       atomic.Uint32 // one that the primary owns, for the probe
-	pushed     chan struct{}
-	flush      chan struct{} // all keys may have gone
+	pushed     wake.Signal
+	flush      wake.Signal // all keys may have gone
 	stop       context.CancelFunc
 	done       chan struct{}
 	receivedAt atomic.Int64 // when it last proved to be well, ms of the store's age
@@ -115,7 +116,7 @@ func (k *Link) lost(err error) {
 	k.c.stats.linksLost.Add(1)
 	k.c.log.Warn("redis link lost", "addr", k.Name(), "err", err)
 	k.c.events.Look()
-	k.c.wakeTopology()
+	k.c.topology.Wake()
 }
 
 // lookForNodes has the client ask the Cluster for its nodes again. It leaves out those that a newer
@@ -342,7 +343,7 @@ func (k *Link) writeProbe(ctx context.Context, conn rueidis.DedicatedClient) err
 		if c.single != nil || tries == probeSlots || !redirected(err) {
 			return err
 		}
-		c.wakeTopology()
+		c.topology.Wake()
 		slot, ok := c.route.Load().slotOf(k.number, rand.IntN(Slots))
 		if !ok {
 			return err
@@ -368,10 +369,7 @@ func (k *Link) received(keys []rueidis.RedisMessage) {
 	if keys == nil {
 		// The client reports the same when the connection ends.
 		k.epoch().Lost()
-		select {
-		case k.flush <- struct{}{}:
-		default:
-		}
+		k.flush.Wake()
 		return
 	}
 	changed := make([]string, 0, len(keys))
@@ -382,10 +380,7 @@ func (k *Link) received(keys []rueidis.RedisMessage) {
 		}
 		if strings.HasPrefix(name, k.c.opts.Probes) {
 			if strings.HasSuffix(name, ":"+k.c.name) {
-				select {
-				case k.pushed <- struct{}{}:
-				default:
-				}
+				k.pushed.Wake()
 			}
 			continue
 		}

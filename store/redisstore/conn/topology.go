@@ -10,6 +10,7 @@ import (
 
 	"github.com/redis/rueidis"
 
+	"rollcall/internal/wake"
 	"rollcall/store/redisstore/nearcache"
 )
 
@@ -51,13 +52,6 @@ func (c *Conn) linkOfSlot(slot uint16) *Link {
 		return nil
 	}
 	return c.byNumber[n].Load()
-}
-
-func (c *Conn) wakeTopology() {
-	select {
-	case c.topology <- struct{}{}:
-	default:
-	}
 }
 
 // runTopology follows which primaries a Cluster has.
@@ -170,7 +164,7 @@ func slotRange(r rueidis.RedisMessage) (from, to int, addr string, ok bool) {
 // newLink makes a link with a number of its own, or returns nil when there are none left.
 func (c *Conn) newLink(addr string, born bool) *Link {
 	for n := range uint8(nearcache.NoLink) {
-		k := &Link{c: c, number: n, addr: addr, name: cmp.Or(addr, c.where), pushed: make(chan struct{}, 1), flush: make(chan struct{}, 1), done: make(chan struct{}), born: born}
+		k := &Link{c: c, number: n, addr: addr, name: cmp.Or(addr, c.where), pushed: wake.NewSignal(), flush: wake.NewSignal(), done: make(chan struct{}), born: born}
 		if c.byNumber[n].CompareAndSwap(nil, k) {
 			k.receivedAt.Store(c.Millis())
 			k.open.Store(!born)
