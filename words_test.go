@@ -6,6 +6,7 @@ import (
 	"go/token"
 	"iter"
 	"maps"
+	"path"
 	"regexp"
 	"slices"
 	"strconv"
@@ -204,4 +205,58 @@ func isAnotherName(first string, article bool, name string) bool {
 	lower := unicode.IsLower(rune(first[0]))
 	return innerCapital.MatchString(first) && (lower || strings.EqualFold(first, name) || strings.HasPrefix(first, "Test")) ||
 		!article && lower && strings.HasPrefix(name, first)
+}
+
+// errorRooms are the rooms whose callers decide by the class of an error.
+var errorRooms = []string{"ask", "intake", "watch", "presence", "store/outage"}
+
+// standardMethods have one meaning in every package.
+var standardMethods = []string{"Unwrap", "MarshalText", "UnmarshalText"}
+
+// TestDocCommentsNameErrors: what an exported function, or a method of an exported type, may fail
+// with stands in its doc comment, or refers to where it stands.
+func TestDocCommentsNameErrors(t *testing.T) {
+	files, fset := sources(t)
+	names, seen := regexp.MustCompile(`(?i)error|\bErr[A-Z]|\bimplements\b`), 0
+	for file, f := range files {
+		if !slices.Contains(errorRooms, path.Dir(file)) || strings.HasSuffix(file, "_test.go") {
+			continue
+		}
+		for _, d := range f.Decls {
+			fn, ok := d.(*ast.FuncDecl)
+			if !ok || !fn.Name.IsExported() || !ofExported(fn) || !fails(fn.Type) || slices.Contains(standardMethods, fn.Name.Name) {
+				continue
+			}
+			if seen++; !names.MatchString(fn.Doc.Text()) {
+				t.Errorf("%v: the comment of %s does not say which errors it returns", fset.Position(fn.Pos()), fn.Name.Name)
+			}
+		}
+	}
+	if seen < 30 {
+		t.Fatalf("found %d functions that fail; the search is wrong", seen)
+	}
+}
+
+// ofExported reports whether fn is a function, or a method of an exported type.
+func ofExported(fn *ast.FuncDecl) bool {
+	if fn.Recv == nil {
+		return true
+	}
+	of := fn.Recv.List[0].Type
+	if star, ok := of.(*ast.StarExpr); ok {
+		of = star.X
+	}
+	if generic, ok := of.(*ast.IndexExpr); ok {
+		of = generic.X
+	}
+	id, ok := of.(*ast.Ident)
+	return ok && id.IsExported()
+}
+
+// fails reports whether the last result of a function is an error.
+func fails(fn *ast.FuncType) bool {
+	if fn.Results == nil {
+		return false
+	}
+	return exprText(fn.Results.List[len(fn.Results.List)-1].Type) == "error"
 }

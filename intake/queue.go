@@ -77,7 +77,8 @@ func (q *Queue) Run(ctx context.Context) {
 	}
 }
 
-// Flush sends what waits once, and stops at the first error of the store, which it returns.
+// Flush sends what waits once, and stops at the first error of the store, which matches
+// presence.ErrUnavailable or presence.ErrFull and which it returns.
 func (q *Queue) Flush(ctx context.Context) error {
 	for batch := q.next(); len(batch) > 0; batch = q.next() {
 		if err := q.send(ctx, batch); err != nil {

@@ -5,8 +5,8 @@ import (
 	"fmt"
 )
 
-// Validate returns what is wrong between the settings of c, joined; each begins with the name of
-// its setting.
+// Validate returns what is wrong between the settings of c, as joined errors; each begins with the
+// name of its setting.
 func (c *Config) Validate() error {
 	ru := &c.Rules
 	var errs []error

@@ -162,7 +162,8 @@ type Attendance struct {
 // Attend prepares reports that name nodes of others, in place, for [Service.Report]. A node that
 // sends heartbeats lives for another lease with every online or touch that names it; leaseOf says
 // how long, and its sessions hang on it. The sessions of other nodes have their own leases: that of
-// the report, or the default of [Rules]. After the report call [Service.Attended].
+// the report, or the default of [Rules]. After the report call [Service.Attended]. The error is that
+// of a heartbeat which the store has not taken, and matches [ErrUnavailable].
 func (s *Service) Attend(ctx context.Context, reports []Report, now Millis, leaseOf func(NodeID) time.Duration) (Attendance, error) {
 	a := Attendance{leaseOf: leaseOf}
 	named := map[NodeID]bool{}
@@ -197,7 +198,7 @@ func (s *Service) Attend(ctx context.Context, reports []Report, now Millis, leas
 
 // Attended has the sessions of reports hang on the nodes that have sent their first heartbeat since
 // [Service.Attend]: either the heartbeat finds the session in the store, or the report finds the
-// heartbeat there.
+// heartbeat there. The errors are those of [Service.Report]; sending the reports again is safe.
 func (s *Service) Attended(ctx context.Context, a Attendance, reports []Report, now Millis) error {
 	if len(a.silent) == 0 {
 		return nil

@@ -95,7 +95,8 @@ func (s *Service) Leases(now Millis) Millis {
 
 // Report merges reports received at now and sets out[i] to what became of reports[i]. When it
 // returns nil every one of them is kept. An invalid report refuses the whole batch before anything
-// is counted.
+// is counted, with an error matching [ErrInvalid]. After one that matches [ErrUnavailable] or
+// [ErrFull] some may be counted, and sending all again is safe.
 func (s *Service) Report(ctx context.Context, reports []Report, now Millis, out []Outcome) error {
 	keys := make([]Key, 0, len(reports))
 	index := make([]int, 0, len(reports))
@@ -160,7 +161,7 @@ const sweepBatches = 8
 
 // Sweep ends what has run out by now, at the cost of what is due, and returns how many peers
 // turned. A part of the store that is out of reach keeps it from nothing else: what it could not do
-// is the error, and is done by a later one.
+// is the error, which matches [ErrUnavailable] or [ErrFull], and is done by a later one.
 func (s *Service) Sweep(ctx context.Context, now Millis) (turned int, err error) {
 	for more := true; more; {
 		var n int
@@ -172,7 +173,7 @@ func (s *Service) Sweep(ctx context.Context, now Millis) (turned int, err error)
 
 // SweepSome is Sweep for some thousands of peers of each lost node, and as many of those whose
 // leases have run out; more reports that it left some. The time is to be asked anew before the
-// rest: nodes may be lost meanwhile.
+// rest: nodes may be lost meanwhile. The errors are those of Sweep.
 func (s *Service) SweepSome(ctx context.Context, now Millis) (turned int, more bool, err error) {
 	leases := s.Leases(now)
 	var failed error
@@ -302,7 +303,8 @@ func (s *Service) forgetNode(ctx context.Context, l LostNode) error {
 	return nil
 }
 
-// Erase forgets peers as if they had never been reported.
+// Erase forgets peers as if they had never been reported. After an error, which matches
+// [ErrUnavailable] or [ErrFull], some may be forgotten.
 func (s *Service) Erase(ctx context.Context, keys []Key, now Millis) error {
 	err := s.update(ctx, keys, now, func(_ int, st *State) Effect {
 		if st.Forgotten() {

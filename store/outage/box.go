@@ -92,7 +92,7 @@ func (b *Box) pause(stage string) {
 }
 
 // Open returns a box beside below. What an earlier process left in the spool is in the overlay when
-// it returns.
+// it returns. The error says why the spool cannot be opened, as when another process has it.
 func Open(cfg Config, below Below) (*Box, error) {
 	b := &Box{cfg: cfg, below: below, log: cfg.Log, begun: time.Now(), spool: cfg.Queue, turn: newTurnstile(), overlay: map[presence.Key]*layer{}}
 	if cfg.Dir == "" {
@@ -140,7 +140,7 @@ func (b *Box) adopt() error {
 	return nil
 }
 
-// Close closes the spool.
+// Close syncs and closes the spool; the error is that of the file.
 func (b *Box) Close() error {
 	b.unread.close()
 	if b.spool == nil {

@@ -51,7 +51,7 @@ type Store struct {
 }
 
 // Wrap returns low with a box. What an earlier process left in the spool is counted in the answers
-// when it returns; [Box.Drain] replays it.
+// when it returns; [Box.Drain] replays it. The errors are those of [Open].
 func Wrap(low Lower, cfg Config) (*Store, error) {
 	s := &Store{
 		Lower: low, ears: map[int]func([]presence.Key){},
@@ -176,7 +176,7 @@ func Partly(errs []error) error {
 	return &presence.PartError{Failed: failed, Err: err}
 }
 
-// Spool is part of [presence.Remote], see [Box.Spool].
+// Spool is part of [presence.Remote]; for its errors see [Box.Spool].
 func (s *Store) Spool(_ context.Context, reports []presence.Report, now presence.Millis, out []presence.Outcome) error {
 	return s.Box.Spool(reports, now, out)
 }
@@ -228,7 +228,7 @@ func (s *Store) Returned(asOf, now presence.Millis) (done []<-chan struct{}) {
 	return done
 }
 
-// Close closes the spool and the store below.
+// Close closes the spool and the store below, and joins their errors.
 func (s *Store) Close() error {
 	err := s.Lower.Close()
 	return errors.Join(err, s.Box.Close())
