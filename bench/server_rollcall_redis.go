@@ -86,8 +86,8 @@ func (r *rig) startOnRedis(ctx context.Context, name, nearCache string) (*target
 	}
 	// A loaded machine may be late; a node that takes that for an outage would be measured for
 	// something else.
-	url := "redis://" + r.nodes.addr + "?deadline=2s&near_cache=" + nearCache
-	t, err := r.launchRollcall(ctx, name, "--data", "", "--store", url)
+	t, err := r.launchRollcall(ctx, name, "--data", "", "--store", "redis://"+r.nodes.addr,
+		"--set", "redis.deadline=2s", "--set", "redis.near_cache="+nearCache)
 	if err != nil {
 		return nil, err
 	}

@@ -38,9 +38,9 @@ func onEveryStore(t *testing.T, test func(t *testing.T, r *road)) {
 		test(t, newRoad(t, st, now))
 	})
 	t.Run("redis", func(t *testing.T) {
-		cfg := redisstore.NewConfig("redis://" + redistest.Run(t).Addr)
+		cfg := redisstore.DefaultConfig()
 		cfg.Deadline = 10 * time.Second // a busy machine is no outage
-		st, err := redisstore.Open(t.Context(), cfg)
+		st, err := redisstore.Open(t.Context(), cfg, redisstore.Deps{URL: "redis://" + redistest.Run(t).Addr})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -16,7 +16,8 @@ import (
 func TestFaultEveryDoorRefusesWhatIsTooOld(t *testing.T) {
 	redis := redistest.Run(t)
 	cfg := settings()
-	cfg.Data, cfg.Store = t.TempDir(), config.Secret("redis://"+redis.Addr+"?stale=5s")
+	cfg.Data, cfg.Store = t.TempDir(), config.Secret("redis://"+redis.Addr)
+	cfg.Redis.Stale = 5 * time.Second
 	s := start(t, cfg)
 	hook(t, s, "_clientOnline", "tom")
 	doors := doorsOf(t, s.Listen(), s.Admin())

@@ -28,7 +28,8 @@ func TestEveryDoorAnswersAlikeInAnOutage(t *testing.T) {
 	redis := redistest.Run(t)
 	cfg := settings()
 	cfg.Data = t.TempDir()
-	cfg.Store = config.Secret("redis://" + redis.Addr + "?deadline=2s&stale=10m") // a busy machine is no outage, and slow
+	cfg.Store = config.Secret("redis://" + redis.Addr)
+	cfg.Redis.Deadline, cfg.Redis.Stale = 2*time.Second, 10*time.Minute // a busy machine is no outage, and slow
 	s := start(t, cfg)
 	hook(t, s, "_clientOnline", "tom")
 	doors := doorsOf(t, s.Listen(), s.Admin())

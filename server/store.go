@@ -49,13 +49,11 @@ const spoolDir = "spool"
 
 // openRedis opens the store that several nodes share.
 func (s *Server) openRedis(ctx context.Context) error {
-	cfg := redisstore.NewConfig(s.cfg.Store.Reveal())
-	cfg.Rules, cfg.Log, cfg.Recipe = s.cfg.Presence.Rules, s.log, presence.AppID(s.cfg.Redis.RecipeApp)
-	cfg.Apps = s.tenants.Load().ids
+	deps := redisstore.Deps{URL: s.cfg.Store.Reveal(), Rules: s.cfg.Presence.Rules, Log: s.log, Apps: s.tenants.Load().ids}
 	if s.cfg.Data != "" {
-		cfg.Spool = filepath.Join(s.cfg.Data, spoolDir)
+		deps.Spool = filepath.Join(s.cfg.Data, spoolDir)
 	}
-	st, err := redisstore.Open(ctx, cfg)
+	st, err := redisstore.Open(ctx, s.cfg.Redis, deps)
 	if no := (*redisstore.OpenError)(nil); errors.As(err, &no) {
 		return &config.Hinted{Err: no.Err, Hint: no.Hint, Settings: no.Settings}
 	}

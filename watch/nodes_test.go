@@ -20,9 +20,9 @@ func TestTwoNodesOnRedis(t *testing.T) {
 	var services [2]*presence.Service
 	var hubs [2]*watch.Hub
 	for i := range hubs {
-		cfg := redisstore.NewConfig("redis://" + r.Addr)
-		cfg.Recipe, cfg.Deadline = app, time.Minute // a busy machine is no outage
-		st, err := redisstore.Open(ctx, cfg)
+		cfg := redisstore.DefaultConfig()
+		cfg.RecipeApp, cfg.Deadline = app, time.Minute // a busy machine is no outage
+		st, err := redisstore.Open(ctx, cfg, redisstore.Deps{URL: "redis://" + r.Addr})
 		if err != nil {
 			t.Fatal(err)
 		}

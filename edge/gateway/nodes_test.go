@@ -24,10 +24,9 @@ func twoNodes(t *testing.T) (a, b *world) {
 // acknowledged.
 func nodeOn(t *testing.T, redis *redistest.Server, s settings, journal time.Duration) *world {
 	t.Helper()
-	cfg := redisstore.NewConfig("redis://" + redis.Addr)
-	cfg.Recipe, cfg.Journal = appID, journal
-	cfg.Deadline = time.Minute // a busy machine is no outage
-	store, err := redisstore.Open(context.Background(), cfg)
+	cfg := redisstore.DefaultConfig()
+	cfg.RecipeApp, cfg.Deadline = appID, time.Minute // a busy machine is no outage
+	store, err := redisstore.Open(context.Background(), cfg, redisstore.Deps{URL: "redis://" + redis.Addr, Journal: journal})
 	if err != nil {
 		t.Fatal(err)
 	}

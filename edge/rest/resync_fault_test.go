@@ -21,9 +21,9 @@ import (
 func TestFaultResyncOfAHundredThousand(t *testing.T) {
 	const sessions, within = 100_000, 5 * time.Second
 	server := redistest.Run(t)
-	cfg := redisstore.NewConfig("redis://" + server.Addr)
+	cfg := redisstore.DefaultConfig()
 	cfg.Deadline = 10 * time.Second // a slow machine shows in the figures, not as an outage
-	st, err := redisstore.Open(t.Context(), cfg)
+	st, err := redisstore.Open(t.Context(), cfg, redisstore.Deps{URL: "redis://" + server.Addr})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -68,6 +68,14 @@ func (l *Loader) Set(key, text, where string) {
 	l.set(k, text, place{where: where})
 }
 
+// Within gives key the value written as text, which stood inside that of another setting: a mistake
+// is shown where that one was written. A key that was written by itself keeps its value.
+func (l *Loader) Within(other, key, text string) {
+	if !l.Given(key) {
+		l.set(l.keys[key], text, l.place(other))
+	}
+}
+
 func (l *Loader) set(k Key, text string, at place) {
 	l.places[k.Path] = at
 	if err := parse(text, k.value, k.bytes); err != nil {

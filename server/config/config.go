@@ -64,7 +64,7 @@ type Config struct {
 	Log       Log
 	Presence  presence.Config
 	Embedded  embedded.Config
-	Redis     Redis
+	Redis     redisstore.Config
 	LeanCloud leancloud.Config `config:"leancloud"`
 	Gateway   gateway.Config
 	RTM       rtm.Config     `config:"rtm"`
@@ -79,16 +79,6 @@ type Config struct {
 	// environment, an app with fresh keys is made at the first start and kept in the data
 	// directory.
 	Apps []App `config:",live"`
-}
-
-// Redis are settings of a store in Redis beside its address.
-type Redis struct {
-	// RecipeApp is the id of the app that the keys of the recipe belong to (onOffStatus:…); the
-	// other apps have keys of their own. Unset, it is the app that Redis has on record, and on a
-	// Redis without a record the first app. Naming another app than the one on record takes the
-	// keys over for it, with all peers in them; naming an app of another server leaves them to that
-	// one.
-	RecipeApp string
 }
 
 // HTTP are the limits of both listeners.
@@ -184,6 +174,7 @@ func Default() Config {
 		Log:      Log{Format: "text", Level: "info", Peers: "plain"},
 		Presence: presence.DefaultConfig(),
 		Embedded: embedded.DefaultConfig(),
+		Redis:    redisstore.DefaultConfig(),
 
 		LeanCloud: leancloud.DefaultConfig(),
 		Gateway:   gateway.DefaultConfig(),
@@ -204,10 +195,7 @@ func (c *Config) Validate() error {
 	f.Add(address("listen", c.Listen))
 	f.Add(address("admin", c.Admin))
 	f.Add(c.checkTLS())
-	f.Add(storeURL(c.Store))
-	if err := presence.CheckApp(presence.AppID(c.Redis.RecipeApp)); c.Redis.RecipeApp != "" && err != nil {
-		f.Add(fmt.Errorf("redis.recipe_app is %.80q: %w", c.Redis.RecipeApp, err))
-	}
+	f.Add(c.checkStore())
 	f.When(c.RTM.TokenLife > c.Gateway.Kicked || c.RTM.SignatureLife > c.Gateway.Kicked,
 		"gateway.kicked is shorter than rtm.token_life or rtm.signature_life; a kick must outlive them")
 	f.When(c.HTTP.AnswerTimeout < c.HTTP.BodyTimeout, "http.answer_timeout is shorter than http.body_timeout, which it covers")
@@ -261,14 +249,16 @@ func (c *Config) checkTLS() error {
 	return err
 }
 
-func storeURL(store Secret) error {
-	if store == "" {
+// checkStore returns what is wrong with the address of the store, or with the files for TLS to it.
+func (c *Config) checkStore() error {
+	if c.Store == "" {
 		return nil
 	}
-	if err := redisstore.CheckURL(store.Reveal()); err != nil {
+	err := c.Redis.CheckURL(c.Store.Reveal())
+	if errors.Is(err, redisstore.ErrURL) {
 		return fmt.Errorf("store is %w", err)
 	}
-	return nil
+	return err
 }
 
 func address(key, value string) error {

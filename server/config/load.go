@@ -9,6 +9,7 @@ import (
 
 	"rollcall/edge/leancloud"
 	"rollcall/internal/configload"
+	"rollcall/store/redisstore"
 )
 
 // Prefix begins the environment variable of every setting.
@@ -54,7 +55,7 @@ func LoadSettings(ctx context.Context, src Sources) (Loaded, error) {
 	for _, f := range src.Flags {
 		l.Set(f.Key, f.Value, f.Name)
 	}
-	cfg.Store = Secret(leancloud.NamedRedis(l, src.Environ, cfg.Store.Reveal()))
+	cfg.Store = Secret(takeQuery(l, leancloud.NamedRedis(l, src.Environ, cfg.Store.Reveal())))
 	l.Finish()
 	check(l, &cfg)
 	if fileApps > 0 {
@@ -67,11 +68,27 @@ func LoadSettings(ctx context.Context, src Sources) (Loaded, error) {
 	return loaded, l.Err()
 }
 
+// takeQuery takes the settings of Redis in the query of store, which is where they stood before they
+// had a section, and returns the address without it.
+func takeQuery(l *configload.Loader, store string) string {
+	address, given, err := redisstore.CutQuery(store)
+	if err != nil {
+		l.Problem("store", fmt.Sprintf("store is %v", err))
+	}
+	for _, g := range given {
+		key := "redis." + g.Key
+		l.Within("store", key, g.Value)
+		l.Warn("store", "store has settings in its query, which is deprecated; write "+key)
+	}
+	return address
+}
+
 // check adds what each room finds wrong between the settings of its part.
 func check(l *configload.Loader, cfg *Config) {
 	l.Check("", cfg.Validate())
 	l.Check("presence", cfg.Presence.Validate())
 	l.Check("embedded", cfg.Embedded.Validate())
+	l.Check("redis", cfg.Redis.Validate())
 	l.Check("gateway", cfg.Gateway.Validate())
 	l.Check("rtm", cfg.RTM.Validate())
 	l.Check("hooks", cfg.Hooks.Validate())

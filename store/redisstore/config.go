@@ -1,225 +1,158 @@
 package redisstore
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/url"
-	"strconv"
+	"slices"
 	"strings"
 	"time"
 
+	"rollcall/internal/configload"
 	"rollcall/presence"
 	"rollcall/store/redisstore/conn"
-	"rollcall/store/redisstore/nearcache"
 )
 
-// Config are the settings of a [Store].
+// Config are the settings of a store in Redis beside its address. Start from [DefaultConfig]; the
+// zero value is not useful.
 type Config struct {
+	// RecipeApp is the id of the app that the keys of the recipe belong to (onOffStatus:…); the
+	// other apps have keys of their own. Unset, it is the app that Redis has on record, and on a
+	// Redis without a record the first app. Naming another app than the one on record takes the
+	// keys over for it, with all peers in them; naming an app of another server leaves them to that
+	// one.
+	RecipeApp presence.AppID
+	// Prefix begins every key but the summaries of the recipe's app. It is the same on all nodes.
+	Prefix string
+	// SummaryPrefix begins the keys of the recipe; it may be empty. It is the same on all nodes.
+	SummaryPrefix string
+	// Deadline is how long one call to Redis may take.
+	Deadline time.Duration `range:"1ms..1m"`
+	// Stale is how long answers come from the near cache while Redis is unreachable; 0 refuses
+	// queries at once.
+	Stale time.Duration `range:"0s.."`
+	// NearCache bounds the cache of summaries in the memory of this node; 0 is no cache.
+	NearCache int `config:",bytes" range:"0,256KiB..64GiB"`
+	// CA is the file of the CA certificates, in PEM, that are valid for Redis. Unset, those of the
+	// system are.
+	CA string `config:"ca"`
+	// Cert is the file of the certificate, in PEM, that is shown to a Redis that asks for one.
+	Cert string
+	// Key is the file of its key, in PEM.
+	Key string
+	// Force starts even when Redis may evict the keys of peers that are online.
+	Force bool
+}
+
+// Deps are what a [Store] is given beside its settings.
+type Deps struct {
 	// URL is where Redis is:
 	//
 	//	redis://[user:password@]host[:6379][/db]
 	//	rediss://…                                        over TLS
 	//	redis://host:7000,host:7001,host:7002             a Cluster; one address does, too
 	//	redis+sentinel://[user:password@]host[:26379],…/master[/db]
-	//
-	// Settings of this store may follow as a query, see [Config.SetQuery].
-	URL string
-	// Rules are those of the service above.
-	Rules presence.Rules
+	URL   string
+	Rules presence.Rules   // of the service above; the default rules when zero
+	Apps  []presence.AppID // of this process
+	Log   *slog.Logger     // nil is none
 
-	// Recipe is the app whose summary keys are the recipe's own, whatever Redis has on record;
-	// other apps get keys of their own. Empty for the app that Redis has on record, which must be
-	// one of Apps, and without a record for the first of Apps.
-	Recipe        presence.AppID
-	Apps          []presence.AppID // of this process
-	SummaryPrefix string           // of the recipe's keys; may be empty. Default "onOffStatus:"
-	Prefix        string           // of all other keys. Default "rc:"
-
-	Deadline time.Duration // of one call. Default 250 ms
-	// Stale is how long answers come from the cache while Redis is down; then there are none.
-	// Default 30 s; negative for not at all.
-	Stale time.Duration
-	// NearCache bounds the cache of this process, in bytes. Default 64 MiB; negative for none.
-	NearCache int
-	// CA names a file of the authorities that are trusted over TLS; empty for those of the system.
-	// Cert and Key name the files of the certificate that is shown to Redis, and of its key; empty
-	// for none.
-	CA, Cert, Key string
-	// Force starts even when Redis may evict the keys of peers that are online.
-	Force bool
-
-	// Spool is the directory for reports that come while Redis is down; empty for none.
-	Spool string
-	// SpoolBytes bounds it. Default 64 MiB.
-	SpoolBytes int64
-	// Journal is how long acknowledged reports are kept for replay after a failover. Default 60 s.
-	Journal time.Duration
-
-	Log *slog.Logger // default: none
+	Spool      string        // directory for reports that come while Redis is down; empty is none
+	SpoolBytes int64         // bound of the spool; 0 is 64 MiB
+	Journal    time.Duration // how long acknowledged reports are kept for replay; 0 is [DefaultJournal]
 }
 
-// Defaults of a Config.
-const (
-	DefaultSummaryPrefix = "onOffStatus:"
-	DefaultPrefix        = "rc:"
-	DefaultDeadline      = 250 * time.Millisecond
-	DefaultStale         = 30 * time.Second
-	DefaultNearCache     = 64 << 20
-	DefaultSpoolBytes    = 64 << 20
-	DefaultJournal       = 60 * time.Second
-)
+// DefaultJournal is how long acknowledged reports are kept for replay after a failover.
+const DefaultJournal = 60 * time.Second
 
-const (
-	minNearCache = nearcache.MinBytes
-	maxNearCache = 64 << 30
-)
+const defaultSpoolBytes = 64 << 20
 
-// NewConfig returns a Config with every default. The prefix of the recipe's keys may be empty, so
-// it is set here and not where the store opens.
-func NewConfig(url string) Config {
+// DefaultConfig returns the defaults.
+func DefaultConfig() Config {
 	return Config{
-		URL: url, Rules: presence.DefaultRules(), SummaryPrefix: DefaultSummaryPrefix, Prefix: DefaultPrefix,
-		Deadline: DefaultDeadline, Stale: DefaultStale, NearCache: DefaultNearCache,
-		SpoolBytes: DefaultSpoolBytes, Journal: DefaultJournal,
+		Prefix: "rc:", SummaryPrefix: "onOffStatus:",
+		Deadline: 250 * time.Millisecond, Stale: 30 * time.Second, NearCache: 64 << 20,
 	}
 }
 
-// CheckURL returns what is wrong with the address of a Redis, or nil. The text holds no password.
-func CheckURL(url string) error {
-	c := NewConfig(url)
-	_, err := c.parse()
+// Validate returns what is wrong beyond the ranges of single settings, joined; each begins with its
+// key.
+func (c *Config) Validate() error {
+	var f configload.Faults
+	if err := presence.CheckApp(c.RecipeApp); c.RecipeApp != "" && err != nil {
+		f.Add(fmt.Errorf("recipe_app is %.80q: %w", c.RecipeApp, err))
+	}
+	f.When(c.Prefix == "", "prefix is empty; it is the beginning of a key, such as rc:")
+	f.When(strings.ContainsAny(c.Prefix, "{}"), "prefix is %.40q; it must hold no braces, which choose the slot of a key", c.Prefix)
+	f.When(c.Prefix != "" && c.Prefix == c.SummaryPrefix, "prefix is %.40q, as summary_prefix is; a peer's key could be one of ours", c.Prefix)
+	f.When(c.Cert != "" && c.Key == "", "cert is set and key is not; a certificate is shown with its key")
+	f.When(c.Key != "" && c.Cert == "", "key is set and cert is not; it is the key of a certificate")
+	return f.Err()
+}
+
+// ErrURL is wrapped by what is wrong with the address of a Redis. Its text never holds the address,
+// which may hold a password.
+var ErrURL = conn.ErrURL
+
+// CheckURL returns what is wrong with the address of a Redis, which wraps [ErrURL], or with the
+// files of c for a connection to it, which begins with the setting.
+func (c *Config) CheckURL(address string) error {
+	_, err := c.place(address)
 	return err
 }
 
-// parse reads the URL and takes its query over into the settings.
-func (c *Config) parse() (p conn.Place, err error) {
-	p, query, err := conn.ParsePlace(c.URL)
-	if err == nil {
-		err = c.SetQuery(query)
-	}
+func (c *Config) place(address string) (conn.Place, error) {
+	p, err := conn.ParsePlace(address)
 	if err != nil {
 		return p, err
-	}
-	if err := c.check(); err != nil {
-		return p, fmt.Errorf("%w: %w", conn.ErrURL, err)
 	}
 	return p, p.Secure(conn.Files{CA: c.CA, Cert: c.Cert, Key: c.Key})
 }
 
-// SetQuery takes settings in the form of a URL's query: prefix, summary_prefix, near_cache (bytes;
-// 0 for none), deadline, stale (0 for none), force, and the files ssl_ca_certs, ssl_certfile and
-// ssl_keyfile. An unknown name is an error.
-func (c *Config) SetQuery(query string) error {
+// A Given is a setting of [Config] by its key, and its value as text.
+type Given struct{ Key, Value string }
+
+// queryKeys are the keys of settings by their names in the query of an address, where they stood
+// before the section redis.
+var queryKeys = map[string]string{
+	"prefix": "prefix", "summary_prefix": "summary_prefix", "near_cache": "near_cache", "deadline": "deadline", "stale": "stale", "force": "force",
+	"ssl_ca_certs": "ca", "ssl_certfile": "cert", "ssl_keyfile": "key",
+}
+
+// CutQuery returns a URL without its query, and the settings in that, in the order of their keys.
+// A text with a @ behind its ? is returned whole: what looks like a query may be half a password.
+func CutQuery(text string) (address string, given []Given, err error) {
+	address, query, found := strings.Cut(text, "?")
+	if !found || strings.Contains(query, "@") {
+		return text, nil, nil
+	}
 	values, err := url.ParseQuery(query)
 	if err != nil {
-		return fmt.Errorf("%w: its query cannot be read", conn.ErrURL)
+		return address, nil, fmt.Errorf("%w: its query cannot be read", ErrURL)
 	}
 	for name, list := range values {
-		v := list[len(list)-1]
-		var err error
-		switch name {
-		case "prefix":
-			c.Prefix, err = v, given(v)
-		case "summary_prefix":
-			c.SummaryPrefix = v
-		case "near_cache":
-			c.NearCache, err = orNone(strconv.Atoi(v))
-		case "deadline":
-			if c.Deadline, err = time.ParseDuration(v); c.Deadline == 0 {
-				err = errValue
-			}
-		case "stale":
-			c.Stale, err = orNone(time.ParseDuration(v))
-		case "force":
-			c.Force, err = strconv.ParseBool(v)
-		case "ssl_ca_certs":
-			c.CA, err = v, given(v)
-		case "ssl_certfile":
-			c.Cert, err = v, given(v)
-		case "ssl_keyfile":
-			c.Key, err = v, given(v)
-		default:
-			return fmt.Errorf("%w: it has no setting %.40q; there are %s", conn.ErrURL, name, settings)
+		key := queryKeys[name]
+		if key == "" {
+			return address, nil, fmt.Errorf("%w: its query has %.40q, which is no setting; settings go into the section redis", ErrURL, name)
 		}
-		if err != nil {
-			return fmt.Errorf("%w: the setting %s is %.40q, not %s", conn.ErrURL, name, v, wanted[name])
-		}
+		given = append(given, Given{key, list[len(list)-1]})
 	}
-	return nil
+	slices.SortFunc(given, func(a, b Given) int { return strings.Compare(a.Key, b.Key) })
+	return address, given, nil
 }
 
-// wanted are the values that each setting takes.
-var wanted = map[string]string{
-	"prefix":         "the beginning of a key",
-	"summary_prefix": "the beginning of a key",
-	"near_cache":     "a number of bytes, or 0 for none",
-	"deadline":       "a duration such as 250ms",
-	"stale":          "a duration such as 30s, or 0 for none",
-	"force":          "true or false",
-	"ssl_ca_certs":   "a file",
-	"ssl_certfile":   "a file",
-	"ssl_keyfile":    "a file",
-}
-
-const settings = "prefix, summary_prefix, near_cache, deadline, stale, force, ssl_ca_certs, ssl_certfile, ssl_keyfile"
-
-var errValue = errors.New("not a value of the setting")
-
-func given(v string) error {
-	if v == "" {
-		return errValue
-	}
-	return nil
-}
-
-// orNone makes 0 mean none, where the zero value of a [Config] means the default.
-func orNone[T int | time.Duration](v T, err error) (T, error) {
-	switch {
-	case err != nil || v < 0:
-		return v, errValue
-	case v == 0:
-		return -1, nil
-	}
-	return v, nil
-}
-
-func (c *Config) defaults() {
-	if c.Rules == (presence.Rules{}) {
-		c.Rules = presence.DefaultRules()
-	}
-	if c.Prefix == "" {
-		c.Prefix = DefaultPrefix
-	}
-	c.Deadline = orDefault(c.Deadline, DefaultDeadline)
-	c.Stale = orDefault(c.Stale, DefaultStale)
-	c.NearCache = orDefault(c.NearCache, DefaultNearCache)
-	c.SpoolBytes = orDefault(c.SpoolBytes, DefaultSpoolBytes)
-	c.Journal = orDefault(c.Journal, DefaultJournal)
-	if c.Log == nil {
-		c.Log = slog.New(slog.DiscardHandler)
+func (d *Deps) fill() {
+	setDefault(&d.Rules, presence.DefaultRules())
+	setDefault(&d.SpoolBytes, defaultSpoolBytes)
+	setDefault(&d.Journal, DefaultJournal)
+	if d.Log == nil {
+		d.Log = slog.New(slog.DiscardHandler)
 	}
 }
 
-// check returns what is wrong with settings that fill each other's place or cannot work.
-func (c *Config) check() error {
-	switch {
-	case strings.ContainsAny(c.Prefix, "{}"):
-		return errors.New("the prefix of our keys must not hold braces")
-	case c.Prefix != "" && c.Prefix == c.SummaryPrefix:
-		return fmt.Errorf("prefix and summary_prefix are both %.40q; a peer's key could be one of ours", c.Prefix)
-	case c.NearCache > 0 && (c.NearCache < minNearCache || c.NearCache > maxNearCache):
-		return fmt.Errorf("near_cache is %d bytes, not 0 for none or between %d and %d", c.NearCache, minNearCache, maxNearCache)
-	case c.Deadline != 0 && (c.Deadline < time.Millisecond || c.Deadline > time.Minute):
-		return fmt.Errorf("the deadline of a call is %v, not between 1ms and 1m", c.Deadline)
-	}
-	return nil
-}
-
-func orDefault[T comparable](v, def T) T {
+func setDefault[T comparable](v *T, def T) {
 	var zero T
-	if v == zero {
-		return def
+	if *v == zero {
+		*v = def
 	}
-	return v
 }

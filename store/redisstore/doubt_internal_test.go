@@ -13,9 +13,9 @@ import (
 // have proven themselves, Redis is asked and the near cache is not.
 func TestALinkThatProvedNothingVouchesForNothing(t *testing.T) {
 	server := redistest.Run(t)
-	cfg := NewConfig("redis://" + server.Addr)
-	cfg.Recipe, cfg.Deadline = "app", 30*time.Second
-	s, err := Open(context.Background(), cfg)
+	cfg := At("redis://" + server.Addr)
+	cfg.RecipeApp, cfg.Deadline = "app", 30*time.Second
+	s, err := cfg.Open(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,9 +80,9 @@ func TestAnEmptiedRedisIsNoticedByTheAnswer(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := redistest.Run(t)
-			cfg := NewConfig("redis://" + server.Addr)
-			cfg.Recipe, cfg.Deadline = "app", 30*time.Second
-			s, err := Open(context.Background(), cfg)
+			cfg := At("redis://" + server.Addr)
+			cfg.RecipeApp, cfg.Deadline = "app", 30*time.Second
+			s, err := cfg.Open(context.Background())
 			if err != nil {
 				t.Fatal(err)
 			}

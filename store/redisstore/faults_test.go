@@ -34,7 +34,7 @@ func TestFaultOutageOfAMinute(t *testing.T) {
 	for name, a := range absences {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			outage(t, a, time.Minute, redisstore.DefaultStale)
+			outage(t, a, time.Minute, redisstore.DefaultConfig().Stale)
 		})
 	}
 }

@@ -15,7 +15,7 @@ import (
 // wrap puts the spool around the store.
 func (s *Store) wrap() (err error) {
 	s.outage.box, err = spooled.Wrap(lower{s}, spooled.Config{
-		Dir: s.cfg.Spool, Bytes: s.cfg.SpoolBytes, Journal: s.cfg.Journal, Rules: s.rules, Stale: s.cfg.Stale, Now: s.conn.Now, Log: s.log,
+		Dir: s.deps.Spool, Bytes: s.deps.SpoolBytes, Journal: s.deps.Journal, Rules: s.rules, Stale: s.cfg.Stale, Now: s.conn.Now, Log: s.log,
 	})
 	if err == nil && s.outage.box.Spooling() {
 		s.outage.wake.Wake()

@@ -26,7 +26,7 @@ type dying struct {
 	turned    []atomic.Int64 // by survivor
 }
 
-func newDying(t testing.TB, cfg redisstore.Config, server *redistest.Server, sessions, survivors int) *dying {
+func newDying(t testing.TB, cfg redisstore.Setup, server *redistest.Server, sessions, survivors int) *dying {
 	t.Helper()
 	dead := open(t, cfg)
 	svc, now, ctx := presence.NewService(dead, presence.DefaultConfig()), dead.Now(), context.Background()

@@ -191,7 +191,7 @@ func TestOutageTakesNobodyOffline(t *testing.T) {
 	for name, a := range absences {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			outage(t, a, 3*time.Second, redisstore.DefaultStale)
+			outage(t, a, 3*time.Second, redisstore.DefaultConfig().Stale)
 		})
 	}
 }
@@ -304,7 +304,7 @@ func TestEmptyRestart(t *testing.T) {
 		}
 	}
 	// Only Redis remembers these.
-	st, err := redisstore.Open(context.Background(), cfg2(cfg, t))
+	st, err := cfg2(cfg, t).Open(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -380,7 +380,7 @@ func TestToldTwiceCountsOnce(t *testing.T) {
 	}
 }
 
-func cfg2(cfg redisstore.Config, t testing.TB) redisstore.Config {
+func cfg2(cfg redisstore.Setup, t testing.TB) redisstore.Setup {
 	cfg.Spool = t.TempDir()
 	return cfg
 }

@@ -60,7 +60,7 @@ func recorded(value string) (app presence.AppID, ok bool) {
 // openOwner decides which app the recipe's keys belong to, and records it. The record counts,
 // whatever the order of the apps, until a setting names another app.
 func (o *ownership) openOwner(ctx context.Context, p conn.Place) error {
-	if o.cfg.Recipe == "" && len(o.cfg.Apps) == 0 {
+	if o.cfg.RecipeApp == "" && len(o.deps.Apps) == 0 {
 		return nil // the keys are for no app
 	}
 	keys := o.keys.owners()
@@ -74,17 +74,17 @@ func (o *ownership) openOwner(ctx context.Context, p conn.Place) error {
 			found = append(found, app)
 		}
 	}
-	owner := o.cfg.Recipe
+	owner := o.cfg.RecipeApp
 	for _, app := range found {
 		if owner == "" {
 			owner = app
 		}
-		if o.cfg.Recipe == "" && (app != owner || !slices.Contains(o.cfg.Apps, app)) {
+		if o.cfg.RecipeApp == "" && (app != owner || !slices.Contains(o.deps.Apps, app)) {
 			return o.notOurs(p, app)
 		}
 	}
-	if owner == "" && len(o.cfg.Apps) > 0 {
-		owner = o.cfg.Apps[0]
+	if owner == "" && len(o.deps.Apps) > 0 {
+		owner = o.deps.Apps[0]
 	}
 	o.keys.recipe = owner
 	for _, app := range found {
@@ -94,12 +94,12 @@ func (o *ownership) openOwner(ctx context.Context, p conn.Place) error {
 		}
 	}
 	for _, key := range keys {
-		app, err := o.own(ctx, key, o.cfg.Recipe != "")
+		app, err := o.own(ctx, key, o.cfg.RecipeApp != "")
 		switch {
 		case refusedWrite(err) || o.passedOver(key, err): // recorded with a later check
 		case err != nil:
 			return fmt.Errorf("record the owner of the recipe's keys, %q: %w", key, conn.Unavailable(err))
-		case app != owner && slices.Contains(o.cfg.Apps, app) && key == o.keys.owner():
+		case app != owner && slices.Contains(o.deps.Apps, app) && key == o.keys.owner():
 			// another process was first, with the same apps in another order
 			owner, o.keys.recipe = app, app
 		case app != owner:
@@ -112,8 +112,8 @@ func (o *ownership) openOwner(ctx context.Context, p conn.Place) error {
 // notOurs is the refusal to start on the keys of another app.
 func (o *ownership) notOurs(p conn.Place, app presence.AppID) error {
 	ours := "APP"
-	if len(o.cfg.Apps) > 0 {
-		ours = string(o.cfg.Apps[0])
+	if len(o.deps.Apps) > 0 {
+		ours = string(o.deps.Apps[0])
 	}
 	return conn.Misfit("the keys %.60q… in redis at %s belong to app %.80q, which is not an app of this server", o.keys.summary, p.At(), app)(fmt.Sprintf(
 		"--set redis.recipe_app=%s leaves them to that app and gives this server's apps keys of their own; --set redis.recipe_app=%s takes them, and the peers in them, over for %s; or name another database, or another prefix and summary_prefix, in the URL",

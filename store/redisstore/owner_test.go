@@ -17,9 +17,9 @@ import (
 
 // ownedBy returns the settings of a server with these apps, of which none is named as the owner of
 // the recipe's keys.
-func ownedBy(url string, apps ...presence.AppID) redisstore.Config {
+func ownedBy(url string, apps ...presence.AppID) redisstore.Setup {
 	cfg := config(url)
-	cfg.Recipe, cfg.Apps = "", apps
+	cfg.RecipeApp, cfg.Apps = "", apps
 	return cfg
 }
 
@@ -56,20 +56,20 @@ func TestRecipeKeysBelongToOneApp(t *testing.T) {
 	}
 	tests := []struct {
 		name    string
-		change  func(*redisstore.Config)
+		change  func(*redisstore.Setup)
 		refused bool
 		a, b    presence.Status // what tom of a is then, to that server, in each app
 	}{
-		{"the same apps", func(c *redisstore.Config) { c.Apps = []presence.AppID{"a", "b"} }, false, presence.Online, presence.Unknown},
-		{"the order is swapped", func(c *redisstore.Config) { c.Apps = []presence.AppID{"b", "a"} }, false, presence.Online, presence.Unknown},
-		{"a new app is put first", func(c *redisstore.Config) { c.Apps = []presence.AppID{"new", "a", "b"} }, false, presence.Online, presence.Unknown},
-		{"other apps", func(c *redisstore.Config) { c.Apps = []presence.AppID{"b"} }, true, 0, 0},
-		{"other apps with another prefix", func(c *redisstore.Config) { c.Apps, c.Prefix = []presence.AppID{"b"}, "rd:" }, true, 0, 0},
-		{"other apps with other keys for the recipe", func(c *redisstore.Config) { c.Apps, c.SummaryPrefix = []presence.AppID{"b"}, "on2:" }, true, 0, 0},
-		{"other apps in keys of their own", func(c *redisstore.Config) {
+		{"the same apps", func(c *redisstore.Setup) { c.Apps = []presence.AppID{"a", "b"} }, false, presence.Online, presence.Unknown},
+		{"the order is swapped", func(c *redisstore.Setup) { c.Apps = []presence.AppID{"b", "a"} }, false, presence.Online, presence.Unknown},
+		{"a new app is put first", func(c *redisstore.Setup) { c.Apps = []presence.AppID{"new", "a", "b"} }, false, presence.Online, presence.Unknown},
+		{"other apps", func(c *redisstore.Setup) { c.Apps = []presence.AppID{"b"} }, true, 0, 0},
+		{"other apps with another prefix", func(c *redisstore.Setup) { c.Apps, c.Prefix = []presence.AppID{"b"}, "rd:" }, true, 0, 0},
+		{"other apps with other keys for the recipe", func(c *redisstore.Setup) { c.Apps, c.SummaryPrefix = []presence.AppID{"b"}, "on2:" }, true, 0, 0},
+		{"other apps in keys of their own", func(c *redisstore.Setup) {
 			c.Apps, c.Prefix, c.SummaryPrefix = []presence.AppID{"b"}, "rd:", "on2:"
 		}, false, presence.Unknown, presence.Unknown},
-		{"other apps that leave the keys to their owner", func(c *redisstore.Config) { c.Apps, c.Recipe = []presence.AppID{"b"}, "a" }, false, presence.Online, presence.Unknown},
+		{"other apps that leave the keys to their owner", func(c *redisstore.Setup) { c.Apps, c.RecipeApp = []presence.AppID{"b"}, "a" }, false, presence.Online, presence.Unknown},
 	}
 	for place, empty := range places {
 		for _, tt := range tests {
@@ -81,7 +81,7 @@ func TestRecipeKeysBelongToOneApp(t *testing.T) {
 				}
 				cfg := ownedBy(url)
 				tt.change(&cfg)
-				two, err := redisstore.Open(t.Context(), cfg)
+				two, err := cfg.Open(t.Context())
 				if tt.refused {
 					var no *redisstore.OpenError
 					if !errors.As(err, &no) || !no.Settings || !strings.Contains(no.Error(), `belong to app "a"`) || !strings.Contains(no.Hint, "redis.recipe_app=b") {
@@ -126,7 +126,7 @@ func TestOwnerChangesOnPurpose(t *testing.T) {
 		t.Fatal(got, err)
 	}
 	cfg = ownedBy(url, "b")
-	cfg.Recipe = "b"
+	cfg.RecipeApp = "b"
 	renamed := open(t, cfg)
 	if got, err := sees(t, renamed, "b"); err != nil || got != presence.Online {
 		t.Errorf("tom is %v (error %v) under the new id of the app, want online", got, err)
@@ -144,7 +144,7 @@ func TestOwnerChangesOnPurpose(t *testing.T) {
 	_ = open(t, ownedBy(url, "b")) // the record stays, without the setting
 
 	cfg = ownedBy(url, "a")
-	cfg.Recipe = "a"
+	cfg.RecipeApp = "a"
 	_ = open(t, cfg)
 	eventually(t, "the keys are the old owner's again", func() bool {
 		got, err := sees(t, old, "a")
@@ -156,7 +156,7 @@ func TestOwnerChangesOnPurpose(t *testing.T) {
 // keys for.
 func TestReleaseWithoutRecord(t *testing.T) {
 	s, url := redisOf(t)
-	old, err := redisstore.Open(t.Context(), ownedBy(url, "a", "b"))
+	old, err := ownedBy(url, "a", "b").Open(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -175,7 +175,7 @@ func TestReleaseWithoutRecord(t *testing.T) {
 	if got, err := sees(t, st, "b"); err != nil || got != presence.Unknown {
 		t.Errorf("tom is %v, %v in the other app; want unknown", got, err)
 	}
-	if _, err := redisstore.Open(t.Context(), ownedBy(url, "b")); err == nil {
+	if _, err := ownedBy(url, "b").Open(t.Context()); err == nil {
 		t.Error("a server without the first app starts")
 	}
 }
@@ -190,7 +190,7 @@ func TestServersThatStartAtOnceAgreeOnTheOwner(t *testing.T) {
 			apps := []presence.AppID{"a", "b", "c"}
 			apps[0], apps[i%3] = apps[i%3], apps[0]
 			wg.Go(func() {
-				st, err := redisstore.Open(context.Background(), ownedBy(url, apps...))
+				st, err := ownedBy(url, apps...).Open(context.Background())
 				if err != nil {
 					t.Error(err)
 					return
@@ -225,7 +225,7 @@ func TestEmptiedRedisKeepsItsOwner(t *testing.T) {
 	eventually(t, "the owner is on record", func() bool {
 		return s.Do(t, "GET", "rc:recipe") == "app a" && s.Do(t, "GET", "onOffStatus:") == "app a"
 	})
-	if _, err := redisstore.Open(t.Context(), ownedBy(url, "b")); err == nil {
+	if _, err := ownedBy(url, "b").Open(t.Context()); err == nil {
 		t.Error("a server of another app starts on it")
 	}
 }

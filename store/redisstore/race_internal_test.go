@@ -21,7 +21,7 @@ func TestNoWriterLosesItsIndexEntry(t *testing.T) {
 	now := presence.MillisOf(time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC))
 	ctx := context.Background()
 	openStore := func(t *testing.T) *Store {
-		s, err := Open(ctx, NewConfig(url))
+		s, err := At(url).Open(ctx)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -157,7 +157,7 @@ func TestNoWriterLosesItsIndexEntry(t *testing.T) {
 // TestSettlingCosts compares the score check with a plain removal, in CPU of Redis.
 func TestSettlingCosts(t *testing.T) {
 	server := redistest.Run(t)
-	s, err := Open(context.Background(), NewConfig("redis://"+server.Addr))
+	s, err := At("redis://" + server.Addr).Open(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -75,16 +75,16 @@ func redisOf(t testing.TB) (*redistest.Server, string) {
 	return s, "redis://" + s.Addr
 }
 
-func config(url string) redisstore.Config {
-	cfg := redisstore.NewConfig(url)
-	cfg.Recipe = "app"
+func config(url string) redisstore.Setup {
+	cfg := redisstore.At(url)
+	cfg.RecipeApp = "app"
 	cfg.Deadline = 30 * time.Second // under the race detector, beside other tests
 	return cfg
 }
 
-func open(t testing.TB, cfg redisstore.Config) *redisstore.Store {
+func open(t testing.TB, cfg redisstore.Setup) *redisstore.Store {
 	t.Helper()
-	s, err := redisstore.Open(context.Background(), cfg)
+	s, err := cfg.Open(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +96,7 @@ func open(t testing.TB, cfg redisstore.Config) *redisstore.Store {
 	return s
 }
 
-func harness(t testing.TB, cfg redisstore.Config) storetest.Harness {
+func harness(t testing.TB, cfg redisstore.Setup) storetest.Harness {
 	s := open(t, cfg)
 	return storetest.Harness{
 		Store: s, Now: s.Now(), Shared: true,

@@ -92,7 +92,7 @@ func TestBusy(t *testing.T) {
 			t.Fatalf("after %v the cache is still believed", took)
 		}
 	}
-	_, err = redisstore.Open(t.Context(), cfg2(cfg, t))
+	_, err = cfg2(cfg, t).Open(t.Context())
 	if r := (*redisstore.OpenError)(nil); !errors.As(err, &r) || r.Settings || !strings.Contains(r.Error(), "a script that does not end") {
 		t.Errorf("the start says %v", err)
 	}

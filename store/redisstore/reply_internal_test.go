@@ -202,9 +202,9 @@ func TestLostAnswersOfASweepAreCounted(t *testing.T) {
 
 func openAt(t *testing.T, addr string) *Store {
 	t.Helper()
-	cfg := NewConfig("redis://" + addr)
-	cfg.Recipe, cfg.Deadline = "app", 10*time.Second
-	s, err := Open(context.Background(), cfg)
+	cfg := At("redis://" + addr)
+	cfg.RecipeApp, cfg.Deadline = "app", 10*time.Second
+	s, err := cfg.Open(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,7 @@ import (
 // shared is what every part of a store uses.
 type shared struct {
 	cfg   Config
+	deps  Deps
 	rules presence.Rules
 	keys  layout
 	log   *slog.Logger
@@ -33,10 +34,10 @@ type shared struct {
 	onPause func(stage string)
 }
 
-func newShared(cfg Config) *shared {
+func newShared(cfg Config, deps Deps) *shared {
 	b := &shared{
-		cfg: cfg, rules: cfg.Rules, log: cfg.Log, keys: layout{own: cfg.Prefix, summary: cfg.SummaryPrefix},
-		cache: nearcache.New(max(cfg.NearCache, 0)), ears: map[int]func([]presence.Key){},
+		cfg: cfg, deps: deps, rules: deps.Rules, log: deps.Log, keys: layout{own: cfg.Prefix, summary: cfg.SummaryPrefix},
+		cache: nearcache.New(cfg.NearCache), ears: map[int]func([]presence.Key){},
 	}
 	b.rules.Replay = presence.ReplayWithin
 	return b

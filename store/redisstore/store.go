@@ -4,9 +4,11 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"time"
 
+	"rollcall/internal/configload"
 	"rollcall/internal/wake"
 	"rollcall/presence"
 	"rollcall/store/redisstore/conn"
@@ -31,13 +33,13 @@ type OpenError = conn.OpenError
 
 // Open connects to Redis, checks what it may do there, and starts to listen. An error is an
 // [OpenError].
-func Open(ctx context.Context, cfg Config) (*Store, error) {
-	p, err := cfg.parse()
-	if err != nil {
+func Open(ctx context.Context, cfg Config, deps Deps) (*Store, error) {
+	deps.fill()
+	p, err := cfg.place(deps.URL)
+	if err = errors.Join(err, configload.Validate(&cfg)); err != nil {
 		return nil, &OpenError{Err: err, Settings: true}
 	}
-	cfg.defaults()
-	s := newStore(cfg)
+	s := newStore(cfg, deps)
 	if s.conn, err = conn.Open(p, s.connOptions(), s.cache, linkEvents{s}); err != nil {
 		return nil, p.Explain(fmt.Errorf("connect to redis: %w", err))
 	}
@@ -49,8 +51,8 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 }
 
 // newStore returns a store without a connection.
-func newStore(cfg Config) *Store {
-	b := newShared(cfg)
+func newStore(cfg Config, deps Deps) *Store {
+	b := newShared(cfg, deps)
 	s := &Store{shared: b}
 	s.owner = &ownership{shared: b, turn: make(chan struct{}, 1)}
 	s.ident = &identity{shared: b, owner: s.owner, of: map[string]string{}, turn: make(chan struct{}, 1)}

@@ -223,14 +223,14 @@ func TestRefusals(t *testing.T) {
 		{"no Redis, over TLS", "rediss://" + talker(t, "HTTP/1.1 400 Bad Request\r\n"), "does not speak TLS", "write redis://", misfit},
 		{"nothing is said", "redis://" + talker(t, ""), "store unavailable", "see that Redis runs", unavailable},
 
-		{"an authority that this machine does not know", "rediss://" + s.server.Addr, "not from an authority that this machine knows", "add ssl_ca_certs=FILE", misfit},
-		{"the wrong authority", "rediss://" + s.server.Addr + "?ssl_ca_certs=" + other.File, "not from the authority in ssl_ca_certs", "see that " + other.File, misfit},
+		{"an authority that this machine does not know", "rediss://" + s.server.Addr, "not from an authority that this machine knows", "set redis.ca", misfit},
+		{"the wrong authority", "rediss://" + s.server.Addr + "?ssl_ca_certs=" + other.File, "not from the authority in redis.ca", "see that " + other.File, misfit},
 		{"the wrong name", "rediss://" + with("named", time.Now().Add(time.Hour), "redis.example") + ca, "is for another host", "redis.example", misfit},
 		{"out of date", "rediss://" + with("old", time.Now().Add(-time.Hour), "127.0.0.1") + ca, "is out of date", "renew the certificate", unavailable},
 		{"plainly to TLS", "redis://" + s.server.Addr, "store unavailable", "if it speaks TLS, write rediss://", unavailable},
 		{"plainly to TLS, Sentinels", "redis+sentinel://" + s.server.Addr + "/m", "store unavailable", "if it speaks TLS, write rediss+sentinel://", unavailable},
 		{"TLS to a plain port", "rediss://" + plain.Addr + ca, "store unavailable", "see that Redis runs", unavailable},
-		{"no certificate of ours", "rediss://" + s.server.Addr + ca, "", "add ssl_certfile=FILE", either},
+		{"no certificate of ours", "rediss://" + s.server.Addr + ca, "", "set redis.cert", either},
 		{"a certificate of a stranger", "rediss://" + s.server.Addr + ca + "&ssl_certfile=" + stranger.Cert + "&ssl_keyfile=" + stranger.Key, "", "signed by an authority", either},
 
 		{"a password is missing", "redis://" + locked.Addr, "wants a password", "redis://:PASSWORD@host", misfit},
@@ -247,7 +247,7 @@ func TestRefusals(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			st, err := redisstore.Open(context.Background(), config(tt.url))
+			st, err := config(tt.url).Open(context.Background())
 			if err == nil {
 				_ = st.Close()
 				t.Fatal("it opened")

@@ -50,9 +50,9 @@ func newTorture(t *testing.T, peers int) *torture {
 	proxy := redistest.RunProxy(t, server.Addr)
 	// so that answers and signals, on two connections, overtake each other
 	proxy.Delay(time.Millisecond)
-	cfg := NewConfig("redis://" + proxy.Addr)
+	cfg := At("redis://" + proxy.Addr)
 	cfg.Deadline = 5 * time.Second
-	s, err := Open(context.Background(), cfg)
+	s, err := cfg.Open(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,7 +98,7 @@ func (w *torture) write(ctx context.Context, t *testing.T) {
 			d.marked = time.Now()
 			marker := markerOf(i, d.seq)
 			d.mu.Unlock()
-			if _, err := conn.Do("SET", DefaultSummaryPrefix+marker, "0", "EX", "60"); err != nil {
+			if _, err := conn.Do("SET", DefaultConfig().SummaryPrefix+marker, "0", "EX", "60"); err != nil {
 				t.Error(err)
 				return
 			}
@@ -117,7 +117,7 @@ func (w *torture) write(ctx context.Context, t *testing.T) {
 			if online == (k == 1) {
 				value = "1"
 			}
-			if _, err := conn.Do("SET", DefaultSummaryPrefix+peerOf(i), value); err != nil {
+			if _, err := conn.Do("SET", DefaultConfig().SummaryPrefix+peerOf(i), value); err != nil {
 				t.Error(err)
 				return
 			}

@@ -105,7 +105,7 @@ func TestOldRedisIsRefusedByName(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			st, err := redisstore.Open(t.Context(), config(tt.url(t)))
+			st, err := config(tt.url(t)).Open(t.Context())
 			if err == nil {
 				_ = st.Close()
 				t.Fatal("it starts")

@@ -32,9 +32,9 @@ type node struct {
 	turned atomic.Int64 // peers that the sweep ended
 }
 
-func startNode(t testing.TB, cfg redisstore.Config, name presence.NodeID) *node {
+func startNode(t testing.TB, cfg redisstore.Setup, name presence.NodeID) *node {
 	t.Helper()
-	st, err := redisstore.Open(context.Background(), cfg)
+	st, err := cfg.Open(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -241,7 +241,7 @@ const doomedSockets = 5000
 
 func doomed(url string) {
 	ctx := context.Background()
-	st, err := redisstore.Open(ctx, config(url))
+	st, err := config(url).Open(ctx)
 	if err != nil {
 		panic(err)
 	}

@@ -63,9 +63,9 @@ func (p Place) certificateError(err error) *OpenError {
 	switch {
 	case errors.As(err, &unknown) && (p.tls == nil || p.tls.CA == ""):
 		return Misfit("the certificate of redis at %s is not from an authority that this machine knows: %w", at, unknown)(
-			"name the file of its authority: add ssl_ca_certs=FILE to the URL, behind a ?, or set SSL_CERT_FILE")
+			"name the file of its authority: set redis.ca, or SSL_CERT_FILE in the environment")
 	case errors.As(err, &unknown):
-		return Misfit("the certificate of redis at %s is not from the authority in ssl_ca_certs: %w", at, unknown)(
+		return Misfit("the certificate of redis at %s is not from the authority in redis.ca: %w", at, unknown)(
 			fmt.Sprintf("see that %.200s is the authority that has signed it", p.tls.CA))
 	case errors.As(err, &name):
 		hosts := name.Certificate.DNSNames
@@ -154,7 +154,7 @@ func (p Place) connectionError(err error) *OpenError {
 	case alert && p.tls != nil && p.tls.Cert == "":
 		return Misfit("redis at %s wants a certificate from its clients: %w", at, op)(wantsCertificate)
 	case alert && p.tls != nil:
-		return Misfit("redis at %s does not accept the certificate in ssl_certfile: %w", at, op)(
+		return Misfit("redis at %s does not accept the certificate in redis.cert: %w", at, op)(
 			refusesCertificate)
 	case strings.Contains(err.Error(), "unknown message type"): // of the client library
 		return Misfit("what answers at %s is not a Redis", at)("see that host and port of the URL are those of Redis")
@@ -163,12 +163,12 @@ func (p Place) connectionError(err error) *OpenError {
 	case p.tls.Cert == "":
 		return p.unreachable(err, "; if it wants a certificate, "+wantsCertificate)
 	}
-	return p.unreachable(err, "; if it refuses the certificate in ssl_certfile, "+refusesCertificate)
+	return p.unreachable(err, "; if it refuses the certificate in redis.cert, "+refusesCertificate)
 }
 
 const refusesCertificate = "have it signed by an authority that Redis knows (its tls-ca-cert-file), and see that it is not out of date"
 
-const wantsCertificate = "add ssl_certfile=FILE&ssl_keyfile=FILE to the URL, behind a ?; or set tls-auth-clients of Redis to no or optional"
+const wantsCertificate = "set redis.cert and redis.key; or set tls-auth-clients of Redis to no or optional"
 
 func (p Place) unreachable(err error, also string) *OpenError {
 	return &OpenError{Err: err, Hint: fmt.Sprintf("see that Redis runs at %s, and that this machine can reach it%s", p.At(), also)}

@@ -26,25 +26,27 @@ type Place struct {
 	db             int
 }
 
-// ParsePlace reads a URL, and returns its query as it stands.
-func ParsePlace(text string) (p Place, query string, err error) {
+// ParsePlace reads a URL.
+func ParsePlace(text string) (p Place, err error) {
 	scheme, rest, _ := strings.Cut(text, "://")
 	kind := schemes[scheme]
 	if kind == nil {
-		return p, "", fmt.Errorf("%w: it begins with none of redis://, rediss://, redis+sentinel://, rediss+sentinel://", ErrURL)
+		return p, fmt.Errorf("%w: it begins with none of redis://, rediss://, redis+sentinel://, rediss+sentinel://", ErrURL)
 	}
 	p.scheme = scheme
 	hosts, _, _ := strings.Cut(rest, "/")
 	hosts, _, _ = strings.Cut(hosts, "?")
 	// what we would take for a host, a database or a setting may be half a password
 	if strings.Contains(rest[len(hosts):], "@") {
-		return p, "", fmt.Errorf("%w: user or password is not percent-encoded rightly (/ is %%2F, ? is %%3F, @ is %%40)", ErrURL)
+		return p, fmt.Errorf("%w: user or password is not percent-encoded rightly (/ is %%2F, ? is %%3F, @ is %%40)", ErrURL)
 	}
-	rest, query, _ = strings.Cut(rest, "?")
+	if strings.Contains(rest, "?") {
+		return p, fmt.Errorf("%w: it has a query, which is no part of an address", ErrURL)
+	}
 	_, path, _ := strings.Cut(rest, "/")
 	if i := strings.LastIndexByte(hosts, '@'); i >= 0 {
 		if err := p.login(hosts[:i]); err != nil {
-			return p, "", err
+			return p, err
 		}
 		hosts = hosts[i+1:]
 	}
@@ -55,23 +57,23 @@ func ParsePlace(text string) (p Place, query string, err error) {
 	for h := range strings.SplitSeq(hosts, ",") {
 		addr, err := address(h, port)
 		if err != nil {
-			return p, "", err
+			return p, err
 		}
 		p.addrs = append(p.addrs, addr)
 	}
 	if kind.sentinel {
 		if p.master, path, _ = strings.Cut(path, "/"); p.master == "" {
-			return p, "", fmt.Errorf("%w: redis+sentinel:// needs the name of the master after the addresses, as /mymaster", ErrURL)
+			return p, fmt.Errorf("%w: redis+sentinel:// needs the name of the master after the addresses, as /mymaster", ErrURL)
 		}
 	}
 	if path != "" {
 		db, err := strconv.Atoi(path)
 		if err != nil || db < 0 {
-			return p, "", fmt.Errorf("%w: the database is %.20q, not a number", ErrURL, path)
+			return p, fmt.Errorf("%w: the database is %.20q, not a number", ErrURL, path)
 		}
 		p.db = db
 	}
-	return p, query, nil
+	return p, nil
 }
 
 // login takes "user:password".
@@ -93,7 +95,7 @@ func (p *Place) Secure(t Files) error {
 		return t.check()
 	}
 	if t != (Files{}) {
-		return fmt.Errorf("%w: ssl_ca_certs, ssl_certfile and ssl_keyfile are for rediss://, which is TLS; %s:// is not", ErrURL, p.scheme)
+		return fmt.Errorf("%s is for rediss://, which is TLS; %s:// is not", t.named(), p.scheme)
 	}
 	return nil
 }

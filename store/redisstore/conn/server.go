@@ -52,7 +52,7 @@ func (c *Conn) CheckPolicy(ctx context.Context) error {
 			continue
 		}
 		if p := got["maxmemory-policy"]; strings.HasPrefix(p, "allkeys-") {
-			return fmt.Errorf("%w: it is %s at %s; set maxmemory-policy to volatile-lru, volatile-ttl or noeviction (or force it)", errPolicy, p, addr)
+			return fmt.Errorf("%w: it is %s at %s; set maxmemory-policy to volatile-lru, volatile-ttl or noeviction, or set redis.force", errPolicy, p, addr)
 		}
 	}
 	return nil

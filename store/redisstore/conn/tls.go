@@ -21,19 +21,34 @@ type Files struct {
 	Cert, Key string // files of the certificate that we show; empty for none
 }
 
+// The settings of the files, for error texts.
+const (
+	settingCA   = "redis.ca"
+	settingCert = "redis.cert"
+	settingKey  = "redis.key"
+)
+
+// named returns the setting of the first file that is named.
+func (t Files) named() string {
+	switch {
+	case t.CA != "":
+		return settingCA
+	case t.Cert != "":
+		return settingCert
+	}
+	return settingKey
+}
+
 // check reads the files once, so that a mistake is reported before anything starts.
 func (t Files) check() error {
-	if (t.Cert == "") != (t.Key == "") {
-		return fmt.Errorf("%w: of ssl_certfile and ssl_keyfile it has only one", ErrURL)
-	}
 	if _, err := t.roots(); err != nil {
-		return fmt.Errorf("%w: ssl_ca_certs: %w", ErrURL, err)
+		return fmt.Errorf("%s: %w", settingCA, err)
 	}
-	if t.Cert == "" {
+	if t.Cert == "" || t.Key == "" { // of which one alone is refused elsewhere
 		return nil
 	}
 	if _, err := t.pair(); err != nil {
-		return fmt.Errorf("%w: ssl_certfile, ssl_keyfile: %w", ErrURL, err)
+		return fmt.Errorf("%s: %w", settingCert, err)
 	}
 	return nil
 }
@@ -107,7 +122,7 @@ func (t Files) dial(ctx context.Context, addr string, d *net.Dialer, named []str
 	}
 	cfg := &tls.Config{MinVersion: tls.VersionTLS12}
 	if cfg.RootCAs, err = t.roots(); err != nil {
-		return nil, fmt.Errorf("ssl_ca_certs: %w", err)
+		return nil, fmt.Errorf("%s: %w", settingCA, err)
 	}
 	if t.Cert != "" {
 		cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return t.pair() }
