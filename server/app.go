@@ -36,10 +36,9 @@ type doors struct {
 // dialect, which takes everything else, stands last.
 func (s *Server) mountApp() (*doors, error) {
 	var err error
-	cfg := s.cfg.LeanCloud
-	cfg.Version, cfg.BodyTimeout, cfg.Proxies = Release, s.cfg.HTTP.BodyTimeout, s.cfg.Proxies
 	s.held = s.shares()
-	s.dialect, err = leancloud.New(cfg, leancloud.Deps{
+	s.dialect, err = leancloud.New(s.cfg.LeanCloud, leancloud.Deps{
+		Version: Release, BodyTimeout: s.cfg.HTTP.BodyTimeout, Proxies: s.cfg.Proxies,
 		Intake: s.intake, Ask: s.ask, Keys: s.ring, Now: s.clock.Now, Log: s.log, Kicker: s.gateway,
 		Callers: s.callers, Bodies: s.held.bodies, Unnamed: s.unnamed.Note,
 	})

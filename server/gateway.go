@@ -42,11 +42,10 @@ func (s *Server) openGateway() error {
 	if err != nil {
 		return err
 	}
-	dialect, err := rtm.New(gw, s.ring, s.cfg.RTM)
+	dialect, err := rtm.New(s.cfg.RTM, rtm.Deps{Gateway: gw, Keys: s.ring, Callers: s.callers, Proxies: s.cfg.Proxies})
 	if err != nil {
 		return err
 	}
-	dialect.Callers, dialect.Proxies = s.callers, s.cfg.Proxies
 	if err := gw.Start(); err != nil {
 		return err
 	}
@@ -59,20 +58,17 @@ const hooksFile = "hooks.journal"
 
 // openHooks starts what calls the app's own hooks, on node.
 func (s *Server) openHooks(node presence.NodeID) error {
-	cfg := s.cfg.Hooks
-	if cfg.URL == "" {
+	if s.cfg.Hooks.URL == "" {
 		return nil
 	}
-	if s.cfg.Data != "" {
-		cfg.Journal = filepath.Join(s.cfg.Data, hooksFile)
+	deps := hookout.Deps{
+		Keys: s.hookKeys, Log: s.log,
+		Ledger: &hookout.Ledger{Store: s.store.Store, Node: node, Shared: s.store.shared, Now: s.clock.Now, Akin: gateway.Akin},
 	}
-	sender, err := hookout.Open(cfg, func(app string) (hookout.Keys, bool) {
-		a := s.ring.Lookup(presence.AppID(app))
-		if a == nil {
-			return hookout.Keys{}, false
-		}
-		return hookout.Keys{ID: string(a.ID), Key: a.Key, HookKey: a.HookKey}, true
-	}, &hookout.Ledger{Store: s.store.Store, Node: node, Shared: s.store.shared, Now: s.clock.Now, Akin: gateway.Akin}, s.log)
+	if s.cfg.Data != "" {
+		deps.Journal = filepath.Join(s.cfg.Data, hooksFile)
+	}
+	sender, err := hookout.Open(s.cfg.Hooks, deps)
 	if err != nil {
 		return err
 	}
@@ -89,6 +85,15 @@ func (s *Server) openHooks(node presence.NodeID) error {
 		}
 	})
 	return nil
+}
+
+// hookKeys returns the keys that the hooks of app carry.
+func (s *Server) hookKeys(app string) (hookout.Keys, bool) {
+	a := s.ring.Lookup(presence.AppID(app))
+	if a == nil {
+		return hookout.Keys{}, false
+	}
+	return hookout.Keys{ID: string(a.ID), Key: a.Key, HookKey: a.HookKey}, true
 }
 
 func hookOf(e *gateway.Event) hookout.Event {

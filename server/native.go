@@ -15,23 +15,17 @@ import (
 
 // mountNative starts the hub and mounts the doors of the native API, all behind one gate.
 func (s *Server) mountNative() http.Handler {
-	gate := s.cfg.Gate
-	gate.Proxies = s.cfg.Proxies
-	gate.Callers, gate.Bodies, gate.Watchers, gate.Watched = s.callers, s.held.bodies, s.held.watchers, s.held.watched
-	gate.BodyTimeout = s.cfg.HTTP.BodyTimeout
-	gate.Keys, gate.Log, gate.Now = s.ring, s.log, func() int64 { return int64(s.clock.Now()) }
-	s.gate = api.NewGate(gate)
-
-	hub := s.cfg.Watch
-	hub.Now, hub.Tokens = s.clock.Now, s.ask.Tokens
-	s.hub = watch.New(s.presence, s.store, hub)
-
-	cfg := s.cfg.REST
-	cfg.Now, cfg.Others, cfg.Sample, cfg.History = s.clock.Now, s.others(), s.appSample, s.history
-	s.rest = rest.New(s.presence, s.intake, s.ask, s.gate, cfg)
-
-	stream := sse.New(s.hub, s.gate, s.cfg.SSE)
-	sockets := socket.New(s.gateway, s.hub, s.gate, socket.Config{Signatures: s.cfg.RTM.Signatures, SignatureLife: s.cfg.RTM.SignatureLife})
+	s.gate = api.NewGate(s.cfg.Gate, api.Deps{
+		Keys: s.ring, Log: s.log, Now: func() int64 { return int64(s.clock.Now()) }, Proxies: s.cfg.Proxies, BodyTimeout: s.cfg.HTTP.BodyTimeout,
+		Callers: s.callers, Bodies: s.held.bodies, Watchers: s.held.watchers, Watched: s.held.watched,
+	})
+	s.hub = watch.New(s.cfg.Watch, watch.Deps{Service: s.presence, Source: s.store, Now: s.clock.Now, Tokens: s.ask.Tokens})
+	s.rest = rest.New(s.cfg.REST, rest.Deps{
+		Service: s.presence, Intake: s.intake, Ask: s.ask, Gate: s.gate, Now: s.clock.Now, Others: s.others(), Sample: s.appSample, History: s.history,
+	})
+	stream := sse.New(s.cfg.SSE, sse.Deps{Hub: s.hub, Gate: s.gate})
+	present := socket.Config{Signatures: s.cfg.RTM.Signatures, SignatureLife: s.cfg.RTM.SignatureLife}
+	sockets := socket.New(present, socket.Deps{Gateway: s.gateway, Hub: s.hub, Gate: s.gate})
 	s.onStop(func(context.Context) { sockets.Close() })
 	// Operators have no use for the socket, whose clients show who they are inside.
 	s.v1 = s.gate.Operator().Handler(s.rest.Routes(), stream.Routes())

@@ -150,7 +150,7 @@ func (w *Watcher) fill(b *Batch, list []int32, flag uint8) []int32 {
 }
 
 func (w *Watcher) mark() (Batch, error) {
-	mark, age := w.hub.watermark.Load(), w.hub.service.Age()
+	mark, age := w.hub.watermark.Load(), w.hub.deps.Service.Age()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.closed {

@@ -38,7 +38,7 @@ func deliver(b *testing.B, own bool, d presence.Detail) {
 		b.Fatal(err)
 	}
 	service := presence.NewService(store, presence.DefaultConfig())
-	h := New(service, store, DefaultConfig())
+	h := New(DefaultConfig(), Deps{Service: service, Source: store})
 	close(h.quit)
 	<-h.done
 	form := &Form{Append: func(out []byte, b *Batch) []byte {

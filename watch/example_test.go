@@ -19,7 +19,7 @@ func Example() {
 	}
 	defer store.Close()
 	service := presence.NewService(store, presence.DefaultConfig())
-	hub := watch.New(service, store, watch.DefaultConfig())
+	hub := watch.New(watch.DefaultConfig(), watch.Deps{Service: service, Source: store})
 	defer hub.Close(watch.ReasonShutdown)
 
 	ctx := context.Background()

@@ -45,11 +45,14 @@ type Config struct {
 	// key, and how many peers they may follow altogether. Behind a proxy name it in proxies,
 	// or all clients are one address. 0 leaves it at the half.
 	AddressWatchers, AddressPeers int `range:"0.."`
+}
 
-	// Now is the clock by which leases and holds are judged; nil is the wall clock.
-	Now func() presence.Millis `config:"-"`
-	// Tokens seals the tokens; nil makes some that open in this hub only.
-	Tokens *token.Sealer `config:"-"`
+// Deps are what a [Hub] is given beside its settings.
+type Deps struct {
+	Service *presence.Service      // the rules, the counters and the epoch
+	Source  Source                 // where watched peers are read
+	Now     func() presence.Millis // the clock of leases and holds; nil is the wall clock
+	Tokens  *token.Sealer          // seals the tokens; nil makes some that open in this hub only
 }
 
 // DefaultConfig returns the defaults of the product.
@@ -63,10 +66,9 @@ func DefaultConfig() Config {
 // A Hub reads the watched peers on one goroutine and notifies their watchers; no caller of the
 // store waits for it.
 type Hub struct {
-	service *presence.Service
-	source  Source
-	cfg     Config
-	stats   counters
+	cfg   Config
+	deps  Deps
+	stats counters
 
 	mu       sync.RWMutex // guards peers, watchers, entry.links and slot.pos
 	peers    map[presence.Key]*entry
@@ -120,21 +122,21 @@ type Source interface {
 	Listen(fn func(keys []presence.Key)) (stop func())
 }
 
-// New returns a running hub that reads source by the rules of service. End it with [Hub.Close].
-func New(service *presence.Service, source Source, cfg Config) *Hub {
-	if cfg.Now == nil {
-		cfg.Now = func() presence.Millis { return presence.MillisOf(time.Now()) }
+// New returns a running hub. End it with [Hub.Close].
+func New(cfg Config, deps Deps) *Hub {
+	if deps.Now == nil {
+		deps.Now = func() presence.Millis { return presence.MillisOf(time.Now()) }
 	}
-	if cfg.Tokens == nil {
-		cfg.Tokens = token.NewSealer(nil)
+	if deps.Tokens == nil {
+		deps.Tokens = token.NewSealer(nil)
 	}
 	h := &Hub{
-		service: service, source: source, cfg: cfg,
+		cfg: cfg, deps: deps,
 		peers: map[presence.Key]*entry{}, watchers: map[*Watcher]struct{}{}, sizes: map[presence.AppID]Size{},
 		wakeup: wake.NewSignal(), quit: make(chan struct{}), done: make(chan struct{}),
 	}
-	h.watermark.Store(&watermark{epoch: service.Epoch()})
-	h.unlisten = source.Listen(h.signal)
+	h.watermark.Store(&watermark{epoch: deps.Service.Epoch()})
+	h.unlisten = deps.Source.Listen(h.signal)
 	go h.run()
 	return h
 }
@@ -221,7 +223,7 @@ func (h *Hub) Watch(ctx context.Context, view ask.View, peers []presence.PeerID,
 		return nil, err
 	}
 	app := view.App
-	w := &Watcher{hub: h, app: app, detail: detail, wakeup: wake.NewSignal(), list: token.ListOf(app), seal: h.cfg.Tokens.Of(app)}
+	w := &Watcher{hub: h, app: app, detail: detail, wakeup: wake.NewSignal(), list: token.ListOf(app), seal: h.deps.Tokens.Of(app)}
 	w.turn.Lock()
 	h.mu.Lock()
 	switch {
@@ -301,14 +303,14 @@ func (h *Hub) load(ctx context.Context, entries []*entry) (age time.Duration, er
 		return 0, nil
 	}
 	ticket := h.ticket.Add(1)
-	now := h.cfg.Now()
+	now := h.deps.Now()
 	raw, age, err := h.read(ctx, entries)
 	if err != nil {
 		return 0, err
 	}
-	leases := h.service.Leases(now).Add(-age) // leases stand still while the store is out of reach
+	leases := h.deps.Service.Leases(now).Add(-age) // leases stand still while the store is out of reach
 	for i, e := range entries {
-		seen := raw[i].At(leases, h.service.Rules())
+		seen := raw[i].At(leases, h.deps.Service.Rules())
 		w := h.updateOf(e.key.Peer, raw[i], seen, ticket)
 		need := h.resumeFloor(w.Version, raw[i], seen)
 		if age > 0 {
@@ -326,14 +328,14 @@ func (h *Hub) load(ctx context.Context, entries []*entry) (age time.Duration, er
 // part of the store is out of reach, what was last notified of a peer is as old as what a query
 // says, and refused with it.
 func (h *Hub) ageOf(ctx context.Context, app presence.AppID, entries []*entry) (time.Duration, error) {
-	if len(entries) == 0 || h.service.Age() == 0 {
+	if len(entries) == 0 || h.deps.Service.Age() == 0 {
 		return 0, nil
 	}
 	ids := make([][]byte, len(entries))
 	for i, e := range entries {
 		ids[i] = []byte(e.key.Peer)
 	}
-	age, err := h.source.Statuses(ctx, app, ids, h.service.Leases(h.cfg.Now()), make([]presence.Status, len(ids)))
+	age, err := h.deps.Source.Statuses(ctx, app, ids, h.deps.Service.Leases(h.deps.Now()), make([]presence.Status, len(ids)))
 	if err != nil {
 		return 0, fmt.Errorf("ask for the age of %d watched peers: %w", len(ids), err)
 	}
@@ -348,7 +350,7 @@ func (h *Hub) read(ctx context.Context, entries []*entry) (raw []presence.Summar
 		keys[i] = e.key
 	}
 	raw = make([]presence.Summary, len(keys))
-	if age, err = h.source.Summaries(ctx, keys, raw); err != nil {
+	if age, err = h.deps.Source.Summaries(ctx, keys, raw); err != nil {
 		h.stats.failures.Add(1)
 		return nil, 0, fmt.Errorf("read %d watched peers: %w", len(keys), err)
 	}
@@ -369,7 +371,7 @@ func (h *Hub) updateOf(peer presence.PeerID, raw, seen presence.Summary, ticket 
 		}
 	case presence.Unknown:
 		if raw.Status == presence.Offline {
-			w.Version = max(raw.Rev+1, uint64(raw.Since.Add(h.service.Rules().OfflineMemory)))
+			w.Version = max(raw.Rev+1, uint64(raw.Since.Add(h.deps.Service.Rules().OfflineMemory)))
 		}
 	}
 	return w

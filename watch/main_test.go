@@ -118,9 +118,8 @@ func open(t testing.TB, cfg watch.Config) *house {
 	}
 	f := &flaky{Store: st}
 	h := &house{TB: t, Service: presence.NewService(f, presence.DefaultConfig()), store: f, tokens: testTokens()}
-	cfg.Tokens = h.tokens
 	h.reader = ask.New(ask.Deps{Rules: h.Service, Store: f, Tokens: h.tokens})
-	h.hub = watch.New(h.Service, f, cfg)
+	h.hub = watch.New(cfg, watch.Deps{Service: h.Service, Source: f, Tokens: h.tokens})
 	t.Cleanup(func() {
 		h.hub.Close(watch.ReasonShutdown)
 		if err := st.Close(); err != nil {

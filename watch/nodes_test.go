@@ -19,6 +19,7 @@ func TestTwoNodesOnRedis(t *testing.T) {
 	ctx := context.Background()
 	var services [2]*presence.Service
 	var hubs [2]*watch.Hub
+	var clocks [2]func() presence.Millis
 	for i := range hubs {
 		cfg := redisstore.DefaultConfig()
 		cfg.RecipeApp, cfg.Deadline = app, time.Minute // a busy machine is no outage
@@ -27,9 +28,8 @@ func TestTwoNodesOnRedis(t *testing.T) {
 			t.Fatal(err)
 		}
 		services[i] = presence.NewService(st, presence.DefaultConfig())
-		hub := watch.DefaultConfig()
-		hub.Now, hub.Tokens = st.Now, testTokens()
-		hubs[i] = watch.New(services[i], st, hub)
+		clocks[i] = st.Now
+		hubs[i] = watch.New(watch.DefaultConfig(), watch.Deps{Service: services[i], Source: st, Now: st.Now, Tokens: testTokens()})
 		t.Cleanup(func() {
 			hubs[i].Close(watch.ReasonShutdown)
 			if err := st.Close(); err != nil {
@@ -39,7 +39,7 @@ func TestTwoNodesOnRedis(t *testing.T) {
 	}
 	report := func(node int, kind presence.Kind, peer string) {
 		t.Helper()
-		now := hubs[node].Config().Now()
+		now := clocks[node]()
 		r := presence.Report{App: app, Peer: presence.PeerID(peer), Source: presence.SourceAPI, Session: "1", Kind: kind, At: now, Incarnation: now, Cause: presence.CauseLogout}
 		if err := services[node].Report(ctx, []presence.Report{r}, now, make([]presence.Outcome, 1)); err != nil {
 			t.Fatal(err)

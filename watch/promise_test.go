@@ -167,8 +167,8 @@ func promise(t *testing.T, watchers, peers, changes int) {
 	s := presence.NewService(st, presence.DefaultConfig())
 	cfg := watch.DefaultConfig()
 	cfg.Buffer = 4 << 10 // so that snapshots and bursts come in parts
-	cfg.Tokens = testTokens()
-	hubs := []*watch.Hub{watch.New(s, st, cfg), watch.New(s, st, cfg)}
+	deps := watch.Deps{Service: s, Source: st, Tokens: testTokens()}
+	hubs := []*watch.Hub{watch.New(cfg, deps), watch.New(cfg, deps)}
 	ids := make([]presence.PeerID, peers)
 	for i := range ids {
 		ids[i] = presence.PeerID(fmt.Sprintf("peer-%04d", i))

@@ -8,12 +8,12 @@ import (
 // since prepares a watcher that knows the token text to be sent only what may be newer; it reports
 // false when it cannot. The caller holds mu.
 func (w *Watcher) since(text string, slots []int32) bool {
-	t, ok := w.hub.cfg.Tokens.Open(w.app, text)
+	t, ok := w.hub.deps.Tokens.Open(w.app, text)
 	if ok && w.detail == presence.DetailBrief {
 		return w.sinceKnown(t, slots)
 	}
-	now := w.hub.cfg.Now()
-	if !ok || t.Detail != presence.DetailFull || t.Epoch != w.hub.service.Epoch() || t.List != w.list || t.Horizon > w.hub.service.Horizon(now) {
+	now := w.hub.deps.Now()
+	if !ok || t.Detail != presence.DetailFull || t.Epoch != w.hub.deps.Service.Epoch() || t.List != w.list || t.Horizon > w.hub.deps.Service.Horizon(now) {
 		return false
 	}
 	var unknown uint64

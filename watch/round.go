@@ -59,8 +59,8 @@ type round struct {
 func (h *Hub) runRound() {
 	h.now = round{number: h.now.number + 1, before: h.ticket.Load()}
 	start := time.Now()
-	now := h.cfg.Now()
-	epoch := h.service.Epoch()
+	now := h.deps.Now()
+	epoch := h.deps.Service.Epoch()
 	if epoch != h.watermark.Load().epoch {
 		h.all.Store(true)
 		h.samples = h.samples[:0]
@@ -106,11 +106,11 @@ func (h *Hub) runRound() {
 // reachable parts entries into those whose part of the store answers and the others: while one
 // primary of a Cluster is away, what changes on the others is notified.
 func (h *Hub) reachable(entries []*entry) (here, old []*entry) {
-	if h.service.Age() == 0 {
+	if h.deps.Service.Age() == 0 {
 		return entries, nil
 	}
 	for _, e := range entries {
-		if h.service.AgeOf(e.key) > 0 {
+		if h.deps.Service.AgeOf(e.key) > 0 {
 			old = append(old, e)
 		} else {
 			here = append(here, e)
@@ -156,7 +156,7 @@ func (h *Hub) collect(now time.Time) []*entry {
 
 // judge takes what was read of e and reports whether its watchers are to be notified.
 func (h *Hub) judge(e *entry, raw presence.Summary, ticket uint64, start time.Time, now presence.Millis) bool {
-	seen := raw.At(h.service.Leases(now), h.service.Rules())
+	seen := raw.At(h.deps.Service.Leases(now), h.deps.Service.Rules())
 	n := h.updateOf(e.key.Peer, raw, seen, ticket)
 	for {
 		old := e.update.Load()
@@ -239,12 +239,12 @@ func (h *Hub) sample(at time.Time, now presence.Millis) {
 	if n := len(h.samples); n > 0 && at.Sub(h.samples[n-1].at) < idleRound/2 {
 		return
 	}
-	h.samples = append(h.samples, sample{at, h.service.Horizon(now)})
+	h.samples = append(h.samples, sample{at, h.deps.Service.Horizon(now)})
 }
 
 // advance moves the watermark after a round that began at start and read everything.
 func (h *Hub) advance(start time.Time) {
-	if h.service.Age() > 0 {
+	if h.deps.Service.Age() > 0 {
 		h.samples = h.samples[:0] // writes that the store does not signal may lie below them
 		return
 	}

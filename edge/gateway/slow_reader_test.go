@@ -90,14 +90,11 @@ func (b *bubble) watching() (*watch.Hub, *v1.Door, http.Handler) {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	cfg := watch.DefaultConfig()
-	cfg.Now = bubbleNow
-	hub := watch.New(b.svc, b.store, cfg)
+	hub := watch.New(watch.DefaultConfig(), watch.Deps{Service: b.svc, Source: b.store, Now: bubbleNow})
 	gate := api.DefaultConfig()
-	gate.Keys, gate.Log, gate.Limits = ring, slog.New(slog.DiscardHandler), limit.Limits{}
-	gate.Now = func() int64 { return int64(bubbleNow()) }
-	doors := api.NewGate(gate)
-	door := v1.New(b.gw, hub, doors, v1.Config{})
+	gate.Limits = limit.Limits{}
+	doors := api.NewGate(gate, api.Deps{Keys: ring, Log: slog.New(slog.DiscardHandler), Now: func() int64 { return int64(bubbleNow()) }})
+	door := v1.New(v1.Config{}, v1.Deps{Gateway: b.gw, Hub: hub, Gate: doors})
 	mux := http.NewServeMux()
 	doors.Mux(mux, door.Routes())
 	return hub, door, mux

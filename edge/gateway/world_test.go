@@ -135,22 +135,17 @@ func newWorld(t testing.TB, s settings) *world {
 	if s.rtm != nil {
 		s.rtm(&rc)
 	}
-	w.rtm, err = rtm.New(gw, ring, rc)
-	if err == nil {
-		// Tests speak through proxies.
-		w.rtm.Proxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
-	}
+	// Tests speak through proxies.
+	w.rtm, err = rtm.New(rc, rtm.Deps{Gateway: gw, Keys: ring, Proxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	gate := api.DefaultConfig()
-	gate.Keys, gate.Log, gate.Now = ring, slog.New(slog.DiscardHandler), func() int64 { return w.clock.Load() }
 	gate.Limits = limit.Limits{}
-	hub := watch.DefaultConfig()
-	hub.Now = func() presence.Millis { return presence.Millis(w.clock.Load()) }
-	w.hub = watch.New(w.svc, s.store, hub)
-	doors := api.NewGate(gate)
-	w.v1 = v1.New(gw, w.hub, doors, v1.Config{Signatures: rc.Signatures, SignatureLife: rc.SignatureLife})
+	w.hub = watch.New(watch.DefaultConfig(), watch.Deps{Service: w.svc, Source: s.store, Now: func() presence.Millis { return presence.Millis(w.clock.Load()) }})
+	doors := api.NewGate(gate, api.Deps{Keys: ring, Log: slog.New(slog.DiscardHandler), Now: func() int64 { return w.clock.Load() }})
+	present := v1.Config{Signatures: rc.Signatures, SignatureLife: rc.SignatureLife}
+	w.v1 = v1.New(present, v1.Deps{Gateway: gw, Hub: w.hub, Gate: doors})
 	mux := http.NewServeMux()
 	doors.Mux(mux, w.v1.Routes())
 	mux.HandleFunc("/v1/route", w.rtm.Route)

@@ -1,6 +1,7 @@
 package hookout
 
 import (
+	"log/slog"
 	"net/http"
 	"net/url"
 	"time"
@@ -24,11 +25,20 @@ type Config struct {
 	MaxQueue int `range:"1..10000000"`
 	// Parallel is how many calls may be under way.
 	Parallel int `range:"1..1000"`
+}
+
+// Deps are what a [Sender] is given beside its settings.
+type Deps struct {
+	Keys func(app string) (Keys, bool) // of an app, for its hooks
+	// Ledger keeps in the store whose offline hooks are owed. Without one they are owed as long as
+	// this process and its journal last.
+	Ledger *Ledger
+	Log    *slog.Logger
 	// Journal is the directory that keeps what waits over a restart; empty keeps it in memory. A
 	// file of release 0.1 at its place is taken over.
-	Journal string `config:"-"`
+	Journal string
 	// Transport makes the calls; nil is HTTP over TCP.
-	Transport http.RoundTripper `config:"-"`
+	Transport http.RoundTripper
 }
 
 // DefaultConfig returns the defaults of the product.

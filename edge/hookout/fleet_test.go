@@ -108,9 +108,12 @@ func (f *fleet) start(place int) *node {
 	store := storeOf{f.store, n.id}
 	n.svc = presence.NewService(store, presence.DefaultConfig())
 	cfg := hookout.DefaultConfig()
-	cfg.URL, cfg.Transport, cfg.Journal = "http://app", n, filepath.Join(f.dir, fmt.Sprint("journal-", place))
+	cfg.URL = "http://app"
 	var err error
-	n.sender, err = hookout.Open(cfg, keys, &hookout.Ledger{Store: store, Node: n.id, Shared: f.shared, Now: now, Akin: akin}, slog.New(slog.DiscardHandler))
+	n.sender, err = hookout.Open(cfg, hookout.Deps{
+		Keys: keys, Ledger: &hookout.Ledger{Store: store, Node: n.id, Shared: f.shared, Now: now, Akin: akin}, Log: slog.New(slog.DiscardHandler),
+		Journal: filepath.Join(f.dir, fmt.Sprint("journal-", place)), Transport: n,
+	})
 	if err != nil {
 		f.t.Fatal(err)
 	}

@@ -73,7 +73,12 @@ func keys(app string) (hookout.Keys, bool) {
 
 func open(t *testing.T, cfg hookout.Config) *hookout.Sender {
 	t.Helper()
-	s, err := hookout.Open(cfg, keys, nil, slog.New(slog.DiscardHandler))
+	return openOn(t, cfg, "")
+}
+
+func openOn(t *testing.T, cfg hookout.Config, journal string) *hookout.Sender {
+	t.Helper()
+	s, err := hookout.Open(cfg, hookout.Deps{Keys: keys, Log: slog.New(slog.DiscardHandler), Journal: journal})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -191,8 +196,8 @@ func TestWhatWaitsSurvivesARestart(t *testing.T) {
 		return http.StatusOK
 	}
 	cfg := config(e)
-	cfg.Journal = filepath.Join(t.TempDir(), "hooks")
-	s := open(t, cfg)
+	journal := filepath.Join(t.TempDir(), "hooks")
+	s := openOn(t, cfg, journal)
 	for n := range 5 {
 		s.Add(event("tom", n))
 	}
@@ -201,7 +206,7 @@ func TestWhatWaitsSurvivesARestart(t *testing.T) {
 	e.mu.Lock()
 	down = false
 	e.mu.Unlock()
-	s = open(t, cfg)
+	s = openOn(t, cfg, journal)
 	s.Add(event("tom", 5))
 	// Received is not yet delivered: what is closed before the answer is read is sent again.
 	until(t, "all hooks are delivered", func() bool { st := s.Stats(); return len(e.calls()) == 6 && st.Waiting == 0 })
@@ -211,7 +216,7 @@ func TestWhatWaitsSurvivesARestart(t *testing.T) {
 			t.Errorf("hook %d is %v", i, c.Body)
 		}
 	}
-	s = open(t, cfg)
+	s = openOn(t, cfg, journal)
 	if n := s.Stats().Waiting; n != 0 {
 		t.Errorf("%d hooks wait after all were delivered", n)
 	}

@@ -71,9 +71,8 @@ type Stats struct {
 	TakenOver int64 `json:"taken_over"` // of these, from nodes that were lost, since the start
 }
 
-// Open starts a sender, with what the journal holds of an earlier run. Without a ledger an offline
-// hook is owed as long as this process and its journal last.
-func Open(cfg Config, keys func(app string) (Keys, bool), ledger *Ledger, log *slog.Logger) (*Sender, error) {
+// Open starts a sender, with what the journal holds of an earlier run.
+func Open(cfg Config, deps Deps) (*Sender, error) {
 	if err := configload.Validate(&cfg); err != nil {
 		return nil, fmt.Errorf("hook settings: %w", err)
 	}
@@ -85,7 +84,7 @@ func Open(cfg Config, keys func(app string) (Keys, bool), ledger *Ledger, log *s
 		u.Path = "/1.1/functions"
 	}
 	s := &Sender{
-		cfg: cfg, ledger: ledger, base: strings.TrimSuffix(u.String(), "/"), keys: keys, log: log, queues: map[peer][]*Event{},
+		cfg: cfg, ledger: deps.Ledger, base: strings.TrimSuffix(u.String(), "/"), keys: deps.Keys, log: deps.Log, queues: map[peer][]*Event{},
 		unwritten: wake.NewSignal(), sendable: wake.NewSignal(), turns: make(chan struct{}, cfg.Parallel),
 		client: &http.Client{
 			Timeout:       cfg.Timeout,
@@ -96,16 +95,16 @@ func Open(cfg Config, keys func(app string) (Keys, bool), ledger *Ledger, log *s
 	for _, l := range []*lograte.Line{&s.lines.failed, &s.lines.refused, &s.lines.dropped, &s.lines.unrecorded} {
 		l.Every = logEvery.Milliseconds()
 	}
-	if cfg.Transport != nil {
-		s.client.Transport = cfg.Transport
+	if deps.Transport != nil {
+		s.client.Transport = deps.Transport
 	}
 	var waiting []*Event
-	if s.journal, waiting, err = openJournal(cfg.Journal, log); err != nil {
+	if s.journal, waiting, err = openJournal(deps.Journal, deps.Log); err != nil {
 		return nil, err
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	for _, e := range waiting {
-		if e.found = ledger != nil && e.Node != ""; e.found {
+		if e.found = deps.Ledger != nil && e.Node != ""; e.found {
 			s.pending.found = append(s.pending.found, e)
 			e.behind = !e.Online // its beginning may have been void
 		}
@@ -114,7 +113,7 @@ func Open(cfg Config, keys func(app string) (Keys, bool), ledger *Ledger, log *s
 	s.writer.Go(s.write)
 	s.writer.Go(s.dispatch)
 	s.pending.init()
-	if ledger != nil {
+	if deps.Ledger != nil {
 		s.writer.Go(s.keepRecords)
 	}
 	s.unwritten.Wake()

@@ -74,7 +74,7 @@ func (h *Handler) read(w http.ResponseWriter, r *http.Request, c *call, s *scrat
 		room = c.memory.Grow
 	}
 	var err error
-	s.body, err = api.ReadBody(w, r, h.cfg.MaxBody, h.cfg.BodyTimeout, s.body, room)
+	s.body, err = api.ReadBody(w, r, h.cfg.MaxBody, h.BodyTimeout, s.body, room)
 	switch {
 	case errors.Is(err, api.ErrNoRoom):
 		return nil, errNoRoom

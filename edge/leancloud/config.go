@@ -2,7 +2,6 @@ package leancloud
 
 import (
 	"errors"
-	"net/netip"
 	"time"
 
 	"rollcall/presence"
@@ -27,21 +26,13 @@ type Config struct {
 	MaxBody int `config:",bytes" range:"1KiB..64MiB"`
 	// MaxDepth is how deep JSON may be nested.
 	MaxDepth int `range:"2..1000"`
-	// BodyTimeout is how long a body may take to arrive.
-	BodyTimeout time.Duration `config:"-"`
-
-	// Proxies are those whose X-Forwarded-For is trusted.
-	Proxies []netip.Prefix `config:"-"`
-	// Version is what the ping of the engine answers.
-	Version string `config:"-"`
 }
 
 // DefaultConfig returns the defaults of the product.
 func DefaultConfig() Config {
 	return Config{
 		HookLease: 7 * 24 * time.Hour, Hold: 3 * time.Second,
-		MaxIDs: 10_000, MaxBody: 1 << 20, MaxDepth: 16, BodyTimeout: 10 * time.Second,
-		Version: "dev",
+		MaxIDs: 10_000, MaxBody: 1 << 20, MaxDepth: 16,
 	}
 }
 

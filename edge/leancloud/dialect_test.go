@@ -511,10 +511,9 @@ func TestStoreAwayIs503(t *testing.T) {
 // A body that stops on the way is refused, and so is one that is cut off; the server does not wait
 // for ever.
 func TestBodiesThatDoNotCome(t *testing.T) {
-	cfg := leancloud.DefaultConfig()
-	cfg.BodyTimeout = 20 * time.Millisecond
 	for _, withLane := range []bool{false, true} {
-		srv := serveRaw(t, cfg, withLane)
+		srv := serveRaw(t, leancloud.DefaultConfig(), withLane)
+		srv.Handler.BodyTimeout = 20 * time.Millisecond
 		text := post(query, "Host: a\r\nContent-Type: text/plain\r\n", strings.Repeat(" ", 100))
 		c, err := net.Dial("tcp", srv.addr)
 		if err != nil {

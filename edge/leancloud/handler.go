@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"rollcall/ask"
 	"rollcall/intake"
@@ -34,6 +35,10 @@ type Deps struct {
 	Keys   *api.Keyring
 	Now    func() presence.Millis
 	Log    *slog.Logger
+
+	Version     string         // what the ping of the engine answers
+	BodyTimeout time.Duration  // how long a body may take to arrive; zero is no limit
+	Proxies     []netip.Prefix // those whose X-Forwarded-For is trusted
 	// Callers holds callers to their rates, as every door does. Nil is no rate.
 	Callers *limit.Callers
 	// Bodies is the memory that bodies under way share. Nil is without bound.
@@ -65,7 +70,7 @@ func New(cfg Config, deps Deps) (*Handler, error) {
 	}
 	h := &Handler{cfg: cfg, Deps: deps, words: wordsOf(cfg.UnknownAsOffline)}
 	h.scratch.New = func() any { return new(scratch) }
-	h.ping = pingAnswer(cfg.Version)
+	h.ping = pingAnswer(deps.Version)
 	return h, nil
 }
 
@@ -137,7 +142,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a = answer{status: http.StatusOK}
 	default:
 		c := &s.call
-		c.address = limit.Address(r, h.cfg.Proxies)
+		c.address = limit.Address(r, h.Proxies)
 		if ok {
 			a = h.function(w, r, name, typed, c, s)
 		} else {

@@ -150,8 +150,8 @@ func (h *Handler) locate(known *caller, r *fastlane.Request) {
 	if forwarded == nil && known.address == r.Remote {
 		return
 	}
-	address := limit.AddressOf(r.Remote, text(forwarded), h.cfg.Proxies)
-	if forwarded != nil && h.Unnamed != nil && !limit.Within(r.Remote, h.cfg.Proxies) {
+	address := limit.AddressOf(r.Remote, text(forwarded), h.Proxies)
+	if forwarded != nil && h.Unnamed != nil && !limit.Within(r.Remote, h.Proxies) {
 		h.Unnamed(r.Remote)
 	}
 	if address != known.address {

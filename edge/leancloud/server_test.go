@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"rollcall/ask"
 	"rollcall/edge/leancloud"
@@ -66,7 +67,7 @@ func build(t testing.TB, cfg leancloud.Config, kicker leancloud.Kicker) *testSer
 	s.Handler, err = leancloud.New(cfg, leancloud.Deps{
 		Intake: intake.New(intake.DefaultConfig(), intake.Deps{Service: s.Service, Now: now}),
 		Ask:    ask.New(ask.Deps{Rules: s.Service, Store: s.Store, Now: now}), Keys: ring, Kicker: kicker,
-		Now: now,
+		Now: now, Version: "dev", BodyTimeout: 10 * time.Second,
 		Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	})
 	if err != nil {

@@ -25,10 +25,10 @@ func (d *Door) onlineTime(w http.ResponseWriter, r *http.Request, c *api.Caller)
 	if err != nil {
 		return err
 	}
-	if !d.service.Rules().OnlineTime {
+	if !d.deps.Service.Rules().OnlineTime {
 		return api.Errorf("switched_off", "online time is not kept; the setting presence.online_time is off")
 	}
-	days, err := d.ask.OnlineTime(r.Context(), viewOf(c), key.Peer)
+	days, err := d.deps.Ask.OnlineTime(r.Context(), viewOf(c), key.Peer)
 	if err != nil {
 		return refusal(err)
 	}

@@ -32,15 +32,20 @@ type Config struct {
 	// Hold is how long a session that was lost, not logged out, lingers before watchers are
 	// notified.
 	Hold time.Duration `range:"0s..10m"`
+}
 
-	// Now is the clock.
-	Now func() presence.Millis `config:"-"`
-	// Others are the settings of other rooms that GET /v1/info names.
-	Others Others `config:"-"`
+// Deps are what a [Door] is given beside its settings.
+type Deps struct {
+	Service *presence.Service // erases peers
+	Intake  *intake.Intake    // takes reports
+	Ask     *ask.Reader       // answers questions
+	Gate    *api.Gate
+	Now     func() presence.Millis
+	Others  Others // the settings of other rooms that GET /v1/info names
 	// Sample counts the peers and watchers of an app for GET /v1/stats, which adds the days of
 	// History.
-	Sample  func(ctx context.Context, app presence.AppID) (Sample, error) `config:"-"`
-	History *History                                                      `config:"-"`
+	Sample  func(ctx context.Context, app presence.AppID) (Sample, error)
+	History *History
 }
 
 // DefaultConfig returns the defaults of the product.
@@ -53,19 +58,14 @@ func DefaultConfig() Config {
 
 // A Door answers the native calls.
 type Door struct {
-	service *presence.Service
-	intake  *intake.Intake
-	ask     *ask.Reader
-	gate    *api.Gate
-	cfg     Config
+	cfg  Config
+	deps Deps
 
 	queries, ids, events atomic.Int64
 }
 
-// New returns a door that reports to in, asks reader and has service erase peers.
-func New(service *presence.Service, in *intake.Intake, reader *ask.Reader, gate *api.Gate, cfg Config) *Door {
-	return &Door{service: service, intake: in, ask: reader, gate: gate, cfg: cfg}
-}
+// New returns a door.
+func New(cfg Config, deps Deps) *Door { return &Door{cfg: cfg, deps: deps} }
 
 // Stats are the counts of a door since it started.
 type Stats struct{ Queries, IDs, Events int64 }

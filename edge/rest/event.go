@@ -31,7 +31,7 @@ func (d *Door) report(w http.ResponseWriter, r *http.Request, c *api.Caller) err
 	case n > d.cfg.MaxEvents:
 		return api.Errorf("too_many_events", "one call may carry %d events", d.cfg.MaxEvents).WithLimit(d.cfg.MaxEvents)
 	}
-	batch := d.intake.Batch(d.sender(c), n)
+	batch := d.deps.Intake.Batch(d.sender(c), n)
 	for _, raw := range events {
 		batch.AddJSON(raw)
 	}
@@ -72,7 +72,7 @@ func (d *Door) signedBody(w http.ResponseWriter, r *http.Request, c *api.Caller,
 	if err != nil {
 		return nil, err
 	}
-	if err := d.gate.CheckSignature(r, c, body); err != nil {
+	if err := d.deps.Gate.CheckSignature(r, c, body); err != nil {
 		return nil, err
 	}
 	if len(body) == 0 {

@@ -101,12 +101,10 @@ func buildOn(t testing.TB, st presence.Store, rules presence.Config, doors func(
 		f(&cfg, &hub)
 	}
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
-	cfg.Keys, cfg.Log, cfg.Now = ring, log, func() int64 { return int64(h.now()) }
-	gate := api.NewGate(cfg)
+	gate := api.NewGate(cfg, api.Deps{Keys: ring, Log: log, Now: func() int64 { return int64(h.now()) }, BodyTimeout: 10 * time.Second})
 	h.gate = gate
-	hub.Now, hub.Tokens = h.now, token.NewSealer(func(app presence.AppID) (string, string) { return "secret of " + string(app), "" })
-	h.tokens = hub.Tokens
-	h.hub = watch.New(h.service, st, hub)
+	h.tokens = token.NewSealer(func(app presence.AppID) (string, string) { return "secret of " + string(app), "" })
+	h.hub = watch.New(hub, watch.Deps{Service: h.service, Source: st, Now: h.now, Tokens: h.tokens})
 	reader := ask.New(ask.Deps{Rules: h.service, Store: st, Now: h.now, Tokens: h.tokens})
 	sockets, streams := gateway.DefaultConfig(), sse.DefaultConfig()
 	doors(&sockets, &streams)
@@ -117,16 +115,16 @@ func buildOn(t testing.TB, st presence.Store, rules presence.Config, doors func(
 	if err := gw.Start(); err != nil {
 		t.Fatal(err)
 	}
-	door := rest.DefaultConfig()
-	door.Now = h.now
-	door.History, _ = rest.OpenHistory("")
-	door.Sample = func(ctx context.Context, app presence.AppID) (rest.Sample, error) {
-		c, err := st.Counts(ctx, app, h.now())
-		return rest.Sample{Counts: c}, err
+	door := rest.Deps{
+		Service: h.service, Intake: intake.New(intake.DefaultConfig(), intake.Deps{Service: h.service, Now: h.now}), Ask: reader, Gate: gate, Now: h.now,
+		Sample: func(ctx context.Context, app presence.AppID) (rest.Sample, error) {
+			c, err := st.Counts(ctx, app, h.now())
+			return rest.Sample{Counts: c}, err
+		},
 	}
-	speakers := socket.New(gw, h.hub, gate, socket.Config{})
-	reports := intake.New(door.Nodes, intake.Deps{Service: h.service, Now: h.now})
-	h.routes = append(rest.New(h.service, reports, reader, gate, door).Routes(), sse.New(h.hub, gate, streams).Routes()...)
+	door.History, _ = rest.OpenHistory("")
+	speakers := socket.New(socket.Config{}, socket.Deps{Gateway: gw, Hub: h.hub, Gate: gate})
+	h.routes = append(rest.New(rest.DefaultConfig(), door).Routes(), sse.New(streams, sse.Deps{Hub: h.hub, Gate: gate}).Routes()...)
 	h.routes = append(h.routes, speakers.Routes()...)
 	mux := http.NewServeMux()
 	gate.Mux(mux, h.routes)

@@ -83,10 +83,10 @@ type Others struct {
 
 // infoOf returns what GET /v1/info answers now.
 func (d *Door) infoOf() Info {
-	c, o := &d.cfg, &d.cfg.Others
+	c, o := &d.cfg, &d.deps.Others
 	lease, hook, node, sweep := o.Rules.Lease.Seconds(), o.HookLease.Seconds(), c.Nodes.NodeLease.Seconds(), o.Sweep.Seconds()
 	return Info{
-		Release: o.Release, Now: c.Now(),
+		Release: o.Release, Now: d.deps.Now(),
 		Limits: Limits{
 			Query: c.MaxPeers, Devices: c.MaxDevices, Events: c.MaxEvents, Sessions: c.MaxSessions, Page: c.Page, Body: c.MaxBody,
 			ResyncBody: ResyncBodies * c.MaxBody, WatchBody: o.WatchBody, Depth: api.MaxDepth, PeerID: presence.MaxPeer,

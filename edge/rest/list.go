@@ -24,7 +24,7 @@ func (d *Door) list(w http.ResponseWriter, r *http.Request, c *api.Caller) error
 			return api.Errorf("invalid", "limit must be a number from 1 to %d", d.cfg.Page).WithLimit(d.cfg.Page)
 		}
 	}
-	peers, next, err := d.ask.List(r.Context(), viewOf(c), q.Get("cursor"), limit)
+	peers, next, err := d.deps.Ask.List(r.Context(), viewOf(c), q.Get("cursor"), limit)
 	switch {
 	case errors.Is(err, ask.ErrCursor):
 		return api.Errorf("invalid", "cursor is not one that this server gave out; start again without it")
@@ -64,7 +64,7 @@ func (d *Door) erase(w http.ResponseWriter, r *http.Request, c *api.Caller) erro
 	if err != nil {
 		return err
 	}
-	if err := d.service.Erase(r.Context(), []presence.Key{key}, d.cfg.Now()); err != nil {
+	if err := d.deps.Service.Erase(r.Context(), []presence.Key{key}, d.deps.Now()); err != nil {
 		return refusal(fmt.Errorf("erase a peer: %w", err))
 	}
 	api.WriteJSON(w, http.StatusOK, map[string]any{"erased": key.Peer})

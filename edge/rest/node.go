@@ -41,7 +41,7 @@ func (d *Door) beat(w http.ResponseWriter, r *http.Request, c *api.Caller) error
 	if in.Lease < 0 || time.Duration(in.Lease) > intake.MaxNodeLease/time.Second {
 		return api.Errorf("invalid", "lease is not between 1 and %d seconds", intake.MaxNodeLease/time.Second)
 	}
-	lease, err := d.intake.Heartbeat(r.Context(), node, time.Duration(in.Lease)*time.Second)
+	lease, err := d.deps.Intake.Heartbeat(r.Context(), node, time.Duration(in.Lease)*time.Second)
 	if err != nil {
 		return refusal(err)
 	}
@@ -60,7 +60,7 @@ func (d *Door) drain(w http.ResponseWriter, r *http.Request, c *api.Caller) erro
 	if err != nil {
 		return err
 	}
-	grace, err := d.intake.Drain(r.Context(), node)
+	grace, err := d.deps.Intake.Drain(r.Context(), node)
 	if err != nil {
 		return refusal(err)
 	}
@@ -97,7 +97,7 @@ func (d *Door) resync(w http.ResponseWriter, r *http.Request, c *api.Caller) err
 	if err != nil {
 		return api.Errorf(codeOf(err), "%s", strings.TrimPrefix(err.Error(), "invalid: "))
 	}
-	list := d.intake.Resync(d.sender(c), node, at, n)
+	list := d.deps.Intake.Resync(d.sender(c), node, at, n)
 	for i, raw := range sessions {
 		// All is refused, since what the list does not name is ended.
 		if err := list.AddJSON(raw); err != nil {

@@ -107,7 +107,7 @@ func (d *Door) statuses(w http.ResponseWriter, r *http.Request, c *api.Caller, i
 		return err
 	}
 	var answer ask.Answer[presence.Status]
-	if err := d.ask.Statuses(r.Context(), viewOf(c), ids, &answer); err != nil {
+	if err := d.deps.Ask.Statuses(r.Context(), viewOf(c), ids, &answer); err != nil {
 		return refusal(err)
 	}
 	statuses, age := answer.Read()
@@ -139,9 +139,9 @@ func (d *Door) summaries(w http.ResponseWriter, r *http.Request, c *api.Caller, 
 	poll := ask.Poll{Complete: true}
 	var err error
 	if q.since != nil {
-		poll, err = d.ask.Poll(r.Context(), viewOf(c), &ask.Question{Peers: q.peers, Fields: q.fields, Detail: detailOf(c), Since: *q.since})
+		poll, err = d.deps.Ask.Poll(r.Context(), viewOf(c), &ask.Question{Peers: q.peers, Fields: q.fields, Detail: detailOf(c), Since: *q.since})
 	} else {
-		poll.Answer, err = d.ask.Summaries(r.Context(), viewOf(c), q.peers, q.fields)
+		poll.Answer, err = d.deps.Ask.Summaries(r.Context(), viewOf(c), q.peers, q.fields)
 	}
 	if err != nil {
 		return refusal(err)
@@ -199,7 +199,7 @@ func (d *Door) peer(w http.ResponseWriter, r *http.Request, c *api.Caller) error
 	if c.Master() {
 		fields |= ask.Devices
 	}
-	answer, err := d.ask.Summaries(r.Context(), viewOf(c), peers, fields)
+	answer, err := d.deps.Ask.Summaries(r.Context(), viewOf(c), peers, fields)
 	if err != nil {
 		return refusal(err)
 	}

@@ -31,12 +31,12 @@ type Sample struct {
 
 func (d *Door) stats(w http.ResponseWriter, r *http.Request, c *api.Caller) error {
 	app := c.App.ID
-	s, err := d.cfg.Sample(r.Context(), app)
+	s, err := d.deps.Sample(r.Context(), app)
 	if err != nil {
 		return refusal(err)
 	}
 	api.WriteJSON(w, http.StatusOK, AppStats{
-		Online: s.Online, Known: s.Known, Today: s.Today, Days: d.cfg.History.Days(app), Rates: s.Rates, Watchers: s.Watchers, Watched: s.Watched,
+		Online: s.Online, Known: s.Known, Today: s.Today, Days: d.deps.History.Days(app), Rates: s.Rates, Watchers: s.Watchers, Watched: s.Watched,
 	})
 	return nil
 }

@@ -42,8 +42,8 @@ func (d *Door) ticket(w http.ResponseWriter, r *http.Request, c *api.Caller) err
 	if in.Detail && !c.Detailed() {
 		return api.Errorf("forbidden", "this key may ask for the status only, so its tickets have no detail")
 	}
-	pass := api.NewPass(peers, in.Detail, int64(d.cfg.Now()))
-	ticket, expires := d.gate.Tickets.Issue(c.App, pass)
+	pass := api.NewPass(peers, in.Detail, int64(d.deps.Now()))
+	ticket, expires := d.deps.Gate.Tickets.Issue(c.App, pass)
 	api.WriteJSON(w, http.StatusOK, map[string]any{"ticket": ticket, "expires": expires, "ends": pass.Ends()})
 	return nil
 }

@@ -12,7 +12,7 @@ func (d *Door) why(w http.ResponseWriter, r *http.Request, c *api.Caller) error 
 	if err != nil {
 		return err
 	}
-	why, err := d.ask.Why(r.Context(), viewOf(c), key.Peer)
+	why, err := d.deps.Ask.Why(r.Context(), viewOf(c), key.Peer)
 	if err != nil {
 		return refusal(err)
 	}

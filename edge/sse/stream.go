@@ -30,15 +30,18 @@ func DefaultConfig() Config { return Config{Stall: 10 * time.Second, MaxBody: 1 
 
 // A Door serves streams of a hub.
 type Door struct {
-	hub  *watch.Hub
-	gate *api.Gate
 	cfg  Config
+	deps Deps
 }
 
-// New returns a door to hub.
-func New(hub *watch.Hub, gate *api.Gate, cfg Config) *Door {
-	return &Door{hub: hub, gate: gate, cfg: cfg}
+// Deps are what a [Door] is given beside its settings.
+type Deps struct {
+	Hub  *watch.Hub
+	Gate *api.Gate
 }
+
+// New returns a door.
+func New(cfg Config, deps Deps) *Door { return &Door{cfg: cfg, deps: deps} }
 
 // Routes returns the calls of the door.
 func (d *Door) Routes() []api.Route {
@@ -105,7 +108,7 @@ func tokenOf(r *http.Request) string {
 }
 
 func (d *Door) stream(w http.ResponseWriter, r *http.Request, c *api.Caller, share *api.Watching, peers []presence.PeerID, token string) error {
-	if err := checkPeers(peers, d.hub.Config().Peers); err != nil {
+	if err := checkPeers(peers, d.deps.Hub.Config().Peers); err != nil {
 		return err
 	}
 	if err := c.MayWatch(peers); err != nil {
@@ -122,13 +125,13 @@ func (d *Door) stream(w http.ResponseWriter, r *http.Request, c *api.Caller, sha
 	if err := share.Add(len(peers)); err != nil {
 		return err
 	}
-	watcher, err := d.hub.Watch(r.Context(), ask.ViewOf(c.App.ID, c.Master()), peers, detail, token)
+	watcher, err := d.deps.Hub.Watch(r.Context(), ask.ViewOf(c.App.ID, c.Master()), peers, detail, token)
 	if err != nil {
 		return Refusal(err)
 	}
 	s := &stream{Door: d, w: w, queue: queueOf(r), rc: http.NewResponseController(w), caller: c, watcher: watcher, detail: detail, token: token}
 	if c.Pass != nil {
-		s.renewal = d.gate.Tickets.Renewal(d.gate.Current(c), c.Pass.For(peers))
+		s.renewal = d.deps.Gate.Tickets.Renewal(d.deps.Gate.Current(c), c.Pass.For(peers))
 	}
 	s.chunked = r.ProtoAtLeast(1, 1)
 	if r.ProtoMajor < 2 { // over HTTP/2 it would end every other call of the connection
@@ -195,7 +198,7 @@ type stream struct {
 func (s *stream) run(ctx context.Context) watch.Reason {
 	if p := s.caller.Pass; p != nil {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, time.Duration(p.Ends()-s.gate.Now())*time.Millisecond, errExpired)
+		ctx, cancel = context.WithTimeoutCause(ctx, time.Duration(p.Ends()-s.deps.Gate.Now())*time.Millisecond, errExpired)
 		defer cancel()
 	}
 	// The server's deadlines are for a request and its answer; they would end the stream.

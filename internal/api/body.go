@@ -23,8 +23,8 @@ func (c *Caller) ReadBody(w http.ResponseWriter, r *http.Request, max int) ([]by
 		}
 	}
 	var room Room
-	if !c.Secret() && c.gate.cfg.Bodies != nil {
-		c.body = c.gate.cfg.Bodies.Hold("", c.Address)
+	if !c.Secret() && c.gate.deps.Bodies != nil {
+		c.body = c.gate.deps.Bodies.Hold("", c.Address)
 		room = c.body.Grow
 	}
 	// Who asks too often is refused before the body is read.
@@ -32,7 +32,7 @@ func (c *Caller) ReadBody(w http.ResponseWriter, r *http.Request, max int) ([]by
 		closeBehind(w, r)
 		return nil, err
 	}
-	body, err := ReadBody(w, r, max, c.gate.cfg.BodyTimeout, nil, room)
+	body, err := ReadBody(w, r, max, c.gate.deps.BodyTimeout, nil, room)
 	switch {
 	case errors.Is(err, ErrNoRoom):
 		closeBehind(w, r)

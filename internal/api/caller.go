@@ -102,7 +102,7 @@ type Watching struct{ watchers, peers *limit.Hold }
 // Watch takes a share for a watcher of c without peers.
 func (c *Caller) Watch() (*Watching, error) {
 	app, address := c.share()
-	w := &Watching{watchers: c.gate.cfg.Watchers.Hold(app, address), peers: c.gate.cfg.Watched.Hold(app, address)}
+	w := &Watching{watchers: c.gate.deps.Watchers.Hold(app, address), peers: c.gate.deps.Watched.Hold(app, address)}
 	if !w.watchers.Grow(1) {
 		return nil, Errorf("too_many_watchers", "this node holds as many watchers as it may for this address, this app or altogether").WithRetry(5 * time.Second)
 	}
@@ -136,7 +136,7 @@ func (g *Gate) take(class limit.Class, c *Caller, n float64) error {
 	if c.App != nil {
 		id = string(c.App.ID)
 	}
-	wait, ok := g.cfg.Callers.Take(class, id, c.Address, n)
+	wait, ok := g.deps.Callers.Take(class, id, c.Address, n)
 	if ok {
 		return nil
 	}

@@ -28,37 +28,35 @@ type Config struct {
 	// Limits are how often callers may call, by key and address; an IPv6 address counts by its /64.
 	// They hold at every door.
 	Limits limit.Limits
+}
 
-	// Proxies are those whose X-Forwarded-For is trusted. The server gives it its own.
-	Proxies []netip.Prefix `config:"-"`
-	// BodyTimeout is how long a body may take to arrive; zero is no limit. The server gives it its
-	// own.
-	BodyTimeout time.Duration `config:"-"`
+// Deps are what a [Gate] is given beside its settings.
+type Deps struct {
+	Keys *Keyring     // the apps and their keys
+	Now  func() int64 // the time in Unix milliseconds
+	Log  *slog.Logger // receives the errors that are the server's fault
+
+	Proxies     []netip.Prefix // those whose X-Forwarded-For is trusted
+	BodyTimeout time.Duration  // how long a body may take to arrive; zero is no limit
 	// Callers holds callers to the limits; the doors of a server share it. Nil makes one.
-	Callers *limit.Callers `config:"-"`
+	Callers *limit.Callers
 	// Bodies is the memory that bodies under way share, but for those of callers that showed a
 	// secret key. Nil is without bound.
-	Bodies *limit.Shared `config:"-"`
+	Bodies *limit.Shared
 	// Watchers and Watched are how many watchers there may be, and how many peers they may follow
 	// altogether. Nil is without bound.
-	Watchers *limit.Shared `config:"-"`
-	Watched  *limit.Shared `config:"-"`
-	// Keys are the apps and their keys.
-	Keys *Keyring `config:"-"`
-	// Now returns the time in Unix milliseconds.
-	Now func() int64 `config:"-"`
-	// Log receives the errors that are the server's fault.
-	Log *slog.Logger `config:"-"`
+	Watchers, Watched *limit.Shared
 }
 
 // DefaultConfig returns the defaults of the product.
 func DefaultConfig() Config {
-	return Config{Origins: []string{"*"}, Limits: limit.DefaultLimits(), BodyTimeout: 10 * time.Second}
+	return Config{Origins: []string{"*"}, Limits: limit.DefaultLimits()}
 }
 
 // A Gate lets callers through to routes. All doors of the native API share one.
 type Gate struct {
 	cfg     Config
+	deps    Deps
 	Tickets *Tickets
 	replays replays
 	stats   gateCounters
@@ -67,11 +65,11 @@ type Gate struct {
 }
 
 // NewGate returns a gate.
-func NewGate(cfg Config) *Gate {
-	if cfg.Callers == nil {
-		cfg.Callers = limit.NewCallers(cfg.Limits)
+func NewGate(cfg Config, deps Deps) *Gate {
+	if deps.Callers == nil {
+		deps.Callers = limit.NewCallers(cfg.Limits)
 	}
-	g := &Gate{cfg: cfg, Tickets: NewTickets()}
+	g := &Gate{cfg: cfg, deps: deps, Tickets: NewTickets()}
 	g.stats.codes = map[string]*atomic.Int64{}
 	for _, c := range Codes {
 		g.stats.codes[c.Code] = new(atomic.Int64)
@@ -144,7 +142,7 @@ func (g *Gate) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	e, ok := err.(*Error)
 	if !ok {
 		e = Errorf("internal", "internal error")
-		g.cfg.Log.Error("call failed", "path", r.Pattern, "err", err)
+		g.deps.Log.Error("call failed", "path", r.Pattern, "err", err)
 	}
 	g.Count(e.Code)
 	WriteError(w, e)
@@ -163,7 +161,7 @@ func (g *Gate) Admit(r *http.Request, rt *Route) (*Caller, error) {
 	if g.operator != nil {
 		return g.admitOperator(r, rt)
 	}
-	c := &Caller{Address: limit.Address(r, g.cfg.Proxies), gate: g}
+	c := &Caller{Address: limit.Address(r, g.deps.Proxies), gate: g}
 	if rt.Need == NeedAnyone || rt.Inside {
 		class := limit.Anyone
 		if rt.Stream {
@@ -216,11 +214,11 @@ func (g *Gate) permit(c *Caller, need Need) error {
 // identify fills in who calls.
 func (g *Gate) identify(r *http.Request, rt *Route, c *Caller) {
 	p := FromRequest(r)
-	c.App, c.Rights = g.cfg.Keys.Check(p)
+	c.App, c.Rights = g.deps.Keys.Check(p)
 	if c.Rights != None {
 		return
 	}
-	app := g.cfg.Keys.Lookup(p.ID)
+	app := g.deps.Keys.Lookup(p.ID)
 	if app == nil {
 		app = &App{} // no secret is right for it
 	}
@@ -232,10 +230,10 @@ func (g *Gate) identify(r *http.Request, rt *Route, c *Caller) {
 		// A browser that connects again sends the spent ticket of its address and, in a header, the
 		// renewal.
 		if _, renewal, ok := strings.Cut(r.Header.Get("Last-Event-Id"), RenewalMark); ok {
-			c.Pass = g.Tickets.Renew(app, renewal, g.cfg.Now())
+			c.Pass = g.Tickets.Renew(app, renewal, g.deps.Now())
 		}
 		if c.Pass == nil {
-			c.Pass, c.release = g.Tickets.Redeem(r.Context(), app, r.URL.Query().Get("ticket"), g.cfg.Now())
+			c.Pass, c.release = g.Tickets.Redeem(r.Context(), app, r.URL.Query().Get("ticket"), g.deps.Now())
 		}
 		if c.Pass != nil {
 			c.Rights = Client
@@ -252,14 +250,14 @@ func (g *Gate) identify(r *http.Request, rt *Route, c *Caller) {
 // Current returns the app of c as it is configured now, so that what c signs next is signed with
 // its present key; the app as it was when c came, when it is configured no more.
 func (g *Gate) Current(c *Caller) *App {
-	if app := g.cfg.Keys.Lookup(c.App.ID); app != nil {
+	if app := g.deps.Keys.Lookup(c.App.ID); app != nil {
 		return app
 	}
 	return c.App
 }
 
 // Now returns the time by which tickets are judged, in Unix milliseconds.
-func (g *Gate) Now() int64 { return g.cfg.Now() }
+func (g *Gate) Now() int64 { return g.deps.Now() }
 
 // RenewalMark parts a token from the renewal behind it in an event id.
 const RenewalMark = "."
@@ -267,13 +265,13 @@ const RenewalMark = "."
 // Login checks what a socket presents inside: an app with its app key or master key, or a ticket.
 func (g *Gate) Login(c *Caller, app presence.AppID, key, ticket string) error {
 	if ticket != "" {
-		if a := g.cfg.Keys.Lookup(app); a != nil {
-			if c.Pass, c.release = g.Tickets.Redeem(context.Background(), a, ticket, g.cfg.Now()); c.Pass != nil {
+		if a := g.deps.Keys.Lookup(app); a != nil {
+			if c.Pass, c.release = g.Tickets.Redeem(context.Background(), a, ticket, g.deps.Now()); c.Pass != nil {
 				c.App, c.Rights = a, Client
 			}
 		}
 	} else {
-		c.App, c.Rights = g.cfg.Keys.Check(Presented{ID: app, Key: key, Bearer: key})
+		c.App, c.Rights = g.deps.Keys.Check(Presented{ID: app, Key: key, Bearer: key})
 	}
 	return g.permit(c, NeedAsker)
 }
@@ -425,7 +423,7 @@ type gateCounters struct {
 
 // Stats returns the refusals of g.
 func (g *Gate) Stats() GateStats {
-	st := GateStats{Limited: g.cfg.Callers.Limited(), Refused: map[string]int64{}}
+	st := GateStats{Limited: g.deps.Callers.Limited(), Refused: map[string]int64{}}
 	for code, n := range g.stats.codes {
 		st.Refused[code] = n.Load()
 	}

@@ -14,9 +14,9 @@ const AppHeader = "Rollcall-App"
 // not where there is one app. Pages of other origins are refused and get no CORS: a browser near
 // the listener must not act for them.
 func (g *Gate) Operator() *Gate {
-	cfg := g.cfg
-	cfg.Bodies, cfg.Watchers, cfg.Watched = nil, nil, nil
-	return &Gate{cfg: cfg, Tickets: g.Tickets, stats: g.stats, operator: http.NewCrossOriginProtection()}
+	deps := g.deps
+	deps.Bodies, deps.Watchers, deps.Watched = nil, nil, nil
+	return &Gate{cfg: g.cfg, deps: deps, Tickets: g.Tickets, stats: g.stats, operator: http.NewCrossOriginProtection()}
 }
 
 // admitOperator is [Gate.Admit] for an operator.
@@ -29,9 +29,9 @@ func (g *Gate) admitOperator(r *http.Request, rt *Route) (*Caller, error) {
 		return c, nil
 	}
 	id := FromRequest(r).ID
-	switch apps := g.cfg.Keys.Apps(); {
+	switch apps := g.deps.Keys.Apps(); {
 	case id != "":
-		if c.App = g.cfg.Keys.Lookup(id); c.App == nil {
+		if c.App = g.deps.Keys.Lookup(id); c.App == nil {
 			return nil, Errorf("invalid", "there is no app %.80q here", id)
 		}
 	case len(apps) == 1:

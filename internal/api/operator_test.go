@@ -19,9 +19,10 @@ func operators(t *testing.T, apps ...api.App) http.Handler {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg := api.DefaultConfig()
-	cfg.Keys, cfg.Now, cfg.Log = keys, func() int64 { return 0 }, slog.New(slog.DiscardHandler)
-	cfg.Watchers, cfg.Watched, cfg.Bodies = limit.NewShared(1, 1, 1), limit.NewShared(1, 1, 1), limit.NewShared(1, 0, 1)
+	deps := api.Deps{
+		Keys: keys, Now: func() int64 { return 0 }, Log: slog.New(slog.DiscardHandler),
+		Watchers: limit.NewShared(1, 1, 1), Watched: limit.NewShared(1, 1, 1), Bodies: limit.NewShared(1, 0, 1),
+	}
 	handler := func(w http.ResponseWriter, r *http.Request, c *api.Caller) error {
 		if r.Method == http.MethodPost {
 			if _, err := c.ReadBody(w, r, 1<<20); err != nil {
@@ -41,7 +42,7 @@ func operators(t *testing.T, apps ...api.App) http.Handler {
 		}
 		return c.TakeIDs(1 << 30)
 	}
-	return api.NewGate(cfg).Operator().Handler([]api.Route{
+	return api.NewGate(api.DefaultConfig(), deps).Operator().Handler([]api.Route{
 		{Method: http.MethodGet, Path: "/v1/master", Need: api.NeedMaster, Handler: handler},
 		{Method: http.MethodPost, Path: "/v1/report", Need: api.NeedReporter, Raw: true, Handler: handler},
 	})

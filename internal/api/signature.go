@@ -67,7 +67,7 @@ func (g *Gate) CheckSignature(r *http.Request, c *Caller, body []byte) error {
 	}
 	whole, _, _ := strings.Cut(stamp, ".") // a fraction makes equal calls of one second differ
 	sec, err := strconv.ParseInt(whole, 10, 64)
-	now := g.cfg.Now() / 1000
+	now := g.deps.Now() / 1000
 	const window = int64(SignatureWindow / time.Second)
 	if away := now - sec; err != nil || away > window || -away > window {
 		return Errorf("signature_expired", "the signature's time is more than %d s away from the server's", window)

@@ -110,9 +110,7 @@ func (n *node) start() {
 	n.seenAt = n.w.lost.Load()
 	n.svc = presence.NewService(n.store, presence.DefaultConfig())
 	n.ctx, n.stop = context.WithCancel(context.WithValue(context.Background(), replaying{}, true))
-	cfg := watch.DefaultConfig()
-	cfg.Now = wall
-	n.hub = watch.New(n.svc, n.store, cfg)
+	n.hub = watch.New(watch.DefaultConfig(), watch.Deps{Service: n.svc, Source: n.store, Now: wall})
 	n.stopped.Go(n.watchman)
 	n.stopped.Go(n.follow)
 }

@@ -53,9 +53,7 @@ func TestAnEmptyRedisIsNoNews(t *testing.T) {
 			})
 			defer holders.Wait()
 			defer stop()
-			hubs := watch.DefaultConfig()
-			hubs.Now = n.st.Now
-			hub := watch.New(n.svc, n.st, hubs)
+			hub := watch.New(watch.DefaultConfig(), watch.Deps{Service: n.svc, Source: n.st, Now: n.st.Now})
 			ids := make([]presence.PeerID, len(peers))
 			for i, p := range peers {
 				ids[i] = presence.PeerID(p)
@@ -103,7 +101,7 @@ func TestAnEmptyRedisIsNoNews(t *testing.T) {
 				}
 			}
 			t.Logf("%d answers had an age, for %v", aged, time.Since(begun))
-			time.Sleep(2 * hubs.Tick)
+			time.Sleep(2 * hub.Config().Tick)
 			cancel()
 			notified.Wait()
 			hub.Close(watch.ReasonShutdown)

@@ -28,9 +28,7 @@ func TestASecondSessionOutlivesALogoutInAnOutage(t *testing.T) {
 		}
 		here.see(patience, presence.Online, peers...) // and so it is in the near cache
 	}
-	hubs := watch.DefaultConfig()
-	hubs.Now = here.st.Now
-	hub := watch.New(here.svc, here.st, hubs)
+	hub := watch.New(watch.DefaultConfig(), watch.Deps{Service: here.svc, Source: here.st, Now: here.st.Now})
 	defer hub.Close(watch.ReasonShutdown)
 	ids := make([]presence.PeerID, len(peers))
 	for i, p := range peers {

@@ -201,9 +201,7 @@ func (w *witness) watch(ctx context.Context, n *node, peers []string) {
 
 // follow watches the peers through a hub of the node, and counts every word that is not online.
 func (w *witness) follow(ctx context.Context, n *node, peers []string) {
-	cfg := watch.DefaultConfig()
-	cfg.Now = n.st.Now
-	hub := watch.New(n.svc, n.st, cfg)
+	hub := watch.New(watch.DefaultConfig(), watch.Deps{Service: n.svc, Source: n.st, Now: n.st.Now})
 	defer hub.Close(watch.ReasonShutdown)
 	ids := make([]presence.PeerID, len(peers))
 	for i, p := range peers {

@@ -54,32 +54,35 @@ func (c *Config) Validate() error {
 // Path is where the WebSocket is, unless the public URL says otherwise.
 const Path = "/rtm"
 
+// Deps are what a [Server] is given beside its settings.
+type Deps struct {
+	Gateway *gateway.Gateway
+	Keys    *api.Keyring // of the apps
+	// Callers holds the queries of clients and logins with an app that is none to the rates of
+	// every door. Nil is no rate.
+	Callers *limit.Callers
+	// Proxies are those whose X-Forwarded-Host and X-Forwarded-Proto count for the route.
+	Proxies []netip.Prefix
+}
+
 // A Server is the realtime dialect over one gateway.
 type Server struct {
-	// Callers holds the queries of clients and logins with an app that is none to the rates of
-	// every door. Nil is no rate. It is set before the first request.
-	Callers *limit.Callers
-	// Proxies are those whose X-Forwarded-Host and X-Forwarded-Proto count for the route. They are
-	// set before the first request.
-	Proxies []netip.Prefix
-
+	Deps
 	cfg    Config
-	gw     *gateway.Gateway
-	ring   *api.Keyring
 	random [32]byte     // signs the tokens of apps that have no master key
 	faulty lograte.Line // socket command failed
 }
 
-// New returns a server for the apps of ring.
-func New(gw *gateway.Gateway, ring *api.Keyring, cfg Config) (*Server, error) {
+// New returns a server.
+func New(cfg Config, deps Deps) (*Server, error) {
 	err := configload.Validate(&cfg)
-	if kicked := gw.Config().Kicked; cfg.TokenLife > kicked || cfg.SignatureLife > kicked {
+	if kicked := deps.Gateway.Config().Kicked; cfg.TokenLife > kicked || cfg.SignatureLife > kicked {
 		err = errors.Join(err, fmt.Errorf("tokens or signatures live longer than a kick is remembered, %v", kicked))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("rtm settings: %w", err)
 	}
-	s := &Server{cfg: cfg, gw: gw, ring: ring}
+	s := &Server{cfg: cfg, Deps: deps}
 	_, _ = rand.Read(s.random[:]) // never fails
 	return s, nil
 }
@@ -102,11 +105,11 @@ func Wants(r *http.Request) bool {
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f, name, ok := choose(r)
 	if !ok {
-		s.gw.Refuse(gateway.RefusedHandshake)
+		s.Gateway.Refuse(gateway.RefusedHandshake)
 		http.Error(w, "none of the subprotocols of this server is offered", http.StatusBadRequest)
 		return
 	}
-	s.gw.Upgrade(w, r, s.upgrade(f, name))
+	s.Gateway.Upgrade(w, r, s.upgrade(f, name))
 }
 
 // Upgrade returns how the gateway serves a connection of subprotocol, which must be one that is

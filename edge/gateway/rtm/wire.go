@@ -171,7 +171,7 @@ func (w *wire) meant(s *gateway.Socket, q *request) *gateway.Session {
 const maxPeer = 64
 
 func (w *wire) open(s *gateway.Socket, q *request) {
-	app := w.srv.ring.Lookup(presence.AppID(q.appID))
+	app := w.srv.Keys.Lookup(presence.AppID(q.appID))
 	switch {
 	case app == nil:
 		c := codeApp
@@ -181,7 +181,7 @@ func (w *wire) open(s *gateway.Socket, q *request) {
 		w.denied(s, q, c, "")
 		return
 	case s.Foreign():
-		w.srv.gw.Refuse(gateway.RefusedOrigin)
+		w.srv.Gateway.Refuse(gateway.RefusedOrigin)
 		w.fail(s, q, q.peerID, codeOrigin, "")
 		return
 	}
@@ -192,14 +192,14 @@ func (w *wire) open(s *gateway.Socket, q *request) {
 		w.denied(s, q, codeLogin, "")
 		return
 	}
-	now := w.srv.gw.Now()
+	now := w.srv.Gateway.Now()
 	login := gateway.Login{
 		Key: presence.Key{App: app.ID, Peer: presence.PeerID(strings.Clone(string(q.peerID)))},
 		Tag: q.tag, Device: firstOf(q.deviceID, q.deviceToken, q.installation), Platform: platform(q.ua), Auto: q.r,
 	}
 	if c, err := w.admit(s.Context(), q, app, &login, now); err != nil || c.number != 0 {
 		if err != nil {
-			w.srv.gw.Refuse(gateway.RefusedUnavailable)
+			w.srv.Gateway.Refuse(gateway.RefusedUnavailable)
 			w.unavailable(s, q, err)
 			return
 		}
@@ -215,7 +215,7 @@ func (w *wire) open(s *gateway.Socket, q *request) {
 	case errors.Is(err, gateway.ErrKicked) && login.Made > 0:
 		w.denied(s, q, voided(q), "")
 	case errors.Is(err, gateway.ErrKicked):
-		w.srv.gw.Refuse(gateway.RefusedLogin)
+		w.srv.Gateway.Refuse(gateway.RefusedLogin)
 		w.ousted(s, q, codeKicked)
 	case errors.Is(err, gateway.ErrRate):
 		w.fail(s, q, q.peerID, codeQuota, "too many logins; try again later")
@@ -248,7 +248,7 @@ func (w *wire) admit(ctx context.Context, q *request, app *api.App, l *gateway.L
 	if q.st == "" && !w.srv.cfg.Signatures {
 		return code{}, nil
 	}
-	kicked, err := w.srv.gw.Kicked(ctx, l.Key)
+	kicked, err := w.srv.Gateway.Kicked(ctx, l.Key)
 	if err != nil {
 		return code{}, err
 	}
@@ -292,14 +292,14 @@ func (w *wire) opened(s *gateway.Socket, q *request, ss *gateway.Session, app *a
 }
 
 func (w *wire) denied(s *gateway.Socket, q *request, c code, detail string) {
-	w.srv.gw.Refuse(gateway.RefusedLogin)
+	w.srv.Gateway.Refuse(gateway.RefusedLogin)
 	w.fail(s, q, q.peerID, c, detail)
 }
 
 // unavailable answers a command that the store did not take. Logins are counted by the gateway.
 func (w *wire) unavailable(s *gateway.Socket, q *request, err error) {
-	if unsaid, due := w.srv.faulty.Due(int64(w.srv.gw.Now())); due {
-		w.srv.gw.Log.Warn("socket command failed", "unsaid", unsaid, "err", err)
+	if unsaid, due := w.srv.faulty.Due(int64(w.srv.Gateway.Now())); due {
+		w.srv.Gateway.Log.Warn("socket command failed", "unsaid", unsaid, "err", err)
 	}
 	w.fail(s, q, q.peerID, codeInternal, "the store did not answer; try again")
 }
@@ -307,7 +307,7 @@ func (w *wire) unavailable(s *gateway.Socket, q *request, err error) {
 func (w *wire) close(s *gateway.Socket, q *request, ss *gateway.Session) {
 	if err := ss.End(s.Context()); err != nil {
 		// The end is reported to the store as soon as it answers; the session is over either way.
-		w.srv.gw.Log.Warn("reporting a logout failed; retrying", "err", err)
+		w.srv.Gateway.Log.Warn("reporting a logout failed; retrying", "err", err)
 	}
 	// Without a code: Java takes one for a session that the server closed.
 	w.send(s, &answer{cmd: cmdSession, op: opClosed, peerID: ss.Peer(), i: q.i, service: serviceIM, session: &sessionAnswer{}})
@@ -322,8 +322,8 @@ func (w *wire) query(s *gateway.Socket, q *request, ss *gateway.Session) {
 	}
 	var answered ask.Answer[presence.Status]
 	view := ask.View{App: ss.Key().App, Viewer: ask.Public}
-	if err := w.srv.gw.Ask.Statuses(s.Context(), view, q.asked, &answered); err != nil {
-		w.srv.gw.Refuse(gateway.RefusedUnavailable)
+	if err := w.srv.Gateway.Ask.Statuses(s.Context(), view, q.asked, &answered); err != nil {
+		w.srv.Gateway.Refuse(gateway.RefusedUnavailable)
 		w.unavailable(s, q, fmt.Errorf("query: %w", err))
 		return
 	}
@@ -341,16 +341,16 @@ func (w *wire) query(s *gateway.Socket, q *request, ss *gateway.Session) {
 }
 
 func (w *wire) refresh(s *gateway.Socket, q *request, ss *gateway.Session) {
-	app := w.srv.ring.Lookup(ss.Key().App)
+	app := w.srv.Keys.Lookup(ss.Key().App)
 	if app == nil { // it is no longer configured, and its sessions are about to end
 		w.denied(s, q, codeApp, "")
 		return
 	}
-	now := w.srv.gw.Now()
+	now := w.srv.Gateway.Now()
 	if q.st != "" {
-		kicked, err := w.srv.gw.Kicked(s.Context(), ss.Key())
+		kicked, err := w.srv.Gateway.Kicked(s.Context(), ss.Key())
 		if err != nil {
-			w.srv.gw.Refuse(gateway.RefusedUnavailable)
+			w.srv.Gateway.Refuse(gateway.RefusedUnavailable)
 			w.unavailable(s, q, err)
 			return
 		}

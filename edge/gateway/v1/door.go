@@ -24,18 +24,23 @@ type Config struct {
 // A Door makes sockets of requests.
 type Door struct {
 	cfg  Config
-	gw   *gateway.Gateway
-	hub  *watch.Hub
-	gate *api.Gate
+	deps Deps
 
 	ctx     context.Context // ends with the door
 	cancel  context.CancelFunc
 	writers sync.WaitGroup
 }
 
-// New returns a door to the sockets of gw and the watchers of hub.
-func New(gw *gateway.Gateway, hub *watch.Hub, gate *api.Gate, cfg Config) *Door {
-	d := &Door{cfg: cfg, gw: gw, hub: hub, gate: gate}
+// Deps are what a [Door] is given beside its settings.
+type Deps struct {
+	Gateway *gateway.Gateway // holds the sockets
+	Hub     *watch.Hub       // has the watchers
+	Gate    *api.Gate
+}
+
+// New returns a door.
+func New(cfg Config, deps Deps) *Door {
+	d := &Door{cfg: cfg, deps: deps}
 	d.ctx, d.cancel = context.WithCancel(context.Background())
 	return d
 }
@@ -55,11 +60,11 @@ func (d *Door) serve(w http.ResponseWriter, r *http.Request, c *api.Caller) erro
 	if !frame.Asked(r) {
 		return api.Errorf("invalid", "this call is a WebSocket; ask for the upgrade")
 	}
-	if !d.gate.OriginAllowed(r.Header.Get("Origin")) {
+	if !d.deps.Gate.OriginAllowed(r.Header.Get("Origin")) {
 		return api.Errorf("forbidden", "this origin may not connect")
 	}
 	var refused error
-	d.gw.Upgrade(w, r, gateway.Upgrade{
+	d.deps.Gateway.Upgrade(w, r, gateway.Upgrade{
 		Handler: &wire{door: d, caller: c}, Text: true,
 		Refused: func(kind gateway.Refusal, _ int, text string, retry time.Duration) {
 			refused = api.Errorf(upgradeCode(kind), "%s", text).WithRetry(retry)

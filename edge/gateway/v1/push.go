@@ -14,7 +14,7 @@ import (
 // coalesced into the latest.
 func (w *wire) write(s *gateway.Socket, watcher *watch.Watcher) {
 	if p := w.caller.Pass; p != nil {
-		left := time.Duration(p.Ends()-w.door.gate.Now()) * time.Millisecond
+		left := time.Duration(p.Ends()-w.door.deps.Gate.Now()) * time.Millisecond
 		defer time.AfterFunc(left, func() { watcher.Close(watch.ReasonExpired) }).Stop()
 	}
 	t := &pusher{socket: s, form: &forms[w.detail()]}
@@ -84,7 +84,7 @@ func (w *wire) taken(t *pusher, watcher *watch.Watcher) bool {
 		if n := t.socket.Pending() + t.socket.Queued(); n < least {
 			moved, least = time.Now(), n
 		}
-		if time.Since(moved) >= w.door.gw.Config().Stall {
+		if time.Since(moved) >= w.door.deps.Gateway.Config().Stall {
 			t.socket.Send([]byte(`{"op":"bye","reason":"slow"}`))
 			watcher.Close(watch.ReasonSlow)
 			t.socket.Slow()

@@ -14,7 +14,7 @@ import (
 
 // watch follows peers: the first time with the token of an earlier watch, later more of them.
 func (w *wire) watch(ctx context.Context, s *gateway.Socket, m *message) error {
-	limit := w.door.hub.Config().Peers
+	limit := w.door.deps.Hub.Config().Peers
 	if len(m.Peers) > limit {
 		return api.Errorf("too_many_peers", "one watcher may follow %d peers", limit).WithLimit(limit)
 	}
@@ -54,7 +54,7 @@ func (w *wire) follow(ctx context.Context, s *gateway.Socket, watcher *watch.Wat
 		w.settle(watcher) // peers named twice count once
 		return nil
 	}
-	watcher, err := w.door.hub.Watch(ctx, ask.ViewOf(w.caller.App.ID, w.caller.Master()), m.Peers, w.detail(), m.Since)
+	watcher, err := w.door.deps.Hub.Watch(ctx, ask.ViewOf(w.caller.App.ID, w.caller.Master()), m.Peers, w.detail(), m.Since)
 	if errors.Is(err, watch.ErrLimit) {
 		// The peers are few enough.
 		return api.Errorf("too_many_watchers", "%v", err).WithRetry(5 * time.Second)

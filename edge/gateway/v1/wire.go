@@ -115,7 +115,7 @@ func (w *wire) obey(ctx context.Context, s *gateway.Socket, m *message) error {
 }
 
 func (w *wire) hello(s *gateway.Socket, m *message) error {
-	if err := w.door.gate.Login(w.caller, m.App, m.Key, m.Ticket); err != nil {
+	if err := w.door.deps.Gate.Login(w.caller, m.App, m.Key, m.Ticket); err != nil {
 		w.caller.App = nil
 		return err
 	}
@@ -141,7 +141,7 @@ func (w *wire) admit(ctx context.Context, s *gateway.Socket, m *message) (made p
 		return 0, nil
 	}
 	sig := api.LoginSignature{Time: m.Time, Nonce: m.Nonce, Sign: m.Sign}
-	if !sig.Right(w.door.gate.Current(w.caller), m.Peer) {
+	if !sig.Right(w.door.deps.Gate.Current(w.caller), m.Peer) {
 		s.Gateway().Refuse(gateway.RefusedLogin)
 		return 0, api.Errorf("unauthorized", "present needs time, nonce and sign, made for this peer with the master key")
 	}
@@ -238,7 +238,7 @@ func (w *wire) refuse(s *gateway.Socket, id int64, err error) {
 	if !errors.As(err, &e) {
 		e = api.Errorf("internal", "internal error")
 	}
-	w.door.gate.Count(e.Code)
+	w.door.deps.Gate.Count(e.Code)
 	out := []byte(`{"op":"error"`)
 	if id != 0 {
 		out = strconv.AppendInt(append(out, `,"id":`...), id, 10)
