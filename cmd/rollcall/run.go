@@ -28,6 +28,7 @@ type commands struct {
 	Demo      demoCmd      `cmd:"" help:"Show presence at work: a server in memory, fifty people, one page."`
 	Peer      peerCmd      `cmd:"" help:"Show all that a running server knows of a peer, and why it is shown as it is."`
 	Watch     watchCmd     `cmd:"" help:"Follow peers live: what they are, then every change."`
+	Check     checkCmd     `cmd:"" help:"Look at a server from outside, as apps reach it: functions, hooks, sockets, TLS, proxies."`
 	Compare   compareCmd   `cmd:"" help:"Compare what a running server and LeanCloud, or the recipe's Redis, say of people."`
 	Status    statusCmd    `cmd:"" help:"Show what a running server is doing: peers, rates, store."`
 	Source    sourceCmd    `cmd:"" help:"End what a source that has died said."`
@@ -143,7 +144,7 @@ func codeOf(stderr io.Writer, err error) int {
 		return exitFailed // the reader of the output has closed the pipe
 	case errors.Is(err, errMisused):
 		return exitMisused
-	case errors.Is(err, errDiffers):
+	case errors.Is(err, errDiffers), errors.Is(err, errChecked):
 		return exitFailed
 	case errors.As(err, &problems):
 		for _, p := range problems {
