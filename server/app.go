@@ -10,6 +10,7 @@ import (
 	"rollcall/edge/home"
 	"rollcall/edge/leancloud"
 	"rollcall/edge/operator"
+	"rollcall/internal/acmecert"
 	"rollcall/internal/limit"
 )
 
@@ -56,6 +57,9 @@ func (s *Server) mountApp() (*doors, error) {
 		{name: "rtm", prefix: rtm.Path, handler: s.rtm},
 		{name: "leancloud", handler: s.dialect},
 	}}
+	if s.certs.acme != nil {
+		d.list = append([]door{{name: "acme", prefix: acmecert.Path, handler: s.certs.acme.Handler(s.dialect)}}, d.list...)
+	}
 	if s.demo != nil {
 		d.list = append([]door{{name: "demo", prefix: "/demo/", handler: s.demo}}, d.list...)
 	}

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -30,8 +32,7 @@ import (
 type listener struct {
 	net     *fastlane.Listener
 	conns   *conns.Listener
-	tls     net.Listener  // the port that is encrypted; nil: there is none
-	pair    *tlsport.Pair // its certificate
+	tls     net.Listener // the port that is encrypted; nil: there is none
 	http    *http.Server
 	handler atomic.Pointer[http.Handler]
 	gate    atomic.Pointer[api.Gate] // counts what is refused below the native doors; nil until they are open
@@ -50,8 +51,8 @@ type port struct {
 	max              int    // connections
 	write            time.Duration
 	proxies          []netip.Prefix
-	secure           *port // a port beside it, encrypted with the certificate of files; nil: there is none
-	files            config.TLS
+	secure           *port // a port beside it, encrypted as certs says; nil: there is none
+	certs            *tls.Config
 	queued           bool // connections wait in the kernel until a handler is mounted for good
 }
 
@@ -117,14 +118,11 @@ func (l *listener) encrypt(p port, inherited *systemd.Inherited, log *slog.Logge
 	if p.secure == nil {
 		return nil, nil
 	}
-	if l.pair, err = tlsport.Load(p.files.Cert, p.files.Key); err != nil {
-		return nil, err
-	}
 	if l.tls, err = p.secure.listen(inherited, log); err != nil {
 		return nil, err
 	}
 	n := &queue{Listener: l.tls, until: l.ready, most: startWait}
-	return []net.Listener{tlsport.Listen(l.conns.Beside(n), l.pair)}, nil
+	return []net.Listener{tlsport.Listen(l.conns.Beside(n), p.certs)}, nil
 }
 
 // maxStreams is how many requests one HTTP/2 connection may have under way, streams that watch among them.
@@ -140,8 +138,8 @@ const (
 // bindError says in one line what stands in the way of a port.
 func bindError(setting, address string, err error) error {
 	flag, example := "--"+setting, "--"+setting+" "
-	if setting == "listen_tls" {
-		flag, example = "--set", "--set listen_tls="
+	if strings.Contains(setting, "tls") {
+		flag, example = "--set", "--set "+setting+"="
 	}
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):

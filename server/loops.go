@@ -16,9 +16,7 @@ func (s *Server) startLoops() {
 	s.loops.Go(func() { s.every(ctx, time.Second, func(context.Context) { s.sample(); s.endGone() }) })
 	s.loops.Go(func() { s.every(ctx, rest.HistorySample, s.remember()) })
 	s.loops.Go(func() { s.every(ctx, time.Second, s.watchClocks()) })
-	if s.app.pair != nil {
-		s.loops.Go(func() { s.every(ctx, time.Second, s.checkCertificate) })
-	}
+	s.startCertificates(ctx)
 	s.onStop(func(context.Context) {
 		cancel()
 		s.loops.Wait()

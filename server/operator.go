@@ -36,10 +36,6 @@ func (s *Server) mountOperator() http.Handler {
 	if s.sink != nil {
 		dropped = s.sink.Dropped
 	}
-	var expires func() time.Time
-	if s.app.pair != nil {
-		expires = s.app.pair.Expires
-	}
 	return operator.New(operator.Deps{
 		Version: BuildVersion(), Listen: s.Listen(), Admin: s.Admin(), Phase: s.phaseName, Up: s.clock.Up, Now: s.clock.Now,
 		Apps: func() []presence.AppID { return s.tenants.Load().ids }, Service: s.presence, Ask: s.ask, Intake: s.intake, Rooms: rooms, Gateway: func() any { return s.gateway.Stats() },
@@ -49,6 +45,6 @@ func (s *Server) mountOperator() http.Handler {
 		},
 		Asked: s.asked, Rates: s.meter.PerSecond, Callers: s.callers, Shares: s.held.all(), Conns: s.app.conns, Lane: s.app.net.Stats,
 		Refused: func() map[string]int64 { return s.gate.Stats().Refused }, OldUses: s.ring.OldUses, Dropped: dropped, Unnamed: s.unnamed.List,
-		V1: s.v1, Reload: s.Reload, Settings: s.settings, Expires: expires, Profiling: s.cfg.Profiling,
+		V1: s.v1, Reload: s.Reload, Settings: s.settings, Expires: s.certs.expires(), Profiling: s.cfg.Profiling,
 	}, s.metrics).Handler()
 }

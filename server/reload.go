@@ -105,6 +105,9 @@ func (s *Server) Reload(ctx context.Context) (r operator.Reloaded, err error) {
 	if len(loaded.Config.Apps) == 0 && s.cfg.Data == "" { // the app that was made is written nowhere
 		loaded.Settings = append(loaded.Settings, entries(running)...)
 	}
+	if !s.filesTaken(&loaded.Config) {
+		running, loaded.Settings = withoutFiles(running), withoutFiles(loaded.Settings)
+	}
 	for _, c := range configload.Changes(running, loaded.Settings) {
 		if c.Live {
 			r.Changed = append(r.Changed, c)
@@ -191,25 +194,6 @@ func (s *Server) reloadLimits(cfg *config.Config) (func(), error) {
 			cfg.Log.SetLevel(s.reloads.Level)
 		}
 	}, nil
-}
-
-// reloadCertificate takes the certificate that the files hold now.
-func (s *Server) reloadCertificate(*config.Config) (func(), error) {
-	if s.app.pair == nil {
-		return func() {}, nil
-	}
-	return s.app.pair.Prepare()
-}
-
-// checkCertificate takes a certificate that was replaced in its files.
-func (s *Server) checkCertificate(context.Context) {
-	changed, err := s.app.pair.Check()
-	switch {
-	case err != nil:
-		s.log.Warn("certificate reload failed", "err", err)
-	case changed:
-		s.log.Info("certificate reloaded", "expires", s.app.pair.Expires())
-	}
 }
 
 // showMade has the settings in force show the app that this start made.

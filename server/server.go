@@ -42,6 +42,7 @@ type Server struct {
 	clock Clock
 
 	app, admin *listener
+	certs      certificates
 
 	store    *openedStore
 	presence *presence.Service
@@ -96,9 +97,14 @@ func New(cfg config.Config, log *slog.Logger, sink *logs.Sink) (*Server, error) 
 	}
 	defer inherited.Close()
 	app := port{
-		setting: "listen", address: cfg.Listen, max: most, write: cfg.HTTP.AnswerTimeout, proxies: cfg.Proxies, queued: true, files: cfg.TLS,
+		setting: "listen", address: cfg.Listen, max: most, write: cfg.HTTP.AnswerTimeout, proxies: cfg.Proxies, queued: true,
 	}
 	if cfg.ListenTLS != "" {
+		if err := s.openCertificates(); err != nil {
+			return nil, err
+		}
+		s.recommendProxy(most)
+		app.certs = s.certs.tlsConfig()
 		app.secure = &port{setting: "listen_tls", address: cfg.ListenTLS}
 	}
 	if s.app, err = bind(app, cfg.HTTP, inherited, log); err != nil {
@@ -128,6 +134,9 @@ func (s *Server) Start(ctx context.Context) (err error) {
 		return err
 	}
 	if err := s.openState(ctx); err != nil {
+		return err
+	}
+	if err := s.openACME(); err != nil {
 		return err
 	}
 	s.presence = presence.NewService(s.store.Store, s.cfg.Presence)

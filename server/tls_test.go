@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"io"
+	"log/slog"
 	"math/big"
 	"net"
 	"net/http"
@@ -236,4 +237,25 @@ func TestABadPairIsNamed(t *testing.T) {
 func held(t *testing.T, s *server.Server) int64 {
 	t.Helper()
 	return statusOf(t, s).Rooms["callers"]["connections"]
+}
+
+// Where there may be more connections than TLS here is right for, the start says so.
+func TestAProxyIsRecommendedForManyConnections(t *testing.T) {
+	authority := newSigner(t)
+	for most, want := range map[int]bool{50_000: false, 50_001: true} {
+		var out strings.Builder
+		cfg := settings()
+		cfg.ListenTLS, cfg.TLS, cfg.HTTP.MaxConnections = "127.0.0.1:0", authority.write(t, t.TempDir(), 2), most
+		s, err := server.New(cfg, slog.New(slog.NewTextHandler(&out, nil)), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		s.Stop(t.Context())
+		if got := strings.Contains(out.String(), "proxy recommended for TLS"); got != want {
+			t.Errorf("%d connections: %s", most, &out)
+		}
+	}
 }

@@ -84,6 +84,9 @@ func terminal(w io.Writer) bool {
 func welcome(w io.Writer, srv *server.Server, terminal bool) {
 	fmt.Fprintf(w, "%s\n\n", server.BuildVersion())
 	fmt.Fprintf(w, "  apps       %s\n", baseURL(srv.Listen()))
+	if encrypted := srv.ListenTLS(); encrypted != "" {
+		fmt.Fprintf(w, "  https      https%s\n", strings.TrimPrefix(baseURL(encrypted), "http"))
+	}
 	fmt.Fprintf(w, "  operators  %s  (/livez /readyz /metrics /status)\n", baseURL(srv.Admin()))
 	fmt.Fprintf(w, "  state      %s\n", srv.StoreName())
 	apps := srv.Apps()

@@ -60,7 +60,7 @@ type Deps struct {
 	V1            http.Handler
 	Reload        func(context.Context) (Reloaded, error)
 	Settings      func() []configload.Setting // in force
-	Expires       func() time.Time            // of the certificate; nil: there is none
+	Expires       func() time.Time            // of the certificate, zero while one is missing; nil: there is no TLS
 	Profiling     bool
 }
 

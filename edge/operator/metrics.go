@@ -53,7 +53,7 @@ var (
 	descOwed     = prometheus.NewDesc("rollcall_hooks_owed", "Sessions of which the online hook was taken and the offline hook was not answered.", nil, nil)
 	descHooks    = prometheus.NewDesc("rollcall_hooks_total", "What became of the calls of the app's hooks.", []string{"result"}, nil)
 	descOldKeys  = prometheus.NewDesc("rollcall_old_key_uses_total", "Calls that an old key of an app let through, by app and by the setting of the key; for each old key that is set.", []string{"app", "key"}, nil)
-	descExpires  = prometheus.NewDesc("rollcall_tls_certificate_expires_seconds", "How long the certificate of listen_tls is still valid; negative when it has ended.", nil, nil)
+	descExpires  = prometheus.NewDesc("rollcall_tls_certificate_expires_seconds", "How long the certificate of listen_tls is still valid, the first of several to end; negative when it has ended, 0 while a domain has none.", nil, nil)
 	descBuild    = prometheus.NewDesc("rollcall_build_info", "Always 1; what was built is in the labels.", []string{"release", "revision", "go"}, nil)
 )
 
@@ -158,7 +158,11 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	c.store(to)
 	to.gauge(descUp, c.Up().Seconds())
 	if c.Expires != nil {
-		to.gauge(descExpires, time.Until(c.Expires()).Seconds())
+		left := 0.0
+		if end := c.Expires(); !end.IsZero() {
+			left = time.Until(end).Seconds()
+		}
+		to.gauge(descExpires, left)
 	}
 	to.count(descDropped, c.Dropped())
 	to.gauge(descBuild, 1, c.Version.Release, c.Version.Revision, c.Version.Go)

@@ -15,7 +15,7 @@ type listener struct {
 
 // Listen returns a listener of the connections of l, encrypted. The handshake is part of the first
 // read of a connection and has its deadline.
-func Listen(l net.Listener, pair *Pair) net.Listener { return &listener{l, pair.config()} }
+func Listen(l net.Listener, cfg *tls.Config) net.Listener { return &listener{l, cfg} }
 
 // Accept implements net.Listener.
 func (l *listener) Accept() (net.Conn, error) {

@@ -14,10 +14,11 @@ import (
 
 // A Pair is a certificate and its key in two files.
 type Pair struct {
-	cert, key string
-	current   atomic.Pointer[tls.Certificate]
+	current atomic.Pointer[tls.Certificate]
 
 	mu      sync.Mutex
+	cert    string // the files
+	key     string
 	taken   content // what current was read from
 	refused content // what the last check could not use
 	warned  bool    // of refused
@@ -33,7 +34,7 @@ func (c content) equal(o content) bool {
 // Load reads the pair in cert and key. Its error begins with the setting that is wrong.
 func Load(cert, key string) (*Pair, error) {
 	p := &Pair{cert: cert, key: key}
-	c, made, err := p.read()
+	c, made, err := read(cert, key)
 	if err != nil {
 		return nil, err
 	}
@@ -42,31 +43,32 @@ func Load(cert, key string) (*Pair, error) {
 	return p, nil
 }
 
-// read returns what the files hold and the certificate that it makes.
-func (p *Pair) read() (c content, made *tls.Certificate, err error) {
-	if c.cert, err = os.ReadFile(p.cert); err != nil {
+// read returns what two files hold and the certificate that it makes.
+func read(cert, key string) (c content, made *tls.Certificate, err error) {
+	if c.cert, err = os.ReadFile(cert); err != nil {
 		return c, nil, fmt.Errorf("tls.cert: %w", err)
 	}
-	if c.key, err = os.ReadFile(p.key); err != nil {
+	if c.key, err = os.ReadFile(key); err != nil {
 		return c, nil, fmt.Errorf("tls.key: %w", err)
 	}
 	pair, err := tls.X509KeyPair(c.cert, c.key)
 	if err != nil {
-		return c, nil, fmt.Errorf("tls.cert %s and tls.key %s are no pair: %w", p.cert, p.key, err)
+		return c, nil, fmt.Errorf("tls.cert %s and tls.key %s are no pair: %w", cert, key, err)
 	}
 	return c, &pair, nil
 }
 
-// Prepare reads the files again and returns what takes the pair up for the connections to come.
-func (p *Pair) Prepare() (take func(), err error) {
-	c, made, err := p.read()
+// Prepare reads the pair in cert and key, which may be other files than before, and returns what
+// takes it up for the connections to come.
+func (p *Pair) Prepare(cert, key string) (take func(), err error) {
+	c, made, err := read(cert, key)
 	if err != nil {
 		return nil, err
 	}
 	return func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		p.taken = c
+		p.cert, p.key, p.taken = cert, key, c
 		p.current.Store(made)
 	}, nil
 }
@@ -77,7 +79,7 @@ func (p *Pair) Prepare() (take func(), err error) {
 func (p *Pair) Check() (changed bool, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	c, made, err := p.read()
+	c, made, err := read(p.cert, p.key)
 	switch {
 	case err == nil && c.equal(p.taken):
 		p.refused, p.warned = content{}, false
@@ -102,11 +104,12 @@ func (p *Pair) Check() (changed bool, err error) {
 // Expires returns when the certificate in use ends.
 func (p *Pair) Expires() time.Time { return p.current.Load().Leaf.NotAfter }
 
-// config is how connections are encrypted.
-func (p *Pair) config() *tls.Config {
-	return &tls.Config{
-		MinVersion:     tls.VersionTLS12,
-		NextProtos:     []string{"h2", "http/1.1"},
-		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return p.current.Load(), nil },
-	}
+// Config returns how connections are encrypted.
+func (p *Pair) Config() *tls.Config {
+	return Config(func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return p.current.Load(), nil })
+}
+
+// Config returns how connections are encrypted with the certificates that get returns.
+func Config(get func(*tls.ClientHelloInfo) (*tls.Certificate, error)) *tls.Config {
+	return &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}, GetCertificate: get}
 }

@@ -62,7 +62,7 @@ func TestAPairThatIsWrongLeavesTheOneBefore(t *testing.T) {
 	check("half is written", false, false, 2e9+1)
 	check("and stays so", false, true, 2e9+1)
 	check("which is said once", false, false, 2e9+1)
-	if _, err := p.Prepare(); err == nil {
+	if _, err := p.Prepare(cert, key); err == nil {
 		t.Error("a reload takes what is no pair")
 	}
 	_ = os.Remove(cert)

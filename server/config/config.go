@@ -17,7 +17,6 @@ import (
 	"rollcall/edge/sse"
 	"rollcall/internal/api"
 	"rollcall/internal/configload"
-	"rollcall/internal/tlsport"
 	"rollcall/presence"
 	"rollcall/store/embedded"
 	"rollcall/store/redisstore"
@@ -106,15 +105,6 @@ type HTTP struct {
 	StopTimeout time.Duration `range:"0s..1m"`
 }
 
-// TLS is the certificate of listen_tls. Its files are read again every second, so a renewed one is
-// taken up for the connections to come, and open ones stay.
-type TLS struct {
-	// Cert is the file of the certificate, in PEM, with those that lead to its root behind it.
-	Cert string
-	// Key is the file of its key, in PEM.
-	Key string
-}
-
 // Log says how the log is written. It goes to standard error.
 type Log struct {
 	// Format is text or json.
@@ -171,6 +161,7 @@ func Default() Config {
 			MaxHeader:     16 << 10,
 			StopTimeout:   1500 * time.Millisecond,
 		},
+		TLS:      defaultTLS(),
 		Log:      Log{Format: "text", Level: "info", Peers: "plain"},
 		Presence: presence.DefaultConfig(),
 		Embedded: embedded.DefaultConfig(),
@@ -194,7 +185,7 @@ func (c *Config) Validate() error {
 	var f configload.Faults
 	f.Add(address("listen", c.Listen))
 	f.Add(address("admin", c.Admin))
-	f.Add(c.checkTLS())
+	f.Add(c.TLS.validate(c))
 	f.Add(c.checkStore())
 	f.When(c.RTM.TokenLife > c.Gateway.Kicked || c.RTM.SignatureLife > c.Gateway.Kicked,
 		"gateway.kicked is shorter than rtm.token_life or rtm.signature_life; a kick must outlive them")
@@ -225,28 +216,6 @@ func (a *App) Validate() error {
 		}
 	}
 	return f.Err()
-}
-
-// checkTLS reads the certificate, when there is to be one.
-func (c *Config) checkTLS() error {
-	t := c.TLS
-	switch {
-	case c.ListenTLS == "" && t == (TLS{}):
-		return nil
-	case c.ListenTLS == "":
-		return errors.New("listen_tls is missing; the certificate of tls is for that address")
-	case t.Cert == "" || t.Key == "":
-		return errors.New("listen_tls needs a certificate: tls.cert and tls.key")
-	case c.ListenTLS == c.Listen || c.ListenTLS == c.Admin:
-		if !strings.HasSuffix(c.ListenTLS, ":0") {
-			return errors.New("listen_tls is the same address as listen or admin; it needs one of its own")
-		}
-	}
-	if err := address("listen_tls", c.ListenTLS); err != nil {
-		return err
-	}
-	_, err := tlsport.Load(t.Cert, t.Key)
-	return err
 }
 
 // checkStore returns what is wrong with the address of the store, or with the files for TLS to it.

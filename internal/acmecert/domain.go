@@ -1,0 +1,48 @@
+package acmecert
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"regexp"
+	"strings"
+)
+
+var domainName = regexp.MustCompile(`^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9-]*[a-z][a-z0-9-]*$`)
+
+// CheckDomain returns why no certificate can be ordered for a name.
+func CheckDomain(name string) error {
+	if strings.HasPrefix(name, "*.") {
+		return errors.New("a wildcard needs a DNS challenge, which rollcall does not answer; name each domain, or use tls.cert and tls.key")
+	}
+	if _, err := netip.ParseAddr(name); err == nil {
+		return errors.New("a domain is a name, not an address")
+	}
+	for _, r := range name {
+		if r > 127 {
+			return errors.New("write it in its ASCII form, which begins with xn--")
+		}
+	}
+	if len(name) > 253 || !domainName.MatchString(strings.ToLower(name)) {
+		return errors.New("a domain is a full name such as im.example.com, without port, path or final dot")
+	}
+	return nil
+}
+
+// CheckDirectory returns why directory cannot be the address of a CA.
+func CheckDirectory(directory string) error {
+	u, err := url.Parse(directory)
+	if err != nil || u.Scheme != "https" || u.Hostname() == "" || u.User != nil {
+		return fmt.Errorf("%.80q is no https:// address of an ACME directory", directory)
+	}
+	return nil
+}
+
+// CheckEmail returns why email cannot be the contact of an account.
+func CheckEmail(email string) error {
+	if local, host, ok := strings.Cut(email, "@"); !ok || local == "" || strings.ContainsAny(email, " ,;<>:\"") || CheckDomain(host) != nil {
+		return fmt.Errorf("%.80q is no address such as ops@example.com", email)
+	}
+	return nil
+}
