@@ -109,8 +109,9 @@ func eventually(t *testing.T, what string, is func() bool) {
 	}
 }
 
-// startRollcall builds and starts the server, and returns its address.
-func startRollcall(t *testing.T) string {
+// startRollcall builds and starts the server, with settings as in the environment, and returns its
+// address.
+func startRollcall(t *testing.T, settings ...string) string {
 	t.Helper()
 	dir := t.TempDir()
 	program := filepath.Join(dir, "rollcall")
@@ -120,7 +121,7 @@ func startRollcall(t *testing.T) string {
 	}
 	data := filepath.Join(dir, "data")
 	cmd := exec.Command(program, "serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--data", data)
-	cmd.Env = append(append(os.Environ(), keys...), "ROLLCALL_PROXIES=127.0.0.0/8")
+	cmd.Env = slices.Concat(os.Environ(), keys, []string{"ROLLCALL_PROXIES=127.0.0.0/8"}, settings)
 	start(t, cmd)
 	var running struct{ Listen string }
 	eventually(t, "rollcall listens", func() bool {
@@ -282,17 +283,7 @@ func TestTheSplitOfThePageTakesNothingElseAway(t *testing.T) {
 			run        func(t *testing.T, port string)
 		}{
 			{"nginx", "app.lc-cn-n1-shared.com", func(t *testing.T, port string) {
-				dir := t.TempDir()
-				config := fmt.Sprintf(`daemon off; error_log stderr; pid %[1]s/pid; worker_processes 1;
-					events {} http { access_log off; client_body_temp_path %[1]s/b; proxy_temp_path %[1]s/p; fastcgi_temp_path %[1]s/f; uwsgi_temp_path %[1]s/u; scgi_temp_path %[1]s/s;
-					map $http_upgrade $connection_upgrade { default upgrade; '' ''; }
-					server { listen 127.0.0.1:%[2]s;
-					%[3]s } }`, dir, port, there(code(t, page, "nginx")[0], "app.lc-cn-n1-shared.com"))
-				name := filepath.Join(dir, "nginx.conf")
-				if err := os.WriteFile(name, []byte(config), 0o600); err != nil {
-					t.Fatal(err)
-				}
-				start(t, exec.Command(sbin("nginx"), "-p", dir, "-e", "stderr", "-c", name))
+				startNginx(t, port, there(code(t, page, "nginx")[0], "app.lc-cn-n1-shared.com"))
 			}},
 			{"caddy", strings.TrimPrefix(before.URL, "http://"), func(t *testing.T, port string) {
 				config := there(code(t, page, "caddy")[0], "")
@@ -311,13 +302,7 @@ func TestTheSplitOfThePageTakesNothingElseAway(t *testing.T) {
 				port := freePort(t)
 				proxy.run(t, port)
 				domain := "http://127.0.0.1:" + port
-				eventually(t, proxy.name+" listens", func() bool {
-					resp, err := http.Get(domain + "/")
-					if err == nil {
-						_ = resp.Body.Close()
-					}
-					return err == nil
-				})
+				listens(t, proxy.name, "127.0.0.1:"+port)
 				peer := strings.ReplaceAll(t.Name(), "/", "-")
 				for _, hook := range []string{"/1.1/functions/_clientOnline", "/1/functions/_clientOffline", "/1.1/functions/_clientOnline"} {
 					if code, body := post(t, domain+hook, fmt.Sprintf(`{"peerId":%q}`, peer), true); code != http.StatusOK {
@@ -339,6 +324,34 @@ func TestTheSplitOfThePageTakesNothingElseAway(t *testing.T) {
 	}
 }
 
+// startNginx starts nginx on a port of this machine, with the locations of a page.
+func startNginx(t *testing.T, port, locations string) {
+	t.Helper()
+	dir := t.TempDir()
+	config := fmt.Sprintf(`daemon off; error_log stderr; pid %[1]s/pid; worker_processes 1;
+		events {} http { access_log off; client_body_temp_path %[1]s/b; proxy_temp_path %[1]s/p; fastcgi_temp_path %[1]s/f; uwsgi_temp_path %[1]s/u; scgi_temp_path %[1]s/s;
+		map $http_upgrade $connection_upgrade { default upgrade; '' ''; }
+		server { listen 127.0.0.1:%[2]s;
+		%[3]s } }`, dir, port, locations)
+	name := filepath.Join(dir, "nginx.conf")
+	if err := os.WriteFile(name, []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	start(t, exec.Command(sbin("nginx"), "-p", dir, "-e", "stderr", "-c", name))
+}
+
+// listens waits until a server answers at an address.
+func listens(t *testing.T, what, address string) {
+	t.Helper()
+	eventually(t, what+" listens", func() bool {
+		resp, err := http.Get("http://" + address + "/")
+		if err == nil {
+			_ = resp.Body.Close()
+		}
+		return err == nil
+	})
+}
+
 // sbin finds a program that a user's PATH may lack on Debian.
 func sbin(name string) string {
 	if found, err := exec.LookPath(name); err == nil {
@@ -349,18 +362,23 @@ func sbin(name string) string {
 
 // The twins show the same code; only comments are of their own language.
 func TestThePagesShowTheSameCode(t *testing.T) {
-	comment := regexp.MustCompile(`(?m)^//.*\n`)
-	for _, language := range []string{"js", "nginx", "caddy"} {
-		var want []string
-		for _, page := range pages {
-			var got []string
-			for _, block := range code(t, page, language) {
-				got = append(got, comment.ReplaceAllString(block, ""))
+	comment := regexp.MustCompile(`(?m)^(//|#).*\n`)
+	for _, twins := range []struct{ pages, languages []string }{
+		{pages, []string{"js", "nginx", "caddy"}},
+		{parsePages, []string{"sh", "js", "nginx"}},
+	} {
+		for _, language := range twins.languages {
+			var want []string
+			for _, page := range twins.pages {
+				var got []string
+				for _, block := range code(t, page, language) {
+					got = append(got, comment.ReplaceAllString(block, ""))
+				}
+				if want != nil && !slices.Equal(got, want) {
+					t.Errorf("%s: the %s differs from that of %s", page, language, twins.pages[0])
+				}
+				want = got
 			}
-			if want != nil && !slices.Equal(got, want) {
-				t.Errorf("%s: the %s differs from that of %s", page, language, pages[0])
-			}
-			want = got
 		}
 	}
 }

@@ -30,7 +30,7 @@ var laneFields = []string{"X-LC-Id", "X-LC-Key", "X-LC-Sign", "X-LC-Hook-Key", "
 var laneForeign = []string{
 	"X-AVOSCloud-Application-Id", "X-Uluru-Application-Id", "X-AVOSCloud-Application-Key", "X-Uluru-Application-Key",
 	"X-AVOSCloud-Master-Key", "X-Uluru-Master-Key", "X-AVOSCloud-Request-Sign",
-	"X-Parse-Application-Id", "X-Parse-JavaScript-Key", "X-Parse-Client-Key", "X-Parse-REST-API-Key", "X-Parse-Master-Key",
+	"X-Parse-Application-Id", "X-Parse-JavaScript-Key", "X-Parse-Client-Key", "X-Parse-REST-API-Key", "X-Parse-Windows-Key", "X-Parse-Master-Key",
 }
 
 type laneTarget struct {

@@ -35,6 +35,7 @@ func TestParseCredentials(t *testing.T) {
 			{"JavaScript key", headers("X-Parse-Application-Id", appID, "X-Parse-JavaScript-Key", appKey), ask(""), right},
 			{"client key", headers("X-Parse-Application-Id", appID, "X-Parse-Client-Key", appKey), ask(""), right},
 			{"REST key", headers("X-Parse-Application-Id", appID, "X-Parse-REST-API-Key", appKey), ask(""), right},
+			{"Windows key", headers("X-Parse-Application-Id", appID, "X-Parse-Windows-Key", appKey), ask(""), right},
 			{"master key", headers("X-Parse-Application-Id", appID, "X-Parse-Master-Key", masterKey), ask(""), right},
 			{"no key", headers("X-Parse-Application-Id", appID), ask(""), wrong},
 			{"a wrong key", headers("X-Parse-Application-Id", appID, "X-Parse-Client-Key", "x"), ask(""), wrong},

@@ -11,7 +11,8 @@ import (
 var (
 	idHeaders  = []string{"X-Lc-Id", "X-Avoscloud-Application-Id", "X-Uluru-Application-Id", "X-Parse-Application-Id"}
 	keyHeaders = []string{
-		"X-Lc-Key", "X-Avoscloud-Application-Key", "X-Uluru-Application-Key", "X-Parse-Javascript-Key", "X-Parse-Client-Key", "X-Parse-Rest-Api-Key",
+		"X-Lc-Key", "X-Avoscloud-Application-Key", "X-Uluru-Application-Key",
+		"X-Parse-Javascript-Key", "X-Parse-Client-Key", "X-Parse-Rest-Api-Key", "X-Parse-Windows-Key",
 	}
 	masterHeaders = []string{"X-Avoscloud-Master-Key", "X-Uluru-Master-Key", "X-Parse-Master-Key"}
 	signHeaders   = []string{"X-Lc-Sign", "X-Avoscloud-Request-Sign"}

@@ -5,6 +5,8 @@ package browsertest
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
@@ -12,15 +14,28 @@ import (
 	"rollcall/internal/npmtest"
 )
 
-// dir is where the driver of the browser is, from the folder of a package two levels below the
-// module's.
-const dir = "../../internal/browsertest"
+// driver returns the folder of the browser's driver, for a test of any package of the module.
+func driver(tb testing.TB) string {
+	tb.Helper()
+	root, err := filepath.Abs(".")
+	for ; err == nil; root = filepath.Dir(root) {
+		if _, err = os.Stat(filepath.Join(root, "go.mod")); err == nil {
+			return filepath.Join(root, "internal", "browsertest")
+		}
+		if errors.Is(err, os.ErrNotExist) && filepath.Dir(root) != root {
+			err = nil
+		}
+	}
+	tb.Fatalf("no module holds this test: %v", err)
+	return ""
+}
 
 // Open opens a page and returns what it logs to its console: each message is the JSON of a Line;
 // what is none, or empty, is passed over. What the page or the driver fails with comes as
 // {"failed":TEXT}. The browser ends with the test.
 func Open[Line comparable](t testing.TB, address string) <-chan Line {
 	t.Helper()
+	dir := driver(t)
 	npmtest.Install(t, dir)
 	cmd := exec.Command("node", filepath.Join(dir, "browser.js"), address)
 	in, err := cmd.StdinPipe()
