@@ -1,12 +1,8 @@
 package redisstore_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"log/slog"
-	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -196,97 +192,39 @@ func TestOutageTakesNobodyOffline(t *testing.T) {
 	}
 }
 
-// TestStaleAnswersEnd: answers from the cache are as old as they say, and there are none beyond the
-// stale time.
+// TestStaleAnswersEnd: answers from the near cache are as old as they say, and there are none beyond
+// the stale time.
 func TestStaleAnswersEnd(t *testing.T) {
-	for name, a := range absences {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			server := redistest.Run(t, durable...)
-			cfg := config("redis://" + server.Addr)
-			cfg.Deadline, cfg.Stale, cfg.Spool = 250*time.Millisecond, 2*time.Second, t.TempDir()
-			n := startNode(t, cfg, "n")
-			if err := n.report(n.hook(presence.KindOnline, "tom")); err != nil {
-				t.Fatal(err)
-			}
-			n.see(patience, presence.Online, "tom")
-			n.warm("tom", "ann")
-			a.leave(server)
-			if err := n.report(n.hook(presence.KindOnline, "ann")); err != nil { // into the spool
-				t.Fatal(err)
-			}
-			eventually(t, "nothing is answered any more", func() bool {
-				refused := 0
-				for _, p := range []string{"tom", "ann"} {
-					got, age, err := n.ask(p)
-					switch {
-					case errors.Is(err, presence.ErrUnavailable):
-						refused++
-					case err != nil || age > cfg.Stale || age > 0 && got[0] != presence.Online && p == "tom":
-						t.Fatalf("%s is %v, %v old (error %v)", p, got[0], age, err)
-					}
-				}
-				return refused == 2
-			})
-			a.back(t, server)
-			n.see(patience, presence.Online, "tom", "ann")
-		})
-	}
-}
-
-func TestSpoolIsBounded(t *testing.T) {
-	server := redistest.Run(t, durable...)
+	t.Parallel()
+	server := redistest.Run(t)
 	cfg := config("redis://" + server.Addr)
-	cfg.Deadline, cfg.Spool, cfg.SpoolBytes = time.Second, t.TempDir(), 20_000
+	cfg.Deadline, cfg.Stale, cfg.Spool = 250*time.Millisecond, 2*time.Second, t.TempDir()
 	n := startNode(t, cfg, "n")
-	server.Kill()
-	taken := 0
-	for ; ; taken++ {
-		err := n.report(n.hook(presence.KindOnline, numbered("p", taken+1)[taken]))
-		if errors.Is(err, presence.ErrFull) {
-			break
+	if err := n.report(n.hook(presence.KindOnline, "tom")); err != nil {
+		t.Fatal(err)
+	}
+	n.see(patience, presence.Online, "tom")
+	n.warm("tom", "ann")
+	server.Freeze()
+	t.Cleanup(server.Thaw)
+	if err := n.report(n.hook(presence.KindOnline, "ann")); err != nil { // into the spool
+		t.Fatal(err)
+	}
+	eventually(t, "nothing is answered any more", func() bool {
+		refused := 0
+		for _, p := range []string{"tom", "ann"} {
+			got, age, err := n.ask(p)
+			switch {
+			case errors.Is(err, presence.ErrUnavailable):
+				refused++
+			case err != nil || age > cfg.Stale || age > 0 && got[0] != presence.Online && p == "tom":
+				t.Fatalf("%s is %v, %v old (error %v)", p, got[0], age, err)
+			}
 		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	if taken < 10 {
-		t.Errorf("a spool of 20,000 bytes took %d hooks", taken)
-	}
-	if err := server.Start(); err != nil {
-		t.Fatal(err)
-	}
-	n.ready(patience)
-	n.see(patience, presence.Online, numbered("p", taken)...)
-	if err := n.report(n.hook(presence.KindOnline, "after")); err != nil {
-		t.Errorf("a hook after the return: %v", err)
-	}
-}
-
-// TestSpoolOutlivesTheProcess: what was acknowledged into the spool is delivered by the next
-// process on the directory.
-func TestSpoolOutlivesTheProcess(t *testing.T) {
-	server := redistest.Run(t, durable...)
-	cfg := config("redis://" + server.Addr)
-	cfg.Deadline, cfg.Spool = time.Second, t.TempDir()
-	n := startNode(t, cfg, "n")
-	server.Kill()
-	tooOld := n.hook(presence.KindOnline, "ann")
-	tooOld.At = tooOld.At.Add(-48 * time.Hour)
-	out := make([]presence.Outcome, 2)
-	if err := n.svc.Report(t.Context(), []presence.Report{tooOld, n.hook(presence.KindOnline, "tom")}, n.st.Now(), out); err != nil {
-		t.Fatal(err)
-	}
-	if out[0].Verdict != presence.Stale || out[1].Verdict != presence.Taken || out[1].Summary.Status != presence.Online {
-		t.Errorf("the outcomes are %v and %v (%v), want stale and taken (online)", out[0].Verdict, out[1].Verdict, out[1].Summary.Status)
-	}
-	n.kill()
-	if err := server.Start(); err != nil {
-		t.Fatal(err)
-	}
-	again := startNode(t, cfg, "n again")
-	again.see(patience, presence.Online, "tom")
-	again.see(patience, presence.Unknown, "ann")
+		return refused == 2
+	})
+	server.Thaw()
+	n.see(patience, presence.Online, "tom", "ann")
 }
 
 // TestEmptyRestart: Redis comes back with nothing. What the node has just acknowledged is there
@@ -295,6 +233,8 @@ func TestEmptyRestart(t *testing.T) {
 	server := redistest.Run(t)
 	cfg := config("redis://" + server.Addr)
 	cfg.Deadline, cfg.Spool = time.Second, t.TempDir()
+	var log book
+	cfg.Log = log.logger()
 	n := startNode(t, cfg, "n")
 	other := startNode(t, cfg2(cfg, t), "other")
 	mine, gone := numbered("mine", 200), numbered("gone", 5)
@@ -326,57 +266,16 @@ func TestEmptyRestart(t *testing.T) {
 		t.Fatal("redis came back with what it had: the fault did not take hold")
 	}
 	took := other.see(patience, presence.Online, mine...)
-	t.Logf("said again within %v of the return", took.Round(time.Millisecond))
+	t.Logf("replayed within %v of the return", took.Round(time.Millisecond))
+	if log.lines("redis link lost", "addr="+server.Addr) == 0 {
+		t.Error("the log does not name the link that was lost")
+	}
 	n.see(patience, presence.Unknown, gone...)
 	if n.st.Epoch() == before {
 		t.Error("the epoch is the same")
 	}
 	if after := revOf(t, n, mine[0]); after <= beforeRev {
 		t.Errorf("revision %d follows %d", after, beforeRev)
-	}
-}
-
-// TestToldTwiceCountsOnce: Redis comes back with all it had, and the node says its last reports
-// again. Hooks name neither session nor time, and yet none counts twice: who logs out afterwards is
-// offline.
-func TestToldTwiceCountsOnce(t *testing.T) {
-	server := redistest.Run(t, durable...)
-	cfg := config("redis://" + server.Addr)
-	cfg.Deadline, cfg.Spool = time.Second, t.TempDir()
-	var told bytes.Buffer
-	cfg.Log = slog.New(slog.NewTextHandler(&told, nil))
-	n := startNode(t, cfg, "n")
-	before, after := numbered("before", 20), numbered("after", 20)
-	for _, p := range append(slices.Clone(before), after...) {
-		if err := n.report(n.hook(presence.KindOnline, p)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, p := range before {
-		if err := n.report(n.hook(presence.KindOffline, p)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	server.Kill()
-	if err := server.Start(); err != nil {
-		t.Fatal(err)
-	}
-	for begun := time.Now(); n.st.Stats()["said_again"] < 60; time.Sleep(5 * time.Millisecond) {
-		if time.Since(begun) > patience {
-			t.Fatal("the reports are not said again")
-		}
-	}
-	n.ready(patience)
-	for _, p := range after {
-		if err := n.report(n.hook(presence.KindOffline, p)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	n.see(patience, presence.Offline, before...)
-	n.see(patience, presence.Offline, after...)
-	n.kill()
-	if want := `msg="redis link lost" addr=` + server.Addr; !strings.Contains(told.String(), want) {
-		t.Errorf("the log does not say %s:\n%s", want, told.String())
 	}
 }
 
@@ -392,24 +291,6 @@ func revOf(t testing.TB, n *node, peer string) uint64 {
 		t.Fatal(err)
 	}
 	return out[0].Rev
-}
-
-// TestFlush: an operator empties a Redis that goes on running.
-func TestFlush(t *testing.T) {
-	server := redistest.Run(t)
-	cfg := config("redis://" + server.Addr)
-	n := startNode(t, cfg, "n")
-	if err := n.report(n.hook(presence.KindOnline, "tom")); err != nil {
-		t.Fatal(err)
-	}
-	n.see(patience, presence.Online, "tom")
-	server.Do(t, "FLUSHALL")
-	for begun := time.Now(); n.st.Stats()["said_again"] == 0; time.Sleep(5 * time.Millisecond) {
-		if time.Since(begun) > patience {
-			t.Fatal("nothing is said again")
-		}
-	}
-	n.see(patience, presence.Online, "tom")
 }
 
 // TestFrozenLink: the connections stay open and say nothing. The cache is not believed for longer
