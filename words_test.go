@@ -6,6 +6,7 @@ import (
 	"go/token"
 	"iter"
 	"maps"
+	"os"
 	"path"
 	"regexp"
 	"slices"
@@ -13,6 +14,7 @@ import (
 	"strings"
 	"testing"
 	"unicode"
+	"unicode/utf8"
 )
 
 // outOfMessages are words that log messages and error texts do not use: people for machines, and
@@ -127,6 +129,33 @@ func comments(f *ast.File) iter.Seq[*ast.Comment] {
 				}
 			}
 		}
+	}
+}
+
+// maxColumns is how wide a line with a comment may be; a tab counts as four columns.
+const maxColumns = 100
+
+// TestCommentsAreNarrow holds every line of a comment, also of one behind code, to maxColumns.
+func TestCommentsAreNarrow(t *testing.T) {
+	files, fset := sources(t)
+	seen := 0
+	for name, f := range files {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines := strings.Split(strings.ReplaceAll(string(b), "\t", "    "), "\n")
+		for c := range comments(f) {
+			for n := fset.Position(c.Pos()).Line; n <= fset.Position(c.End()).Line; n++ {
+				seen++
+				if w := utf8.RuneCountInString(lines[n-1]); w > maxColumns {
+					t.Errorf("%s:%d has a comment and %d columns, more than %d", name, n, w, maxColumns)
+				}
+			}
+		}
+	}
+	if seen < 1000 {
+		t.Fatalf("found %d lines of comments; the search is wrong", seen)
 	}
 }
 

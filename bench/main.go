@@ -46,11 +46,12 @@ type options struct {
 	conns   int // connections of the closed loop, hence requests in flight
 	rate    int // requests a second of the open loop
 	seed    uint64
-	before  string // revision of the repository to measure beside the working tree; empty means none
-	dir     string // where the run's own directory is made; empty means the system's
-	json    string // file for the figures as JSON; empty means none
-	quick   bool
-	named   bool // -servers was given, so a server that cannot run is an error rather than a remark
+	// Revision of the repository to measure beside the working tree; empty means none.
+	before string
+	dir    string // where the run's own directory is made; empty means the system's
+	json   string // file for the figures as JSON; empty means none
+	quick  bool
+	named  bool // -servers was given, so a server that cannot run is an error rather than a remark
 }
 
 func main() {

@@ -40,7 +40,8 @@ func (c *checker) shows(ctx context.Context, want, after string) error {
 	if err != nil {
 		return err
 	}
-	if got != want && (want != "0" || got != "null") { // unknown is an offline that was not remembered
+	// Unknown is an offline that was not remembered.
+	if got != want && (want != "0" || got != "null") {
 		return failed(cureProbe, "after %s getOnOffStatus answers %s for the probe, not %s", after, plain(got), want)
 	}
 	return nil

@@ -84,8 +84,8 @@ func (in *Intake) EndSource(ctx context.Context, e *SourceEnd, peers []presence.
 	return done, in.send(ctx, end.reports, now, &t)
 }
 
-// maxEnds bounds the reports about one slot; more logins than that in one burst are left to the next
-// run.
+// maxEnds bounds the reports about one slot; more logins than that in one burst are left to the
+// next run.
 const maxEnds = 1024
 
 // An ending makes the reports of a [SourceEnd].

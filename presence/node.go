@@ -162,8 +162,8 @@ type Attendance struct {
 // Attend prepares reports that name nodes of others, in place, for [Service.Report]. A node that
 // sends heartbeats lives for another lease with every online or touch that names it; leaseOf says
 // how long, and its sessions hang on it. The sessions of other nodes have their own leases: that of
-// the report, or the default of [Rules]. After the report call [Service.Attended]. The error is that
-// of a heartbeat which the store has not taken, and matches [ErrUnavailable].
+// the report, or the default of [Rules]. After the report call [Service.Attended]. The error is
+// that of a heartbeat which the store has not taken, and matches [ErrUnavailable].
 func (s *Service) Attend(ctx context.Context, reports []Report, now Millis, leaseOf func(NodeID) time.Duration) (Attendance, error) {
 	a := Attendance{leaseOf: leaseOf}
 	named := map[NodeID]bool{}

@@ -27,16 +27,17 @@ import (
 	"rollcall/server/config"
 )
 
-// A listener is a bound port, the HTTP server on it, the fast lane in front of that, and the book of its connections. Until a
-// handler is mounted requests wait, for a while.
+// A listener is a bound port, the HTTP server on it, the fast lane in front of that, and the book
+// of its connections. Until a handler is mounted requests wait, for a while.
 type listener struct {
 	net     *fastlane.Listener
 	conns   *conns.Listener
 	tls     net.Listener // the port that is encrypted; nil: there is none
 	http    *http.Server
 	handler atomic.Pointer[http.Handler]
-	gate    atomic.Pointer[api.Gate] // counts what is refused below the native doors; nil until they are open
-	done    chan struct{}
+	// Counts what is refused below the native doors; nil until they are open.
+	gate atomic.Pointer[api.Gate]
+	done chan struct{}
 
 	ready          chan struct{} // closed when a handler is mounted for good, or the listener stops
 	once           sync.Once
@@ -93,7 +94,8 @@ func bind(p port, limits config.HTTP, inherited *systemd.Inherited, log *slog.Lo
 	}, more...)
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
-	protocols.SetUnencryptedHTTP2(true) // for proxies that speak it to what is behind them; browsers have it with TLS only
+	// For proxies that speak it to what is behind them; browsers have it with TLS only.
+	protocols.SetUnencryptedHTTP2(true)
 	l.http = &http.Server{
 		Protocols: &protocols,
 		HTTP2: &http.HTTP2Config{
@@ -125,7 +127,8 @@ func (l *listener) encrypt(p port, inherited *systemd.Inherited, log *slog.Logge
 	return []net.Listener{tlsport.Listen(l.conns.Beside(n), p.certs)}, nil
 }
 
-// maxStreams is how many requests one HTTP/2 connection may have under way, streams that watch among them.
+// maxStreams is how many requests one HTTP/2 connection may have under way, streams that watch
+// among them.
 const maxStreams = 100
 
 const (
@@ -193,11 +196,12 @@ func (l *listener) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	(*h).ServeHTTP(w, r)
 }
 
-// maxSkipped is how much of a body that a call left unread is read before its answer is sent over HTTP/2.
+// maxSkipped is how much of a body that a call left unread is read before its answer is sent over
+// HTTP/2.
 const maxSkipped = 2 << 20
 
-// skip reads what a call over HTTP/2 left of its body: an answer that comes before the whole body ends with a reset of the stream, and curl 7
-// loses the answer with it.
+// skip reads what a call over HTTP/2 left of its body: an answer that comes before the whole body
+// ends with a reset of the stream, and curl 7 loses the answer with it.
 func skip(r *http.Request) { _, _ = io.CopyN(io.Discard, r.Body, maxSkipped) }
 
 const (
@@ -205,8 +209,8 @@ const (
 	maxWaiting = 1000             // how many may
 )
 
-// wait holds r back until the server is ready: a hook that is refused while the server starts is not sent again. It reports
-// whether there was room and r is still wanted.
+// wait holds r back until the server is ready: a hook that is refused while the server starts is
+// not sent again. It reports whether there was room and r is still wanted.
 func (l *listener) wait(w http.ResponseWriter, r *http.Request) bool {
 	defer l.waiting.Add(-1)
 	if l.waiting.Add(1) > maxWaiting {
@@ -226,8 +230,8 @@ func (l *listener) wait(w http.ResponseWriter, r *http.Request) bool {
 	return true
 }
 
-// A queue accepts nothing until a channel is closed, or for so long at most: meanwhile connections wait in the kernel, which has
-// room for more of them than a server that cannot answer yet.
+// A queue accepts nothing until a channel is closed, or for so long at most: meanwhile connections
+// wait in the kernel, which has room for more of them than a server that cannot answer yet.
 type queue struct {
 	net.Listener
 	until <-chan struct{}
@@ -248,11 +252,12 @@ func (q *queue) Accept() (net.Conn, error) {
 	return q.Listener.Accept()
 }
 
-// lingering is how long connections that idle are kept when the server stops: a request that is on its way on one of them is answered.
+// lingering is how long connections that idle are kept when the server stops: a request that is on
+// its way on one of them is answered.
 const lingering = 500 * time.Millisecond
 
-// drain closes the port and has every answer end its connection. What comes from now on waits in the kernel where the service
-// manager holds the socket.
+// drain closes the port and has every answer end its connection. What comes from now on waits in
+// the kernel where the service manager holds the socket.
 func (l *listener) drain(context.Context) {
 	l.draining.Store(true)
 	_ = l.net.Drain()
@@ -280,5 +285,6 @@ func (l *listener) stop(ctx context.Context) {
 	<-l.done
 }
 
-// address returns where the listener is bound; it differs from what was asked for when that had port 0.
+// address returns where the listener is bound; it differs from what was asked for when that had
+// port 0.
 func (l *listener) address() string { return l.net.Addr().String() }

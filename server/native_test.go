@@ -406,7 +406,8 @@ func TestAReaderThatStopsOverHTTP2(t *testing.T) {
 	for i := range all {
 		all[i] = fmt.Sprintf("%s%d", long, i)
 	}
-	watch := do(t, c, "POST", base+"/v1/watch", `{"peers":["`+strings.Join(all, `","`)+`"]}`) // without a reader of its 300 KiB
+	// Without a reader of its 300 KiB.
+	watch := do(t, c, "POST", base+"/v1/watch", `{"peers":["`+strings.Join(all, `","`)+`"]}`)
 	if watch.StatusCode != 200 {
 		t.Fatal(watch.Status)
 	}

@@ -29,7 +29,8 @@ func TestEveryDoorAnswersAlikeInAnOutage(t *testing.T) {
 	cfg := settings()
 	cfg.Data = t.TempDir()
 	cfg.Store = config.Secret("redis://" + redis.Addr)
-	cfg.Redis.Deadline, cfg.Redis.Stale = 2*time.Second, 10*time.Minute // a busy machine is no outage, and slow
+	// A busy machine is no outage, and slow.
+	cfg.Redis.Deadline, cfg.Redis.Stale = 2*time.Second, 10*time.Minute
 	s := start(t, cfg)
 	hook(t, s, "_clientOnline", "tom")
 	doors := doorsOf(t, s.Listen(), s.Admin())
@@ -60,7 +61,8 @@ func TestEveryDoorAnswersAlikeInAnOutage(t *testing.T) {
 // a watch that begins reads no more.
 func doorsOf(t *testing.T, listen, admin string) []door {
 	base := "http://" + listen
-	watched, err := http.Get("http://" + admin + "/v1/watch?peer=tom") //nolint:noctx // it stays open
+	url := "http://" + admin + "/v1/watch?peer=tom"
+	watched, err := http.Get(url) //nolint:noctx // it stays open
 	if err != nil {
 		t.Fatal(err)
 	}

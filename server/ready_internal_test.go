@@ -110,7 +110,8 @@ func TestRequestsWaitForTheServerToStart(t *testing.T) {
 	}
 }
 
-// What comes on a connection while the server stops is answered and ends it; the port is closed already.
+// What comes on a connection while the server stops is answered and ends it; the port is closed
+// already.
 func TestAStoppingServerAnswersWhatIsOpen(t *testing.T) {
 	s := quiet(t)
 	if err := s.Start(t.Context()); err != nil {

@@ -102,7 +102,8 @@ func (s *Server) Reload(ctx context.Context) (r operator.Reloaded, err error) {
 		take()
 	}
 	running := *s.reloads.running.Load()
-	if len(loaded.Config.Apps) == 0 && s.cfg.Data == "" { // the app that was made is written nowhere
+	// The app that was made is written nowhere.
+	if len(loaded.Config.Apps) == 0 && s.cfg.Data == "" {
 		loaded.Settings = append(loaded.Settings, entries(running)...)
 	}
 	if !s.filesTaken(&loaded.Config) {

@@ -218,8 +218,8 @@ func TestAReloadSaysWhatItDid(t *testing.T) {
 	}
 }
 
-// A connection that stays open is judged by the keys of today, in the fast lane too, and each use of
-// an old key counts.
+// A connection that stays open is judged by the keys of today, in the fast lane too, and each use
+// of an old key counts.
 func TestAConnectionIsJudgedByTheKeysInForce(t *testing.T) {
 	s, w := reloadable(t, theApp)
 	c := &http.Client{Transport: &http.Transport{MaxIdleConns: 1}}

@@ -161,8 +161,10 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	s.openLane()
 	s.onStop(s.app.stop)
 	s.onStop(s.app.linger)
-	s.onStop(func(context.Context) { s.hub.Close(watch.ReasonShutdown) }) // streams end only when the hub closes them
-	s.onStop(s.app.drain)                                                 // first: who comes back now is the next process's
+	// Streams end only when the hub closes them.
+	s.onStop(func(context.Context) { s.hub.Close(watch.ReasonShutdown) })
+	// First: clients that come back from now on are for the next process.
+	s.onStop(s.app.drain)
 	s.announce()
 	s.phase.Store(phaseReady)
 	systemd.Ready()

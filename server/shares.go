@@ -27,7 +27,8 @@ func (s *Server) shares() shares {
 	// Streams end when they like: they leave a quarter of the connections to calls.
 	watchers := min(int64(c.Watch.Watchers), max(int64(s.app.conns.Max())*3/4, 1))
 	return shares{
-		bodies:   limit.NewShared(int64(c.HTTP.BodyMemory), 0, 1), // the app is not known yet when a body comes
+		// The app is not known yet when a body comes.
+		bodies:   limit.NewShared(int64(c.HTTP.BodyMemory), 0, 1),
 		watchers: limit.NewShared(watchers, int64(c.Watch.AddressWatchers), apps),
 		watched:  limit.NewShared(watched, int64(c.Watch.AddressPeers), apps),
 	}

@@ -18,10 +18,11 @@ import (
 // An openedStore is a store and what the server shows of it.
 type openedStore struct {
 	presence.Store
-	name      string // for people: "on disk"
-	where     string
-	shared    bool                    // other nodes write to it too
-	lastAlive presence.Millis         // when it surely received renewals for the last time; not of a shared one
+	name   string // for people: "on disk"
+	where  string
+	shared bool // other nodes write to it too
+	// When it surely received renewals for the last time; not of a shared one.
+	lastAlive presence.Millis
 	counts    func() map[string]int64 // by names of its own
 	trouble   func() string           // why reports cannot be kept now; empty when they can
 }

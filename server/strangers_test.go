@@ -104,7 +104,8 @@ func heap() int64 {
 // it will be.
 func TestABodyThatIsOnlyAnnouncedTakesNoMemory(t *testing.T) {
 	cfg := settings()
-	cfg.HTTP.BodyTimeout, cfg.HTTP.AnswerTimeout = 5*time.Minute, 10*time.Minute // it is not time that is tried
+	// It is not time that is tried.
+	cfg.HTTP.BodyTimeout, cfg.HTTP.AnswerTimeout = 5*time.Minute, 10*time.Minute
 	s := start(t, cfg)
 	const each = 20
 	conns, before := 0, heap()

@@ -83,7 +83,8 @@ func (s *signer) write(t *testing.T, dir string, serial int64) config.TLS {
 	return files
 }
 
-// encrypted starts a server with a TLS port and returns a client for it that speaks at most HTTP/1.1.
+// encrypted starts a server with a TLS port and returns a client for it that speaks at most
+// HTTP/1.1.
 func encrypted(t *testing.T, change func(*config.Config)) (*server.Server, *signer, string, *http.Client) {
 	t.Helper()
 	authority, dir := newSigner(t), t.TempDir()

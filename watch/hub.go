@@ -308,7 +308,8 @@ func (h *Hub) load(ctx context.Context, entries []*entry) (age time.Duration, er
 	if err != nil {
 		return 0, err
 	}
-	leases := h.deps.Service.Leases(now).Add(-age) // leases stand still while the store is out of reach
+	// Leases stand still while the store is out of reach.
+	leases := h.deps.Service.Leases(now).Add(-age)
 	for i, e := range entries {
 		seen := raw[i].At(leases, h.deps.Service.Rules())
 		w := h.updateOf(e.key.Peer, raw[i], seen, ticket)

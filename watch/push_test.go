@@ -24,8 +24,8 @@ func (t *tongue) Push(b *watch.Batch) bool {
 	return !t.half
 }
 
-// While its goroutine waits updates go to the pusher; one that is full, or is left with something, wakes
-// the goroutine, and nothing is sent twice or lost.
+// While its goroutine waits updates go to the pusher; one that is full, or is left with something,
+// wakes the goroutine, and nothing is sent twice or lost.
 func TestTheHubPushesToAPusher(t *testing.T) {
 	bubble(t, func(t *testing.T, h *house) {
 		w := h.watch("", "tom")

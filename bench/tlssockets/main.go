@@ -133,7 +133,8 @@ func start(dir, scheme string) (*server, error) {
 	s.cmd.Env = append(os.Environ(), "LEANCLOUD_APP_ID="+appID, "LEANCLOUD_APP_KEY=rollcallBenchKey00000001",
 		"LEANCLOUD_APP_MASTER_KEY=rollcallBenchMaster00001", "LEANCLOUD_APP_HOOK_KEY=rollcallBenchHook0000001",
 		"ROLLCALL_GATEWAY_CONNECT_RATE=0", "ROLLCALL_GATEWAY_APP_LOGIN_RATE=0", "ROLLCALL_GATEWAY_APP_NEW_PEER_RATE=0",
-		"ROLLCALL_LOG_LEVEL=warn", "ROLLCALL_PROXIES=127.0.0.0/8") // a proxy may hold more than half of the connections
+		// A proxy may hold more than half of the connections.
+		"ROLLCALL_LOG_LEVEL=warn", "ROLLCALL_PROXIES=127.0.0.0/8")
 	s.cmd.Stderr = os.Stderr
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := s.cmd.Start(); err != nil {
@@ -209,7 +210,8 @@ func (s *server) resident() int64 {
 
 // holdSockets opens n sockets that log in, prints "in", and keeps them.
 func holdSockets(url string, n int) error {
-	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}} // the pair is of this run
+	// The pair is of this run.
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
 	var all []*websocket.Conn
 	for i := range n {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)

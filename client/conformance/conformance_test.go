@@ -199,7 +199,8 @@ func (s *stage) do(t *testing.T, st step) {
 	}
 }
 
-// nextEvent returns the data of the watcher's next event, which must be called name and speak of peer.
+// nextEvent returns the data of the watcher's next event, which must be called name and speak of
+// peer.
 func (s *stage) nextEvent(t *testing.T, name, peer string) string {
 	t.Helper()
 	event := ""

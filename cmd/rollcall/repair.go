@@ -32,7 +32,8 @@ type repair struct {
 	Affected []string `json:"affected"`
 	Kept     int64    `json:"kept"`
 	Torn     int64    `json:"torn_bytes"`
-	Aside    string   `json:"aside,omitempty"` // where the old files are now; empty when nothing was changed
+	// Where the old files are now; empty when nothing was changed.
+	Aside string `json:"aside,omitempty"`
 }
 
 // A damagePlace is one place that is not what was written.

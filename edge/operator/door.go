@@ -60,8 +60,9 @@ type Deps struct {
 	V1            http.Handler
 	Reload        func(context.Context) (Reloaded, error)
 	Settings      func() []configload.Setting // in force
-	Expires       func() time.Time            // of the certificate, zero while one is missing; nil: there is no TLS
-	Profiling     bool
+	// Of the certificate, zero while one is missing; nil: there is no TLS.
+	Expires   func() time.Time
+	Profiling bool
 }
 
 // A Door answers operators.

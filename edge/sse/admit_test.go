@@ -40,7 +40,8 @@ func admitting(t *testing.T, watchers int64) (http.Handler, *limit.Shared) {
 	}
 	room := limit.NewShared(watchers, 0, 1)
 	gate := api.NewGate(api.Config{}, api.Deps{Keys: keys, Watchers: room, Now: func() int64 { return 1 }})
-	door := sse.New(sse.DefaultConfig(), sse.Deps{Hub: new(watch.Hub), Gate: gate}) // no call comes as far as the hub
+	// No call comes as far as the hub.
+	door := sse.New(sse.DefaultConfig(), sse.Deps{Hub: new(watch.Hub), Gate: gate})
 	return gate.Handler(door.Routes()), room
 }
 

@@ -31,7 +31,8 @@ type Config struct {
 	Domains   []string
 	Email     string // of the account; may be empty
 	Directory string // URL of the CA
-	Root      string // file of the roots that the CA's own certificate is checked with, in PEM; "" is the system's
+	// File of the roots that the CA's own certificate is checked with, in PEM; "" is the system's.
+	Root      string
 	Dir       string // where certificates and keys are kept
 	UserAgent string
 	Log       *slog.Logger
@@ -147,7 +148,8 @@ func (m *Manager) run(ctx context.Context, j *job) {
 		m.cfg.Log.Warn("certificate order failed", "domain", j.domain, "err", err, "retry_in", wait, "valid_until", left)
 	default:
 		j.failures, j.due = 0, renewal(cert.Leaf)
-		// Where the clocks differ it may be due at once; a third of its life, or a day, is the least.
+		// Where the clocks differ it may be due at once; a third of its life, or a day, is the
+		// least.
 		if least := now.Add(min(lifetime(cert.Leaf)/3, 24*time.Hour)); j.due.Before(least) {
 			j.due = least
 		}
@@ -157,7 +159,8 @@ func (m *Manager) run(ctx context.Context, j *job) {
 }
 
 func lifetime(c *x509.Certificate) time.Duration {
-	return max(c.NotAfter.Sub(c.NotBefore), 15*time.Second) // what claims less would be ordered without end
+	// What claims less would be ordered without end.
+	return max(c.NotAfter.Sub(c.NotBefore), 15*time.Second)
 }
 
 // renewal returns when a certificate is renewed: when a third of its life is left, and up to a

@@ -187,8 +187,8 @@ func TestAnInterruptedUpgradeIsTakenBack(t *testing.T) {
 	m.runs("one")
 }
 
-// TestAnInstallationThatWasKilled: a process that is killed on its way leaves a version that need not
-// be ready, and its settings. Neither is what the next one goes back to, or goes on with.
+// TestAnInstallationThatWasKilled: a process that is killed on its way leaves a version that need
+// not be ready, and its settings. Neither is what the next one goes back to, or goes on with.
 func TestAnInstallationThatWasKilled(t *testing.T) {
 	for _, first := range []bool{false, true} {
 		t.Run(fmt.Sprint("first ", first), func(t *testing.T) {

@@ -64,7 +64,8 @@ func KeysIn(dir string) (app App, made bool, err error) {
 		return makeApp(), true, nil
 	}
 	name := filepath.Join(dir, KeysFile)
-	if st, err := os.Stat(name); err == nil && !st.Mode().IsRegular() { // reading a pipe would wait for ever
+	// Reading a pipe would wait for ever.
+	if st, err := os.Stat(name); err == nil && !st.Mode().IsRegular() {
 		return App{}, false, fmt.Errorf("%s is not a file", name)
 	}
 	b, err := os.ReadFile(name)

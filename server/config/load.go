@@ -68,8 +68,8 @@ func LoadSettings(ctx context.Context, src Sources) (Loaded, error) {
 	return loaded, l.Err()
 }
 
-// takeQuery takes the settings of Redis in the query of store, which is where they stood before they
-// had a section, and returns the address without it.
+// takeQuery takes the settings of Redis in the query of store, which is where they stood before
+// they had a section, and returns the address without it.
 func takeQuery(l *configload.Loader, store string) string {
 	address, given, err := redisstore.CutQuery(store)
 	if err != nil {

@@ -57,9 +57,10 @@ type Deps struct {
 	Apps  []presence.AppID // of this process
 	Log   *slog.Logger     // nil is none
 
-	Spool      string        // directory for reports that come while Redis is down; empty is none
-	SpoolBytes int64         // bound of the spool; 0 is 64 MiB
-	Journal    time.Duration // how long acknowledged reports are kept for replay; 0 is [DefaultJournal]
+	Spool      string // directory for reports that come while Redis is down; empty is none
+	SpoolBytes int64  // bound of the spool; 0 is 64 MiB
+	// How long acknowledged reports are kept for replay; 0 is [DefaultJournal].
+	Journal time.Duration
 }
 
 // DefaultJournal is how long acknowledged reports are kept for replay after a failover.

@@ -192,8 +192,8 @@ func TestOutageTakesNobodyOffline(t *testing.T) {
 	}
 }
 
-// TestStaleAnswersEnd: answers from the near cache are as old as they say, and there are none beyond
-// the stale time.
+// TestStaleAnswersEnd: answers from the near cache are as old as they say, and there are none
+// beyond the stale time.
 func TestStaleAnswersEnd(t *testing.T) {
 	t.Parallel()
 	server := redistest.Run(t)

@@ -210,8 +210,8 @@ func TestAnErrorOfTheOwnerStopsTheReader(t *testing.T) {
 	}
 }
 
-// FuzzReader splits what a client sent in two ways: both must yield the same, and nothing beyond the
-// limit is kept.
+// FuzzReader splits what a client sent in two ways: both must yield the same, and nothing beyond
+// the limit is kept.
 func FuzzReader(f *testing.F) {
 	f.Add(client(true, 2, []byte("hello")), uint8(1))
 	f.Add(append(client(false, 1, []byte("a")), client(true, 0, []byte("b"))...), uint8(3))
