@@ -3,6 +3,7 @@ package rollcall_test
 import (
 	"encoding/json"
 	"errors"
+	"go/ast"
 	"io/fs"
 	"os"
 	"path"
@@ -223,5 +224,36 @@ func TestWakeUpsAreSignals(t *testing.T) {
 		if !strings.HasPrefix(name, "internal/wake/") && !strings.HasPrefix(name, "examples/") && byHand.MatchString(text) {
 			t.Errorf("%s wakes a goroutine by hand; use internal/wake", name)
 		}
+	}
+}
+
+// A type with more methods than maxMethods is several types. The room of Redis, which once was one
+// object in pages, also has no file with more than maxLines.
+const maxMethods, maxLines = 70, 400
+
+func TestTypesAndFilesStaySmall(t *testing.T) {
+	files, fset := sources(t)
+	methods := map[string]int{}
+	for name, f := range files {
+		if n := fset.Position(f.FileEnd).Line; n > maxLines && within(path.Dir(name), "store/redisstore") {
+			t.Errorf("%s has %d lines, more than %d", name, n, maxLines)
+		}
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		for _, d := range f.Decls {
+			if fn, ok := d.(*ast.FuncDecl); ok && fn.Recv != nil {
+				methods[path.Dir(name)+"."+receiver(fn)]++
+			}
+		}
+	}
+	most := 0
+	for of, n := range methods {
+		if most = max(most, n); n > maxMethods {
+			t.Errorf("%s has %d methods, more than %d", of, n, maxMethods)
+		}
+	}
+	if most < 20 {
+		t.Fatalf("the largest type has %d methods; the search is wrong", most)
 	}
 }

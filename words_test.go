@@ -271,15 +271,22 @@ func ofExported(fn *ast.FuncDecl) bool {
 	if fn.Recv == nil {
 		return true
 	}
+	return ast.IsExported(receiver(fn))
+}
+
+// receiver returns the name of the type that fn is a method of.
+func receiver(fn *ast.FuncDecl) string {
 	of := fn.Recv.List[0].Type
 	if star, ok := of.(*ast.StarExpr); ok {
 		of = star.X
 	}
-	if generic, ok := of.(*ast.IndexExpr); ok {
+	switch generic := of.(type) {
+	case *ast.IndexExpr:
+		of = generic.X
+	case *ast.IndexListExpr:
 		of = generic.X
 	}
-	id, ok := of.(*ast.Ident)
-	return ok && id.IsExported()
+	return exprText(of)
 }
 
 // fails reports whether the last result of a function is an error.

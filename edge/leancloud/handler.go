@@ -74,16 +74,6 @@ func New(cfg Config, deps Deps) (*Handler, error) {
 	return h, nil
 }
 
-// Owns reports whether path belongs to the dialect.
-func Owns(path string) bool {
-	for _, prefix := range [...]string{"/1/", "/1.1/", "/1.2/", "/parse/", "/__engine/"} {
-		if strings.HasPrefix(path, prefix) {
-			return true
-		}
-	}
-	return false
-}
-
 // scratch is what one call needs and the next one can use again.
 type scratch struct {
 	call        call

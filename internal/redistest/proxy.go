@@ -1,7 +1,6 @@
 package redistest
 
 import (
-	"fmt"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -21,12 +20,10 @@ type Proxy struct {
 	conns map[*pair]struct{}
 	gate  *sync.Cond
 	held  [2]bool // by direction: nothing passes
-	off   bool    // new connections are closed at once
 	done  bool
 
 	delay  atomic.Int64 // nanoseconds a chunk waits
 	slice  atomic.Int64 // bytes a chunk has at most; 0 is no limit
-	passed atomic.Int64
 	cuts   atomic.Int64
 	taken  atomic.Int64
 	sliced atomic.Int64
@@ -64,13 +61,6 @@ func (p *Proxy) accept() {
 			return
 		}
 		p.taken.Add(1)
-		p.mu.Lock()
-		off := p.off
-		p.mu.Unlock()
-		if off {
-			_ = c.Close()
-			continue
-		}
 		s, err := net.DialTimeout("tcp", p.server, Patience)
 		if err != nil {
 			_ = c.Close()
@@ -108,7 +98,6 @@ func (p *Proxy) pass(pr *pair, from, to net.Conn, dir int) {
 			if _, err := to.Write(b[:k]); err != nil {
 				return
 			}
-			p.passed.Add(int64(k))
 			b = b[k:]
 		}
 		if err != nil {
@@ -167,21 +156,11 @@ func (p *Proxy) Cut() int {
 	return len(p.conns)
 }
 
-// Refuse closes new connections at once, or takes them again.
-func (p *Proxy) Refuse(off bool) {
-	p.mu.Lock()
-	p.off = off
-	p.mu.Unlock()
-}
-
 // Delay makes every chunk wait for d.
 func (p *Proxy) Delay(d time.Duration) { p.delay.Store(int64(d)) }
 
 // Slice passes at most n bytes at a time; 0 is no limit.
 func (p *Proxy) Slice(n int) { p.slice.Store(int64(n)) }
-
-// Passed returns how many bytes have passed.
-func (p *Proxy) Passed() int64 { return p.passed.Load() }
 
 // Sliced returns how many chunks were cut off what had come.
 func (p *Proxy) Sliced() int64 { return p.sliced.Load() }
@@ -194,8 +173,6 @@ func (p *Proxy) Taken() int64 { return p.taken.Load() }
 
 // Cuts returns how many connections were cut.
 func (p *Proxy) Cuts() int64 { return p.cuts.Load() }
-
-func (p *Proxy) String() string { return fmt.Sprintf("%s -> %s", p.Addr, p.server) }
 
 func (p *Proxy) close() {
 	_ = p.l.Close()

@@ -4,9 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"slices"
-	"testing"
 	"time"
 
 	gocmp "github.com/google/go-cmp/cmp"
@@ -378,42 +376,6 @@ func (p *player) wipe(t *rapid.T) {
 	if err != nil {
 		t.Fatalf("wipe: %v", err)
 	}
-}
-
-// History plays one history of n steps drawn from seed on a fresh store and returns the final
-// states, packed, with revisions of zero: two stores that keep the contract return the same. It
-// checks every answer on the way.
-func History(t testing.TB, h Harness, seed uint64, n int) map[presence.Key][]byte {
-	t.Helper()
-	if h.Rules == (presence.Rules{}) {
-		h.Rules = presence.DefaultRules()
-	}
-	p := &player{ctx: t.Context(), h: h, now: cmp.Or(h.Now, presence.Millis(1_772_600_767_000)), model: model{}}
-	rng := rand.New(rand.NewPCG(seed, 0))
-	d := func(n int, _ string) int { return rng.IntN(n) }
-	for i := range n {
-		// Whether a store can restart must not change what is drawn.
-		s := drawStep(d, true)
-		if s.kind == "restart" && h.Reopen == nil {
-			continue
-		}
-		if err := p.play(s); err != nil {
-			t.Fatalf("seed %d, step %d, %s: %v", seed, i, s.kind, err)
-		}
-		if err := p.check(); err != nil {
-			t.Fatalf("seed %d, after step %d, %s: %v", seed, i, s.kind, err)
-		}
-	}
-	final := map[presence.Key][]byte{}
-	for k := range p.model {
-		var st presence.State
-		if err := p.h.Store.Load(p.ctx, k, &st); err != nil {
-			t.Fatal(err)
-		}
-		st.Rev = 0
-		final[k] = st.Pack(nil)
-	}
-	return final
 }
 
 // anyOrder judges named sessions by a model that knows nothing of states: of all the words about a
