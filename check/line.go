@@ -24,9 +24,8 @@ const unreadMost = 256
 func (c *checker) dial(ctx context.Context, target string, subprotocols ...string) (*line, error) {
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
-	conn, resp, err := websocket.Dial(ctx, target, &websocket.DialOptions{ //nolint:bodyclose // Dial closes it
-		HTTPClient: &c.client, Subprotocols: subprotocols,
-	})
+	opts := &websocket.DialOptions{HTTPClient: &c.client, Subprotocols: subprotocols}
+	conn, resp, err := websocket.Dial(ctx, target, opts) //nolint:bodyclose // Dial closes it
 	switch {
 	case err == nil:
 	case resp == nil:

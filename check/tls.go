@@ -45,7 +45,8 @@ func days(d time.Duration) string { return fmt.Sprintf("%d days", int(d.Hours()/
 func (c *checker) handshake(ctx context.Context, most uint16) (tls.ConnectionState, error) {
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
-	cfg := &tls.Config{ServerName: c.base.Hostname(), MaxVersion: most, NextProtos: []string{"http/1.1"}, MinVersion: tls.VersionTLS10} //nolint:gosec // to see what is refused
+	cfg := &tls.Config{ServerName: c.base.Hostname(), MaxVersion: most, NextProtos: []string{"http/1.1"}}
+	cfg.MinVersion = tls.VersionTLS10 //nolint:gosec // to see what is refused
 	d := tls.Dialer{NetDialer: &net.Dialer{}, Config: cfg}
 	conn, err := d.DialContext(ctx, "tcp", c.hostPort())
 	if err != nil {
