@@ -11,7 +11,7 @@ import (
 
 func Example() {
 	const start = presence.Millis(1_750_000_000_000)
-	store, err := embedded.Open(embedded.Config{}, start)
+	store, err := embedded.Open(embedded.Config{}, embedded.Deps{}, start)
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -28,7 +28,7 @@ type house struct {
 
 func open(t testing.TB) *house {
 	t.Helper()
-	st, err := embedded.Open(embedded.Config{}, now())
+	st, err := embedded.Open(embedded.Config{}, embedded.Deps{}, now())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -27,7 +27,7 @@ func TestPollMissesNothing(t *testing.T) {
 
 func pollAgainstWriters(t *testing.T, writers int, detail presence.Detail) {
 	const peers, rounds = 12, 400
-	st, err := embedded.Open(embedded.Config{}, 1_000_000)
+	st, err := embedded.Open(embedded.Config{}, embedded.Deps{}, 1_000_000)
 	if err != nil {
 		t.Fatal(err)
 	}

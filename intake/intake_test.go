@@ -23,7 +23,7 @@ const now = presence.Millis(1_750_000_000_000)
 // open returns an intake over a store in memory, at now.
 func open(t testing.TB) *intake.Intake {
 	t.Helper()
-	st, err := embedded.Open(embedded.Config{}, now)
+	st, err := embedded.Open(embedded.Config{}, embedded.Deps{}, now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,7 +60,7 @@ func Example() {
 		return events, nil
 	}
 
-	st, _ := embedded.Open(embedded.Config{}, now)
+	st, _ := embedded.Open(embedded.Config{}, embedded.Deps{}, now)
 	defer func() { _ = st.Close() }()
 	service := presence.NewService(st, presence.DefaultConfig())
 	in := intake.New(intake.DefaultConfig(), intake.Deps{Service: service, Now: func() presence.Millis { return now }})

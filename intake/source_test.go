@@ -31,7 +31,7 @@ type road struct {
 // onEveryStore runs a test over the embedded store, and over Redis.
 func onEveryStore(t *testing.T, test func(t *testing.T, r *road)) {
 	t.Run("embedded", func(t *testing.T) {
-		st, err := embedded.Open(embedded.Config{}, now)
+		st, err := embedded.Open(embedded.Config{}, embedded.Deps{}, now)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -85,7 +85,7 @@ func TestAnAssumptionIsReplacedByTheFirstReport(t *testing.T) {
 // An assumption is named as such in why.
 func TestWhyNamesAnAssumption(t *testing.T) {
 	rules := presence.DefaultRules()
-	st, err := embedded.Open(embedded.Config{}, t0)
+	st, err := embedded.Open(embedded.Config{}, embedded.Deps{}, t0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,7 +12,7 @@ import (
 // TestSendersWhoseClocksAreOffAreKnown: each is counted with how far it is off, one that is right
 // is not, and their number is bounded.
 func TestSendersWhoseClocksAreOffAreKnown(t *testing.T) {
-	st, err := embedded.Open(embedded.Config{}, t0)
+	st, err := embedded.Open(embedded.Config{}, embedded.Deps{}, t0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,7 +14,7 @@ import (
 // that. Time is an argument of every call.
 func Example() {
 	now := presence.MillisOf(time.Date(2026, 3, 4, 10, 0, 0, 0, time.UTC))
-	store, err := embedded.Open(embedded.DefaultConfig(), now)
+	store, err := embedded.Open(embedded.DefaultConfig(), embedded.Deps{}, now)
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -27,7 +27,7 @@ func (othersToo) AgeOf(presence.Key) time.Duration { return 0 }
 func both(t *testing.T, test func(s *presence.Service, others bool)) {
 	t.Helper()
 	for _, others := range []bool{false, true} {
-		st, err := embedded.Open(embedded.Config{}, t0)
+		st, err := embedded.Open(embedded.Config{}, embedded.Deps{}, t0)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -23,9 +23,7 @@ func open(t *testing.T, change func(*presence.Config)) *presence.Service {
 	if change != nil {
 		change(&cfg)
 	}
-	ec := embedded.DefaultConfig()
-	ec.Path, ec.Rules = "", cfg.Rules
-	store, err := embedded.Open(ec, t0)
+	store, err := embedded.Open(embedded.DefaultConfig(), embedded.Deps{Rules: cfg.Rules}, t0)
 	if err != nil {
 		t.Fatal(err)
 	}

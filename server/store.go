@@ -82,13 +82,13 @@ func (s *Server) openRedis(ctx context.Context) error {
 
 // openStore opens the store of this process alone.
 func (s *Server) openStore() error {
-	cfg := s.embedded()
-	st, err := embedded.Open(cfg, s.clock.Now())
+	deps := s.embedded()
+	st, err := embedded.Open(s.cfg.Embedded, deps, s.clock.Now())
 	if err != nil {
-		return storeError(cfg.Path, err)
+		return storeError(deps.Path, err)
 	}
 	s.store = &openedStore{
-		Store: st, name: nameOf(cfg), where: cfg.Path, lastAlive: st.LastAlive(),
+		Store: st, name: nameOf(s.cfg.Embedded, deps.Path), where: deps.Path, lastAlive: st.LastAlive(),
 		counts:  func() map[string]int64 { return st.Stats().Counts() },
 		trouble: func() string { return st.Stats().ReadOnly },
 	}
@@ -100,25 +100,24 @@ func (s *Server) openStore() error {
 	return nil
 }
 
-// embedded returns the settings of the embedded store, with what other sections decide.
-func (s *Server) embedded() embedded.Config {
-	cfg := s.cfg.Embedded
-	cfg.Rules, cfg.Grace, cfg.Logger = s.cfg.Presence.Rules, s.cfg.Presence.Grace, s.log
+// embedded returns what the embedded store is given beside its settings.
+func (s *Server) embedded() embedded.Deps {
+	deps := embedded.Deps{Rules: s.cfg.Presence.Rules, Grace: s.cfg.Presence.Grace, Log: s.log}
 	if s.cfg.Data != "" {
-		cfg.Path = filepath.Join(s.cfg.Data, storeDir)
+		deps.Path = filepath.Join(s.cfg.Data, storeDir)
 	}
-	return cfg
+	return deps
 }
 
 // nameOf says what keeps the state, and what may be lost.
-func nameOf(cfg embedded.Config) string {
+func nameOf(cfg embedded.Config, path string) string {
 	switch {
-	case cfg.Path == "":
+	case path == "":
 		return "in memory; a restart forgets it"
 	case cfg.Sync == embedded.SyncInterval:
-		return "on disk in " + cfg.Path + ", synced every " + cfg.SyncEvery.String() + ": a power loss may take that much"
+		return "on disk in " + path + ", synced every " + cfg.SyncEvery.String() + ": a power loss may take that much"
 	}
-	return "on disk in " + cfg.Path + ", synced before every answer"
+	return "on disk in " + path + ", synced before every answer"
 }
 
 // storeError says in one line why the store in dir does not open, and what can be done.

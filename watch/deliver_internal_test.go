@@ -33,7 +33,7 @@ func BenchmarkDeliver(b *testing.B) {
 // so that nothing else runs.
 func deliver(b *testing.B, own bool, d presence.Detail) {
 	const n = 1000
-	store, err := embedded.Open(embedded.Config{}, 1_764_280_000_000)
+	store, err := embedded.Open(embedded.Config{}, embedded.Deps{}, 1_764_280_000_000)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -13,7 +13,7 @@ import (
 
 // A door follows a peer for its client: first a snapshot, then each change.
 func Example() {
-	store, err := embedded.Open(embedded.DefaultConfig(), now())
+	store, err := embedded.Open(embedded.DefaultConfig(), embedded.Deps{}, now())
 	if err != nil {
 		log.Fatal(err)
 	}

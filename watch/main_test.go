@@ -112,7 +112,7 @@ func (f *flaky) OnReturn(func(asOf, now presence.Millis) <-chan struct{}) (stop 
 
 func open(t testing.TB, cfg watch.Config) *house {
 	t.Helper()
-	st, err := embedded.Open(embedded.Config{}, now())
+	st, err := embedded.Open(embedded.Config{}, embedded.Deps{}, now())
 	if err != nil {
 		t.Fatal(err)
 	}

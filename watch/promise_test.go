@@ -160,7 +160,7 @@ func TestWatchPromise(t *testing.T) {
 }
 
 func promise(t *testing.T, watchers, peers, changes int) {
-	st, err := embedded.Open(embedded.Config{}, now())
+	st, err := embedded.Open(embedded.Config{}, embedded.Deps{}, now())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -86,7 +86,7 @@ func newBubble(t *testing.T, node presence.NodeID, store presence.Store, set ...
 // inBubble runs fn with one node.
 func inBubble(t *testing.T, fn func(*bubble)) {
 	synctest.Test(t, func(t *testing.T) {
-		store, err := embedded.Open(embedded.Config{}, bubbleNow())
+		store, err := embedded.Open(embedded.Config{}, embedded.Deps{}, bubbleNow())
 		if err != nil {
 			t.Fatal(err)
 		}

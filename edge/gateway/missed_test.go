@@ -41,7 +41,7 @@ func TestAnEndWhoseSignalWasLostIsSentWhenTheLinkIsUp(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				store, err := embedded.Open(embedded.Config{}, bubbleNow())
+				store, err := embedded.Open(embedded.Config{}, embedded.Deps{}, bubbleNow())
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -623,7 +623,7 @@ func TestADeviceThatMovesIsAnEndOnTheFirstNode(t *testing.T) {
 func inModel(t *testing.T, nodes int, fn func(*model)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		store, err := embedded.Open(embedded.Config{}, bubbleNow())
+		store, err := embedded.Open(embedded.Config{}, embedded.Deps{}, bubbleNow())
 		if err != nil {
 			t.Fatal(err)
 		}

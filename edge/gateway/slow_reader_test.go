@@ -27,7 +27,7 @@ import (
 // takes nothing it is closed. The time is fake: a busy machine makes no reader slower than it is.
 func TestASocketThatReadsSlowlyStays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store, err := embedded.Open(embedded.Config{}, bubbleNow())
+		store, err := embedded.Open(embedded.Config{}, embedded.Deps{}, bubbleNow())
 		if err != nil {
 			t.Fatal(err)
 		}

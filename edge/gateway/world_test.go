@@ -73,7 +73,7 @@ type settings struct {
 // newStore returns a store in memory that ends with the test.
 func newStore(t testing.TB) presence.Store {
 	t.Helper()
-	store, err := embedded.Open(embedded.Config{}, presence.MillisOf(time.Now()))
+	store, err := embedded.Open(embedded.Config{}, embedded.Deps{}, presence.MillisOf(time.Now()))
 	if err != nil {
 		t.Fatal(err)
 	}

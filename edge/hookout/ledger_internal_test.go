@@ -10,7 +10,7 @@ import (
 // TestASettlementThatIsRepeatedLeavesANewRecord: the store may have settled a session although it
 // failed; before the retry, its own node, which was taken for dead, may have recorded it again.
 func TestASettlementThatIsRepeatedLeavesANewRecord(t *testing.T) {
-	store, err := embedded.Open(embedded.Config{}, 1000)
+	store, err := embedded.Open(embedded.Config{}, embedded.Deps{}, 1000)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -78,7 +78,7 @@ func playSeeds(t *testing.T, from, to uint64, shared bool) {
 
 // play plays one story, and returns what is wrong with it.
 func play(t *testing.T, seed uint64, shared bool) error {
-	store, err := embedded.Open(embedded.Config{}, now())
+	store, err := embedded.Open(embedded.Config{}, embedded.Deps{}, now())
 	if err != nil {
 		return err
 	}

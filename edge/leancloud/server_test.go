@@ -58,7 +58,7 @@ func build(t testing.TB, cfg leancloud.Config, kicker leancloud.Kicker) *testSer
 	}
 	s := &testServer{}
 	s.now.Store(1_750_000_000_000)
-	if s.Store, err = embedded.Open(embedded.Config{}, presence.Millis(s.now.Load())); err != nil {
+	if s.Store, err = embedded.Open(embedded.Config{}, embedded.Deps{}, presence.Millis(s.now.Load())); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.Store.Close() })

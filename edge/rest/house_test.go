@@ -77,7 +77,7 @@ func openOver(t testing.TB, rules presence.Config, change ...func(*api.Config, *
 // build returns a house whose doors for watchers are set by doors.
 func build(t testing.TB, rules presence.Config, doors func(*gateway.Config, *sse.Config), change ...func(*api.Config, *watch.Config)) *house {
 	t.Helper()
-	st, err := embedded.Open(embedded.Config{}, (&house{}).now())
+	st, err := embedded.Open(embedded.Config{}, embedded.Deps{}, (&house{}).now())
 	if err != nil {
 		t.Fatal(err)
 	}

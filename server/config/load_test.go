@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -118,5 +119,29 @@ func TestEveryRoomNamesItsKeys(t *testing.T) {
 		if problems[0].Where != "--it" || problems[0].Key != k.Path {
 			t.Errorf("%s: the mistake is shown at %q, key %q: %s", k.Path, problems[0].Where, problems[0].Key, problems[0].Text)
 		}
+	}
+}
+
+// What a room is given beside its settings stands in its Deps.
+func TestSettingsHoldNoDependencies(t *testing.T) {
+	var walk func(path string, v reflect.Type) int
+	walk = func(path string, v reflect.Type) (fields int) {
+		if v.Kind() == reflect.Slice {
+			v = v.Elem()
+		}
+		switch v.Kind() {
+		case reflect.Func, reflect.Pointer, reflect.Interface, reflect.Chan:
+			t.Errorf("%s is a %s; it belongs into the Deps of its room", path, v)
+		case reflect.Struct:
+			for i := range v.NumField() {
+				if f := v.Field(i); f.IsExported() {
+					fields += 1 + walk(path+"."+f.Name, f.Type)
+				}
+			}
+		}
+		return fields
+	}
+	if n := walk("Config", reflect.TypeFor[config.Config]()); n < 100 {
+		t.Errorf("found %d settings; the walk is wrong", n)
 	}
 }

@@ -62,7 +62,7 @@ func apply(tb testing.TB, s *embedded.Store, keys []presence.Key, reports []pres
 }
 
 func BenchmarkStatuses(b *testing.B) {
-	s := open(b, embedded.Config{})
+	s := open(b, embedded.Setup{})
 	populate(b, s, benchPeers)
 	b.ReportMetric(float64(s.Stats().Bytes)/benchPeers, "bytes/peer")
 	for _, n := range []int{1, 20, 100, 500} {
@@ -95,7 +95,7 @@ func BenchmarkUpdate(b *testing.B) {
 	for _, mode := range []string{"memory", "disk"} {
 		for _, callers := range []int{1, 32} {
 			b.Run(fmt.Sprintf("%s/%d callers", mode, callers), func(b *testing.B) {
-				cfg := embedded.Config{}
+				cfg := embedded.Setup{}
 				if mode == "disk" {
 					cfg.Path = b.TempDir()
 				}
@@ -126,7 +126,7 @@ func BenchmarkUpdate(b *testing.B) {
 }
 
 func BenchmarkSnapshot(b *testing.B) {
-	s := open(b, embedded.Config{Path: b.TempDir()})
+	s := open(b, embedded.Setup{Deps: embedded.Deps{Path: b.TempDir()}})
 	populate(b, s, 1<<19)
 	b.ResetTimer()
 	for b.Loop() {
@@ -138,7 +138,7 @@ func BenchmarkSnapshot(b *testing.B) {
 }
 
 func BenchmarkOpen(b *testing.B) {
-	cfg := embedded.Config{Path: b.TempDir()}
+	cfg := embedded.Setup{Deps: embedded.Deps{Path: b.TempDir()}}
 	s := open(b, cfg)
 	populate(b, s, 1<<19)
 	if err := s.Snapshot(); err != nil {
@@ -147,7 +147,7 @@ func BenchmarkOpen(b *testing.B) {
 	s.Close()
 	b.ResetTimer()
 	for b.Loop() {
-		s, err := embedded.Open(cfg, start)
+		s, err := cfg.Open(start)
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -160,7 +160,7 @@ func BenchmarkOpen(b *testing.B) {
 
 // A lost peer is due, and is settled, at a cost that does not depend on how many are known.
 func BenchmarkDue(b *testing.B) {
-	s := open(b, embedded.Config{})
+	s := open(b, embedded.Setup{})
 	populate(b, s, benchPeers)
 	now := start + 1_000_000
 	if _, err := s.Due(b.Context(), now, 1); err != nil { // the first looks at all

@@ -140,7 +140,7 @@ func (s *Store) mergeKey(g *group, o *op, i int, key presence.Key) error {
 	st.Rev = presence.NextRev(rev, o.now)
 	e := entry{
 		hash: h, app: a, key: key, was: was, is: standing{st.Status, st.Day},
-		deadline: st.Deadline(&s.cfg.Rules), gone: st.Forgotten(), shown: effect == presence.Shown,
+		deadline: st.Deadline(&s.deps.Rules), gone: st.Forgotten(), shown: effect == presence.Shown,
 	}
 	if e.gone {
 		e.is, e.deadline = standing{}, 0

@@ -47,17 +47,8 @@ func (m *SyncMode) UnmarshalText(b []byte) error {
 	return nil
 }
 
-// Config are the settings of a [Store]. The zero value is a store in memory with the default rules.
+// Config are the settings of a [Store]. The zero value takes the defaults.
 type Config struct {
-	// Path is the directory of the log and the snapshot; it is made when missing. Empty: memory
-	// only.
-	Path string `config:"-"`
-	// Rules judge leases and say when the memory of an offline peer ends. The zero value takes
-	// presence.DefaultRules.
-	Rules presence.Rules `config:"-"`
-	// Grace is how long the nodes named by restored sessions have to send a heartbeat before their
-	// sessions end. Default 30s.
-	Grace time.Duration `config:"-"`
 	// Sync is when a report is acknowledged. Default SyncAlways.
 	Sync SyncMode
 	// SyncEvery is the period of SyncInterval, and so what a power loss may take. Default 100ms.
@@ -76,58 +67,67 @@ type Config struct {
 	MaxQueue int `range:"0.."`
 	// Retry is how often a store whose disk failed tries to go on. Default 1s.
 	Retry time.Duration `range:"0s.."`
-	// FS is the file system; nil is the real one. Tests use it to make every call fail.
-	FS disk.FS `config:"-"`
-	// Logger logs damage, failures and recovery; nil is slog.Default.
-	Logger *slog.Logger `config:"-"`
+}
+
+// Deps are what a [Store] is given beside its settings. The zero value is a store in memory with
+// the default rules.
+type Deps struct {
+	// Path is the directory of the log and the snapshot; it is made when missing. Empty: memory
+	// only.
+	Path string
+	// Rules judge leases and say when the memory of an offline peer ends. The zero value takes
+	// presence.DefaultRules.
+	Rules presence.Rules
+	// Grace is how long the nodes named by restored sessions have to send a heartbeat before their
+	// sessions end; 0 is 30 s.
+	Grace time.Duration
+	FS    disk.FS      // nil is the real one; tests make every call of it fail
+	Log   *slog.Logger // of damage, failures and recovery; nil is slog.Default
 }
 
 const minSegment = 4 << 10
 
-// DefaultConfig returns the defaults, of a store in memory.
-func DefaultConfig() Config {
-	c := Config{}.withDefaults()
-	c.FS, c.Logger = nil, nil
-	return c
-}
+// DefaultConfig returns the defaults.
+func DefaultConfig() Config { return Config{}.withDefaults() }
 
 // Validate returns what is wrong beyond the ranges of single settings, joined; each begins with its
 // key.
 func (c *Config) Validate() error {
 	var f configload.Faults
-	f.When(c.Grace < 0, "grace is negative: %v", c.Grace)
 	f.When(c.Sync > SyncInterval, "sync is neither always nor interval: %d", c.Sync)
 	return f.Err()
 }
 
 func (c Config) withDefaults() Config {
-	if c.Rules == (presence.Rules{}) {
-		c.Rules = presence.DefaultRules()
-	}
-	setDefault(&c.Grace, 30*time.Second)
 	setDefault(&c.SyncEvery, 100*time.Millisecond)
 	setDefault(&c.SegmentSize, 64<<20)
 	setDefault(&c.MaxQueue, 1<<16)
 	setDefault(&c.Retry, time.Second)
-	if c.FS == nil {
-		c.FS = disk.OS{}
-	}
-	if c.Logger == nil {
-		c.Logger = slog.Default()
-	}
 	return c
+}
+
+func (d Deps) withDefaults() Deps {
+	setDefault(&d.Rules, presence.DefaultRules())
+	setDefault(&d.Grace, 30*time.Second)
+	if d.FS == nil {
+		d.FS = disk.OS{}
+	}
+	if d.Log == nil {
+		d.Log = slog.Default()
+	}
+	return d
 }
 
 // fit makes segments small on a small disk: two of them, a snapshot and the one that is written
 // meanwhile must have room, or the store would take no report although the disk is nearly empty.
-func (c *Config) fit() {
-	d, ok := c.FS.(interface {
+func (c *Config) fit(deps *Deps) {
+	d, ok := deps.FS.(interface {
 		DiskSize(dir string) (int64, error)
 	})
 	if !ok {
 		return
 	}
-	if size, err := d.DiskSize(c.Path); err == nil && size > 0 {
+	if size, err := d.DiskSize(deps.Path); err == nil && size > 0 {
 		c.SegmentSize = min(c.SegmentSize, max(size/32, 16*minSegment))
 	}
 }

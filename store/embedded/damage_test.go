@@ -137,7 +137,7 @@ func TestFaultEveryByteOfSnapshotAndManifestMayFlip(t *testing.T) {
 // Release 0.1 removes a newest segment without a frame before it refuses a log that is newer than
 // itself: nothing is lost with it, and the release that wrote the log starts again.
 func TestAnEmptyNewestSegmentMayGo(t *testing.T) {
-	cfg := embedded.Config{Path: filepath.Join(t.TempDir(), "store"), Logger: discard, SegmentSize: 4 << 10}
+	cfg := embedded.Setup{Config: embedded.Config{SegmentSize: 4 << 10}, Deps: embedded.Deps{Path: filepath.Join(t.TempDir(), "store"), Log: discard}}
 	newest := func() string {
 		all, err := filepath.Glob(filepath.Join(cfg.Path, "log-*.seg"))
 		if err != nil || len(all) == 0 {
@@ -147,7 +147,7 @@ func TestAnEmptyNewestSegmentMayGo(t *testing.T) {
 	}
 	open := func() *embedded.Store {
 		t.Helper()
-		s, err := embedded.Open(cfg, start)
+		s, err := cfg.Open(start)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -183,7 +183,7 @@ func TestAnEmptyNewestSegmentMayGo(t *testing.T) {
 	if err := os.Remove(newest()); err != nil {
 		t.Fatal(err)
 	}
-	if s, err := embedded.Open(cfg, start); err == nil {
+	if s, err := cfg.Open(start); err == nil {
 		s.Close()
 		t.Error("a segment with a report is missing, and the store opens as if nothing were")
 	}
@@ -277,7 +277,7 @@ func TestWhatElseMayHappenToFiles(t *testing.T) {
 				test.place(dir)
 			}
 			before := imageNames(t, dir)
-			s, err := embedded.Open(embedded.Config{Path: dir, Logger: discard, SegmentSize: 4 << 10}, start)
+			s, err := embedded.Setup{Config: embedded.Config{SegmentSize: 4 << 10}, Deps: embedded.Deps{Path: dir, Log: discard}}.Open(start)
 			if test.want != "" {
 				if err == nil {
 					s.Close()
@@ -308,17 +308,17 @@ func TestWhatElseMayHappenToFiles(t *testing.T) {
 func TestASecondProcessIsRefused(t *testing.T) {
 	cfg := quiet(t)
 	s := open(t, cfg)
-	if _, err := embedded.Open(cfg, start); !errors.Is(err, disk.ErrInUse) {
+	if _, err := cfg.Open(start); !errors.Is(err, disk.ErrInUse) {
 		t.Errorf("a second open: %v, want ErrInUse", err)
 	}
-	if _, err := embedded.Repair(cfg); !errors.Is(err, disk.ErrInUse) {
+	if _, err := cfg.Repair(); !errors.Is(err, disk.ErrInUse) {
 		t.Errorf("repair of an open store: %v, want ErrInUse", err)
 	}
 	if err := newWitness(t, s).report(presence.KindOnline, "tom"); err != nil {
 		t.Errorf("the first is harmed: %v", err)
 	}
 	s.Close()
-	s, err := embedded.Open(cfg, start)
+	s, err := cfg.Open(start)
 	if err != nil {
 		t.Fatalf("open after close: %v", err)
 	}

@@ -116,7 +116,7 @@ func calls(t *testing.T) int {
 	fs := &faultFS{noSync: true}
 	cfg := quiet(t)
 	cfg.FS = fs
-	s, err := embedded.Open(cfg, start)
+	s, err := cfg.Open(start)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -163,11 +163,11 @@ func storyWith(t *testing.T, fs *faultFS, what string) {
 	t.Helper()
 	cfg := quiet(t)
 	cfg.FS, cfg.Retry = fs, time.Millisecond
-	s, err := embedded.Open(cfg, start)
+	s, err := cfg.Open(start)
 	if err != nil {
 		// It may refuse to start, but a sound disk must then do.
 		fs.heal()
-		if s, err = embedded.Open(cfg, start); err != nil {
+		if s, err = cfg.Open(start); err != nil {
 			t.Fatalf("%s (%s): open after the fault: %v", what, fs.struck(), err)
 		}
 	}
@@ -182,7 +182,7 @@ func storyWith(t *testing.T, fs *faultFS, what string) {
 		t.Errorf("%s: close: %v", what, err)
 	}
 	cfg.FS = &faultFS{noSync: true}
-	if w.store, err = embedded.Open(cfg, start); err != nil {
+	if w.store, err = cfg.Open(start); err != nil {
 		t.Fatalf("%s: open again: %v", what, err)
 	}
 	w.check(what + ", after a restart")
@@ -210,7 +210,7 @@ func dies(t *testing.T, fs *faultFS, at int) {
 	cfg := quiet(t)
 	cfg.FS, cfg.Retry = fs, time.Hour
 	w := newWitness(t, nil)
-	s, err := embedded.Open(cfg, start)
+	s, err := cfg.Open(start)
 	if err == nil {
 		w.store = s
 		w.story()
@@ -218,7 +218,7 @@ func dies(t *testing.T, fs *faultFS, at int) {
 	}
 	what := fmt.Sprintf("dead at call %d (%s)", at, fs.struck())
 	cfg.FS = &faultFS{noSync: true}
-	if w.store, err = embedded.Open(cfg, start); err != nil {
+	if w.store, err = cfg.Open(start); err != nil {
 		t.Fatalf("%s: open: %v", what, err)
 	}
 	w.check(what)
@@ -229,8 +229,8 @@ func dies(t *testing.T, fs *faultFS, at int) {
 }
 
 func TestMemoryIsBounded(t *testing.T) {
-	empty := open(t, embedded.Config{}).Stats().Used
-	s := open(t, embedded.Config{MaxMemory: empty + 64<<10})
+	empty := open(t, embedded.Setup{}).Stats().Used
+	s := open(t, embedded.Setup{Config: embedded.Config{MaxMemory: empty + 64<<10}})
 	w := newWitness(t, s)
 	var err error
 	n := 0
@@ -247,12 +247,12 @@ func TestMemoryIsBounded(t *testing.T) {
 }
 
 func TestConfigNamesEveryMistake(t *testing.T) {
-	cfg := embedded.Config{Grace: -1, Sync: 7, SyncEvery: -1, SegmentSize: 1, MaxMemory: -1, MaxQueue: -1, Retry: -1}
-	_, err := embedded.Open(cfg, start)
+	cfg := embedded.Setup{Config: embedded.Config{Sync: 7, SyncEvery: -1, SegmentSize: 1, MaxMemory: -1, MaxQueue: -1, Retry: -1}}
+	_, err := cfg.Open(start)
 	if err == nil {
 		t.Fatal("a config of mistakes is valid")
 	}
-	if strings.Count(err.Error(), "\n") != 6 {
-		t.Errorf("%v, want seven mistakes", err)
+	if strings.Count(err.Error(), "\n") != 5 {
+		t.Errorf("%v, want six mistakes", err)
 	}
 }

@@ -189,6 +189,6 @@ func (f *faultFile) Close() error {
 }
 
 // quiet keeps expected complaints out of the output.
-func quiet(t testing.TB) embedded.Config {
-	return embedded.Config{Logger: discard, Path: t.TempDir(), SegmentSize: 8 << 10}
+func quiet(t testing.TB) embedded.Setup {
+	return embedded.Setup{Config: embedded.Config{SegmentSize: 8 << 10}, Deps: embedded.Deps{Log: discard, Path: t.TempDir()}}
 }

@@ -32,8 +32,8 @@ func TestStatesOfANewerFormatAreNoDamage(t *testing.T) {
 
 func refusesNewerStates(t *testing.T, snapshot bool, raise func(packed []byte), says string) {
 	const now presence.Millis = 1_772_600_767_000
-	cfg := Config{Path: t.TempDir(), SegmentSize: 8 << 10, Logger: slog.New(slog.DiscardHandler)}
-	s, err := Open(cfg, now)
+	cfg := Setup{Config: Config{SegmentSize: 8 << 10}, Deps: Deps{Path: t.TempDir(), Log: slog.New(slog.DiscardHandler)}}
+	s, err := cfg.Open(now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,8 +59,8 @@ func refusesNewerStates(t *testing.T, snapshot bool, raise func(packed []byte), 
 	newerStates(t, cfg.Path, raise)
 	before := namesIn(t, cfg.Path)
 	for what, open := range map[string]func() error{
-		"open":   func() error { _, err := Open(cfg, now); return err },
-		"repair": func() error { _, err := Repair(cfg); return err },
+		"open":   func() error { _, err := cfg.Open(now); return err },
+		"repair": func() error { _, err := cfg.Repair(); return err },
 	} {
 		err := open()
 		var f *FormatError

@@ -23,8 +23,8 @@ func TestFaultAFullDisk(t *testing.T) {
 		t.Fatalf("mount a tmpfs: %v (this test needs root)", err)
 	}
 	defer syscall.Unmount(dir, 0)
-	cfg := embedded.Config{Path: filepath.Join(dir, "store"), SegmentSize: 256 << 10, Logger: discard, Retry: 10 * time.Millisecond}
-	s, err := embedded.Open(cfg, start)
+	cfg := embedded.Setup{Config: embedded.Config{SegmentSize: 256 << 10, Retry: 10 * time.Millisecond}, Deps: embedded.Deps{Path: filepath.Join(dir, "store"), Log: discard}}
+	s, err := cfg.Open(start)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +62,7 @@ func TestFaultAFullDisk(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Error(err)
 	}
-	if w.store, err = embedded.Open(cfg, start); err != nil {
+	if w.store, err = cfg.Open(start); err != nil {
 		t.Fatal(err)
 	}
 	w.check("after a restart")
@@ -77,7 +77,7 @@ func TestFaultASmallDiskWithDefaults(t *testing.T) {
 		t.Fatalf("mount a tmpfs: %v (this test needs root)", err)
 	}
 	defer syscall.Unmount(dir, 0)
-	s, err := embedded.Open(embedded.Config{Path: filepath.Join(dir, "store"), Logger: discard, Retry: 10 * time.Millisecond}, start)
+	s, err := embedded.Setup{Config: embedded.Config{Retry: 10 * time.Millisecond}, Deps: embedded.Deps{Path: filepath.Join(dir, "store"), Log: discard}}.Open(start)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -74,7 +74,7 @@ func FuzzPayload(f *testing.F) {
 	f.Add([]byte{})
 	f.Add(make([]byte, 13))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		s := newStore(Config{}.withDefaults())
+		s := newStore(Config{}.withDefaults(), Deps{}.withDefaults())
 		r := &recovery{s: s}
 		if _, err := decodePayload(b, r.restore); err != nil {
 			return

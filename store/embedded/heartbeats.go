@@ -106,7 +106,7 @@ func (s *Store) note(id presence.NodeID, seen presence.Millis, flags byte, sync 
 	}
 	err := s.writeHeartbeat(id, seen, flags, sync)
 	if err != nil && !h.failed {
-		s.cfg.Logger.Warn("heartbeat write failed; last_seen may be too early after a restart", "file", h.log.path(heartbeatsName), "err", err)
+		s.deps.Log.Warn("heartbeat write failed; last_seen may be too early after a restart", "file", h.log.path(heartbeatsName), "err", err)
 	}
 	h.failed = err != nil
 }

@@ -14,8 +14,8 @@ import (
 // are, the store opens with all its states, and a heartbeat that is read is one that was written.
 func TestDamagedHeartbeatsKeepNothingFromOpening(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "store")
-	cfg := embedded.Config{Path: dir, Logger: discard, SegmentSize: 4 << 10, Grace: 30 * time.Second}
-	s, err := embedded.Open(cfg, start)
+	cfg := embedded.Setup{Config: embedded.Config{SegmentSize: 4 << 10}, Deps: embedded.Deps{Path: dir, Log: discard, Grace: 30 * time.Second}}
+	s, err := cfg.Open(start)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,7 +51,7 @@ func TestDamagedHeartbeatsKeepNothingFromOpening(t *testing.T) {
 		im["heartbeats"] = bad
 		dir := filepath.Join(t.TempDir(), "store")
 		im.put(t, dir)
-		s, err := embedded.Open(embedded.Config{Path: dir, Logger: discard, SegmentSize: 4 << 10, Grace: 30 * time.Second}, start.Add(time.Minute))
+		s, err := embedded.Setup{Config: embedded.Config{SegmentSize: 4 << 10}, Deps: embedded.Deps{Path: dir, Log: discard, Grace: 30 * time.Second}}.Open(start.Add(time.Minute))
 		if err != nil {
 			t.Fatalf("case %d: %v", i, err)
 		}

@@ -114,9 +114,7 @@ func smallLog(t testing.TB) (image, []frameEnd) {
 func openImage(t testing.TB, im image, dir string) (*embedded.Store, error) {
 	t.Helper()
 	im.put(t, dir)
-	return embedded.Open(embedded.Config{
-		Path: dir, Logger: discard, SegmentSize: 4 << 10, FS: &faultFS{noSync: true},
-	}, start)
+	return embedded.Setup{Config: embedded.Config{SegmentSize: 4 << 10}, Deps: embedded.Deps{Path: dir, Log: discard, FS: &faultFS{noSync: true}}}.Open(start)
 }
 
 func (e frameEnd) differs(t testing.TB, s *embedded.Store) string {
@@ -156,7 +154,7 @@ func withSnapshot(t testing.TB) (image, frameEnd) {
 	must(w.report(presence.KindOnline, "bob"))
 	must(w.report(presence.KindOffline, "ann"))
 	must(s.Close())
-	s2, err := embedded.Open(cfg, start)
+	s2, err := cfg.Open(start)
 	must(err)
 	w.store = s2
 	must(w.report(presence.KindOnline, "eve"))

@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 
 // victim has 64 writers report peers and says of each which report was acknowledged, one line each.
 func victim(dir, round string) {
-	s, err := embedded.Open(embedded.Config{Path: dir, SegmentSize: 256 << 10}, start)
+	s, err := embedded.Setup{Config: embedded.Config{SegmentSize: 256 << 10}, Deps: embedded.Deps{Path: dir}}.Open(start)
 	if err != nil {
 		fmt.Println("error", err)
 		os.Exit(1)
@@ -74,7 +74,7 @@ func TestKillLosesNothingAcknowledged(t *testing.T) {
 	for round := range rounds {
 		reports += killed(t, dir, round, 1+rng.IntN(600), acked)
 	}
-	s, err := embedded.Open(embedded.Config{Path: dir, SegmentSize: 256 << 10}, start)
+	s, err := embedded.Setup{Config: embedded.Config{SegmentSize: 256 << 10}, Deps: embedded.Deps{Path: dir}}.Open(start)
 	if err != nil {
 		t.Fatal(err)
 	}

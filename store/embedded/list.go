@@ -76,7 +76,7 @@ func (s *Store) List(ctx context.Context, id presence.AppID, after string, limit
 			if app != a.num || tag == c.tag && c.peer != "" && string(peer) <= c.peer {
 				return
 			}
-			if st, _ := presence.PeekStatus(packed, now, &s.cfg.Rules); st == presence.Online {
+			if st, _ := presence.PeekStatus(packed, now, &s.deps.Rules); st == presence.Online {
 				run = append(run, listed{tag, string(peer)})
 			}
 		})

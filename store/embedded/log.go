@@ -205,7 +205,7 @@ func (s *Store) compactAt() int64 { return max(s.cfg.SegmentSize, s.log.snap.byt
 // fail notes that nothing can be acknowledged until maintain has mended it.
 func (s *Store) fail(err error, suspect bool) {
 	if s.log.failure == nil {
-		s.cfg.Logger.Error("store is read-only", "err", err)
+		s.deps.Log.Error("store is read-only", "err", err)
 	}
 	s.log.failure = &failure{err: err, suspect: suspect || s.log.failure != nil && s.log.failure.suspect}
 	s.stats.failures.Add(1)
@@ -217,7 +217,7 @@ func (s *Store) fail(err error, suspect bool) {
 func (s *Store) mended() {
 	s.log.failure = nil
 	s.stats.readOnly.Store(nil)
-	s.cfg.Logger.Info("store is writable again")
+	s.deps.Log.Info("store is writable again")
 }
 
 // commit takes what is queued until the store is closed, and then what is left.

@@ -26,7 +26,7 @@ func (s *Store) maintain() {
 		if time.Now().After(rest) && s.wantsSnapshot() {
 			if err := s.Snapshot(); err != nil && !s.stopping() {
 				rest = time.Now().Add(10 * s.cfg.Retry)
-				s.cfg.Logger.Warn("log compaction failed", "err", err)
+				s.deps.Log.Warn("log compaction failed", "err", err)
 			}
 		}
 		select {
@@ -80,7 +80,7 @@ func (s *Store) prepare() {
 		if s.stats.noSpare.Swap(true) {
 			return
 		}
-		s.cfg.Logger.Warn("spare log segment not reserved", "err", err)
+		s.deps.Log.Warn("spare log segment not reserved", "err", err)
 		return
 	}
 	s.stats.noSpare.Store(false)
@@ -106,7 +106,7 @@ func (s *Store) mend() {
 	// What is in memory was all acknowledged once, or follows from it: write it anew, and leave the
 	// old files behind.
 	if err := s.snapshotFrom(s.log.number); err != nil {
-		s.cfg.Logger.Warn("store stays read-only", "err", err)
+		s.deps.Log.Warn("store stays read-only", "err", err)
 		return
 	}
 	s.writer.Lock()

@@ -151,7 +151,7 @@ func (s *Store) OnNode(ctx context.Context, id presence.NodeID, limit int) ([]pr
 			if len(keys) >= limit && tag != last {
 				return
 			}
-			if _, noded := presence.PeekStatus(packed, 0, &s.cfg.Rules); noded && st.Unpack(packed) == nil && st.On(id) {
+			if _, noded := presence.PeekStatus(packed, 0, &s.deps.Rules); noded && st.Unpack(packed) == nil && st.On(id) {
 				keys = append(keys, s.key(app, peer))
 				last = tag
 			}

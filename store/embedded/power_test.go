@@ -27,14 +27,14 @@ func TestFaultPowerFailsAtEveryCall(t *testing.T) {
 			what := fmt.Sprintf("power off at call %d (%s), seed %d", at, disk.hit, seed)
 			hits[disk.hit]++
 			disk = disk.again(rng, 1+rng.IntN(60))
-			if s, err := embedded.Open(powerConfig(disk, embedded.SyncAlways), start); err == nil {
+			if s, err := powerConfig(disk, embedded.SyncAlways).Open(start); err == nil {
 				w.store = s
 				w.check(what + ", at the second start")
 				w.report(presence.KindOffline, "b0")
 				s.Close()
 			}
 			disk = disk.again(rng, 0)
-			s, err := embedded.Open(powerConfig(disk, embedded.SyncAlways), start)
+			s, err := powerConfig(disk, embedded.SyncAlways).Open(start)
 			if err != nil {
 				t.Fatalf("%s, and at %s: open: %v", what, disk.hit, err)
 			}
@@ -53,14 +53,14 @@ func TestFaultPowerFailsAtEveryCall(t *testing.T) {
 	}
 }
 
-func powerConfig(disk *powerFS, mode embedded.SyncMode) embedded.Config {
-	return embedded.Config{Logger: discard, Path: "data", SegmentSize: 8 << 10, FS: disk, Retry: time.Hour, Sync: mode, SyncEvery: time.Hour}
+func powerConfig(disk *powerFS, mode embedded.SyncMode) embedded.Setup {
+	return embedded.Setup{Config: embedded.Config{SegmentSize: 8 << 10, Retry: time.Hour, Sync: mode, SyncEvery: time.Hour}, Deps: embedded.Deps{Log: discard, Path: "data", FS: disk}}
 }
 
 // powered plays the story on a disk as far as its power lasts.
 func powered(t *testing.T, disk *powerFS, w *witness, mode embedded.SyncMode) {
 	t.Helper()
-	s, err := embedded.Open(powerConfig(disk, mode), start)
+	s, err := powerConfig(disk, mode).Open(start)
 	if err != nil {
 		return
 	}
@@ -79,7 +79,7 @@ func TestFaultPowerFailsBetweenIntervals(t *testing.T) {
 		for seed := range uint64(powerSeeds) {
 			rng := rand.New(rand.NewPCG(seed, uint64(at)))
 			disk := newPowerFS(0)
-			s, err := embedded.Open(powerConfig(disk, embedded.SyncInterval), start)
+			s, err := powerConfig(disk, embedded.SyncInterval).Open(start)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -90,7 +90,7 @@ func TestFaultPowerFailsBetweenIntervals(t *testing.T) {
 			disk.at = disk.calls + at
 			w := newWitness(t, nil)
 			powered(t, disk, w, embedded.SyncInterval)
-			s, err = embedded.Open(powerConfig(disk.again(rng, 0), embedded.SyncInterval), start)
+			s, err = powerConfig(disk.again(rng, 0), embedded.SyncInterval).Open(start)
 			if err != nil {
 				t.Fatalf("power off at call %d (%s), seed %d: open: %v", at, disk.hit, seed, err)
 			}
@@ -119,7 +119,7 @@ func TestAnOldHoleIsDamageWithIntervalsToo(t *testing.T) {
 		disk := newPowerFS(0)
 		cfg := powerConfig(disk, embedded.SyncInterval)
 		cfg.SyncEvery = 100 * time.Millisecond
-		s, err := embedded.Open(cfg, start)
+		s, err := cfg.Open(start)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -134,7 +134,7 @@ func TestAnOldHoleIsDamageWithIntervalsToo(t *testing.T) {
 		s.Close()
 		disk.names["data/tip"] = tip // as after a loss of power, not a clean stop
 		disk.names["data/log-0000000001.seg"].data[50] ^= 1
-		s, err = embedded.Open(cfg, start)
+		s, err = cfg.Open(start)
 		var damage *embedded.DamageError
 		if errors.As(err, &damage) != tt.damaged {
 			t.Errorf("a hole %v before the end: %v", tt.gap, err)

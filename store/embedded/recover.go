@@ -17,12 +17,12 @@ import (
 // openLog reads what the directory holds and begins a new segment.
 func (s *Store) openLog(now presence.Millis) error {
 	start := time.Now()
-	l, err := lockLog(&s.cfg)
+	l, err := lockLog(&s.cfg, &s.deps)
 	if err != nil {
 		return err
 	}
 	s.log = l
-	r := &recovery{s: s, log: l, grace: now.Add(s.cfg.Grace)}
+	r := &recovery{s: s, log: l, grace: now.Add(s.deps.Grace)}
 	err = r.load()
 	if err == nil {
 		err = s.beginLog()
@@ -38,8 +38,8 @@ func (s *Store) openLog(now presence.Millis) error {
 	return nil
 }
 
-func lockLog(cfg *Config) (*log, error) {
-	l := &log{dir: cfg.Path, fs: cfg.FS, stop: make(chan struct{}), wake: wake.NewSignal()}
+func lockLog(cfg *Config, deps *Deps) (*log, error) {
+	l := &log{dir: deps.Path, fs: deps.FS, stop: make(chan struct{}), wake: wake.NewSignal()}
 	if err := l.fs.MkdirAll(l.dir); err != nil {
 		return nil, err
 	}
@@ -48,7 +48,7 @@ func lockLog(cfg *Config) (*log, error) {
 		return nil, err
 	}
 	l.lock = lock
-	cfg.fit()
+	cfg.fit(deps)
 	return l, nil
 }
 

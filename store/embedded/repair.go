@@ -66,19 +66,19 @@ func (r *Report) lostEntries(b []byte) {
 
 // Inspect reads the store in a directory as [Repair] would and changes nothing. It is an error
 // matching [disk.ErrInUse] when a process has it open.
-func Inspect(cfg Config) (*Report, error) { return repair(cfg, false) }
+func Inspect(cfg Config, deps Deps) (*Report, error) { return repair(cfg, deps, false) }
 
 // Repair makes a damaged store open again: what can be read is written to a new snapshot, and the
 // old files are moved to a directory beside it, for inspection. A store without damage is left
 // alone.
-func Repair(cfg Config) (*Report, error) { return repair(cfg, true) }
+func Repair(cfg Config, deps Deps) (*Report, error) { return repair(cfg, deps, true) }
 
-func repair(cfg Config, change bool) (*Report, error) {
+func repair(cfg Config, deps Deps, change bool) (*Report, error) {
 	if err := configload.Validate(&cfg); err != nil {
 		return nil, err
 	}
-	s := newStore(cfg.withDefaults())
-	l, err := lockLog(&s.cfg)
+	s := newStore(cfg.withDefaults(), deps.withDefaults())
+	l, err := lockLog(&s.cfg, &s.deps)
 	if err != nil {
 		return nil, err
 	}
@@ -91,7 +91,7 @@ func repair(cfg Config, change bool) (*Report, error) {
 		err = r.rewrite()
 	}
 	if err = errors.Join(err, l.lock.Close()); err != nil {
-		return nil, fmt.Errorf("repair %s: %w", cfg.Path, err)
+		return nil, fmt.Errorf("repair %s: %w", deps.Path, err)
 	}
 	return r.mend, nil
 }

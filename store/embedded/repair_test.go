@@ -23,17 +23,17 @@ func TestRepairMovesTheBadPartAside(t *testing.T) {
 	if !errors.As(err, &d) {
 		t.Fatalf("open: %v %v, want damage", s, err)
 	}
-	cfg := embedded.Config{Path: dir, Logger: discard, SegmentSize: 4 << 10}
+	cfg := embedded.Setup{Config: embedded.Config{SegmentSize: 4 << 10}, Deps: embedded.Deps{Path: dir, Log: discard}}
 
-	seen, err := embedded.Inspect(cfg)
+	seen, err := cfg.Inspect()
 	if err != nil || len(seen.Damage) != 1 || seen.Aside != "" {
 		t.Fatalf("inspect: %+v, %v; want one bad place and nothing moved", seen, err)
 	}
-	if _, err := embedded.Open(cfg, start); !errors.As(err, &d) {
+	if _, err := cfg.Open(start); !errors.As(err, &d) {
 		t.Fatalf("open after an inspection: %v, want damage still", err)
 	}
 
-	report, err := embedded.Repair(cfg)
+	report, err := cfg.Repair()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,7 +46,7 @@ func TestRepairMovesTheBadPartAside(t *testing.T) {
 	if kept, err := os.ReadFile(filepath.Join(report.Aside, logOne)); err != nil || !bytes.Equal(kept, bad) {
 		t.Errorf("the damaged file was not kept as it was: %v", err)
 	}
-	s, err = embedded.Open(cfg, start)
+	s, err = cfg.Open(start)
 	if err != nil {
 		t.Fatalf("open after the repair: %v", err)
 	}
@@ -64,7 +64,7 @@ func TestRepairMovesTheBadPartAside(t *testing.T) {
 	}
 	s.Close()
 
-	report, err = embedded.Repair(cfg)
+	report, err = cfg.Repair()
 	if err != nil || len(report.Damage) != 0 || report.Aside != "" {
 		t.Errorf("repair of a sound store: %+v, %v; want nothing done", report, err)
 	}
@@ -82,13 +82,13 @@ func TestFaultRepairOpensEveryDamage(t *testing.T) {
 			bad[name] = bytes.Clone(whole)
 			bad[name][at] ^= 0x10
 			bad.put(t, dir)
-			cfg := embedded.Config{Path: dir, Logger: discard, SegmentSize: 4 << 10, FS: &faultFS{noSync: true}}
-			report, err := embedded.Repair(cfg)
+			cfg := embedded.Setup{Config: embedded.Config{SegmentSize: 4 << 10}, Deps: embedded.Deps{Path: dir, Log: discard, FS: &faultFS{noSync: true}}}
+			report, err := cfg.Repair()
 			if err != nil {
 				t.Errorf("%s, byte %d flipped: repair: %v", name, at, err)
 				continue
 			}
-			s, err := embedded.Open(cfg, start)
+			s, err := cfg.Open(start)
 			if err != nil {
 				t.Errorf("%s, byte %d flipped: open after the repair: %v", name, at, err)
 				continue
@@ -116,7 +116,7 @@ func TestRestoredTimeGoesOn(t *testing.T) {
 		t.Errorf("alive at %d, want %d", got, w.now)
 	}
 	s.Close()
-	s, err := embedded.Open(cfg, w.now.Add(time.Hour))
+	s, err := cfg.Open(w.now.Add(time.Hour))
 	if err != nil {
 		t.Fatal(err)
 	}

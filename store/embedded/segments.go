@@ -114,7 +114,7 @@ func (r *recovery) readSegment(n uint32, last, anySequence bool) error {
 	case t == tailTorn:
 		r.s.stats.tornTails++
 		r.s.stats.tornBytes += tornBytes(fr)
-		r.s.cfg.Logger.Warn("torn log tail cut", "file", name, "offset", end)
+		r.s.deps.Log.Warn("torn log tail cut", "file", name, "offset", end)
 	}
 	l.seq = fr.next - 1
 	l.bytes += end

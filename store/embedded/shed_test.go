@@ -13,8 +13,8 @@ import (
 // A client that invents ids fills no memory that others need: its peers are forgotten first, and
 // only they.
 func TestInventedPeersAreForgottenFirst(t *testing.T) {
-	empty := open(t, embedded.Config{}).Stats().Used
-	s := open(t, embedded.Config{MaxMemory: empty + 256<<10})
+	empty := open(t, embedded.Setup{}).Stats().Used
+	s := open(t, embedded.Setup{Config: embedded.Config{MaxMemory: empty + 256<<10}})
 	svc := presence.NewService(s, presence.DefaultConfig())
 	now := start
 	report := func(r presence.Report) error {
@@ -82,10 +82,10 @@ func TestInventedPeersAreForgottenFirst(t *testing.T) {
 }
 
 func TestTheDefaultBoundIsAShareOfTheMachine(t *testing.T) {
-	if st := open(t, embedded.Config{}).Stats(); st.Bound <= 0 {
+	if st := open(t, embedded.Setup{}).Stats(); st.Bound <= 0 {
 		t.Errorf("the bound is %d without a setting", st.Bound)
 	}
-	if st := open(t, embedded.Config{MaxMemory: 1 << 30}).Stats(); st.Bound != 1<<30 {
+	if st := open(t, embedded.Setup{Config: embedded.Config{MaxMemory: 1 << 30}}).Stats(); st.Bound != 1<<30 {
 		t.Errorf("the bound is %d, set to %d", st.Bound, 1<<30)
 	}
 }

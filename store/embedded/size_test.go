@@ -28,8 +28,8 @@ func TestSize(t *testing.T) {
 		n = v
 	}
 	debug.SetGCPercent(25)
-	cfg := embedded.Config{Path: t.TempDir()}
-	s, err := embedded.Open(cfg, start)
+	cfg := embedded.Setup{Deps: embedded.Deps{Path: t.TempDir()}}
+	s, err := cfg.Open(start)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,7 +70,7 @@ func TestSize(t *testing.T) {
 	debug.FreeOSMemory()
 	t.Logf("after close: %d MiB", rss(t)>>20)
 	began = time.Now()
-	s, err = embedded.Open(cfg, start)
+	s, err = cfg.Open(start)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -122,7 +122,7 @@ func (s *Store) writeSnapshot(segment uint32, first uint64, before int64) error 
 	s.writer.Unlock()
 	s.stats.snapshots.Add(1)
 	if err := l.sweep(m); err != nil {
-		s.cfg.Logger.Warn("removing old files failed", "err", err)
+		s.deps.Log.Warn("removing old files failed", "err", err)
 	}
 	return nil
 }

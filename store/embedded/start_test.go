@@ -44,10 +44,10 @@ func (f *meteredFile) NextData(off, size int64) (int64, int64, error) {
 
 // What a start reads is what was written, not what is reserved.
 func TestAStartReadsWhatWasWritten(t *testing.T) {
-	cfg := embedded.Config{Logger: discard, Path: t.TempDir(), SegmentSize: 64 << 20}
+	cfg := embedded.Setup{Config: embedded.Config{SegmentSize: 64 << 20}, Deps: embedded.Deps{Log: discard, Path: t.TempDir()}}
 	disk := &faultFS{err: syscall.EIO}
 	cfg.FS = disk
-	s, err := embedded.Open(cfg, start)
+	s, err := cfg.Open(start)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,8 +19,9 @@ import (
 // A Store keeps the states of peers in memory and, when it has a path, on disk. It implements
 // presence.Store.
 type Store struct {
-	cfg Config
-	run uint64 // names this run, in cursors
+	cfg  Config
+	deps Deps
+	run  uint64 // names this run, in cursors
 
 	bound int64 // of index.used; zero for none
 	shed  struct {
@@ -71,9 +72,9 @@ func unavailable(err error) error {
 	return fmt.Errorf("%w: %w", presence.ErrUnavailable, err)
 }
 
-func newStore(cfg Config) *Store {
+func newStore(cfg Config, deps Deps) *Store {
 	s := &Store{
-		cfg: cfg, run: rand.Uint64(),
+		cfg: cfg, deps: deps, run: rand.Uint64(),
 		index: newIndex(), apps: newApps(), wheel: newWheel(),
 		nodes: nodes{byID: map[presence.NodeID]*node{}},
 		group: group{byHash: map[uint64]int32{}},
@@ -87,17 +88,16 @@ func newStore(cfg Config) *Store {
 
 // Open returns the store that cfg describes, with what its path holds. The nodes that restored
 // sessions hang on have the grace from now to send a heartbeat.
-func Open(cfg Config, now presence.Millis) (*Store, error) {
+func Open(cfg Config, deps Deps, now presence.Millis) (*Store, error) {
 	if err := configload.Validate(&cfg); err != nil {
 		return nil, fmt.Errorf("embedded store: %w", err)
 	}
-	cfg = cfg.withDefaults()
-	s := newStore(cfg)
-	if cfg.Path == "" {
+	s := newStore(cfg.withDefaults(), deps.withDefaults())
+	if deps.Path == "" {
 		return s, nil
 	}
 	if err := s.openLog(now); err != nil {
-		return nil, fmt.Errorf("open %s: %w", cfg.Path, err)
+		return nil, fmt.Errorf("open %s: %w", deps.Path, err)
 	}
 	return s, nil
 }
@@ -121,7 +121,7 @@ func (s *Store) Statuses(_ context.Context, id presence.AppID, peers [][]byte, n
 		return 0, nil
 	}
 	bt := s.batches.Get().(*batch)
-	s.index.statuses(bt, a.num, peers, now, &s.cfg.Rules, out)
+	s.index.statuses(bt, a.num, peers, now, &s.deps.Rules, out)
 	s.batches.Put(bt)
 	return 0, nil
 }
@@ -231,7 +231,7 @@ func (s *Store) withPrefix(prefix uint64, st *presence.State, fn func(d presence
 		if st.Unpack(packed) != nil {
 			return
 		}
-		if d := st.Deadline(&s.cfg.Rules); d != 0 {
+		if d := st.Deadline(&s.deps.Rules); d != 0 {
 			fn(d, app, peer)
 		}
 	})
@@ -260,7 +260,7 @@ func (s *Store) rearm(ctx context.Context, now presence.Millis) error {
 				if st.Unpack(packed) != nil {
 					return
 				}
-				if d := st.Deadline(&s.cfg.Rules); d != 0 && d < until {
+				if d := st.Deadline(&s.deps.Rules); d != 0 && d < until {
 					s.wheel.arm(uint64(i)<<32|uint64(tag), d)
 				}
 			})
@@ -278,7 +278,7 @@ func (s *Store) Counts(_ context.Context, id presence.AppID, now presence.Millis
 	if a == nil {
 		return presence.Counts{}, nil
 	}
-	return a.counts(now, &s.cfg.Rules), nil
+	return a.counts(now, &s.deps.Rules), nil
 }
 
 // Listen has the store call fn with the peers whose answers have changed.

@@ -12,9 +12,9 @@ import (
 
 const start presence.Millis = 1_772_600_767_000
 
-func open(t testing.TB, cfg embedded.Config) *embedded.Store {
+func open(t testing.TB, cfg embedded.Setup) *embedded.Store {
 	t.Helper()
-	s, err := embedded.Open(cfg, start)
+	s, err := cfg.Open(start)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,35 +28,35 @@ func open(t testing.TB, cfg embedded.Config) *embedded.Store {
 
 func TestStoreInMemory(t *testing.T) {
 	storetest.RunVolatile(t, func(t testing.TB) storetest.Harness {
-		return storetest.Harness{Store: open(t, embedded.Config{})}
+		return storetest.Harness{Store: open(t, embedded.Setup{})}
 	})
 }
 
 func TestStoreOnDisk(t *testing.T) {
 	storetest.Run(t, func(t testing.TB) storetest.Harness {
-		return onDisk(t, embedded.Config{Path: t.TempDir(), SegmentSize: 64 << 10})
+		return onDisk(t, embedded.Setup{Config: embedded.Config{SegmentSize: 64 << 10}, Deps: embedded.Deps{Path: t.TempDir()}})
 	})
 }
 
 func TestStoreOnDiskSyncedInIntervals(t *testing.T) {
 	storetest.Run(t, func(t testing.TB) storetest.Harness {
-		return onDisk(t, embedded.Config{Path: t.TempDir(), Sync: embedded.SyncInterval, SyncEvery: 5 * time.Millisecond})
+		return onDisk(t, embedded.Setup{Config: embedded.Config{Sync: embedded.SyncInterval, SyncEvery: 5 * time.Millisecond}, Deps: embedded.Deps{Path: t.TempDir()}})
 	})
 }
 
 // onDisk is a harness whose store comes back from its directory. Killed is a store whose disk takes
 // nothing any more, not even what it would do to end in order.
-func onDisk(t testing.TB, cfg embedded.Config) storetest.Harness {
+func onDisk(t testing.TB, cfg embedded.Setup) storetest.Harness {
 	fs := &faultFS{err: syscall.EIO}
-	cfg.FS, cfg.Logger = fs, discard
-	s, err := embedded.Open(cfg, start)
+	cfg.FS, cfg.Log = fs, discard
+	s, err := cfg.Open(start)
 	if err != nil {
 		t.Fatal(err)
 	}
 	again := func(now presence.Millis) presence.Store {
 		t.Helper()
 		var err error
-		if s, err = embedded.Open(cfg, now); err != nil {
+		if s, err = cfg.Open(now); err != nil {
 			t.Fatal(err)
 		}
 		return s

@@ -37,8 +37,8 @@ var rules = func() presence.Rules {
 func inMemory(t testing.TB) *embedded.Store {
 	t.Helper()
 	cfg := embedded.DefaultConfig()
-	cfg.Rules, cfg.MaxMemory = rules, 64<<20
-	below, err := embedded.Open(cfg, wall())
+	cfg.MaxMemory = 64 << 20
+	below, err := embedded.Open(cfg, embedded.Deps{Rules: rules}, wall())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -79,8 +79,8 @@ func newWorld(t *testing.T, s *outagetest.Schedule) *world {
 	rules := presence.DefaultRules()
 	rules.Replay = presence.ReplayWithin
 	cfg := embedded.DefaultConfig()
-	cfg.Rules, cfg.MaxMemory = rules, 64<<20
-	below, err := embedded.Open(cfg, wall())
+	cfg.MaxMemory = 64 << 20
+	below, err := embedded.Open(cfg, embedded.Deps{Rules: rules}, wall())
 	if err != nil {
 		t.Fatal(err)
 	}
