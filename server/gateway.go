@@ -88,8 +88,8 @@ func (s *Server) openHooks(node presence.NodeID) error {
 }
 
 // hookKeys returns the keys that the hooks of app carry.
-func (s *Server) hookKeys(app string) (hookout.Keys, bool) {
-	a := s.ring.Lookup(presence.AppID(app))
+func (s *Server) hookKeys(app presence.AppID) (hookout.Keys, bool) {
+	a := s.ring.Lookup(app)
 	if a == nil {
 		return hookout.Keys{}, false
 	}
@@ -98,8 +98,8 @@ func (s *Server) hookKeys(app string) (hookout.Keys, bool) {
 
 func hookOf(e *gateway.Event) hookout.Event {
 	h := hookout.Event{
-		App: string(e.Key.App), Peer: string(e.Key.Peer), Session: string(e.Session), Start: int64(e.Start), Online: e.Online, Tag: e.Tag, Reconnect: e.Auto, Cause: e.Cause,
-		Reason: e.Reason, ErrorCode: e.Code, At: int64(e.At),
+		App: e.Key.App, Peer: e.Key.Peer, Session: e.Session, Start: e.Start, Online: e.Online, Tag: e.Tag, Reconnect: e.Auto, Cause: e.Cause,
+		Reason: e.Reason, ErrorCode: e.Code, At: e.At,
 	}
 	if e.Address.IsValid() {
 		h.Address = e.Address.String()

@@ -10,7 +10,7 @@ import (
 
 // attempt makes one call and reports whether e is over with.
 func (s *Sender) attempt(e *Event) bool {
-	if time.Since(time.UnixMilli(e.At)) > s.cfg.GiveUp {
+	if time.Since(e.At.Time()) > s.cfg.GiveUp {
 		s.count.expired.Add(1)
 		return true
 	}

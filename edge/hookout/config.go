@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"rollcall/internal/configload"
+	"rollcall/presence"
 )
 
 // Config are the settings of a [Sender]. Start from [DefaultConfig].
@@ -29,7 +30,7 @@ type Config struct {
 
 // Deps are what a [Sender] is given beside its settings.
 type Deps struct {
-	Keys func(app string) (Keys, bool) // of an app, for its hooks
+	Keys func(presence.AppID) (Keys, bool) // of an app, for its hooks
 	// Ledger keeps in the store whose offline hooks are owed. Without one they are owed as long as
 	// this process and its journal last.
 	Ledger *Ledger

@@ -11,23 +11,23 @@ import (
 // An Event is one login or its end.
 type Event struct {
 	// Version is that of the journal's events, see eventVersion. The first release wrote none.
-	Version int    `json:"v,omitempty"`
-	App     string `json:"app"`
-	Peer    string `json:"peer"`
-	// Session and Start, in Unix milliseconds, name the session in the [Ledger]; Node is where it
+	Version int             `json:"v,omitempty"`
+	App     presence.AppID  `json:"app"`
+	Peer    presence.PeerID `json:"peer"`
+	// Session and Start name the session in the [Ledger]; Node is where it
 	// was on record when the event was written. The first release wrote none of them.
-	Session string          `json:"session,omitempty"`
-	Start   int64           `json:"start,omitempty"`
-	Node    presence.NodeID `json:"node,omitempty"`
+	Session presence.SessionID `json:"session,omitempty"`
+	Start   presence.Millis    `json:"start,omitempty"`
+	Node    presence.NodeID    `json:"node,omitempty"`
 
-	Online    bool           `json:"online,omitempty"`
-	Tag       string         `json:"tag,omitempty"`
-	Reconnect bool           `json:"reconnect,omitempty"` // an automatic login
-	Cause     presence.Cause `json:"cause,omitempty"`     // of the end
-	Reason    string         `json:"reason,omitempty"`
-	ErrorCode int            `json:"code,omitempty"` // why the connection was lost
-	Address   string         `json:"address,omitempty"`
-	At        int64          `json:"at"` // Unix milliseconds
+	Online    bool            `json:"online,omitempty"`
+	Tag       string          `json:"tag,omitempty"`
+	Reconnect bool            `json:"reconnect,omitempty"` // an automatic login
+	Cause     presence.Cause  `json:"cause,omitempty"`     // of the end
+	Reason    string          `json:"reason,omitempty"`
+	ErrorCode int             `json:"code,omitempty"` // why the connection was lost
+	Address   string          `json:"address,omitempty"`
+	At        presence.Millis `json:"at"`
 
 	id   spool.ID // in the journal; zero when it is not there
 	over bool     // delivered, or not to be
@@ -44,7 +44,7 @@ type Event struct {
 }
 
 func (e *Event) ref() ref {
-	return ref{e.App, e.Peer, presence.SessionID(e.Session), presence.Millis(e.Start)}
+	return ref{e.App, e.Peer, e.Session, e.Start}
 }
 
 // eventVersion is the version of journal events that this release writes, and the latest that it
@@ -65,20 +65,20 @@ func (e *Event) hook() string {
 }
 
 type onlineBody struct {
-	PeerID    string `json:"peerId"`
-	SourceIP  string `json:"sourceIP,omitempty"`
-	Tag       string `json:"tag,omitempty"`
-	Reconnect int    `json:"reconnect"`
+	PeerID    presence.PeerID `json:"peerId"`
+	SourceIP  string          `json:"sourceIP,omitempty"`
+	Tag       string          `json:"tag,omitempty"`
+	Reconnect int             `json:"reconnect"`
 }
 
 type offlineBody struct {
-	PeerID    string `json:"peerId"`
-	CloseCode int    `json:"closeCode"`
-	CloseMsg  string `json:"closeMsg"`
-	SourceIP  string `json:"sourceIP,omitempty"`
-	Tag       string `json:"tag,omitempty"`
-	ErrorCode int    `json:"errorCode,omitempty"`
-	ErrorMsg  string `json:"errorMsg,omitempty"`
+	PeerID    presence.PeerID `json:"peerId"`
+	CloseCode int             `json:"closeCode"`
+	CloseMsg  string          `json:"closeMsg"`
+	SourceIP  string          `json:"sourceIP,omitempty"`
+	Tag       string          `json:"tag,omitempty"`
+	ErrorCode int             `json:"errorCode,omitempty"`
+	ErrorMsg  string          `json:"errorMsg,omitempty"`
 }
 
 // errorNames are the reasons for a lost connection that the hooks know.

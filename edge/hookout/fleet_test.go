@@ -200,7 +200,7 @@ func (n *node) report(c *client, ss *session, kind presence.Kind, cause presence
 
 func (n *node) emit(c *client, ss *session, online bool, cause presence.Cause) {
 	n.sender.Add(hookout.Event{
-		App: "app", Peer: c.name, Session: string(ss.id), Start: int64(ss.start), Tag: string(ss.id), Online: online, Cause: cause, At: int64(now()),
+		App: "app", Peer: presence.PeerID(c.name), Session: ss.id, Start: ss.start, Tag: string(ss.id), Online: online, Cause: cause, At: now(),
 	})
 }
 

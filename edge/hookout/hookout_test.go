@@ -67,8 +67,8 @@ func (e *engine) calls() []call {
 	return slices.Clone(e.received)
 }
 
-func keys(app string) (hookout.Keys, bool) {
-	return hookout.Keys{ID: app, Key: "app-key", HookKey: "hook-key"}, app == "app"
+func keys(app presence.AppID) (hookout.Keys, bool) {
+	return hookout.Keys{ID: string(app), Key: "app-key", HookKey: "hook-key"}, app == "app"
 }
 
 func open(t *testing.T, cfg hookout.Config) *hookout.Sender {
@@ -110,13 +110,13 @@ func until(t *testing.T, what string, ok func() bool) {
 }
 
 func event(peer string, n int) hookout.Event {
-	return hookout.Event{App: "app", Peer: peer, Online: n%2 == 0, Address: fmt.Sprint(n), Cause: presence.CauseLogout, At: time.Now().UnixMilli()}
+	return hookout.Event{App: "app", Peer: presence.PeerID(peer), Online: n%2 == 0, Address: fmt.Sprint(n), Cause: presence.CauseLogout, At: presence.MillisOf(time.Now())}
 }
 
 func TestHooksHaveLeanCloudsForm(t *testing.T) {
 	e := newEngine(t)
 	s := open(t, config(e))
-	now := time.Now().UnixMilli()
+	now := presence.MillisOf(time.Now())
 	events := []hookout.Event{
 		{Online: true, Tag: "Mobile", Address: "192.0.2.1"},
 		{Cause: presence.CauseLogout, Tag: "Mobile", Address: "192.0.2.1"},
@@ -245,7 +245,7 @@ func TestARefusedHookIsNotSentAgainAndAnOldOneIsGivenUp(t *testing.T) {
 	s.Add(event("tom", 0))
 	until(t, "the refusal is counted", func() bool { return s.Stats().Refused == 1 && s.Stats().Waiting == 0 })
 	old := event("tom", 1)
-	old.At -= int64(25 * time.Hour / time.Millisecond)
+	old.At = old.At.Add(-25 * time.Hour)
 	s.Add(old)
 	until(t, "the old one is given up", func() bool { return s.Stats().Expired == 1 && s.Stats().Waiting == 0 })
 	closeNow(t, s)

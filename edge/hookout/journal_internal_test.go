@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"rollcall/internal/spool"
+	"rollcall/presence"
 )
 
 // opened returns the peers of the events that wait in path, and what was logged.
@@ -24,7 +25,7 @@ func opened(t *testing.T, path string) (j *journal, peers []string, logged strin
 	}
 	t.Cleanup(func() { _ = j.close() })
 	for _, e := range waiting {
-		peers = append(peers, e.Peer)
+		peers = append(peers, string(e.Peer))
 	}
 	return j, peers, text.String()
 }
@@ -116,8 +117,8 @@ func TestWhatCannotBeWrittenIsWrittenWithTheNext(t *testing.T) {
 	j, _, _ := opened(t, path)
 	whole := j.spool
 	log := slog.New(slog.DiscardHandler)
-	s := &Sender{journal: j, log: log, queues: map[peer][]*Event{}}
-	add := func(name string) *Event {
+	s := &Sender{journal: j, log: log, queues: map[presence.Key][]*Event{}}
+	add := func(name presence.PeerID) *Event {
 		e := &Event{App: "a", Peer: name}
 		s.fresh = append(s.fresh, e)
 		s.enqueue(e)

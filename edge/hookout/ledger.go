@@ -36,18 +36,19 @@ type Ledger struct {
 
 // A ref names one session.
 type ref struct {
-	app, peer string
-	session   presence.SessionID
-	start     presence.Millis
+	app     presence.AppID
+	peer    presence.PeerID
+	session presence.SessionID
+	start   presence.Millis
 }
 
 func (r ref) key() presence.Key {
-	return presence.Key{App: presence.AppID(r.app), Peer: presence.PeerID(r.peer)}
+	return presence.Key{App: r.app, Peer: r.peer}
 }
 
 // record returns the key of what the ledger has of the peer.
 func (r ref) record() presence.Key {
-	return presence.Key{App: presence.AppID(r.app + LedgerSuffix), Peer: presence.PeerID(r.peer)}
+	return presence.Key{App: r.app + LedgerSuffix, Peer: r.peer}
 }
 
 // is reports whether s is the session that r names, of the gateway or in the ledger.
@@ -278,6 +279,6 @@ func isRecord(k presence.Key) bool {
 
 // owedOf returns the session that s, in the record of key, stands for.
 func owedOf(key presence.Key, s *presence.Session) owed {
-	r := ref{string(key.App[:len(key.App)-len(LedgerSuffix)]), string(key.Peer), s.ID, s.Incarnation}
+	r := ref{key.App[:len(key.App)-len(LedgerSuffix)], key.Peer, s.ID, s.Incarnation}
 	return owed{ref: r, tag: s.Device}
 }

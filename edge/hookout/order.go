@@ -17,7 +17,7 @@ func (s *Sender) dueBehind(e *Event) bool {
 		if !s.sendEnds(ends) {
 			return false
 		}
-		if over && err == nil || time.Since(time.UnixMilli(e.At)) > s.cfg.GiveUp {
+		if over && err == nil || time.Since(e.At.Time()) > s.cfg.GiveUp {
 			return true
 		}
 		if !s.pause(wait) {
@@ -58,7 +58,7 @@ func (s *Sender) due(e *Event) bool {
 		case err == nil:
 			e.void = standings[0] == ended || standings[0] == elsewhere
 			return true
-		case time.Since(time.UnixMilli(e.At)) > s.cfg.GiveUp:
+		case time.Since(e.At.Time()) > s.cfg.GiveUp:
 			return true
 		}
 		if !s.pause(wait) {
@@ -107,7 +107,7 @@ func (s *Sender) before(e *Event) (over bool, ends []*Event, err error) {
 // that of e, and has ended; or whether that waits for others.
 func (s *Sender) endsBefore(e *Event) (ends []*Event, wait bool, err error) {
 	s.mu.Lock()
-	list := slices.DeleteFunc(slices.Clone(s.pending.taken[peer{e.App, e.Peer}]), func(w owed) bool { return !w.olderThan(e.ref()) })
+	list := slices.DeleteFunc(slices.Clone(s.pending.taken[presence.Key{App: e.App, Peer: e.Peer}]), func(w owed) bool { return !w.olderThan(e.ref()) })
 	s.mu.Unlock()
 	if len(list) == 0 {
 		return nil, false, nil
@@ -123,12 +123,12 @@ func (s *Sender) endsBefore(e *Event) (ends []*Event, wait bool, err error) {
 			return nil, true, err
 		}
 		if f.open {
-			if !s.ledger.Akin(w.session, presence.SessionID(e.Session)) {
+			if !s.ledger.Akin(w.session, e.Session) {
 				continue
 			}
 			f.cause = presence.CauseReplaced // its node is gone, and its client is here
 		}
-		end := &Event{taken: true, App: w.app, Peer: w.peer, Session: string(w.session), Start: int64(w.start)}
+		end := &Event{taken: true, App: w.app, Peer: w.peer, Session: w.session, Start: w.start}
 		if p, _ := s.ledger.prospect(w.ref, &records[i], &peers[i], func(r ref) bool { return s.waitsFor(end, r) }); p.wait {
 			return nil, true, nil
 		}
@@ -147,6 +147,6 @@ func (s *Sender) waitsFor(e *Event, r ref) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t, known := s.pending.hooks[r]
-	return !known || e.taken && !t.ending && s.ledger.Akin(r.session, presence.SessionID(e.Session)) &&
-		s.ledger.Now() <= presence.Millis(e.Start).Add(akinWait)
+	return !known || e.taken && !t.ending && s.ledger.Akin(r.session, e.Session) &&
+		s.ledger.Now() <= e.Start.Add(akinWait)
 }

@@ -15,11 +15,11 @@ type pending struct {
 	// until their offline hook was answered.
 	hooks map[ref]pendingHook
 
-	enter   []*Event        // to be recorded
-	held    []*Event        // heads that wait until they are
-	settled []settlement    // to be taken off the record
-	found   []*Event        // to be claimed
-	taken   map[peer][]owed // taken over, and not in a queue yet
+	enter   []*Event                // to be recorded
+	held    []*Event                // heads that wait until they are
+	settled []settlement            // to be taken off the record
+	found   []*Event                // to be claimed
+	taken   map[presence.Key][]owed // taken over, and not in a queue yet
 	// The record may have lost sessions of this node, or have sessions that this node does not know
 	// of.
 	review bool
@@ -35,7 +35,7 @@ type pendingHook struct {
 }
 
 func (o *pending) init() {
-	o.hooks, o.taken, o.wake = map[ref]pendingHook{}, map[peer][]owed{}, wake.NewSignal()
+	o.hooks, o.taken, o.wake = map[ref]pendingHook{}, map[presence.Key][]owed{}, wake.NewSignal()
 }
 
 func (o *pending) begin(e *Event) {
@@ -68,7 +68,7 @@ func (o *pending) take(now presence.Millis, list ...owed) (n int64) {
 			continue
 		}
 		o.hooks[w.ref] = pendingHook{tag: w.tag, ending: true, taken: true}
-		p := peer{w.app, w.peer}
+		p := presence.Key{App: w.app, Peer: w.peer}
 		o.taken[p] = append(o.taken[p], w)
 		n++
 	}
@@ -261,7 +261,7 @@ func (s *Sender) letGo() {
 
 // untake removes what is in a queue now.
 func (o *pending) untake(r ref) {
-	p := peer{r.app, r.peer}
+	p := presence.Key{App: r.app, Peer: r.peer}
 	list := o.taken[p][:0]
 	for _, w := range o.taken[p] {
 		if w.ref != r {

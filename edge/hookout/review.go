@@ -90,7 +90,7 @@ func (s *Sender) reviewSome(list []owed) error {
 // beginAgain queues the online hook of a session once more, unless one is in the queue. s.mu is
 // held.
 func (s *Sender) beginAgain(w owed) {
-	for _, e := range s.queues[peer{w.app, w.peer}] {
+	for _, e := range s.queues[presence.Key{App: w.app, Peer: w.peer}] {
 		if e.ref() == w.ref {
 			return // it finds out
 		}
@@ -99,8 +99,8 @@ func (s *Sender) beginAgain(w owed) {
 		return
 	}
 	e := &Event{
-		Version: eventVersion, App: w.app, Peer: w.peer, Session: string(w.session), Start: int64(w.start), Node: s.ledger.Node,
-		Tag: w.tag, Online: true, Reconnect: true, At: int64(s.ledger.Now()), recorded: true,
+		Version: eventVersion, App: w.app, Peer: w.peer, Session: w.session, Start: w.start, Node: s.ledger.Node,
+		Tag: w.tag, Online: true, Reconnect: true, At: s.ledger.Now(), recorded: true,
 	}
 	s.fresh = append(s.fresh, e)
 	s.enqueue(e)
@@ -138,7 +138,7 @@ func (s *Sender) queueSome(list []owed) error {
 		} else if back || f.open {
 			continue
 		}
-		end := &Event{taken: true, App: w.app, Peer: w.peer, Session: string(w.session), Start: int64(w.start)}
+		end := &Event{taken: true, App: w.app, Peer: w.peer, Session: w.session, Start: w.start}
 		ours := func(r ref) bool { return s.waitsFor(end, r) }
 		p, theirs := s.ledger.prospect(w.ref, &records[i], &peers[i], ours)
 		if p.wait || len(theirs) > 0 { // for nodes that are gone, perhaps
@@ -151,7 +151,7 @@ func (s *Sender) queueSome(list []owed) error {
 		}
 		s.mu.Lock()
 		s.count.takenOver.Add(s.pending.take(s.ledger.Now(), p.stray...))
-		if !p.wait && len(s.queues[peer{w.app, w.peer}]) == 0 {
+		if !p.wait && len(s.queues[presence.Key{App: w.app, Peer: w.peer}]) == 0 {
 			e := s.endOf(w, f.cause)
 			s.pending.untake(w.ref)
 			s.fresh = append(s.fresh, e)
@@ -186,7 +186,7 @@ func (s *Sender) giveBack(w owed, f fate) (bool, error) {
 // endOf returns the event of the end of a session that was taken over. s.mu is held.
 func (s *Sender) endOf(w owed, cause presence.Cause) *Event {
 	return &Event{
-		Version: eventVersion, App: w.app, Peer: w.peer, Session: string(w.session), Start: int64(w.start), Node: s.ledger.Node,
-		Tag: w.tag, Cause: cause, At: int64(s.ledger.Now()), taken: true,
+		Version: eventVersion, App: w.app, Peer: w.peer, Session: w.session, Start: w.start, Node: s.ledger.Node,
+		Tag: w.tag, Cause: cause, At: s.ledger.Now(), taken: true,
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"rollcall/internal/lograte"
 	"rollcall/internal/spool"
 	"rollcall/internal/wake"
+	"rollcall/presence"
 )
 
 // Keys are what a call shows of an app.
@@ -26,12 +27,12 @@ type Keys struct{ ID, Key, HookKey string }
 type Sender struct {
 	cfg    Config
 	base   string
-	keys   func(app string) (Keys, bool)
+	keys   func(presence.AppID) (Keys, bool)
 	log    *slog.Logger
 	client *http.Client
 
 	mu        sync.Mutex
-	queues    map[peer][]*Event // of each peer, the first is being delivered
+	queues    map[presence.Key][]*Event // of each peer, the first is being delivered
 	waiting   int
 	fresh     []*Event   // not in the journal yet
 	delivered []spool.ID // not struck out yet
@@ -54,8 +55,6 @@ type Sender struct {
 }
 
 const logEvery = time.Minute // between two lines of one kind
-
-type peer struct{ app, id string }
 
 type counters struct{ delivered, failed, refused, dropped, expired, takenOver atomic.Int64 }
 
@@ -84,7 +83,7 @@ func Open(cfg Config, deps Deps) (*Sender, error) {
 		u.Path = "/1.1/functions"
 	}
 	s := &Sender{
-		cfg: cfg, ledger: deps.Ledger, base: strings.TrimSuffix(u.String(), "/"), keys: deps.Keys, log: deps.Log, queues: map[peer][]*Event{},
+		cfg: cfg, ledger: deps.Ledger, base: strings.TrimSuffix(u.String(), "/"), keys: deps.Keys, log: deps.Log, queues: map[presence.Key][]*Event{},
 		unwritten: wake.NewSignal(), sendable: wake.NewSignal(), turns: make(chan struct{}, cfg.Parallel),
 		client: &http.Client{
 			Timeout:       cfg.Timeout,
@@ -158,7 +157,7 @@ func (s *Sender) Add(e Event) {
 // enqueue puts e behind the other events of its peer. The first of a peer is sent once the journal
 // has it.
 func (s *Sender) enqueue(e *Event) {
-	p := peer{e.App, e.Peer}
+	p := presence.Key{App: e.App, Peer: e.Peer}
 	s.queues[p] = append(s.queues[p], e)
 	s.waiting++
 	if len(s.queues[p]) == 1 {
@@ -289,7 +288,7 @@ func (s *Sender) pause(d time.Duration) bool {
 
 // next strikes e out and has its successor sent.
 func (s *Sender) next(e *Event) {
-	p := peer{e.App, e.Peer}
+	p := presence.Key{App: e.App, Peer: e.Peer}
 	s.mu.Lock()
 	if e.over = true; e.id != 0 {
 		s.delivered = append(s.delivered, e.id)
