@@ -109,9 +109,17 @@ func eventually(t *testing.T, what string, is func() bool) {
 	}
 }
 
+// A rollcall is a server that runs, and its program.
+type rollcall struct{ Listen, Admin, program string }
+
 // startRollcall builds and starts the server, with settings as in the environment, and returns its
 // address.
 func startRollcall(t *testing.T, settings ...string) string {
+	t.Helper()
+	return startServer(t, settings...).Listen
+}
+
+func startServer(t *testing.T, settings ...string) (running rollcall) {
 	t.Helper()
 	dir := t.TempDir()
 	program := filepath.Join(dir, "rollcall")
@@ -123,12 +131,23 @@ func startRollcall(t *testing.T, settings ...string) string {
 	cmd := exec.Command(program, "serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--data", data)
 	cmd.Env = slices.Concat(os.Environ(), keys, []string{"ROLLCALL_PROXIES=127.0.0.0/8"}, settings)
 	start(t, cmd)
-	var running struct{ Listen string }
 	eventually(t, "rollcall listens", func() bool {
 		b, err := os.ReadFile(filepath.Join(data, "running.json"))
 		return err == nil && json.Unmarshal(b, &running) == nil
 	})
-	return running.Listen
+	running.program = program
+	return running
+}
+
+// shell runs a script with the program in the path, and the keys and the operator listener of the
+// server in the environment.
+func (r *rollcall) shell(t *testing.T, script string) (string, error) {
+	t.Helper()
+	cmd := exec.Command("bash", "-e", "-o", "pipefail", "-c", script)
+	cmd.Dir = t.TempDir()
+	cmd.Env = append(append(os.Environ(), keys...), "ROLLCALL_ADMIN="+r.Admin, "PATH="+filepath.Dir(r.program)+":"+os.Getenv("PATH"))
+	out, err := cmd.CombinedOutput()
+	return string(out), err
 }
 
 // freePort returns a port that nothing listens on now.
@@ -264,45 +283,66 @@ func TestTheForwarderOfThePageLogsWhatFailed(t *testing.T) {
 	}
 }
 
+// What stood at the domain before, and says as which host it is asked.
+func startBefore(t *testing.T) string {
+	t.Helper()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintf(w, "before %s %s", r.Host, r.URL.Path)
+	}))
+	t.Cleanup(s.Close)
+	return s.URL
+}
+
+const leanHost = "app.lc-cn-n1-shared.com"
+
+// A proxy runs a block of a page on a port, in front of rollcall and of what stood there before.
+type proxy struct {
+	name string
+	run  func(t *testing.T, block, port string)
+}
+
+var proxies = []proxy{
+	{"nginx", func(t *testing.T, block, port string) { startNginx(t, port, block) }},
+	{"caddy", func(t *testing.T, block, port string) {
+		dir := t.TempDir()
+		name := filepath.Join(dir, "Caddyfile")
+		block = strings.Replace(block, "im.example.com", "http://127.0.0.1:"+port, 1)
+		if err := os.WriteFile(name, []byte("{\n\tadmin off\n}\n"+block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command("caddy", "run", "--config", name, "--adapter", "caddyfile")
+		cmd.Env = append(os.Environ(), "HOME="+dir, "XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir)
+		start(t, cmd)
+	}},
+}
+
+// start runs block in front of server and before, and returns its address and the host by which
+// before is asked.
+func (p *proxy) start(t *testing.T, block, server, before string) (domain, host string) {
+	t.Helper()
+	host = leanHost
+	if p.name == "caddy" { // it names the upstream itself
+		host = strings.TrimPrefix(before, "http://")
+	}
+	block = strings.ReplaceAll(block, "127.0.0.1:3000", server)
+	block = strings.ReplaceAll(block, "https://<id>.lc-cn-n1-shared.com", before)
+	block = strings.ReplaceAll(block, "<id>.lc-cn-n1-shared.com", leanHost)
+	port := freePort(t)
+	p.run(t, block, port)
+	domain = "http://127.0.0.1:" + port
+	listens(t, p.name, "127.0.0.1:"+port)
+	return domain, host
+}
+
 // The split by path, by the real nginx and the real Caddy: presence is answered by rollcall, all
 // else by what stood there before.
 func TestTheSplitOfThePageTakesNothingElseAway(t *testing.T) {
-	server := startRollcall(t)
-	before := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		fmt.Fprintf(w, "before %s %s", r.Host, r.URL.Path)
-	}))
-	defer before.Close()
-	there := func(config, host string) string {
-		config = strings.ReplaceAll(config, "127.0.0.1:3000", server)
-		config = strings.ReplaceAll(config, "https://<id>.lc-cn-n1-shared.com", before.URL)
-		return strings.ReplaceAll(config, "<id>.lc-cn-n1-shared.com", host)
-	}
+	server := startServer(t)
+	before := startBefore(t)
 	for _, page := range pages {
-		for _, proxy := range []struct {
-			name, host string // the Host that the other server must see
-			run        func(t *testing.T, port string)
-		}{
-			{"nginx", "app.lc-cn-n1-shared.com", func(t *testing.T, port string) {
-				startNginx(t, port, there(code(t, page, "nginx")[0], "app.lc-cn-n1-shared.com"))
-			}},
-			{"caddy", strings.TrimPrefix(before.URL, "http://"), func(t *testing.T, port string) {
-				config := there(code(t, page, "caddy")[0], "")
-				config = strings.Replace(config, "im.example.com", "http://127.0.0.1:"+port, 1)
-				dir := t.TempDir()
-				name := filepath.Join(dir, "Caddyfile")
-				if err := os.WriteFile(name, []byte("{\n\tadmin off\n}\n"+config), 0o600); err != nil {
-					t.Fatal(err)
-				}
-				cmd := exec.Command("caddy", "run", "--config", name, "--adapter", "caddyfile")
-				cmd.Env = append(os.Environ(), "HOME="+dir, "XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir)
-				start(t, cmd)
-			}},
-		} {
+		for _, proxy := range proxies {
 			t.Run(proxy.name+"/"+page, func(t *testing.T) {
-				port := freePort(t)
-				proxy.run(t, port)
-				domain := "http://127.0.0.1:" + port
-				listens(t, proxy.name, "127.0.0.1:"+port)
+				domain, host := proxy.start(t, code(t, page, proxy.name)[0], server.Listen, before)
 				peer := strings.ReplaceAll(t.Name(), "/", "-")
 				for _, hook := range []string{"/1.1/functions/_clientOnline", "/1/functions/_clientOffline", "/1.1/functions/_clientOnline"} {
 					if code, body := post(t, domain+hook, fmt.Sprintf(`{"peerId":%q}`, peer), true); code != http.StatusOK {
@@ -314,10 +354,9 @@ func TestTheSplitOfThePageTakesNothingElseAway(t *testing.T) {
 						t.Errorf("%s answers %d %s", path, code, body)
 					}
 				}
-				for _, path := range []string{"/1.1/functions/pay", "/1.1/functions/getOnOffStatusOfAll", "/1.1/classes/_User", "/1.1/users/me", "/v1/route", "/"} {
-					if code, body := post(t, domain+path, `{}`, false); code != http.StatusOK || body != "before "+proxy.host+" "+path {
-						t.Errorf("%s answers %d %q, want what stood there before, asked as %s", path, code, body, proxy.host)
-					}
+				elsewhere(t, domain, host, "/v1/route", "/rtm")
+				if out, err := server.shell(t, "rollcall check "+domain+" --only function,body,hooks,address,clock"); err != nil {
+					t.Errorf("the check of the page: %v\n%s", err, out)
 				}
 			})
 		}
@@ -329,7 +368,7 @@ func startNginx(t *testing.T, port, locations string) {
 	t.Helper()
 	dir := t.TempDir()
 	config := fmt.Sprintf(`daemon off; error_log stderr; pid %[1]s/pid; worker_processes 1;
-		events {} http { access_log off; client_body_temp_path %[1]s/b; proxy_temp_path %[1]s/p; fastcgi_temp_path %[1]s/f; uwsgi_temp_path %[1]s/u; scgi_temp_path %[1]s/s;
+		events {} http { access_log off; client_body_buffer_size 2m; client_body_temp_path %[1]s/b; proxy_temp_path %[1]s/p; fastcgi_temp_path %[1]s/f; uwsgi_temp_path %[1]s/u; scgi_temp_path %[1]s/s;
 		map $http_upgrade $connection_upgrade { default upgrade; '' ''; }
 		server { listen 127.0.0.1:%[2]s;
 		%[3]s } }`, dir, port, locations)
@@ -352,6 +391,61 @@ func listens(t *testing.T, what, address string) {
 	})
 }
 
+// elsewhere fails when one of the paths that rollcall does not serve, or of more, does not lead to
+// what stood there before.
+func elsewhere(t *testing.T, domain, host string, more ...string) {
+	t.Helper()
+	for _, path := range append(more, "/1.1/functions/pay", "/1.1/functions/getOnOffStatusOfAll", "/1.1/classes/_User", "/1.1/users/me", "/1.2/rtm/conversations", "/") {
+		if code, body := post(t, domain+path, `{}`, false); code != http.StatusOK || body != "before "+host+" "+path {
+			t.Errorf("%s answers %d %q, want what stood there before, asked as %s", path, code, body, host)
+		}
+	}
+}
+
+// The second blocks of the page lead sockets and the native API to rollcall as well: the whole check
+// passes through them, and still all else goes where it went.
+func TestTheBlocksForSocketsOfThePagePassTheCheck(t *testing.T) {
+	server := startServer(t)
+	before := startBefore(t)
+	for _, page := range pages {
+		for _, proxy := range proxies {
+			t.Run(proxy.name+"/"+page, func(t *testing.T) {
+				blocks := code(t, page, proxy.name)
+				if proxy.name == "nginx" { // the second location stays
+					blocks[1] += blocks[0][strings.Index(blocks[0], "location / {"):]
+				}
+				domain, host := proxy.start(t, blocks[1], server.Listen, before)
+				if out, err := server.shell(t, "rollcall check "+domain+" --hold 500ms"); err != nil {
+					t.Errorf("the check: %v\n%s", err, out)
+				}
+				elsewhere(t, domain, host)
+			})
+		}
+	}
+}
+
+// The commands of the page erase a person, and end what LeanCloud's hooks said.
+func TestTheCommandsOfThePageDoWhatTheySay(t *testing.T) {
+	server := startServer(t)
+	for _, page := range pages {
+		for _, peer := range []string{"tom", "ann"} {
+			if code, body := post(t, "http://"+server.Listen+"/1.1/functions/_clientOnline", fmt.Sprintf(`{"peerId":%q}`, peer), true); code != http.StatusOK {
+				t.Fatalf("the hook answers %d %s", code, body)
+			}
+		}
+		blocks := code(t, page, "sh")
+		erase := strings.ReplaceAll(blocks[0], "https://im.example.com", "http://"+server.Listen)
+		if out, err := server.shell(t, erase); err != nil || !strings.Contains(out, `{"erased":"tom"}`) || status(t, server.Listen, "tom") != `{"result":[null]}` {
+			t.Errorf("%s: %v\n%s", page, err, out)
+		}
+		// The page's time is in the future of this test, and any past one does.
+		end := "sleep 1.1\n" + strings.ReplaceAll(blocks[1], "2027-01-12T00:00:00+08:00", "$(date -Iseconds)")
+		if out, err := server.shell(t, end); err != nil || !strings.Contains(out, "1 sessions of leancloud would end") || !strings.Contains(out, "1 sessions of leancloud ended") || status(t, server.Listen, "ann") != isOffline {
+			t.Errorf("%s: %v\n%s", page, err, out)
+		}
+	}
+}
+
 // sbin finds a program that a user's PATH may lack on Debian.
 func sbin(name string) string {
 	if found, err := exec.LookPath(name); err == nil {
@@ -364,7 +458,7 @@ func sbin(name string) string {
 func TestThePagesShowTheSameCode(t *testing.T) {
 	comment := regexp.MustCompile(`(?m)^(//|#).*\n`)
 	for _, twins := range []struct{ pages, languages []string }{
-		{pages, []string{"js", "nginx", "caddy"}},
+		{pages, []string{"js", "nginx", "caddy", "sh"}},
 		{parsePages, []string{"sh", "js", "nginx"}},
 	} {
 		for _, language := range twins.languages {
