@@ -20,7 +20,7 @@ dist: ## a release: archives, Debian packages, bills of materials and checksums,
 image: ## the container image for this machine's platform, in dist/, as docker load reads it
 	deploy/dist.sh "" linux/$$(go env GOARCH)
 
-dist-check: ## proves a release: same bytes twice, and the Debian package under a real systemd
+dist-check: ## proves a release: same bytes twice, the Debian package and rollcall install under a real systemd; as root
 	deploy/check.sh
 
 build: ## the binary, in ./rollcall

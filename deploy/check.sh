@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Proves a release on this machine: the same bytes twice, the unit's exposure, and the Debian package under a real systemd in
-# namespaces of its own: installed, started, killed, upgraded in place, purged. Needs root or sudo.
+# namespaces of its own: installed, started, killed, upgraded in place, purged; and the same for rollcall install. Needs root or sudo, and
+# a Linux with systemd's files (the Debian package systemd), where overlayfs and namespaces may be made; systemd need not run.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 [ "$(id -u)" = 0 ] || exec sudo -E env "PATH=$PATH" "$0" "$@"
@@ -28,6 +29,9 @@ exposure=$(systemd-analyze security --offline=true deploy/systemd/rollcall.servi
 awk -v e="$exposure" 'BEGIN { exit !(e > 0 && e <= 2.0) }' || fail "the unit's exposure is $exposure"
 
 cp "$work/one/rollcall_0.2.0_amd64.deb" "$work/rollcall.deb"
+mv "$work/rollcall-0.2.0-linux-amd64" "$work/older"
+mkdir "$work/newer"
+CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "-X rollcall/server.Release=0.3.0" -o "$work/newer/rollcall" ./cmd/rollcall
 unshare --pid --fork --kill-child --mount --mount-proc --uts --ipc --cgroup deploy/systemd/boot.sh "$work" >"$work/boot" 2>&1 </dev/null &
 machine=$!
 for _ in $(seq 1800); do

@@ -133,6 +133,11 @@ func TestByeSaysWhy(t *testing.T) {
 	if e := s.next(); e.Name != "bye" || e.Data != `{"reason":"shutdown"}` {
 		t.Errorf("the last event is %+v", e)
 	}
+	// One that is opened while the server stops is not refused: a browser would ask no more.
+	s = h.stream(as("app"), "/v1/watch?peer=tom")
+	if e := s.next(); e.Name != "bye" || e.Data != `{"reason":"shutdown"}` {
+		t.Errorf("a stream that is opened meanwhile begins with %+v", e)
+	}
 }
 
 // A client is a socket on the house.

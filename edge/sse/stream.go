@@ -126,7 +126,7 @@ func (d *Door) stream(w http.ResponseWriter, r *http.Request, c *api.Caller, sha
 		return err
 	}
 	watcher, err := d.deps.Hub.Watch(r.Context(), ask.ViewOf(c.App.ID, c.Master()), peers, detail, token)
-	if err != nil {
+	if err != nil && !errors.Is(err, watch.ErrClosed) {
 		return Refusal(err)
 	}
 	s := &stream{Door: d, w: w, queue: queueOf(r), rc: http.NewResponseController(w), caller: c, watcher: watcher, detail: detail, token: token}
@@ -136,6 +136,13 @@ func (d *Door) stream(w http.ResponseWriter, r *http.Request, c *api.Caller, sha
 	s.chunked = r.ProtoAtLeast(1, 1)
 	if r.ProtoMajor < 2 { // over HTTP/2 it would end every other call of the connection
 		w.Header().Set("Connection", "close") // a stream is the last thing on its connection
+	}
+	if watcher == nil {
+		// The server stops. A browser whose stream is refused never asks again; one that ends, it
+		// opens anew.
+		s.begin()
+		s.bye(watch.ReasonShutdown)
+		return nil
 	}
 	watcher.Close(s.run(r.Context()))
 	return nil
@@ -157,8 +164,6 @@ func Refusal(err error) error {
 	switch {
 	case errors.Is(err, watch.ErrLimit):
 		return api.Errorf("too_many_watchers", "%v", err).WithRetry(5 * time.Second)
-	case errors.Is(err, watch.ErrClosed):
-		return api.Errorf("shutting_down", "the server is going; connect again").WithRetry(time.Second)
 	case errors.Is(err, presence.ErrUnavailable):
 		return api.Errorf("unavailable", "the store did not answer; trying again is safe").WithRetry(time.Second)
 	case errors.Is(err, context.Canceled):
@@ -201,24 +206,7 @@ func (s *stream) run(ctx context.Context) watch.Reason {
 		ctx, cancel = context.WithTimeoutCause(ctx, time.Duration(p.Ends()-s.deps.Gate.Now())*time.Millisecond, errExpired)
 		defer cancel()
 	}
-	// The server's deadlines are for a request and its answer; they would end the stream.
-	_ = s.rc.SetReadDeadline(time.Time{})
-	_ = s.rc.SetWriteDeadline(time.Time{})
-	h := s.w.Header()
-	h.Set("Content-Type", "text/event-stream; charset=utf-8")
-	h.Set("Cache-Control", "no-store, no-transform")
-	h.Set("X-Accel-Buffering", "no") // nginx
-	s.w.WriteHeader(http.StatusOK)
-	// Readers wait for different times before they connect again, so that a restart does not bring
-	// all back at once.
-	s.buf = strconv.AppendInt(append(s.buf[:0], "retry: "...), 1000+rand.Int64N(4000), 10)
-	// The first bytes have an id: a reader that is cut off before its first event is whole comes
-	// back with a renewal, and goes on where it was.
-	if s.token != "" || s.renewal != "" {
-		s.buf = append(append(s.buf, "\nid: "...), safeID(s.token)...)
-		s.buf = appendRenewal(s.buf, s.renewal)
-	}
-	s.buf = append(s.buf, "\n\n"...)
+	s.begin()
 	s.form = formOf(s.detail, s.chunked)
 	if s.queue.plain {
 		s.watcher.Attach((*pusher)(s))
@@ -249,6 +237,28 @@ func (s *stream) run(ctx context.Context) watch.Reason {
 			return reasonOf(err)
 		}
 	}
+}
+
+// begin sends the head of the answer, and queues what comes before all events.
+func (s *stream) begin() {
+	// The server's deadlines are for a request and its answer; they would end the stream.
+	_ = s.rc.SetReadDeadline(time.Time{})
+	_ = s.rc.SetWriteDeadline(time.Time{})
+	h := s.w.Header()
+	h.Set("Content-Type", "text/event-stream; charset=utf-8")
+	h.Set("Cache-Control", "no-store, no-transform")
+	h.Set("X-Accel-Buffering", "no") // nginx
+	s.w.WriteHeader(http.StatusOK)
+	// Readers wait for different times before they connect again, so that a restart does not bring
+	// all back at once.
+	s.buf = strconv.AppendInt(append(s.buf[:0], "retry: "...), 1000+rand.Int64N(4000), 10)
+	// The first bytes have an id: a reader that is cut off before its first event is whole comes
+	// back with a renewal, and goes on where it was.
+	if s.token != "" || s.renewal != "" {
+		s.buf = append(append(s.buf, "\nid: "...), safeID(s.token)...)
+		s.buf = appendRenewal(s.buf, s.renewal)
+	}
+	s.buf = append(s.buf, "\n\n"...)
 }
 
 // errExpired: the ticket of a stream has ended.
