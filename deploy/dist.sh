@@ -25,6 +25,11 @@ image() { # image FILE PLATFORM=PROGRAM...
 rm -rf "$out"
 mkdir -p "$out"
 out=$(cd "$out" && pwd)
+completion=$(mktemp -d)
+trap 'rm -rf "$completion"' EXIT
+for shell in bash zsh fish; do # as this machine's own program prints it
+	GOOS= GOARCH= go run ./cmd/rollcall completion $shell >"$completion/$shell"
+done
 for platform in "${platforms[@]}"; do
 	os=${platform%/*} arch=${platform#*/} name=rollcall-$version-${platform/\//-}
 	stage=$out/$name
@@ -39,7 +44,7 @@ for platform in "${platforms[@]}"; do
 	tar -C "$out" --sort=name --owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX --mtime="@$SOURCE_DATE_EPOCH" \
 		-cf - "$name" | gzip -n9 >"$out/$name.tar.gz"
 	if [ "$os" = linux ]; then
-		ARCH=$arch VERSION=$version PROGRAM=$program GOOS= GOARCH= $nfpm package -f deploy/deb/nfpm.yaml -p deb -t "$out/" >/dev/null
+		ARCH=$arch VERSION=$version PROGRAM=$program COMPLETION=$completion GOOS= GOARCH= $nfpm package -f deploy/deb/nfpm.yaml -p deb -t "$out/" >/dev/null
 		image "$out/$name.image.tar" "$platform=$program"
 		images+=("$platform=$out/.$name")
 		mv "$program" "$out/.$name"

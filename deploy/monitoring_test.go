@@ -98,12 +98,19 @@ func TestTheRulesAskForMetricsThatExist(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	faults, err := os.ReadFile("alerts_faults_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
 	names := exists(t)
 	for _, g := range file.Groups {
 		for _, r := range g.Rules {
 			check(t, names, r.Alert, r.Expr)
 			if !strings.Contains(string(tests), `count(ALERTS{alertname="`+r.Alert+`"`) {
 				t.Errorf("no test has %s fire", r.Alert)
+			}
+			if !strings.Contains(string(faults), `"`+r.Alert+`"`) {
+				t.Errorf("no fault has %s fire", r.Alert)
 			}
 		}
 	}

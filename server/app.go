@@ -12,6 +12,7 @@ import (
 	"rollcall/edge/operator"
 	"rollcall/internal/acmecert"
 	"rollcall/internal/limit"
+	"rollcall/internal/trace"
 )
 
 // A door is what answers the requests under a prefix of the path on the app listener.
@@ -25,9 +26,10 @@ type door struct {
 // doors sends each request to the first door whose prefix its path begins with.
 type doors struct {
 	list    []door
-	sockets http.Handler // takes whatever asks for LeanCloud's realtime protocol, on any path
+	sockets door         // takes whatever asks for LeanCloud's realtime protocol, on any path
 	home    http.Handler // the page at the root
 	metrics *operator.Metrics
+	traces  *trace.Log
 
 	proxies []netip.Prefix   // that are named
 	unnamed func(netip.Addr) // is called for a proxy that is not
@@ -38,17 +40,18 @@ type doors struct {
 func (s *Server) mountApp() (*doors, error) {
 	var err error
 	s.held = s.shares()
+	traces := trace.NewLog(s.log)
 	s.dialect, err = leancloud.New(s.cfg.LeanCloud, leancloud.Deps{
 		Version: Release, BodyTimeout: s.cfg.HTTP.BodyTimeout, Proxies: s.cfg.Proxies,
 		Intake: s.intake, Ask: s.ask, Keys: s.ring, Now: s.clock.Now, Log: s.log, Kicker: s.gateway,
-		Callers: s.callers, Bodies: s.held.bodies, Unnamed: s.unnamed.Note,
+		Callers: s.callers, Bodies: s.held.bodies, Unnamed: s.unnamed.Note, Traces: traces,
 	})
 	if err != nil {
 		return nil, err
 	}
 	api := s.mountNative()
 	front := home.New(home.Config{Release: Release, Demo: s.demo != nil})
-	d := &doors{metrics: s.metrics, sockets: s.rtm, home: front, proxies: s.cfg.Proxies, unnamed: s.unnamed.Note, list: []door{
+	d := &doors{metrics: s.metrics, traces: traces, sockets: door{name: "rtm", handler: s.rtm, long: true}, home: front, proxies: s.cfg.Proxies, unnamed: s.unnamed.Note, list: []door{
 		{name: "route", prefix: "/v1/route", handler: http.HandlerFunc(s.rtm.Route)},
 		{name: "socket", prefix: "/v1/socket", handler: api, long: true},
 		{name: "watch", prefix: "/v1/watch", handler: api, long: true},
@@ -85,7 +88,7 @@ func (d *doors) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	if rtm.Wants(r) {
-		d.sockets.ServeHTTP(w, r)
+		d.answer(w, r, &d.sockets)
 		return
 	}
 	if home.Wants(r) {
@@ -93,17 +96,23 @@ func (d *doors) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	for i := range d.list {
-		o := &d.list[i]
-		if !strings.HasPrefix(r.URL.Path, o.prefix) {
-			continue
-		}
-		if o.long {
-			o.handler.ServeHTTP(w, r)
+		if o := &d.list[i]; strings.HasPrefix(r.URL.Path, o.prefix) {
+			d.answer(w, r, o)
 			return
 		}
-		start := time.Now()
+	}
+}
+
+// answer has o answer r.
+func (d *doors) answer(w http.ResponseWriter, r *http.Request, o *door) {
+	start := time.Now()
+	c := trace.Of(r)
+	if c.IsZero() {
 		o.handler.ServeHTTP(w, r)
-		d.metrics.Latency(o.name).Observe(time.Since(start).Seconds())
-		return
+	} else {
+		d.traces.Serve(w, r, c, o.name, o.long, o.handler)
+	}
+	if !o.long {
+		d.metrics.Took(o.name, time.Since(start), c)
 	}
 }

@@ -99,7 +99,7 @@ func (s *Server) hookKeys(app presence.AppID) (hookout.Keys, bool) {
 func hookOf(e *gateway.Event) hookout.Event {
 	h := hookout.Event{
 		App: e.Key.App, Peer: e.Key.Peer, Session: e.Session, Start: e.Start, Online: e.Online, Tag: e.Tag, Reconnect: e.Auto, Cause: e.Cause,
-		Reason: e.Reason, ErrorCode: e.Code, At: e.At,
+		Reason: e.Reason, ErrorCode: e.Code, At: e.At, Trace: e.Trace.String(),
 	}
 	if e.Address.IsValid() {
 		h.Address = e.Address.String()

@@ -41,6 +41,8 @@ type commands struct {
 	Uninstall uninstallCmd `cmd:"" help:"Stop the service and remove it."`
 	Version   versionCmd   `cmd:"" help:"Print the version."`
 
+	Completion completionCmd `cmd:"" help:"Print what has a shell complete commands and flags."`
+
 	DemoHold demoHoldCmd `cmd:"" hidden:""`
 }
 

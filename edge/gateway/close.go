@@ -25,6 +25,7 @@ func (g *Gateway) finish(sh *shard, ss *Session, e *Event) bool {
 		if ss.unsaid {
 			g.sayOnline(ss)
 		}
+		e.Trace = ss.socket.traced()
 		g.emit(*e)
 	}
 	g.say(sh, ss.key)
@@ -62,7 +63,7 @@ func waits(sh *shard, ss *Session) bool {
 
 func (g *Gateway) sayOnline(ss *Session) {
 	ss.unsaid = false
-	g.emit(Event{Online: true, Key: ss.key, Session: ss.id, Start: ss.start, Tag: ss.Tag(), Auto: ss.auto, Address: ss.socket.remote, At: ss.start})
+	g.emit(Event{Online: true, Key: ss.key, Session: ss.id, Start: ss.start, Tag: ss.Tag(), Auto: ss.auto, Address: ss.socket.remote, At: ss.start, Trace: ss.socket.traced()})
 }
 
 // Answered records that the client of ss has been sent the answer to its login. An end that came

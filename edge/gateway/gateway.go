@@ -11,6 +11,7 @@ import (
 
 	"rollcall/intake"
 	"rollcall/internal/configload"
+	"rollcall/internal/trace"
 	"rollcall/internal/wake"
 	"rollcall/presence"
 )
@@ -139,6 +140,7 @@ type Event struct {
 	Code    int
 	Address netip.Addr // of the client; zero when the connection was lost
 	At      presence.Millis
+	Trace   trace.Context // of the request that opened the socket
 }
 
 func (g *Gateway) emit(e Event) {

@@ -13,6 +13,7 @@ import (
 	"rollcall/edge/gateway/frame"
 	"rollcall/internal/limit"
 	"rollcall/internal/nonblock"
+	"rollcall/internal/trace"
 	"rollcall/presence"
 )
 
@@ -55,6 +56,7 @@ type Socket struct {
 	state    socketState
 	flushing bool
 	op       frame.Op // what its messages are
+	foreign  bool     // a browser from an origin that is not on the list; here it takes no room
 	out      []byte
 
 	// These are of mu too.
@@ -67,7 +69,7 @@ type Socket struct {
 	conn    net.Conn
 	handler Handler
 	remote  netip.Addr
-	foreign bool // a browser from an origin that is not on the list
+	trace   *trace.Context
 
 	// owned by the read loop
 	in       frame.Reader
@@ -86,6 +88,14 @@ type Socket struct {
 
 // Remote returns the address of the client.
 func (s *Socket) Remote() netip.Addr { return s.remote }
+
+// traced returns the trace of the request that opened the socket.
+func (s *Socket) traced() trace.Context {
+	if s.trace == nil {
+		return trace.Context{}
+	}
+	return *s.trace
+}
 
 // Foreign reports whether the socket comes from a browser origin that is not on the list.
 func (s *Socket) Foreign() bool { return s.foreign }

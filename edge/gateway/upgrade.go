@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"rollcall/edge/gateway/frame"
+	"rollcall/internal/trace"
 	"rollcall/presence"
 )
 
@@ -62,7 +63,7 @@ func (g *Gateway) Upgrade(w http.ResponseWriter, r *http.Request, u Upgrade) {
 			g.Log.Debug("handshake aborted", "err", err)
 			return
 		}
-		g.serve(conn, early, address, foreign, counted, u)
+		g.serve(conn, early, address, foreign, counted, trace.Of(r), u)
 	}
 }
 
@@ -81,10 +82,10 @@ func (g *Gateway) refuse(w http.ResponseWriter, u *Upgrade, kind Refusal, status
 // Serve takes over a connection whose handshake is done, with the bytes that were read beyond it.
 func (g *Gateway) Serve(conn net.Conn, early []byte, address netip.Addr, foreign bool, u Upgrade) {
 	g.count.sockets.Add(1)
-	g.serve(conn, early, address, foreign, false, u)
+	g.serve(conn, early, address, foreign, false, trace.Context{}, u)
 }
 
-func (g *Gateway) serve(conn net.Conn, early []byte, address netip.Addr, foreign, counted bool, u Upgrade) {
+func (g *Gateway) serve(conn net.Conn, early []byte, address netip.Addr, foreign, counted bool, parent trace.Context, u Upgrade) {
 	if guard, ok := conn.(interface{ Detach() (net.Conn, []byte) }); ok {
 		var left []byte
 		conn, left = guard.Detach()
@@ -93,6 +94,9 @@ func (g *Gateway) serve(conn net.Conn, early []byte, address netip.Addr, foreign
 	now := g.mono()
 	s := &Socket{g: g, conn: conn, handler: u.Handler, remote: address, foreign: foreign, op: frame.Binary, born: now, idle: now, fd: -1}
 	s.tooBig = int32(u.TooBig)
+	if !parent.IsZero() {
+		s.trace = &parent
+	}
 	s.early.Store(counted)
 	if u.Text {
 		s.op = frame.Text

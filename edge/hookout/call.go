@@ -6,6 +6,8 @@ import (
 	"io"
 	"net/http"
 	"time"
+
+	"rollcall/internal/trace"
 )
 
 // attempt makes one call and reports whether e is over with.
@@ -52,6 +54,9 @@ func (s *Sender) call(e *Event) (status int, err error) {
 	req.Header.Set("X-LC-Id", keys.ID)
 	req.Header.Set("X-LC-Key", keys.Key)
 	req.Header.Set("X-LC-Hook-Key", keys.HookKey)
+	if c, ok := trace.Parse(e.Trace); ok {
+		req.Header.Set(trace.Header, c.Child().String())
+	}
 	resp, err := s.client.Do(req)
 	if err != nil {
 		return 0, fmt.Errorf("call: %w", err)

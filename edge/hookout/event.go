@@ -28,6 +28,8 @@ type Event struct {
 	ErrorCode int             `json:"code,omitempty"` // why the connection was lost
 	Address   string          `json:"address,omitempty"`
 	At        presence.Millis `json:"at"`
+	// Trace is the traceparent of the request that opened the socket.
+	Trace string `json:"trace,omitempty"`
 
 	id   spool.ID // in the journal; zero when it is not there
 	over bool     // delivered, or not to be

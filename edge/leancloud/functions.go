@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"rollcall/internal/api"
+	"rollcall/internal/trace"
 	"rollcall/presence"
 )
 
@@ -30,10 +31,10 @@ func (h *Handler) call(ctx context.Context, c *call, s *scratch) answer {
 
 // storeFault answers 503 for a store that failed. The reason goes to the log, at a limited rate,
 // and not to the caller.
-func (h *Handler) storeFault(doing string, err error) *fault {
+func (h *Handler) storeFault(ctx context.Context, doing string, err error) *fault {
 	h.counters.unavailable.Add(1)
 	if unsaid, due := h.faulty.Due(int64(h.Now())); due {
-		h.Log.Warn("store did not answer", "doing", doing, "unsaid", unsaid, "err", err)
+		h.Log.Warn("store did not answer", "doing", doing, "unsaid", unsaid, "err", err, trace.Attr(ctx))
 	}
 	return errUnavailable
 }

@@ -18,6 +18,7 @@ import (
 	"rollcall/internal/configload"
 	"rollcall/internal/limit"
 	"rollcall/internal/lograte"
+	"rollcall/internal/trace"
 	"rollcall/presence"
 )
 
@@ -49,6 +50,8 @@ type Deps struct {
 	// Kicker closes connections on kick. Without one this server holds none, and a kick has nothing
 	// to close.
 	Kicker Kicker
+	// Traces has the lines of requests with a trace that the lane answers. Nil writes none.
+	Traces *trace.Log
 }
 
 // A Handler answers the dialect.

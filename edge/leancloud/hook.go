@@ -42,7 +42,7 @@ func (h *Handler) hook(ctx context.Context, c *call, kind presence.Kind) answer 
 	case errors.Is(err, presence.ErrInvalid):
 		return bad(err.Error()).answer()
 	case err != nil:
-		return h.storeFault("keep a hook", err).answer()
+		return h.storeFault(ctx, "keep a hook", err).answer()
 	case out.Verdict == presence.Full:
 		return (&fault{status: http.StatusTooManyRequests, code: codeTooMany, text: "The peer has too many open sessions.", wait: 1}).answer()
 	}

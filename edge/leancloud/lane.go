@@ -5,11 +5,13 @@ import (
 	"context"
 	"crypto/subtle"
 	"net/netip"
+	"time"
 	"unsafe"
 
 	"rollcall/internal/api"
 	"rollcall/internal/fastlane"
 	"rollcall/internal/limit"
+	"rollcall/internal/trace"
 	"rollcall/presence"
 )
 
@@ -22,9 +24,10 @@ const (
 	fieldType
 	fieldOrigin
 	fieldForwarded
+	fieldTrace
 )
 
-var laneFields = []string{"X-LC-Id", "X-LC-Key", "X-LC-Sign", "X-LC-Hook-Key", "Content-Type", "Origin", "X-Forwarded-For"}
+var laneFields = []string{"X-LC-Id", "X-LC-Key", "X-LC-Sign", "X-LC-Hook-Key", "Content-Type", "Origin", "X-Forwarded-For", trace.Header}
 
 // laneForeign are credentials of other families; who sends them takes the long way.
 var laneForeign = []string{
@@ -84,6 +87,7 @@ func (h *Handler) laneAnswer(r *fastlane.Request, out []byte) (_ []byte, last, o
 		// The refusal names the client's address, which may be in fields that the lane skips.
 		return out, false, false
 	}
+	ctx, begun := traced(r)
 	var a answer
 	s := h.scratch.Get().(*scratch)
 	c := &s.call
@@ -95,7 +99,10 @@ func (h *Handler) laneAnswer(r *fastlane.Request, out []byte) (_ []byte, last, o
 		a = h.unauthorized(c).answer()
 	} else {
 		c.app = known.app
-		a = h.laneCall(c, s)
+		a = h.laneCall(ctx, c, s)
+	}
+	if begun != (time.Time{}) && h.Traces != nil {
+		h.Traces.Note(trace.From(ctx), "leancloud", a.status, time.Since(begun))
 	}
 	h.counters.answered(a.status)
 	out = a.append(out, r.Fields[fieldOrigin], r.Date)
@@ -103,7 +110,19 @@ func (h *Handler) laneAnswer(r *fastlane.Request, out []byte) (_ []byte, last, o
 	return out, a.hangUp, true
 }
 
-func (h *Handler) laneCall(c *call, s *scratch) answer {
+// traced returns the context of r, and when r came if it has a trace.
+func traced(r *fastlane.Request) (context.Context, time.Time) {
+	if r.Fields[fieldTrace] == nil {
+		return context.Background(), time.Time{}
+	}
+	c, ok := trace.Parse(string(r.Fields[fieldTrace]))
+	if !ok {
+		return context.Background(), time.Time{}
+	}
+	return trace.With(context.Background(), c), time.Now()
+}
+
+func (h *Handler) laneCall(ctx context.Context, c *call, s *scratch) answer {
 	fail := h.takeCall(c)
 	if fail == nil {
 		fail = h.takeBytes(c, len(c.body))
@@ -111,7 +130,7 @@ func (h *Handler) laneCall(c *call, s *scratch) answer {
 	if fail != nil {
 		return fail.answer()
 	}
-	return h.call(context.Background(), c, s)
+	return h.call(ctx, c, s)
 }
 
 // letIn checks the credentials of r. Who shows the same as before on this connection is known; both

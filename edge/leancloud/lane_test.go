@@ -214,7 +214,7 @@ func TestAllocationsOfAQuestion(t *testing.T) {
 	routes := srv.Handler.Lane()
 	var memory any
 	r := &fastlane.Request{
-		Fields: [][]byte{[]byte(appID), []byte(appKey), nil, nil, []byte("application/json"), nil, nil},
+		Fields: [][]byte{[]byte(appID), []byte(appKey), nil, nil, []byte("application/json"), nil, nil, nil},
 		Body:   []byte(list(100)), Conn: &memory, Date: []byte("x"),
 	}
 	out := make([]byte, 0, 4096)

@@ -76,7 +76,7 @@ func (h *Handler) statuses(ctx context.Context, c *call, ids [][]byte, s *scratc
 	h.counters.queries.Add(1)
 	h.counters.ids.Add(int64(len(ids)))
 	if err := h.Ask.Statuses(ctx, c.view(), ids, &s.statuses); err != nil {
-		return h.storeFault("ask for statuses", err)
+		return h.storeFault(ctx, "ask for statuses", err)
 	}
 	return nil
 }

@@ -137,7 +137,7 @@ func (h *Handler) whoIsOnline(r *http.Request, c *call, name string, s *scratch)
 func (h *Handler) stats(r *http.Request, c *call, _ string, _ *scratch) answer {
 	n, err := h.Ask.Counts(r.Context(), c.view())
 	if err != nil {
-		return h.storeFault("count peers", err).answer()
+		return h.storeFault(r.Context(), "count peers", err).answer()
 	}
 	return answerJSON(map[string]map[string]int64{"result": {"online_user_count": n.Online, "user_count_today": n.Today}})
 }
@@ -174,7 +174,7 @@ func (h *Handler) kickPeer(r *http.Request, app presence.AppID, id string, p par
 	}
 	if h.Kicker != nil {
 		if err := h.Kicker.Kick(r.Context(), app, presence.PeerID(strings.ToValidUTF8(id, "\uFFFD")), reason); err != nil {
-			return h.storeFault("kick a client", err).answer()
+			return h.storeFault(r.Context(), "kick a client", err).answer()
 		}
 	}
 	return answer{status: http.StatusOK, body: answerEmpty}

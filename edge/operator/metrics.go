@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -11,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"rollcall/ask"
+	"rollcall/internal/trace"
 )
 
 // Metrics are what /metrics shows. No label ever holds a peer, a session or a key: their number is
@@ -19,6 +21,7 @@ type Metrics struct {
 	registry *prometheus.Registry
 	latency  *prometheus.HistogramVec
 	sweeps   *prometheus.CounterVec
+	swept    atomic.Pointer[time.Time] // when a sweep was last done
 }
 
 var (
@@ -89,24 +92,46 @@ func NewMetrics() *Metrics {
 			Name: "rollcall_sweeps_total", Help: "Sweeps for leases that have run out, by result.",
 		}, []string{"result"}),
 	}
-	m.registry.MustRegister(m.latency, m.sweeps, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	began := time.Now()
+	m.swept.Store(&began)
+	m.registry.MustRegister(m.latency, m.sweeps, m.sinceSweep(), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 
 func (m *Metrics) handler() http.Handler {
-	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4})
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4, EnableOpenMetrics: true})
 }
 
 // Latency returns what takes how long the requests of a door took, in seconds.
 func (m *Metrics) Latency(door string) prometheus.Observer { return m.latency.WithLabelValues(door) }
 
+// Took counts a request of a door. The trace that it belongs to is the exemplar of its bucket when
+// the caller records it.
+func (m *Metrics) Took(door string, took time.Duration, c trace.Context) {
+	o := m.latency.WithLabelValues(door)
+	if c.Sampled() {
+		o.(prometheus.ExemplarObserver).ObserveWithExemplar(took.Seconds(), prometheus.Labels{"trace_id": c.ID()})
+		return
+	}
+	o.Observe(took.Seconds())
+}
+
 // Swept counts a sweep.
 func (m *Metrics) Swept(err error) {
-	result := "done"
 	if err != nil {
-		result = "failed"
+		m.sweeps.WithLabelValues("failed").Inc()
+		return
 	}
-	m.sweeps.WithLabelValues(result).Inc()
+	m.sweeps.WithLabelValues("done").Inc()
+	now := time.Now()
+	m.swept.Store(&now)
+}
+
+// sinceSweep grows while sweeps fail, and while one hangs, which no counter shows.
+func (m *Metrics) sinceSweep() prometheus.Collector {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "rollcall_last_sweep_age_seconds", Help: "How long ago a sweep for leases that have run out was last done.",
+	}, func() float64 { return time.Since(*m.swept.Load()).Seconds() })
 }
 
 // A collector reads the counts of every room. It runs when metrics are asked for, never on the way

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"rollcall/internal/limit"
+	"rollcall/internal/trace"
 
 	"rollcall/presence"
 )
@@ -142,7 +143,7 @@ func (g *Gate) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	e, ok := err.(*Error)
 	if !ok {
 		e = Errorf("internal", "internal error")
-		g.deps.Log.Error("call failed", "path", r.Pattern, "err", err)
+		g.deps.Log.Error("call failed", "path", r.Pattern, "err", err, trace.Attr(r.Context()))
 	}
 	g.Count(e.Code)
 	WriteError(w, e)

@@ -41,8 +41,12 @@ type log struct {
 	synced int64 // of SyncInterval: up to where
 
 	failure *failure
-	bytes   int64 // in all segments since the snapshot
-	snap    snapshotInfo
+
+	// What others look at, who do not wait while the disk is written to.
+	bytes   atomic.Int64  // in all segments since the snapshot
+	current atomic.Uint32 // number
+	snap    atomic.Pointer[snapshotInfo]
+
 	// sections is the greatest number of a snapshot that was ever begun: none is used twice,
 	// because a manifest whose rename seemed to fail may name it.
 	sections uint32
@@ -119,7 +123,8 @@ func (l *log) begin(number uint32, size int64) error {
 		return fmt.Errorf("begin log segment %d: %w", number, err)
 	}
 	l.number, l.file, l.salt, l.at, l.synced, l.size = number, f, h.salt, headerSize, headerSize, size
-	l.bytes += headerSize
+	l.bytes.Add(headerSize)
+	l.current.Store(number)
 	return nil
 }
 
@@ -192,15 +197,15 @@ func (s *Store) append(frame []byte) error {
 		l.synced = l.at + int64(len(frame))
 	}
 	l.at += int64(len(frame))
-	l.bytes += int64(len(frame))
+	l.bytes.Add(int64(len(frame)))
 	l.seq++
-	if l.bytes > s.compactAt() {
+	if l.bytes.Load() > s.compactAt() {
 		s.log.wake.Wake()
 	}
 	return nil
 }
 
-func (s *Store) compactAt() int64 { return max(s.cfg.SegmentSize, s.log.snap.bytes) }
+func (s *Store) compactAt() int64 { return max(s.cfg.SegmentSize, s.log.snap.Load().bytes) }
 
 // fail notes that nothing can be acknowledged until maintain has mended it.
 func (s *Store) fail(err error, suspect bool) {

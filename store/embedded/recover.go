@@ -40,6 +40,7 @@ func (s *Store) openLog(now presence.Millis) error {
 
 func lockLog(cfg *Config, deps *Deps) (*log, error) {
 	l := &log{dir: deps.Path, fs: deps.FS, stop: make(chan struct{}), wake: wake.NewSignal()}
+	l.snap.Store(&snapshotInfo{})
 	if err := l.fs.MkdirAll(l.dir); err != nil {
 		return nil, err
 	}
@@ -140,8 +141,7 @@ func (r *recovery) load() error {
 		}
 	}
 	l.sections = max(l.sections, m.Snapshot)
-	l.snap.at = m.Time
-	l.snap.bytes = m.bytes()
+	l.snap.Store(&snapshotInfo{bytes: m.bytes(), at: m.Time})
 	if err := r.readSegments(m, segments); err != nil {
 		return err
 	}

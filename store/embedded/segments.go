@@ -117,7 +117,7 @@ func (r *recovery) readSegment(n uint32, last, anySequence bool) error {
 		r.s.deps.Log.Warn("torn log tail cut", "file", name, "offset", end)
 	}
 	l.seq = fr.next - 1
-	l.bytes += end
+	l.bytes.Add(end)
 	if !last || r.mend != nil || end == fr.size {
 		return nil
 	}

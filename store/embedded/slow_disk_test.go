@@ -182,6 +182,9 @@ func TestASlowDiskBoundsTheQueue(t *testing.T) {
 	if got := status(t, s, start, "noone"); got != presence.Unknown {
 		t.Errorf("a peer without reports is %v", got)
 	}
+	if st := s.Stats(); st.Queued != 3 || st.Segment != 1 {
+		t.Errorf("the stats are %+v while the disk hangs", st)
+	}
 	close(block)
 	for range 20 - refused {
 		if err := <-results; err != nil && !errors.Is(err, presence.ErrFull) {

@@ -61,7 +61,7 @@ type snapshotInfo struct {
 func (s *Store) wantsSnapshot() bool {
 	s.writer.Lock()
 	defer s.writer.Unlock()
-	return s.log.failure == nil && s.log.bytes > s.compactAt()
+	return s.log.failure == nil && s.log.bytes.Load() > s.compactAt()
 }
 
 // Snapshot writes the whole index to disk and drops the log before it. Reads and writes go on
@@ -78,7 +78,7 @@ func (s *Store) Snapshot() error {
 		s.writer.Unlock()
 		return refuse(f)
 	}
-	before := s.log.bytes
+	before := s.log.bytes.Load()
 	// All that is in older segments is in the index by now: the committer shows before it lets go
 	// of the lock.
 	if err := s.log.rotate(s.cfg.SegmentSize); err != nil {
@@ -99,7 +99,7 @@ func (s *Store) Snapshot() error {
 func (s *Store) snapshotFrom(number uint32) error {
 	s.snapshots.Lock()
 	defer s.snapshots.Unlock()
-	return s.writeSnapshot(number, s.log.seq+1, s.log.bytes-headerSize)
+	return s.writeSnapshot(number, s.log.seq+1, s.log.bytes.Load()-headerSize)
 }
 
 // writeSnapshot is called with snapshots held.
@@ -117,8 +117,8 @@ func (s *Store) writeSnapshot(segment uint32, first uint64, before int64) error 
 		return fmt.Errorf("snapshot %d: %w", m.Snapshot, err)
 	}
 	s.writer.Lock()
-	l.snap = snapshotInfo{m.bytes(), time.Since(start), m.Time}
-	l.bytes -= before
+	l.snap.Store(&snapshotInfo{m.bytes(), time.Since(start), m.Time})
+	l.bytes.Add(-before)
 	s.writer.Unlock()
 	s.stats.snapshots.Add(1)
 	if err := l.sweep(m); err != nil {

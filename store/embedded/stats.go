@@ -84,7 +84,7 @@ func (st Stats) Counts() map[string]int64 {
 	}
 }
 
-// Stats returns the counts and sizes now.
+// Stats returns the counts and sizes now. It waits for no disk, so that one that hangs can be seen.
 func (s *Store) Stats() Stats {
 	c := &s.stats
 	st := Stats{
@@ -100,10 +100,9 @@ func (s *Store) Stats() Stats {
 	}
 	if l := s.log; l != nil {
 		st.Disk = true
-		s.writer.Lock()
-		st.LogBytes, st.Segment = l.bytes, l.number
-		st.SnapshotBytes, st.SnapshotTook, st.SnapshotAt = l.snap.bytes, l.snap.took, l.snap.at
-		s.writer.Unlock()
+		snap := l.snap.Load()
+		st.LogBytes, st.Segment = l.bytes.Load(), l.current.Load()
+		st.SnapshotBytes, st.SnapshotTook, st.SnapshotAt = snap.bytes, snap.took, snap.at
 	}
 	return st
 }
