@@ -29,16 +29,13 @@ exposure=$(systemd-analyze security --offline=true deploy/systemd/rollcall.servi
 awk -v e="$exposure" 'BEGIN { exit !(e > 0 && e <= 2.0) }' || fail "the unit's exposure is $exposure"
 
 cp "$work/one/rollcall_0.2.0_amd64.deb" "$work/rollcall.deb"
-<<<<<<< HEAD
-mv "$work/rollcall-0.2.0-linux-amd64" "$work/older"
-mkdir "$work/newer"
-CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "-X rollcall/server.Release=0.3.0" -o "$work/newer/rollcall" ./cmd/rollcall
-=======
 files=$(dpkg-deb --contents "$work/rollcall.deb")
 for file in bash-completion/completions/rollcall zsh/vendor-completions/_rollcall fish/vendor_completions.d/rollcall.fish; do
 	grep -q " ./usr/share/$file$" <<<"$files" || fail "the package lacks $file"
 done
->>>>>>> 091bc87 (alerts fire by their faults; traceparent goes through; rollcall completion)
+mv "$work/rollcall-0.2.0-linux-amd64" "$work/older"
+mkdir "$work/newer"
+CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "-X rollcall/server.Release=0.3.0" -o "$work/newer/rollcall" ./cmd/rollcall
 unshare --pid --fork --kill-child --mount --mount-proc --uts --ipc --cgroup deploy/systemd/boot.sh "$work" >"$work/boot" 2>&1 </dev/null &
 machine=$!
 for _ in $(seq 1800); do
