@@ -4,13 +4,15 @@ package deploy
 
 import _ "embed" // the files are part of the program
 
-// Service is the text of rollcall.service, Socket that of rollcall.socket, and Settings the first
-// rollcall.yaml.
+// Service is the text of rollcall.service, Socket that of rollcall.socket, TLSSocket that of
+// rollcall-tls.socket, and Settings the first rollcall.yaml.
 var (
 	//go:embed systemd/rollcall.service
 	Service string
 	//go:embed systemd/rollcall.socket
 	Socket string
+	//go:embed systemd/rollcall-tls.socket
+	TLSSocket string
 	//go:embed deb/rollcall.yaml
 	Settings string
 )

@@ -20,10 +20,11 @@ import (
 )
 
 type deployCmd struct {
-	To     string `arg:"" name:"[user@]host" help:"The server, as ssh takes it."`
-	Port   int    `placeholder:"PORT" help:"Port of the app listener; default as before, at first 3000."`
-	Binary string `placeholder:"FILE" help:"The program to copy; default this one, when it runs on the server's platform."`
-	DryRun bool   `help:"Print what would be run, with secrets struck; connect to nothing."`
+	To     string   `arg:"" name:"[user@]host" help:"The server, as ssh takes it."`
+	Port   int      `placeholder:"PORT" help:"Port of the app listener; default as before, at first 3000."`
+	Domain []string `placeholder:"NAME" sep:"none" help:"Serve https and wss for NAME on port 443, with certificates by ACME; repeatable. With it, apps have port 80 at first."`
+	Binary string   `placeholder:"FILE" help:"The program to copy; default this one, when it runs on the server's platform."`
+	DryRun bool     `help:"Print what would be run, with secrets struck; connect to nothing."`
 }
 
 // Help is shown below the flags.
@@ -49,6 +50,9 @@ func (c *deployCmd) remoteInstall(dir, sudo string) string {
 	if c.Port != 0 {
 		command += " --port=" + strconv.Itoa(c.Port)
 	}
+	for _, name := range c.Domain {
+		command += " --domain=" + name
+	}
 	return command
 }
 
@@ -58,6 +62,7 @@ var carried = regexp.MustCompile(`^(LEANCLOUD_APP_(ID|KEY|MASTER_KEY|HOOK_KEY|AN
 // local are those that stay: addresses, directories and files of this machine.
 var local = []string{
 	"ROLLCALL_CONFIG", "ROLLCALL_DATA", "ROLLCALL_LISTEN", "ROLLCALL_LISTEN_TLS", "ROLLCALL_ADMIN", "ROLLCALL_TLS_CERT", "ROLLCALL_TLS_KEY",
+	"ROLLCALL_TLS_ACME_CA", "ROLLCALL_TLS_ACME_LISTEN",
 }
 
 // carriedFrom returns the variables of environ that go along, and the names of those that stay.
@@ -83,6 +88,9 @@ func (c *deployCmd) Run(e *env) error {
 	}
 	if strings.HasPrefix(c.To, "-") || strings.TrimSpace(c.To) == "" {
 		fmt.Fprintf(e.stderr, "rollcall: %q is no server\n", c.To)
+		return errMisused
+	}
+	if !checkDomains(e, c.Domain) {
 		return errMisused
 	}
 	var lines strings.Builder
@@ -219,7 +227,13 @@ func (c *deployCmd) goOn(e *env, variables []install.Variable, printed string) {
 	if m := printedPort.FindStringSubmatch(printed); m != nil {
 		port = m[1]
 	}
-	base := "http://" + net.JoinHostPort(c.To[strings.LastIndex(c.To, "@")+1:], port)
+	base := ""
+	if len(c.Domain) > 0 {
+		base = "https://" + c.Domain[0]
+		fmt.Fprintf(e.stdout, "\nThe certificate is obtained now; \"certificate obtained\" or \"certificate order failed\" in the log says what came of it:\n\n  rollcall logs --host %s\n", c.To)
+	} else {
+		base = "http://" + net.JoinHostPort(c.To[strings.LastIndex(c.To, "@")+1:], port)
+	}
 	given := map[string]bool{}
 	for _, v := range variables {
 		given[v.Name] = true

@@ -119,6 +119,32 @@ func TestDeployGoesThroughSSH(t *testing.T) {
 	}
 }
 
+func TestDeployForADomain(t *testing.T) {
+	home := sshHome(t)
+	exit, stdout, stderr := deployed(t, home, "0", "--domain", "im.example.com", "--domain", "rt.example.com", "root@host")
+	if exit != 0 {
+		t.Fatalf("ended with %d\n%s%s", exit, stdout, stderr)
+	}
+	args, _ := os.ReadFile(filepath.Join(home, "args"))
+	if got := string(args); got != "install --env-stdin --domain=im.example.com --domain=rt.example.com\n" {
+		t.Errorf("the program was run with %q", got)
+	}
+	for _, want := range []string{"https://im.example.com/1.1/functions/getOnOffStatus", "rollcall logs --host root@host"} {
+		if !strings.Contains(stdout, want) {
+			t.Errorf("printed\n%s", stdout)
+		}
+	}
+	t.Setenv("PATH", t.TempDir()) // there is no ssh
+	for _, name := range []string{"*.example.com", "10.0.0.1", "x; rm -rf /", "$(id).example.com", ""} {
+		for _, command := range [][]string{{"deploy", "--domain=" + name, "host"}, {"install", "--domain=" + name}} {
+			var out, errs bytes.Buffer
+			if exit := run(context.Background(), command, nil, &out, &errs); exit != exitMisused {
+				t.Errorf("%q ends with %d\n%s", command, exit, &errs)
+			}
+		}
+	}
+}
+
 func TestDeployShowsWhatItWouldDo(t *testing.T) {
 	t.Setenv("PATH", t.TempDir()) // there is no ssh
 	exit, stdout, stderr := deployed(t, "/nowhere", "0", "--dry-run", "im.example.com")

@@ -7,14 +7,16 @@ import (
 	"runtime"
 	"time"
 
+	"rollcall/internal/acmecert"
 	"rollcall/internal/install"
 	"rollcall/server"
 	"rollcall/server/config"
 )
 
 type installCmd struct {
-	Port     int  `placeholder:"PORT" help:"Port of the app listener; default as before, at first 3000."`
-	EnvStdin bool `help:"Read variables for the server from standard input, a NAME=VALUE on each line: keys, ROLLCALL_... settings."`
+	Port     int      `placeholder:"PORT" help:"Port of the app listener; default as before, at first 3000."`
+	Domain   []string `placeholder:"NAME" sep:"none" help:"Serve https and wss for NAME on port 443, with certificates by ACME; repeatable. With it, apps have port 80 at first."`
+	EnvStdin bool     `help:"Read variables for the server from standard input, a NAME=VALUE on each line: keys, ROLLCALL_... settings."`
 }
 
 // Help is shown below the flags.
@@ -50,17 +52,31 @@ func host(e *env) (*install.Host, error) {
 	return &install.Host{Root: "/", Systemctl: "systemctl", Journalctl: "journalctl", Out: e.stdout, Within: readyWithin}, nil
 }
 
+// checkDomains reports whether certificates can be obtained for names.
+func checkDomains(e *env, names []string) bool {
+	for _, name := range names {
+		if err := acmecert.CheckDomain(name); err != nil {
+			fmt.Fprintf(e.stderr, "rollcall: --domain: %q: %v\n", name, err)
+			return false
+		}
+	}
+	return true
+}
+
 // Run installs this program or upgrades to it.
 func (c *installCmd) Run(e *env) error {
 	if c.Port < 0 || c.Port > 65535 {
 		fmt.Fprintf(e.stderr, "rollcall: --port: %d is no port\n", c.Port)
 		return errMisused
 	}
+	if !checkDomains(e, c.Domain) {
+		return errMisused
+	}
 	h, err := host(e)
 	if err != nil {
 		return err
 	}
-	plan := install.Plan{Version: server.BuildVersion().Release, Port: c.Port}
+	plan := install.Plan{Version: server.BuildVersion().Release, Port: c.Port, Domains: c.Domain}
 	if plan.Program, err = os.Executable(); err != nil {
 		return err
 	}

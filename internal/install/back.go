@@ -19,7 +19,7 @@ type state struct {
 }
 
 // watched are the files that an installation writes, and their modes.
-var watched = map[string]os.FileMode{env: 0o600, service: 0o644, program: 0o644, socket: 0o644, socketPort: 0o644}
+var watched = map[string]os.FileMode{env: 0o600, service: 0o644, program: 0o644, socket: 0o644, socketPort: 0o644, tlsSocket: 0o644}
 
 // read returns the text of a file, "" when there is none.
 func (h *Host) read(path string) (string, error) {
@@ -52,7 +52,7 @@ func (h *Host) snapshot() (*state, error) {
 
 // begin notes on disk what is installed, until end removes the note. Where an installation was cut
 // off its note stands, and what it had changed, ready or not, is taken back first.
-func (h *Host) begin() (before *state, resumed bool, err error) {
+func (h *Host) begin(ctx context.Context) (before *state, resumed bool, err error) {
 	text, err := h.read(unfinished)
 	if err != nil {
 		return nil, false, err
@@ -63,7 +63,7 @@ func (h *Host) begin() (before *state, resumed bool, err error) {
 			return nil, false, fmt.Errorf("%s: %w", unfinished, err)
 		}
 		h.say("an installation was cut off before this one; what it had changed is taken back")
-		return before, true, h.restore(before)
+		return before, true, h.restore(ctx, before)
 	}
 	if before, err = h.snapshot(); err != nil {
 		return nil, false, err
@@ -79,21 +79,27 @@ func (h *Host) end() error { return remove(h.at(unfinished)) }
 
 // goBack restores what was before and starts it; where there was nothing it stops what was started.
 func (h *Host) goBack(ctx context.Context, before *state) error {
-	after, err := h.read(socketPort)
+	after, err := h.sockets()
 	if err != nil {
 		return err
 	}
 	if before.Version == "" {
-		return errors.Join(h.systemctl(ctx, "disable", "--now", "rollcall.socket", "rollcall.service"), h.restore(before), h.systemctl(ctx, "daemon-reload"))
+		return errors.Join(h.systemctl(ctx, "disable", "--now", "rollcall.socket", "rollcall.service"), h.restore(ctx, before), h.systemctl(ctx, "daemon-reload"))
 	}
-	if err := h.restore(before); err != nil {
+	if err := h.restore(ctx, before); err != nil {
 		return err
 	}
 	return h.start(ctx, false, after)
 }
 
-// restore puts the program and the files of before in their places.
-func (h *Host) restore(before *state) (err error) {
+// restore puts the program and the files of before in their places. A socket that was not there is
+// closed while systemd still knows it.
+func (h *Host) restore(ctx context.Context, before *state) (err error) {
+	if _, was := before.Files[tlsSocket]; !was && h.has(tlsSocket) {
+		if err := h.systemctl(ctx, "disable", "--now", "rollcall-tls.socket"); err != nil {
+			return err
+		}
+	}
 	if before.Version != "" {
 		err = h.link(before.Version, current)
 	} else {

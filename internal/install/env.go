@@ -67,3 +67,13 @@ func merged(old string, given []Variable) string {
 func quoted(value string) string {
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "`", "\\`", `$`, `\$`).Replace(value) + `"`
 }
+
+// valueOf returns the value of a variable in an environment file, as merged writes it.
+func valueOf(text, name string) (value string) {
+	for line := range strings.Lines(text) {
+		if v, ok := strings.CutPrefix(line, name+"="); ok {
+			value = strings.Trim(strings.TrimSpace(v), `"`)
+		}
+	}
+	return value
+}

@@ -34,6 +34,7 @@ const (
 	program    = service + ".d/install.conf"
 	socket     = units + "/rollcall.socket"
 	socketPort = socket + ".d/port.conf"
+	tlsSocket  = units + "/rollcall-tls.socket"
 	unfinished = programs + "/unfinished"
 )
 
@@ -60,7 +61,8 @@ type Plan struct {
 	Program string // the file to copy
 	Version string
 	Env     []Variable
-	Port    int // of the socket; 0 leaves it as it is
+	Port    int      // of the socket; 0 leaves it as it is
+	Domains []string // that are served on port 443, with certificates by ACME; none leave it as it is
 }
 
 func (h *Host) at(path string) string { return filepath.Join(h.Root, path) }
@@ -97,16 +99,19 @@ func (h *Host) Install(ctx context.Context, p Plan) error {
 	if err != nil {
 		return err
 	}
-	before, resumed, err := h.begin()
+	before, resumed, err := h.begin(ctx)
 	if err != nil {
 		return err
 	}
-	port, err := h.read(socketPort)
+	if before.Version == "" && p.Port == 0 && len(p.Domains) > 0 {
+		p.Port = 80
+	}
+	open, err := h.sockets()
 	if err == nil {
 		err = h.write(p, name)
 	}
 	if err == nil {
-		err = h.start(ctx, resumed, port)
+		err = h.start(ctx, resumed, open)
 	}
 	if err != nil {
 		last := h.journal(ctx)
@@ -125,15 +130,26 @@ func (h *Host) Install(ctx context.Context, p Plan) error {
 	if err := h.prune(name, before.Version); err != nil {
 		return err
 	}
-	h.say("installed  %s/%s", programs, name)
-	if before.Version != "" && before.Version != name {
-		h.say("before     %s/%s", programs, before.Version)
-	}
-	h.say("apps       port %s", h.port())
-	h.say("settings   %s, %s", file, env)
-	h.say("state      %s", data)
+	h.report(name, before.Version)
 	return nil
 }
+
+// report says what is installed.
+func (h *Host) report(name, before string) {
+	h.say("installed  %s/%s", programs, name)
+	if before != "" && before != name {
+		h.say("before     %s/%s", programs, before)
+	}
+	h.say("apps       port %s", h.port())
+	if text, _ := h.read(env); h.has(tlsSocket) {
+		h.say("https      port 443, for %s", valueOf(text, domains))
+	}
+	h.say("settings   %s, %s", file, env)
+	h.say("state      %s", data)
+}
+
+// domains is the variable of the names that certificates are obtained for.
+const domains = "ROLLCALL_TLS_DOMAINS"
 
 // write puts every file but the program in its place, and the program of that name in force.
 func (h *Host) write(p Plan, name string) error {
@@ -161,17 +177,20 @@ func (h *Host) write(p Plan, name string) error {
 			return err
 		}
 	}
+	texts := map[string]string{service: deploy.Service, socket: deploy.Socket, program: execStart()}
+	if len(p.Domains) > 0 {
+		given = append(given[:len(given):len(given)], Variable{"ROLLCALL_LISTEN_TLS", ":443"}, Variable{domains, strings.Join(p.Domains, ",")})
+	}
+	if len(p.Domains) > 0 || h.has(tlsSocket) {
+		texts[tlsSocket] = deploy.TLSSocket
+	}
 	if err := replace(h.at(env), merged(string(old), given), 0o600); err != nil {
 		return err
 	}
-	if err := replace(h.at(service), deploy.Service, 0o644); err != nil {
-		return err
-	}
-	if err := replace(h.at(socket), deploy.Socket, 0o644); err != nil {
-		return err
-	}
-	if err := replace(h.at(program), execStart(), 0o644); err != nil {
-		return err
+	for path, text := range texts {
+		if err := replace(h.at(path), text, 0o644); err != nil {
+			return err
+		}
 	}
 	if _, err := os.Lstat(h.at(command)); errors.Is(err, os.ErrNotExist) {
 		if err := h.link(current+"/rollcall", command); err != nil {
@@ -193,6 +212,26 @@ func (h *Host) port() string {
 	return port
 }
 
+// has reports whether there is a file.
+func (h *Host) has(path string) bool {
+	_, err := os.Lstat(h.at(path))
+	return err == nil
+}
+
+// socketUnits are the names of the sockets that are installed.
+func (h *Host) socketUnits() []string {
+	if h.has(tlsSocket) {
+		return []string{"rollcall.socket", "rollcall-tls.socket"}
+	}
+	return []string{"rollcall.socket"}
+}
+
+// sockets describes what is open of them: it differs when they have to be opened anew.
+func (h *Host) sockets() (string, error) {
+	port, err := h.read(socketPort)
+	return strings.Join(h.socketUnits(), " ") + "\n" + port, err
+}
+
 // execStart is the drop-in by which the unit runs the program of [current].
 func execStart() string {
 	line := ""
@@ -205,19 +244,23 @@ func execStart() string {
 	return "[Service]\nExecStart=\n" + line
 }
 
-// start has systemd run what is installed and waits until it is ready. The socket is opened anew
-// where it is not known to be the one of now: after an installation that was cut off, and when
-// port, its drop-in of before, is another.
-func (h *Host) start(ctx context.Context, resumed bool, port string) error {
+// start has systemd run what is installed and waits until it is ready. The sockets are opened anew
+// where they are not known to be those of now: after an installation that was cut off, and when
+// open, what [Host.sockets] said before, is another.
+func (h *Host) start(ctx context.Context, resumed bool, open string) error {
 	ctx, cancel := context.WithTimeout(ctx, h.Within)
 	defer cancel()
-	steps := [][]string{{"daemon-reload"}, {"enable", "rollcall.socket", "rollcall.service"}}
-	if now, err := h.read(socketPort); err != nil {
-		return err
-	} else if resumed || now != port {
-		steps = append(steps, []string{"stop", "rollcall.service", "rollcall.socket"})
+	names := h.socketUnits()
+	with := func(command string, before ...string) []string {
+		return append(append([]string{command}, before...), names...)
 	}
-	steps = append(steps, []string{"start", "rollcall.socket"}, []string{"restart", "rollcall.service"})
+	steps := [][]string{{"daemon-reload"}, append(with("enable"), "rollcall.service")}
+	if now, err := h.sockets(); err != nil {
+		return err
+	} else if resumed || now != open {
+		steps = append(steps, with("stop", "rollcall.service"))
+	}
+	steps = append(steps, with("start"), []string{"restart", "rollcall.service"})
 	for _, args := range steps {
 		if err := h.systemctl(ctx, args...); err != nil {
 			return h.late(ctx, err)
@@ -261,7 +304,7 @@ func (h *Host) Uninstall(ctx context.Context, purge bool) error {
 	}
 	defer unlock()
 	if _, err := os.Lstat(h.at(service)); err == nil {
-		if err := h.systemctl(ctx, "disable", "--now", "rollcall.socket", "rollcall.service"); err != nil {
+		if err := h.systemctl(ctx, append([]string{"disable", "--now", "rollcall.service"}, h.socketUnits()...)...); err != nil {
 			return err
 		}
 	}
@@ -270,7 +313,7 @@ func (h *Host) Uninstall(ctx context.Context, purge bool) error {
 			return err
 		}
 	}
-	gone := []string{service + ".d", service, socket + ".d", socket, programs}
+	gone := []string{service + ".d", service, socket + ".d", socket, tlsSocket, programs}
 	if purge {
 		gone = append(gone, settings, private, data)
 	}

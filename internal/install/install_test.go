@@ -10,9 +10,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"rollcall/deploy"
 )
 
 // systemctl stands in for systemd: "restart" runs the program that the drop-in names, with the
@@ -117,6 +121,9 @@ func TestInstallAndUpgrade(t *testing.T) {
 	if got := m.text(socketPort); !strings.HasSuffix(got, "ListenStream=\nListenStream=8080\n") {
 		t.Errorf("the socket has %q", got)
 	}
+	if m.has(tlsSocket) || strings.Contains(m.text("calls"), "rollcall-tls") {
+		t.Error("port 443 is opened, though no domain was named")
+	}
 	if calls := m.text("calls"); strings.Count(calls, "stop rollcall.service rollcall.socket") != 1 {
 		t.Errorf("a change of the port stops the socket once; systemctl was called with\n%s", calls)
 	}
@@ -127,6 +134,57 @@ func TestInstallAndUpgrade(t *testing.T) {
 	m.must(err)
 	if len(versions) != kept {
 		t.Errorf("%d versions are kept: %v", len(versions), versions)
+	}
+}
+
+func TestInstallForADomain(t *testing.T) {
+	m := newMachine(t)
+	named := func(version string, names ...string) error {
+		return m.Install(context.Background(), Plan{Program: m.script("new", strings.ReplaceAll(aProgram, "NAME", version)), Version: version, Domains: names})
+	}
+	https := envHead + "ROLLCALL_LISTEN=\":%s\"\nROLLCALL_LISTEN_TLS=\":443\"\nROLLCALL_TLS_DOMAINS=\"%s\"\n"
+	m.must(named("one", "im.example.com", "rt.example.com"))
+	m.runs("one")
+	if got, want := m.text(env), fmt.Sprintf(https, "80", "im.example.com,rt.example.com"); got != want {
+		t.Errorf("the environment file is\n%s, not\n%s", got, want)
+	}
+	if got := m.text(tlsSocket); got != deploy.TLSSocket || !strings.Contains(got, "ListenStream=443\nFileDescriptorName=listen_tls\nService=rollcall.service\n") {
+		t.Errorf("the socket is\n%s", got)
+	}
+	if out := m.out.String(); !strings.Contains(out, "apps       port 80\n") || !strings.Contains(out, "https      port 443, for im.example.com,rt.example.com\n") {
+		t.Errorf("printed\n%s", out)
+	}
+	for _, call := range []string{"enable rollcall.socket rollcall-tls.socket rollcall.service\n", "start rollcall.socket rollcall-tls.socket\n"} {
+		if calls := m.text("calls"); !strings.Contains(calls, call) {
+			t.Errorf("systemctl was called with\n%s", calls)
+		}
+	}
+
+	m.must(os.Remove(m.at("calls")))
+	m.must(named("two")) // as it is
+	m.runs("two")
+	if calls := m.text("calls"); !strings.Contains(calls, "start rollcall.socket rollcall-tls.socket\n") || strings.Contains(calls, "stop ") {
+		t.Errorf("an upgrade closes the sockets or forgets one; systemctl was called with\n%s", calls)
+	}
+
+	m.must(m.Uninstall(context.Background(), false))
+	if m.has(tlsSocket) || !strings.Contains(m.text("calls"), "disable --now rollcall.service rollcall.socket rollcall-tls.socket\n") {
+		t.Errorf("port 443 stays; systemctl was called with\n%s", m.text("calls"))
+	}
+
+	m = newMachine(t)
+	m.must(m.install("one", 0))
+	before := m.text(env)
+	if err := named("broken", "im.example.com"); err == nil {
+		t.Fatal("a program that does not start was installed")
+	}
+	m.runs("one")
+	if m.text(env) != before || m.has(tlsSocket) || !strings.Contains(m.text("calls"), "disable --now rollcall-tls.socket\n") {
+		t.Errorf("a domain stays that was taken back; systemctl was called with\n%s", m.text("calls"))
+	}
+	m.must(named("three", "im.example.com"))
+	if got := m.port(); got != "3000" {
+		t.Errorf("a domain moves apps from port 3000 to %s", got)
 	}
 }
 
@@ -200,7 +258,7 @@ func TestAnInstallationThatWasKilled(t *testing.T) {
 				plan := Plan{Program: m.script("new", strings.ReplaceAll(aProgram, "NAME", "broken")), Version: "broken", Env: []Variable{{"ROLLCALL_STORE", "nowhere"}}, Port: 3200}
 				name, err := m.copyProgram(plan)
 				m.must(err)
-				_, _, err = m.begin()
+				_, _, err = m.begin(context.Background())
 				m.must(err)
 				m.must(m.write(plan, name))
 			}
@@ -289,10 +347,20 @@ func TestUninstall(t *testing.T) {
 
 func TestSystemdReadsTheUnits(t *testing.T) {
 	m := newMachine(t)
-	m.must(m.install("one", 8080))
-	verify := exec.Command("systemd-analyze", "verify", "--man=no", "--recursive-errors=no", "--root="+m.Root, m.at(service), m.at(socket))
-	if b, err := verify.CombinedOutput(); err != nil || strings.Contains(string(b), "rollcall.") {
+	m.must(m.Install(context.Background(), Plan{
+		Program: m.script("new", strings.ReplaceAll(aProgram, "NAME", "one")), Version: "one", Port: 8080, Domains: []string{"im.example.com"},
+	}))
+	verify := exec.Command("systemd-analyze", "verify", "--man=no", "--recursive-errors=no", "--root="+m.Root, m.at(service), m.at(socket), m.at(tlsSocket))
+	if b, err := verify.CombinedOutput(); err != nil || strings.Contains(string(b), "rollcall") {
 		t.Errorf("systemd-analyze: %v\n%s", err, b)
+	}
+	b, err := exec.Command("systemd-analyze", "security", "--offline=true", "--no-pager", m.at(service)).CombinedOutput()
+	exposure := regexp.MustCompile(`exposure level for rollcall.service: ([0-9.]+)`).FindSubmatch(b)
+	if exposure == nil {
+		t.Fatalf("systemd-analyze security: %v\n%s", err, b)
+	}
+	if level, err := strconv.ParseFloat(string(exposure[1]), 64); err != nil || level > 2 {
+		t.Errorf("the exposure of the unit is %s", exposure[1])
 	}
 }
 
