@@ -62,7 +62,7 @@ type Plan struct {
 	Version string
 	Env     []Variable
 	Port    int      // of the socket; 0 leaves it as it is
-	Domains []string // that are served on port 443, with certificates by ACME; none leave it as it is
+	Domains []string // served on port 443, with certificates by ACME; none: as before
 }
 
 func (h *Host) at(path string) string { return filepath.Join(h.Root, path) }
