@@ -18,6 +18,45 @@ func Assume(now Millis, rules *Rules) State {
 	}
 }
 
+// AssumeOffline returns the state of a peer of which a foreign word alone says that it has been
+// offline since then. When it was seen last is not known.
+func AssumeOffline(since Millis) State { return State{Status: Offline, Since: since} }
+
+// assumed reports whether all that st says is a foreign word.
+func (st *State) assumed() bool {
+	switch {
+	case len(st.Sessions) > 0 || len(st.Slots) > 1:
+		return false
+	case len(st.Slots) == 1:
+		return st.Slots[0].Assumed()
+	}
+	return st.Status == Offline && st.LastSeen == 0
+}
+
+// laterAssumption returns which of two foreign words was read later. Two that say online are one,
+// which is as old as the first.
+func laterAssumption(a, b *State) State {
+	if b.read() > a.read() {
+		a, b = b, a
+	}
+	st := *a
+	if a.Status == Online && b.Status == Online {
+		s := a.Slots[0]
+		st.Since, s.Start = min(a.Since, b.Since), min(s.Start, b.Slots[0].Start)
+		st.Until, s.Until = max(a.Until, b.Until), max(s.Until, b.Slots[0].Until)
+		st.Slots = []Slot{s}
+	}
+	return st
+}
+
+// read returns when the foreign word that st is was read, or of when it says to be.
+func (st *State) read() Millis {
+	if len(st.Slots) > 0 {
+		return st.Slots[0].At
+	}
+	return st.Since
+}
+
 // Assumed reports whether s is an assumption and no hook has been counted in it.
 func (s *Slot) Assumed() bool { return s.Source == SourceRecipe }
 

@@ -47,6 +47,10 @@ type Store interface {
 	// returned exactly once, whatever else changes. A cursor may end with the process that made it:
 	// then the error matches ErrInvalid and says to start again.
 	List(ctx context.Context, app AppID, cursor string, limit int, now Millis) (peers []PeerID, next string, err error)
+	// Walk calls fn with every peer that is known throughout, and its packed state, until fn or ctx
+	// ends it. What is written meanwhile may or may not be seen; all that was acknowledged before
+	// is. A peer may come twice. packed is valid until fn returns.
+	Walk(ctx context.Context, fn func(key Key, packed []byte) error) error
 	// Counts counts the peers of app as they were last written: a lease that has run out counts
 	// until it is settled.
 	Counts(ctx context.Context, app AppID, now Millis) (Counts, error)

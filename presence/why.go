@@ -48,7 +48,11 @@ func (e *Explanation) sentence(now Millis) string {
 	case Online:
 		why = "online because " + e.reason(now)
 	case Offline:
-		why = fmt.Sprintf("offline since %s because %s", clock(e.Summary.Since), offlineReasons[min(e.Summary.Cause, causes-1)])
+		reason := offlineReasons[min(e.Summary.Cause, causes-1)]
+		if e.Summary.LastSeen == 0 { // all that is reported has been seen, see AssumeOffline
+			reason = "a program other than rollcall wrote this to the store"
+		}
+		why = fmt.Sprintf("offline since %s because %s", clock(e.Summary.Since), reason)
 	default:
 		return "unknown: never reported, or offline longer than offline_memory"
 	}

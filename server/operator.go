@@ -40,7 +40,7 @@ func (s *Server) mountOperator() http.Handler {
 		Version: BuildVersion(), Listen: s.Listen(), Admin: s.Admin(), Phase: s.phaseName, Up: s.clock.Up, Now: s.clock.Now,
 		Apps: func() []presence.AppID { return s.tenants.Load().ids }, Service: s.presence, Ask: s.ask, Intake: s.intake, Rooms: rooms, Gateway: func() any { return s.gateway.Stats() },
 		Store: operator.Store{
-			Name: s.store.name, Where: s.store.where, Counts: s.store.counts, Trouble: func() string { return s.store.trouble() },
+			Name: s.store.name, Where: s.store.where, Shared: s.store.shared, Counts: s.store.counts, Trouble: func() string { return s.store.trouble() },
 			Patience: s.counting,
 		},
 		Asked: s.asked, Rates: s.meter.PerSecond, Callers: s.callers, Shares: s.held.all(), Conns: s.app.conns, Lane: s.app.net.Stats,

@@ -16,15 +16,31 @@ import (
 	"rollcall/server/config"
 )
 
-// operator says how a command reaches the operator listener of a running server.
-type operator struct {
+// listening says how a command reaches the operator listener of a running server.
+type listening struct {
 	Admin string `placeholder:"ADDR" help:"Operator listener of the server; default: where the server of the data directory says it listens (ROLLCALL_ADMIN)."`
 	Data  string `placeholder:"DIR" help:"Data directory of the server; default ./rollcall-data (ROLLCALL_DATA)."`
-	JSON  bool   `help:"Print JSON."`
+}
+
+// operator is listening for a command that prints JSON when asked to.
+type operator struct {
+	listening
+	JSON bool `help:"Print JSON."`
+}
+
+// dataDir returns the data directory that the command is about.
+func (o *listening) dataDir(environ []string) string {
+	if o.Data != "" {
+		return o.Data
+	}
+	if dir := variable(environ, "ROLLCALL_DATA"); dir != "" {
+		return dir
+	}
+	return config.Default().Data
 }
 
 // address returns where the server listens for operators.
-func (o *operator) address(environ []string) string {
+func (o *listening) address(environ []string) string {
 	if o.Admin != "" {
 		return o.Admin
 	}
@@ -33,22 +49,14 @@ func (o *operator) address(environ []string) string {
 			return a
 		}
 	}
-	dir := o.Data
-	if dir == "" {
-		dir = variable(environ, "ROLLCALL_DATA")
-	}
-	defaults := config.Default()
-	if dir == "" {
-		dir = defaults.Data
-	}
-	if at, err := running.Read(dir); err == nil && at.Admin != "" {
+	if at, err := running.Read(o.dataDir(environ)); err == nil && at.Admin != "" {
 		return at.Admin
 	}
-	return defaults.Admin
+	return config.Default().Admin
 }
 
 // base returns where the commands ask, or says why that is no address.
-func (o *operator) base(e *env) (string, error) {
+func (o *listening) base(e *env) (string, error) {
 	address := o.address(e.environ)
 	base := baseURL(address)
 	u, err := url.Parse(base)
@@ -95,7 +103,7 @@ func unreached(base string, err error) error {
 
 // get asks the server for path and returns its JSON, also decoded into v, and the head of the
 // answer.
-func (o *operator) get(e *env, path string, query url.Values, v any) ([]byte, http.Header, error) {
+func (o *listening) get(e *env, path string, query url.Values, v any) ([]byte, http.Header, error) {
 	base, err := o.base(e)
 	if err != nil {
 		return nil, nil, err
@@ -114,7 +122,7 @@ func (o *operator) get(e *env, path string, query url.Values, v any) ([]byte, ht
 }
 
 // fetch asks base for target and returns the answer, whatever its status is.
-func (o *operator) fetch(e *env, base, target string) ([]byte, int, http.Header, error) {
+func (o *listening) fetch(e *env, base, target string) ([]byte, int, http.Header, error) {
 	client := &http.Client{Timeout: answerWithin}
 	defer client.CloseIdleConnections()
 	r, err := http.NewRequestWithContext(e.ctx, http.MethodGet, base+target, nil)

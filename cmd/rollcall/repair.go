@@ -66,7 +66,9 @@ func (c *repairCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
+	p := newProgress(e, "repair", 0)
 	state, report, err := server.RepairData(cfg, c.Yes)
+	took := p.done()
 	if err != nil {
 		return err
 	}
@@ -75,6 +77,7 @@ func (c *repairCmd) Run(e *env) error {
 		err = printJSON(e.stdout, r)
 	} else {
 		err = printRepair(e.stdout, &r)
+		fmt.Fprintf(e.stderr, "repair took %s\n", took)
 	}
 	if err == nil && len(r.Damage) > 0 && !c.Yes {
 		return &config.Hinted{Err: fmt.Errorf("%s is damaged in %d places", r.Data, len(r.Damage)), Hint: "run it again with --yes to repair it"}

@@ -34,6 +34,10 @@ type commands struct {
 	Source    sourceCmd    `cmd:"" help:"End what a source that has died said."`
 	Config    configCmd    `cmd:"" help:"Check a configuration, or show it."`
 	Reload    reloadCmd    `cmd:"" help:"Have a running server read its settings again: apps, keys, rates."`
+	Backup    backupCmd    `cmd:"" help:"Write the state of a running server to a file."`
+	Restore   restoreCmd   `cmd:"" help:"Make a data directory of a backup."`
+	Export    exportCmd    `cmd:"" help:"Write the peers of a running server as lines of JSON."`
+	Import    importCmd    `cmd:"" help:"Merge an export, or the keys of LeanCloud's recipe, into a running server."`
 	Repair    repairCmd    `cmd:"" help:"Look for damaged state, say what is lost, and move it aside so that a server starts again."`
 	Deploy    deployCmd    `cmd:"" help:"Install this program on a server by ssh, or upgrade the one there."`
 	Logs      logsCmd      `cmd:"" help:"Show the log of the installed service, here or on a server."`

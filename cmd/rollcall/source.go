@@ -102,8 +102,8 @@ func (c *sourceEndCmd) pages(e *env, before presence.Millis, dry bool) (*operato
 	if dry {
 		q.Set("dry", "1")
 	}
-	show := progress(e.stderr)
-	defer show.end()
+	show := newProgress(e, "people looked at", 0)
+	defer show.done()
 	for {
 		if before != 0 {
 			q.Set("before", strconv.FormatInt(int64(before), 10))
@@ -128,7 +128,7 @@ func (c *sourceEndCmd) pages(e *env, before presence.Millis, dry bool) (*operato
 		if page.Cursor == "" {
 			return sum, unread(sum.Unread)
 		}
-		show.line("%d people looked at, %d sessions", sum.Looked, sum.Sessions)
+		show.at(int64(sum.Looked))
 		q.Set("cursor", page.Cursor)
 	}
 }
@@ -183,32 +183,4 @@ func (c *sourceEndCmd) report(e *env, done *operatordoor.SourcePage, dry bool) e
 	}
 	_, err := io.WriteString(e.stdout, out.String())
 	return err
-}
-
-// A progressLine is one line on a terminal that is written over.
-type progressLine struct {
-	w     io.Writer // nil: there is no terminal
-	shown bool
-	last  time.Time
-}
-
-func progress(w io.Writer) *progressLine {
-	if !terminal(w) {
-		w = nil
-	}
-	return &progressLine{w: w}
-}
-
-func (p *progressLine) line(format string, args ...any) {
-	if p.w == nil || time.Since(p.last) < 100*time.Millisecond {
-		return
-	}
-	p.shown, p.last = true, time.Now()
-	fmt.Fprintf(p.w, "\r\x1b[K"+format, args...)
-}
-
-func (p *progressLine) end() {
-	if p.shown {
-		fmt.Fprint(p.w, "\r\x1b[K")
-	}
 }

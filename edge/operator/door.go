@@ -14,6 +14,7 @@ import (
 	"rollcall/internal/conns"
 	"rollcall/internal/limit"
 	"rollcall/presence"
+	"rollcall/transfer"
 )
 
 // A Room is a part of the server and what it has counted since the start, by its own names. Gauges
@@ -26,6 +27,7 @@ type Room struct {
 // A Store says where the state is kept and how that does.
 type Store struct {
 	Name, Where string
+	Shared      bool // other nodes write to it too
 	Counts      func() map[string]int64
 	Trouble     func() string // why reports cannot be kept now; empty when they can
 	// Patience bounds how long counts are waited for: a store that is out of reach must not keep an
@@ -91,6 +93,9 @@ func (d *Door) Handler() http.Handler {
 	own := http.NewCrossOriginProtection().Handler
 	mux.Handle("POST /source/end", own(http.HandlerFunc(d.endSource)))
 	mux.Handle("POST /reload", own(http.HandlerFunc(d.reload)))
+	mux.HandleFunc("GET /export", d.export(transfer.KindExport))
+	mux.HandleFunc("GET /backup", d.export(transfer.KindBackup))
+	mux.Handle("POST /import", own(http.HandlerFunc(d.importFile)))
 	if d.Profiling {
 		mux.HandleFunc("/debug/pprof/", pprof.Index)
 		mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)

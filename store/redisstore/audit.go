@@ -62,7 +62,7 @@ func (a *auditor) Audit(ctx context.Context, now presence.Millis) (AuditReport, 
 		batch = batch[:0]
 	}
 	var st presence.State
-	err := a.walk(ctx, func(key presence.Key, state []byte, summary string) {
+	err := a.walk(ctx, map[string]struct{}{}, func(key presence.Key, state []byte, summary string) {
 		r.Peers++
 		if a.newer(state) {
 			return // a newer rollcall sees to it

@@ -91,7 +91,7 @@ func (a *auditor) takeCensus(done chan struct{}, now presence.Millis) {
 	counts := map[presence.AppID]presence.Counts{}
 	today := a.day(now)
 	peers := 0
-	err := a.walk(a.conn.Context(), func(key presence.Key, state []byte, summary string) {
+	err := a.walk(a.conn.Context(), map[string]struct{}{}, func(key presence.Key, state []byte, summary string) {
 		var st presence.State
 		peers++
 		if a.newer(state) {
@@ -131,8 +131,9 @@ func (a *auditor) day(m presence.Millis) int32 {
 
 // walk calls see for every summary key in Redis, with the packed state (the recipe's value stands
 // for one where there is none) and the summary. A key may come twice when tables are resized; see
-// is called for the first only. What is out of reach is an error, after all the rest.
-func (a *auditor) walk(ctx context.Context, see func(key presence.Key, state []byte, summary string)) error {
+// is called for the first only, unless seen is nil; then a peer that the recipe's value alone says
+// is offline comes with since when. What is out of reach is an error, after all the rest.
+func (a *auditor) walk(ctx context.Context, seen map[string]struct{}, see func(key presence.Key, state []byte, summary string)) error {
 	patterns := []string{glob(a.keys.summary) + "*"}
 	if a.keys.summary != "" {
 		patterns = append(patterns, glob(a.keys.others())+"*")
@@ -140,7 +141,6 @@ func (a *auditor) walk(ctx context.Context, see func(key presence.Key, state []b
 	if err := a.owner.owned(ctx); err != nil {
 		return err
 	}
-	seen := map[string]struct{}{}
 	failed := a.conn.Uncovered()
 	for _, k := range a.conn.Links() {
 		n := k.Client()
@@ -186,7 +186,9 @@ func (a *auditor) walkKeys(ctx context.Context, found []string, seen map[string]
 		if _, twice := seen[name]; !ok || twice {
 			continue
 		}
-		seen[name] = struct{}{}
+		if seen != nil {
+			seen[name] = struct{}{}
+		}
 		keys = append(keys, key)
 		both = append(both, a.keys.stateKey(name), name)
 	}
@@ -197,17 +199,41 @@ func (a *auditor) walkKeys(ctx context.Context, found []string, seen map[string]
 	if err != nil {
 		return err
 	}
+	if seen == nil {
+		if err := a.readSince(ctx, both, values); err != nil {
+			return err
+		}
+	}
 	for i, k := range keys {
 		state, summary := values[2*i], string(values[2*i+1])
 		if summary != "0" && summary != "1" {
 			continue // gone meanwhile, or another's key under an empty prefix
 		}
 		if state == nil {
+			if seen == nil && summary == "0" {
+				continue // gone meanwhile
+			}
 			state = a.reader.recipeState(summary == "1", a.rules.OfflineMemory, a.conn.Now())
 		}
 		see(k, state, summary)
 	}
 	return nil
+}
+
+// readSince sets the states of peers that have none and whose summaries say that they are offline.
+// Both state key and summary key of each are in names, and values are theirs.
+func (a *auditor) readSince(ctx context.Context, names []string, values [][]byte) error {
+	var ask []string
+	var index, offline []int
+	for i := 0; i < len(names); i += 2 {
+		if values[i] == nil && string(values[i+1]) == "0" {
+			ask, index, offline = append(ask, names[i+1]), append(index, i), append(offline, len(ask))
+		}
+	}
+	if len(ask) == 0 {
+		return nil
+	}
+	return a.reader.readOffline(ctx, ask, index, offline, values, a.conn.Now())
 }
 
 var globQuote = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`)

@@ -108,6 +108,8 @@ var laws = []law{
 	{"listing returns everyone online once", listOnce},
 	{"a listing outlives growth, changes and erasing", listUnderChange},
 	{"a cursor that is none is an error", badCursor},
+	{"a walk passes every peer", walkAll},
+	{"a walk outlives growth", walkUnderChange},
 	{"counts follow every change", countsFollow},
 	{"today counts a peer once", todayOnce},
 	{"a node lives while it beats", nodeBeats},

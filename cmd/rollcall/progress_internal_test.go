@@ -1,0 +1,44 @@
+//go:build linux
+
+package main
+
+import (
+	"bytes"
+	"os"
+	"strings"
+	"testing"
+)
+
+// Progress is for people: a file that gets standard error has sentences only.
+func TestProgressIsShownOnATerminalAlone(t *testing.T) {
+	screen, program := openTerminal(t)
+	p := newProgress(&env{ctx: t.Context(), stderr: program}, "export", 10)
+	p.at(5)
+	p.at(20) // more than were counted
+	if took := p.done(); took == "" {
+		t.Error("no time is given")
+	}
+	buf := make([]byte, 4096)
+	n, err := screen.Read(buf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if shown := string(buf[:n]); !strings.Contains(shown, "export") {
+		t.Errorf("the terminal shows %q", shown)
+	}
+
+	f, err := os.CreateTemp(t.TempDir(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	p = newProgress(&env{ctx: t.Context(), stderr: f}, "export", 10)
+	p.at(5)
+	p.done()
+	if b, err := os.ReadFile(f.Name()); err != nil || len(b) > 0 {
+		t.Errorf("a file gets %q, %v", b, err)
+	}
+	p = newProgress(&env{ctx: t.Context(), stderr: &bytes.Buffer{}}, "export", 0)
+	p.at(1)
+	p.done()
+}
