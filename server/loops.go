@@ -7,6 +7,7 @@ import (
 	"rollcall/edge/rest"
 	"rollcall/intake"
 	"rollcall/internal/api"
+	"rollcall/internal/lograte"
 )
 
 // startLoops starts what runs beside the requests. Stop ends it and waits.
@@ -69,13 +70,12 @@ func (s *Server) asked() (queries, ids int64) {
 
 // remember returns what samples the counts of every app for the history.
 func (s *Server) remember() func(context.Context) {
-	failing := false
+	var trouble lograte.Episode
 	return func(ctx context.Context) {
 		err := s.history.Sample(ctx, s.ask, s.tenants.Load().ids)
-		if err != nil && !failing {
+		if begins, _ := trouble.Note(err); begins {
 			s.log.Warn("cannot save history", "err", err)
 		}
-		failing = err != nil
 	}
 }
 
@@ -91,7 +91,8 @@ func (s *Server) watchClocks() func(context.Context) {
 
 // sweep returns what ends leases that have run out. It logs the first failure and the recovery.
 func (s *Server) sweep() func(context.Context) {
-	failing, last := false, s.clock.Now()
+	var trouble lograte.Episode
+	last := s.clock.Now()
 	some := func(ctx context.Context) (more bool) {
 		now := s.clock.Now()
 		if s.presence.Woke(last, now) {
@@ -99,14 +100,13 @@ func (s *Server) sweep() func(context.Context) {
 		}
 		_, more, err := s.presence.SweepSome(ctx, now)
 		last = s.clock.Now()
-		switch {
+		switch begins, over := trouble.Note(err); {
 		case ctx.Err() != nil:
-		case err != nil && !failing:
+		case begins:
 			s.log.Error("sweep failed", "err", err)
-		case err == nil && failing:
+		case over:
 			s.log.Info("sweep recovered")
 		}
-		failing = err != nil
 		s.metrics.Swept(err)
 		return more && ctx.Err() == nil
 	}

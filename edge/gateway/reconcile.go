@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"rollcall/internal/lograte"
 	"rollcall/internal/wake"
 	"rollcall/presence"
 )
@@ -15,7 +16,7 @@ type reconciler struct {
 	mu      sync.Mutex
 	waiting map[presence.Key]bool
 	all     bool
-	failing bool // logged; owned by the reconcile loop
+	trouble lograte.Episode
 	wake    wake.Signal
 }
 
@@ -74,16 +75,15 @@ func (g *Gateway) reconcileLoop() {
 func (g *Gateway) reconcileAll(keys []presence.Key) {
 	for i, k := range keys {
 		if err := g.reconcile(g.ctx, k); err != nil {
-			if !g.reconciler.failing && g.ctx.Err() == nil {
+			if begins, _ := g.reconciler.trouble.Note(err); begins && g.ctx.Err() == nil {
 				g.Log.Warn("reconciling changed peers failed; retrying", "peers", len(keys)-i, "err", err)
-				g.reconciler.failing = true
 			}
 			g.reconcileLater(keys[i:])
 			return
 		}
 	}
 	if len(keys) > 0 {
-		g.reconciler.failing = false
+		g.reconciler.trouble.Note(nil)
 	}
 }
 

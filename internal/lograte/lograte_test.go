@@ -1,6 +1,7 @@
 package lograte_test
 
 import (
+	"errors"
 	"testing"
 
 	"rollcall/internal/lograte"
@@ -34,6 +35,26 @@ func TestALineIsDueOnceAPeriod(t *testing.T) {
 	}{{5000, true}, {64_999, false}, {65_000, true}} {
 		if _, due := l.Due(step.now); due != step.due {
 			t.Errorf("at %d it is due: %v", step.now, due)
+		}
+	}
+}
+
+func TestAnEpisodeBeginsAndEndsOnce(t *testing.T) {
+	var e lograte.Episode
+	bad := errors.New("no answer")
+	for i, step := range []struct {
+		err          error
+		begins, over bool
+	}{
+		{nil, false, false},
+		{bad, true, false},
+		{bad, false, false},
+		{nil, false, true},
+		{nil, false, false},
+		{bad, true, false},
+	} {
+		if begins, over := e.Note(step.err); begins != step.begins || over != step.over {
+			t.Errorf("try %d: begins %v, over %v; want %v, %v", i, begins, over, step.begins, step.over)
 		}
 	}
 }

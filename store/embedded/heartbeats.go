@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"rollcall/internal/disk"
+	"rollcall/internal/lograte"
 	"rollcall/presence"
 )
 
@@ -29,10 +30,10 @@ import (
 //
 // Integers are big endian. The last record of a node counts. Store.nodes.mu guards it.
 type heartbeats struct {
-	log    *log      // nil: nothing is kept
-	file   disk.File // nil after a failure, until it is written anew
-	at     int64
-	failed bool // since the last success; said in the log
+	log     *log      // nil: nothing is kept
+	file    disk.File // nil after a failure, until it is written anew
+	at      int64
+	trouble lograte.Episode // of writing
 }
 
 const (
@@ -105,10 +106,9 @@ func (s *Store) note(id presence.NodeID, seen presence.Millis, flags byte, sync 
 		return
 	}
 	err := s.writeHeartbeat(id, seen, flags, sync)
-	if err != nil && !h.failed {
+	if begins, _ := h.trouble.Note(err); begins {
 		s.deps.Log.Warn("heartbeat write failed; last_seen may be too early after a restart", "file", h.log.path(heartbeatsName), "err", err)
 	}
-	h.failed = err != nil
 }
 
 func (s *Store) writeHeartbeat(id presence.NodeID, seen presence.Millis, flags byte, sync bool) error {

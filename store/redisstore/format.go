@@ -25,7 +25,7 @@ func (s *shared) newer(b []byte) bool {
 // sayNewer logs that a newer rollcall writes here.
 func (s *shared) sayNewer(peer presence.PeerID, state []byte) {
 	s.stats.newer.Add(1)
-	if !s.repeats(&s.newerSaid) {
+	if _, due := s.newerLine.Due(s.conn.Millis()); !due {
 		return
 	}
 	s.log.Warn("peer state has a newer format; reports are queued until this node is upgraded", "peer", fmt.Sprintf("%.80q", peer),

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"rollcall/internal/lograte"
 	"rollcall/presence"
 	"rollcall/store/redisstore/conn"
 	"rollcall/store/redisstore/nearcache"
@@ -28,7 +29,7 @@ type shared struct {
 	earSeq int
 
 	wrongTypes wrongTypes
-	newerSaid  atomic.Int64 // when the log last mentioned a newer rollcall, ms of the store's age
+	newerLine  lograte.Line // peer state has a newer format
 
 	// Only tests set it, to let another writer in between two steps of an update.
 	onPause func(stage string)
@@ -39,6 +40,7 @@ func newShared(cfg Config, deps Deps) *shared {
 		cfg: cfg, deps: deps, rules: deps.Rules, log: deps.Log, keys: layout{own: cfg.Prefix, summary: cfg.SummaryPrefix},
 		cache: nearcache.New(cfg.NearCache), ears: map[int]func([]presence.Key){},
 	}
+	b.newerLine.Every, b.wrongTypes.line.Every = repeatEvery.Milliseconds(), repeatEvery.Milliseconds()
 	b.rules.Replay = presence.ReplayWithin
 	return b
 }

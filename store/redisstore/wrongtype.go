@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"rollcall/internal/lograte"
 	"rollcall/presence"
 )
 
@@ -19,9 +20,9 @@ const (
 // wrongTypes are keys of another type where an index belongs: another program uses the prefix. They
 // are never touched. What needs the index fails, and reports wait in the spool.
 type wrongTypes struct {
-	last   atomic.Pointer[string]
-	seen   atomic.Int64 // when, in ms of the age of the connection; 0 for never
-	logged atomic.Int64
+	last atomic.Pointer[string]
+	seen atomic.Int64 // when, in ms of the age of the connection; 0 for never
+	line lograte.Line
 }
 
 // wrongType returns the error of a command that met an index of another type. It matches
@@ -29,7 +30,7 @@ type wrongTypes struct {
 func (s *shared) wrongType(key string) error {
 	s.wrongTypes.last.Store(&key)
 	s.wrongTypes.seen.Store(s.conn.Millis())
-	if s.repeats(&s.wrongTypes.logged) {
+	if _, due := s.wrongTypes.line.Due(s.conn.Millis()); due {
 		s.log.Error("index key has the wrong type", "key", key, "hint", wrongTypeHint)
 	}
 	return wrongTypeError(key)
@@ -49,11 +50,4 @@ func (s *shared) metWrongType() error {
 		return nil
 	}
 	return wrongTypeError(*s.wrongTypes.last.Load())
-}
-
-// repeats reports whether a line that was logged last at last is due again, and notes that it is
-// logged now.
-func (s *shared) repeats(last *atomic.Int64) bool {
-	now, was := s.conn.Millis(), last.Load()
-	return (was == 0 || now-was >= repeatEvery.Milliseconds()) && last.CompareAndSwap(was, now)
 }
