@@ -123,7 +123,7 @@ func reportedOf(t *presence.Traced) WhyReport {
 		Received: t.Received, Source: r.Source, Kind: r.Kind.String(), Session: r.Session, Tag: r.Tag, At: r.At,
 		Verdict: t.Verdict.String(), Turned: t.Turned,
 	}
-	if r.Kind == presence.KindOffline {
+	if r.Kind == presence.KindOffline || r.Kind == presence.KindEndAll {
 		one.Cause = r.Cause.String()
 	}
 	return one

@@ -42,9 +42,7 @@ func (b *Batch) Add(e *Event) {
 		b.Ignore(err)
 		return
 	}
-	if r.Received && r.Session != "" {
-		b.in.receipts.stamp(&r, b.now)
-	}
+	b.in.receipts.stamp(&r, b.now)
 	b.seen++
 	b.reports = append(b.reports, r)
 }

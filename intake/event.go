@@ -16,10 +16,11 @@ type Event struct {
 	// Session is the id of the session. Without one, events with a time are about one session for
 	// each Platform; events without a time are counted by Tag.
 	Session  presence.SessionID
-	Platform string          // for display
-	Tag      string          // device class of a source without sessions; empty is Platform
-	Node     string          // of the sender, that holds Session
-	At       presence.Millis // by the clock of the source; zero is the time of receipt
+	Prefix   presence.SessionID // of the ids of the sessions that a presence.KindEndAll ends
+	Platform string             // for display
+	Tag      string             // device class of a source without sessions; empty is Platform
+	Node     string             // of the sender, that holds Session
+	At       presence.Millis    // by the clock of the source; zero is the time of receipt
 	// Rises with the events of a session; decides between two with the same time.
 	Seq         uint64
 	Incarnation presence.Millis // start of the connection under a session id that is used again
@@ -62,10 +63,13 @@ func (s *Sender) report(e *Event, now presence.Millis) presence.Report {
 		App: s.App, Peer: e.Peer, Source: s.Source, Session: e.Session, Device: e.Platform, Kind: e.Kind, At: e.At, Incarnation: e.Incarnation,
 		Seq: e.Seq, ID: e.ID, Cause: e.Cause, Reconnect: e.Reconnect, Lease: e.Lease, Hold: s.Hold, Policy: s.Policy,
 	}
+	if e.Kind == presence.KindEndAll {
+		return s.endAll(e, now)
+	}
 	if r.Lease == 0 {
 		r.Lease = s.Lease
 	}
-	if e.Kind == presence.KindOffline && (e.Cause == presence.CauseLogout || e.Cause == presence.CauseKicked || e.Cause == presence.CauseReplaced) {
+	if e.Kind == presence.KindOffline && e.meant() {
 		r.Hold = 0
 	}
 	switch {
@@ -84,6 +88,25 @@ func (s *Sender) report(e *Event, now presence.Millis) presence.Report {
 	}
 	if e.Node != "" && r.Session != "" {
 		r.Node = s.node(e.Node)
+	}
+	return r
+}
+
+// meant reports whether the session was ended on purpose, so that it does not come back.
+func (e *Event) meant() bool {
+	return e.Cause == presence.CauseLogout || e.Cause == presence.CauseKicked || e.Cause == presence.CauseReplaced
+}
+
+// endAll turns e, which ends many sessions, into a report.
+func (s *Sender) endAll(e *Event, now presence.Millis) presence.Report {
+	r := presence.Report{
+		App: s.App, Peer: e.Peer, Source: s.Source, Session: e.Prefix, Kind: e.Kind, At: e.At, ID: e.ID, Cause: e.Cause, Hold: s.Hold,
+	}
+	if e.meant() {
+		r.Hold = 0
+	}
+	if r.At == 0 {
+		r.At, r.Received = now, true
 	}
 	return r
 }

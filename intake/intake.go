@@ -47,9 +47,7 @@ func New(cfg Config, deps Deps) *Intake {
 func (in *Intake) Take(ctx context.Context, from *Sender, e *Event) (presence.Outcome, error) {
 	now := in.Now()
 	reports, out := [1]presence.Report{from.report(e, now)}, [1]presence.Outcome{}
-	if r := &reports[0]; r.Received && r.Session != "" {
-		in.receipts.stamp(r, now)
-	}
+	in.receipts.stamp(&reports[0], now)
 	err := in.Service.Report(ctx, reports[:], now, out[:])
 	return out[0], err
 }

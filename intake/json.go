@@ -29,6 +29,7 @@ type fields struct {
 	Peer     text    `json:"peer"` // the same
 	State    text    `json:"state"`
 	Session  text    `json:"session"`
+	Prefix   text    `json:"prefix"`
 	Node     text    `json:"node"`
 	Time     numeric `json:"time"`
 	Inc      numeric `json:"inc"`
@@ -57,10 +58,18 @@ func ParseEvent(raw []byte) (Event, error) {
 		e.Kind = presence.KindOffline
 	case "touch":
 		e.Kind = presence.KindTouch
+	case "end_all":
+		e.Kind = presence.KindEndAll
 	case "":
-		return e, invalidField("state", "invalid", "the state is missing: online, offline or touch")
+		return e, invalidField("state", "invalid", "the state is missing: online, offline, touch or end_all")
 	default:
-		return e, invalidField("state", "invalid", "the state %.32q is none of online, offline and touch", f.State.s)
+		return e, invalidField("state", "invalid", "the state %.32q is none of online, offline, touch and end_all", f.State.s)
+	}
+	switch {
+	case e.Kind == presence.KindEndAll && e.Session != "":
+		return e, invalidField("session", "invalid", "an end_all names no session; prefix says which it ends")
+	case e.Kind != presence.KindEndAll && e.Prefix != "":
+		return e, invalidField("prefix", "invalid", "a prefix is that of an end_all")
 	}
 	return e, nil
 }
@@ -82,7 +91,7 @@ func parseSession(raw []byte) (Event, error) {
 // event returns f but for its state.
 func (f *fields) event() (Event, error) {
 	e := Event{
-		Peer: presence.PeerID(f.User.s), Session: presence.SessionID(f.Session.s), Platform: f.Platform.s, Node: f.Node.s,
+		Peer: presence.PeerID(f.User.s), Session: presence.SessionID(f.Session.s), Prefix: presence.SessionID(f.Prefix.s), Platform: f.Platform.s, Node: f.Node.s,
 		At: presence.Millis(f.Time.f), Seq: uint64(f.Seq), Incarnation: presence.Millis(f.Inc.f), ID: f.ID.s,
 		Lease: time.Duration(math.Ceil(f.TTL.f*1000)) * time.Millisecond,
 	}
@@ -213,6 +222,7 @@ func (f *fields) problem() error {
 		{"peer", &f.Peer},
 		{"state", &f.State},
 		{"session", &f.Session},
+		{"prefix", &f.Prefix},
 		{"node", &f.Node},
 		{"platform", &f.Platform},
 		{"why", &f.Why},

@@ -38,8 +38,11 @@ type content struct {
 
 const leastReceipts = 4096
 
-// stamp gives r, which arrived at now, its time.
+// stamp gives r, which arrived at now, its time when its source names the session and no time.
 func (s *receipts) stamp(r *presence.Report, now presence.Millis) {
+	if !r.Received || r.Session == "" || r.Kind == presence.KindEndAll {
+		return
+	}
 	key := receiptKey{r.App, r.Peer, r.Session}
 	n := receipt{now, content{r.Kind == presence.KindOffline, r.Node, r.Lease}}
 	s.mu.Lock()

@@ -41,9 +41,9 @@ func TestReceiptsForget(t *testing.T) {
 	var s receipts
 	now := presence.Millis(1_700_000_000_000)
 	for i := range 40 * leastReceipts {
-		r := presence.Report{Peer: "hot", Session: "1", Kind: presence.KindOnline + presence.Kind(i%2)}
+		r := presence.Report{Received: true, Peer: "hot", Session: "1", Kind: presence.KindOnline + presence.Kind(i%2)}
 		s.stamp(&r, now)
-		r = presence.Report{Peer: presence.PeerID(fmt.Sprint(i)), Session: "1", Kind: presence.KindOnline}
+		r = presence.Report{Received: true, Peer: presence.PeerID(fmt.Sprint(i)), Session: "1", Kind: presence.KindOnline}
 		s.stamp(&r, now)
 		if r.At != now {
 			t.Fatalf("the only word of %s was stamped %d ms ahead", r.Peer, r.At-now)
@@ -55,7 +55,7 @@ func TestReceiptsForget(t *testing.T) {
 	if len(s.last) > 2*leastReceipts {
 		t.Errorf("%d are remembered", len(s.last))
 	}
-	r := presence.Report{Peer: "tom", Session: "1", Kind: presence.KindOnline}
+	r := presence.Report{Received: true, Peer: "tom", Session: "1", Kind: presence.KindOnline}
 	if s.stamp(&r, s.top+1); len(s.last) != 1 {
 		t.Errorf("%d are remembered when all are over", len(s.last))
 	}

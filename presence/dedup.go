@@ -16,7 +16,7 @@ const hashMask = 1<<48 - 1
 // deliveryHash returns the hash of the delivery of r, 0 when nothing needs to be remembered of it.
 // One delivery may speak of several sessions.
 func deliveryHash(r *Report) uint64 {
-	if r.ID == "" || r.Session != "" && !r.Received {
+	if r.ID == "" || !r.counted() && !r.Received {
 		return 0
 	}
 	h := uint64(14695981039346656037)
@@ -28,7 +28,7 @@ func deliveryHash(r *Report) uint64 {
 	mix(string(r.Source))
 	mix("\x00")
 	mix(r.ID)
-	if r.Session != "" {
+	if !r.counted() {
 		mix("\x00" + r.Kind.String() + "\x00")
 		mix(string(r.Session))
 	}
@@ -38,7 +38,7 @@ func deliveryHash(r *Report) uint64 {
 // name gives the delivery of r an id when it would count anew each time it is applied: a remote
 // store may take a report, lose its answer, and receive the report again.
 func (r *Report) name() {
-	if r.ID == "" && r.Session == "" && r.Kind != KindTouch {
+	if r.ID == "" && r.counted() && r.Kind != KindTouch {
 		r.ID = rand.Text()
 	}
 }

@@ -54,7 +54,7 @@ func (st *State) Pack(b []byte) []byte {
 	if st.Status == Online {
 		b = append48(b, st.Until)
 	} else {
-		b = append48(b, st.LastSeen)
+		b = append48(b, sum.LastSeen)
 	}
 	b = append48(b, st.Since)
 	b = binary.AppendUvarint(b, uint64(st.Hold/time.Millisecond))
@@ -138,7 +138,7 @@ func (st *State) Unpack(b []byte) error {
 	*st = State{
 		Rev: binary.BigEndian.Uint64(b), Status: Status(b[8] & 3), Cause: Cause(b[9]), Since: millis48(b[16:]),
 		Sessions: st.Sessions[:0], Slots: st.Slots[:0], Deliveries: st.Deliveries[:0], Days: st.Days[:0],
-		Histories: st.Histories[:0], Rest: st.Rest[:0],
+		EndAlls: st.EndAlls[:0], Histories: st.Histories[:0], Rest: st.Rest[:0],
 	}
 	if st.Status > Online || !st.Cause.Known() {
 		return fmt.Errorf("%w: status %d, cause %d", ErrNewer, st.Status, st.Cause)

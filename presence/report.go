@@ -11,11 +11,13 @@ type Report struct {
 	App  AppID
 	Peer PeerID
 
-	Source  Source
-	Session SessionID // empty: the source cannot name sessions, and the slot (Source, Tag) is meant
-	Tag     string    // device class of a slot; empty and "default" mean none
-	Node    NodeID    // which node holds the session; see Lease. Empty: none
-	Device  string    // platform, for display
+	Source Source
+	// Session is empty when the source cannot name sessions, and the slot (Source, Tag) is meant.
+	// Of a [KindEndAll] it is the prefix of the ids of the sessions that ended.
+	Session SessionID
+	Tag     string // device class of a slot; empty and "default" mean none
+	Node    NodeID // which node holds the session; see Lease. Empty: none
+	Device  string // platform, for display
 
 	Kind Kind
 	At   Millis // the source's time, or the time of receipt; judged by [Rules.Admit]
@@ -53,13 +55,19 @@ type Report struct {
 // Key returns the peer that the report is about.
 func (r *Report) Key() Key { return Key{r.App, r.Peer} }
 
+// counted reports whether r is about a slot.
+func (r *Report) counted() bool { return r.Session == "" && r.Kind != KindEndAll }
+
+// present reports whether r says that the peer was online.
+func (r *Report) present() bool { return r.Kind == KindOnline || r.Kind == KindTouch }
+
 // seen returns when r was true as far as this process knows: At, unless the source's clock is
 // ahead.
 func (r *Report) seen() Millis { return r.At - r.Ahead }
 
 // expired reports whether the lease of r was over at now, when it arrived.
 func (r *Report) expired(now Millis, lease time.Duration) bool {
-	return r.Kind != KindOffline && r.Session != "" && (r.Node == "" || r.Lease != 0) && r.seen().Add(lease) <= now
+	return r.present() && !r.counted() && (r.Node == "" || r.Lease != 0) && r.seen().Add(lease) <= now
 }
 
 // known reports whether this release knows what r says.

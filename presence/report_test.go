@@ -30,7 +30,7 @@ func TestReportIsRefused(t *testing.T) {
 		{"report id has 257", func(r *presence.Report) { r.ID = long }},
 		{"no source", func(r *presence.Report) { r.Source = "" }},
 		{"no kind", func(r *presence.Report) { r.Kind = 0 }},
-		{"kind 4", func(r *presence.Report) { r.Kind = presence.KindTouch + 1 }},
+		{"kind 5", func(r *presence.Report) { r.Kind = presence.KindEndAll + 1 }},
 		{"cause 8", func(r *presence.Report) { r.Cause = presence.CauseDrained + 1 }},
 		{"policy 2", func(r *presence.Report) { r.Policy = presence.PolicyLast + 1 }},
 		{"time of the report", func(r *presence.Report) { r.At = 0 }},

@@ -52,18 +52,18 @@ func DefaultRules() Rules {
 // Admit judges the time of r, received at now. A time further ahead than a clock may be wrong
 // orders the session's reports only, see [Report].Ahead; a slot has no order but that of receipt,
 // and its report gets the time of receipt. Admit reports false for a report that is too old to
-// count: one that reports the end of a named session counts however old it is, if that session is
-// still open.
+// count: one that reports the end of a named session, or of many, counts however old it is, if one
+// that it ends is still open.
 func (ru *Rules) Admit(r *Report, now Millis) bool {
 	r.Ahead = 0
 	if r.At > now.Add(ru.Ahead) {
-		if r.Session == "" {
+		if r.counted() {
 			r.At = now
 		} else {
 			r.Ahead = r.At - now
 		}
 	}
-	return !ru.stale(r, now) || r.Kind == KindOffline && r.Session != ""
+	return !ru.stale(r, now) || !r.present() && !r.counted()
 }
 
 // stale reports whether r, received at now, is older than a source may be late.

@@ -11,6 +11,10 @@ import (
 // state alone.
 const (
 	sectionCritical = 1
+	// sectionEndAlls holds when the peer was last seen without what end-alls have ended, and then
+	// end-alls: source, length and bytes of the prefix, time, uvarint Ahead, 1 byte cause, uvarint
+	// hold in milliseconds.
+	sectionEndAlls = 2<<1 | sectionCritical
 	// sectionHistories holds the histories of slots.
 	sectionHistories = 8<<1 | sectionCritical
 	// sectionOrder holds what orders the reports of sessions beside their times, for each session
@@ -21,7 +25,7 @@ const (
 
 // format returns the lowest format that can hold st.
 func (st *State) format() byte {
-	if len(st.Rest) > 0 || len(st.Histories) > 0 {
+	if len(st.Rest) > 0 || len(st.Histories) > 0 || len(st.EndAlls) > 0 {
 		return packFormat2
 	}
 	for i := range st.Sessions {
@@ -46,6 +50,9 @@ func (st *State) packSections(b []byte) []byte {
 		last = i
 	}
 	var all []byte
+	if len(st.EndAlls) > 0 {
+		all = appendString(binary.AppendUvarint(all, sectionEndAlls), string(st.packEndAlls(nil)))
+	}
 	if len(st.Histories) > 0 {
 		all = appendString(binary.AppendUvarint(all, sectionHistories), string(st.packHistories(nil)))
 	}
@@ -69,6 +76,11 @@ func (r *unpacker) sections(st *State) {
 			o := unpacker{b: []byte(body)}
 			o.order(st)
 			all.bad = o.bad
+		case tag == sectionEndAlls:
+			e := unpacker{b: []byte(body), base: r.base}
+			e.endAlls(st)
+			all.newer = e.newer
+			all.bad = e.bad || len(st.EndAlls) == 0
 		case tag == sectionHistories:
 			h := unpacker{b: []byte(body), base: r.base, format2: true}
 			h.histories(st)
@@ -80,6 +92,7 @@ func (r *unpacker) sections(st *State) {
 			st.Rest = append(st.Rest, begin[:len(begin)-len(all.b)]...)
 		}
 	}
+	st.overAll()
 }
 
 func (r *unpacker) order(st *State) {

@@ -26,6 +26,9 @@ type Session struct {
 	// Of the end: as reported, or that of its node; a lease that ran out leaves it unknown.
 	Cause Cause
 	Hold  time.Duration
+
+	// Over is the end-all that ended it, zero when none did. It is derived, see [EndAll].
+	Over EndAll
 }
 
 // clockStep is how far ahead of now a session's time must still be for a report of a right clock to
@@ -36,8 +39,14 @@ const clockStep = Millis(time.Minute / time.Millisecond)
 // source's clock is ahead.
 func (s *Session) Seen() Millis { return s.At - s.Ahead }
 
+// open reports whether no report says that s ended.
+func (s *Session) open() bool { return !s.Ended && s.Over.At == 0 }
+
 // Live reports whether s is open at now.
-func (s *Session) Live(now Millis) bool { return !s.Ended && now < s.Until }
+func (s *Session) Live(now Millis) bool { return s.open() && now < s.Until }
+
+// overEarly reports whether an end-all ended s before its lease ran out.
+func (s *Session) overEarly() bool { return s.Over.At != 0 && max(s.Over.seen(), s.Seen()) < s.Until }
 
 // Outlives reports whether s is spared at now when its node is found lost, whose lease ended at at:
 // the node reported s after that, and not longer than [NodeLease] ago.
@@ -47,8 +56,11 @@ func (s *Session) Outlives(at, now Millis) bool {
 
 // end returns when s ended: what the source said, or when its lease ran out.
 func (s *Session) end() Millis {
-	if s.Ended {
+	switch {
+	case s.Ended:
 		return s.Seen()
+	case s.overEarly():
+		return max(s.Over.seen(), s.Seen())
 	}
 	return s.Until
 }
@@ -77,14 +89,22 @@ func sessionOf(r *Report, lease time.Duration) Session {
 
 // EndCause returns why s ended, if it is not live.
 func (s *Session) EndCause() Cause {
-	if !s.Ended && s.Cause == CauseUnknown {
+	switch {
+	case s.overEarly():
+		return s.Over.Cause
+	case !s.Ended && s.Cause == CauseUnknown:
 		return CauseExpired
 	}
 	return s.Cause
 }
 
 // ending returns when and why s ended, if it is not live.
-func (s *Session) ending() ending { return ending{s.end(), s.EndCause(), s.Hold} }
+func (s *Session) ending() ending {
+	if s.overEarly() {
+		return ending{s.end(), s.Over.Cause, s.Over.Hold}
+	}
+	return ending{s.end(), s.EndCause(), s.Hold}
+}
 
 // weigh orders two words about the same session: positive when n, the new one, is greater than what
 // s holds.
@@ -158,7 +178,7 @@ func (s *Session) merge(n *Session, now Millis) Verdict {
 	case c == 0:
 		return Double
 	}
-	if !s.Ended && n.Incarnation == s.Incarnation {
+	if s.open() && n.Incarnation == s.Incarnation {
 		n.Start = min(n.Start, s.Start) // the same run goes on, or ends
 	}
 	if n.Device == "" {

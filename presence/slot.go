@@ -96,7 +96,7 @@ func (s *Slot) ending(r *Report) ending {
 	switch {
 	case s.open():
 		return ending{at: s.Until, cause: CauseExpired}
-	case r != nil && r.Session == "" && r.Kind == KindOffline:
+	case r != nil && r.counted() && r.Kind == KindOffline:
 		return ending{s.At, r.Cause, r.Hold}
 	}
 	return ending{at: s.At}

@@ -33,7 +33,8 @@ type State struct {
 	Cause  Cause  // why it is offline
 	Since  Millis // when it turned
 	// LastSeen is the latest end of a session: its reported end, or its last sign of life when its
-	// lease ran out.
+	// lease ran out. What an end-all has ended is not in it as long as a late report may say
+	// otherwise, see [State.Summary].
 	LastSeen Millis
 	// While online: when the last lease runs out without another report; forever while its node
 	// lives.
@@ -50,6 +51,7 @@ type State struct {
 
 	// Each is kept in order, so that the order in which reports came leaves no trace.
 	Sessions []Session // by (source, id)
+	EndAlls  []EndAll  // by (source, prefix)
 	Slots    []Slot    // by (source, tag)
 	// Deliveries that have been counted and are in no history, by (time, hash).
 	Deliveries []Delivery
@@ -81,14 +83,17 @@ func (st *State) Summary() Summary {
 	s := Summary{
 		Rev: st.Rev, Status: st.Status, Cause: st.Cause, Since: st.Since, LastSeen: st.LastSeen, Until: st.Until, Hold: st.Hold,
 	}
-	if st.Status == Online {
-		for i := range st.Sessions {
-			ss := &st.Sessions[i]
-			if !ss.Ended {
-				s.LastSeen = max(s.LastSeen, ss.Seen())
-				s.Noded = s.Noded || ss.Node != ""
-			}
+	for i := range st.Sessions {
+		ss := &st.Sessions[i]
+		switch {
+		case ss.overEarly():
+			s.LastSeen = max(s.LastSeen, ss.end())
+		case st.Status == Online && ss.open():
+			s.LastSeen = max(s.LastSeen, ss.Seen())
+			s.Noded = s.Noded || ss.Node != ""
 		}
+	}
+	if st.Status == Online {
 		for i := range st.Slots {
 			s.LastSeen = max(s.LastSeen, st.Slots[i].At)
 		}
@@ -113,19 +118,22 @@ func (st *State) Apply(r *Report, now Millis, rules *Rules) (Outcome, Effect) {
 		late  *recount
 	)
 	assumed := st.replaceAssumption()
-	if r.Session == "" {
+	switch {
+	case r.Kind == KindEndAll:
+		v, quiet = st.applyEndAll(r, now, rules)
+	case r.Session == "":
 		v, quiet, late = st.applySlot(r, lease, now, rules, assumed)
-	} else {
+	default:
 		v, quiet = st.applySession(r, lease, now, rules)
 	}
-	if v == Late && r.Session != "" {
+	if v == Late && r.Session != "" && r.Kind != KindEndAll {
 		e := st.late(r, rules)
 		return Outcome{Verdict: v, Summary: st.Summary()}, e
 	}
 	if v != Taken && v != Swallowed {
 		return Outcome{Verdict: v, Summary: st.Summary()}, Same
 	}
-	if r.Kind != KindOffline && st.seenOn(r.seen(), rules) {
+	if r.present() && st.seenOn(r.seen(), rules) {
 		quiet = false
 	}
 	if v == Taken && r.expired(now, lease) {
@@ -191,7 +199,8 @@ func (st *State) applySession(r *Report, lease time.Duration, now Millis, rules 
 	if found {
 		s := &st.Sessions[i]
 		was, node := s.Live(now), s.Node
-		if v = s.merge(&n, now); v == Late && rules.stale(r, now) {
+		v = s.merge(&n, now)
+		if st.over(s); v == Late && rules.stale(r, now) {
 			v = Stale
 		}
 		if hash != 0 && v == Taken {
@@ -202,6 +211,7 @@ func (st *State) applySession(r *Report, lease time.Duration, now Millis, rules 
 	if !n.Ended && st.open(now) >= maxLive {
 		return Full, false
 	}
+	st.over(&n)
 	st.Sessions = slices.Insert(st.Sessions, i, n)
 	if hash != 0 {
 		st.see(hash, r.At)
@@ -259,7 +269,7 @@ func (st *State) EndNode(l LostNode, now Millis, rules *Rules) (Outcome, Effect)
 	hit := false
 	for i := range st.Sessions {
 		s := &st.Sessions[i]
-		if s.Node == l.Node && !s.Ended && !s.Outlives(l.At, now) {
+		if s.Node == l.Node && s.open() && !s.Outlives(l.At, now) {
 			hit = true
 			if s.Until < l.At { // its own lease had run out before
 				s.Node = ""
@@ -312,7 +322,9 @@ func (st *State) conclude(now Millis, r *Report) bool {
 			}
 			continue
 		}
-		st.LastSeen = max(st.LastSeen, s.Seen())
+		if !s.overEarly() {
+			st.LastSeen = max(st.LastSeen, s.Seen())
+		}
 		if e := s.ending(); e.later(reported) {
 			reported = e
 		}
@@ -332,6 +344,13 @@ func (st *State) conclude(now Millis, r *Report) bool {
 		st.LastSeen = max(st.LastSeen, s.At)
 		if e := s.ending(r); e.later(last) {
 			last = e
+		}
+	}
+	if st.Status == Unknown {
+		for i := range st.EndAlls {
+			if e := st.EndAlls[i].ending(); e.later(last) {
+				last = e
+			}
 		}
 	}
 	switch {
@@ -369,7 +388,7 @@ func (st *State) Forgotten() bool {
 // prune drops tombstones that are old or too many, slots with nothing to remember, and old delivery
 // ids.
 func (st *State) prune(now Millis, rules *Rules) bool {
-	before := len(st.Sessions) + len(st.Slots) + len(st.Deliveries)
+	before := len(st.Sessions) + len(st.EndAlls) + len(st.Slots) + len(st.Deliveries)
 	old, dead := now.Add(-rules.Tombstones), 0
 	st.Sessions = keep(st.Sessions, func(s *Session) bool {
 		switch {
@@ -379,6 +398,7 @@ func (st *State) prune(now Millis, rules *Rules) bool {
 			dead++
 			return true
 		}
+		st.leave(s)
 		return false
 	})
 	for ; dead > maxTombstones; dead-- {
@@ -387,10 +407,11 @@ func (st *State) prune(now Millis, rules *Rules) bool {
 	if dead > 1 {
 		st.dropConnections(now)
 	}
+	st.pruneEndAlls(old)
 	st.Slots = keep(st.Slots, func(s *Slot) bool { return !s.blank(now, rules) })
 	st.Deliveries = keep(st.Deliveries, func(s *Delivery) bool { return s.At > now.Add(-rules.Detect) })
 	st.pruneHistories(now, rules)
-	return len(st.Sessions)+len(st.Slots)+len(st.Deliveries) != before
+	return len(st.Sessions)+len(st.EndAlls)+len(st.Slots)+len(st.Deliveries) != before
 }
 
 // dropConnections removes the ends of connections that need not be remembered beside the latest.
@@ -440,6 +461,7 @@ func (st *State) dropOldest(now Millis) {
 		}
 	}
 	if oldest >= 0 {
+		st.leave(&st.Sessions[oldest])
 		st.Sessions = slices.Delete(st.Sessions, oldest, oldest+1)
 	}
 }
@@ -464,7 +486,7 @@ func (st *State) On(node NodeID) bool {
 		return false
 	}
 	for i := range st.Sessions {
-		if s := &st.Sessions[i]; s.Node == node && !s.Ended {
+		if s := &st.Sessions[i]; s.Node == node && s.open() {
 			return true
 		}
 	}

@@ -68,11 +68,12 @@ const (
 	KindOnline  Kind = iota + 1 // the session began
 	KindOffline                 // the session ended
 	KindTouch                   // the session is still there
+	KindEndAll                  // many sessions ended, see [EndAll]
 )
 
 // Known reports whether k is a kind that this release knows. A report of any other kind changes
 // nothing: a later release has written it, and only that one knows what it means.
-func (k Kind) Known() bool { return k >= KindOnline && k <= KindTouch }
+func (k Kind) Known() bool { return k >= KindOnline && k <= KindEndAll }
 
 func (k Kind) String() string {
 	switch k {
@@ -82,6 +83,8 @@ func (k Kind) String() string {
 		return "offline"
 	case KindTouch:
 		return "touch"
+	case KindEndAll:
+		return "end_all"
 	}
 	return "invalid"
 }

@@ -11,9 +11,11 @@ import (
 
 // An Event is a report of one session.
 type Event struct {
-	Peer     string `json:"peer"`
-	State    string `json:"state"` // online, offline or touch
-	Session  string `json:"session,omitempty"`
+	Peer    string `json:"peer"`
+	State   string `json:"state"` // online, offline, touch or end_all
+	Session string `json:"session,omitempty"`
+	// Prefix is that of the ids of the sessions that an end_all ends; empty ends all of the peer.
+	Prefix   string `json:"prefix,omitempty"`
 	Node     string `json:"node,omitempty"`
 	Time     int64  `json:"time,omitempty"` // Unix milliseconds
 	Inc      int64  `json:"inc,omitempty"`

@@ -56,8 +56,10 @@ export interface Session {
 
 export interface Event {
   peer: string;
-  state: 'online' | 'offline' | 'touch';
+  state: 'online' | 'offline' | 'touch' | 'end_all';
   session?: string;
+  /** Of the ids of the sessions that an end_all ends; absent: all. */
+  prefix?: string;
   node?: string;
   /** Unix milliseconds. */
   time?: number;

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	gocmp "github.com/google/go-cmp/cmp"
@@ -20,7 +21,8 @@ type model map[presence.Key]presence.State
 func (m model) update(keys []presence.Key, merge presence.Merge) {
 	for i, k := range keys {
 		st := m[k]
-		st.Sessions, st.Slots, st.Deliveries = slices.Clone(st.Sessions), slices.Clone(st.Slots), slices.Clone(st.Deliveries)
+		st.Sessions, st.EndAlls = slices.Clone(st.Sessions), slices.Clone(st.EndAlls)
+		st.Slots, st.Deliveries = slices.Clone(st.Slots), slices.Clone(st.Deliveries)
 		if merge(i, &st) == presence.Same {
 			continue
 		}
@@ -70,6 +72,9 @@ func drawStep(d draw, restarts bool) step {
 			case 2:
 				r.Source, r.Session = "emqx", presence.SessionID(fmt.Sprint("s", d(3, "session")))
 				r.Incarnation = presence.Millis(-d(4, "incarnation") * 500)
+				if d(5, "end-all") == 0 {
+					r.Kind, r.Session, r.Incarnation = presence.KindEndAll, []presence.SessionID{"", "s", "s1"}[d(3, "prefix")], 0
+				}
 			}
 			s.reports = append(s.reports, r)
 		}
@@ -379,7 +384,7 @@ func (p *player) wipe(t *rapid.T) {
 }
 
 // anyOrder judges named sessions by a model that knows nothing of states: of all the words about a
-// session the greatest counts.
+// session the greatest counts, unless an end-all is later.
 func anyOrder(b *bench) {
 	round := 0
 	rapid.Check(bubbled{b.T}, func(t *rapid.T) {
@@ -393,6 +398,9 @@ func anyOrder(b *bench) {
 			r.Kind = presence.Kind(rapid.IntRange(1, 2).Draw(t, "kind"))
 			r.At = b.now - presence.Millis(1000*rapid.IntRange(0, 5).Draw(t, "ago")) + clock
 			r.Lease, r.Seq = hour, uint64(rapid.IntRange(0, 2).Draw(t, "seq"))
+			if rapid.IntRange(0, 3).Draw(t, "end-all") == 0 {
+				r.Kind, r.Session = presence.KindEndAll, rapid.SampledFrom([]presence.SessionID{"", "s", "s1"}).Draw(t, "prefix")
+			}
 			if !b.Rules.Admit(&r, b.now) {
 				t.Fatal("stale")
 			}
@@ -401,13 +409,19 @@ func anyOrder(b *bench) {
 		want := presence.Offline
 		latest := map[presence.SessionID]presence.Report{}
 		for _, r := range reports {
+			if r.Kind == presence.KindEndAll {
+				continue
+			}
 			l, ok := latest[r.Session]
 			if c := cmp.Or(cmp.Compare(r.At, l.At), cmp.Compare(r.Seq, l.Seq)); !ok || c > 0 || c == 0 && r.Kind == presence.KindOnline {
 				latest[r.Session] = r
 			}
 		}
 		for _, l := range latest {
-			if l.Kind == presence.KindOnline {
+			over := slices.ContainsFunc(reports, func(r presence.Report) bool {
+				return r.Kind == presence.KindEndAll && strings.HasPrefix(string(l.Session), string(r.Session)) && l.At < r.At
+			})
+			if l.Kind == presence.KindOnline && !over {
 				want = presence.Online
 			}
 		}
