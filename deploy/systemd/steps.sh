@@ -60,7 +60,15 @@ step "another port: tom still online"
 rm -r /etc/systemd/system/rollcall.socket.d
 port=3000
 systemctl daemon-reload
-systemctl stop rollcall.socket rollcall.service
+printf '%s\n' ROLLCALL_LISTEN_TLS=:443 ROLLCALL_TLS_DOMAINS=im.example.com ROLLCALL_TLS_ACME_DIRECTORY=https://127.0.0.1:9/ >>/etc/rollcall/rollcall.env
+systemctl stop rollcall
+systemctl enable --now rollcall-tls.socket
+systemctl start rollcall
+ready
+online
+curl -sSk https://127.0.0.1/ 2>&1 | grep -q 'unrecognized name' # the CA is down
+step "opened port 443 by its socket: without a certificate handshakes end, and port 3000 goes on"
+systemctl stop rollcall.socket rollcall-tls.socket rollcall.service
 [ "$(systemctl show -p Result --value rollcall)" = success ]
 step stopped in order
 dpkg -P rollcall >/dev/null
