@@ -259,3 +259,28 @@ func BenchmarkExport(b *testing.B) {
 	}
 	b.ReportMetric(float64(n*b.N)/b.Elapsed().Seconds(), "peers/s")
 }
+
+// Whatever a file holds, it is read to its end or refused by a line and a code.
+func FuzzReader(f *testing.F) {
+	now := presence.Millis(1_767_225_600_000)
+	from := inMemory(f)
+	r := presence.Report{App: app, Peer: "ann", Source: presence.SourceAPI, Session: "x", Kind: presence.KindOnline, At: now}
+	if err := from.Report(f.Context(), []presence.Report{r}, now, make([]presence.Outcome, 1)); err != nil {
+		f.Fatal(err)
+	}
+	file := export(f, from, now)
+	f.Add(file)
+	f.Add(file[:len(file)-9])
+	f.Add([]byte(`{"rollcall":"backup","version":1,"time":5,"apps":[]}` + "\n" + `{"file":"keys.env","content":"YQ=="}` + "\n" + `{"end":true}` + "\n"))
+	f.Add([]byte(`{"rollcall":"export","version":1,"time":5}` + "\n" + `{"app":"chat","peer":"ann","state":"AA=="}` + "\n"))
+	to := inMemory(f)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		r, err := transfer.NewReader(bytes.NewReader(b))
+		if err == nil {
+			_, err = importer(to, now).Run(t.Context(), r)
+		}
+		if file := (*transfer.FileError)(nil); err != nil && (!errors.As(err, &file) || file.Code == "" || file.Line < 1) {
+			t.Fatalf("%v", err)
+		}
+	})
+}

@@ -180,6 +180,9 @@ func (im *importer) end(err error) error {
 		return err
 	}
 	took := im.p.done()
+	if err != nil && im.done.Peers == 0 {
+		return err
+	}
 	text := fmt.Sprintf("%s, %d of them changed, %s", many(im.done.Peers, "peer"), im.done.Changed, took)
 	if err != nil {
 		return &config.Hinted{Err: err, Hint: "before that: " + text + "; the import may be repeated"}

@@ -15,13 +15,14 @@ import (
 // keeps the time.
 type progress struct {
 	begun time.Time
+	total int64
 	bar   *progressbar.ProgressBar // nil: nothing is shown
 }
 
 // newProgress shows what is being done on the standard error of e, if that is a terminal. total is
 // how many steps there will be, about; 0 when that is not known.
 func newProgress(e *env, what string, total int64) *progress {
-	p := &progress{begun: time.Now()}
+	p := &progress{begun: time.Now(), total: total}
 	f, ok := e.stderr.(*os.File)
 	if !ok || !term.IsTerminal(int(f.Fd())) {
 		return p
@@ -42,8 +43,9 @@ func (p *progress) at(n int64) {
 	if p.bar == nil {
 		return
 	}
-	if limit := p.bar.GetMax64(); limit > 0 && n > limit {
-		p.bar.ChangeMax64(n) // there are more than were counted
+	if p.total > 0 && n > p.total { // there are more than were counted
+		p.total = n
+		p.bar.ChangeMax64(n)
 	}
 	_ = p.bar.Set64(n)
 }
