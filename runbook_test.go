@@ -15,6 +15,12 @@ import (
 
 const runbook = "docs/runbook.md"
 
+// procedures are what the page has to say beside the lines of the log.
+var procedures = []string{
+	"The first hour", "Upgrade", "Roll-back", "The disk is full", "Redis is gone", "A certificate is near its end",
+	"People look offline", "People look online for ever", "Move to Redis", "Restore a backup", "Replace a key",
+}
+
 // TestEveryWarningHasItsParagraph: an operator finds under the exact words of a log line what it
 // means and what to do.
 func TestEveryWarningHasItsParagraph(t *testing.T) {
@@ -51,6 +57,11 @@ func TestEveryWarningHasItsParagraph(t *testing.T) {
 			t.Errorf("the alert %s does not lead to its paragraph", m[1])
 		}
 		headings[m[1]] = true
+	}
+	for _, p := range procedures {
+		if !strings.Contains(string(text), "\n### "+p+"\n") {
+			t.Errorf("%s lacks %q", runbook, p)
+		}
 	}
 	for h, used := range headings {
 		if !used {
