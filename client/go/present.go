@@ -56,26 +56,16 @@ const goodbye = 2 * time.Second
 
 // connect holds one socket until it breaks.
 func (p *presence) connect(ctx context.Context, b *backoff) error {
-	hello := map[string]any{"op": "hello", "id": 1, "app": p.client.cfg.App}
-	if err := p.client.secret(ctx, hello, p.Peer); err != nil {
+	greeting, err := p.greeting(ctx)
+	if err != nil {
 		return err
-	}
-	login := map[string]any{
-		"op": "present", "id": 2, "peer": p.Peer, "device": p.Device, "tag": p.Tag, "platform": p.Platform, "auto": p.was,
-	}
-	if p.Sign != nil {
-		sig, err := p.Sign(ctx, p.Peer)
-		if err != nil {
-			return unreachable("sign", err)
-		}
-		login["time"], login["nonce"], login["sign"] = sig.Time, sig.Nonce, sig.Sign
 	}
 	ws, err := p.client.dial(ctx)
 	if err != nil {
 		return err
 	}
 	defer ws.close()
-	for _, m := range []map[string]any{hello, login} {
+	for _, m := range greeting {
 		if err := ws.say(m); err != nil {
 			return err
 		}
@@ -125,6 +115,25 @@ func (p *presence) connect(ctx context.Context, b *backoff) error {
 			return errBroken
 		}
 	}
+}
+
+// greeting returns the two messages that a socket begins with.
+func (p *presence) greeting(ctx context.Context) ([]map[string]any, error) {
+	hello := map[string]any{"op": "hello", "id": 1, "app": p.client.cfg.App}
+	if err := p.client.secret(ctx, hello, p.Peer); err != nil {
+		return nil, err
+	}
+	login := map[string]any{
+		"op": "present", "id": 2, "peer": p.Peer, "device": p.Device, "tag": p.Tag, "platform": p.Platform, "auto": p.was,
+	}
+	if p.Sign != nil {
+		sig, err := p.Sign(ctx, p.Peer)
+		if err != nil {
+			return nil, unreachable("sign", err)
+		}
+		login["time"], login["nonce"], login["sign"] = sig.Time, sig.Nonce, sig.Sign
+	}
+	return []map[string]any{hello, login}, nil
 }
 
 // secret adds to hello what lets the client in.

@@ -76,41 +76,16 @@ func (c *watchCmd) follow(e *env, printed map[string]peerUpdate) error {
 	if err != nil {
 		return err
 	}
-	q := url.Values{}
-	if c.App != "" {
-		q.Set("app", c.App)
-	}
-	body, err := json.Marshal(map[string]any{"peers": c.IDs})
-	if err != nil {
-		return err
-	}
 	ctx, cancel := context.WithCancel(e.ctx)
 	defer cancel()
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, base+"/v1/watch?"+q.Encode(), bytes.NewReader(body))
+	stream, err := c.open(ctx, base)
 	if err != nil {
-		return fmt.Errorf("ask %s: %w", base, err)
-	}
-	r.Header.Set("Content-Type", "application/json")
-	r.Header.Set("Accept", "text/event-stream")
-	client := &http.Client{Transport: &http.Transport{
-		DisableKeepAlives: true, ResponseHeaderTimeout: answerWithin, DialContext: (&net.Dialer{Timeout: answerWithin}).DialContext,
-	}}
-	resp, err := client.Do(r)
-	if err != nil {
-		return away{unreached(base, err)}
-	}
-	defer func() { _ = resp.Body.Close() }()
-	if resp.StatusCode != http.StatusOK {
-		b, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<16))
-		err := refused(base, resp.StatusCode, b)
-		if resp.StatusCode == http.StatusNotFound || resp.StatusCode == http.StatusServiceUnavailable {
-			err = away{err} // it starts, or its store is out of reach
-		}
 		return err
 	}
+	defer func() { _ = stream.Close() }()
 	silent := time.AfterFunc(quietest, cancel)
 	defer silent.Stop()
-	lines := bufio.NewScanner(resp.Body)
+	lines := bufio.NewScanner(stream)
 	lines.Buffer(nil, largestEvent)
 	for lines.Scan() {
 		silent.Reset(quietest)
@@ -140,6 +115,41 @@ func (c *watchCmd) follow(e *env, printed map[string]peerUpdate) error {
 		}
 	}
 	return errAway
+}
+
+// open returns the stream of the server at base.
+func (c *watchCmd) open(ctx context.Context, base string) (io.ReadCloser, error) {
+	q := url.Values{}
+	if c.App != "" {
+		q.Set("app", c.App)
+	}
+	body, err := json.Marshal(map[string]any{"peers": c.IDs})
+	if err != nil {
+		return nil, err
+	}
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, base+"/v1/watch?"+q.Encode(), bytes.NewReader(body))
+	if err != nil {
+		return nil, fmt.Errorf("ask %s: %w", base, err)
+	}
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("Accept", "text/event-stream")
+	client := &http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true, ResponseHeaderTimeout: answerWithin, DialContext: (&net.Dialer{Timeout: answerWithin}).DialContext,
+	}}
+	resp, err := client.Do(r)
+	if err != nil {
+		return nil, away{unreached(base, err)}
+	}
+	if resp.StatusCode != http.StatusOK {
+		defer func() { _ = resp.Body.Close() }()
+		b, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<16))
+		err := refused(base, resp.StatusCode, b)
+		if resp.StatusCode == http.StatusNotFound || resp.StatusCode == http.StatusServiceUnavailable {
+			err = away{err} // it starts, or its store is out of reach
+		}
+		return nil, err
+	}
+	return resp.Body, nil
 }
 
 // largestEvent is more than an event has.

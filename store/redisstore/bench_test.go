@@ -45,7 +45,7 @@ func BenchmarkMemory(b *testing.B) {
 		for _, kind := range []string{"online", "offline", "socket"} {
 			server := redistest.Run(b)
 			cfg := config("redis://" + server.Addr)
-			cfg.NearCache = -1
+			cfg.NearCache = 0
 			st := open(b, cfg)
 			node := &node{t: b, name: "node-4711-1795400000000", st: st, svc: presence.NewService(st, presence.DefaultConfig())}
 			before := used(server)
@@ -110,7 +110,7 @@ func BenchmarkStatuses(b *testing.B) {
 		b.Run(map[bool]string{true: "warm", false: "uncached"}[cached], func(b *testing.B) {
 			cfg := config("redis://" + server.Addr)
 			if !cached {
-				cfg.NearCache = -1
+				cfg.NearCache = 0
 			}
 			st := open(b, cfg)
 			n := &node{t: b, name: "n", st: st, svc: presence.NewService(st, presence.DefaultConfig())}

@@ -1,6 +1,7 @@
 package redisstore
 
 import (
+	"cmp"
 	"context"
 	_ "embed"
 	"fmt"
@@ -73,17 +74,19 @@ func score(deadline presence.Millis) float64 {
 
 func formatScore(f float64) string { return strconv.FormatFloat(f, 'f', -1, 64) }
 
+// An indexAsk is a command on the index entry of a job: it writes it, or reads its score.
+type indexAsk struct {
+	j     *job
+	index string
+	write bool
+}
+
 // indexFirst writes the entries that the new states need and the old ones did not have, and reads
 // the scores of those that are to go. A job whose entry cannot be written fails; an entry that
 // cannot be read stays, for nothing.
 func (w *writer) indexFirst(ctx context.Context, writes []*job, now presence.Millis) error {
 	var cmds []rueidis.Completed
-	type asked struct {
-		j     *job
-		index string
-		write bool
-	}
-	var asks []asked
+	var asks []indexAsk
 	for _, j := range writes {
 		for _, e := range j.needed {
 			was, had := entryIn(j.before, e.index)
@@ -96,22 +99,18 @@ func (w *writer) indexFirst(ctx context.Context, writes []*job, now presence.Mil
 			if had && (e.deadline == 0 || was.deadline <= e.deadline) {
 				continue // what stands is early enough; if it was claimed, the settling moves it
 			}
-			at := e.deadline
-			if at == 0 {
-				at = now
-			}
 			if !w.conn.Reaches(e.index) {
 				j.err = conn.ErrDown
 				break
 			}
-			cmds = append(cmds, w.conn.B().Zadd().Key(e.index).ScoreMember().ScoreMember(score(at), j.member).Build())
-			asks = append(asks, asked{j, e.index, true})
+			cmds = append(cmds, w.conn.B().Zadd().Key(e.index).ScoreMember().ScoreMember(score(cmp.Or(e.deadline, now)), j.member).Build())
+			asks = append(asks, indexAsk{j, e.index, true})
 			j.wrote(e.index)
 		}
 		for _, e := range j.gone {
 			if j.err == nil && w.conn.Reaches(e.index) {
 				cmds = append(cmds, w.conn.B().Zscore().Key(e.index).Member(j.member).Build())
-				asks = append(asks, asked{j, e.index, false})
+				asks = append(asks, indexAsk{j, e.index, false})
 			}
 		}
 	}
@@ -123,6 +122,11 @@ func (w *writer) indexFirst(ctx context.Context, writes []*job, now presence.Mil
 	if err != nil {
 		return err
 	}
+	return w.takeIndexed(asks, results, begun)
+}
+
+// takeIndexed takes the results of asks, which were sent at begun.
+func (w *writer) takeIndexed(asks []indexAsk, results []rueidis.RedisResult, begun time.Time) error {
 	for i, a := range asks {
 		err := results[i].Error()
 		switch {

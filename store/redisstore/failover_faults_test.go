@@ -125,7 +125,7 @@ func TestFaultReshard(t *testing.T) {
 func TestFaultClusterSlotsLost(t *testing.T) {
 	c := redistest.RunCluster(t, 3, false)
 	cfg := config(clusterURL(c))
-	cfg.Deadline, cfg.NearCache, cfg.Log, cfg.Spool = 250*time.Millisecond, -1, logger(t), t.TempDir()
+	cfg.Deadline, cfg.NearCache, cfg.Log, cfg.Spool = 250*time.Millisecond, 0, logger(t), t.TempDir()
 	st := open(t, cfg)
 	n := &node{t: t, name: "n", st: st, svc: presence.NewService(st, presence.DefaultConfig())}
 	peers := numbered("p", 60)

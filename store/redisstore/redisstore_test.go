@@ -130,7 +130,7 @@ func TestSentinel(t *testing.T) {
 		}
 		p.Do(t, "FLUSHALL")
 		cfg := config(sentinelURL(s))
-		cfg.NearCache = -1
+		cfg.NearCache = 0
 		return harness(t, cfg)
 	})
 }

@@ -140,7 +140,7 @@ func TestErrorIsNoAbsence(t *testing.T) {
 	each("ACL", "SETUSER", "reader", "on", ">sesame", "~*", "+@all")
 	defer each("ACL", "DELUSER", "reader")
 	cfg := config("redis://reader:sesame@" + strings.Join(c.Addrs(), ","))
-	cfg.NearCache = -1
+	cfg.NearCache = 0
 	n := startNode(t, cfg, "n")
 	peers := numbered("p", 20)
 	for _, p := range peers {

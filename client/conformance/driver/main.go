@@ -132,6 +132,14 @@ func (d *driver) do(c *command) {
 	case "resync":
 		t, ended, err := d.client.Resync(ctx, c.Node, c.Sessions, time.Time{})
 		d.answer(map[string]any{"resync": fmt.Sprintf("accepted=%d ended=%d", t.Accepted, ended)}, err)
+	default:
+		d.live(c)
+	}
+}
+
+// live does what goes on beside the commands, and ends it.
+func (d *driver) live(c *command) {
+	switch c.Do {
 	case "watch":
 		d.begin(c.Name, func(ctx context.Context) error {
 			return d.client.Follow(ctx, rollcall.Watching{
