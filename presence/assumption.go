@@ -25,7 +25,7 @@ func AssumeOffline(since Millis) State { return State{Status: Offline, Since: si
 // assumed reports whether all that st says is a foreign word.
 func (st *State) assumed() bool {
 	switch {
-	case len(st.Sessions) > 0 || len(st.Slots) > 1:
+	case len(st.Sessions) > 0 || len(st.Slots) > 1 || len(st.EndAlls) > 0:
 		return false
 	case len(st.Slots) == 1:
 		return st.Slots[0].Assumed()

@@ -53,10 +53,11 @@ func (st *State) DropOpen(now Millis) bool {
 
 // Join merges into st a state of the same peer that another store keeps, or that this one exported
 // before; leases are judged at now. It is commutative, associative and idempotent, so states may be
-// joined in any order and any number of times. docs/decisions/0096 says why each part is joined as
+// joined in any order and any number of times. docs/decisions/0093 says why each part is joined as
 // it is.
 //
-// For each session the greater report counts, as when all the reports had come here. Hooks without
+// For each session, and each end-all, the greater report counts, as when all the reports had come
+// here. Hooks without
 // time and session are a sum, and sums of two stores cannot be merged: those of the store count
 // that knew of the peer later. Since is the latest turn that either knew. An assumption gives way
 // to all that is known.
@@ -106,6 +107,7 @@ func joinOf(a, b *State, now Millis) State {
 		counted = b
 	}
 	st.Slots, st.Histories = counted.Slots, counted.Histories
+	st.joinEndAlls(a, b)
 	st.joinDeliveries(a, b)
 	st.joinDays(a, b)
 	st.turn(a, b, now)
@@ -143,7 +145,7 @@ func (st *State) packedAs(rev uint64) []byte {
 // clone returns a copy of st that shares nothing that is changed in place.
 func (st *State) clone() State {
 	c := *st
-	c.Sessions, c.Slots = slices.Clone(st.Sessions), slices.Clone(st.Slots)
+	c.Sessions, c.Slots, c.EndAlls = slices.Clone(st.Sessions), slices.Clone(st.Slots), slices.Clone(st.EndAlls)
 	for i := range c.Slots {
 		c.Slots[i] = c.Slots[i].clone()
 	}
@@ -215,6 +217,22 @@ func (s sums) compare(o sums) int {
 		cmp.Compare(s.known, o.known), cmp.Compare(latest(s), latest(o)), cmp.Compare(s.counted, o.counted),
 		bytes.Compare(s.content, o.content),
 	)
+}
+
+// joinEndAlls keeps the end-alls of both, and derives what they end.
+func (st *State) joinEndAlls(a, b *State) {
+	all := slices.Concat(a.EndAlls, b.EndAlls)
+	slices.SortFunc(all, func(x, y EndAll) int {
+		return cmp.Or(strings.Compare(string(x.Source), string(y.Source)), strings.Compare(string(x.Prefix), string(y.Prefix)), y.weigh(&x))
+	})
+	all = slices.CompactFunc(all, func(x, y EndAll) bool { return x.Source == y.Source && x.Prefix == y.Prefix })
+	st.EndAlls = slices.DeleteFunc(slices.Clone(all), func(e EndAll) bool {
+		return slices.ContainsFunc(all, func(o EndAll) bool { return o != e && o.covers(&e) })
+	})
+	for len(st.EndAlls) > maxEndAlls {
+		st.writeOldestEndAll()
+	}
+	st.overAll()
 }
 
 // joinDeliveries remembers what either has counted, but for what is in a history.

@@ -29,6 +29,9 @@ func life(t *rapid.T, place string, st *presence.State, at presence.Millis, rule
 			r.Source, r.Tag = presence.SourceLeanCloud, rapid.SampledFrom([]string{"", "phone"}).Draw(t, "tag")
 		case 1:
 			r.Source, r.Session = presence.SourceAPI, rapid.SampledFrom([]presence.SessionID{"x", "y"}).Draw(t, "session")
+			if rapid.IntRange(0, 4).Draw(t, "end all") == 0 {
+				r.Kind, r.Session = presence.KindEndAll, rapid.SampledFrom([]presence.SessionID{"", "x"}).Draw(t, "prefix")
+			}
 		default:
 			r.Source, r.Lease, r.Node = presence.SourceGateway, 0, "n1"
 			if r.Kind != presence.KindOffline {
@@ -98,12 +101,20 @@ func bothRules() map[string]presence.Rules {
 	return map[string]presence.Rules{"alone": presence.DefaultRules(), "shared": counting}
 }
 
+// drawn runs prop over thousands of drawn histories; one takes a millisecond.
+func drawn(t *testing.T, prop func(t *rapid.T)) {
+	t.Helper()
+	for range 20 {
+		rapid.Check(t, prop)
+	}
+}
+
 // The laws of a join, over what several stores made of the life of one peer. One store may go on
 // from what another exported.
 func TestJoin_is_commutative_associative_and_idempotent(t *testing.T) {
 	for name, rules := range bothRules() {
 		t.Run(name, func(t *testing.T) {
-			rapid.Check(t, func(t *rapid.T) {
+			drawn(t, func(t *rapid.T) {
 				var s [3]presence.State
 				now := t0
 				for i := range s {
@@ -138,12 +149,16 @@ func TestJoin_is_commutative_associative_and_idempotent(t *testing.T) {
 // that received all.
 func TestJoin_agrees_with_merging_the_reports(t *testing.T) {
 	rules := presence.DefaultRules()
-	rapid.Check(t, func(t *rapid.T) {
+	drawn(t, func(t *rapid.T) {
 		now := t0 + 5000
 		var a, b, all presence.State
 		for range rapid.IntRange(1, 12).Draw(t, "reports") {
 			r := drawReport(t, []time.Duration{time.Second, time.Hour})
 			r.Node = ""
+			if rapid.IntRange(0, 5).Draw(t, "end all") == 0 {
+				r.Kind, r.Incarnation, r.Seq, r.Lease = presence.KindEndAll, 0, 0, 0
+				r.Session = rapid.SampledFrom([]presence.SessionID{"", "x"}).Draw(t, "prefix")
+			}
 			to := rapid.IntRange(0, 2).Draw(t, "to")
 			if to != 0 {
 				apply(t, &a, r, now, &rules)
@@ -171,7 +186,7 @@ func TestJoin_agrees_with_merging_the_reports(t *testing.T) {
 func TestJoin_of_its_own_past_changes_no_answer(t *testing.T) {
 	for name, rules := range bothRules() {
 		t.Run(name, func(t *testing.T) {
-			rapid.Check(t, func(t *rapid.T) {
+			drawn(t, func(t *rapid.T) {
 				var st presence.State
 				at := life(t, "a", &st, t0, &rules)
 				past := exported(t, st, at)
@@ -194,7 +209,7 @@ func TestJoin_of_its_own_past_changes_no_answer(t *testing.T) {
 func TestJoin_into_nothing_answers_the_same(t *testing.T) {
 	for name, rules := range bothRules() {
 		t.Run(name, func(t *testing.T) {
-			rapid.Check(t, func(t *rapid.T) {
+			drawn(t, func(t *rapid.T) {
 				var st presence.State
 				now := life(t, "a", &st, t0, &rules)
 				st.Expire(now, &rules)
