@@ -77,5 +77,5 @@ line((await ended) === 'kicked', `his password changes, and the socket is ${awai
 await expect(spike, '0', 'and he is gone');
 
 const forged = new Rollcall({ url, app, key }).present(tom.id).done.then(() => 'closed', (err) => err.code);
-line((await forged) === 'unauthorized', `a socket that nobody signed for is ${await forged}`);
+line((await forged) === 'unauthorized', `a socket without a signature is refused: ${await forged}`);
 process.exit();

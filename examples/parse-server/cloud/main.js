@@ -6,7 +6,7 @@ const presence = new Presence(Parse, { url, app, masterKey, hookKey });
 
 // Questions.
 Parse.Cloud.define('getOnOffStatus', ({ params }) => presence.statuses(params.peerIds), { fields: { peerIds: { type: Array, required: true } } });
-// Whom a user may watch is for the app to decide, here.
+// Check here which users the caller may watch.
 Parse.Cloud.define('presenceTicket', ({ params }) => presence.ticket(params.peers), { requireUser: true, fields: { peers: { type: Array, required: true } } });
 
 // Reports: LiveQuery's connections, the app's own socket, what users do.
