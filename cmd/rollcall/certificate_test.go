@@ -160,4 +160,25 @@ func TestOtherFilesOfACertificateAreReloaded(t *testing.T) {
 		}
 	}
 	says(`{"op":"watch","id":3,"peers":["ann"]}`, `"id":3`)
+
+	// Files that are not there change nothing; without files, TLS ends with the process.
+	for _, c := range []struct {
+		text string
+		exit int
+		want string
+	}{
+		{"listen_tls: 127.0.0.1:0\ntls: {cert: nowhere, key: nowhere}\n", exitMisused, "nothing was changed"},
+		{"", 0, "next start  tls.cert: "},
+	} {
+		if err := os.WriteFile(file, []byte("apps: [{id: one, app_key: theAppKey000000000001}]\ndata: \"\"\n"+c.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		printed.Reset()
+		if exit := run(ctx, []string{"reload", "--admin", admin}, os.Environ(), &printed, &printed); exit != c.exit || !strings.Contains(printed.String(), c.want) {
+			t.Errorf("reload ended with %d\n%s", exit, &printed)
+		}
+		if got := shownAt(t, address); got != 3 {
+			t.Errorf("certificate %d is shown", got)
+		}
+	}
 }
