@@ -16,17 +16,11 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
-	"rollcall/internal/childtest"
 	"rollcall/internal/npmtest"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const (
 	appID     = "moving"
@@ -67,48 +61,6 @@ func code(t *testing.T, page, language string) []string {
 	return found
 }
 
-// start runs a command that ends with the test, and returns what it prints so far.
-func start(t *testing.T, cmd *exec.Cmd) fmt.Stringer {
-	t.Helper()
-	out, err := os.Create(filepath.Join(t.TempDir(), "out"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd.Stdout, cmd.Stderr = out, out
-	wait, err := childtest.Start(cmd)
-	if err != nil {
-		t.Fatal(err)
-	}
-	printed := file(out.Name())
-	t.Cleanup(func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM)
-		_ = wait() // its exit code is its own matter
-		_ = out.Close()
-		if t.Failed() {
-			t.Logf("%s printed:\n%s", filepath.Base(cmd.Path), printed)
-		}
-		http.DefaultClient.CloseIdleConnections()
-	})
-	return printed
-}
-
-type file string
-
-func (f file) String() string {
-	b, _ := os.ReadFile(string(f))
-	return string(b)
-}
-
-// eventually waits until true.
-func eventually(t *testing.T, what string, is func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !is(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("%s: not within %v", what, patience)
-		}
-	}
-}
-
 // A rollcall is a server that runs, and its program.
 type rollcall struct{ Listen, Admin, program string }
 
@@ -121,13 +73,11 @@ func startRollcall(t *testing.T, settings ...string) string {
 
 func startServer(t *testing.T, settings ...string) (running rollcall) {
 	t.Helper()
-	dir := t.TempDir()
-	program := filepath.Join(dir, "rollcall")
-	build := exec.Command("go", "build", "-o", program, "rollcall/cmd/rollcall")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
+	program, err := build()
+	if err != nil {
+		t.Fatal(err)
 	}
-	data := filepath.Join(dir, "data")
+	data := filepath.Join(t.TempDir(), "data")
 	cmd := exec.Command(program, "serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--data", data)
 	cmd.Env = slices.Concat(os.Environ(), keys, []string{"ROLLCALL_PROXIES=127.0.0.0/8"}, settings)
 	start(t, cmd)
