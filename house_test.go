@@ -153,6 +153,27 @@ func TestDecisionsAreWhole(t *testing.T) {
 	}
 }
 
+// A document that names a test which was renamed or deleted promises what nothing holds.
+func TestDocumentsNameTestsThatExist(t *testing.T) {
+	declared, exists := regexp.MustCompile(`(?m)^func ((?:Test|Fuzz|Benchmark)\w*)`), map[string]bool{}
+	for _, text := range files(t, "_test.go") {
+		for _, m := range declared.FindAllStringSubmatch(text, -1) {
+			exists[m[1]] = true
+		}
+	}
+	named, seen := regexp.MustCompile("`((?:Test|Fuzz|Benchmark)\\p{Lu}\\w+)`"), 0
+	for name, text := range files(t, ".md") {
+		for _, m := range named.FindAllStringSubmatch(text, -1) {
+			if seen++; !exists[m[1]] {
+				t.Errorf("%s names %s, and there is no such test", name, m[1])
+			}
+		}
+	}
+	if seen < 20 {
+		t.Fatalf("found %d names of tests; the search is wrong", seen)
+	}
+}
+
 // A fuzz target starts from what it has found before.
 func TestFuzzTargetsHaveACorpus(t *testing.T) {
 	target := regexp.MustCompile(`(?m)^func (Fuzz\w+)`)

@@ -132,6 +132,24 @@ func comments(f *ast.File) iter.Seq[*ast.Comment] {
 	}
 }
 
+// TestNamesUseWordsOfTheField holds what is declared, tests too, to the list of the comments.
+func TestNamesUseWordsOfTheField(t *testing.T) {
+	files, fset := sources(t)
+	border, seen := regexp.MustCompile(`([\p{Ll}0-9])(\p{Lu})`), 0
+	for _, f := range files {
+		ast.Inspect(f, func(n ast.Node) bool {
+			if id, ok := n.(*ast.Ident); ok {
+				seen++
+				refuseWords(t, outOfComments, fset.Position(id.Pos()), border.ReplaceAllString(id.Name, "$1 $2"))
+			}
+			return true
+		})
+	}
+	if seen < 1000 {
+		t.Fatalf("found %d names; the search is wrong", seen)
+	}
+}
+
 // maxColumns is how wide a line with a comment may be; a tab counts as four columns.
 const maxColumns = 100
 

@@ -24,14 +24,14 @@ func (c *checker) ask(ctx context.Context, path string) (string, error) {
 	if err := a.must(http.StatusOK, path); err != nil {
 		return "", err
 	}
-	var told struct{ Result []*string }
-	if json.Unmarshal(a.body, &told) != nil || len(told.Result) != 1 {
+	var answer struct{ Result []*string }
+	if json.Unmarshal(a.body, &answer) != nil || len(answer.Result) != 1 {
 		return "", failed(curePaths, "%s is not answered as getOnOffStatus is, with one value for each id", path)
 	}
-	if told.Result[0] == nil {
+	if answer.Result[0] == nil {
 		return "null", nil
 	}
-	return *told.Result[0], nil
+	return *answer.Result[0], nil
 }
 
 // shows returns an error when the probe is not shown as want.
@@ -94,8 +94,8 @@ func (c *checker) body(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	var told struct{ Result []any }
-	if json.Unmarshal(a.body, &told) != nil || len(told.Result) != bodyIDs {
+	var answer struct{ Result []any }
+	if json.Unmarshal(a.body, &answer) != nil || len(answer.Result) != bodyIDs {
 		return "", failed(curePaths, "a query of %d ids is not answered with a value for each", bodyIDs)
 	}
 	return fmt.Sprintf("%d ids in %d KiB are answered in %v", bodyIDs, len(body)>>10, a.took.Round(time.Millisecond/10)), nil
@@ -259,10 +259,10 @@ func (c *checker) native(ctx context.Context) (string, error) {
 	if err := a.must(http.StatusOK, path); err != nil {
 		return "", err
 	}
-	var told struct {
+	var answer struct {
 		Peers []struct{ Peer, Status string }
 	}
-	if json.Unmarshal(a.body, &told) != nil || len(told.Peers) != 1 || told.Peers[0].Peer != c.peer {
+	if json.Unmarshal(a.body, &answer) != nil || len(answer.Peers) != 1 || answer.Peers[0].Peer != c.peer {
 		return "", failed(curePaths, "%s is not answered as rollcall does, with one peer for each id", path)
 	}
 	a, err = c.call(ctx, http.MethodPost, path, body, key{"X-LC-Key", "wrong-" + c.peer})

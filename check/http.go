@@ -133,9 +133,9 @@ func (a *answer) must(status int, call string) error {
 
 // says returns what a says of an error, for a person.
 func (a *answer) says() string {
-	var told struct{ Error string }
-	if json.Unmarshal(a.body, &told) == nil && told.Error != "" {
-		return ": " + plain(told.Error)
+	var answer struct{ Error string }
+	if json.Unmarshal(a.body, &answer) == nil && answer.Error != "" {
+		return ": " + plain(answer.Error)
 	}
 	if server := a.head.Get("Server"); server != "" {
 		return " by " + plain(server)

@@ -22,16 +22,16 @@ func (c *checker) route(ctx context.Context) (string, error) {
 	if err := a.must(http.StatusOK, "/v1/route"); err != nil {
 		return "", err
 	}
-	var told struct{ Server string }
-	if json.Unmarshal(a.body, &told) != nil || told.Server == "" {
+	var answer struct{ Server string }
+	if json.Unmarshal(a.body, &answer) != nil || answer.Server == "" {
 		return "", failed(curePaths, "/v1/route is not answered with a server")
 	}
-	u, err := url.Parse(told.Server)
+	u, err := url.Parse(answer.Server)
 	if err != nil || u.Scheme != "ws" && u.Scheme != "wss" || u.Hostname() == "" || u.User != nil {
-		return "", failed(cureRoute, "/v1/route names %s, which is no address of a socket", plain(told.Server))
+		return "", failed(cureRoute, "/v1/route names %s, which is no address of a socket", plain(answer.Server))
 	}
 	if why := c.routeProblem(u); why != "" {
-		return "", failed(cureRoute, "/v1/route names %s: %s", plain(told.Server), why)
+		return "", failed(cureRoute, "/v1/route names %s: %s", plain(answer.Server), why)
 	}
 	if u.Host != c.base.Host {
 		ctx, cancel := context.WithTimeout(ctx, within)
@@ -42,12 +42,12 @@ func (c *checker) route(ctx context.Context) (string, error) {
 		}
 		conn, err := new(net.Dialer).DialContext(ctx, "tcp", host)
 		if err != nil {
-			return "", failed(cureRoute, "/v1/route names %s, which cannot be reached: %v", plain(told.Server), reason(err))
+			return "", failed(cureRoute, "/v1/route names %s, which cannot be reached: %v", plain(answer.Server), reason(err))
 		}
 		_ = conn.Close()
 	}
-	c.rtm = told.Server
-	return "sockets are led to " + plain(told.Server), nil
+	c.rtm = answer.Server
+	return "sockets are led to " + plain(answer.Server), nil
 }
 
 // routeProblem says why clients cannot go where the route leads, or "".

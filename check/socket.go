@@ -183,18 +183,18 @@ func (n *native) begin(ctx context.Context, c *checker) error {
 	if err := n.send(ctx, present); err != nil {
 		return err
 	}
-	told, err := n.answer(ctx)
+	answer, err := n.answer(ctx)
 	switch {
 	case err != nil:
 		return err
-	case told.Op == "ok":
+	case answer.Op == "ok":
 		return nil
-	case told.Code == "unauthorized" && c.mustSign():
+	case answer.Code == "unauthorized" && c.mustSign():
 		return n.begin(ctx, c)
-	case told.Code == "unauthorized" && c.MasterKey == "":
+	case answer.Code == "unauthorized" && c.MasterKey == "":
 		return errUnsigned
 	}
-	return failed(cureKeys, "present on /v1/socket is refused: %s", plain(told.Error))
+	return failed(cureKeys, "present on /v1/socket is refused: %s", plain(answer.Error))
 }
 
 func (n *native) send(ctx context.Context, v any) error {

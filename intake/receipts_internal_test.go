@@ -14,7 +14,7 @@ func TestReceiptsKeepTheOrderOfArrival(t *testing.T) {
 	var st presence.State
 	now := presence.Millis(1_700_000_000_000)
 	node := presence.NodeID("")
-	tell := func(kind presence.Kind, want presence.Status) {
+	report := func(kind presence.Kind, want presence.Status) {
 		t.Helper()
 		r := presence.Report{App: "a", Peer: "tom", Source: "api", Session: "1", Node: node, Kind: kind, Received: true}
 		s.stamp(&r, now)
@@ -24,14 +24,14 @@ func TestReceiptsKeepTheOrderOfArrival(t *testing.T) {
 		}
 	}
 	for range 20 {
-		tell(presence.KindOnline, presence.Online)
+		report(presence.KindOnline, presence.Online)
 		node = "gw" + node
-		tell(presence.KindTouch, presence.Online)
-		tell(presence.KindOffline, presence.Offline)
-		tell(presence.KindOffline, presence.Offline)
+		report(presence.KindTouch, presence.Online)
+		report(presence.KindOffline, presence.Offline)
+		report(presence.KindOffline, presence.Offline)
 		now += 3 // the stamps run ahead of the clock by then, and it comes nearer
-		tell(presence.KindOnline, presence.Online)
-		tell(presence.KindOffline, presence.Offline)
+		report(presence.KindOnline, presence.Online)
+		report(presence.KindOffline, presence.Offline)
 	}
 }
 

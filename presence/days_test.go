@@ -151,7 +151,7 @@ func TestOnlineTimeIsKeptThirtyDays(t *testing.T) {
 		apply(t, c.st, off, off.At, &rules)
 		days := c.st.OnlineTime(off.At-1, &rules)
 		if len(days) != presence.OnlineDays || len(c.st.Days) != presence.OnlineDays {
-			t.Fatalf("%s: %d days told, %d kept", c.name, len(days), len(c.st.Days))
+			t.Fatalf("%s: %d days are shown, %d kept", c.name, len(days), len(c.st.Days))
 		}
 		for _, d := range days {
 			if d.Online != c.each {
@@ -160,7 +160,7 @@ func TestOnlineTimeIsKeptThirtyDays(t *testing.T) {
 		}
 		// What is too old at the time of the query is left out, even if nothing was written since.
 		if n := len(c.st.OnlineTime(off.At.Add(3*24*time.Hour), &rules)); n != presence.OnlineDays-4 {
-			t.Errorf("%s: %d days told three days and a bit later, want %d", c.name, n, presence.OnlineDays-4)
+			t.Errorf("%s: %d days are shown three days and a bit later, want %d", c.name, n, presence.OnlineDays-4)
 		}
 	}
 }
@@ -242,10 +242,10 @@ func TestOnlineTimeInAnyOrder(t *testing.T) {
 			ends = append(ends, r)
 		}
 		now := hours(24)
-		told := append([]presence.Report{starts[0]}, rapid.Permutation(starts[1:]).Draw(t, "starts")...)
-		told = append(told, rapid.Permutation(ends).Draw(t, "ends")...)
+		reports := append([]presence.Report{starts[0]}, rapid.Permutation(starts[1:]).Draw(t, "starts")...)
+		reports = append(reports, rapid.Permutation(ends).Draw(t, "ends")...)
 		var st presence.State
-		for _, r := range told {
+		for _, r := range reports {
 			apply(t, &st, r, max(now, r.At), &rules)
 			apply(t, &st, r, max(now, r.At), &rules) // twice
 		}
@@ -275,7 +275,7 @@ func TestOnlineTimeSwitchedOff(t *testing.T) {
 		t.Fatalf("on, but not kept: %+v", kept)
 	}
 	if days := kept.OnlineTime(t0.Add(time.Hour), &off); days != nil {
-		t.Errorf("off, but told: %v", days)
+		t.Errorf("off, but shown: %v", days)
 	}
 	r := sessionReport(t, "on@100")
 	apply(t, &kept, r, r.At, &off)

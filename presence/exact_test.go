@@ -32,18 +32,18 @@ func feed(st *presence.State, hooks []byte, tag string, at presence.Millis, rule
 // orders calls fn with every order of the hooks in left, a count by kind.
 func orders(left map[byte]int, fn func([]byte)) {
 	var walk func([]byte)
-	walk = func(told []byte) {
+	walk = func(played []byte) {
 		more := false
 		for _, h := range []byte("+-k") {
 			if left[h] > 0 {
 				more = true
 				left[h]--
-				walk(append(told, h))
+				walk(append(played, h))
 				left[h]++
 			}
 		}
 		if !more {
-			fn(slices.Clone(told))
+			fn(slices.Clone(played))
 		}
 	}
 	walk(nil)
@@ -54,7 +54,7 @@ func orders(left map[byte]int, fn func([]byte)) {
 // and two open sessions.
 func TestSlotSumIsExactInEveryOrder(t *testing.T) {
 	rules := presence.DefaultRules()
-	told := 0
+	played := 0
 	for base := range 3 {
 		for n := 1; n <= 12; n++ {
 			for offs := 0; offs <= n; offs++ {
@@ -63,7 +63,7 @@ func TestSlotSumIsExactInEveryOrder(t *testing.T) {
 					continue // not a history: more left than were there
 				}
 				orders(map[byte]int{'+': n - offs, '-': offs}, func(hooks []byte) {
-					told++
+					played++
 					var st presence.State
 					at := t0
 					if base > 0 {
@@ -78,8 +78,8 @@ func TestSlotSumIsExactInEveryOrder(t *testing.T) {
 			}
 		}
 	}
-	if told < 10_000 {
-		t.Fatalf("only %d histories were told", told)
+	if played < 10_000 {
+		t.Fatalf("only %d histories were played", played)
 	}
 }
 
@@ -111,11 +111,11 @@ func taggedTruths(n int, open bool, fn func(hooks map[byte]int, open bool)) {
 // hook decides.
 func TestTaggedSlotIsExactInEveryOrder(t *testing.T) {
 	rules := presence.DefaultRules()
-	told := 0
+	played := 0
 	for _, base := range []bool{false, true} {
 		taggedTruths(6, base, func(hooks map[byte]int, open bool) {
 			orders(hooks, func(order []byte) {
-				told++
+				played++
 				var st presence.State
 				at := t0
 				if base {
@@ -137,8 +137,8 @@ func TestTaggedSlotIsExactInEveryOrder(t *testing.T) {
 			})
 		})
 	}
-	if told < 1000 {
-		t.Fatalf("only %d histories were told", told)
+	if played < 1000 {
+		t.Fatalf("only %d histories were played", played)
 	}
 }
 
@@ -166,17 +166,17 @@ func drawStays(t *rapid.T, rules *presence.Rules, dying bool, most int) []stay {
 	return all
 }
 
-type toldHook struct {
+type timedHook struct {
 	at presence.Millis
 	r  presence.Report
 }
 
 // drawHooks returns the hooks of stays, each less than a window late.
-func drawHooks(t *rapid.T, rules *presence.Rules, tag string, stays []stay) []toldHook {
-	var hooks []toldHook
+func drawHooks(t *rapid.T, rules *presence.Rules, tag string, stays []stay) []timedHook {
+	var hooks []timedHook
 	add := func(at presence.Millis, kind presence.Kind, cause presence.Cause) {
 		at = at.Add(time.Duration(rapid.IntRange(0, int(rules.Window/time.Millisecond)-1).Draw(t, "late")) * time.Millisecond)
-		hooks = append(hooks, toldHook{at, presence.Report{
+		hooks = append(hooks, timedHook{at, presence.Report{
 			App: "a", Peer: "tom", Source: presence.SourceLeanCloud, Tag: tag, Kind: kind, Cause: cause, At: at, ID: fmt.Sprint(tag, len(hooks)),
 		}})
 	}
@@ -187,10 +187,10 @@ func drawHooks(t *rapid.T, rules *presence.Rules, tag string, stays []stay) []to
 	return hooks
 }
 
-// checkTold plays hooks, some of them delivered twice under one id, and compares the answer with
+// checkPlayed plays hooks, some of them delivered twice under one id, and compares the answer with
 // the truth wherever nothing has begun or ended for a window.
-func checkTold(t *rapid.T, rules *presence.Rules, stays []stay, hooks []toldHook) {
-	slices.SortStableFunc(hooks, func(a, b toldHook) int { return int(a.at - b.at) })
+func checkPlayed(t *rapid.T, rules *presence.Rules, stays []stay, hooks []timedHook) {
+	slices.SortStableFunc(hooks, func(a, b timedHook) int { return int(a.at - b.at) })
 	var (
 		st    presence.State
 		turns []presence.Millis
@@ -226,7 +226,7 @@ func TestSlotSumIsExactForOneDevice(t *testing.T) {
 	rules := presence.DefaultRules()
 	rapid.Check(t, func(t *rapid.T) {
 		stays := drawStays(t, &rules, true, 30)
-		checkTold(t, &rules, stays, drawHooks(t, &rules, "", stays))
+		checkPlayed(t, &rules, stays, drawHooks(t, &rules, "", stays))
 	})
 }
 
@@ -236,7 +236,7 @@ func TestSlotSumIsExactForSeveralDevices(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var (
 			stays []stay
-			hooks []toldHook
+			hooks []timedHook
 		)
 		for d := range rapid.IntRange(2, 4).Draw(t, "devices") {
 			one := drawStays(t, &rules, false, 5)
@@ -249,7 +249,7 @@ func TestSlotSumIsExactForSeveralDevices(t *testing.T) {
 		for i := range hooks {
 			hooks[i].r.ID = fmt.Sprint("h", i)
 		}
-		checkTold(t, &rules, stays, hooks)
+		checkPlayed(t, &rules, stays, hooks)
 	})
 }
 
@@ -259,14 +259,14 @@ func TestSlotSumIsExactForTaggedDevices(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var (
 			stays []stay
-			hooks []toldHook
+			hooks []timedHook
 		)
 		for d := range rapid.IntRange(1, 3).Draw(t, "devices") {
 			one := drawStays(t, &rules, false, 15)
 			stays = append(stays, one...)
 			hooks = append(hooks, drawHooks(t, &rules, fmt.Sprint("device", d), one)...)
 		}
-		checkTold(t, &rules, stays, hooks)
+		checkPlayed(t, &rules, stays, hooks)
 	})
 }
 

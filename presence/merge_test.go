@@ -449,7 +449,7 @@ func TestStateIsBounded(t *testing.T) {
 func TestASessionCountsAnIDOnceWhenItsTimeIsThatOfReceipt(t *testing.T) {
 	rules := presence.DefaultRules()
 	const t0 = presence.Millis(1_700_000_000_000)
-	tell := func(at presence.Millis, kind presence.Kind, session presence.SessionID, id string) presence.Report {
+	hook := func(at presence.Millis, kind presence.Kind, session presence.SessionID, id string) presence.Report {
 		return presence.Report{App: "a", Peer: "tom", Source: "api", Session: session, Kind: kind, At: t0 + at, ID: id, Received: true}
 	}
 	var st presence.State
@@ -458,14 +458,14 @@ func TestASessionCountsAnIDOnceWhenItsTimeIsThatOfReceipt(t *testing.T) {
 		want   presence.Verdict
 		status presence.Status
 	}{
-		{tell(0, presence.KindOnline, "1", "x"), presence.Taken, presence.Online},
+		{hook(0, presence.KindOnline, "1", "x"), presence.Taken, presence.Online},
 		// One delivery, two sessions.
-		{tell(1, presence.KindOnline, "2", "x"), presence.Taken, presence.Online},
-		{tell(2, presence.KindOffline, "1", "y"), presence.Taken, presence.Online},
-		{tell(3, presence.KindOffline, "2", "y"), presence.Taken, presence.Offline},
-		{tell(4, presence.KindOnline, "1", "x"), presence.Double, presence.Offline},
-		{tell(5, presence.KindOffline, "2", "y"), presence.Double, presence.Offline},
-		{tell(6, presence.KindOnline, "1", "z"), presence.Taken, presence.Online},
+		{hook(1, presence.KindOnline, "2", "x"), presence.Taken, presence.Online},
+		{hook(2, presence.KindOffline, "1", "y"), presence.Taken, presence.Online},
+		{hook(3, presence.KindOffline, "2", "y"), presence.Taken, presence.Offline},
+		{hook(4, presence.KindOnline, "1", "x"), presence.Double, presence.Offline},
+		{hook(5, presence.KindOffline, "2", "y"), presence.Double, presence.Offline},
+		{hook(6, presence.KindOnline, "1", "z"), presence.Taken, presence.Online},
 	} {
 		o, _ := st.Apply(&step.report, step.report.At, &rules)
 		if o.Verdict != step.want || o.Summary.Status != step.status {

@@ -27,10 +27,10 @@ func checkState(t tb, st *presence.State, at presence.Millis, rules *presence.Ru
 	if got, want := presence.PeekSummary(packed), st.Summary(); got != want {
 		t.Fatalf("summary of the packed state:\n got %+v\nwant %+v", got, want)
 	}
-	told := st.Summary().At(at, rules)
+	shown := st.Summary().At(at, rules)
 	status, noded := presence.PeekStatus(packed, at, rules)
-	if status != told.Status || noded != (told.Status == presence.Online && told.Noded) {
-		t.Fatalf("peek %v noded %v, summary %+v", status, noded, told)
+	if status != shown.Status || noded != (shown.Status == presence.Online && shown.Noded) {
+		t.Fatalf("peek %v noded %v, summary %+v", status, noded, shown)
 	}
 	deadline, days := st.Deadline(rules), fmt.Sprint(st.OnlineTime(at, rules))
 	o, _ := back.Expire(at, rules)
@@ -40,13 +40,13 @@ func checkState(t tb, st *presence.State, at presence.Millis, rules *presence.Ru
 	if due := deadline != 0 && at >= deadline; o.Turned != due {
 		t.Fatalf("deadline %d, at %d: turned %v", deadline, at, o.Turned)
 	}
-	if told.Noded = false; told.Status != presence.Online {
+	if shown.Noded = false; shown.Status != presence.Online {
 		o.Summary.Noded = false
 	} else {
-		told.Noded = o.Summary.Noded
+		shown.Noded = o.Summary.Noded
 	}
-	if o.Summary != told {
-		t.Fatalf("the sweep and the summary disagree at %d:\nsweep %+v\n told %+v", at, o.Summary, told)
+	if o.Summary != shown {
+		t.Fatalf("the sweep and the summary disagree at %d:\nsweep %+v\n shown %+v", at, o.Summary, shown)
 	}
 	if _, e := back.Expire(at, rules); e != presence.Same {
 		t.Fatal("a second sweep at the same time still had something to do")

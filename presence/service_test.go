@@ -93,7 +93,7 @@ func TestServiceReports(t *testing.T) {
 		t.Errorf("counted %v", counts)
 	}
 	if s.Counters().Changes() != 2 || s.Counters().Last()["api"] != t0 {
-		t.Errorf("%d changes, last heard %v", s.Counters().Changes(), s.Counters().Last())
+		t.Errorf("%d changes, last received %v", s.Counters().Changes(), s.Counters().Last())
 	}
 	bad := sessionReport(t, "off@1")
 	bad.Peer = ""
@@ -209,7 +209,7 @@ func TestServiceEndsNodes(t *testing.T) {
 
 // A node that reports a session after its lease and sends no more heartbeats keeps it for a lease,
 // and is not forgotten before.
-func TestServiceSparesWhatALostNodeTells(t *testing.T) {
+func TestServiceSparesWhatALostNodeReports(t *testing.T) {
 	s, ctx := open(t, nil), context.Background()
 	if err := s.Store().Heartbeat(ctx, "n1", 15*time.Second, false, t0); err != nil {
 		t.Fatal(err)
@@ -335,12 +335,12 @@ func TestTraceKeepsTheLast(t *testing.T) {
 		r.At += presence.Millis(i)
 		report(t, s, t0+presence.Millis(i), r)
 	}
-	var heard []presence.Millis
+	var received []presence.Millis
 	for _, e := range s.Trace().Last(presence.Key{App: app, Peer: "tom"}, 3) {
-		heard = append(heard, e.Received-t0)
+		received = append(received, e.Received-t0)
 	}
-	if want := []presence.Millis{5, 4, 3}; !slices.Equal(heard, want) {
-		t.Errorf("got %v, want %v", heard, want)
+	if want := []presence.Millis{5, 4, 3}; !slices.Equal(received, want) {
+		t.Errorf("got %v, want %v", received, want)
 	}
 	none := open(t, func(c *presence.Config) { c.Trace = 0 })
 	report(t, none, t0, sessionReport(t, "on@0"))

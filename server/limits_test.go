@@ -132,12 +132,12 @@ func (w *wire) say(message string) string {
 		if err != nil {
 			return fmt.Sprint("closed with ", int(websocket.CloseStatus(err)))
 		}
-		var heard struct{ Op, Code string }
-		if err := json.Unmarshal(b, &heard); err != nil {
+		var answer struct{ Op, Code string }
+		if err := json.Unmarshal(b, &answer); err != nil {
 			w.Fatal(err)
 		}
-		if heard.Op == "ok" || heard.Op == "error" {
-			return heard.Code
+		if answer.Op == "ok" || answer.Op == "error" {
+			return answer.Code
 		}
 	}
 }
@@ -370,15 +370,15 @@ func TestLimitsHoldExactly(t *testing.T) {
 		}
 		return info.Limits
 	}
-	told, usual := limits(limited(t)), limits(start(t, settings()))
+	bounded, usual := limits(limited(t)), limits(start(t, settings()))
 	fixed := map[string]bool{"json_depth": true, "peer_id_bytes": true}
-	for name, limit := range told {
+	for name, limit := range bounded {
 		rows, known := trials[name]
 		if !known {
 			t.Errorf("nobody tries %s", name)
 		}
 		if (limit == usual[name]) != fixed[name] {
-			t.Errorf("%s is told as %d with and as %d without the setting", name, limit, usual[name])
+			t.Errorf("%s is shown as %d with and as %d without the setting", name, limit, usual[name])
 		}
 		for _, row := range rows {
 			t.Run(name+" "+row.what, func(t *testing.T) {
@@ -393,7 +393,7 @@ func TestLimitsHoldExactly(t *testing.T) {
 		}
 	}
 	for name := range trials {
-		if told[name] == 0 {
+		if bounded[name] == 0 {
 			t.Errorf("/v1/info does not tell %s", name)
 		}
 	}
@@ -415,7 +415,7 @@ func reported(t *testing.T, s *server.Server, method, path, body string) string 
 }
 
 // No frame is longer than the limit, and a long snapshot fills them.
-func TestFramesAreAsLongAsTold(t *testing.T) {
+func TestFramesAreAsLongAsConfigured(t *testing.T) {
 	cfg := settings()
 	cfg.Watch.Buffer = 5000
 	s := start(t, cfg)
@@ -447,7 +447,7 @@ func TestFramesAreAsLongAsTold(t *testing.T) {
 }
 
 // The page of the native API gives the defaults, and every limit by the words of its row.
-func TestThePageTellsTheDefaults(t *testing.T) {
+func TestThePageShowsTheDefaults(t *testing.T) {
 	b, err := os.ReadFile("../docs/api.md")
 	if err != nil {
 		t.Fatal(err)

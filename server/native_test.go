@@ -191,19 +191,19 @@ func TestHTTP2(t *testing.T) {
 		t.Fatalf("watch: %s %s", watch.Proto, watch.Status)
 	}
 	events := bufio.NewScanner(watch.Body)
-	told := func(want string) {
+	received := func(want string) {
 		t.Helper()
 		for events.Scan() {
 			if data, ok := strings.CutPrefix(events.Text(), "data: "); ok {
 				if !strings.Contains(data, want) {
-					t.Errorf("told %s, want %s", data, want)
+					t.Errorf("received %s, want %s", data, want)
 				}
 				return
 			}
 		}
 		t.Errorf("the stream ended before %s: %v", want, events.Err())
 	}
-	told(`"peer":"tom","status":"unknown"`)
+	received(`"peer":"tom","status":"unknown"`)
 	for _, call := range []struct{ method, path, body, want string }{
 		{"POST", "/v1/events", `{"events":[{"peer":"tom","state":"online","session":"1"}]}`, `"accepted":1`},
 		{"POST", "/v1/peers/query", `{"peers":["tom"]}`, `{"peers":[{"peer":"tom","status":"online"}]}`},
@@ -218,14 +218,14 @@ func TestHTTP2(t *testing.T) {
 			t.Errorf("%s %s: %s %s %s", call.method, call.path, res.Proto, res.Status, body)
 		}
 	}
-	told(`"peer":"tom","status":"online"`)
+	received(`"peer":"tom","status":"online"`)
 	// An upgrade that older clients ask for is let be.
 	old := talk(t, s.Listen(), "GET /v1/info HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n")
 	if old.StatusCode != 200 || old.ProtoMajor != 1 {
 		t.Errorf("an upgrade to h2c: %s", old.Status)
 	}
 	s.Stop(t.Context())
-	told(`"reason":"shutdown"`)
+	received(`"reason":"shutdown"`)
 }
 
 // Callers behind a proxy that is named differ by what it says of them, and by nothing that they say
@@ -294,15 +294,15 @@ func TestBehindAReverseProxy(t *testing.T) {
 			t.Cleanup(http.DefaultClient.CloseIdleConnections)
 			events := bufio.NewScanner(watch.Body)
 			for _, want := range []string{`"status":"unknown"`, `"status":"online"`} {
-				told := ""
-				for told == "" && events.Scan() {
-					told, _ = strings.CutPrefix(events.Text(), "data: ")
-					if told == events.Text() {
-						told = ""
+				received := ""
+				for received == "" && events.Scan() {
+					received, _ = strings.CutPrefix(events.Text(), "data: ")
+					if received == events.Text() {
+						received = ""
 					}
 				}
-				if !strings.Contains(told, want) {
-					t.Fatalf("told %q, want %s", told, want)
+				if !strings.Contains(received, want) {
+					t.Fatalf("received %q, want %s", received, want)
 				}
 				res := do(t, http.DefaultClient, "POST", front.URL+"/v1/events", `{"events":[{"peer":"tom","state":"online","session":"1"}]}`)
 				if body := read(t, res); res.StatusCode != 200 {

@@ -45,7 +45,7 @@ func get(t *testing.T, address, path string) (int, http.Header, string) {
 	return resp.StatusCode, resp.Header, string(b)
 }
 
-func TestBeforeTheStoreIsOpenRequestsWaitAndThenHearStarting(t *testing.T) {
+func TestBeforeTheStoreIsOpenRequestsWaitAndAreThenRefused(t *testing.T) {
 	s := quiet(t)
 	s.app.patience = time.Millisecond
 	s.app.serve()

@@ -16,7 +16,7 @@ import (
 
 // C3: an answer that is not read ends its connection, pipelined or one of many on a connection of
 // HTTP/2. A stream lives on.
-func TestFaultAnAnswerThatNobodyReadsIsEnded(t *testing.T) {
+func TestFaultAnAnswerThatIsNotReadIsEnded(t *testing.T) {
 	cfg := settings()
 	cfg.HTTP.BodyTimeout, cfg.HTTP.AnswerTimeout = time.Second, time.Second
 	s := start(t, cfg)

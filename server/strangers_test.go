@@ -463,7 +463,7 @@ func TestTheDefaultsFitHonestUseAndNoWalk(t *testing.T) {
 
 // C10: of watchers and watched peers one address has half, with the app key; so has one of several
 // apps, with any key.
-func TestNobodyWatchesAll(t *testing.T) {
+func TestNoCallerTakesAllWatches(t *testing.T) {
 	const otherID, otherKey = "rollcallTestAppId000002", "otherAppKey000000000002"
 	cfg := settings()
 	cfg.Apps = append(cfg.Apps, config.App{ID: otherID, AppKey: otherKey})
@@ -511,7 +511,7 @@ func TestNobodyWatchesAll(t *testing.T) {
 }
 
 // C17: a proxy that no setting names is reported once, in the log and the status.
-func TestAProxyThatIsNotNamedIsTold(t *testing.T) {
+func TestAProxyThatIsNotNamedIsLogged(t *testing.T) {
 	for _, path := range []string{"/1.1/functions/getOnOffStatus", "/v1/info", "/v1/route"} {
 		s := start(t, settings())
 		for range 3 {

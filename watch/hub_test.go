@@ -26,7 +26,7 @@ func TestSnapshotThenChanges(t *testing.T) {
 	})
 }
 
-func TestNobodyIsToldOfWhatHeDidNotAskFor(t *testing.T) {
+func TestAWatcherReceivesOnlyItsPeers(t *testing.T) {
 	bubble(t, func(t *testing.T, h *house) {
 		w := h.watch("", "tom")
 		h.expect(w, 0, "snapshot tom=unknown")
@@ -72,7 +72,7 @@ func TestASecondDeviceIsNoChange(t *testing.T) {
 	})
 }
 
-func TestMarksTellSilenceFromDeafness(t *testing.T) {
+func TestMarksShowThatAStreamLives(t *testing.T) {
 	bubble(t, func(t *testing.T, h *house) {
 		w := h.watch("", "tom")
 		h.expect(w, 0, "snapshot tom=unknown")
@@ -86,7 +86,7 @@ func TestMarksTellSilenceFromDeafness(t *testing.T) {
 	})
 }
 
-func TestExpiryIsTold(t *testing.T) {
+func TestExpiryIsNotified(t *testing.T) {
 	bubble(t, func(t *testing.T, h *house) {
 		h.report(on, "tom", "1", lease(30*time.Second))
 		w := h.watch("", "tom")

@@ -12,7 +12,7 @@ import (
 
 // readers are the watchers of one server.
 type readers struct {
-	ready, heard, bytes atomic.Int64
+	ready, arrived, bytes atomic.Int64
 
 	want atomic.Int64
 	all  chan time.Time // when the wanted changes were received
@@ -21,12 +21,12 @@ type readers struct {
 // expect returns a channel that gets the time at which n more changes have been received.
 func (r *readers) expect(n int) <-chan time.Time {
 	r.all = make(chan time.Time, 1)
-	r.want.Store(r.heard.Load() + int64(n))
+	r.want.Store(r.arrived.Load() + int64(n))
 	return r.all
 }
 
-func (r *readers) hear(n int) {
-	if now := r.heard.Add(int64(n)); now == r.want.Load() {
+func (r *readers) add(n int) {
+	if now := r.arrived.Add(int64(n)); now == r.want.Load() {
 		r.all <- time.Now()
 	}
 }
@@ -84,7 +84,7 @@ func (r *readers) count(c net.Conn, mark []byte) {
 			r.ready.Add(1)
 		}
 		if hits := bytes.Count(got, mark); hits > 0 {
-			r.hear(hits)
+			r.add(hits)
 		}
 		kept = copy(buf, got[max(len(got)-len(mark)+1, 0):])
 	}

@@ -61,14 +61,14 @@ func (s *subject) play(w *window, n int) error {
 	s.bytes.Store(0)
 	for range n {
 		time.Sleep(tick) // changes that come singly; the server's next tick is free
-		heard := s.expect(*watchers)
+		arrived := s.expect(*watchers)
 		if err := s.change(s.round); err != nil {
 			return err
 		}
 		s.round++
 		acknowledged := time.Now()
 		select {
-		case last := <-heard:
+		case last := <-arrived:
 			// A watcher may be notified before the reporter has its answer.
 			w.took = append(w.took, max(0, last.Sub(acknowledged)))
 		case <-time.After(30 * time.Second):

@@ -36,14 +36,14 @@ const (
 )
 
 type step struct {
-	Say    json.RawMessage
-	Hear   map[string]any
-	Any    []map[string]any // to be received, in any order
-	Server string
-	Peer   string
-	State  string
-	Pages  []page
-	Times  int
+	Say     json.RawMessage
+	Receive map[string]any
+	Any     []map[string]any // to be received, in any order
+	Server  string
+	Peer    string
+	State   string
+	Pages   []page
+	Times   int
 }
 
 type playCase struct {
@@ -104,9 +104,9 @@ func play(t *testing.T, c playCase, argv []string) {
 		switch {
 		case st.Say != nil:
 			d.say(st.Say)
-		case st.Hear != nil:
-			if got := d.receive(); !reflect.DeepEqual(got, st.Hear) {
-				t.Fatalf("step %d: heard %v, want %v", i, got, st.Hear)
+		case st.Receive != nil:
+			if got := d.receive(); !reflect.DeepEqual(got, st.Receive) {
+				t.Fatalf("step %d: received %v, want %v", i, got, st.Receive)
 			}
 		case st.Any != nil:
 			d.receiveAll(st.Any)

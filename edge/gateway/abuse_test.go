@@ -234,7 +234,7 @@ func TestALoginFloodOnOneSocketIsRefused(t *testing.T) {
 	}
 }
 
-func TestAWrongOriginIsToldSo(t *testing.T) {
+func TestAWrongOriginIsRefused(t *testing.T) {
 	w := newWorld(t, settings{gateway: func(c *gateway.Config) { c.Origins = []string{"https://app.example.com"} }})
 	for _, tt := range []struct {
 		origin string

@@ -138,7 +138,7 @@ func TestADeviceMovesFromOneNodeToTheOther(t *testing.T) {
 	}
 }
 
-func TestADeviceThatIsPushedOutFromTheOtherNodeIsToldThere(t *testing.T) {
+func TestADeviceThatIsPushedOutFromTheOtherNodeIsNotified(t *testing.T) {
 	a, b := twoNodes(t)
 	old := a.dial("lc.protobuf2.3")
 	old.login("Tom", message{sTag: "Mobile", sDevice: "d"})

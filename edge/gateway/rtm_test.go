@@ -281,7 +281,7 @@ func TestTagRule(t *testing.T) {
 		first, second message
 		token         bool // the second sends the first's token
 		want          string
-		firstHears    string // what the first gets; empty: nothing
+		firstReceives string // what the first gets; empty: nothing
 		firstStays    bool
 	}{
 		{"by hand from another device", message{sTag: "Mobile", sDevice: "a"}, message{sTag: "Mobile", sDevice: "b"}, false, opened, kicked, false},
@@ -315,7 +315,7 @@ func TestTagRule(t *testing.T) {
 				tt.want == refused && (got.number(fOp) != opClosed || got.sub(fSession).number(sCode) != 4111 || got.number(fI) != 7):
 				t.Errorf("the second login was answered by %v, want %s", got, tt.want)
 			}
-			if tt.firstHears == kicked {
+			if tt.firstReceives == kicked {
 				m := parse(t, a.receive())
 				if m.number(fOp) != opClosed || m.has(fI) || m.sub(fSession).number(sCode) != 4111 || m.text(fPeer) != "Tom" || m.number(fService) != 2 {
 					t.Errorf("the first hears %v", m)

@@ -338,8 +338,8 @@ func (s *Socket) check(now time.Duration) time.Duration {
 	}
 	// After a pause of the whole process everybody looks silent: they get one ping's time to show
 	// that they are there.
-	heard := max(time.Duration(s.received.Load()), time.Duration(s.g.resumed.Load())-cfg.Lease+max(cfg.Ping, minWarn))
-	silent := now - heard
+	received := max(time.Duration(s.received.Load()), time.Duration(s.g.resumed.Load())-cfg.Lease+max(cfg.Ping, minWarn))
+	silent := now - received
 	if silent >= cfg.Lease {
 		s.g.Refuse(RefusedSilence)
 		s.mu.Lock()
@@ -350,7 +350,7 @@ func (s *Socket) check(now time.Duration) time.Duration {
 		s.Close(closeReadTimeout, "READ_TIMEOUT")
 		return 0
 	}
-	next := heard + cfg.Lease
+	next := received + cfg.Lease
 	if sessions == 0 && !s.stays.Load() {
 		born, limit, kind := idle, cfg.LoginTime, RefusedNoLogin
 		if !s.spoke.Load() {
@@ -369,7 +369,7 @@ func (s *Socket) check(now time.Duration) time.Duration {
 			s.write(pingFrame)
 			return min(next, now+cfg.Ping)
 		}
-		next = min(next, heard+cfg.Ping)
+		next = min(next, received+cfg.Ping)
 	}
 	return next
 }

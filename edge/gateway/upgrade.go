@@ -18,9 +18,9 @@ type Upgrade struct {
 	Handler     Handler
 	Subprotocol string // of those offered; empty when there is none
 	Text        bool   // messages are text; otherwise bytes
-	// TellForeign lets a browser from an origin that is not on the list connect, for a wire that
+	// AdmitForeign lets a browser from an origin that is not on the list connect, for a wire that
 	// refuses it in a message; see [Socket.Foreign].
-	TellForeign bool
+	AdmitForeign bool
 	// Refused answers a request that makes no socket in the wire's own words. A retry of zero says
 	// that trying again does not help. Nil answers with the text alone.
 	Refused func(kind Refusal, status int, text string, retry time.Duration)
@@ -40,7 +40,7 @@ func (g *Gateway) Upgrade(w http.ResponseWriter, r *http.Request, u Upgrade) {
 		refuse(RefusedHandshake, http.StatusBadRequest, frame.Check(r).Error(), 0)
 	case g.draining.Load() || g.closing.Load():
 		refuse(RefusedDraining, http.StatusServiceUnavailable, "this node is going; connect again", time.Second)
-	case foreign && !u.TellForeign:
+	case foreign && !u.AdmitForeign:
 		refuse(RefusedOrigin, http.StatusForbidden, "this origin may not connect", 0)
 	case !g.limits.connect(address, g.mono()):
 		refuse(RefusedRate, http.StatusTooManyRequests, "too many connections from this address", 10*time.Second)

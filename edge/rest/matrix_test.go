@@ -62,7 +62,7 @@ func TestWhoMayCallWhat(t *testing.T) {
 }
 
 // An id that is known and one that is not look alike to those who may not ask.
-func TestRefusalsTellNothingOfIDs(t *testing.T) {
+func TestRefusalsRevealNoIDs(t *testing.T) {
 	h := open(t)
 	h.events(`{"events":[{"user":"known","state":"online"}]}`)
 	for _, who := range []string{"nobody", "foreign", "hook"} {

@@ -146,7 +146,7 @@ func TestExamplesWorkAsWritten(t *testing.T) {
 }
 
 // The page reads its parts from this server alone.
-func TestThePageReachesNobodyElse(t *testing.T) {
+func TestThePageCallsNoOtherServer(t *testing.T) {
 	h := open(t)
 	res := h.do(nil, "GET", "/openapi/", "")
 	body, err := io.ReadAll(res.Body)

@@ -195,7 +195,7 @@ func TestEvents(t *testing.T) {
 	}
 	h.TB = t
 	// Of many that are not understood the first ten are named.
-	var told struct {
+	var tally struct {
 		Ignored int
 		Errors  []struct {
 			Index int
@@ -203,10 +203,10 @@ func TestEvents(t *testing.T) {
 		}
 	}
 	_, body := h.call("hook", "POST", "/v1/events", `{"events":[`+strings.Repeat(`{"user":"d","state":"online"},{},`, 11)+`{}]}`)
-	if err := json.Unmarshal([]byte(body), &told); err != nil {
+	if err := json.Unmarshal([]byte(body), &tally); err != nil {
 		t.Fatal(err)
 	}
-	if told.Ignored != 12 || len(told.Errors) != 10 || told.Errors[9].Index != 19 || told.Errors[9].Code != "invalid" {
+	if tally.Ignored != 12 || len(tally.Errors) != 10 || tally.Errors[9].Index != 19 || tally.Errors[9].Code != "invalid" {
 		t.Errorf("got %s", body)
 	}
 	h.expect("hook", "POST", "/v1/events", `{}`, 400, "")

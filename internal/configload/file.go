@@ -34,8 +34,8 @@ func (l *Loader) File(ctx context.Context, name string) {
 }
 
 var (
-	errTooLarge    = fmt.Errorf("the file is larger than %d MiB; is it the right one?", MaxFile>>20)
-	errNobodyWrote = errors.New("this is a pipe without a writer; pass a file, or settings on the pipe")
+	errTooLarge = fmt.Errorf("the file is larger than %d MiB; is it the right one?", MaxFile>>20)
+	errNoWriter = errors.New("this is a pipe without a writer; pass a file, or settings on the pipe")
 )
 
 func read(ctx context.Context, name string) ([]byte, error) {
@@ -63,7 +63,7 @@ func read(ctx context.Context, name string) ([]byte, error) {
 	case len(b) > MaxFile:
 		return nil, errTooLarge
 	case len(b) == 0 && st.Mode()&fs.ModeNamedPipe != 0:
-		return nil, errNobodyWrote
+		return nil, errNoWriter
 	}
 	return b, nil
 }

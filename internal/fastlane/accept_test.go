@@ -22,16 +22,16 @@ func (f *failing) Accept() (net.Conn, error) {
 	return f.Listener.Accept()
 }
 
-func TestAnErrorOfAcceptIsToldAndWaitedOut(t *testing.T) {
+func TestAnErrorOfAcceptIsReportedAndWaitedOut(t *testing.T) {
 	n, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	told := make(chan error, 1)
-	l := fastlane.Listen(&failing{Listener: n}, fastlane.Config{AcceptFailed: func(err error) { told <- err }})
+	failed := make(chan error, 1)
+	l := fastlane.Listen(&failing{Listener: n}, fastlane.Config{AcceptFailed: func(err error) { failed <- err }})
 	defer l.Close()
-	if err := <-told; err == nil {
-		t.Error("told of no error")
+	if err := <-failed; err == nil {
+		t.Error("no error was reported")
 	}
 	c, err := net.Dial("tcp", n.Addr().String())
 	if err != nil {

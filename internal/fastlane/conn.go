@@ -146,8 +146,8 @@ func (c *conn) answer(size, body int) bool {
 		_ = c.SetWriteDeadline(c.writeUntil)
 	}
 	_, err := c.Write(out)
-	if heard := c.table.routes.Answered; heard != nil {
-		heard(c.now.Sub(start))
+	if answered := c.table.routes.Answered; answered != nil {
+		answered(c.now.Sub(start))
 	}
 	if err != nil || last {
 		c.end()

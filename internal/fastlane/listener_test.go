@@ -228,7 +228,7 @@ func TestSlowBodyIsNetHTTPsToRefuse(t *testing.T) {
 	})
 }
 
-func TestAnswerNobodyTakesEndsTheConnection(t *testing.T) {
+func TestAnAnswerThatIsNotReadEndsTheConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, lane := start(t, true, nil)
 		c := p.dial()

@@ -32,9 +32,9 @@ func ConnState(c net.Conn, state http.ConnState) {
 	if g, ok := c.(*Conn); ok {
 		switch state {
 		case http.StateHijacked:
-			g.told.Store(toldHijacked)
+			g.state.Store(hijacked)
 		case http.StateIdle:
-			g.told.Store(toldIdle)
+			g.state.Store(answered)
 		}
 	}
 	if m := conns.MarkOf(c); m != nil {
@@ -52,9 +52,9 @@ func ConnState(c net.Conn, state http.ConnState) {
 
 // The states of a connection that its server has reported.
 const (
-	toldNothing uint32 = iota
-	toldIdle           // a request has been answered
-	toldHijacked
+	unanswered uint32 = iota
+	answered          // a request has been answered
+	hijacked
 )
 
 // maxLine bounds what is held back of a line. It is above net/http's limit of a head as we set it,
@@ -69,7 +69,7 @@ var poison = []byte("xx\n\n")
 // them.
 type Conn struct {
 	net.Conn
-	told  atomic.Uint32
+	state atomic.Uint32
 	code  Code
 	f     follower
 	ready []byte // judged good, not read yet
@@ -108,7 +108,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 			return 0, nil
 		case len(c.ready) > 0:
 			return c.take(&c.ready, p), nil
-		case c.f.place == opaque || c.f.place == upgrading || c.told.Load() == toldHijacked:
+		case c.f.place == opaque || c.f.place == upgrading || c.state.Load() == hijacked:
 			return c.readUnjudged(p)
 		case c.err != nil:
 			return 0, c.err
@@ -130,7 +130,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 
 // readUnjudged reads what is not ours to judge.
 func (c *Conn) readUnjudged(p []byte) (int, error) {
-	if c.f.place == upgrading && c.told.Load() == toldIdle {
+	if c.f.place == upgrading && c.state.Load() == answered {
 		return 0, io.EOF // answered without an upgrade: what follows might be either
 	}
 	if len(c.held) > 0 {
@@ -184,7 +184,7 @@ func (c *Conn) judge(b []byte) {
 // settle keeps the rest behind what was good, or ends the connection there.
 func (c *Conn) settle(rest []byte, ok bool) {
 	if c.f.place == upgrading {
-		c.told.CompareAndSwap(toldIdle, toldNothing)
+		c.state.CompareAndSwap(answered, unanswered)
 	}
 	switch {
 	case !ok && c.f.place >= atChunk:

@@ -12,11 +12,11 @@ import (
 // get the shape of every other refusal: a browser hides an answer without allow-origin, and SDKs
 // read JSON only.
 func (c *Conn) Write(p []byte) (int, error) {
-	if c.told.Load() == toldHijacked {
+	if c.state.Load() == hijacked {
 		return c.Conn.Write(p)
 	}
-	if told, ok := c.retell(p); ok {
-		if _, err := c.Conn.Write(told); err != nil {
+	if text, ok := c.rewrite(p); ok {
+		if _, err := c.Conn.Write(text); err != nil {
 			return 0, err
 		}
 		return len(p), nil
@@ -41,8 +41,8 @@ var (
 // 1, LeanCloud's number for it.
 type Code func(target string, status int) any
 
-// retell returns the refusal p of net/http's own as JSON; ok is false when p is something else.
-func (c *Conn) retell(p []byte) (told []byte, ok bool) {
+// rewrite returns the refusal p of net/http's own as JSON; ok is false when p is something else.
+func (c *Conn) rewrite(p []byte) (text []byte, ok bool) {
 	if len(p) > maxRefusal || !bytes.HasPrefix(p, []byte("HTTP/1.1 ")) {
 		return nil, false
 	}

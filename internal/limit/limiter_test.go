@@ -70,7 +70,7 @@ func TestLimiterIsBounded(t *testing.T) {
 	}
 }
 
-func TestCallersAreToldApartByKeyAndAddress(t *testing.T) {
+func TestCallersDifferByKeyAndAddress(t *testing.T) {
 	one := limit.Rate{PerSecond: 0.001, Burst: 1}
 	c := limit.NewCallers(limit.Limits{Ask: one, AskPeers: one, Refused: one})
 	addr := netip.MustParseAddr

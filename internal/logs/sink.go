@@ -31,12 +31,12 @@ func NewSink(w io.Writer) *Sink {
 
 func (s *Sink) run(w io.Writer) {
 	defer close(s.done)
-	told := int64(0)
+	noted := int64(0)
 	for line := range s.lines {
 		_, _ = w.Write(line) // there is nowhere to complain to
-		if n := s.dropped.Load(); n > told && len(s.lines) == 0 {
-			fmt.Fprintf(w, "rollcall: the log could not keep up; %d lines are missing here\n", n-told)
-			told = n
+		if n := s.dropped.Load(); n > noted && len(s.lines) == 0 {
+			fmt.Fprintf(w, "rollcall: the log could not keep up; %d lines are missing here\n", n-noted)
+			noted = n
 		}
 	}
 }

@@ -112,9 +112,9 @@ func TestNoOrderLeavesAPeerInTheOverlay(t *testing.T) {
 	}
 }
 
-// TestARecordThatWaitsHoldsNobodyUp, and its peer stays in the overlay until it is applied; a box
+// TestARecordThatWaitsHoldsUpNoOther, and its peer stays in the overlay until it is applied; a box
 // that opens on the spool of another process knows who waits.
-func TestARecordThatWaitsHoldsNobodyUp(t *testing.T) {
+func TestARecordThatWaitsHoldsUpNoOther(t *testing.T) {
 	s := &shelf{states: map[presence.Key][]byte{}, waits: map[presence.PeerID]bool{"tom": true}}
 	b := open(t, s)
 	for i, peer := range []string{"tom", "ann", "tom", "bob"} {

@@ -8,6 +8,6 @@
 // A [Switch] is a store that a test puts out of reach, and [Wrapped] that store in package outage.
 //
 // The same schedules are played in fake time over the embedded store with a switch (here) and by
-// real nodes on a real Redis (package server). A seed names a schedule for ever: one that found a
+// real nodes on a real Redis (cmd/rollcall). A seed names a schedule for ever: one that found a
 // fault stays in testdata/seeds.
 package outagetest

@@ -29,8 +29,8 @@ type node struct {
 	stop    context.CancelFunc
 	stopped sync.WaitGroup
 
-	toldMu   sync.Mutex
-	notified map[presence.PeerID]presence.Status
+	notifiedMu sync.Mutex
+	notified   map[presence.PeerID]presence.Status
 }
 
 // turn puts the store out of the node's reach, or back, as it now is.

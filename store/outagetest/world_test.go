@@ -167,11 +167,11 @@ func (n *node) follow() {
 			if err != nil {
 				break
 			}
-			n.toldMu.Lock()
+			n.notifiedMu.Lock()
 			for _, u := range b.Updates {
 				n.notified[u.Peer] = u.Status
 			}
-			n.toldMu.Unlock()
+			n.notifiedMu.Unlock()
 		}
 		wt.Close(watch.ReasonGone)
 	}
@@ -287,11 +287,11 @@ func (w *world) check(s *outagetest.Schedule) {
 			if err != nil || age != 0 || sum[0].Status != want {
 				w.t.Errorf("node %d: %s is %v (age %v, %v), want %v\n%s", n.number, k.Peer, sum[0].Status, age, err, want, ref.Story(k.Peer))
 			}
-			n.toldMu.Lock()
+			n.notifiedMu.Lock()
 			if got := n.notified[k.Peer]; got != want {
 				w.t.Errorf("node %d: the watcher's last update of %s is %v, want %v\n%s", n.number, k.Peer, got, want, ref.Story(k.Peer))
 			}
-			n.toldMu.Unlock()
+			n.notifiedMu.Unlock()
 		}
 	}
 	if w.t.Failed() {

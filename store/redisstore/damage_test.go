@@ -9,10 +9,10 @@ import (
 	"rollcall/presence"
 )
 
-// TestDamageHoldsNobodyUp: what is no state where a state should be costs that peer what was known
+// TestDamageHoldsUpNoOther: what is no state where a state should be costs that peer what was known
 // of it, and no other peer anything: its next report is taken, and no other waits in the spool
 // behind it.
-func TestDamageHoldsNobodyUp(t *testing.T) {
+func TestDamageHoldsUpNoOther(t *testing.T) {
 	server, url := redisOf(t)
 	cfg := config(url)
 	cfg.Spool = t.TempDir()

@@ -49,7 +49,7 @@ func (o *recovery) doubtAge() time.Duration {
 func (o *recovery) readAge(app presence.AppID, peers [][]byte, chosen []int, begun int64) (age time.Duration) {
 	if o.conn.LinkDown() != nil {
 		for _, i := range chosen {
-			age = max(age, o.unheard(presence.Key{App: app, Peer: presence.PeerID(peers[i])}))
+			age = max(age, o.silent(presence.Key{App: app, Peer: presence.PeerID(peers[i])}))
 		}
 	}
 	if d := o.doubtAge(); d > 0 {

@@ -250,9 +250,9 @@ func TestIndexesOfAnotherType(t *testing.T) {
 	}
 }
 
-// TestForeignPeerKeysAreToldOf: a key of another type in the place of a peer's own is written over
+// TestForeignPeerKeysAreLogged: a key of another type in the place of a peer's own is written over
 // by the next report, and the log says so; what is only removed is not ours to remove.
-func TestForeignPeerKeysAreToldOf(t *testing.T) {
+func TestForeignPeerKeysAreLogged(t *testing.T) {
 	server, url := redisOf(t)
 	cfg := config(url)
 	var log book

@@ -130,7 +130,7 @@ func under(t *testing.T, url string, fault func(here, there *node)) {
 	l.settled(t, there, pace.Allow(5*time.Second))
 	t.Log(&w)
 	if w.offline.Load() > 0 {
-		t.Errorf("the witness was told %d made-up words", w.offline.Load())
+		t.Errorf("the witness received %d made-up statuses", w.offline.Load())
 	}
 	if l.reports.Load() < 100 {
 		t.Errorf("only %d reports: there was no load", l.reports.Load())

@@ -236,7 +236,7 @@ func TestDeadNodeIsPassedOverAtOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	if out[0] != presence.Online {
-		t.Errorf("tom is %v though the node has just told him, want online", out[0])
+		t.Errorf("tom is %v though the node has just reported it, want online", out[0])
 	}
 }
 
@@ -278,9 +278,9 @@ func TestNodesAgree(t *testing.T) {
 	t.Logf("from acknowledged here to visible there: median %v, p99.9 %v, worst of %d %v", took[rounds/2], took[rounds*999/1000], rounds, took[rounds-1])
 }
 
-// TestRefusedBeatLosesNobody: while the memory of Redis is full it takes no heartbeats, and no node
-// is lost for that.
-func TestRefusedBeatLosesNobody(t *testing.T) {
+// TestARefusedHeartbeatEndsNoSession: while the memory of Redis is full it takes no heartbeats, and
+// no node is lost for that.
+func TestARefusedHeartbeatEndsNoSession(t *testing.T) {
 	server, url := redisOf(t)
 	st := open(t, config(url))
 	svc := presence.NewService(st, presence.DefaultConfig())

@@ -159,7 +159,7 @@ func outage(t *testing.T, a absence, away, stale time.Duration) {
 	for i := range w {
 		t.Log(&w[i])
 		if made := w[i].offline.Load(); made > 0 {
-			t.Errorf("witness %d was told %d made-up words", i, made)
+			t.Errorf("witness %d received %d made-up statuses", i, made)
 		}
 		if w[i].aged.Load() == 0 {
 			t.Errorf("witness %d never got a flagged answer: the fault did not take hold", i)
@@ -183,7 +183,7 @@ func outage(t *testing.T, a absence, away, stale time.Duration) {
 	t.Logf("hooks while away: slowest two %v; visible everywhere %v after the return", slowest.Round(time.Millisecond), visible.Round(time.Millisecond))
 }
 
-func TestOutageTakesNobodyOffline(t *testing.T) {
+func TestOutageTakesNoPeerOffline(t *testing.T) {
 	for name, a := range absences {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

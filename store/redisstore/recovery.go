@@ -72,7 +72,7 @@ func (o *recovery) noteHeartbeat(err error) {
 		}
 		return
 	}
-	if _, told := rueidis.IsRedisErr(err); !told || conn.IsDown(err) || o.conn.Closed() {
+	if _, answered := rueidis.IsRedisErr(err); !answered || conn.IsDown(err) || o.conn.Closed() {
 		return
 	}
 	o.open.Store(true)
@@ -89,7 +89,7 @@ func (s *Store) Age() time.Duration {
 
 // AgeOf implements [presence.Remote].
 func (s *Store) AgeOf(key presence.Key) time.Duration {
-	return max(s.unheard(key), s.outage.doubtAge())
+	return max(s.silent(key), s.outage.doubtAge())
 }
 
 // Ready returns why this store cannot do all that it should, or nil.

@@ -24,9 +24,9 @@ type shared struct {
 	stats stats
 	floor atomic.Uint64 // the greatest revision of a state that was removed
 
-	hear   sync.Mutex // guards ears
-	ears   map[int]func([]presence.Key)
-	earSeq int
+	listening sync.Mutex // guards ears
+	ears      map[int]func([]presence.Key)
+	earSeq    int
 
 	wrongTypes wrongTypes
 	newerLine  lograte.Line // peer state has a newer format
@@ -61,21 +61,21 @@ type stats struct {
 
 // Listen has fn called with what other processes and this one have written.
 func (s *shared) Listen(fn func(keys []presence.Key)) (stop func()) {
-	s.hear.Lock()
-	defer s.hear.Unlock()
+	s.listening.Lock()
+	defer s.listening.Unlock()
 	n := s.earSeq
 	s.earSeq++
 	s.ears[n] = fn
 	return func() {
-		s.hear.Lock()
-		defer s.hear.Unlock()
+		s.listening.Lock()
+		defer s.listening.Unlock()
 		delete(s.ears, n)
 	}
 }
 
 func (s *shared) signal(keys []presence.Key) {
-	s.hear.Lock()
-	defer s.hear.Unlock()
+	s.listening.Lock()
+	defer s.listening.Unlock()
 	for _, fn := range s.ears {
 		fn(keys)
 	}
@@ -89,8 +89,8 @@ func (s *shared) linkOfPeer(key presence.Key) *conn.Link {
 	return s.conn.LinkOf(string(s.keys.summaryKey(nil, key.App, []byte(key.Peer))))
 }
 
-// unheard returns for how long the primary of key has sent nothing; 0 while the link is up.
-func (s *shared) unheard(key presence.Key) time.Duration {
+// silent returns for how long the primary of key has sent nothing; 0 while the link is up.
+func (s *shared) silent(key presence.Key) time.Duration {
 	k := s.linkOfPeer(key)
 	if k != nil && k.Reachable() && k.Proven() {
 		return 0

@@ -239,15 +239,15 @@ func TestSlotMoves(t *testing.T) {
 		// Who can wait until the other key has come does not notice.
 		waiting := half[0]
 		before := patient.st.Stats()["tried_again"]
-		told := make(chan error, 1)
-		go func() { told <- patient.report(patient.hook(presence.KindOnline, waiting)) }()
+		answered := make(chan error, 1)
+		go func() { answered <- patient.report(patient.hook(presence.KindOnline, waiting)) }()
 		for begun := time.Now(); patient.st.Stats()["tried_again"] < before+3; time.Sleep(time.Millisecond) {
 			if time.Since(begun) > patience {
 				t.Fatal("it does not try again: the fault did not take hold")
 			}
 		}
 		m.carry(summary(waiting))
-		if err := <-told; err != nil {
+		if err := <-answered; err != nil {
 			t.Errorf("a report that could wait: %v", err)
 		}
 	})

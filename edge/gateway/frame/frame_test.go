@@ -32,21 +32,21 @@ func client(final bool, op byte, payload []byte) []byte {
 	return b
 }
 
-type heard struct {
+type received struct {
 	op      frame.Op
 	payload string
 }
 
 // feed gives b to a reader in pieces of size and returns what came out.
-func feed(t testing.TB, r *frame.Reader, b []byte, size int) ([]heard, error) {
+func feed(t testing.TB, r *frame.Reader, b []byte, size int) ([]received, error) {
 	t.Helper()
-	var got []heard
+	var got []received
 	for len(b) > 0 {
 		n := min(size, len(b))
 		piece := append([]byte(nil), b[:n]...)
 		b = b[n:]
 		err := r.Feed(piece, func(op frame.Op, p []byte) error {
-			got = append(got, heard{op, string(p)})
+			got = append(got, received{op, string(p)})
 			return nil
 		})
 		if err != nil {
@@ -67,7 +67,7 @@ func TestMessagesComeWholeHoweverTheyAreSplit(t *testing.T) {
 	wire = append(wire, client(true, 2, []byte(long[:200]))...)
 	wire = append(wire, client(true, 2, []byte(long))...)
 	wire = append(wire, client(true, 10, nil)...)
-	want := []heard{
+	want := []received{
 		{frame.Binary, "one"},
 		{frame.Ping, "ping inside"},
 		{frame.Text, "two"},

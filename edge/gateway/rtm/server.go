@@ -120,7 +120,7 @@ func (s *Server) Upgrade(subprotocol string) gateway.Upgrade {
 
 func (s *Server) upgrade(f format, name string) gateway.Upgrade {
 	return gateway.Upgrade{
-		Handler: &wire{srv: s, format: f}, Subprotocol: name, Text: f != formatProto, TellForeign: true, TooBig: closeTooLong,
+		Handler: &wire{srv: s, format: f}, Subprotocol: name, Text: f != formatProto, AdmitForeign: true, TooBig: closeTooLong,
 	}
 }
 

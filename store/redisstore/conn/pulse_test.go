@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// TestAStarvedProcessBlamesNobody: a deadline moves by what this process was late, as far as its
+// TestAStarvedProcessBlamesNoLink: a deadline moves by what this process was late, as far as its
 // patience goes.
-func TestAStarvedProcessBlamesNobody(t *testing.T) {
+func TestAStarvedProcessBlamesNoLink(t *testing.T) {
 	for _, c := range []struct{ late, ends time.Duration }{
 		{0, time.Second},
 		{300 * time.Millisecond, 1300 * time.Millisecond},
