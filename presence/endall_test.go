@@ -91,14 +91,14 @@ func TestEndAll_order_repetition_and_split_leave_no_trace(t *testing.T) {
 		want := reports.open(now, &rules)
 		for _, st := range []*presence.State{&one, &other} {
 			if got := openSessions(st, now); !slices.Equal(got, want) {
-				t.Fatalf("seed %d: open are %q, want %q\n%s", seed, got, want, tell(reports))
+				t.Fatalf("seed %d: open are %q, want %q\n%s", seed, got, want, listing(reports))
 			}
 			if online := st.Status == presence.Online; online != (len(want) > 0) {
-				t.Fatalf("seed %d: the peer is %v, open are %q\n%s", seed, st.Status, want, tell(reports))
+				t.Fatalf("seed %d: the peer is %v, open are %q\n%s", seed, st.Status, want, listing(reports))
 			}
 		}
 		if got, want := fmt.Sprintf("%+v", bare(other)), fmt.Sprintf("%+v", bare(one)); got != want {
-			t.Fatalf("seed %d, in another order:\n got %s\nwant %s\n%s", seed, got, want, tell(reports))
+			t.Fatalf("seed %d, in another order:\n got %s\nwant %s\n%s", seed, got, want, listing(reports))
 		}
 		for i := range one.Sessions {
 			if s := &one.Sessions[i]; s.Over.At != 0 {
@@ -113,7 +113,7 @@ func TestEndAll_order_repetition_and_split_leave_no_trace(t *testing.T) {
 	}
 }
 
-func tell(reports []presence.Report) string {
+func listing(reports []presence.Report) string {
 	var b strings.Builder
 	for _, r := range reports {
 		fmt.Fprintf(&b, "%s %s %q at %d inc %d seq %d\n", r.Source, r.Kind, r.Session, r.At-t0, max(0, r.Incarnation-t0+1), r.Seq)
