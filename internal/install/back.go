@@ -50,29 +50,48 @@ func (h *Host) snapshot() (*state, error) {
 	return s, nil
 }
 
-// begin notes on disk what is installed, until end removes the note. Where an installation was cut
-// off its note stands, and what it had changed, ready or not, is taken back first.
+// A note says on disk, from before anything is written until the end, what was installed before
+// and what is written in its place.
+type note struct {
+	Before *state
+	Wrote  map[string]string
+}
+
+func (h *Host) note(before *state, texts map[string]string) error {
+	b, err := json.Marshal(note{before, texts})
+	if err != nil {
+		return err
+	}
+	return replace(h.at(unfinished), string(b), 0o600)
+}
+
+// begin returns what is installed. Where an installation was cut off its note stands: what that one
+// wrote, ready or not, is taken back first; what was edited since stays as it is.
 func (h *Host) begin(ctx context.Context) (before *state, resumed bool, err error) {
 	text, err := h.read(unfinished)
 	if err != nil {
 		return nil, false, err
 	}
-	if text != "" {
-		before = &state{}
-		if err := json.Unmarshal([]byte(text), before); err != nil {
-			return nil, false, fmt.Errorf("%s: %w", unfinished, err)
+	if before, err = h.snapshot(); err != nil || text == "" {
+		return before, false, err
+	}
+	var cut note
+	if err := json.Unmarshal([]byte(text), &cut); err != nil || cut.Before == nil {
+		return nil, false, fmt.Errorf("%s is no note of an installation that was cut off; remove it", unfinished)
+	}
+	for path, wrote := range cut.Wrote {
+		if before.Files[path] != wrote {
+			continue
 		}
-		h.say("an installation was cut off before this one; what it had changed is taken back")
-		return before, true, h.restore(ctx, before)
+		if was, there := cut.Before.Files[path]; there {
+			before.Files[path] = was
+		} else {
+			delete(before.Files, path)
+		}
 	}
-	if before, err = h.snapshot(); err != nil {
-		return nil, false, err
-	}
-	b, err := json.Marshal(before)
-	if err != nil {
-		return nil, false, err
-	}
-	return before, false, replace(h.at(unfinished), string(b), 0o600)
+	before.Version = cut.Before.Version
+	h.say("an installation was cut off before this one; what it had written is taken back")
+	return before, true, h.restore(ctx, before)
 }
 
 func (h *Host) end() error { return remove(h.at(unfinished)) }

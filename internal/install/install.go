@@ -107,10 +107,17 @@ func (h *Host) Install(ctx context.Context, p Plan) error {
 		p.Port = 80
 	}
 	open, err := h.sockets()
-	if err == nil {
-		err = h.write(p, name)
+	if err != nil {
+		return err
 	}
-	if err == nil {
+	texts, err := h.wanted(p)
+	if err != nil {
+		return err
+	}
+	if err := h.note(before, texts); err != nil {
+		return err
+	}
+	if err = h.write(texts, name); err == nil {
 		err = h.start(ctx, resumed, open)
 	}
 	if err != nil {
@@ -151,44 +158,40 @@ func (h *Host) report(name, before string) {
 // domains is the variable of the names that certificates are obtained for.
 const domains = "ROLLCALL_TLS_DOMAINS"
 
-// write puts every file but the program in its place, and the program of that name in force.
-func (h *Host) write(p Plan, name string) error {
-	for _, dir := range []string{settings, units, service + ".d"} {
-		if err := makeDir(h.at(dir)); err != nil {
-			return err
-		}
+// wanted returns the texts of the watched files as p has them.
+func (h *Host) wanted(p Plan) (map[string]string, error) {
+	old, err := h.read(env)
+	if err != nil {
+		return nil, err
 	}
-	if _, err := os.Lstat(h.at(file)); errors.Is(err, os.ErrNotExist) {
-		if err := replace(h.at(file), deploy.Settings, 0o644); err != nil {
-			return err
-		}
-	}
-	old, err := os.ReadFile(h.at(env))
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
+	texts := map[string]string{service: deploy.Service, socket: deploy.Socket, program: execStart()}
 	given := p.Env
 	if p.Port != 0 {
 		given = append(given[:len(given):len(given)], Variable{"ROLLCALL_LISTEN", ":" + strconv.Itoa(p.Port)})
-		if err := makeDir(h.at(socket + ".d")); err != nil {
-			return err
-		}
-		if err := replace(h.at(socketPort), fmt.Sprintf("[Socket]\nListenStream=\nListenStream=%d\n", p.Port), 0o644); err != nil {
-			return err
-		}
+		texts[socketPort] = fmt.Sprintf("[Socket]\nListenStream=\nListenStream=%d\n", p.Port)
 	}
-	texts := map[string]string{service: deploy.Service, socket: deploy.Socket, program: execStart()}
 	if len(p.Domains) > 0 {
 		given = append(given[:len(given):len(given)], Variable{"ROLLCALL_LISTEN_TLS", ":443"}, Variable{domains, strings.Join(p.Domains, ",")})
 	}
 	if len(p.Domains) > 0 || h.has(tlsSocket) {
 		texts[tlsSocket] = deploy.TLSSocket
 	}
-	if err := replace(h.at(env), merged(string(old), given), 0o600); err != nil {
-		return err
-	}
+	texts[env] = merged(old, given)
+	return texts, nil
+}
+
+// write puts the files in their places, and the program of that name in force.
+func (h *Host) write(texts map[string]string, name string) error {
 	for path, text := range texts {
-		if err := replace(h.at(path), text, 0o644); err != nil {
+		if err := makeParent(h.at(path)); err != nil {
+			return err
+		}
+		if err := replace(h.at(path), text, watched[path]); err != nil {
+			return err
+		}
+	}
+	if _, err := os.Lstat(h.at(file)); errors.Is(err, os.ErrNotExist) {
+		if err := replace(h.at(file), deploy.Settings, 0o644); err != nil {
 			return err
 		}
 	}

@@ -245,60 +245,6 @@ func TestAnInterruptedUpgradeIsTakenBack(t *testing.T) {
 	m.runs("one")
 }
 
-// TestAnInstallationThatWasKilled: a process that is killed on its way leaves a version that need
-// not be ready, and its settings. Neither is what the next one goes back to, or goes on with.
-func TestAnInstallationThatWasKilled(t *testing.T) {
-	for _, first := range []bool{false, true} {
-		t.Run(fmt.Sprint("first ", first), func(t *testing.T) {
-			m := newMachine(t)
-			if !first {
-				m.must(m.install("one", 3100))
-			}
-			cutOff := func() {
-				plan := Plan{Program: m.script("new", strings.ReplaceAll(aProgram, "NAME", "broken")), Version: "broken", Env: []Variable{{"ROLLCALL_STORE", "nowhere"}}, Port: 3200}
-				name, err := m.copyProgram(plan)
-				m.must(err)
-				_, _, err = m.begin(context.Background())
-				m.must(err)
-				m.must(m.write(plan, name))
-			}
-			cutOff()
-			if st, err := os.Stat(m.at(unfinished)); err != nil || st.Mode().Perm() != 0o600 {
-				t.Errorf("the note with the keys: %v, %v", st.Mode(), err)
-			}
-			err := m.install("broken", 0)
-			if err == nil {
-				t.Fatal("a program that does not start was installed")
-			}
-			if first {
-				if _, err := os.Lstat(m.at(current)); !errors.Is(err, os.ErrNotExist) {
-					t.Errorf("the version that was cut off is in force (%v)", err)
-				}
-			} else {
-				m.runs("one")
-			}
-			cutOff()
-			m.out.Reset()
-			m.must(m.install("two", 0))
-			m.runs("two")
-			if !strings.Contains(m.out.String(), "was cut off") {
-				t.Errorf("it says\n%s", &m.out)
-			}
-			if strings.Contains(m.text(env), "nowhere") {
-				t.Error("settings of the version that was cut off are in force")
-			}
-			if port, _ := m.read(socketPort); strings.Contains(port, "3200") {
-				t.Errorf("the socket has %q", port)
-			}
-			m.out.Reset()
-			m.must(m.install("three", 0))
-			if strings.Contains(m.out.String(), "was cut off") {
-				t.Error("one that ended counts as cut off")
-			}
-		})
-	}
-}
-
 func TestTwoInstallationsAtOnce(t *testing.T) {
 	m := newMachine(t)
 	unlock, err := m.lock()
