@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -22,6 +23,7 @@ import (
 // A public is who watches and who is present by the client libraries, over all their connections.
 type public struct {
 	t     *testing.T
+	url   string
 	ctx   context.Context
 	http  *rollcall.Client
 	still map[string]string // peers whose status no report changes
@@ -41,7 +43,7 @@ func newPublic(t *testing.T, url string, still map[string]string, moving, socket
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	w := &public{t: t, ctx: ctx, http: c, still: still, seen: map[string]map[string]string{}}
+	w := &public{t: t, url: url, ctx: ctx, http: c, still: still, seen: map[string]map[string]string{}}
 	t.Cleanup(func() {
 		cancel()
 		w.all.Wait()
@@ -77,7 +79,7 @@ func (w *public) present(peers []string) {
 }
 
 // update notes what a watcher was notified of.
-func (w *public) update(watcher, peer, status string) {
+func (w *public) update(watcher, peer, status, cause string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.seen[watcher] == nil {
@@ -85,14 +87,17 @@ func (w *public) update(watcher, peer, status string) {
 	}
 	w.seen[watcher][peer] = status
 	if want, is := w.still[peer]; is && status != want {
-		w.extra = append(w.extra, fmt.Sprintf("%s %s: %s is %s", time.Now().Format("05.000"), watcher, peer, status))
+		if len(w.extra) < 3 {
+			w.all.Go(func() { w.t.Log(peer, (&load{url: w.url, http: http.DefaultClient}).why(presence.PeerID(peer))) })
+		}
+		w.extra = append(w.extra, fmt.Sprintf("%s %s: %s is %s %s", time.Now().Format("05.000"), watcher, peer, status, cause))
 	}
 }
 
 // follow watches peers over a stream.
 func (w *public) follow(watcher string, peers []string) {
 	w.all.Go(func() {
-		err := w.http.Watch(w.ctx, peers, func(p rollcall.Peer) { w.update(watcher, p.ID, string(p.Status)) })
+		err := w.http.Watch(w.ctx, peers, func(p rollcall.Peer) { w.update(watcher, p.ID, string(p.Status), p.Cause) })
 		if err != nil {
 			w.t.Errorf("%s: %v", watcher, err)
 		}
@@ -140,7 +145,7 @@ func (w *public) sockets(url string, n int, peers []string) {
 				w.t.Errorf("socket %s", lines.Text())
 				continue
 			}
-			w.update("socket "+f[0], f[1], f[2])
+			w.update("socket "+f[0], f[1], f[2], "")
 		}
 		_ = wait()
 	})
