@@ -6,7 +6,6 @@ import (
 	"bufio"
 	"context"
 	"fmt"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -23,7 +22,6 @@ import (
 // A public is who watches and who is present by the client libraries, over all their connections.
 type public struct {
 	t     *testing.T
-	url   string
 	ctx   context.Context
 	http  *rollcall.Client
 	still map[string]string // peers whose status no report changes
@@ -43,7 +41,7 @@ func newPublic(t *testing.T, url string, still map[string]string, moving, socket
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	w := &public{t: t, url: url, ctx: ctx, http: c, still: still, seen: map[string]map[string]string{}}
+	w := &public{t: t, ctx: ctx, http: c, still: still, seen: map[string]map[string]string{}}
 	t.Cleanup(func() {
 		cancel()
 		w.all.Wait()
@@ -87,9 +85,6 @@ func (w *public) update(watcher, peer, status, cause string) {
 	}
 	w.seen[watcher][peer] = status
 	if want, is := w.still[peer]; is && status != want {
-		if len(w.extra) < 3 {
-			w.all.Go(func() { w.t.Log(peer, (&load{url: w.url, http: http.DefaultClient}).why(presence.PeerID(peer))) })
-		}
 		w.extra = append(w.extra, fmt.Sprintf("%s %s: %s is %s %s", time.Now().Format("05.000"), watcher, peer, status, cause))
 	}
 }

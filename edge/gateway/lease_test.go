@@ -379,6 +379,27 @@ func TestADrainedNodeChangesNothingForThoseWhoComeBack(t *testing.T) {
 	})
 }
 
+// A login may be under way when its node takes the last heartbeat. It has the node's grace as all
+// others have.
+func TestALoginThatItsNodesDrainOvertakesStands(t *testing.T) {
+	for _, shared := range []bool{false, true} {
+		inBubble(t, func(b *bubble) {
+			node := newModelNode(t, b.store, "node-2", shared, nil)
+			if err := node.svc.Heartbeat(context.Background(), "node-2", 30*time.Second, true, bubbleNow()); err != nil {
+				t.Fatal(err)
+			}
+			node.connect().say("in tom - d1 hand -")
+			b.pass(time.Second)
+			if got := b.summary("tom"); got.Status != presence.Online {
+				t.Errorf("shared %v: tom is %v (%v), want online", shared, got.Status, got.Cause)
+			}
+			if err := node.gw.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 // The grace of a drained node is for devices that are still on their way.
 func TestALogoutWithinTheGraceOfADrainedNodeIsOfflineAtOnce(t *testing.T) {
 	for _, shared := range []bool{false, true} {

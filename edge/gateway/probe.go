@@ -195,7 +195,8 @@ func (g *Gateway) succeed(ctx context.Context, ss *Session) {
 	at, now := placeOf(ss.id), g.Now()
 	for i := range st.Sessions {
 		o := &st.Sessions[i]
-		gone := slices.Contains(drained, o.Node) || !g.Shared && o.Node != g.Node
+		// This node may be among the drained ones, when the login came in before its drain.
+		gone := o.Node != g.Node && (!g.Shared || slices.Contains(drained, o.Node))
 		if !gone || o.Source != presence.SourceGateway || !o.Live(now) || o.Incarnation > ss.start || !at.same(placeOf(o.ID)) {
 			continue
 		}
