@@ -25,12 +25,12 @@ const (
 With ` + "`log.format: json`" + ` every line has an ` + "`event`" + `. Alerts and searches may rely on it: when a message is reworded its event stays (` +
 		"`internal/logs/event.go`" + `
 keeps the older name), and a test fails when one of this list is gone. The words of a warning or an error are a heading of [the runbook](runbook.md),
-which says what it means and what to do. Lines of the levels info and debug need nothing to be done.
+which says what to do; here is its first sentence. Lines of the levels info and debug need nothing to be done.
 
 With ` + "`log.peers: hash`" + ` or ` + "`off`" + ` the attributes ` + "`peer`, `session`, `device` and `member`" + ` (of an index in Redis) are hashed or left out.
 
-| event | level | message |
-| --- | --- | --- |
+| event | level | message | meaning |
+| --- | --- | --- | --- |
 `
 )
 
@@ -38,8 +38,9 @@ With ` + "`log.peers: hash`" + ` or ` + "`off`" + ` the attributes ` + "`peer`, 
 // on it goes away.
 func TestEventsAreListed(t *testing.T) {
 	var lines []string
+	text := readRunbook(t)
 	for message, level := range messages(t) {
-		lines = append(lines, fmt.Sprintf("| `%s` | %s | %s |\n", logs.EventOf(message), level, message))
+		lines = append(lines, fmt.Sprintf("| `%s` | %s | %s | %s |\n", logs.EventOf(message), level, message, meaningOf(t, message, level, text)))
 	}
 	slices.Sort(lines)
 	if len(lines) < 50 {
