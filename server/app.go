@@ -10,6 +10,7 @@ import (
 	"rollcall/edge/home"
 	"rollcall/edge/leancloud"
 	"rollcall/edge/operator"
+	"rollcall/edge/webhook"
 	"rollcall/internal/acmecert"
 	"rollcall/internal/limit"
 	"rollcall/internal/trace"
@@ -57,6 +58,7 @@ func (s *Server) mountApp() (*doors, error) {
 		{name: "watch", prefix: "/v1/watch", handler: api, long: true},
 		{name: "rest", prefix: "/v1/", handler: api},
 		{name: "rest", prefix: "/openapi", handler: api},
+		{name: "webhook", prefix: webhook.Prefix, handler: api},
 		{name: "rtm", prefix: rtm.Path, handler: s.rtm},
 		{name: "leancloud", handler: s.dialect},
 	}}

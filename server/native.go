@@ -8,6 +8,7 @@ import (
 	socket "rollcall/edge/gateway/v1"
 	"rollcall/edge/rest"
 	"rollcall/edge/sse"
+	"rollcall/edge/webhook"
 	"rollcall/internal/api"
 	"rollcall/presence"
 	"rollcall/watch"
@@ -23,13 +24,14 @@ func (s *Server) mountNative() http.Handler {
 	s.rest = rest.New(s.cfg.REST, rest.Deps{
 		Service: s.presence, Intake: s.intake, Ask: s.ask, Gate: s.gate, Now: s.clock.Now, Others: s.others(), Sample: s.appSample, History: s.history,
 	})
+	s.webhooks = webhook.New(s.sources, webhook.Deps{Intake: s.intake, Gate: s.gate, Now: s.clock.Now, Proxies: s.cfg.Proxies})
 	stream := sse.New(s.cfg.SSE, sse.Deps{Hub: s.hub, Gate: s.gate})
 	present := socket.Config{Signatures: s.cfg.RTM.Signatures, SignatureLife: s.cfg.RTM.SignatureLife}
 	sockets := socket.New(present, socket.Deps{Gateway: s.gateway, Hub: s.hub, Gate: s.gate})
 	s.onStop(func(context.Context) { sockets.Close() })
 	// Operators have no use for the socket, whose clients show who they are inside.
 	s.v1 = s.gate.Operator().Handler(s.rest.Routes(), stream.Routes())
-	return s.gate.Handler(s.rest.Routes(), stream.Routes(), sockets.Routes())
+	return s.gate.Handler(s.rest.Routes(), stream.Routes(), sockets.Routes(), s.webhooks.Routes())
 }
 
 // others are the settings that GET /v1/info names and the REST door does not have.

@@ -126,7 +126,7 @@ func entries(all []configload.Setting) []configload.Setting {
 	return slices.DeleteFunc(slices.Clone(all), func(s configload.Setting) bool { return s.Entry == "" })
 }
 
-// reloadApps takes the apps and their keys. What belongs to an app that is gone ends.
+// reloadApps takes the apps, their keys and their sources. What belongs to an app that is gone ends.
 func (s *Server) reloadApps(cfg *config.Config) (func(), error) {
 	before := s.tenants.Load()
 	apps := cfg.Apps
@@ -139,8 +139,13 @@ func (s *Server) reloadApps(cfg *config.Config) (func(), error) {
 	if _, err := api.NewKeyring(config.Tenants(apps)); err != nil {
 		return nil, err
 	}
+	after := newTenancy(apps, before)
+	sources, err := cfg.Webhooks(after.ids)
+	if err != nil {
+		return nil, err
+	}
 	return func() {
-		after := newTenancy(apps, before)
+		s.webhooks.Replace(sources)
 		s.tenants.Store(after)
 		_ = s.ring.Replace(config.Tenants(apps)) // they were tried
 		s.ask.Tokens.Renew()

@@ -22,6 +22,7 @@ import (
 	"rollcall/edge/leancloud"
 	"rollcall/edge/operator"
 	"rollcall/edge/rest"
+	"rollcall/edge/webhook"
 	"rollcall/intake"
 	"rollcall/internal/api"
 	"rollcall/internal/disk"
@@ -50,6 +51,7 @@ type Server struct {
 	ask      *ask.Reader
 	ring     *api.Keyring
 	tenants  atomic.Pointer[tenancy]
+	sources  []webhook.Source // at the start
 	reloads  reloads
 	made     bool
 	metrics  *operator.Metrics
@@ -60,6 +62,7 @@ type Server struct {
 	unnamed  limit.Unnamed
 	hub      *watch.Hub
 	rest     *rest.Door
+	webhooks *webhook.Door
 	history  *rest.History
 	v1       http.Handler // for operators
 	demo     http.Handler // nil: there is none
@@ -258,8 +261,12 @@ func (s *Server) openApps() error {
 		s.warnOpenKeys()
 		s.showMade(app)
 	}
-	s.tenants.Store(newTenancy(apps, nil))
+	t := newTenancy(apps, nil)
+	s.tenants.Store(t)
 	var err error
+	if s.sources, err = s.cfg.Webhooks(t.ids); err != nil {
+		return err
+	}
 	s.ring, err = api.NewLoggedKeyring(config.Tenants(apps), s.log)
 	return err
 }

@@ -57,6 +57,7 @@ var (
 	descHooks    = prometheus.NewDesc("rollcall_hooks_total", "What became of the calls of the app's hooks.", []string{"result"}, nil)
 	descOldKeys  = prometheus.NewDesc("rollcall_old_key_uses_total", "Calls that an old key of an app let through, by app and by the setting of the key; for each old key that is set.", []string{"app", "key"}, nil)
 	descExpires  = prometheus.NewDesc("rollcall_tls_certificate_expires_seconds", "How long the certificate of listen_tls is still valid, the first of several to end; negative when it has ended, 0 while a domain has none.", nil, nil)
+	descWebhooks = prometheus.NewDesc("rollcall_webhook_total", "Calls of IM products and the events in them, by app, source and what became of them.", []string{"app", "source", "what"}, nil)
 	descBuild    = prometheus.NewDesc("rollcall_build_info", "Always 1; what was built is in the labels.", []string{"release", "revision", "go"}, nil)
 )
 
@@ -67,13 +68,15 @@ var families = map[string]struct {
 	prefix string
 	parts  *prometheus.Desc
 	others *prometheus.Desc // all other names, as its label
+	split  bool             // the labels are the parts of a name between slashes
 }{
 	"leancloud": {others: descDialect},
 	"gateway": {
 		gauges: map[string]*prometheus.Desc{"sockets": descSockets, "sessions": descSessions},
 		prefix: "refused_", parts: descRefused, others: descGateway,
 	},
-	"hooks": {gauges: map[string]*prometheus.Desc{"waiting": descWaiting, "owed": descOwed}, others: descHooks},
+	"hooks":   {gauges: map[string]*prometheus.Desc{"waiting": descWaiting, "owed": descOwed}, others: descHooks},
+	"webhook": {others: descWebhooks, split: true},
 	"watch": {
 		gauges: map[string]*prometheus.Desc{"watchers": descSize, "peers": descSize},
 		prefix: "closed_", parts: descClosed, others: descWatch,
@@ -143,7 +146,7 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		descReports, descAhead, descLast, descChanges, descExpired, descShed, descQueries, descIDs, descDialect, descLane, descPeers, descStore, descTrouble, descUp, descDropped, descBuild,
 		descSize, descWatch, descClosed, descNotLet, descShared, descNoRoom, descEvicted, descLimited,
-		descSockets, descSessions, descGateway, descRefused, descWaiting, descOwed, descHooks, descOldKeys, descExpires,
+		descSockets, descSessions, descGateway, descRefused, descWaiting, descOwed, descHooks, descOldKeys, descExpires, descWebhooks,
 	} {
 		ch <- d
 	}
@@ -227,6 +230,8 @@ func room(to sink, r Room) {
 			to.gauge(d, float64(n))
 		case f.prefix != "" && isPart:
 			to.count(f.parts, n, part)
+		case f.split:
+			to.count(f.others, n, strings.Split(name, "/")...)
 		default:
 			to.count(f.others, n, name)
 		}

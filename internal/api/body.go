@@ -13,14 +13,22 @@ import (
 
 // ReadBody reads the body of r, at most max bytes of it.
 func (c *Caller) ReadBody(w http.ResponseWriter, r *http.Request, max int) ([]byte, error) {
-	if e := r.Header.Get("Content-Encoding"); e != "" && e != "identity" {
-		return nil, Errorf("unsupported_media", "the body is compressed; send it plain")
+	if err := uncompressed(r); err != nil {
+		return nil, err
 	}
 	if t := r.Header.Get("Content-Type"); t != "" {
 		m, _, err := mime.ParseMediaType(t)
 		if err != nil || !plain[m] {
 			return nil, Errorf("unsupported_media", "the body must be application/json")
 		}
+	}
+	return c.ReadAny(w, r, max)
+}
+
+// ReadAny is [Caller.ReadBody] for a body of any type.
+func (c *Caller) ReadAny(w http.ResponseWriter, r *http.Request, max int) ([]byte, error) {
+	if err := uncompressed(r); err != nil {
+		return nil, err
 	}
 	var room Room
 	if !c.Secret() && c.gate.deps.Bodies != nil {
@@ -46,6 +54,13 @@ func (c *Caller) ReadBody(w http.ResponseWriter, r *http.Request, max int) ([]by
 		return nil, Errorf("bad_json", "the body broke off")
 	}
 	return body, c.takeBytes(len(body))
+}
+
+func uncompressed(r *http.Request) error {
+	if e := r.Header.Get("Content-Encoding"); e != "" && e != "identity" {
+		return Errorf("unsupported_media", "the body is compressed; send it plain")
+	}
+	return nil
 }
 
 // maxSkipped is how many bytes of a body that means nothing are read.

@@ -163,6 +163,9 @@ func (g *Gate) Admit(r *http.Request, rt *Route) (*Caller, error) {
 		return g.admitOperator(r, rt)
 	}
 	c := &Caller{Address: limit.Address(r, g.deps.Proxies), gate: g}
+	if rt.Need == NeedProof {
+		return c, nil
+	}
 	if rt.Need == NeedAnyone || rt.Inside {
 		class := limit.Anyone
 		if rt.Stream {
@@ -210,6 +213,19 @@ func (g *Gate) permit(c *Caller, need Need) error {
 		return Errorf("unauthorized", "no key, signature or ticket that is right was presented")
 	}
 	return Errorf("forbidden", "this key may not do that; it takes the right of %s", need)
+}
+
+// Proven says that a caller of a call that needs a proof has proven to speak for app, and charges
+// the call to it.
+func (g *Gate) Proven(c *Caller, app presence.AppID) error {
+	c.App, c.Rights = g.deps.Keys.Lookup(app), Hook
+	return g.take(limit.Serve, c, 1)
+}
+
+// Unproven charges the address of a caller whose proof is missing or wrong; the error says that it
+// has come too often.
+func (g *Gate) Unproven(c *Caller) error {
+	return g.take(limit.Refused, &Caller{Address: c.Address, gate: g}, 1)
 }
 
 // identify fills in who calls.

@@ -8,7 +8,8 @@ import (
 // Owns reports whether what lies at path is refused in the words of the native API. Below /v1/ only
 // the route of the realtime dialect is not.
 func Owns(path string) bool {
-	return strings.HasPrefix(path, "/v1/") && !strings.HasPrefix(path, "/v1/route") || strings.HasPrefix(path, "/openapi")
+	return strings.HasPrefix(path, "/v1/") && !strings.HasPrefix(path, "/v1/route") ||
+		strings.HasPrefix(path, "/openapi") || strings.HasPrefix(path, "/ingest/")
 }
 
 // Need is what a caller must show to be let through a route.
@@ -20,10 +21,11 @@ const (
 	NeedAsker                // app key or master key: what apps may ask
 	NeedReporter             // hook key, signature or master key: reports
 	NeedMaster               // master key: servers
+	NeedProof                // what the call itself asks for, see [Gate.Proven]
 )
 
 func (n Need) String() string {
-	return [...]string{"anyone", "asker", "reporter", "master"}[min(n, NeedMaster)]
+	return [...]string{"anyone", "asker", "reporter", "master", "proof"}[min(n, NeedProof)]
 }
 
 // A Route is one call of the native API.

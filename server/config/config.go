@@ -78,6 +78,8 @@ type Config struct {
 	// environment, an app with fresh keys is made at the first start and kept in the data
 	// directory.
 	Apps []App `config:",live"`
+	// Sources are the IM products that report by webhooks.
+	Sources []Source `config:",live"`
 }
 
 // HTTP are the limits of both listeners.

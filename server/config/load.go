@@ -106,6 +106,7 @@ func check(l *configload.Loader, cfg *Config) {
 			l.Problem(section, "the app has no key, so nobody could ever ask or report; give it an app_key, a master_key or a hook_key")
 		}
 	}
+	checkSources(l, cfg)
 }
 
 // warnOpenFile warns when a file with keys in it can be read by every user of the machine.

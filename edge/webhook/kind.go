@@ -1,0 +1,175 @@
+package webhook
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"time"
+
+	"rollcall/intake"
+	"rollcall/presence"
+)
+
+// A Kind reads and answers the webhooks of one IM product. Its methods are called by many
+// goroutines at once.
+type Kind interface {
+	// Name is what a source names as its kind, in lower case.
+	Name() string
+	// Defaults returns the lease and the hold of a source that sets none.
+	Defaults() Defaults
+	// Check returns what is wrong with the settings of a source beyond their ranges, or nil; each
+	// begins with the name of the setting.
+	Check(*Source) error
+	// Verify returns nil when c comes from the product, by its bytes alone; an error matching
+	// [ErrUnproven] or [ErrExpired] otherwise.
+	Verify(*Call) error
+	// Read adds the events of c, which is verified, to b. What it does not know is ignored, never
+	// an error; an error says that the body is none of the product, and matches [ErrShape].
+	Read(c *Call, b *Batch) error
+	// Reply returns the answer that the product expects.
+	Reply(*Call, Outcome) Reply
+}
+
+// Defaults are those of a kind.
+type Defaults struct {
+	Lease, Hold time.Duration
+	// Open says that the proof of origin does not cover the body, or that there is none but a
+	// secret that every call shows: such calls are taken over TLS, or from allowed networks.
+	Open bool
+}
+
+// The reasons for which a call is refused.
+var (
+	// ErrUnproven: the signature or secret is missing or wrong.
+	ErrUnproven = errors.New("the signature or secret is missing or wrong")
+	// ErrExpired: the proof is right and too old, or from the future.
+	ErrExpired = errors.New("the time of the signature is too far from now")
+	// ErrShape: the body is not what the product sends.
+	ErrShape = errors.New("the body is not what this product sends")
+)
+
+// A Source is one sender: an IM product of an app.
+type Source struct {
+	App  presence.AppID
+	ID   presence.Source // names it in paths, and as the source of its reports
+	Kind Kind
+
+	// Secret proves calls, and SecretOld beside it while it is replaced. Empty: the kind needs
+	// none, and calls are taken from allowed networks only.
+	Secret, SecretOld string
+	// AppID is the id of the app at the product, for kinds that name it in every call.
+	AppID string
+	// User says which field is the peer, for kinds with a choice.
+	User  string
+	Lease time.Duration
+	Hold  time.Duration
+	Allow []netip.Prefix // networks that calls may come from; none: all
+	// Insecure takes calls whose body is not signed over plain HTTP, from any network.
+	Insecure bool
+
+	counts *counts // set by the door
+}
+
+// Secrets returns the secrets that are right, the present one first.
+func (s *Source) Secrets() []string {
+	switch {
+	case s.Secret == "":
+		return nil
+	case s.SecretOld == "":
+		return []string{s.Secret}
+	}
+	return []string{s.Secret, s.SecretOld}
+}
+
+// Proven reports whether ok holds for one of the secrets. It tries all of them either way.
+func (s *Source) Proven(ok func(secret string) bool) bool {
+	proven := false
+	for _, secret := range s.Secrets() {
+		if ok(secret) {
+			proven = true
+		}
+	}
+	return proven
+}
+
+// A Call is one request of a product.
+type Call struct {
+	Source *Source
+	Method string
+	// Rest is the path below the source, without its first slash: some products append what the
+	// call is about, and those that sign nothing have a secret there.
+	Rest   string
+	Query  url.Values
+	Header http.Header
+	Body   []byte // the raw bytes, which signatures are over
+	Now    presence.Millis
+}
+
+// Near returns nil when t, in Unix milliseconds, is within window of the receipt of c, and
+// [ErrExpired] otherwise.
+func (c *Call) Near(t int64, window time.Duration) error {
+	if away := int64(c.Now) - t; away > window.Milliseconds() || -away > window.Milliseconds() {
+		return ErrExpired
+	}
+	return nil
+}
+
+// Decode reads the body as JSON into v. Members that v does not have are let be. The error matches
+// [ErrShape].
+func (c *Call) Decode(v any) error {
+	if err := json.Unmarshal(c.Body, v); err != nil {
+		return fmt.Errorf("%w: %w", ErrShape, err)
+	}
+	return nil
+}
+
+// A Batch takes the events of one call.
+type Batch struct {
+	in      *intake.Batch
+	ignored int
+}
+
+// Add adds an event. One that cannot be used, such as one without a peer, is counted as ignored.
+func (b *Batch) Add(e *intake.Event) { b.in.Add(e) }
+
+// Ignore counts an event that says nothing about presence, or that this release does not know.
+func (b *Batch) Ignore() { b.ignored++ }
+
+// An Outcome is what became of a call.
+type Outcome struct {
+	// Err is nil when every event that could be used is kept. Otherwise it is what [Kind.Verify] or
+	// [Kind.Read] returned, or matches presence.ErrUnavailable or presence.ErrFull.
+	Err   error
+	Tally intake.Tally
+}
+
+// Status is the status of an answer in HTTP's terms.
+func (o *Outcome) Status() int {
+	switch {
+	case o.Err == nil:
+		return http.StatusOK
+	case errors.Is(o.Err, ErrUnproven), errors.Is(o.Err, ErrExpired):
+		return http.StatusUnauthorized
+	case errors.Is(o.Err, ErrShape):
+		return http.StatusBadRequest
+	}
+	return http.StatusServiceUnavailable
+}
+
+// A Reply is an answer. An empty body of a failed call is filled with the error of the API.
+type Reply struct {
+	Status int
+	Body   []byte // JSON
+}
+
+// PlainReply answers with the status of o and an empty object, for products that look at the status
+// only.
+func PlainReply(o Outcome) Reply {
+	if o.Err != nil {
+		return Reply{Status: o.Status()}
+	}
+	return Reply{Status: http.StatusOK, Body: []byte("{}\n")}
+}

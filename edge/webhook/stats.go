@@ -1,0 +1,81 @@
+package webhook
+
+import (
+	"errors"
+	"sync/atomic"
+
+	"rollcall/presence"
+)
+
+// counts are those of one source since the server started.
+type counts struct {
+	calls, unproven, misshapen, failed      atomic.Int64
+	accepted, double, late, stale, unusable atomic.Int64
+	ignored                                 atomic.Int64
+	lastCall, lastEvent                     atomic.Int64 // Unix milliseconds
+}
+
+// Stats are the counts of one source since the server started.
+type Stats struct {
+	App    presence.AppID
+	Source presence.Source
+	Kind   string
+	// Calls are all; Unproven were refused for their signature, Misshapen for their body, and
+	// Failed because the store did not take what they said.
+	Calls, Unproven, Misshapen, Failed int64
+	// Accepted, Double, Late and Stale are events by their verdicts; Unusable broke a rule, and
+	// Ignored say nothing about presence.
+	Accepted, Double, Late, Stale, Unusable, Ignored int64
+	// LastEvent is when the last call with an event was received; zero when none was.
+	LastEvent presence.Millis
+}
+
+func (n *counts) count(now presence.Millis, o *Outcome, ignored int) {
+	n.calls.Add(1)
+	n.lastCall.Store(int64(now))
+	switch {
+	case errors.Is(o.Err, ErrUnproven), errors.Is(o.Err, ErrExpired):
+		n.unproven.Add(1)
+		return
+	case errors.Is(o.Err, ErrShape):
+		n.misshapen.Add(1)
+		return
+	case o.Err != nil:
+		n.failed.Add(1)
+		return
+	}
+	t := &o.Tally
+	n.accepted.Add(int64(t.Accepted))
+	n.double.Add(int64(t.Double))
+	n.late.Add(int64(t.Late))
+	n.stale.Add(int64(t.Stale))
+	n.unusable.Add(int64(t.Ignored))
+	n.ignored.Add(int64(ignored))
+	if t.Accepted+t.Double+t.Late+t.Stale > 0 {
+		n.lastEvent.Store(int64(now))
+	}
+}
+
+// Counts returns the counts of every source, named APP/SOURCE/WHAT.
+func (d *Door) Counts() map[string]int64 {
+	all := map[string]int64{}
+	for _, st := range d.Stats() {
+		for what, n := range map[string]int64{
+			"calls": st.Calls, "unproven": st.Unproven, "misshapen": st.Misshapen, "failed": st.Failed,
+			"accepted": st.Accepted, "double": st.Double, "late": st.Late, "stale": st.Stale, "unusable": st.Unusable, "ignored": st.Ignored,
+		} {
+			all[string(st.App)+"/"+string(st.Source)+"/"+what] = n
+		}
+	}
+	return all
+}
+
+func (s *Source) stats() Stats {
+	n := s.counts
+	return Stats{
+		App: s.App, Source: s.ID, Kind: s.Kind.Name(),
+		Calls: n.calls.Load(), Unproven: n.unproven.Load(), Misshapen: n.misshapen.Load(), Failed: n.failed.Load(),
+		Accepted: n.accepted.Load(), Double: n.double.Load(), Late: n.late.Load(), Stale: n.stale.Load(),
+		Unusable: n.unusable.Load(), Ignored: n.ignored.Load(), LastEvent: presence.Millis(n.lastEvent.Load()),
+	}
+}

@@ -1,0 +1,151 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"rollcall/edge/webhook"
+	"rollcall/edge/webhook/all"
+	"rollcall/internal/configload"
+	"rollcall/presence"
+)
+
+// A Source is an IM product that reports who comes and goes by calling POST /ingest/APP/ID.
+// docs/sources.md says what to click in its console.
+type Source struct {
+	// ID names the source in the path of its calls, and in metrics and explanations: 1 to 64 ASCII
+	// letters, digits, "-", "_" and ".".
+	ID string
+	// App is the id of the app. It may be left out when there is one.
+	App string
+	// Kind is the product, such as emqx or easemob.
+	Kind string
+	// Secret is what the product signs its calls with, or shows in them. Without one, allow names
+	// the networks that calls come from.
+	Secret Secret `config:",secret"`
+	// SecretOld is right beside secret while that is being replaced.
+	SecretOld Secret `config:",secret"`
+	// AppID is the id of the app at the product, where its calls name it: calls of another are
+	// refused.
+	AppID string `config:"appid"`
+	// User is the field that holds the peer, where a product leaves the choice.
+	User string
+	// Lease is how long a report stays true without another; 0 takes that of the kind.
+	Lease time.Duration `range:"0s..30d"`
+	// Hold is how long a session that was lost, not logged out, lingers before watchers are
+	// notified; 0 takes that of the kind.
+	Hold time.Duration `range:"0s..10m"`
+	// Allow are the addresses or networks that calls may come from; none is all.
+	Allow []netip.Prefix
+	// Insecure takes calls whose body is not signed over plain HTTP from any network.
+	Insecure bool
+}
+
+const maxSourceID = 64
+
+// reservedSources report by roads of their own.
+var reservedSources = []presence.Source{presence.SourceLeanCloud, presence.SourceGateway, presence.SourceAPI, presence.SourceRecipe}
+
+// Validate returns every mistake in s, joined; each begins with the key of its setting.
+func (s *Source) Validate() error {
+	var f configload.Faults
+	f.When(s.ID == "", "id is missing; it is the last part of the path that the product calls")
+	if err := presence.CheckApp(presence.AppID(s.ID)); s.ID != "" && err != nil {
+		f.Add(fmt.Errorf("id is %.80q; it may hold letters, digits, - _ and . only", s.ID))
+	}
+	f.When(len(s.ID) > maxSourceID, "id has %d bytes, more than %d", len(s.ID), maxSourceID)
+	f.When(slices.Contains(reservedSources, presence.Source(s.ID)), "id is %q, which is the name of a source that is part of rollcall", s.ID)
+	f.When(s.SecretOld != "" && s.Secret == "", "secret_old is set and secret is not; the only secret goes into secret")
+	f.When(s.SecretOld != "" && s.SecretOld == s.Secret, "secret_old is the same as secret")
+	f.When(s.Secret != "" && len(s.Secret) < minSourceSecret, "secret has %d bytes; it has at least %d", len(s.Secret), minSourceSecret)
+	f.When(s.Secret == "" && len(s.Allow) == 0, "secret is missing; without one, allow names the networks that calls come from")
+	kind := webhook.Find(all.Kinds, s.Kind)
+	if kind == nil {
+		f.Add(unknownKind(s.Kind))
+		return f.Err()
+	}
+	checked := s.source("", kind)
+	f.Add(kind.Check(&checked))
+	return f.Err()
+}
+
+// minSourceSecret is the fewest bytes of a secret: some consoles choose it, and choose short ones.
+const minSourceSecret = 6
+
+func unknownKind(kind string) error {
+	var names []string
+	for _, k := range all.Kinds {
+		names = append(names, k.Name())
+	}
+	list := strings.Join(names, ", ")
+	if kind == "" {
+		return errors.New("kind is missing; there are " + list)
+	}
+	if near := configload.Nearest(kind, names); near != "" {
+		return fmt.Errorf("kind is %.40q; did you mean %s?", kind, near)
+	}
+	return fmt.Errorf("kind is %.40q; there are %s", kind, list)
+}
+
+func (s *Source) source(app presence.AppID, kind webhook.Kind) webhook.Source {
+	out := webhook.Source{
+		App: app, ID: presence.Source(s.ID), Kind: kind, Secret: s.Secret.Reveal(), SecretOld: s.SecretOld.Reveal(), AppID: s.AppID, User: s.User,
+		Lease: s.Lease, Hold: s.Hold, Allow: s.Allow, Insecure: s.Insecure,
+	}
+	defaults := kind.Defaults()
+	if out.Lease == 0 {
+		out.Lease = defaults.Lease
+	}
+	if out.Hold == 0 {
+		out.Hold = defaults.Hold
+	}
+	return out
+}
+
+// Webhooks returns the sources of c, which has been checked, for the apps that there are.
+func (c *Config) Webhooks(apps []presence.AppID) ([]webhook.Source, error) {
+	var list []webhook.Source
+	for i := range c.Sources {
+		s := &c.Sources[i]
+		app := presence.AppID(s.App)
+		switch {
+		case s.App == "" && len(apps) != 1:
+			return nil, fmt.Errorf("sources[%d].app is missing, and there are %d apps", i, len(apps))
+		case s.App == "":
+			app = apps[0]
+		case !slices.Contains(apps, app):
+			return nil, fmt.Errorf("sources[%d].app is %.80q, which is none of the apps", i, s.App)
+		}
+		list = append(list, s.source(app, webhook.Find(all.Kinds, s.Kind)))
+	}
+	return list, nil
+}
+
+// checkSources adds what is wrong with the sources one by one and together.
+func checkSources(l *configload.Loader, cfg *Config) {
+	first := map[[2]string]int{}
+	for i := range cfg.Sources {
+		s := &cfg.Sources[i]
+		section := fmt.Sprintf("sources[%d]", i)
+		l.Check(section, s.Validate())
+		name := [2]string{s.App, s.ID}
+		if j, ok := first[name]; ok && s.ID != "" {
+			l.Problem(section+".id", fmt.Sprintf("the id is taken by sources[%d] already", j))
+		}
+		first[name] = i
+		if len(cfg.Apps) == 0 {
+			continue // an app will be made, or is kept
+		}
+		known := slices.ContainsFunc(cfg.Apps, func(a App) bool { return a.ID == s.App })
+		switch {
+		case s.App == "" && len(cfg.Apps) > 1:
+			l.Problem(section, "app is missing, and there are several apps")
+		case s.App != "" && !known:
+			l.Problem(section+".app", fmt.Sprintf("app is %.80q, which is none of the apps", s.App))
+		}
+	}
+}
