@@ -34,6 +34,7 @@ var law = []struct {
 	{"transfer", []string{"presence", "internal"}, "what is exported knows neither the store it is from nor the one it goes to"},
 	{"watch", []string{"presence", "ask", "internal"}, "the hub sends what a question is answered, and knows neither doors nor stores"},
 	{"edge", []string{"presence", "intake", "ask", "watch", "transfer", "internal"}, "a door knows the rules, the rooms that it calls, and no other door"},
+	{"edge/webhook/sourcetest", []string{"presence", "intake", "store", "edge/webhook", "internal"}, "a kind of source is tried over a store"},
 	{"server", []string{"presence", "store", "intake", "ask", "watch", "edge", "transfer", "internal", "server"}, "the server composes every room"},
 	{"cmd", []string{"server", "edge/operator", "client/go", "check", "demo", "cmd", "internal", "presence", "store", "transfer"}, "the command line starts a server or asks one"},
 	{"client/go", []string{"client/go"}, "whoever calls us does not carry our server"},

@@ -126,7 +126,8 @@ func entries(all []configload.Setting) []configload.Setting {
 	return slices.DeleteFunc(slices.Clone(all), func(s configload.Setting) bool { return s.Entry == "" })
 }
 
-// reloadApps takes the apps, their keys and their sources. What belongs to an app that is gone ends.
+// reloadApps takes the apps, their keys and their sources. What belongs to an app that is gone
+// ends.
 func (s *Server) reloadApps(cfg *config.Config) (func(), error) {
 	before := s.tenants.Load()
 	apps := cfg.Apps
