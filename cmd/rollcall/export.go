@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"golang.org/x/term"
+
 	"rollcall/server"
 	"rollcall/server/config"
 	"rollcall/transfer"
@@ -27,6 +29,9 @@ func (exportCmd) Help() string {
 
 // Run writes what the server exports to standard output.
 func (c *exportCmd) Run(e *env) error {
+	if err := private(e, "export"); err != nil {
+		return err
+	}
 	if c.Host != nil {
 		return c.forward(e)
 	}
@@ -49,6 +54,9 @@ func (backupCmd) Help() string {
 
 // Run writes a backup of the server to standard output.
 func (c *backupCmd) Run(e *env) error {
+	if err := private(e, "backup"); err != nil {
+		return err
+	}
 	if c.Host != nil {
 		return c.forward(e)
 	}
@@ -71,9 +79,6 @@ func addFiles(w *transfer.Writer, dir string) error {
 
 // save copies what the server answers to /what to standard output, and checks that it is whole.
 func (o *listening) save(e *env, what string, q url.Values, more func(*transfer.Writer) error) error {
-	if err := private(e, what); err != nil {
-		return err
-	}
 	base, err := o.base(e)
 	if err != nil {
 		return err
@@ -129,7 +134,7 @@ func private(e *env, what string) error {
 	if !ok {
 		return nil
 	}
-	if terminal(f) {
+	if term.IsTerminal(int(f.Fd())) {
 		fmt.Fprintf(e.stderr, "rollcall: this goes to a file: rollcall %s > FILE\n", what)
 		return errMisused
 	}

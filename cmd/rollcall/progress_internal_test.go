@@ -42,3 +42,26 @@ func TestProgressIsShownOnATerminalAlone(t *testing.T) {
 	p.at(1)
 	p.done()
 }
+
+// States do not scroll over a terminal; a file that gets them is its owner's alone.
+func TestStatesGoToAFileOfTheOwner(t *testing.T) {
+	_, program := openTerminal(t)
+	var said bytes.Buffer
+	if err := private(&env{stdout: program, stderr: &said}, "export"); err != errMisused || !strings.Contains(said.String(), "rollcall export > FILE") {
+		t.Errorf("a terminal: %v, %q", err, said.String())
+	}
+	f, err := os.CreateTemp(t.TempDir(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := f.Chmod(0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := private(&env{stdout: f}, "export"); err != nil {
+		t.Fatal(err)
+	}
+	if st, err := f.Stat(); err != nil || st.Mode().Perm() != 0o600 {
+		t.Errorf("a file: %v, %v", st.Mode(), err)
+	}
+}
