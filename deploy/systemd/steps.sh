@@ -61,12 +61,12 @@ rm -r /etc/systemd/system/rollcall.socket.d
 port=3000
 systemctl daemon-reload
 printf '%s\n' ROLLCALL_LISTEN_TLS=:443 ROLLCALL_TLS_DOMAINS=im.example.com ROLLCALL_TLS_ACME_DIRECTORY=https://127.0.0.1:9/ >>/etc/rollcall/rollcall.env
-systemctl stop rollcall
+systemctl stop rollcall.socket rollcall
 systemctl enable --now rollcall-tls.socket
-systemctl start rollcall
+systemctl start rollcall.socket rollcall
 ready
 online
-curl -sSk https://127.0.0.1/ 2>&1 | grep -q 'unrecognized name' # the CA is down
+{ curl -sSk https://127.0.0.1/ 2>&1 || true; } | grep -q 'unrecognized name' # the CA is down
 step "opened port 443 by its socket: without a certificate handshakes end, and port 3000 goes on"
 systemctl stop rollcall.socket rollcall-tls.socket rollcall.service
 [ "$(systemctl show -p Result --value rollcall)" = success ]
