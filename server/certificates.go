@@ -33,7 +33,7 @@ func (s *Server) openCertificates() (err error) {
 		return err
 	}
 	s.certs.acme, err = acmecert.New(acmecert.Config{
-		Domains: c.Domains, Email: c.Email, Directory: c.ACMEDirectory, Root: c.ACMECA, Log: s.log,
+		Domains: c.Domains, Email: c.Email, Directory: c.ACMEDirectory, Root: c.ACMECA, KeyID: c.ACMEKeyID, MACKey: c.ACMEMACKey.Reveal(), Log: s.log,
 		Dir: filepath.Join(s.cfg.Data, "acme"), UserAgent: "rollcall/" + Release,
 	})
 	return err

@@ -1,6 +1,7 @@
 package acmecert
 
 import (
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -45,4 +46,23 @@ func CheckEmail(email string) error {
 		return fmt.Errorf("%.80q is no address such as ops@example.com", email)
 	}
 	return nil
+}
+
+// CheckBinding returns why an account cannot be bound by a key id and its MAC key, of which either
+// both are given or none.
+func CheckBinding(keyID, mac string) error {
+	if (keyID == "") != (mac == "") {
+		return errors.New("the key id and the MAC key of the CA go together; one is missing")
+	}
+	_, err := decodeMAC(mac)
+	return err
+}
+
+// decodeMAC reads a MAC key, with or without the padding of base64.
+func decodeMAC(key string) ([]byte, error) {
+	mac, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(key, "="))
+	if err != nil {
+		return nil, errors.New("the MAC key is not base64url, as CAs show it")
+	}
+	return mac, nil
 }

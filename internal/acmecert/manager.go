@@ -33,6 +33,8 @@ type Config struct {
 	Directory string // URL of the CA
 	// File of the roots that the CA's own certificate is checked with, in PEM; "" is the system's.
 	Root      string
+	KeyID     string // of the account at the CA that this one is bound to; "" is none
+	MACKey    string // of KeyID, in base64url
 	Dir       string // where certificates and keys are kept
 	UserAgent string
 	Log       *slog.Logger

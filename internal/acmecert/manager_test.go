@@ -277,6 +277,14 @@ func TestSettingsAreChecked(t *testing.T) {
 			t.Errorf("%q: %v", email, err)
 		}
 	}
+	for _, c := range []struct {
+		id, mac string
+		ok      bool
+	}{{"", "", true}, {"kid", "c2VjcmV0LW9mLXRoZS1DQQ", true}, {"kid", "c2VjcmV0LW9mLXRoZS1DQQ==", true}, {"kid", "", false}, {"", "c2Vj", false}, {"kid", "s:e:c", false}} {
+		if err := CheckBinding(c.id, c.mac); (err == nil) != c.ok || err != nil && c.mac != "" && strings.Contains(err.Error(), c.mac) {
+			t.Errorf("%+v: %v", c, err)
+		}
+	}
 	none := filepath.Join(t.TempDir(), "none")
 	if err := CheckRoot(none); err == nil {
 		t.Error("a file that is not there is taken for roots")

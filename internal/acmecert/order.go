@@ -78,6 +78,13 @@ func (m *Manager) register(ctx context.Context) error {
 	if m.cfg.Email != "" {
 		account.Contact = []string{"mailto:" + m.cfg.Email}
 	}
+	if m.cfg.KeyID != "" {
+		mac, err := decodeMAC(m.cfg.MACKey)
+		if err != nil {
+			return err
+		}
+		account.ExternalAccountBinding = &acme.ExternalAccountBinding{KID: m.cfg.KeyID, Key: mac}
+	}
 	if _, err := c.Register(ctx, account, acme.AcceptTOS); err != nil && !errors.Is(err, acme.ErrAccountAlreadyExists) {
 		return err
 	}

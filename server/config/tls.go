@@ -29,6 +29,11 @@ type TLS struct {
 	Email string
 	// ACMEDirectory is the address of the CA.
 	ACMEDirectory string `config:"acme_directory"`
+	// ACMEKeyID is the id of the account at a CA that asks for an existing one (external account
+	// binding), as the CA shows it.
+	ACMEKeyID string `config:"acme_key_id"`
+	// ACMEMACKey is the key of acme_key_id, in base64url.
+	ACMEMACKey Secret `config:"acme_mac_key,secret"`
 	// ACMECA is a file of roots in PEM that the CA's own address is checked with, for a CA inside a
 	// company. Unset, those of the system are.
 	ACMECA string `config:"acme_ca"`
@@ -81,6 +86,9 @@ func (t *TLS) validateACME(c *Config) error {
 	}
 	if err := acmecert.CheckDirectory(t.ACMEDirectory); err != nil {
 		f.Add(fmt.Errorf("tls.acme_directory: %w", err))
+	}
+	if err := acmecert.CheckBinding(t.ACMEKeyID, t.ACMEMACKey.Reveal()); err != nil {
+		f.Add(fmt.Errorf("tls.acme_mac_key: %w", err))
 	}
 	if err := acmecert.CheckRoot(t.ACMECA); err != nil {
 		f.Add(fmt.Errorf("tls.acme_ca: %w", err))

@@ -30,6 +30,7 @@ func TestCertificatesByACME(t *testing.T) {
 		"tls.domains is for a server by itself":                    func(c *Config) { c.Store = "redis://h" },
 		"tls.email: \"ops\" is no address":                         func(c *Config) { c.TLS.Email = "ops" },
 		"tls.acme_directory: \"http://ca\" is no https:// address": func(c *Config) { c.TLS.ACMEDirectory = "http://ca" },
+		"tls.acme_mac_key: the key id and the MAC key":             func(c *Config) { c.TLS.ACMEKeyID = "kid" },
 		"tls.acme_ca: open nowhere":                                func(c *Config) { c.TLS.ACMECA = "nowhere" },
 		"tls.acme_listen is \"80\"; did you mean \":80\"?":         func(c *Config) { c.TLS.ACMEListen = "80" },
 		"tls.acme_listen is the same address as listen_tls":        func(c *Config) { c.TLS.ACMEListen = ":443" },

@@ -39,15 +39,22 @@ type authority struct {
 	orders  atomic.Int64
 }
 
+// The account that exists at the authority.
+const keyID, macKey = "the-account", "c2VjcmV0LW9mLXRoZS1hdXRob3JpdHktMDAwMDAwMDAwMA"
+
 // newAuthority returns one that is down. It looks for answers on these ports of 127.0.0.1, whatever
-// the domain, and its certificates are valid for so long.
-func newAuthority(t *testing.T, httpPort, tlsPort int, valid time.Duration) *authority {
+// the domain, and its certificates are valid for so long. When it is bound, an
+// account must be bound to keyID.
+func newAuthority(t *testing.T, httpPort, tlsPort int, valid time.Duration, bound bool) *authority {
 	t.Helper()
 	quiet := log.New(io.Discard, "", 0)
 	store := db.NewMemoryStore()
 	c := ca.New(quiet, store, "", "ecdsa", 0, 1, map[string]ca.Profile{"default": {ValidityPeriod: uint64(valid.Seconds())}})
 	v := va.New(quiet, httpPort, tlsPort, false, resolver(t), store)
-	front := wfe.New(quiet, store, v, c, []string{"pebble.letsencrypt.org"}, false, false, 1, 1)
+	if err := store.AddExternalAccountKeyByID(keyID, macKey); err != nil {
+		t.Fatal(err)
+	}
+	front := wfe.New(quiet, store, v, c, []string{"pebble.letsencrypt.org"}, false, bound, 1, 1)
 	a := &authority{t: t, address: freeAddress(t), issued: x509.NewCertPool(), handler: front.Handler()}
 	root, err := x509.ParseCertificate(c.GetRootCert(0).DER)
 	if err != nil {

@@ -184,7 +184,7 @@ func TestEachChallengeIsAnswered(t *testing.T) {
 			t.Parallel()
 			n := newNode(t)
 			http, tls := c.ports(n)
-			n.ca = newAuthority(t, http, tls, 90*24*time.Hour)
+			n.ca = newAuthority(t, http, tls, 90*24*time.Hour, false)
 			n.ca.up()
 			if c.config == "" {
 				c.config = "tls.acme_listen=" + n.challenge
@@ -245,9 +245,9 @@ func (n *node) ordersForNoOtherName() {
 func TestARestartShowsTheCertificateThatIsKept(t *testing.T) {
 	t.Parallel()
 	n := newNode(t)
-	n.ca = newAuthority(t, port(freeAddress(t)), port(n.tls), 90*24*time.Hour)
+	n.ca = newAuthority(t, port(freeAddress(t)), port(n.tls), 90*24*time.Hour, true)
 	n.ca.up()
-	n.start()
+	n.start("tls.acme_key_id="+keyID, "tls.acme_mac_key="+macKey)
 	first := n.obtained(nil)
 	orders := n.ca.orders.Load()
 	n.stop()
@@ -266,7 +266,7 @@ func TestARestartShowsTheCertificateThatIsKept(t *testing.T) {
 func TestACAThatIsDown(t *testing.T) {
 	t.Parallel()
 	n := newNode(t)
-	n.ca = newAuthority(t, port(freeAddress(t)), port(n.tls), 30*time.Second)
+	n.ca = newAuthority(t, port(freeAddress(t)), port(n.tls), 30*time.Second, false)
 	n.start("http.idle_timeout=10m")
 	n.wait("a failed order in the log", func() bool { return strings.Contains(n.logged(), "certificate order failed") })
 	if _, err := n.dial(domain); err == nil || n.left() != 0 {
