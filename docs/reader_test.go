@@ -121,7 +121,7 @@ func TestTheFirstScreenOfTheReadmesRuns(t *testing.T) {
 		}
 		r := newReader(t)
 		r.types(t, shown.FindAllStringSubmatch(string(text), -1))
-		calls := regexp.MustCompile("(?m)^\\| (?:JS|Go) \\|.*$").FindAllString(string(text), -1)
+		calls := regexp.MustCompile(`(?m)^\| (?:JS|Go) \|.*$`).FindAllString(string(text), -1)
 		if got := strings.Join(calls, "\n"); len(calls) != 2 || same != "" && got != same {
 			t.Fatalf("%s: the calls are\n%s\nand elsewhere\n%s", page, got, same)
 		} else if same != "" {
