@@ -284,9 +284,20 @@ func TestEveryCureIsDocumented(t *testing.T) {
 	if !slices.Equal(cures, headings) {
 		t.Errorf("cures are %v\nheadings  %v", cures, headings)
 	}
+	twin, err := os.ReadFile("../docs/zh/check.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, cure := range cures {
+		if !strings.Contains(string(twin), "`#"+cure+"`") {
+			t.Errorf("the Chinese page has no cure %s", cure)
+		}
+	}
 	for _, name := range Names() {
-		if !strings.Contains(string(doc), "| `"+name+"` |") {
-			t.Errorf("the page does not name %s", name)
+		for _, text := range []string{string(doc), string(twin)} {
+			if !strings.Contains(text, "| `"+name+"` |") {
+				t.Errorf("a page does not name %s", name)
+			}
 		}
 	}
 }

@@ -217,3 +217,15 @@ func TestNoProxy(t *testing.T) {
 		}
 	}
 }
+
+// A server that terminates TLS itself needs nothing in front.
+func TestTLSOfTheServerItself(t *testing.T) {
+	certs := makeCertificates(t)
+	port := ports(t, 1)[0]
+	startRollcall(t, "ROLLCALL_LISTEN_TLS=127.0.0.1:"+port, "ROLLCALL_TLS_CERT="+certs.files[""].cert, "ROLLCALL_TLS_KEY="+certs.files[""].key)
+	for name, r := range run(t, certs.ca, "https://localhost:"+port, "--hold", "100ms") {
+		if r.Result != check.OK {
+			t.Errorf("%s is %s: %s", name, r.Result, r.Text)
+		}
+	}
+}
