@@ -9,8 +9,11 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"time"
+
+	"rollcall/presence"
 )
 
 type compareCmd struct {
@@ -21,6 +24,8 @@ type compareCmd struct {
 	Sample  int    `default:"1000" help:"Without --ids: how many to take at random of those who are online at the server."`
 	Prefix  string `default:"onOffStatus:" help:"What the recipe's keys in Redis begin with."`
 	Allow   int    `default:"0" help:"How many may differ."`
+
+	leftOut []string // ids that queries by id do not take
 }
 
 // Help is the long help of the command.
@@ -90,6 +95,7 @@ func (c *compareCmd) compare(e *env) ([]difference, int, error) {
 	if err != nil {
 		return nil, 0, err
 	}
+	ids = c.leaveOut(ids)
 	if len(ids) == 0 {
 		return nil, 0, errors.New("there is no id to compare")
 	}
@@ -121,6 +127,17 @@ func (c *compareCmd) compare(e *env) ([]difference, int, error) {
 	return differ, len(ids), nil
 }
 
+// leaveOut returns the ids that a query takes. Hooks may bring longer ones, and others.
+func (c *compareCmd) leaveOut(ids []string) []string {
+	return slices.DeleteFunc(ids, func(id string) bool {
+		odd := presence.CheckPeer(presence.PeerID(id)) != nil
+		if odd {
+			c.leftOut = append(c.leftOut, id)
+		}
+		return odd
+	})
+}
+
 func (c *compareCmd) query() url.Values {
 	q := url.Values{}
 	if c.App != "" {
@@ -149,7 +166,9 @@ func (c *compareCmd) ids(e *env) ([]string, error) {
 			ids = append(ids, id)
 		}
 	}
-	if err := lines.Err(); err != nil {
+	if err := lines.Err(); errors.Is(err, bufio.ErrTooLong) {
+		return nil, fmt.Errorf("read the ids: %s has a line that is longer than any id", c.IDs)
+	} else if err != nil {
 		return nil, fmt.Errorf("read the ids: %w", err)
 	}
 	return ids, nil
@@ -247,7 +266,7 @@ func (c *compareCmd) report(e *env, differ []difference, asked int) error {
 		if differ == nil {
 			differ = []difference{}
 		}
-		b, err := json.Marshal(map[string]any{"asked": asked, "alike": asked - len(differ), "differ": differ})
+		b, err := json.Marshal(map[string]any{"asked": asked, "alike": asked - len(differ), "differ": differ, "left_out": len(c.leftOut)})
 		if err != nil {
 			return err
 		}
@@ -257,6 +276,9 @@ func (c *compareCmd) report(e *env, differ []difference, asked int) error {
 	var out strings.Builder
 	for _, d := range differ {
 		fmt.Fprintf(&out, "%s  here %s, there %s: here it is %s\n", visible(d.Peer), d.Here, d.There, visible(d.Why))
+	}
+	if len(c.leftOut) > 0 {
+		fmt.Fprintf(&out, "%d left out: a query takes no such id as %.64q\n", len(c.leftOut), c.leftOut[0])
 	}
 	fmt.Fprintf(&out, "%d of %d people are shown alike; %d differ", asked-len(differ), asked, len(differ))
 	if len(differ) > 0 {

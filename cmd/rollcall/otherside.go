@@ -67,7 +67,7 @@ func shown(v any) string {
 	if v == nil {
 		return "unknown"
 	}
-	return fmt.Sprintf("%q", fmt.Sprint(v))
+	return fmt.Sprintf("%.64q", fmt.Sprint(v))
 }
 
 // A functionSide answers the function getOnOffStatus.
