@@ -62,7 +62,10 @@ func code(t *testing.T, page, language string) []string {
 }
 
 // A rollcall is a server that runs, and its program.
-type rollcall struct{ Listen, Admin, program string }
+type rollcall struct {
+	PID                          int
+	Listen, Admin, program, data string
+}
 
 // startRollcall builds and starts the server, with settings as in the environment, and returns its
 // address.
@@ -85,7 +88,7 @@ func startServer(t *testing.T, settings ...string) (running rollcall) {
 		b, err := os.ReadFile(filepath.Join(data, "running.json"))
 		return err == nil && json.Unmarshal(b, &running) == nil
 	})
-	running.program = program
+	running.program, running.data = program, data
 	return running
 }
 

@@ -5,14 +5,12 @@ package docs_test
 import (
 	"net/http"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
 	"rollcall/internal/redistest"
-	"rollcall/internal/running"
 )
 
 // procedure returns the blocks of shell of a procedure of the runbook.
@@ -43,8 +41,7 @@ func procedure(t *testing.T, title string, blocks int) []string {
 // of the words in what it prints.
 func (r *rollcall) operate(t *testing.T, block, environ string, words ...string) {
 	t.Helper()
-	data := filepath.Join(filepath.Dir(r.program), "data")
-	out, err := r.shell(t, "set +e\nexport ROLLCALL_DATA='"+data+"' "+environ+"\n"+block)
+	out, err := r.shell(t, "set +e\nexport ROLLCALL_DATA='"+r.data+"' "+environ+"\n"+block)
 	for _, w := range words {
 		if !strings.Contains(out, w) {
 			t.Errorf("%s\nprints no %q (%v):\n%s", block, w, err, out)
@@ -70,12 +67,8 @@ func TestFaultTheRunbookOnAFullDisk(t *testing.T) {
 	if code := r.hook(t, "tom"); code != http.StatusOK {
 		t.Fatalf("a hook is answered %d", code)
 	}
-	at, err := running.Read(filepath.Join(filepath.Dir(r.program), "data"))
-	if err != nil {
-		t.Fatal(err)
-	}
 	limit := func(bytes uint64) {
-		if err := unix.Prlimit(at.PID, unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: bytes, Max: unix.RLIM_INFINITY}, nil); err != nil {
+		if err := unix.Prlimit(r.PID, unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: bytes, Max: unix.RLIM_INFINITY}, nil); err != nil {
 			t.Fatal(err)
 		}
 	}
