@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -67,7 +68,24 @@ func (c *repairCmd) Run(e *env) error {
 		return err
 	}
 	p := newProgress(e, "repair", 0)
-	state, report, err := server.RepairData(cfg, c.Yes)
+	var state string
+	var report *embedded.Report
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		state, report, err = server.RepairData(cfg, c.Yes)
+	}()
+	select {
+	case <-done:
+	case <-e.ctx.Done():
+		if !c.Yes {
+			p.done()
+			return errors.New("interrupted; nothing was changed")
+		}
+		// A repair that ends half-way has moved some files and not others.
+		fmt.Fprintln(e.stderr, "rollcall: the repair is finished first")
+		<-done
+	}
 	took := p.done()
 	if err != nil {
 		return err
