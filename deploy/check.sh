@@ -36,7 +36,7 @@ done
 mv "$work/rollcall-0.2.0-linux-amd64" "$work/older"
 mkdir "$work/newer"
 CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "-X rollcall/server.Release=0.3.0" -o "$work/newer/rollcall" ./cmd/rollcall
-unshare --pid --fork --kill-child --mount --mount-proc --uts --ipc --cgroup deploy/systemd/boot.sh "$work" >"$work/boot" 2>&1 </dev/null &
+unshare --net --pid --fork --kill-child --mount --mount-proc --uts --ipc --cgroup deploy/systemd/boot.sh "$work" >"$work/boot" 2>&1 </dev/null &
 machine=$!
 for _ in $(seq 1800); do
 	[ ! -e "$work/passed" ] && [ ! -e "$work/failed" ] && kill -0 $machine 2>/dev/null || break
