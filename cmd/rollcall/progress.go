@@ -33,6 +33,7 @@ func newProgress(e *env, what string, total int64) *progress {
 	p.bar = progressbar.NewOptions64(
 		total, progressbar.OptionSetWriter(f), progressbar.OptionSetDescription(what), progressbar.OptionShowCount(),
 		progressbar.OptionShowIts(), progressbar.OptionSetItsString("peers"), progressbar.OptionThrottle(100*time.Millisecond),
+		progressbar.OptionSetSpinnerChangeInterval(0), // nothing draws once it is done
 		progressbar.OptionClearOnFinish(), progressbar.OptionSetWidth(30), progressbar.OptionSetPredictTime(total > 0),
 	)
 	return p

@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"testing/synctest"
 )
 
 // Progress is for people: a file that gets standard error has sentences only.
@@ -41,6 +42,18 @@ func TestProgressIsShownOnATerminalAlone(t *testing.T) {
 	p = newProgress(&env{ctx: t.Context(), stderr: &bytes.Buffer{}}, "export", 0)
 	p.at(1)
 	p.done()
+}
+
+// A question may follow on the line: nothing is drawn over it once the progress is done, also where
+// the number of steps is not known.
+func TestNoProgressIsShownOnceItIsDone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, program := openTerminal(t)
+		p := newProgress(&env{ctx: t.Context(), stderr: program}, "people", 0)
+		p.at(1)
+		p.done()
+		// A goroutine that still draws is found here: it would not end.
+	})
 }
 
 // States do not scroll over a terminal; a file that gets them is its owner's alone.
