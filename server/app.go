@@ -79,7 +79,7 @@ func (s *Server) openLane() {
 	routes := s.dialect.Lane()
 	latency := s.metrics.Latency("leancloud")
 	routes.Answered = func(took time.Duration) { latency.Observe(took.Seconds()) }
-	s.app.net.Open(routes)
+	s.app.Lane.Open(routes)
 }
 
 // ServeHTTP answers r.

@@ -16,6 +16,7 @@ import (
 	"rollcall/internal/systemd"
 	"rollcall/internal/tlsport"
 	"rollcall/server/config"
+	"rollcall/server/port"
 )
 
 // certificates are those of the port for TLS: from files, or by ACME. The other one is nil, and
@@ -85,15 +86,15 @@ func (s *Server) openACME() error {
 	if _, open, _ := net.SplitHostPort(s.Listen()); open == "80" || c.ACMEListen == "" {
 		return nil
 	}
-	p := port{setting: "tls.acme_listen", address: c.ACMEListen, max: challengeConnections, write: laneWrite}
-	l, err := bind(p, s.cfg.HTTP, &systemd.Inherited{}, s.log)
+	p := port.Port{Setting: "tls.acme_listen", Address: c.ACMEListen, Max: challengeConnections, Write: port.LaneWrite}
+	l, err := port.Bind(p, s.cfg.HTTP, &systemd.Inherited{}, s.log)
 	if err != nil {
 		s.log.Warn("port for ACME challenges failed; those over TLS are answered", "err", err, "hint", config.HintOf(err))
 		return nil
 	}
-	l.mount(s.certs.acme.Handler(http.NotFoundHandler()), true)
-	l.serve()
-	s.onStop(l.stop)
+	l.Mount(s.certs.acme.Handler(http.NotFoundHandler()), true)
+	l.Serve()
+	s.onStop(l.Stop)
 	return nil
 }
 

@@ -1,6 +1,6 @@
 // Package server puts the rooms together: it opens the store, mounts the doors on their listeners,
 // sweeps, counts, and takes everything down again in reverse. It decides nothing about presence.
-// Settings are read and checked in config.
+// Settings are read and checked in config; port has the HTTP server of an address.
 //
 // # Life
 //

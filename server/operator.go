@@ -43,7 +43,7 @@ func (s *Server) mountOperator() http.Handler {
 			Name: s.store.name, Where: s.store.where, Shared: s.store.shared, Counts: s.store.counts, Trouble: func() string { return s.store.trouble() },
 			Patience: s.counting,
 		},
-		Asked: s.asked, Rates: s.meter.PerSecond, Callers: s.callers, Shares: s.held.all(), Conns: s.app.conns, Lane: s.app.net.Stats,
+		Asked: s.asked, Rates: s.meter.PerSecond, Callers: s.callers, Shares: s.held.all(), Conns: s.app.Conns, Lane: s.app.Lane.Stats,
 		Refused: func() map[string]int64 { return s.gate.Stats().Refused }, OldUses: s.ring.OldUses, Dropped: dropped, Unnamed: s.unnamed.List,
 		V1: s.v1, Reload: s.Reload, Settings: s.settings, Expires: s.certs.expires(), Profiling: s.cfg.Profiling,
 	}, s.metrics).Handler()

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"rollcall/edge/operator"
 	"rollcall/server/config"
@@ -45,68 +44,17 @@ func get(t *testing.T, address, path string) (int, http.Header, string) {
 	return resp.StatusCode, resp.Header, string(b)
 }
 
-func TestBeforeTheStoreIsOpenRequestsWaitAndAreThenRefused(t *testing.T) {
+func TestOperatorsSeeAServerThatStarts(t *testing.T) {
 	s := quiet(t)
-	s.app.patience = time.Millisecond
-	s.app.serve()
-	s.admin.serve()
-	s.onStop(func(ctx context.Context) { s.admin.stop(ctx) })
-	s.admin.mount(operator.Health(s.phaseName), false)
-	status, h, body := get(t, s.Listen(), "/1.1/functions/getOnOffStatus")
-	if status != http.StatusServiceUnavailable || body != `{"code":503,"error":"starting"}`+"\n" || h.Get("Retry-After") == "" || h.Get("Access-Control-Allow-Origin") != "*" {
-		t.Errorf("apps: %d %s %v", status, body, h)
-	}
-	status, h, body = get(t, s.Listen(), "/v1/peers/tom")
-	if status != http.StatusServiceUnavailable || body != `{"code":"unavailable","error":"the server is starting"}`+"\n" || h.Get("Retry-After") == "" {
-		t.Errorf("native: %d %s %v", status, body, h)
-	}
+	s.admin.Serve()
+	s.onStop(func(ctx context.Context) { s.admin.Stop(ctx) })
+	s.app.Serve()
+	s.admin.Mount(operator.Health(s.phaseName), false)
 	if status, _, body := get(t, s.Admin(), "/livez"); status != http.StatusOK {
 		t.Errorf("/livez: %d %s", status, body)
 	}
 	if status, _, body := get(t, s.Admin(), "/readyz"); status != http.StatusServiceUnavailable || !strings.Contains(body, "starting") {
 		t.Errorf("/readyz: %d %s", status, body)
-	}
-}
-
-// A hook that is refused is not sent again: what comes while the server starts waits for it. Beyond
-// a bound it is refused at once.
-func TestRequestsWaitForTheServerToStart(t *testing.T) {
-	s := quiet(t)
-	s.app.patience = time.Minute
-	s.app.serve()
-	s.admin.serve()
-	s.onStop(func(ctx context.Context) { s.admin.stop(ctx) })
-	answers := make(chan int, maxWaiting)
-	ask := func() {
-		resp, err := http.Post("http://"+s.Listen()+"/1.1/functions/_clientOnline", "application/json", strings.NewReader(`{"peerId":"tom"}`))
-		if err != nil {
-			answers <- 0
-			return
-		}
-		_ = resp.Body.Close()
-		answers <- resp.StatusCode
-	}
-	t.Cleanup(http.DefaultClient.CloseIdleConnections)
-	for range 3 {
-		go ask()
-	}
-	for s.app.waiting.Load() < 3 {
-		time.Sleep(time.Millisecond)
-	}
-	s.app.waiting.Add(maxWaiting)
-	if ask(); <-answers != http.StatusServiceUnavailable {
-		t.Error("one more than may wait is not refused at once")
-	}
-	s.app.waiting.Add(-maxWaiting)
-	s.app.mount(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if b, err := io.ReadAll(r.Body); err != nil || string(b) != `{"peerId":"tom"}` {
-			w.WriteHeader(http.StatusTeapot)
-		}
-	}), true)
-	for range 3 {
-		if got := <-answers; got != http.StatusOK {
-			t.Errorf("a request that waited is answered %d", got)
-		}
 	}
 }
 
@@ -131,12 +79,12 @@ func TestAStoppingServerAnswersWhatIsOpen(t *testing.T) {
 	if resp := ask(lane); resp.Close {
 		t.Error("a connection is ended before the server stops")
 	}
-	s.app.drain(t.Context())
+	s.app.Drain(t.Context())
 	if resp := ask(lane); !resp.Close {
 		t.Error("an answer of a stopping server keeps its connection")
 	}
-	s.app.linger(t.Context())
-	if n := s.app.conns.Open(); n != 0 {
+	s.app.Linger(t.Context())
+	if n := s.app.Conns.Open(); n != 0 {
 		t.Errorf("%d connections are open", n)
 	}
 	if _, err := http.Get("http://" + s.Listen() + lane); err == nil {

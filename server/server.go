@@ -32,6 +32,7 @@ import (
 	"rollcall/internal/systemd"
 	"rollcall/presence"
 	"rollcall/server/config"
+	"rollcall/server/port"
 	"rollcall/watch"
 )
 
@@ -42,7 +43,7 @@ type Server struct {
 	sink  *logs.Sink
 	clock Clock
 
-	app, admin *listener
+	app, admin *port.Listener
 	certs      certificates
 
 	store    *openedStore
@@ -99,24 +100,23 @@ func New(cfg config.Config, log *slog.Logger, sink *logs.Sink) (*Server, error) 
 		return nil, err
 	}
 	defer inherited.Close()
-	app := port{
-		setting: "listen", address: cfg.Listen, max: most, write: cfg.HTTP.AnswerTimeout, proxies: cfg.Proxies, queued: true,
+	app := port.Port{
+		Setting: "listen", Address: cfg.Listen, Max: most, Write: cfg.HTTP.AnswerTimeout, Proxies: cfg.Proxies, Queued: true,
 	}
 	if cfg.ListenTLS != "" {
 		if err := s.openCertificates(); err != nil {
 			return nil, err
 		}
 		s.recommendProxy(most)
-		app.certs = s.certs.tlsConfig()
-		app.secure = &port{setting: "listen_tls", address: cfg.ListenTLS}
+		app.Certs = s.certs.tlsConfig()
+		app.Secure = &port.Port{Setting: "listen_tls", Address: cfg.ListenTLS}
 	}
-	if s.app, err = bind(app, cfg.HTTP, inherited, log); err != nil {
+	if s.app, err = port.Bind(app, cfg.HTTP, inherited, log); err != nil {
 		return nil, err
 	}
-	admin := port{setting: "admin", address: cfg.Admin, max: operatorConnections(), write: operatorWrite, proxies: anybody}
-	if s.admin, err = bind(admin, cfg.HTTP, inherited, log); err != nil {
-		s.app.release()
-		_ = s.app.net.Close()
+	admin := port.Port{Setting: "admin", Address: cfg.Admin, Max: operatorConnections(), Write: operatorWrite, Proxies: anybody}
+	if s.admin, err = port.Bind(admin, cfg.HTTP, inherited, log); err != nil {
+		s.app.Abandon()
 		return nil, err
 	}
 	return s, nil
@@ -129,10 +129,10 @@ func (s *Server) Start(ctx context.Context) (err error) {
 			s.Stop(ctx)
 		}
 	}()
-	s.app.serve()
-	s.admin.serve()
-	s.onStop(func(ctx context.Context) { s.admin.stop(ctx) })
-	s.admin.mount(s.operatorOnly(operator.Health(s.phaseName)), false)
+	s.app.Serve()
+	s.admin.Serve()
+	s.onStop(func(ctx context.Context) { s.admin.Stop(ctx) })
+	s.admin.Mount(s.operatorOnly(operator.Health(s.phaseName)), false)
 	if err := s.prepare(); err != nil {
 		return err
 	}
@@ -158,16 +158,16 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	}
 	s.takeReloads()
 	s.startLoops()
-	s.admin.mount(s.operatorOnly(s.mountOperator()), true)
-	s.app.gate.Store(s.gate)
-	s.app.mount(s.doors, true)
+	s.admin.Mount(s.operatorOnly(s.mountOperator()), true)
+	s.app.CountRefusals(s.gate)
+	s.app.Mount(s.doors, true)
 	s.openLane()
-	s.onStop(s.app.stop)
-	s.onStop(s.app.linger)
+	s.onStop(s.app.Stop)
+	s.onStop(s.app.Linger)
 	// Streams end only when the hub closes them.
 	s.onStop(func(context.Context) { s.hub.Close(watch.ReasonShutdown) })
 	// First: clients that come back from now on are for the next process.
-	s.onStop(s.app.drain)
+	s.onStop(s.app.Drain)
 	s.announce()
 	s.phase.Store(phaseReady)
 	systemd.Ready()
@@ -201,7 +201,7 @@ func (s *Server) Stop(ctx context.Context) {
 		s.undo[i](ctx)
 	}
 	// A start that failed early has not deferred the app listener yet.
-	s.app.stop(ctx)
+	s.app.Stop(ctx)
 }
 
 // prepare makes the data directory, for its owner only.
@@ -296,18 +296,13 @@ func (s *Server) announce() {
 }
 
 // Listen returns the address of the app listener.
-func (s *Server) Listen() string { return s.app.address() }
+func (s *Server) Listen() string { return s.app.Address() }
 
 // ListenTLS returns the address of the app listener for TLS; "" when there is none.
-func (s *Server) ListenTLS() string {
-	if s.app.tls == nil {
-		return ""
-	}
-	return s.app.tls.Addr().String()
-}
+func (s *Server) ListenTLS() string { return s.app.TLSAddress() }
 
 // Admin returns the address of the operator listener.
-func (s *Server) Admin() string { return s.admin.address() }
+func (s *Server) Admin() string { return s.admin.Address() }
 
 // Apps returns the tenants, once started.
 func (s *Server) Apps() []config.App { return s.tenants.Load().apps }

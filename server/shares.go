@@ -2,6 +2,7 @@ package server
 
 import (
 	"net/netip"
+	"time"
 
 	"rollcall/internal/limit"
 	"rollcall/internal/sysmem"
@@ -25,7 +26,7 @@ func (s *Server) shares() shares {
 		watched = min(watched, int64(c.Watch.Watchers)*int64(c.Watch.Peers))
 	}
 	// Streams end when they like: they leave a quarter of the connections to calls.
-	watchers := min(int64(c.Watch.Watchers), max(int64(s.app.conns.Max())*3/4, 1))
+	watchers := min(int64(c.Watch.Watchers), max(int64(s.app.Conns.Max())*3/4, 1))
 	return shares{
 		// The app is not known yet when a body comes.
 		bodies:   limit.NewShared(int64(c.HTTP.BodyMemory), 0, 1),
@@ -39,6 +40,9 @@ func (h *shares) setApps(apps int) {
 	h.watchers.SetApps(apps)
 	h.watched.SetApps(apps)
 }
+
+// operatorWrite is http.answer_timeout for operators, who read profiles that take their time.
+const operatorWrite = 5 * time.Minute
 
 // operatorConnections is how many connections the operator listener has open: some of the tenth of
 // the descriptors that callers leave.

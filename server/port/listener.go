@@ -1,4 +1,4 @@
-package server
+package port
 
 import (
 	"context"
@@ -27,17 +27,17 @@ import (
 	"rollcall/server/config"
 )
 
-// A listener is a bound port, the HTTP server on it, the fast lane in front of that, and the book
+// A Listener is a bound port, the HTTP server on it, the fast lane in front of that, and the book
 // of its connections. Until a handler is mounted requests wait, for a while.
-type listener struct {
-	net     *fastlane.Listener
-	conns   *conns.Listener
+type Listener struct {
+	Lane  *fastlane.Listener
+	Conns *conns.Listener
+
 	tls     net.Listener // the port that is encrypted; nil: there is none
 	http    *http.Server
 	handler atomic.Pointer[http.Handler]
-	// Counts what is refused below the native doors; nil until they are open.
-	gate atomic.Pointer[api.Gate]
-	done chan struct{}
+	gate    atomic.Pointer[api.Gate] // nil until the native doors are open
+	done    chan struct{}
 
 	ready          chan struct{} // closed when a handler is mounted for good, or the listener stops
 	once           sync.Once
@@ -46,50 +46,51 @@ type listener struct {
 	patience, body time.Duration // how long each waits, and how long a body may take after that
 }
 
-// A port is what is bound and how.
-type port struct {
-	setting, address string // the key that the address was written under, and the address
-	max              int    // connections
-	write            time.Duration
-	proxies          []netip.Prefix
-	secure           *port // a port beside it, encrypted as certs says; nil: there is none
-	certs            *tls.Config
-	queued           bool // connections wait in the kernel until a handler is mounted for good
+// A Port is what is bound and how.
+type Port struct {
+	Setting, Address string // the key that the address was written under, and the address
+	Max              int    // connections
+	Write            time.Duration
+	Proxies          []netip.Prefix
+	Secure           *Port // a port beside it, encrypted as Certs says; nil: there is none
+	Certs            *tls.Config
+	Queued           bool // connections wait in the kernel until a handler is mounted for good
 }
 
 // listen returns the socket that the service manager holds for p, or opens one.
-func (p *port) listen(inherited *systemd.Inherited, log *slog.Logger) (net.Listener, error) {
-	if n := inherited.Take(p.setting); n != nil {
-		log.Info("listener inherited", "setting", p.setting, "address", n.Addr().String(), "configured", p.address)
+func (p *Port) listen(inherited *systemd.Inherited, log *slog.Logger) (net.Listener, error) {
+	if n := inherited.Take(p.Setting); n != nil {
+		log.Info("listener inherited", "setting", p.Setting, "address", n.Addr().String(), "configured", p.Address)
 		return n, nil
 	}
-	n, err := net.Listen("tcp", p.address)
+	n, err := net.Listen("tcp", p.Address)
 	if err != nil {
-		return nil, bindError(p.setting, p.address, err)
+		return nil, bindError(p.Setting, p.Address, err)
 	}
 	return n, nil
 }
 
-// bind takes p.
-func bind(p port, limits config.HTTP, inherited *systemd.Inherited, log *slog.Logger) (*listener, error) {
+// Bind takes p, or the socket that the service manager holds for it. The error is a
+// [config.Hinted] where the reader can do something about it.
+func Bind(p Port, limits config.HTTP, inherited *systemd.Inherited, log *slog.Logger) (*Listener, error) {
 	n, err := p.listen(inherited, log)
 	if err != nil {
 		return nil, err
 	}
-	l := &listener{done: make(chan struct{}), ready: make(chan struct{}), patience: startWait, body: limits.BodyTimeout}
-	if p.queued {
+	l := &Listener{done: make(chan struct{}), ready: make(chan struct{}), patience: startWait, body: limits.BodyTimeout}
+	if p.Queued {
 		n = &queue{Listener: n, until: l.ready, most: startWait}
 	}
 	httpLog := logs.NewHTTP(log)
-	l.conns = conns.Listen(n, conns.Config{Max: p.max, Proxies: p.proxies, Refusal: api.Full})
+	l.Conns = conns.Listen(n, conns.Config{Max: p.Max, Proxies: p.Proxies, Refusal: api.Full})
 	more, err := l.encrypt(p, inherited, log)
 	if err != nil {
 		_ = n.Close()
 		return nil, err
 	}
-	l.net = fastlane.Listen(l.conns, fastlane.Config{
+	l.Lane = fastlane.Listen(l.Conns, fastlane.Config{
 		HeaderTimeout: limits.HeaderTimeout, BodyTimeout: limits.BodyTimeout,
-		IdleTimeout: limits.IdleTimeout, WriteTimeout: laneWrite, Code: func(target string, status int) any { return api.CodeBelow(l.gate.Load(), target, status) },
+		IdleTimeout: limits.IdleTimeout, WriteTimeout: LaneWrite, Code: func(target string, status int) any { return api.CodeBelow(l.gate.Load(), target, status) },
 		AcceptFailed: func(err error) { httpLog.Print("http: Accept error: ", err) },
 	}, more...)
 	var protocols http.Protocols
@@ -99,13 +100,13 @@ func bind(p port, limits config.HTTP, inherited *systemd.Inherited, log *slog.Lo
 	l.http = &http.Server{
 		Protocols: &protocols,
 		HTTP2: &http.HTTP2Config{
-			MaxConcurrentStreams: maxStreams, WriteByteTimeout: p.write,
+			MaxConcurrentStreams: maxStreams, WriteByteTimeout: p.Write,
 			MaxReceiveBufferPerConnection: 256 << 10, MaxReceiveBufferPerStream: 128 << 10,
 		},
 		Handler:           l,
 		ReadHeaderTimeout: limits.HeaderTimeout,
 		ReadTimeout:       limits.BodyTimeout,
-		WriteTimeout:      p.write,
+		WriteTimeout:      p.Write,
 		IdleTimeout:       limits.IdleTimeout,
 		MaxHeaderBytes:    limits.MaxHeader,
 		ErrorLog:          httpLog,
@@ -116,27 +117,23 @@ func bind(p port, limits config.HTTP, inherited *systemd.Inherited, log *slog.Lo
 }
 
 // encrypt opens the encrypted port beside p, if there is one.
-func (l *listener) encrypt(p port, inherited *systemd.Inherited, log *slog.Logger) (more []net.Listener, err error) {
-	if p.secure == nil {
+func (l *Listener) encrypt(p Port, inherited *systemd.Inherited, log *slog.Logger) (more []net.Listener, err error) {
+	if p.Secure == nil {
 		return nil, nil
 	}
-	if l.tls, err = p.secure.listen(inherited, log); err != nil {
+	if l.tls, err = p.Secure.listen(inherited, log); err != nil {
 		return nil, err
 	}
 	n := &queue{Listener: l.tls, until: l.ready, most: startWait}
-	return []net.Listener{tlsport.Listen(l.conns.Beside(n), p.certs)}, nil
+	return []net.Listener{tlsport.Listen(l.Conns.Beside(n), p.Certs)}, nil
 }
 
 // maxStreams is how many requests one HTTP/2 connection may have under way, streams that watch
 // among them.
 const maxStreams = 100
 
-const (
-	// laneWrite is how long a client may take to read the answer of the fast lane.
-	laneWrite = 10 * time.Second
-	// operatorWrite is http.answer_timeout for operators, who read profiles that take their time.
-	operatorWrite = 5 * time.Minute
-)
+// LaneWrite is how long a client may take to read the answer of the fast lane.
+const LaneWrite = 10 * time.Second
 
 // bindError says in one line what stands in the way of a port.
 func bindError(setting, address string, err error) error {
@@ -158,27 +155,44 @@ func bindError(setting, address string, err error) error {
 	return fmt.Errorf("%s: %w", setting, err)
 }
 
-// serve answers requests until the listener is stopped.
-func (l *listener) serve() {
+// Serve answers requests until the listener is stopped.
+func (l *Listener) Serve() {
 	go func() {
 		defer close(l.done)
-		_ = l.http.Serve(l.net) // ends with ErrServerClosed
+		_ = l.http.Serve(l.Lane) // ends with ErrServerClosed
 	}()
 }
 
-// mount has h answer from now on. What is mounted for good lets the requests in that wait.
-func (l *listener) mount(h http.Handler, good bool) {
+// Mount has h answer from now on. What is mounted for good lets the requests in that wait.
+func (l *Listener) Mount(h http.Handler, good bool) {
 	l.handler.Store(&h)
 	if good {
 		l.release()
 	}
 }
 
+// CountRefusals has gate count what is refused below the native doors.
+func (l *Listener) CountRefusals(gate *api.Gate) { l.gate.Store(gate) }
+
+// Abandon closes the port of a listener that never served.
+func (l *Listener) Abandon() {
+	l.release()
+	_ = l.Lane.Close()
+}
+
+// TLSAddress returns where the encrypted port is bound; "" when there is none.
+func (l *Listener) TLSAddress() string {
+	if l.tls == nil {
+		return ""
+	}
+	return l.tls.Addr().String()
+}
+
 // release lets go of the requests that wait.
-func (l *listener) release() { l.once.Do(func() { close(l.ready) }) }
+func (l *Listener) release() { l.once.Do(func() { close(l.ready) }) }
 
 // ServeHTTP passes r on to what is mounted.
-func (l *listener) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (l *Listener) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.ProtoMajor == 2 {
 		defer skip(r)
 	}
@@ -211,7 +225,7 @@ const (
 
 // wait holds r back until the server is ready: a hook that is refused while the server starts is
 // not sent again. It reports whether there was room and r is still wanted.
-func (l *listener) wait(w http.ResponseWriter, r *http.Request) bool {
+func (l *Listener) wait(w http.ResponseWriter, r *http.Request) bool {
 	defer l.waiting.Add(-1)
 	if l.waiting.Add(1) > maxWaiting {
 		return false
@@ -256,18 +270,18 @@ func (q *queue) Accept() (net.Conn, error) {
 // its way on one of them is answered.
 const lingering = 500 * time.Millisecond
 
-// drain closes the port and has every answer end its connection. What comes from now on waits in
+// Drain closes the port and has every answer end its connection. What comes from now on waits in
 // the kernel where the service manager holds the socket.
-func (l *listener) drain(context.Context) {
+func (l *Listener) Drain(context.Context) {
 	l.draining.Store(true)
-	_ = l.net.Drain()
+	_ = l.Lane.Drain()
 }
 
-// linger waits until every connection has ended, for a while.
-func (l *listener) linger(ctx context.Context) {
+// Linger waits until every connection has ended, for a while.
+func (l *Listener) Linger(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, lingering)
 	defer cancel()
-	for l.conns.Open() > 0 && ctx.Err() == nil {
+	for l.Conns.Open() > 0 && ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
 		case <-time.After(10 * time.Millisecond):
@@ -275,16 +289,16 @@ func (l *listener) linger(ctx context.Context) {
 	}
 }
 
-// stop lets requests under way end until ctx is done, then cuts them.
-func (l *listener) stop(ctx context.Context) {
+// Stop lets requests under way end until ctx is done, then cuts them.
+func (l *Listener) Stop(ctx context.Context) {
 	l.release()
-	err := l.net.Shutdown(ctx)
+	err := l.Lane.Shutdown(ctx)
 	if l.http.Shutdown(ctx) != nil || err != nil {
 		_ = l.http.Close()
 	}
 	<-l.done
 }
 
-// address returns where the listener is bound; it differs from what was asked for when that had
+// Address returns where the listener is bound; it differs from what was asked for when that had
 // port 0.
-func (l *listener) address() string { return l.net.Addr().String() }
+func (l *Listener) Address() string { return l.Lane.Addr().String() }
