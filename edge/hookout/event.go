@@ -14,8 +14,8 @@ type Event struct {
 	Version int             `json:"v,omitempty"`
 	App     presence.AppID  `json:"app"`
 	Peer    presence.PeerID `json:"peer"`
-	// Session and Start name the session in the [Ledger]; Node is where it
-	// was on record when the event was written. The first release wrote none of them.
+	// Session and Start name the session in the [Ledger]; Node is where it was on record when the
+	// event was written. The first release wrote none of them.
 	Session presence.SessionID `json:"session,omitempty"`
 	Start   presence.Millis    `json:"start,omitempty"`
 	Node    presence.NodeID    `json:"node,omitempty"`
