@@ -78,4 +78,6 @@ await expect(spike, '0', 'and he is gone');
 
 const forged = new Rollcall({ url, app, key }).present(tom.id).done.then(() => 'closed', (err) => err.code);
 line((await forged) === 'unauthorized', `a socket without a signature is refused: ${await forged}`);
+const odd = JSON.stringify(await Parse.Cloud.run('getOnOffStatus', { peerIds: ['', null, 7, 'x'.repeat(300), '汤姆'] }));
+line(odd === '[null,null,null,null,null]', `ids that are none are answered: ${odd}`);
 process.exit();

@@ -9,7 +9,6 @@ const LEASE = 15; // seconds without a heartbeat after which rollcall ends the c
 const ACTIVE = 300; // seconds that a user without a connection stays online after a login or a save
 const RECHECK = 60_000; // how often the sessions of open connections are looked up: Parse deletes sessions without a trigger
 const PREFIX = 'active-';
-const WORDS = { online: '1', offline: '0', unknown: null };
 
 /** Names a session of Parse at rollcall, without its token. */
 const activity = (sessionToken) => PREFIX + createHash('sha256').update(sessionToken).digest('hex').slice(0, 32);
@@ -17,6 +16,7 @@ const activity = (sessionToken) => PREFIX + createHash('sha256').update(sessionT
 export class Presence {
   #parse;
   #rollcall;
+  #url;
   #app;
   #masterKey;
   #reporter;
@@ -27,6 +27,7 @@ export class Presence {
   constructor(Parse, { url, app, masterKey, hookKey, node = 'parse' }) {
     this.#parse = Parse;
     this.#rollcall = new Rollcall({ url, app, masterKey, hookKey });
+    this.#url = url;
     this.#app = app;
     this.#masterKey = masterKey;
     this.#reporter = new Reporter(this.#rollcall, `${node}@${randomUUID()}`, LEASE);
@@ -34,10 +35,17 @@ export class Presence {
     setInterval(() => this.#recheck().catch((err) => console.error(`session lookup failed: ${err.message}`)), RECHECK).unref();
   }
 
-  /** What LeanCloud's recipe answers: "1", "0", or null for a user that was not seen for 7 days. */
+  /** What LeanCloud's recipe answers to any ids: "1", "0", or null for a user that was not seen for 7 days. */
   async statuses(peerIds) {
-    if (peerIds.length === 0) return [];
-    return (await this.#rollcall.query(peerIds.map(String))).map(({ status }) => WORDS[status]);
+    const res = await fetch(`${this.#url}/1.1/functions/getOnOffStatus`, {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json', 'X-LC-Id': this.#app, 'X-LC-Key': `${this.#masterKey},master` },
+      body: JSON.stringify({ peerIds }),
+      signal: AbortSignal.timeout(5000),
+    });
+    const { result, error } = await res.json();
+    if (!res.ok) throw new Error(`rollcall: ${res.status} ${error}`);
+    return result;
   }
 
   /** For one stream or socket that watches these peers, of a page without a key. */
