@@ -78,6 +78,32 @@ func TestALoginThatLostItsPlaceWhileItOpenedLeavesNothing(t *testing.T) {
 	}
 }
 
+// A node begins to stop while a login waits for the store. The login is not answered, and its
+// session has the node's grace as all others have: the client is on its way to another node.
+func TestALoginThatItsNodesDrainOvertakesHasTheGrace(t *testing.T) {
+	slow := &slowLogin{entered: make(chan struct{}), release: make(chan struct{})}
+	w := newWorld(t, settings{service: func(s gateway.Service) gateway.Service {
+		slow.Service = s
+		return slow
+	}})
+	c := w.dial("lc.protobuf2.3")
+	c.send(build(open("Tom", 1, nil)))
+	<-slow.entered
+	drained := make(chan error, 1)
+	go func() { drained <- w.gw.Drain(context.Background()) }()
+	if got := c.closeCode(); got != 1001 {
+		t.Errorf("the socket is closed with %d, want 1001", got)
+	}
+	close(slow.release)
+	if err := <-drained; err != nil {
+		t.Error(err)
+	}
+	w.closeDoors()
+	if got := w.status("Tom"); got != presence.Online {
+		t.Errorf("Tom is %v, want online", got)
+	}
+}
+
 // kickBetween kicks Tom right after a login has read that no kick is recorded.
 type kickBetween struct {
 	presence.Store

@@ -279,7 +279,9 @@ func (s *Socket) attach(ss *Session, auto bool) error {
 		sh.remove(ss)
 		s.mu.Unlock()
 		sh.mu.Unlock()
-		g.offlineQueue.Add(g.offline(ss, presence.CauseLost, g.Now()))
+		if !g.draining.Load() { // otherwise the node's last heartbeat speaks for it
+			g.offlineQueue.Add(g.offline(ss, presence.CauseLost, g.Now()))
+		}
 		return ErrGone
 	}
 	ss.open, ss.auto, ss.unsaid = true, auto, true
