@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Proves a release on this machine: the same bytes twice, the unit's exposure, and the Debian package under a real systemd in
 # namespaces of its own: installed, started, killed, upgraded in place, purged; and the same for rollcall install. Needs root or sudo, and
-# a Linux with systemd's files (the Debian package systemd), where overlayfs and namespaces may be made; systemd need not run.
+# a Linux with the files of the Debian packages systemd and iproute2, where overlayfs and namespaces may be made; systemd need not run.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 [ "$(id -u)" = 0 ] || exec sudo -E env "PATH=$PATH" "$0" "$@"

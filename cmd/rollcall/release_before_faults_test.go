@@ -63,8 +63,8 @@ func (u *unit) report(events string) {
 }
 
 // TestFaultTheReleaseBeforeTakesOverAndGivesBack: state goes from the release before to this one,
-// back, and forth again, and nothing that was acknowledged by either is lost. The release before
-// cannot listen on a socket that is held for it, so that no calls are made meanwhile; watchers stay.
+// back, and forth again, and nothing that either acknowledged is lost. The release before cannot
+// listen on a socket that is held for it, so no calls are made meanwhile; watchers stay.
 func TestFaultTheReleaseBeforeTakesOverAndGivesBack(t *testing.T) {
 	older, newer := before(t), built(t, "0.2.0")
 	u := newUnit(t, false)

@@ -21,7 +21,7 @@ ask() { # ask FUNCTION KEYS BODY
 		-H "X-LC-Hook-Key: $LEANCLOUD_APP_HOOK_KEY" -H "Content-Type: application/json" -d "$2"
 }
 online() { [ "$(ask getOnOffStatus '{"peerIds":["tom"]}')" = '{"result":["1"]}' ]; }
-ip link set lo up 2>/dev/null || true
+ip link set lo up
 
 dpkg -i /mnt/work/rollcall.deb >/dev/null
 ready
