@@ -89,14 +89,18 @@ func (c *checker) call(ctx context.Context, method, path string, body []byte, ke
 // unanswered says that a call got no answer.
 func unanswered(call string, err error) error {
 	call = plain(call)
-	var late net.Error
 	switch {
 	case errors.Is(err, context.Canceled):
 		return failed(cureNoAnswer, "interrupted")
-	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &late) && late.Timeout():
+	case errors.Is(err, context.DeadlineExceeded), timedOut(err):
 		return failed(cureNoAnswer, "%s was not answered within %v", call, within)
 	}
 	return failed(cureNoAnswer, "%s was not answered: %v", call, reason(err))
+}
+
+func timedOut(err error) bool {
+	var late net.Error
+	return errors.As(err, &late) && late.Timeout()
 }
 
 // reason returns what is behind the wrapping of net/http, which repeats the URL.

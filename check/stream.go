@@ -24,7 +24,7 @@ func errKeptBack(what string) error {
 
 // soonest is how long a change may take to reach a stream; a proxy that keeps it back keeps it for
 // ever.
-var soonest = 5 * time.Second
+var soonest = 10 * time.Second
 
 // follow opens a stream.
 func (c *checker) follow(outer context.Context) (*events, error) {
@@ -42,7 +42,8 @@ func (c *checker) follow(outer context.Context) (*events, error) {
 	case err == nil:
 		_ = resp.Body.Close()
 		return nil, errKeptBack("answer")
-	case !late.Stop() && outer.Err() == nil:
+	case (!late.Stop() || timedOut(err)) && outer.Err() == nil:
+		cancel()
 		return nil, errKeptBack("answer")
 	default:
 		cancel()
