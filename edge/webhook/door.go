@@ -116,7 +116,7 @@ func (d *Door) take(w http.ResponseWriter, r *http.Request, c *api.Caller) error
 		return err
 	}
 	call := &Call{
-		Source: s, Method: r.Method, Rest: r.PathValue("rest"), Query: r.URL.Query(), Header: r.Header, Body: body, Now: d.deps.Now(),
+		Source: s, Method: r.Method, Rest: r.PathValue("rest"), Target: r.URL.RequestURI(), Query: r.URL.Query(), Header: r.Header, Body: body, Now: d.deps.Now(),
 	}
 	if err := s.verify(call); err != nil {
 		if limited := d.deps.Gate.Unproven(c); limited != nil {

@@ -1,12 +1,15 @@
 package webhook
 
 import (
+	"crypto/subtle"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/netip"
 	"net/url"
+	"strings"
 	"time"
 
 	"rollcall/intake"
@@ -102,10 +105,46 @@ type Call struct {
 	// Rest is the path below the source, without its first slash: some products append what the
 	// call is about, and those that sign nothing have a secret there.
 	Rest   string
+	Target string // the path with its query, as it was sent
 	Query  url.Values
 	Header http.Header
 	Body   []byte // the raw bytes, which signatures are over
 	Now    presence.Millis
+}
+
+// Bearer returns nil when c shows the secret as "Authorization: Bearer SECRET".
+func (c *Call) Bearer() error {
+	got, ok := strings.CutPrefix(c.Header.Get("Authorization"), "Bearer ")
+	if !ok {
+		return ErrUnproven
+	}
+	return c.shown(got)
+}
+
+// PathSecret returns nil when the first part of the path below the source is the secret, for
+// products that can show it nowhere else.
+func (c *Call) PathSecret() error {
+	got, _, _ := strings.Cut(c.Rest, "/")
+	return c.shown(got)
+}
+
+// Command returns the last part of the path below the source.
+func (c *Call) Command() string { return c.Rest[strings.LastIndex(c.Rest, "/")+1:] }
+
+func (c *Call) shown(got string) error {
+	if !c.Source.Proven(func(secret string) bool { return subtle.ConstantTimeCompare([]byte(secret), []byte(got)) == 1 }) {
+		return ErrUnproven
+	}
+	return nil
+}
+
+// Hex returns nil when got is, for one of the secrets, sum of it in hexadecimal.
+func (c *Call) Hex(got string, sum func(secret string) []byte) error {
+	b, err := hex.DecodeString(got)
+	if err != nil || !c.Source.Proven(func(secret string) bool { return subtle.ConstantTimeCompare(b, sum(secret)) == 1 }) {
+		return ErrUnproven
+	}
+	return nil
 }
 
 // Near returns nil when t, in Unix milliseconds, is within window of the receipt of c, and
@@ -126,6 +165,9 @@ func (c *Call) Decode(v any) error {
 	return nil
 }
 
+// Shape returns an error that matches [ErrShape].
+func Shape(what string) error { return fmt.Errorf("%w: %s", ErrShape, what) }
+
 // A Batch takes the events of one call.
 type Batch struct {
 	in      *intake.Batch
@@ -134,6 +176,9 @@ type Batch struct {
 
 // Add adds an event. One that cannot be used, such as one without a peer, is counted as ignored.
 func (b *Batch) Add(e *intake.Event) { b.in.Add(e) }
+
+// AddJSON adds an event in the JSON of POST /v1/events.
+func (b *Batch) AddJSON(raw []byte) { b.in.AddJSON(raw) }
 
 // Ignore counts an event that says nothing about presence, or that this release does not know.
 func (b *Batch) Ignore() { b.ignored++ }
@@ -159,6 +204,21 @@ func (o *Outcome) Status() int {
 	return http.StatusServiceUnavailable
 }
 
+// Code is the code of the API for a call that failed, for answers in the words of a product.
+func (o *Outcome) Code() string {
+	switch {
+	case errors.Is(o.Err, ErrExpired):
+		return "signature_expired"
+	case errors.Is(o.Err, ErrUnproven):
+		return "unauthorized"
+	case errors.Is(o.Err, ErrShape):
+		return "bad_json"
+	case errors.Is(o.Err, presence.ErrFull):
+		return "full"
+	}
+	return "unavailable"
+}
+
 // A Reply is an answer. An empty body of a failed call is filled with the error of the API.
 type Reply struct {
 	Status int
@@ -172,4 +232,13 @@ func PlainReply(o Outcome) Reply {
 		return Reply{Status: o.Status()}
 	}
 	return Reply{Status: http.StatusOK, Body: []byte("{}\n")}
+}
+
+// JSONReply answers a call whose events are kept with v.
+func JSONReply(v any) Reply {
+	body, err := json.Marshal(v)
+	if err != nil {
+		return Reply{Status: http.StatusInternalServerError}
+	}
+	return Reply{Status: http.StatusOK, Body: append(body, '\n')}
 }

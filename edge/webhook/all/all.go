@@ -3,12 +3,28 @@ package all
 
 import (
 	"rollcall/edge/webhook"
+	"rollcall/edge/webhook/centrifugo"
 	"rollcall/edge/webhook/easemob"
 	"rollcall/edge/webhook/emqx"
+	"rollcall/edge/webhook/generic"
+	"rollcall/edge/webhook/mongooseim"
+	"rollcall/edge/webhook/openim"
+	"rollcall/edge/webhook/rongcloud"
+	"rollcall/edge/webhook/tencent"
+	"rollcall/edge/webhook/wukongim"
+	"rollcall/edge/webhook/yunxin"
 )
 
 // Kinds are the kinds that a source may name, by name.
 var Kinds = []webhook.Kind{
+	centrifugo.Kind{},
 	easemob.Kind{},
 	emqx.Kind{},
+	generic.Kind{},
+	mongooseim.Kind{},
+	openim.Kind{},
+	rongcloud.Kind{},
+	tencent.Kind{},
+	wukongim.Kind{},
+	yunxin.Kind{},
 }

@@ -1,0 +1,75 @@
+// Package generic reads the events of POST /v1/events under a secret of their own, for a backend or
+// a bridge that should hold no key of the app.
+package generic
+
+import (
+	"strconv"
+	"strings"
+	"time"
+
+	"rollcall/edge/webhook"
+	"rollcall/internal/api"
+	"rollcall/internal/strictjson"
+)
+
+// Kind reads our own format.
+type Kind struct{}
+
+// Name returns "generic".
+func (Kind) Name() string { return "generic" }
+
+// Defaults returns a lease of a week, as that of /v1/events.
+func (Kind) Defaults() webhook.Defaults {
+	return webhook.Defaults{Lease: 7 * 24 * time.Hour, Hold: 10 * time.Second}
+}
+
+// Check has nothing to add.
+func (Kind) Check(*webhook.Source) error { return nil }
+
+// Verify checks the signature of the headers X-Rollcall-Time and X-Rollcall-Signature, as that of
+// /v1/events in its second version: over the time, the method, the path with its query, and the
+// body.
+func (Kind) Verify(c *webhook.Call) error {
+	stamp := c.Header.Get(api.TimeHeader)
+	signature, ok := strings.CutPrefix(c.Header.Get(api.SignatureHeader), "v2=")
+	if !ok {
+		return webhook.ErrUnproven
+	}
+	if err := c.Hex(signature, func(secret string) []byte { return api.Sign(secret, stamp, c.Method, c.Target, c.Body) }); err != nil {
+		return err
+	}
+	whole, _, _ := strings.Cut(stamp, ".")
+	sec, err := strconv.ParseInt(whole, 10, 64)
+	if err != nil || sec < 0 || sec > 1e11 {
+		return webhook.ErrExpired
+	}
+	return c.Near(sec*1000, api.SignatureWindow)
+}
+
+// maxEvents is how many events a call may carry.
+const maxEvents = 1000
+
+// Read reads {"events": […]}.
+func (Kind) Read(c *webhook.Call, b *webhook.Batch) error {
+	events, n, err := strictjson.Split(c.Body, "events", maxEvents)
+	switch {
+	case err != nil:
+		return webhook.Shape(err.Error())
+	case n < 0:
+		return webhook.Shape("events is missing: a list of reports")
+	case n > maxEvents:
+		return webhook.Shape("one call may carry 1000 events")
+	}
+	for _, raw := range events {
+		b.AddJSON(raw)
+	}
+	return nil
+}
+
+// Reply answers what became of the events, as /v1/events does.
+func (Kind) Reply(_ *webhook.Call, o webhook.Outcome) webhook.Reply {
+	if o.Err != nil {
+		return webhook.Reply{Status: o.Status()}
+	}
+	return webhook.JSONReply(o.Tally)
+}
