@@ -13,6 +13,7 @@ import (
 	"rollcall/edge/webhook/tencent"
 	"rollcall/edge/webhook/wukongim"
 	"rollcall/edge/webhook/yunxin"
+	"rollcall/edge/webhook/zim"
 )
 
 // Kinds are the kinds that a source may name, by name.
@@ -27,4 +28,5 @@ var Kinds = []webhook.Kind{
 	tencent.Kind{},
 	wukongim.Kind{},
 	yunxin.Kind{},
+	zim.Kind{},
 }
