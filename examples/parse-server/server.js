@@ -16,7 +16,6 @@ const parse = new ParseServer({
   masterKey: ROLLCALL_MASTER_KEY,
   serverURL: `http://${LISTEN}/parse`,
   cloud: () => import('./cloud/main.js'),
-  logsFolder: null, // the console has it
   liveQuery: { classNames: ['Message'] },
 });
 await parse.start();
