@@ -308,7 +308,7 @@ func TestTheCommandsOfThePageDoWhatTheySay(t *testing.T) {
 			}
 		}
 		blocks := code(t, page, "sh")
-		erase := strings.ReplaceAll(blocks[0], "https://im.example.com", "http://"+server.Listen)
+		erase := strings.ReplaceAll(blocks[0], "127.0.0.1:3000", server.Listen)
 		if out, err := server.shell(t, erase); err != nil || !strings.Contains(out, `{"erased":"tom"}`) || status(t, server.Listen, "tom") != `{"result":[null]}` {
 			t.Errorf("%s: %v\n%s", page, err, out)
 		}
