@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"go/ast"
+	"go/parser"
+	"go/token"
 	"io/fs"
 	"os"
 	"path"
@@ -276,5 +278,33 @@ func TestTypesAndFilesStaySmall(t *testing.T) {
 	}
 	if most < 20 {
 		t.Fatalf("the largest type has %d methods; the search is wrong", most)
+	}
+}
+
+// A function that fits a screen is read at once; a longer one, or a file with many, has parts that
+// deserve names.
+func TestFunctionsAndFilesAreShort(t *testing.T) {
+	const mostLines, mostBody = 400, 60
+	for name, text := range files(t, ".go") {
+		if strings.HasSuffix(name, "_test.go") || strings.HasSuffix(name, ".pb.go") || strings.HasPrefix(name, "bench/") {
+			continue
+		}
+		if n := strings.Count(text, "\n"); n > mostLines {
+			t.Errorf("%s has %d lines, more than %d; split it by verb", name, n, mostLines)
+		}
+		set := token.NewFileSet()
+		f, err := parser.ParseFile(set, name, text, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range f.Decls {
+			fn, ok := d.(*ast.FuncDecl)
+			if !ok || fn.Body == nil {
+				continue
+			}
+			if n := set.Position(fn.Body.Rbrace).Line - set.Position(fn.Body.Lbrace).Line - 1; n > mostBody {
+				t.Errorf("%s: the body of %s has %d lines, more than %d", name, fn.Name.Name, n, mostBody)
+			}
+		}
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	gocmp "github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -14,87 +13,6 @@ import (
 
 	"rollcall/presence"
 )
-
-// A model is the store as one would write it on a napkin.
-type model map[presence.Key]presence.State
-
-func (m model) update(keys []presence.Key, merge presence.Merge) {
-	for i, k := range keys {
-		st := m[k]
-		st.Sessions, st.EndAlls = slices.Clone(st.Sessions), slices.Clone(st.EndAlls)
-		st.Slots, st.Deliveries = slices.Clone(st.Slots), slices.Clone(st.Deliveries)
-		if merge(i, &st) == presence.Same {
-			continue
-		}
-		if st.Forgotten() {
-			delete(m, k)
-			continue
-		}
-		m[k] = st
-	}
-}
-
-// A step is one thing that happens in a history.
-type step struct {
-	kind    string
-	pass    time.Duration
-	reports []presence.Report // At and Incarnation are relative to the time of the step
-	peers   []string
-	node    presence.NodeID
-}
-
-// A draw makes choices; rapid and a seed both can.
-type draw func(n int, what string) int
-
-var leasesDrawn = []time.Duration{0, 2 * time.Second, 45 * time.Second, 2 * time.Minute, 3 * time.Hour}
-
-func drawStep(d draw, restarts bool) step {
-	peer := func() string { return fmt.Sprint("p", d(6, "peer")) }
-	node := func() presence.NodeID { return presence.NodeID(fmt.Sprint("n", d(3, "node"))) }
-	kinds := 12
-	if restarts {
-		kinds++
-	}
-	switch k := d(kinds, "step"); {
-	case k < 5:
-		s := step{kind: "report"}
-		for range 1 + d(5, "reports") {
-			r := presence.Report{
-				App: presence.AppID(fmt.Sprint("app", d(2, "app"))), Peer: presence.PeerID(peer()),
-				Kind: presence.Kind(1 + d(3, "kind")), At: presence.Millis(-d(3, "late") * 700), Lease: leasesDrawn[d(len(leasesDrawn), "lease")],
-				Cause: presence.Cause(d(5, "cause")), Hold: time.Duration(d(2, "hold")) * time.Second,
-			}
-			switch d(3, "source") {
-			case 0:
-				r.Source, r.Tag = presence.SourceLeanCloud, []string{"", "web"}[d(2, "tag")]
-			case 1:
-				r.Source, r.Session, r.Node = presence.SourceGateway, presence.SessionID(fmt.Sprint("s", d(3, "session"))), node()
-			case 2:
-				r.Source, r.Session = "emqx", presence.SessionID(fmt.Sprint("s", d(3, "session")))
-				r.Incarnation = presence.Millis(-d(4, "incarnation") * 500)
-				if d(5, "end-all") == 0 {
-					r.Kind, r.Session, r.Incarnation = presence.KindEndAll, []presence.SessionID{"", "s", "s1"}[d(3, "prefix")], 0
-				}
-			}
-			s.reports = append(s.reports, r)
-		}
-		return s
-	case k < 7:
-		return step{kind: "pass", pass: []time.Duration{1e6, 900e6, 10e9, 50e9, 11 * time.Minute, 4 * time.Hour, 26 * time.Hour}[d(7, "time")]}
-	case k < 9:
-		return step{kind: "sweep"}
-	case k == 9:
-		return step{kind: "erase", peers: []string{peer()}}
-	case k == 10:
-		return step{kind: []string{"end node", "hang"}[d(2, "node step")], node: node()}
-	case k == 11:
-		return step{kind: "jump", pass: []time.Duration{8 * 24 * time.Hour, -2 * time.Second}[d(2, "jump")]}
-	}
-	if d(4, "restart") > 0 {
-		return step{kind: "sweep"}
-	}
-	return step{kind: "restart"}
-}
 
 // A player plays a history on a store and on the model.
 type player struct {
@@ -244,107 +162,6 @@ func (p *player) hang(node presence.NodeID) error {
 		return err
 	}
 	return p.both(keys, func(_ int, st *presence.State) presence.Effect { return st.Hang(node, p.now) })
-}
-
-// check compares all that the store answers with the model.
-func (p *player) check() error {
-	for _, id := range []presence.AppID{"app0", "app1"} {
-		var (
-			ids  [][]byte
-			keys []presence.Key
-			list []presence.PeerID
-			want presence.Counts
-		)
-		for i := range 7 {
-			peer := fmt.Sprint("p", i)
-			ids = append(ids, []byte(peer))
-			keys = append(keys, presence.Key{App: id, Peer: presence.PeerID(peer)})
-		}
-		out := make([]presence.Status, len(ids))
-		if _, err := p.h.Store.Statuses(p.ctx, id, ids, p.now, out); err != nil {
-			return err
-		}
-		sums := make([]presence.Summary, len(ids))
-		if _, err := p.h.Store.Summaries(p.ctx, keys, sums); err != nil {
-			return err
-		}
-		for i, k := range keys {
-			m := p.model[k]
-			if err := p.same(k, m); err != nil {
-				return err
-			}
-			st := m.Summary().At(p.now, &p.h.Rules).Status
-			if out[i] != st {
-				return fmt.Errorf("%v is %v, want %v", k, out[i], st)
-			}
-			if got := sums[i].At(p.now, &p.h.Rules).Status; got != st {
-				return fmt.Errorf("the summary of %v is %v, want %v", k, got, st)
-			}
-			if st == presence.Online {
-				list = append(list, k.Peer)
-			}
-			if m.Status == presence.Online {
-				want.Online++
-			}
-			if m.Status != presence.Unknown {
-				want.Known++
-			}
-		}
-		if err := p.sameList(id, list); err != nil {
-			return err
-		}
-		got, err := p.h.Store.Counts(p.ctx, id, p.now)
-		if err != nil {
-			return err
-		}
-		if got.Online != want.Online || got.Known != want.Known {
-			return fmt.Errorf("counts of %s are %+v, want %+v", id, got, want)
-		}
-	}
-	return nil
-}
-
-func (p *player) same(k presence.Key, want presence.State) error {
-	var got presence.State
-	if err := p.h.Store.Load(p.ctx, k, &got); err != nil {
-		return err
-	}
-	want.Rev = got.Rev
-	if want.Forgotten() {
-		want = presence.State{}
-		got.Rev = 0
-	} else {
-		packed := want.Pack(nil)
-		want = presence.State{}
-		if err := want.Unpack(packed); err != nil {
-			return err
-		}
-	}
-	if diff := gocmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
-		return fmt.Errorf("the state of %v differs (-want +got):\n%s", k, diff)
-	}
-	return nil
-}
-
-func (p *player) sameList(id presence.AppID, want []presence.PeerID) error {
-	var got []presence.PeerID
-	for cursor := ""; ; {
-		peers, next, err := p.h.Store.List(p.ctx, id, cursor, 2, p.now)
-		if err != nil {
-			return err
-		}
-		got = append(got, peers...)
-		if next == "" {
-			break
-		}
-		cursor = next
-	}
-	slices.Sort(got)
-	slices.Sort(want)
-	if !slices.Equal(got, want) {
-		return fmt.Errorf("listed are %v, want %v", got, want)
-	}
-	return nil
 }
 
 func histories(b *bench) {
