@@ -7,6 +7,10 @@ const { join } = require('node:path');
 
 const { ROLLCALL_URL = 'http://127.0.0.1:3000', ROLLCALL_APP_ID, ROLLCALL_MASTER_KEY, LISTEN = '127.0.0.1:8080' } = process.env;
 
+if (!ROLLCALL_APP_ID || !ROLLCALL_MASTER_KEY) {
+  console.error('set ROLLCALL_APP_ID and ROLLCALL_MASTER_KEY');
+  process.exit(1);
+}
 const page = readFileSync(join(__dirname, 'index.html'), 'utf8').replace('URL_OF_ROLLCALL', ROLLCALL_URL).replace('ID_OF_THE_APP', ROLLCALL_APP_ID);
 const files = {
   '/': ['text/html; charset=utf-8', page],
@@ -28,7 +32,10 @@ async function answer(req, res) {
   const { pathname } = new URL(req.url, 'http://page');
   if (req.method === 'POST' && pathname === '/ticket') {
     let body = '';
-    for await (const chunk of req) body += chunk;
+    for await (const chunk of req) {
+      body += chunk;
+      if (body.length > 65536) return res.writeHead(413).end('too many peers\n');
+    }
     return res.end(await ticket(JSON.parse(body)));
   }
   const file = files[pathname];

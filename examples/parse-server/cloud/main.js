@@ -20,7 +20,9 @@ Parse.Cloud.afterLogout(({ object: session }) => presence.loggedOut(session));
 Parse.Cloud.beforeSave(Parse.User, ({ object, context }) => {
   context.newPassword = object.existed() && object.dirty('password'); // Parse deletes the sessions with the old one
 });
-Parse.Cloud.afterSave(Parse.User, ({ object, context }) => context.newPassword && presence.revoked(object));
+Parse.Cloud.afterSave(Parse.User, ({ object, context }) => {
+  if (context.newPassword) presence.revoked(object).catch((err) => console.error(`kick failed: ${err.message}`)); // the save does not wait
+});
 Parse.Cloud.define('signOut', async ({ params }) => {
   const user = Parse.User.createWithoutData(params.user);
   await Parse.Object.destroyAll(await new Parse.Query(Parse.Session).equalTo('user', user).findAll({ useMasterKey: true }), { useMasterKey: true });

@@ -42,6 +42,8 @@ export class Presence {
       headers: { 'Content-Type': 'application/json', 'X-LC-Id': this.#app, 'X-LC-Key': `${this.#masterKey},master` },
       body: JSON.stringify({ peerIds }),
       signal: AbortSignal.timeout(5000),
+    }).catch((err) => {
+      throw new Error(`rollcall does not answer: ${err.cause?.code ?? err.message}`);
     });
     const { result, error } = await res.json();
     if (!res.ok) throw new Error(`rollcall: ${res.status} ${error}`);
@@ -68,7 +70,10 @@ export class Presence {
       closed = true;
       this.#end(client.id, 'lost');
     });
-    const [session] = await this.#sessions([sessionToken]);
+    const [session] = await this.#sessions([sessionToken]).catch((err) => {
+      console.error(`session lookup failed: ${err.message}`); // an error that leaves a handler of LiveQuery ends the process
+      return [];
+    });
     if (closed || !session) return;
     const peer = session.get('user').id;
     this.#open.set(client.id, { peer, sessionToken });
