@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"rollcall/edge/leancloud"
 	"rollcall/internal/configload"
@@ -58,6 +59,9 @@ func LoadSettings(ctx context.Context, src Sources) (Loaded, error) {
 	cfg.Store = Secret(takeQuery(l, leancloud.NamedRedis(l, src.Environ, cfg.Store.Reveal())))
 	l.Finish()
 	check(l, &cfg)
+	if cfg.Store == "" {
+		warnUnused(l)
+	}
 	if fileApps > 0 {
 		warnOpenFile(l, src.File, cfg.Apps[:fileApps])
 	}
@@ -81,6 +85,15 @@ func takeQuery(l *configload.Loader, store string) string {
 		l.Warn("store", "store has settings in its query, which is deprecated; write "+key)
 	}
 	return address
+}
+
+// warnUnused warns of settings of Redis while the state is not in one.
+func warnUnused(l *configload.Loader) {
+	for _, s := range l.Settings() {
+		if strings.HasPrefix(s.Key, "redis.") && s.From != configload.Default {
+			l.Warn(s.Key, s.Key+" has no effect without store, the address of a Redis")
+		}
+	}
 }
 
 // check adds what each room finds wrong between the settings of its part.

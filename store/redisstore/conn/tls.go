@@ -42,13 +42,13 @@ func (t Files) named() string {
 // check reads the files once, so that a mistake is reported before anything starts.
 func (t Files) check() error {
 	if _, err := t.roots(); err != nil {
-		return fmt.Errorf("%s: %w", settingCA, err)
+		return fmt.Errorf("%s cannot be used: %w", settingCA, err)
 	}
 	if t.Cert == "" || t.Key == "" { // of which one alone is refused elsewhere
 		return nil
 	}
 	if _, err := t.pair(); err != nil {
-		return fmt.Errorf("%s: %w", settingCert, err)
+		return fmt.Errorf("%s cannot be used: %w", settingCert, err)
 	}
 	return nil
 }
@@ -122,7 +122,7 @@ func (t Files) dial(ctx context.Context, addr string, d *net.Dialer, named []str
 	}
 	cfg := &tls.Config{MinVersion: tls.VersionTLS12}
 	if cfg.RootCAs, err = t.roots(); err != nil {
-		return nil, fmt.Errorf("%s: %w", settingCA, err)
+		return nil, fmt.Errorf("%s cannot be used: %w", settingCA, err)
 	}
 	if t.Cert != "" {
 		cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return t.pair() }
