@@ -32,6 +32,7 @@ var faults = []fault{
 	{"connections are used up", []string{"RollcallSocketsNear"}, manyConnections},
 	{"reports come late", []string{"RollcallLateShare"}, lateReports},
 	{"source falls silent", []string{"RollcallSourceSilent"}, silentSource},
+	{"source has another secret", []string{"RollcallSourceUnproven"}, wrongSecret},
 	{"clock ahead", []string{"RollcallClockWrong"}, clockAhead},
 	{"app refuses its hooks", []string{"RollcallHooksFailing"}, hooksFail},
 	{"offlines are not reported", []string{"RollcallMissingOfflines"}, noOfflines},
@@ -69,6 +70,7 @@ func TestFaultACalmServerFiresNone(t *testing.T) {
 // a minute, as docs/monitoring.md has Prometheus ask.
 type scene struct {
 	*testing.T
+	config  string              // a file of settings; "" for none
 	scrapes []map[string]string // value by series
 	calm    int                 // how many of them are from before the fault
 }

@@ -205,6 +205,42 @@ func silentSource(s *scene) {
 	s.stretch("rollcall_last_report_age_seconds", float64(every.Milliseconds()))
 }
 
+// wrongSecret has a product call with a secret that is none of the source's.
+func wrongSecret(s *scene) {
+	file := filepath.Join(s.TempDir(), "rollcall.yaml")
+	const sources = "sources:\n- {id: emqx, kind: emqx, secret: secret-of-the-source, allow: [127.0.0.0/8]}\n"
+	if err := os.WriteFile(file, []byte(sources), 0o600); err != nil {
+		s.Fatal(err)
+	}
+	s.config = file
+	v := s.serve()
+	ingest := func(secret string) int {
+		body := `{"event":"client.connected","clientid":"c1","username":"tom","timestamp":1,"connected_at":1}`
+		r, err := http.NewRequest("POST", v.apps+"/ingest/app/emqx", strings.NewReader(body))
+		if err != nil {
+			s.Fatal(err)
+		}
+		r.Header.Set("Content-Type", "application/json")
+		r.Header.Set("Authorization", "Bearer "+secret)
+		resp, err := client.Do(r)
+		if err != nil {
+			s.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		return resp.StatusCode
+	}
+	calls := func(secret string, want int) func(int) {
+		return func(int) {
+			if got := ingest(secret); got != want {
+				s.Errorf("a call with the secret %q is answered %d", secret, got)
+			}
+		}
+	}
+	v.record(10, calls("secret-of-the-source", http.StatusOK))
+	v.calm = len(v.scrapes)
+	v.record(held, calls("another-secret", http.StatusUnauthorized))
+}
+
 func clockAhead(s *scene) {
 	v := s.serve()
 	v.begin(10)

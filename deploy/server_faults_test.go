@@ -57,6 +57,9 @@ func (s *scene) serve(settings ...string) *server {
 	}
 	v := &server{scene: s, data: s.TempDir(), gone: make(chan struct{})}
 	args := []string{"serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--data", v.data, "--set", "presence.grace=0s"}
+	if s.config != "" {
+		args = append(args, "--config", s.config)
+	}
 	for _, set := range settings {
 		args = append(args, "--set", set)
 	}
