@@ -36,6 +36,8 @@ var law = []struct {
 	{"edge", []string{"presence", "intake", "ask", "watch", "transfer", "internal"}, "a door knows the rules, the rooms that it calls, and no other door"},
 	{"edge/webhook/sourcetest", []string{"presence", "intake", "store", "edge/webhook", "internal"}, "a kind of source is tried over a store"},
 	{"server", []string{"presence", "store", "intake", "ask", "watch", "edge", "transfer", "internal", "server"}, "the server composes every room"},
+	{"server/config", []string{"presence", "store", "intake", "watch", "edge", "internal"}, "settings are those of the rooms; they compose nothing"},
+	{"server/port", []string{"server/config", "internal"}, "the HTTP server of an address knows no door and no store"},
 	{"cmd", []string{"server", "edge/operator", "client/go", "check", "demo", "cmd", "internal", "presence", "store", "transfer"}, "the command line starts a server or asks one"},
 	{"client/go", []string{"client/go"}, "whoever calls us does not carry our server"},
 	{"client/js", nil, "the client of browsers is one file, and depends on nothing"},

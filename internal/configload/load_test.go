@@ -399,3 +399,26 @@ func FuzzYAML(f *testing.F) {
 		}
 	})
 }
+
+// A value that stood inside another setting's is shown there when it is wrong, and yields to one
+// that was written by itself.
+func TestAValueWithinAnother(t *testing.T) {
+	type config struct {
+		Store string
+		Wait  time.Duration
+		Size  int
+	}
+	c := config{Size: 1}
+	l := configload.New(&c)
+	l.Set("store", "x?wait=soon&size=2", "--store")
+	l.Set("size", "3", "--size")
+	l.Within("store", "wait", "soon")
+	l.Within("store", "size", "2")
+	l.Finish()
+	if c.Size != 3 {
+		t.Errorf("size is %d, want 3, which was written by itself", c.Size)
+	}
+	if err := l.Err(); err == nil || !strings.HasPrefix(err.Error(), `--store: wait: "soon" is not a duration`) {
+		t.Errorf("got %v", err)
+	}
+}
