@@ -126,9 +126,12 @@ async function unlessAborted(promise, signal) {
   }
 }
 
-/** 128 random bits, without crypto.randomUUID, which pages without TLS lack. */
+/** 128 random bits, without crypto.randomUUID, which pages without TLS lack, and where there is no crypto at all, as in Node 18. */
 function randomID() {
-  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (b) => b.toString(16).padStart(2, '0')).join('');
+  const bytes = new Uint8Array(16);
+  if (globalThis.crypto) crypto.getRandomValues(bytes);
+  else for (let i = 0; i < bytes.length; i++) bytes[i] = Math.random() * 256;
+  return Array.from(bytes, (b) => b.toString(16).padStart(2, '0')).join('');
 }
 
 // Calls over HTTP: the request, the check of the answer, and the retries.
