@@ -81,6 +81,18 @@ func (l *Listener) Open() int {
 	return len(l.open)
 }
 
+// Pending reports whether a request is under way on a connection, or has come and was not read yet.
+func (l *Listener) Pending() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, c := range l.open {
+		if at := c.idle.Load(); at == 0 || at > 0 && readable(c.TCPConn) {
+			return true
+		}
+	}
+	return false
+}
+
 // Max returns how many connections may be open.
 func (l *Listener) Max() int { return l.cfg.Max }
 

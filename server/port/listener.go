@@ -277,13 +277,13 @@ func (l *Listener) Drain(context.Context) {
 	_ = l.Lane.Drain()
 }
 
-// Linger waits until every connection has ended, for a while.
+// Linger waits until every connection has ended, or for a while and until no request is under way
+// or waits to be read: a machine that is busy may take longer than that to read one.
 func (l *Listener) Linger(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, lingering)
-	defer cancel()
-	for l.Conns.Open() > 0 && ctx.Err() == nil {
+	for begun := time.Now(); l.Conns.Open() > 0 && (time.Since(begun) < lingering || l.Conns.Pending()); {
 		select {
 		case <-ctx.Done():
+			return
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
