@@ -25,11 +25,12 @@ type balancer struct {
 
 	mu    sync.Mutex
 	ready []*unit
+	left  *unit // gets no request, ready or not
 	turn  int
 }
 
 func newBalancer(t *testing.T, nodes []*unit) *balancer {
-	b := &balancer{nodes: nodes, transport: &http.Transport{MaxIdleConnsPerHost: 100}}
+	b := &balancer{nodes: nodes, transport: &http.Transport{MaxIdleConnsPerHost: 100, IdleConnTimeout: notForLong}}
 	proxy := &httputil.ReverseProxy{Transport: b, Rewrite: func(r *httputil.ProxyRequest) { r.SetXForwarded() }}
 	b.look()
 	b.Server = httptest.NewServer(proxy)
@@ -68,7 +69,16 @@ func (b *balancer) look() {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.ready = ready
+	b.ready = slices.DeleteFunc(ready, func(u *unit) bool { return u == b.left })
+}
+
+// leave takes a node out, as a Service does with one that is about to be stopped, and puts the one
+// before in again.
+func (b *balancer) leave(u *unit) {
+	b.mu.Lock()
+	b.left = u
+	b.mu.Unlock()
+	b.look()
 }
 
 // next returns the nodes to try, in order.

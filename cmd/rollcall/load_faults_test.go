@@ -29,8 +29,13 @@ const (
 	answering = time.Minute
 )
 
-// A load is what an app and its IM service do to a server all the time. Nothing of it is sent a
-// second time: what is refused once is a failure.
+// notForLong is how long an idle connection is used again. A server that stops keeps those that
+// idle for half a second. A request that is sent on one as it is closed gets no answer from any
+// server, and whether it may be sent again only its client knows.
+const notForLong = 100 * time.Millisecond
+
+// A load is what an app and its IM service do to a server all the time. Nothing is sent a second
+// time: what is refused once is a failure.
 type load struct {
 	t      *testing.T
 	url    string
@@ -53,7 +58,7 @@ type arrival struct {
 }
 
 func newLoad(t *testing.T, url string, steady []presence.PeerID) *load {
-	transport := &http.Transport{MaxIdleConns: 1000, MaxIdleConnsPerHost: 1000, MaxConnsPerHost: 1000}
+	transport := &http.Transport{MaxIdleConns: 1000, MaxIdleConnsPerHost: 1000, MaxConnsPerHost: 1000, IdleConnTimeout: notForLong}
 	t.Cleanup(transport.CloseIdleConnections)
 	return &load{
 		t: t, url: url, http: &http.Client{Transport: transport, Timeout: answering}, steady: steady, window: 2 * time.Second,

@@ -93,7 +93,8 @@ func (u *unit) start(program string) error {
 	data := filepath.Join(u.dir, "data")
 	running.Remove(data)
 	args := append([]string{"-c", `LISTEN_PID=$$ exec "$0" "$@"`, program, "serve", "--listen", u.listen, "--admin", u.admin, "--data", data}, u.args...)
-	args = append(args, "--set", "http.stop_timeout=30s") // requests under way are not cut by a busy machine
+	// A busy machine cuts no request under way.
+	args = append(args, "--set", "http.stop_timeout=30s")
 	u.cmd, u.gone = exec.Command("/bin/sh", args...), make(chan struct{})
 	u.cmd.Env = append(append(os.Environ(), "NOTIFY_SOCKET="+filepath.Join(u.dir, "notify")), keys...)
 	if u.socket != nil {

@@ -78,6 +78,10 @@ func TestFaultAnUpgradeLosesNothing(t *testing.T) {
 	}
 }
 
+// drainDelay is how long a node that is about to be stopped is out of the balancer; the Helm chart
+// has such a delay, of seconds.
+const drainDelay = time.Second
+
 // TestFaultARollingRestartLosesNothing: the same, with three nodes on a Redis behind a balancer,
 // replaced one after the other.
 func TestFaultARollingRestartLosesNothing(t *testing.T) {
@@ -91,11 +95,15 @@ func TestFaultARollingRestartLosesNothing(t *testing.T) {
 		}
 		nodes = append(nodes, u)
 	}
-	s := newScene(t, newBalancer(t, nodes).URL)
+	b := newBalancer(t, nodes)
+	s := newScene(t, b.URL)
 	stop := s.load.run()
 	time.Sleep(between)
 	for _, u := range nodes {
+		b.leave(u)
+		time.Sleep(drainDelay)
 		t.Logf("restarted in %v", u.restart(newer).Round(time.Millisecond))
+		b.leave(nil)
 		time.Sleep(between)
 	}
 	stop()
