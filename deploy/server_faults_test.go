@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"testing"
 	"time"
 
 	"rollcall/internal/childtest"
@@ -23,12 +24,24 @@ import (
 // patience bounds every wait; reaching it is a failure.
 const patience = 2 * time.Minute
 
+// TestMain removes the binary that the tests share.
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if built != "" {
+		_ = os.RemoveAll(built)
+	}
+	os.Exit(code)
+}
+
+var built string // the directory of the binary
+
 // build makes the binary once.
 var build = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "rollcall-alerts")
 	if err != nil {
 		return "", err
 	}
+	built = dir
 	file := filepath.Join(dir, "rollcall")
 	cmd := exec.Command("go", "build", "-o", file, "rollcall/cmd/rollcall")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
