@@ -23,6 +23,9 @@ case $said in
 "rollcall 0.2.0 ($(git rev-parse --short=12 HEAD)"*) ;;
 *) fail "the binary calls itself $said" ;;
 esac
+for unit in deploy/systemd/*.service deploy/systemd/*.socket; do
+	cmp "$unit" "$work/rollcall-0.2.0-linux-amd64/$(basename "$unit")" || fail "the archive lacks $unit"
+done
 grep -q '"bomFormat": "CycloneDX"' "$work/one/rollcall-0.2.0-linux-amd64.cdx.json" || fail "no bill of materials"
 
 exposure=$(systemd-analyze security --offline=true deploy/systemd/rollcall.service | sed -n 's/.*exposure level for rollcall.service: \([0-9.]*\).*/\1/p')

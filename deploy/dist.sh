@@ -39,7 +39,7 @@ for platform in "${platforms[@]}"; do
 	GOOS=$os GOARCH=$arch go build -trimpath -o "$program" \
 		-ldflags "-s -w -buildid= -X rollcall/server.Release=$version -X rollcall/server.Revision=$revision" ./cmd/rollcall
 	cp LICENSE README.md README.zh-CN.md "$stage/"
-	[ "$os" != linux ] || cp deploy/systemd/rollcall.* "$stage/"
+	[ "$os" != linux ] || cp deploy/systemd/rollcall*.{service,socket} "$stage/"
 	GOOS= GOARCH= $bom bin -json -noserial -notimestamp -version "v$version" -output "$out/$name.cdx.json" "$program" 2>/dev/null
 	tar -C "$out" --sort=name --owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX --mtime="@$SOURCE_DATE_EPOCH" \
 		-cf - "$name" | gzip -n9 >"$out/$name.tar.gz"
