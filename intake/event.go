@@ -21,6 +21,8 @@ type Event struct {
 	Tag      string             // device class of a source without sessions; empty is Platform
 	Node     string             // of the sender, that holds Session
 	At       presence.Millis    // by the clock of the source; zero is the time of receipt
+	// Lag is how much older than its receipt a presence.KindEndAll without a time counts.
+	Lag time.Duration
 	// Rises with the events of a session; decides between two with the same time.
 	Seq         uint64
 	Incarnation presence.Millis // start of the connection under a session id that is used again
@@ -106,7 +108,7 @@ func (s *Sender) endAll(e *Event, now presence.Millis) presence.Report {
 		r.Hold = 0
 	}
 	if r.At == 0 {
-		r.At, r.Received = now, true
+		r.At, r.Received = now.Add(-e.Lag), true
 	}
 	return r
 }

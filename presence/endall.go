@@ -53,7 +53,16 @@ func (e *EndAll) spans(source Source, id SessionID) bool {
 }
 
 // ends reports whether e ends s.
-func (e *EndAll) ends(s *Session) bool { return s.At < e.At && e.spans(s.Source, s.ID) }
+func (e *EndAll) ends(s *Session) bool {
+	return s.At < e.At && !e.corrected(s) && e.spans(s.Source, s.ID)
+}
+
+// corrected reports whether s comes of a right clock and was true after e was received, whose clock
+// was far ahead, as [Session.corrected]: without it the peer could not come back until that time.
+// It does not look at the time now, so that the order of arrival decides nothing.
+func (e *EndAll) corrected(s *Session) bool {
+	return e.Ahead != 0 && s.Ahead == 0 && s.At > e.seen() && e.At > s.At+clockStep
+}
 
 // covers reports whether o says nothing that e does not say.
 func (e *EndAll) covers(o *EndAll) bool { return e.spans(o.Source, o.Prefix) && e.weigh(o) >= 0 }

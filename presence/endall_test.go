@@ -222,3 +222,40 @@ func TestEndAll_isNotASignOfLife(t *testing.T) {
 		t.Errorf("one of yesterday that ends nothing: %v with effect %d, want stale and none", o.Verdict, e)
 	}
 }
+
+// TestEndAll_of_a_clock_ahead_does_not_shut_the_peer_out: what a right clock reports after an
+// end-all from the future was received is open, whichever of them comes first; what was reported
+// before it, or by the same clock, is ended.
+func TestEndAll_of_a_clock_ahead_does_not_shut_the_peer_out(t *testing.T) {
+	const day, hour = 24 * 3_600_000, 3_600_000
+	rules := presence.DefaultRules()
+	type word struct {
+		r        presence.Report
+		received presence.Millis
+	}
+	end := word{endAll("", t0+day), t0}
+	for _, c := range []struct {
+		name string
+		word word
+		want presence.Status
+	}{
+		{"a login before it", word{session(1, "x", t0-1000), t0 - 1000}, presence.Offline},
+		{"a login after it", word{session(1, "x", t0+hour), t0 + hour}, presence.Online},
+		{"a login after it that is repeated", word{session(1, "x", t0+hour), t0 + 2*hour}, presence.Online},
+		{"a login before it by the same clock", word{session(1, "x", t0+day-1000), t0 - 1000}, presence.Offline},
+		{"a login after it by the same clock", word{session(1, "x", t0+day+1000), t0 + 1000}, presence.Online},
+	} {
+		for _, order := range [][]word{{end, c.word}, {c.word, end}, {c.word, end, c.word, end}} {
+			var st presence.State
+			for _, w := range order {
+				w.r.Lease = 4 * time.Hour
+				rules.Admit(&w.r, w.received)
+				apply(t, &st, w.r, w.received, &rules)
+			}
+			st = *repacked(t, &st)
+			if got := st.Summary().At(t0+2*hour, &rules).Status; got != c.want {
+				t.Errorf("%s, of %d words: %v, want %v", c.name, len(order), got, c.want)
+			}
+		}
+	}
+}

@@ -156,10 +156,16 @@ func (c *Call) Near(t int64, window time.Duration) error {
 	return nil
 }
 
-// Decode reads the body as JSON into v. Members that v does not have are let be. The error matches
-// [ErrShape].
-func (c *Call) Decode(v any) error {
-	if err := json.Unmarshal(c.Body, v); err != nil {
+// Decode reads the body as JSON into v. Members that v does not have are let be, and one of another
+// type than v's is as if it were missing. The error matches [ErrShape].
+func (c *Call) Decode(v any) error { return decode(c.Body, v) }
+
+func decode(body []byte, v any) error {
+	err := json.Unmarshal(body, v)
+	if t := (*json.UnmarshalTypeError)(nil); errors.As(err, &t) && t.Field != "" {
+		return nil // all other members have been read
+	}
+	if err != nil {
 		return fmt.Errorf("%w: %w", ErrShape, err)
 	}
 	return nil

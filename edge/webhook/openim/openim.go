@@ -77,7 +77,10 @@ func (Kind) Read(c *webhook.Call, b *webhook.Batch) error {
 		b.Ignore()
 		return nil
 	}
-	if e.Kind == presence.KindOffline && e.At > 0 {
+	if e.Kind == presence.KindOffline {
+		if e.At == 0 {
+			e.At = c.Now
+		}
 		e.At -= pushLag
 	}
 	b.Add(&e)

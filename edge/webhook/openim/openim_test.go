@@ -34,6 +34,9 @@ func TestStories(t *testing.T) {
 			{Name: "one of two connections of a class ends", Peer: "u1", Want: presence.Online, Open: []string{"android"}, Calls: []sourcetest.Call{
 				call(online, 2, at), call(online, 2, at+9000), call(offline, 2, at+9001),
 			}},
+			{Name: "the times are missing, and an offline comes behind the online of its push", Peer: "u1", Want: presence.Online, Open: []string{"android"}, Calls: []sourcetest.Call{
+				call(online, 2, 0), call(offline, 2, 0),
+			}},
 			{Name: "two classes", Peer: "u1", Want: presence.Online, Open: []string{"web"}, Calls: []sourcetest.Call{
 				call(online, 2, at), call(online, 5, at+10), call(kicked, 2, at+9000),
 			}},

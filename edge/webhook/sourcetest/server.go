@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"rollcall/edge/webhook"
 	"rollcall/intake"
@@ -93,6 +94,9 @@ func (s *Server) send(c Call, secure bool) (int, string) {
 	s.handler.ServeHTTP(w, r)
 	return w.Code, w.Body.String()
 }
+
+// Advance moves the clock of the server on.
+func (s *Server) Advance(by time.Duration) { s.now = s.now.Add(by) }
 
 // State returns what is known of peer.
 func (s *Server) State(peer string) presence.State {

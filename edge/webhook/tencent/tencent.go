@@ -94,7 +94,13 @@ func (Kind) Read(c *webhook.Call, b *webhook.Batch) error {
 		e.Kind = presence.KindOnline
 		for _, k := range in.Kicked {
 			class := strings.ToLower(string(k.Platform))
-			if class == platform {
+			switch class {
+			case "":
+				continue
+			case platform:
+				if e.At == 0 {
+					e.At = c.Now
+				}
 				e.At += kickLag
 				continue
 			}

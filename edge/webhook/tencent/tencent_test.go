@@ -54,6 +54,13 @@ func TestStories(t *testing.T) {
 			{Name: "a device of its own class is kicked, and says so a moment later", Peer: "u1", Want: presence.Online, Open: []string{"ios"}, Calls: []sourcetest.Call{
 				call("IOS", "Login", "Register", at), call("IOS", "Login", "Register", at+9000, "IOS"), call("IOS", "Logout", "Unregister", at+11_000),
 			}},
+			{Name: "a device of its own class is kicked, and the time is missing", Peer: "u1", Want: presence.Online, Open: []string{"ios"}, Calls: []sourcetest.Call{
+				call("IOS", "Login", "Register", 0, "IOS", ""),
+			}},
+			{Name: "members of other types are as if they were missing", Peer: "u1", Want: presence.Online, Open: []string{"ios"}, Calls: []sourcetest.Call{
+				{Path: call("IOS", "", "", 0).Path, Body: `{"KickedDevice":"","CallbackCommand":"State.StateChange","EventTime":1767225600123,"Info":{"Reason":[],"Action":"Login","To_Account":"u1"}}`},
+				{Path: call("IOS", "", "", 0).Path, Body: `{"CallbackCommand":"Group.CallbackAfterSendMsg","Info":["u1"]}`},
+			}},
 			{Name: "an administrator ends every login", Peer: "u1", Want: presence.Offline, Calls: []sourcetest.Call{
 				call("IOS", "Login", "Register", at), call("Web", "Login", "Register", at+10), call("RESTAPI", "Logout", "Unregister", at+9000),
 			}},

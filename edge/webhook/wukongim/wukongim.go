@@ -56,6 +56,10 @@ func parse(text string) (w word, ok bool) {
 	return w, w.user != "" && (w.online == "0" || w.online == "1")
 }
 
+// endLag is how much older the end of all counts than its receipt: the words of two connections are
+// not always sent in the order of what happened, and come to nodes whose clocks differ.
+const endLag = 5 * time.Second
+
 // Read reads a list of words. They have no time, so they count in the order of their receipt; one
 // that names a connection counts once, however often the call is repeated.
 func (Kind) Read(c *webhook.Call, b *webhook.Batch) error {
@@ -94,8 +98,8 @@ func (w *word) add(text string, b *webhook.Batch) {
 	e.Session, e.ID = presence.SessionID(class+"/"+w.session), text
 	b.Add(&e)
 	if w.online == "0" && w.total == "0" {
-		// The last connection of the user has closed.
-		b.Add(&intake.Event{Peer: e.Peer, Kind: presence.KindEndAll, Cause: presence.CauseLost, ID: text})
+		// The last connection has closed: of what else is open here the end was lost.
+		b.Add(&intake.Event{Peer: e.Peer, Kind: presence.KindEndAll, Lag: endLag, Cause: presence.CauseLost, ID: text})
 	}
 }
 
