@@ -1,4 +1,4 @@
-// Package centrifugo reads the refresh proxy of Centrifugo 5 and 6, which asks once a minute
+// Package centrifugo reads the refresh proxy of Centrifugo 5 and 6, which asks about once a minute
 // whether a connection may go on: so long it is there.
 //
 // There is no call when a connection ends, so a session lives by its lease. The connect proxy stays
@@ -6,6 +6,7 @@
 package centrifugo
 
 import (
+	"fmt"
 	"strconv"
 	"time"
 
@@ -21,19 +22,27 @@ type Kind struct{}
 func (Kind) Name() string { return "centrifugo" }
 
 const (
-	// refresh is how long a connection may go on before Centrifugo asks again.
-	refresh = 60 * time.Second
+	// missed is how long Centrifugo waits after a refresh that failed before it asks again.
+	missed = 60 * time.Second
 	// spare is how late it may ask.
 	spare = 15 * time.Second
+	// least is the shortest lease: Centrifugo counts in whole seconds of its own clock, and ends a
+	// connection whose time has passed by it.
+	least = 20 * time.Second
 )
 
-// Defaults returns a lease of a refresh and some seconds.
+// Defaults returns a lease that one refresh which failed does not end.
 func (Kind) Defaults() webhook.Defaults {
-	return webhook.Defaults{Lease: refresh + spare, Hold: 10 * time.Second, Open: true}
+	return webhook.Defaults{Lease: missed + missed + spare, Hold: 10 * time.Second, Open: true}
 }
 
-// Check has nothing to add.
-func (Kind) Check(*webhook.Source) error { return nil }
+// Check refuses a lease for which connections would be ended.
+func (Kind) Check(s *webhook.Source) error {
+	if s.Lease < least {
+		return fmt.Errorf("lease is %v; Centrifugo needs at least %v", s.Lease, least)
+	}
+	return nil
+}
 
 // Verify wants the secret as a bearer token, which Centrifugo sends as a static header.
 func (Kind) Verify(c *webhook.Call) error { return c.Bearer() }
@@ -63,9 +72,6 @@ func (Kind) Reply(c *webhook.Call, o webhook.Outcome) webhook.Reply {
 	if o.Err != nil {
 		return webhook.Reply{Status: o.Status()}
 	}
-	until := c.Now.Add(c.Source.Lease - spare)
-	if c.Source.Lease <= 2*spare {
-		until = c.Now.Add(c.Source.Lease / 2)
-	}
+	until := c.Now.Add(max(c.Source.Lease/2, c.Source.Lease-missed-spare))
 	return webhook.Reply{Status: o.Status(), Body: []byte(`{"result":{"expire_at":` + strconv.FormatInt(int64(until)/1000, 10) + "}}\n")}
 }

@@ -32,7 +32,7 @@ func TestStories(t *testing.T) {
 func TestLease(t *testing.T) {
 	d := centrifugo.Kind{}.Defaults()
 	for lease, want := range map[time.Duration]string{
-		d.Lease: `{"result":{"expire_at":1767225760}}` + "\n", 10 * time.Minute: `{"result":{"expire_at":1767226285}}` + "\n", 20 * time.Second: `{"result":{"expire_at":1767225710}}` + "\n",
+		d.Lease: `{"result":{"expire_at":1767225767}}` + "\n", 10 * time.Minute: `{"result":{"expire_at":1767226225}}` + "\n", 20 * time.Second: `{"result":{"expire_at":1767225710}}` + "\n",
 	} {
 		srv := sourcetest.Open(t, webhook.Source{Kind: centrifugo.Kind{}, Secret: sourcetest.Secret, Lease: lease}, 1767225700000)
 		c := call("a", "u1")
@@ -43,6 +43,15 @@ func TestLease(t *testing.T) {
 		}
 		if st := srv.State("u1"); st.Until != presence.Millis(1767225700000).Add(lease) {
 			t.Errorf("a lease of %v ends at %d", lease, st.Until)
+		}
+	}
+}
+
+// A lease so short that Centrifugo would end the connections is refused.
+func TestShortLease(t *testing.T) {
+	for lease, ok := range map[time.Duration]bool{time.Second: false, 19 * time.Second: false, 20 * time.Second: true} {
+		if err := (centrifugo.Kind{}).Check(&webhook.Source{Lease: lease}); (err == nil) != ok {
+			t.Errorf("a lease of %v: %v", lease, err)
 		}
 	}
 }
