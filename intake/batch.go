@@ -47,6 +47,9 @@ func (b *Batch) Add(e *Event) {
 	b.reports = append(b.reports, r)
 }
 
+// Reports returns the events that were added, as they will be counted.
+func (b *Batch) Reports() []presence.Report { return b.reports }
+
 // Ignore counts an event that err makes unusable, in place of adding it.
 func (b *Batch) Ignore(err error) {
 	b.tally.ignore(b.seen, err)

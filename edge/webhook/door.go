@@ -127,7 +127,7 @@ func (d *Door) take(w http.ResponseWriter, r *http.Request, c *api.Caller) error
 	if err := d.deps.Gate.Proven(c, s.App); err != nil {
 		return err
 	}
-	batch := &Batch{in: d.deps.Intake.Batch(intake.Sender{App: s.App, Source: s.ID, Hold: s.Hold, Lease: s.Lease}, 1)}
+	batch := Fill(d.deps.Intake.Batch(s.Sender(), 1))
 	if err := s.Kind.Read(call, batch); err != nil {
 		return d.answer(w, call, Outcome{Err: err}, 0)
 	}

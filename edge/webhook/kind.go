@@ -76,6 +76,11 @@ type Source struct {
 	counts *counts // set by the door
 }
 
+// Sender returns how the events of s are read.
+func (s *Source) Sender() intake.Sender {
+	return intake.Sender{App: s.App, Source: s.ID, Hold: s.Hold, Lease: s.Lease}
+}
+
 // Secrets returns the secrets that are right, the present one first.
 func (s *Source) Secrets() []string {
 	switch {
@@ -179,6 +184,12 @@ type Batch struct {
 	in      *intake.Batch
 	ignored int
 }
+
+// Fill returns a batch whose events go to in.
+func Fill(in *intake.Batch) *Batch { return &Batch{in: in} }
+
+// Ignored returns how many events were ignored by [Batch.Ignore].
+func (b *Batch) Ignored() int { return b.ignored }
 
 // Add adds an event. One that cannot be used, such as one without a peer, is counted as ignored.
 func (b *Batch) Add(e *intake.Event) { b.in.Add(e) }

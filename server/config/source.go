@@ -68,7 +68,7 @@ func (s *Source) Validate() error {
 		f.Add(unknownKind(s.Kind))
 		return f.Err()
 	}
-	checked := s.source("", kind)
+	checked := s.Webhook("", kind)
 	f.Add(kind.Check(&checked))
 	return f.Err()
 }
@@ -91,7 +91,8 @@ func unknownKind(kind string) error {
 	return fmt.Errorf("kind is %.40q; there are %s", kind, list)
 }
 
-func (s *Source) source(app presence.AppID, kind webhook.Kind) webhook.Source {
+// Webhook returns s as a source of app, with the defaults of kind.
+func (s *Source) Webhook(app presence.AppID, kind webhook.Kind) webhook.Source {
 	out := webhook.Source{
 		App: app, ID: presence.Source(s.ID), Kind: kind, Secret: s.Secret.Reveal(), SecretOld: s.SecretOld.Reveal(), AppID: s.AppID, User: s.User,
 		Lease: s.Lease, Hold: s.Hold, Allow: s.Allow, Insecure: s.Insecure,
@@ -120,7 +121,7 @@ func (c *Config) Webhooks(apps []presence.AppID) ([]webhook.Source, error) {
 		case !slices.Contains(apps, app):
 			return nil, fmt.Errorf("sources[%d].app is %.80q, which is none of the apps", i, s.App)
 		}
-		list = append(list, s.source(app, webhook.Find(all.Kinds, s.Kind)))
+		list = append(list, s.Webhook(app, webhook.Find(all.Kinds, s.Kind)))
 	}
 	return list, nil
 }
