@@ -22,6 +22,8 @@ const Prefix = "/ingest/"
 const (
 	// maxBody is the largest body of a call; no product sends as much.
 	maxBody = 1 << 20
+	// maxProof is the largest body of a call of one event whose origin only the body proves.
+	maxProof = 64 << 10
 	// answerWithin is how long the reports of a call may take to be kept: the strictest product
 	// waits two seconds.
 	answerWithin = 1500 * time.Millisecond
@@ -108,23 +110,14 @@ func (d *Door) take(w http.ResponseWriter, r *http.Request, c *api.Caller) error
 		}
 		return api.Errorf("not_found", "there is no such source")
 	}
-	if err := d.reachable(r, c, s); err != nil {
-		return err
-	}
-	body, err := c.ReadAny(w, r, maxBody)
-	if err != nil {
-		return err
-	}
 	call := &Call{
-		Source: s, Method: r.Method, Rest: r.PathValue("rest"), Target: r.URL.RequestURI(), Query: r.URL.Query(), Header: r.Header, Body: body, Now: d.deps.Now(),
+		Source: s, Method: r.Method, Rest: r.PathValue("rest"), Target: r.URL.RequestURI(), Query: r.URL.Query(), Header: r.Header, Now: d.deps.Now(),
 	}
-	if err := s.verify(call); err != nil {
-		if limited := d.deps.Gate.Unproven(c); limited != nil {
-			return limited
-		}
-		return d.answer(w, call, Outcome{Err: err}, 0)
+	if err := d.reachable(r, c, s); err != nil {
+		s.counts.count(call.Now, &Outcome{Err: ErrUnproven}, 0)
+		return err
 	}
-	if err := d.deps.Gate.Proven(c, s.App); err != nil {
+	if done, err := d.prove(w, r, c, call); done || err != nil {
 		return err
 	}
 	batch := Fill(d.deps.Intake.Batch(s.Sender(), 1))
@@ -136,6 +129,36 @@ func (d *Door) take(w http.ResponseWriter, r *http.Request, c *api.Caller) error
 	o := Outcome{}
 	o.Tally, o.Err = batch.in.Send(ctx)
 	return d.answer(w, call, o, batch.ignored)
+}
+
+// prove reads the body of call and has its origin proven, in this order only where the body is the
+// proof: else a stranger's body is not read. It reports whether the call has been refused.
+func (d *Door) prove(w http.ResponseWriter, r *http.Request, c *api.Caller, call *Call) (refused bool, err error) {
+	s := call.Source
+	most := maxBody
+	inBody := s.Secret != "" && s.Kind.Defaults().ProofInBody
+	if inBody {
+		if !s.Kind.Defaults().Many {
+			most = maxProof
+		}
+		if call.Body, err = c.ReadAny(w, r, most); err != nil {
+			return true, err
+		}
+	}
+	if err := s.verify(call); err != nil {
+		s.counts.count(call.Now, &Outcome{Err: err}, 0)
+		if limited := d.deps.Gate.Unproven(c); limited != nil {
+			return true, limited
+		}
+		return true, d.reply(w, call, Outcome{Err: err})
+	}
+	if err := d.deps.Gate.Proven(c, s.App); err != nil {
+		return true, err
+	}
+	if !inBody {
+		call.Body, err = c.ReadAny(w, r, most)
+	}
+	return err != nil, err
 }
 
 // verify has the kind prove the origin of c. A source without a secret is proven by its network,
@@ -165,14 +188,24 @@ func (d *Door) reachable(r *http.Request, c *api.Caller, s *Source) error {
 	return api.Errorf("forbidden", "%s does not sign the body, so the call must come over https, or from a network that the source allows", s.Kind.Name())
 }
 
-// secure reports whether r came over TLS, to this process or to a proxy that is trusted.
+// secure reports whether r came over TLS, to this process or to a proxy that is trusted. Of two
+// headers one is the caller's own.
 func (d *Door) secure(r *http.Request) bool {
-	return r.TLS != nil || limit.Within(limit.Socket(r), d.deps.Proxies) && strings.EqualFold(r.Header.Get("X-Forwarded-Proto"), "https")
+	if r.TLS != nil {
+		return true
+	}
+	proto := r.Header["X-Forwarded-Proto"]
+	return len(proto) == 1 && strings.EqualFold(proto[0], "https") && limit.Within(limit.Socket(r), d.deps.Proxies)
 }
 
 // answer counts a call and answers it as its kind says.
 func (d *Door) answer(w http.ResponseWriter, c *Call, o Outcome, ignored int) error {
 	c.Source.counts.count(c.Now, &o, ignored)
+	return d.reply(w, c, o)
+}
+
+// reply answers a call as its kind says.
+func (d *Door) reply(w http.ResponseWriter, c *Call, o Outcome) error {
 	reply := c.Source.Kind.Reply(c, o)
 	if len(reply.Body) > 0 {
 		api.WriteBytes(w, reply.Status, reply.Body)

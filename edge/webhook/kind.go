@@ -42,6 +42,10 @@ type Defaults struct {
 	// Open says that the proof of origin does not cover the body, or that there is none but a
 	// secret that every call shows: such calls are taken over TLS, or from allowed networks.
 	Open bool
+	// ProofInBody says that Verify looks at the body; else it is read only once Verify is content.
+	ProofInBody bool
+	// Many says that a call may carry many events, so that its body may be large.
+	Many bool
 }
 
 // The reasons for which a call is refused.

@@ -22,7 +22,7 @@ func (Kind) Name() string { return "easemob" }
 // Defaults returns a lease of a day: there is no heartbeat, and an end may be lost. The proof
 // covers the name and the time of a call and not what it says.
 func (Kind) Defaults() webhook.Defaults {
-	return webhook.Defaults{Lease: 24 * time.Hour, Hold: 10 * time.Second, Open: true}
+	return webhook.Defaults{Lease: 24 * time.Hour, Hold: 10 * time.Second, Open: true, ProofInBody: true}
 }
 
 // Check has nothing to add.

@@ -20,7 +20,7 @@ func (Kind) Name() string { return "generic" }
 
 // Defaults returns a lease of a week, as that of /v1/events.
 func (Kind) Defaults() webhook.Defaults {
-	return webhook.Defaults{Lease: 7 * 24 * time.Hour, Hold: 10 * time.Second}
+	return webhook.Defaults{Lease: 7 * 24 * time.Hour, Hold: 10 * time.Second, ProofInBody: true, Many: true}
 }
 
 // Check has nothing to add.

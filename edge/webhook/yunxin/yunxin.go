@@ -22,7 +22,7 @@ func (Kind) Name() string { return "yunxin" }
 
 // Defaults returns a lease of a day: logins and logouts need not come in pairs.
 func (Kind) Defaults() webhook.Defaults {
-	return webhook.Defaults{Lease: 24 * time.Hour, Hold: 10 * time.Second}
+	return webhook.Defaults{Lease: 24 * time.Hour, Hold: 10 * time.Second, ProofInBody: true}
 }
 
 // Check has nothing to add.

@@ -24,7 +24,7 @@ func (Kind) Name() string { return "zim" }
 // Defaults returns a lease of a day: ZEGO says that callbacks may be lost. The proof covers a
 // number and the time, not what the call says.
 func (Kind) Defaults() webhook.Defaults {
-	return webhook.Defaults{Lease: 24 * time.Hour, Hold: 10 * time.Second, Open: true}
+	return webhook.Defaults{Lease: 24 * time.Hour, Hold: 10 * time.Second, Open: true, ProofInBody: true}
 }
 
 // Check has nothing to add.
