@@ -23,13 +23,15 @@ import (
 	"rollcall/edge/webhook/openim"
 	"rollcall/intake"
 	"rollcall/internal/api"
+	"rollcall/internal/limit"
 	"rollcall/presence"
 	"rollcall/store/embedded"
 )
 
 const (
-	now    presence.Millis = 1767225700000
-	secret                 = "a-secret-of-the-path"
+	now     presence.Millis = 1767225700000
+	secret                  = "a-secret-of-the-path"
+	hookKey                 = "hook-key-00000000001"
 )
 
 // slowStore keeps nothing while away, until its caller goes.
@@ -50,6 +52,8 @@ func (s *slowStore) Update(ctx context.Context, keys []presence.Key, now presenc
 type doorTest struct {
 	testing.TB
 	door    *webhook.Door
+	gate    *api.Gate
+	intake  *intake.Intake
 	handler http.Handler
 	store   *slowStore
 	log     bytes.Buffer
@@ -67,17 +71,22 @@ func openDoor(t testing.TB, list ...webhook.Source) *doorTest {
 		}
 	})
 	d := &doorTest{TB: t, store: &slowStore{Store: kept}}
-	ring, err := api.NewKeyring([]api.App{{ID: "one", MasterKey: "master-key-000000001"}, {ID: "two", MasterKey: "master-key-000000002"}})
+	ring, err := api.NewKeyring([]api.App{{ID: "one", MasterKey: "master-key-000000001", HookKey: hookKey}, {ID: "two", MasterKey: "master-key-000000002"}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	clock := func() presence.Millis { return now }
 	proxies := []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
-	gate := api.NewGate(api.DefaultConfig(), api.Deps{
+	cfg := api.DefaultConfig()
+	if _, bench := t.(*testing.B); bench {
+		cfg.Limits = limit.Limits{}
+	}
+	gate := api.NewGate(cfg, api.Deps{
 		Keys: ring, Proxies: proxies, Log: slog.New(slog.NewTextHandler(&d.log, &slog.HandlerOptions{Level: slog.LevelDebug})), Now: func() int64 { return int64(now) },
 	})
-	in := intake.New(intake.DefaultConfig(), intake.Deps{Service: presence.NewService(d.store, presence.DefaultConfig()), Now: clock})
-	d.door = webhook.New(list, webhook.Deps{Intake: in, Gate: gate, Now: clock, Proxies: proxies})
+	d.gate = gate
+	d.intake = intake.New(intake.DefaultConfig(), intake.Deps{Service: presence.NewService(d.store, presence.DefaultConfig()), Now: clock})
+	d.door = webhook.New(list, webhook.Deps{Intake: d.intake, Gate: gate, Now: clock, Proxies: proxies})
 	d.handler = gate.Handler(d.door.Routes())
 	return d
 }

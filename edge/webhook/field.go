@@ -1,10 +1,12 @@
 package webhook
 
 import (
+	"bytes"
 	"encoding/json"
 	"math"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"rollcall/presence"
 )
@@ -20,6 +22,8 @@ func (t *Text) UnmarshalJSON(b []byte) error {
 	*t = ""
 	var s string
 	switch {
+	case b[0] == '"' && bytes.IndexByte(b, '\\') < 0 && utf8.Valid(b):
+		s = string(b[1 : len(b)-1]) // as nearly all are
 	case b[0] == '"':
 		if err := json.Unmarshal(b, &s); err != nil {
 			return err

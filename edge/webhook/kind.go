@@ -119,6 +119,9 @@ type Call struct {
 	Header http.Header
 	Body   []byte // the raw bytes, which signatures are over
 	Now    presence.Millis
+	// Parsed is for what Verify has read of the body where the proof is inside, so that Read need
+	// not do it again.
+	Parsed any
 }
 
 // Bearer returns nil when c shows the secret as "Authorization: Bearer SECRET".

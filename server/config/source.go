@@ -57,6 +57,7 @@ func (s *Source) Validate() error {
 	if err := presence.CheckApp(presence.AppID(s.ID)); s.ID != "" && err != nil {
 		f.Add(fmt.Errorf("id is %.80q; it may hold letters, digits, - _ and . only", s.ID))
 	}
+	f.When(s.ID == "." || s.ID == "..", "id is %q, which no path can name", s.ID)
 	f.When(len(s.ID) > maxSourceID, "id has %d bytes, more than %d", len(s.ID), maxSourceID)
 	f.When(slices.Contains(reservedSources, presence.Source(s.ID)), "id is %q, which is the name of a source that is part of rollcall", s.ID)
 	f.When(s.SecretOld != "" && s.Secret == "", "secret_old is set and secret is not; the only secret goes into secret")
@@ -121,6 +122,9 @@ func (c *Config) Webhooks(apps []presence.AppID) ([]webhook.Source, error) {
 		case !slices.Contains(apps, app):
 			return nil, fmt.Errorf("sources[%d].app is %.80q, which is none of the apps", i, s.App)
 		}
+		if slices.ContainsFunc(list, func(o webhook.Source) bool { return o.App == app && string(o.ID) == s.ID }) {
+			return nil, fmt.Errorf("sources[%d].id is %.80q, which another source of its app has", i, s.ID)
+		}
 		list = append(list, s.Webhook(app, webhook.Find(all.Kinds, s.Kind)))
 	}
 	return list, nil
@@ -134,6 +138,9 @@ func checkSources(l *configload.Loader, cfg *Config) {
 		section := fmt.Sprintf("sources[%d]", i)
 		l.Check(section, s.Validate())
 		name := [2]string{s.App, s.ID}
+		if s.App == "" && len(cfg.Apps) == 1 {
+			name[0] = cfg.Apps[0].ID
+		}
 		if j, ok := first[name]; ok && s.ID != "" {
 			l.Problem(section+".id", fmt.Sprintf("the id is taken by sources[%d] already", j))
 		}

@@ -41,11 +41,23 @@ type event struct {
 
 func (e *event) digits() string { return strings.Trim(string(e.Timestamp), `"`) }
 
+func decode(c *webhook.Call) (*event, error) {
+	if in, ok := c.Parsed.(*event); ok {
+		return in, nil
+	}
+	in := new(event)
+	if err := c.Decode(in); err != nil {
+		return nil, err
+	}
+	c.Parsed = in
+	return in, nil
+}
+
 // Verify checks md5(callId + secret + timestamp). The proof is inside the body, so this much of it
 // is read before.
 func (Kind) Verify(c *webhook.Call) error {
-	var in event
-	if c.Decode(&in) != nil {
+	in, err := decode(c)
+	if err != nil {
 		return webhook.ErrUnproven
 	}
 	if c.Source.AppID != "" && string(in.AppKey) != c.Source.AppID {
@@ -59,8 +71,8 @@ func (Kind) Verify(c *webhook.Call) error {
 
 // Read reads one event. The session is the resource of the user, which names the device.
 func (Kind) Read(c *webhook.Call, b *webhook.Batch) error {
-	var in event
-	if err := c.Decode(&in); err != nil {
+	in, err := decode(c)
+	if err != nil {
 		return err
 	}
 	var at webhook.Number

@@ -44,8 +44,8 @@ type event struct {
 	// Of the envelope of SNS.
 	Type      webhook.Text `json:"Type"`
 	ID        webhook.Text `json:"MessageId"`
-	Message   string       `json:"Message"`
-	Timestamp string       `json:"Timestamp"`
+	Message   webhook.Text `json:"Message"`
+	Timestamp webhook.Text `json:"Timestamp"`
 }
 
 // Read reads one event, a list of them, or one in the envelope of SNS. The session is the resource.
@@ -77,7 +77,7 @@ func (Kind) Read(c *webhook.Call, b *webhook.Batch) error {
 			return nil
 		}
 		in.ID = outer.ID
-		if at, err := time.Parse(time.RFC3339Nano, outer.Timestamp); err == nil && in.Time == 0 {
+		if at, err := time.Parse(time.RFC3339Nano, string(outer.Timestamp)); err == nil && in.Time == 0 {
 			in.Time = webhook.Number(at.UnixMilli())
 		}
 	}

@@ -42,19 +42,23 @@ type event struct {
 }
 
 // decode reads a body in JSON, which may be escaped as in a URL.
-func decode(c *webhook.Call) (event, error) {
-	var in event
+func decode(c *webhook.Call) (*event, error) {
+	if in, ok := c.Parsed.(*event); ok {
+		return in, nil
+	}
+	in := new(event)
 	body := c.Body
 	if len(body) > 0 && body[0] == '%' {
 		text, err := url.QueryUnescape(string(body))
 		if err != nil {
-			return in, fmt.Errorf("%w: %w", webhook.ErrShape, err)
+			return nil, fmt.Errorf("%w: %w", webhook.ErrShape, err)
 		}
 		body = []byte(text)
 	}
-	if err := json.Unmarshal(body, &in); err != nil {
-		return in, fmt.Errorf("%w: %w", webhook.ErrShape, err)
+	if err := json.Unmarshal(body, in); err != nil {
+		return nil, fmt.Errorf("%w: %w", webhook.ErrShape, err)
 	}
+	c.Parsed = in
 	return in, nil
 }
 

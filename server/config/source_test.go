@@ -1,0 +1,46 @@
+package config_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"rollcall/server/config"
+)
+
+// TestSources: what is wrong with a list of sources is named with its place, and no secret is shown.
+func TestSources(t *testing.T) {
+	const app = "apps:\n- {id: one, hook_key: " + hookKey + "}\n"
+	const secret = "the-secret-of-the-source"
+	for _, c := range []struct{ name, text, want string }{
+		{"one app may be left out", "{id: a, kind: emqx, secret: " + secret + "}", ""},
+		{"two", "{id: a, kind: emqx, secret: " + secret + "}\n- {id: b, app: one, kind: openim, secret: " + secret + "}", ""},
+		{"a network in place of a secret", "{id: a, kind: emqx, allow: [10.0.0.0/8]}", ""},
+		{"an id twice", "{id: a, kind: emqx, secret: " + secret + "}\n- {id: a, kind: openim, secret: " + secret + "}", "sources[1].id"},
+		{"an id twice, once with the name of the app", "{id: a, kind: emqx, secret: " + secret + "}\n- {id: a, app: one, kind: openim, secret: " + secret + "}", "sources[1].id"},
+		{"another app", "{id: a, app: two, kind: emqx, secret: " + secret + "}", "sources[0].app"},
+		{"neither secret nor network", "{id: a, kind: emqx}", "sources[0].secret"},
+		{"the old secret alone", "{id: a, kind: emqx, secret_old: " + secret + "}", "sources[0].secret_old"},
+		{"a short secret", "{id: a, kind: emqx, secret: abc}", "sources[0].secret"},
+		{"the name of a built-in source", "{id: api, kind: emqx, secret: " + secret + "}", "sources[0].id"},
+		{"a name that no path has", "{id: .., kind: emqx, secret: " + secret + "}", "sources[0].id"},
+		{"a slash", "{id: a/b, kind: emqx, secret: " + secret + "}", "sources[0].id"},
+		{"no kind", "{id: a, secret: " + secret + "}", "sources[0].kind"},
+		{"a kind nearly", "{id: a, kind: emqxx, secret: " + secret + "}", "did you mean emqx?"},
+	} {
+		file := filepath.Join(t.TempDir(), "c.yaml")
+		if err := os.WriteFile(file, []byte(app+"sources:\n- "+c.text+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, _, err := config.Load(t.Context(), config.Sources{File: file})
+		switch {
+		case c.want == "" && err != nil:
+			t.Errorf("%s: %v", c.name, err)
+		case c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)):
+			t.Errorf("%s: %v, want it to name %s", c.name, err, c.want)
+		case err != nil && strings.Contains(err.Error(), secret):
+			t.Errorf("%s: the error shows the secret: %v", c.name, err)
+		}
+	}
+}
