@@ -20,8 +20,8 @@ type Stats struct {
 	App    presence.AppID
 	Source presence.Source
 	Kind   string
-	// Calls are all; Unproven were refused for their signature or their way here, Misshapen for their body, and
-	// Failed because the store did not take what they said.
+	// Calls are all; Unproven were refused for their signature or the way they came, Misshapen for
+	// their body, and Failed because the store did not take what they said.
 	Calls, Unproven, Misshapen, Failed int64
 	// Accepted, Double, Late and Stale are events by their verdicts; Unusable broke a rule, and
 	// Ignored say nothing about presence.

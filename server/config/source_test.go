@@ -9,7 +9,7 @@ import (
 	"rollcall/server/config"
 )
 
-// TestSources: what is wrong with a list of sources is named with its place, and no secret is shown.
+// TestSources: what is wrong with a list of sources is named with its place, without a secret.
 func TestSources(t *testing.T) {
 	const app = "apps:\n- {id: one, hook_key: " + hookKey + "}\n"
 	const secret = "the-secret-of-the-source"
