@@ -16,6 +16,7 @@ var meanings = map[string]string{
 	"certificate reloaded":                    "The files of the certificate were replaced, and new connections get the new one.",
 	"demo step failed":                        "A step of a person of `rollcall demo` was refused; the day goes on.",
 	"handshake aborted":                       "A client ended its connection while it became a socket.",
+	"import finished":                         "An import ended, or paused for three seconds; with its `peers`, how many of them `changed`, of how many the open sessions were `left_out` because the export is old, and with `err` why a part was refused.",
 	"listener inherited":                      "systemd holds the port, and has handed it to this process.",
 	"old key used":                            "A caller showed the old key of an app; once an hour for each key.",
 	"owner of the recipe's keys out of reach": "Redis did not say whose the recipe's keys are; it is asked again.",

@@ -37,7 +37,7 @@ func (s *Server) mountOperator() http.Handler {
 		dropped = s.sink.Dropped
 	}
 	return operator.New(operator.Deps{
-		Version: BuildVersion(), Listen: s.Listen(), Admin: s.Admin(), Phase: s.phaseName, Up: s.clock.Up, Now: s.clock.Now,
+		Log: s.log, Version: BuildVersion(), Listen: s.Listen(), Admin: s.Admin(), Phase: s.phaseName, Up: s.clock.Up, Now: s.clock.Now,
 		Apps: func() []presence.AppID { return s.tenants.Load().ids }, Service: s.presence, Ask: s.ask, Intake: s.intake, Rooms: rooms, Gateway: func() any { return s.gateway.Stats() },
 		Store: operator.Store{
 			Name: s.store.name, Where: s.store.where, Shared: s.store.shared, Counts: s.store.counts, Trouble: func() string { return s.store.trouble() },

@@ -3,6 +3,7 @@ package operator
 import (
 	"context"
 	"encoding/json"
+	"log/slog"
 	"net/http"
 	"net/http/pprof"
 	"time"
@@ -37,6 +38,7 @@ type Store struct {
 
 // Deps are what the door shows.
 type Deps struct {
+	Log           *slog.Logger
 	Version       Version
 	Listen, Admin string // addresses of both listeners
 	Phase         func() string
@@ -71,11 +73,12 @@ type Deps struct {
 type Door struct {
 	Deps
 	metrics *Metrics
+	imports importLog
 }
 
 // New returns a door that shows deps, and has m show them too.
 func New(deps Deps, m *Metrics) *Door {
-	d := &Door{Deps: deps, metrics: m}
+	d := &Door{Deps: deps, metrics: m, imports: importLog{log: deps.Log}}
 	m.registry.MustRegister(&collector{d})
 	return d
 }

@@ -102,7 +102,9 @@ func (d *Door) importFile(w http.ResponseWriter, r *http.Request) {
 		}
 		a.Result, err = run.Run(r.Context(), f)
 	}
-	writeJSON(w, a.refuse(err), a)
+	status := a.refuse(err)
+	d.imports.note(&a)
+	writeJSON(w, status, a)
 }
 
 // refuse takes err into a, and returns the status of the answer.
