@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/url"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -151,7 +150,7 @@ func (c *compareCmd) ids(e *env) ([]string, error) {
 	if c.IDs == "" {
 		return c.online(e)
 	}
-	f, err := os.Open(c.IDs)
+	f, err := openInput(e, c.IDs)
 	if err != nil {
 		return nil, fmt.Errorf("read the ids: %w", err)
 	}

@@ -54,6 +54,9 @@ func (c *importCmd) Run(e *env) error {
 		} else {
 			err = im.file(in)
 		}
+		if file := (*transfer.FileError)(nil); errors.As(err, &file) {
+			err = fmt.Errorf("%s: %w", c.File, err)
+		}
 	}
 	return im.end(err)
 }

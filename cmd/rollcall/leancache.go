@@ -177,8 +177,8 @@ func (c *importCmd) fromText(im *importer, in io.Reader) error {
 	if err != nil {
 		return err
 	}
-	lines := bufio.NewScanner(in)
-	for n := 1; lines.Scan(); n++ {
+	lines, n := bufio.NewScanner(in), 1
+	for ; lines.Scan(); n++ {
 		text := strings.TrimSuffix(lines.Text(), "\r")
 		if strings.TrimSpace(text) == "" {
 			continue
@@ -191,7 +191,11 @@ func (c *importCmd) fromText(im *importer, in io.Reader) error {
 			return err
 		}
 	}
-	if err := lines.Err(); err != nil {
+	err = lines.Err()
+	if errors.Is(err, bufio.ErrTooLong) {
+		err = &transfer.FileError{Line: n, Code: transfer.CodeLine, Text: "the line is longer than any key and its value"}
+	}
+	if err != nil {
 		return errors.Join(r.flush(), err)
 	}
 	return r.finish()

@@ -72,16 +72,37 @@ func many(n int64, thing string) string {
 	return fmt.Sprintf("%d %ss", n, thing)
 }
 
-// openInput opens a file, or standard input, whose reads end with e.
+// openInput opens a file, or standard input for "-". What may wait, which is all but a regular file,
+// is read until e is interrupted.
 func openInput(e *env, name string) (io.ReadCloser, error) {
 	if name != "-" {
-		return os.Open(name)
+		st, err := os.Stat(name)
+		switch {
+		case err != nil:
+			return os.Open(name) // whose error has the same form
+		case st.IsDir():
+			return nil, fmt.Errorf("%s is a directory, not a file", name)
+		case st.Mode().IsRegular():
+			return os.Open(name)
+		}
 	}
 	r, w := io.Pipe()
 	go func() { // a read that waits does not end; the process does
-		_, err := io.Copy(w, os.Stdin)
-		_ = w.CloseWithError(err)
+		_ = w.CloseWithError(copyInput(w, name))
 	}()
 	context.AfterFunc(e.ctx, func() { _ = w.CloseWithError(e.ctx.Err()) })
 	return r, nil
+}
+
+func copyInput(w io.Writer, name string) error {
+	f := os.Stdin
+	if name != "-" {
+		var err error
+		if f, err = os.Open(name); err != nil {
+			return err
+		}
+		defer f.Close()
+	}
+	_, err := io.Copy(w, f)
+	return err
 }

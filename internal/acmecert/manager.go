@@ -23,6 +23,7 @@ import (
 
 	"golang.org/x/crypto/acme"
 
+	"rollcall/internal/disk"
 	"rollcall/internal/tlsport"
 )
 
@@ -103,7 +104,7 @@ func CheckRoot(root string) error {
 func client(root string) (*http.Client, error) {
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	if root != "" {
-		pem, err := os.ReadFile(root)
+		pem, err := disk.ReadSmall(root)
 		if err != nil {
 			return nil, err
 		}

@@ -6,10 +6,11 @@ import (
 	"bytes"
 	"crypto/tls"
 	"fmt"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"rollcall/internal/disk"
 )
 
 // A Pair is a certificate and its key in two files.
@@ -45,10 +46,10 @@ func Load(cert, key string) (*Pair, error) {
 
 // read returns what two files hold and the certificate that it makes.
 func read(cert, key string) (c content, made *tls.Certificate, err error) {
-	if c.cert, err = os.ReadFile(cert); err != nil {
+	if c.cert, err = disk.ReadSmall(cert); err != nil {
 		return c, nil, fmt.Errorf("tls.cert: %w", err)
 	}
-	if c.key, err = os.ReadFile(key); err != nil {
+	if c.key, err = disk.ReadSmall(key); err != nil {
 		return c, nil, fmt.Errorf("tls.key: %w", err)
 	}
 	pair, err := tls.X509KeyPair(c.cert, c.key)

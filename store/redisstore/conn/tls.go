@@ -8,10 +8,10 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
 	"net"
-	"os"
 	"slices"
+
+	"rollcall/internal/disk"
 )
 
 // Files are the CA bundle and the client certificate for Redis. They are read for every connection,
@@ -85,23 +85,8 @@ func (t Files) pair() (*tls.Certificate, error) {
 	return &pair, nil
 }
 
-const maxPEM = 1 << 20
-
-// readPEM reads a file that may be named by mistake: a pipe would never end.
 func readPEM(name string) ([]byte, error) {
-	info, err := os.Stat(name)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() || info.Size() > maxPEM {
-		return nil, fmt.Errorf("%.80s is not a file of certificates", name)
-	}
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxPEM))
+	b, err := disk.ReadSmall(name)
 	if err != nil {
 		return nil, err
 	}
