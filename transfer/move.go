@@ -127,7 +127,7 @@ func (im *Import) next(r *Reader) (presence.Key, presence.State, error) {
 		}
 		key, st, err := r.Peer(l)
 		if err == nil && !im.Has(key.App) {
-			err = r.errorf(CodeApp, "this server does not have the app %q", key.App)
+			err = r.errorf(CodeApp, "this server does not have the app %q; give it the app in its settings, by the same id", key.App)
 		}
 		return key, st, err
 	}

@@ -4,10 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"golang.org/x/term"
 
@@ -60,21 +62,34 @@ func (c *backupCmd) Run(e *env) error {
 	if c.Host != nil {
 		return c.forward(e)
 	}
-	return c.save(e, "backup", nil, func(w *transfer.Writer) error { return addFiles(w, c.dataDir(e.environ)) })
+	dir := c.dataDir(e.environ)
+	var left []string
+	err := c.save(e, "backup", nil, func(w *transfer.Writer) (err error) {
+		left, err = addFiles(w, dir)
+		return err
+	})
+	if err == nil && len(left) > 0 {
+		fmt.Fprintf(e.stderr, "rollcall: warning: without %s, which this user cannot read in %s: back up as another user, or save it yourself\n", strings.Join(left, " and "), dir)
+	}
+	return err
 }
 
-// addFiles adds those files of a data directory that are not state and that this user may read.
-func addFiles(w *transfer.Writer, dir string) error {
+// addFiles adds those files of a data directory that are not state and that this user may read, and
+// returns the others.
+func addFiles(w *transfer.Writer, dir string) (left []string, err error) {
 	for _, name := range server.KeptFiles() {
 		b, err := os.ReadFile(filepath.Join(dir, name))
 		if err != nil {
-			continue // the rights of the file decide who saves it
+			if !errors.Is(err, fs.ErrNotExist) {
+				left = append(left, name) // the rights of the file decide who saves it
+			}
+			continue
 		}
 		if err := w.File(name, b); err != nil {
-			return err
+			return left, err
 		}
 	}
-	return nil
+	return left, nil
 }
 
 // save copies what the server answers to /what to standard output, and checks that it is whole.

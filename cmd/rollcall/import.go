@@ -127,6 +127,14 @@ func (im *importer) flush() error {
 	return fmt.Errorf("%w", &refusal{im.base, a.Code, a.Err})
 }
 
+// flushThen sends what was added before err; what is wrong with that comes first.
+func (im *importer) flushThen(err error) error {
+	if first := im.flush(); first != nil {
+		return first
+	}
+	return err
+}
+
 // post sends one part.
 func (im *importer) post() (a operatordoor.ImportAnswer, status int, err error) {
 	client := &http.Client{Timeout: importWithin}
@@ -164,7 +172,7 @@ func (im *importer) file(in io.Reader) error {
 		case errors.Is(err, io.EOF):
 			return im.flush()
 		case err != nil: // what came before it counts
-			return errors.Join(im.flush(), err)
+			return im.flushThen(err)
 		case l.Peer == "" || im.app != "" && l.App != im.app:
 			continue
 		}

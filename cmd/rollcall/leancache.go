@@ -185,7 +185,7 @@ func (c *importCmd) fromText(im *importer, in io.Reader) error {
 		}
 		key, value, ttl, err := recipeLine(text)
 		if err != nil {
-			return errors.Join(r.flush(), &transfer.FileError{Line: n, Code: transfer.CodeLine, Text: err.Error()})
+			return r.flushThen(&transfer.FileError{Line: n, Code: transfer.CodeLine, Text: err.Error()})
 		}
 		if err := r.key(n, key, value, ttl); err != nil {
 			return err
@@ -196,7 +196,7 @@ func (c *importCmd) fromText(im *importer, in io.Reader) error {
 		err = &transfer.FileError{Line: n, Code: transfer.CodeLine, Text: "the line is longer than any key and its value"}
 	}
 	if err != nil {
-		return errors.Join(r.flush(), err)
+		return r.flushThen(err)
 	}
 	return r.finish()
 }

@@ -72,8 +72,8 @@ func many(n int64, thing string) string {
 	return fmt.Sprintf("%d %ss", n, thing)
 }
 
-// openInput opens a file, or standard input for "-". What may wait, which is all but a regular file,
-// is read until e is interrupted.
+// openInput opens a file, or standard input for "-". What may wait, which is all but a regular
+// file, is read until e is interrupted.
 func openInput(e *env, name string) (io.ReadCloser, error) {
 	if name != "-" {
 		st, err := os.Stat(name)

@@ -35,6 +35,9 @@ func (c *restoreCmd) Run(e *env) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", c.File, err)
 	}
+	if r.Header.Kind != transfer.KindBackup {
+		return &config.Hinted{Err: fmt.Errorf("%s is an export, which has no keys", c.File), Hint: "\"rollcall import\" merges it into a running server"}
+	}
 	p := newProgress(e, "restore", r.Header.Known())
 	done, err := server.RestoreData(e.ctx, dir, r, p.at)
 	took := p.done()

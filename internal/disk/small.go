@@ -10,7 +10,7 @@ import (
 const maxSmall = 1 << 20
 
 // ReadSmall reads a file of certificates or keys whose name is a setting, and so may be that of a
-// pipe or a device, which would be read for ever: those, and a file of more than 1 MiB, are refused.
+// pipe or a device, which would be read for ever: those are refused, and more than 1 MiB, too.
 func ReadSmall(name string) ([]byte, error) {
 	info, err := os.Stat(name)
 	if err != nil {
