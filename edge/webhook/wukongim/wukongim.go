@@ -56,9 +56,9 @@ func parse(text string) (w word, ok bool) {
 	return w, w.user != "" && (w.online == "0" || w.online == "1")
 }
 
-// endLag is how much older the end of all counts than its receipt: the words of two connections are
-// not always sent in the order of what happened, and come to nodes whose clocks differ.
-const endLag = 5 * time.Second
+// endLag is how much older the end of all counts than its receipt: WuKongIM tries a call three
+// times in 15 s while others go on, so the word of a newer connection may have come before.
+const endLag = 15 * time.Second
 
 // Read reads a list of words. They have no time, so they count in the order of their receipt; one
 // that names a connection counts once, however often the call is repeated.

@@ -46,7 +46,7 @@ func TestTheLastEnd(t *testing.T) {
 		name string
 		gone time.Duration
 		want presence.Status
-	}{{"an end was lost", 6 * time.Second, presence.Offline}, {"it connects anew meanwhile", 4 * time.Second, presence.Online}} {
+	}{{"an end was lost", 16 * time.Second, presence.Offline}, {"it connects anew meanwhile", 14 * time.Second, presence.Online}} {
 		srv := sourcetest.Open(t, source, 1767225700000)
 		send := func(word string) {
 			t.Helper()
