@@ -218,12 +218,13 @@ func TestABadPairIsNamed(t *testing.T) {
 	authority := newSigner(t)
 	good, other := authority.write(t, t.TempDir(), 2), authority.write(t, t.TempDir(), 3)
 	for want, change := range map[string]func(*config.Config){
-		"tls.cert: open ":                func(c *config.Config) { c.TLS.Cert += "x" },
-		"tls.key: open ":                 func(c *config.Config) { c.TLS.Key += "x" },
-		" are no pair: ":                 func(c *config.Config) { c.TLS.Key = other.Key },
-		"listen_tls is missing":          func(c *config.Config) { c.ListenTLS = "" },
-		"listen_tls needs a certificate": func(c *config.Config) { c.TLS.Key = "" },
-		"listen_tls is \"3443\"":         func(c *config.Config) { c.ListenTLS = "3443" },
+		"tls.cert: open ":                       func(c *config.Config) { c.TLS.Cert += "x" },
+		"tls.key: open ":                        func(c *config.Config) { c.TLS.Key += "x" },
+		" are no pair: ":                        func(c *config.Config) { c.TLS.Key = other.Key },
+		"tls.cert is set and listen_tls is not": func(c *config.Config) { c.ListenTLS = "" },
+		"tls.cert is set and tls.key is not":    func(c *config.Config) { c.TLS.Key = "" },
+		"tls.key is set and tls.cert is not":    func(c *config.Config) { c.TLS.Cert = "" },
+		"listen_tls is \"3443\"":                func(c *config.Config) { c.ListenTLS = "3443" },
 	} {
 		cfg := settings()
 		cfg.ListenTLS, cfg.TLS = "127.0.0.1:0", good

@@ -35,7 +35,8 @@ var demoSettings = map[string]string{
 // Run shows the demo until the context of e ends.
 func (c *demoCmd) Run(e *env) error {
 	if c.Day < 10*time.Second {
-		return fmt.Errorf("--day %v: a day of the crowd lasts 10s or longer", c.Day)
+		fmt.Fprintf(e.stderr, "rollcall: --day %v: a day of the crowd lasts 10s or longer\n", c.Day)
+		return errMisused
 	}
 	src := config.Sources{Flags: []config.Flag{{Key: "listen", Value: c.Listen, Name: "--listen"}}}
 	for key, value := range demoSettings {

@@ -35,6 +35,10 @@ func (c *importCmd) Run(e *env) error {
 		fmt.Fprintln(e.stderr, "rollcall: name one file, - for standard input, or a Redis with --redis")
 		return errMisused
 	}
+	if c.Prefix != defaultPrefix && c.Redis == "" && !c.LeanCache {
+		fmt.Fprintln(e.stderr, "rollcall: --prefix is of the recipe's keys: it goes with --redis or --leancache")
+		return errMisused
+	}
 	base, err := c.base(e)
 	if err != nil {
 		return err

@@ -3,6 +3,7 @@ package disk
 import (
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 )
 
@@ -14,6 +15,9 @@ const maxSmall = 1 << 20
 func ReadSmall(name string) ([]byte, error) {
 	info, err := os.Stat(name)
 	if err != nil {
+		if e, ok := err.(*fs.PathError); ok {
+			e.Op = "open"
+		}
 		return nil, err
 	}
 	if !info.Mode().IsRegular() || info.Size() > maxSmall {

@@ -116,7 +116,7 @@ func check(l *configload.Loader, cfg *Config) {
 		}
 		first[a.ID] = i
 		if a.keyless() {
-			l.Problem(section, "the app has no key, so nobody could ever ask or report; give it an app_key, a master_key or a hook_key")
+			l.Problem(section, "the app has no key, so no call could ever ask or report; give it an app_key, a master_key or a hook_key")
 		}
 	}
 	checkSources(l, cfg)

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -50,13 +51,17 @@ func defaultTLS() TLS {
 func (t *TLS) validate(c *Config) error {
 	files, domains := t.Cert != "" || t.Key != "", len(t.Domains) > 0
 	switch {
-	case c.ListenTLS == "" && (files || domains):
-		return errors.New("listen_tls is missing; the certificate of tls is for that address")
+	case c.ListenTLS == "" && domains:
+		return errors.New("tls.domains is set and listen_tls is not; the certificates are for that address")
+	case c.ListenTLS == "" && files:
+		return fmt.Errorf("%s is set and listen_tls is not; the certificate is for that address", cmp.Or(whenSet(t.Cert, "tls.cert"), "tls.key"))
 	case c.ListenTLS == "":
 		return nil
 	case files && domains:
 		return errors.New("tls.domains is set beside tls.cert and tls.key; a certificate is from files or from a CA, so remove one of the two")
-	case !domains && (t.Cert == "" || t.Key == ""):
+	case files && (t.Cert == "" || t.Key == ""):
+		return errors.New(cmp.Or(whenSet(t.Cert, "tls.cert is set and tls.key is not"), "tls.key is set and tls.cert is not") + "; a certificate and its key go together")
+	case !domains && !files:
 		return errors.New("listen_tls needs a certificate: tls.cert and tls.key, or tls.domains")
 	case (c.ListenTLS == c.Listen || c.ListenTLS == c.Admin) && !strings.HasSuffix(c.ListenTLS, ":0"):
 		return errors.New("listen_tls is the same address as listen or admin; it needs one of its own")
@@ -69,6 +74,14 @@ func (t *TLS) validate(c *Config) error {
 	}
 	_, err := tlsport.Load(t.Cert, t.Key)
 	return err
+}
+
+// whenSet returns text when value is not empty.
+func whenSet(value, text string) string {
+	if value == "" {
+		return ""
+	}
+	return text
 }
 
 func (t *TLS) validateACME(c *Config) error {

@@ -21,7 +21,7 @@ func TestCertificatesByACME(t *testing.T) {
 	for want, change := range map[string]func(*Config){
 		"tls.domains is set beside tls.cert and tls.key":           func(c *Config) { c.TLS.Cert, c.TLS.Key = "cert.pem", "key.pem" },
 		"tls.domains is set beside":                                func(c *Config) { c.TLS.Key = "key.pem" },
-		"listen_tls is missing":                                    func(c *Config) { c.ListenTLS = "" },
+		"tls.domains is set and listen_tls is not":                 func(c *Config) { c.ListenTLS = "" },
 		"listen_tls needs a certificate: ":                         func(c *Config) { c.TLS.Domains = nil },
 		"listen_tls is the same address":                           func(c *Config) { c.Listen = ":443" },
 		"tls.domains has \"*.example.com\": a wildcard":            func(c *Config) { c.TLS.Domains = []string{"*.example.com"} },
