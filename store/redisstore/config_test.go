@@ -75,7 +75,7 @@ func TestURL(t *testing.T) {
 		{"redis://h?ssl_ca_certs=ca.pem", "redis.ca is for rediss://"},
 		{"redis://h?ssl_certfile=a.pem&ssl_keyfile=a.key", "redis.cert is for rediss://"},
 		{"rediss://h?ssl_ca_certs=", ""},
-		{"rediss://h?ssl_ca_certs=testdata/nowhere.pem", "redis.ca cannot be used: stat testdata/nowhere.pem: no such file"},
+		{"rediss://h?ssl_ca_certs=testdata/nowhere.pem", "redis.ca cannot be used: open testdata/nowhere.pem: no such file"},
 		{"rediss://h?ssl_ca_certs=testdata", "testdata is not a file of certificates"},
 		{"rediss://h?ssl_ca_certs=/dev/zero", "/dev/zero is not a file of certificates"},
 		{"rediss://h?ssl_ca_certs=config_test.go", "config_test.go holds nothing in PEM"},
