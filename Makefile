@@ -4,10 +4,10 @@ GOFUMPT     = go run mvdan.cc/gofumpt@v0.12.0
 STATICCHECK = go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK = go run golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
-.PHONY: all dist dist-check image soak setup test test-faults test-history test-valkey truth lint fuzz bench bench-once cluster build
+.PHONY: all dist dist-check image soak setup test test-faults test-history test-sources test-valkey truth lint fuzz bench bench-once cluster build
 
 # Nothing but a binary for others needs to know its revision, and git does not tell it in a clone of somebody else's.
-test test-faults test-history test-valkey truth lint fuzz bench bench-once: export GOFLAGS += -buildvcs=false
+test test-faults test-history test-sources test-valkey truth lint fuzz bench bench-once: export GOFLAGS += -buildvcs=false
 
 # What test and test-faults look at.
 PKGS ?= ./...
@@ -34,9 +34,11 @@ test: setup ## every test, under the race detector; nothing skips itself
 	go run ./presence/truth
 
 test-faults: setup ## the long ones: killed and frozen stores, failovers, full disks
-	go test -tags faults -run Fault -timeout 20m $(PKGS)
+	go test -p 3 -tags faults -run Fault -timeout 20m $(PKGS) # they wait more than they work
 	cd deploy/tools && go test ./...
 	cd internal/acmecert/pebbletest && go test ./...
+
+test-sources: setup ## IM products that can be had call rollcall themselves: Centrifugo, which takes minutes to build
 	cd edge/webhook/centrifugo/centrifugotest && go test -timeout 20m ./...
 
 test-history: setup ## an upgrade from the release before and back; it is built from the history, which a shallow clone lacks
