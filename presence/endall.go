@@ -159,9 +159,13 @@ func (st *State) pruneEndAlls(old Millis) {
 	st.EndAlls = keep(st.EndAlls, func(e *EndAll) bool {
 		return e.seen() > old || slices.ContainsFunc(st.Sessions, func(s Session) bool { return !s.Ended && e.ends(&s) })
 	})
-	if len(st.EndAlls) < before {
-		st.overAll()
+	if len(st.EndAlls) == before {
+		return
 	}
+	if st.Status == Offline && st.LastSeen == 0 {
+		st.LastSeen = st.Since // it stays what it was shown as, and no assumption
+	}
+	st.overAll()
 }
 
 func (st *State) packEndAlls(b []byte) []byte {

@@ -153,6 +153,9 @@ func TestEndAll(t *testing.T) {
 		for _, r := range c.reports {
 			apply(t, &st, r, now, &rules)
 		}
+		if s := st.Summary(); s.Status == presence.Offline && s.LastSeen != c.since {
+			t.Errorf("%s: last seen %d, want %d", c.name, s.LastSeen-t0, c.since-t0)
+		}
 		if s := st.Summary(); s.Status != c.want || s.Since != c.since || s.Cause != c.cause {
 			t.Errorf("%s: %v since %d because %v, want %v since %d because %v", c.name, s.Status, s.Since-t0, s.Cause, c.want, c.since-t0, c.cause)
 		}
@@ -173,6 +176,15 @@ func TestEndAll_isKeptNoLongerThanItCounts(t *testing.T) {
 	apply(t, &st, session(2, "y", later), later, &rules)
 	if st.Status != presence.Offline || len(st.EndAlls) != 0 || len(st.Sessions) != 1 {
 		t.Errorf("a day later it is %v with %d end-alls and %d sessions, want offline, none and the one that just ended", st.Status, len(st.EndAlls), len(st.Sessions))
+	}
+
+	// A peer of which nothing but an end-all is known stays what it is shown as.
+	st = presence.State{}
+	apply(t, &st, endAll("", t0+5), t0+5, &rules)
+	want := st.Summary().LastSeen
+	st.Expire(later, &rules)
+	if s := repacked(t, &st).Summary(); len(st.EndAlls) != 0 || s.Status != presence.Offline || s.LastSeen != want || want != t0+5 {
+		t.Errorf("a day later %d end-alls, %v, last seen %d, want none, offline and %d", len(st.EndAlls), s.Status, s.LastSeen-t0, want-t0)
 	}
 
 	st = presence.State{}

@@ -93,6 +93,9 @@ func (st *State) Summary() Summary {
 			s.Noded = s.Noded || ss.Node != ""
 		}
 	}
+	if st.Status == Offline && s.LastSeen == 0 && len(st.EndAlls) > 0 {
+		s.LastSeen = st.Since // as long as nothing but an end-all is known
+	}
 	if st.Status == Online {
 		for i := range st.Slots {
 			s.LastSeen = max(s.LastSeen, st.Slots[i].At)

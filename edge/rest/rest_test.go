@@ -510,3 +510,16 @@ func TestIDsAreChargedToTheAppKey(t *testing.T) {
 	h.expect("app", "POST", "/v1/peers/query", `{"peers":["a","b"]}`, 429, "")
 	h.expect("master", "POST", "/v1/peers/query", `{"peers":["a","b","c","d","e","f","g"]}`, 200, "")
 }
+
+// What is only known by an end-all is explained by its report, and has a time at which it was seen
+// last.
+func TestAnEndAllOfAnUnknownPeer(t *testing.T) {
+	h := open(t)
+	h.events(`{"events":[{"peer":"tom","state":"end_all","why":"logout"}]}`)
+	if _, body := h.call("master", "GET", "/v1/peers/tom", ""); !regexp.MustCompile(`^\{"peer":"tom","status":"offline","since":(\d+),"last_seen":[1-9]\d+,"cause":"logout"`).MatchString(body) {
+		t.Errorf("tom is %s", body)
+	}
+	if _, body := h.call("master", "GET", "/v1/peers/tom/why", ""); !strings.Contains(body, "the last end that was reported is a logout") {
+		t.Errorf("why: %s", body)
+	}
+}
