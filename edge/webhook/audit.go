@@ -25,6 +25,21 @@ type Auditor interface {
 	Ask(ctx context.Context, client *http.Client, s *Source, peers []presence.PeerID) (Answer, error)
 }
 
+// Reconcile is how the product of a source is asked who is online. The zero value: it is not.
+type Reconcile struct {
+	Every   time.Duration // between the beginnings of two rounds
+	Rate    float64       // calls a second
+	Lag     time.Duration // see [Limits]
+	Confirm time.Duration // the least time between the two answers that take a peer offline
+	Brake   float64       // the share of those asked that may turn in one round
+	URL     string
+	// Key proves who asks. KeyOld is tried when the product refuses it.
+	Key, KeyOld string
+}
+
+// On reports whether the product is asked.
+func (r *Reconcile) On() bool { return r.Every > 0 }
+
 // ErrRefused: the product does not accept the key, or does not know the app.
 var ErrRefused = errors.New("the product refuses the key or the app")
 

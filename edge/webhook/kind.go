@@ -76,6 +76,8 @@ type Source struct {
 	Allow []netip.Prefix // networks that calls may come from; none: all
 	// Insecure takes calls whose body is not signed over plain HTTP, from any network.
 	Insecure bool
+	// Reconcile is how the product is asked; it is zero for one that is not.
+	Reconcile Reconcile
 
 	counts *counts // set by the door
 }

@@ -43,6 +43,8 @@ type Source struct {
 	Allow []netip.Prefix
 	// Insecure takes calls whose body is not signed over plain HTTP from any network.
 	Insecure bool
+	// Reconcile is how the product is asked who is online.
+	Reconcile Reconcile
 }
 
 const maxSourceID = 64
@@ -59,7 +61,8 @@ func (s *Source) Validate() error {
 	}
 	f.When(s.ID == "." || s.ID == "..", "id is %q, which no path can name", s.ID)
 	f.When(len(s.ID) > maxSourceID, "id has %d bytes, more than %d", len(s.ID), maxSourceID)
-	f.When(slices.Contains(reservedSources, presence.Source(s.ID)), "id is %q, which is the name of a source that is part of rollcall", s.ID)
+	// A kind of the same name is that source, for being asked.
+	f.When(slices.Contains(reservedSources, presence.Source(s.ID)) && s.Kind != s.ID, "id is %q, which is the name of a source that is part of rollcall", s.ID)
 	f.When(s.SecretOld != "" && s.Secret == "", "secret_old is set and secret is not; the only secret goes into secret")
 	f.When(s.SecretOld != "" && s.SecretOld == s.Secret, "secret_old is the same as secret")
 	f.When(s.Secret != "" && len(s.Secret) < minSourceSecret, "secret has %d bytes; it has at least %d", len(s.Secret), minSourceSecret)
@@ -69,6 +72,7 @@ func (s *Source) Validate() error {
 		f.Add(unknownKind(s.Kind))
 		return f.Err()
 	}
+	f.Add(s.Reconcile.validate(kind))
 	checked := s.Webhook("", kind)
 	f.Add(kind.Check(&checked))
 	return f.Err()
@@ -97,6 +101,7 @@ func (s *Source) Webhook(app presence.AppID, kind webhook.Kind) webhook.Source {
 	out := webhook.Source{
 		App: app, ID: presence.Source(s.ID), Kind: kind, Secret: s.Secret.Reveal(), SecretOld: s.SecretOld.Reveal(), AppID: s.AppID, User: s.User,
 		Lease: s.Lease, Hold: s.Hold, Allow: s.Allow, Insecure: s.Insecure,
+		Reconcile: s.Reconcile.webhook(kind),
 	}
 	defaults := kind.Defaults()
 	if out.Lease == 0 {

@@ -27,6 +27,9 @@ func TestSources(t *testing.T) {
 		{"a name that no path has", "{id: .., kind: emqx, secret: " + secret + "}", "sources[0].id"},
 		{"a slash", "{id: a/b, kind: emqx, secret: " + secret + "}", "sources[0].id"},
 		{"no kind", "{id: a, secret: " + secret + "}", "sources[0].kind"},
+		{"asking a kind that cannot be asked", "{id: a, kind: rongcloud, secret: " + secret + ", reconcile: {every: 1h, key: " + secret + "}}", "sources[0]: reconcile is set"},
+		{"a share without its sign", "{id: a, kind: emqx, secret: " + secret + ", reconcile: {brake: 2}}", "write 2%"},
+		{"a share that brakes nothing", "{id: a, kind: emqx, secret: " + secret + ", reconcile: {brake: 90%}}", "between 0.1% and 50%"},
 		{"a kind nearly", "{id: a, kind: emqxx, secret: " + secret + "}", "did you mean emqx?"},
 	} {
 		file := filepath.Join(t.TempDir(), "c.yaml")
