@@ -5,6 +5,7 @@ import (
 	"rollcall/edge/webhook"
 	"rollcall/edge/webhook/centrifugo"
 	"rollcall/edge/webhook/easemob"
+	"rollcall/edge/webhook/ejabberd"
 	"rollcall/edge/webhook/emqx"
 	"rollcall/edge/webhook/generic"
 	"rollcall/edge/webhook/mongooseim"
@@ -20,6 +21,7 @@ import (
 var Kinds = []webhook.Kind{
 	centrifugo.Kind{},
 	easemob.Kind{},
+	ejabberd.Kind{},
 	emqx.Kind{},
 	generic.Kind{},
 	mongooseim.Kind{},
