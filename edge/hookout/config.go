@@ -3,10 +3,10 @@ package hookout
 import (
 	"log/slog"
 	"net/http"
-	"net/url"
 	"time"
 
 	"rollcall/internal/configload"
+	"rollcall/internal/outbox"
 	"rollcall/presence"
 )
 
@@ -54,8 +54,6 @@ func (c *Config) Validate() error {
 		return nil
 	}
 	var f configload.Faults
-	u, err := url.Parse(c.URL)
-	f.When(err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "",
-		"url is %.80q, not an http:// or https:// URL without a query", c.URL)
+	f.When(!outbox.IsAddress(c.URL), "url is %.80q, not an http:// or https:// URL without a query", c.URL)
 	return f.Err()
 }

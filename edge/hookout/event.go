@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 
-	"rollcall/internal/spool"
 	"rollcall/presence"
 )
 
@@ -30,9 +29,6 @@ type Event struct {
 	At        presence.Millis `json:"at"`
 	// Trace is the traceparent of the request that opened the socket.
 	Trace string `json:"trace,omitempty"`
-
-	id   spool.ID // in the journal; zero when it is not there
-	over bool     // delivered, or not to be
 
 	found bool // in the journal of an earlier run
 	// The ledger has the session on this node; of what was not found only the beginning is

@@ -2,8 +2,6 @@ package hookout
 
 // Kill ends s as a kill -9 of its process does, as far as the disk, the store and the app can see.
 func (s *Sender) Kill() {
-	s.cancel()
-	s.writer.Wait()
-	s.workers.Wait()
-	_ = s.journal.close()
+	s.box.Kill()
+	s.records.Wait()
 }

@@ -12,28 +12,25 @@ import (
 	"strconv"
 
 	"rollcall/internal/disk"
+	"rollcall/internal/outbox"
 	"rollcall/internal/spool"
 )
 
-// A journal keeps in a spool what waits for its delivery over a restart.
-type journal struct {
-	spool *spool.Spool // nil: nothing is kept
-}
-
-// openJournal returns the events that wait in the directory path. Those that only a later release
-// understands stay there.
-func openJournal(path string, log *slog.Logger) (*journal, []*Event, error) {
+// openJournal returns what keeps waiting events over a restart, in the directory path, and those
+// that wait there. Those that only a later release understands stay. Without a path nothing is
+// kept.
+func openJournal(path string, log *slog.Logger) (*spool.Spool, []outbox.Kept[Event], error) {
 	if path == "" {
-		return &journal{}, nil, nil
+		return nil, nil, nil
 	}
-	j, waiting, err := readJournal(path, log)
+	q, waiting, err := readJournal(path, log)
 	if err != nil {
 		return nil, nil, fmt.Errorf("read the hook journal: %w", err)
 	}
-	return j, waiting, nil
+	return q, waiting, nil
 }
 
-func readJournal(path string, log *slog.Logger) (*journal, []*Event, error) {
+func readJournal(path string, log *slog.Logger) (*spool.Spool, []outbox.Kept[Event], error) {
 	first := path + ".v1"
 	if st, err := os.Stat(path); err == nil && st.Mode().IsRegular() {
 		if err := os.Rename(path, first); err != nil {
@@ -50,53 +47,17 @@ func readJournal(path string, log *slog.Logger) (*journal, []*Event, error) {
 	if n := q.Lost(); n > 0 {
 		log.Warn("hook journal had a torn end", "bytes", n, "journal", path)
 	}
-	records, err := q.Next(0, q.Len())
+	waiting, later, err := outbox.Waiting(q, func(data []byte) (*Event, bool) {
+		e := &Event{}
+		return e, json.Unmarshal(data, e) == nil && e.known()
+	})
 	if err != nil {
 		return nil, nil, errors.Join(err, q.Close())
 	}
-	var waiting []*Event
-	for _, r := range records {
-		e := &Event{id: r.ID}
-		if json.Unmarshal(r.Data, e) == nil && e.known() {
-			waiting = append(waiting, e)
-		}
+	if later > 0 {
+		log.Warn("hooks wait for a later release", "hooks", later, "journal", path)
 	}
-	if n := len(records) - len(waiting); n > 0 {
-		log.Warn("hooks wait for a later release", "hooks", n, "journal", path)
-	}
-	return &journal{q}, waiting, nil
-}
-
-// write keeps events and forgets those that were delivered; an event has its id when it is kept. It
-// is durable when write returns.
-func (j *journal) write(events []*Event, delivered []spool.ID) ([]spool.ID, error) {
-	if j.spool == nil {
-		return make([]spool.ID, len(events)), nil
-	}
-	records := make([][]byte, len(events))
-	for i, e := range events {
-		b, err := json.Marshal(e)
-		if err != nil {
-			return nil, fmt.Errorf("write the hook journal: %w", err)
-		}
-		records[i] = b
-	}
-	err := j.spool.Ack(delivered...)
-	var ids []spool.ID
-	if err == nil {
-		ids, err = j.spool.Append(records)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("write the hook journal: %w", err)
-	}
-	return ids, nil
-}
-
-func (j *journal) close() error {
-	if j.spool == nil {
-		return nil
-	}
-	return j.spool.Close()
+	return q, waiting, nil
 }
 
 // takeFirst moves what waits in a journal of release 0.1 into the spool: a file of lines, "+" and

@@ -12,22 +12,21 @@ import (
 	"testing"
 
 	"rollcall/internal/spool"
-	"rollcall/presence"
 )
 
 // opened returns the peers of the events that wait in path, and what was logged.
-func opened(t *testing.T, path string) (j *journal, peers []string, logged string) {
+func opened(t *testing.T, path string) (q *spool.Spool, peers []string, logged string) {
 	t.Helper()
 	var text strings.Builder
-	j, waiting, err := openJournal(path, slog.New(slog.NewTextHandler(&text, nil)))
+	q, waiting, err := openJournal(path, slog.New(slog.NewTextHandler(&text, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = j.close() })
-	for _, e := range waiting {
-		peers = append(peers, string(e.Peer))
+	t.Cleanup(func() { _ = q.Close() })
+	for _, k := range waiting {
+		peers = append(peers, string(k.Event.Peer))
 	}
-	return j, peers, text.String()
+	return q, peers, text.String()
 }
 
 func writeFile(t *testing.T, name string, b []byte) {
@@ -72,14 +71,14 @@ func TestAJournalOfTheFirstFormatIsTakenOver(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "hooks.journal")
 		prepare(path)
 		for range 2 {
-			j, peers, logged := opened(t, path)
+			q, peers, logged := opened(t, path)
 			if !slices.Equal(peers, []string{"bob", "cat"}) {
 				t.Errorf("%s: hooks of %q wait, want those of bob and cat", name, peers)
 			}
 			if !strings.Contains(logged, `msg="hooks wait for a later release" hooks=2`) {
 				t.Errorf("%s: logged %q", name, logged)
 			}
-			_ = j.close()
+			_ = q.Close()
 		}
 		if _, err := os.ReadFile(path); err == nil {
 			t.Errorf("%s: an older release could read %s", name, path)
@@ -108,47 +107,5 @@ func TestLinesThatCannotBeReadCostNoOthers(t *testing.T) {
 	}
 	if kept, err := os.ReadFile(path + ".damaged"); err != nil || !bytes.Equal(kept, spoilt) {
 		t.Errorf("the damaged file was not kept: %v", err)
-	}
-}
-
-// TestWhatCannotBeWrittenIsWrittenWithTheNext, but for what was delivered meanwhile.
-func TestWhatCannotBeWrittenIsWrittenWithTheNext(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "hooks.journal")
-	j, _, _ := opened(t, path)
-	whole := j.spool
-	log := slog.New(slog.DiscardHandler)
-	s := &Sender{journal: j, log: log, queues: map[presence.Key][]*Event{}}
-	add := func(name presence.PeerID) *Event {
-		e := &Event{App: "a", Peer: name}
-		s.fresh = append(s.fresh, e)
-		s.enqueue(e)
-		return e
-	}
-	kept := add("ann")
-	s.keep()
-	other, err := spool.Open(t.TempDir(), 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := other.Close(); err != nil {
-		t.Fatal(err)
-	}
-	j.spool = other // closed: nothing can be written
-	gone := add("bob")
-	add("cat")
-	s.keep()
-	if gone.id != 0 || len(s.fresh) != 2 {
-		t.Fatal("the write did not fail: the fault did not take hold")
-	}
-	j.spool = whole
-	s.next(gone)
-	s.next(kept)
-	add("dan")
-	s.keep()
-	if err := j.close(); err != nil {
-		t.Fatal(err)
-	}
-	if _, peers, _ := opened(t, path); !slices.Equal(peers, []string{"cat", "dan"}) {
-		t.Errorf("hooks of %q wait, want those of cat and dan", peers)
 	}
 }

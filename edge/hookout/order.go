@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"rollcall/internal/outbox"
 	"rollcall/presence"
 )
 
@@ -11,16 +12,16 @@ import (
 // offline hook of a session that was taken over, from this node or by it. Those of nodes that live
 // are sent there, and waited for. It reports false, without the turn, when the sender closes
 // before.
-func (s *Sender) dueBehind(e *Event) bool {
+func (s *Sender) dueBehind(t *outbox.Turn, e *Event) bool {
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, time.Second) {
 		over, ends, err := s.before(e)
-		if !s.sendEnds(ends) {
+		if !s.sendEnds(t, ends) {
 			return false
 		}
 		if over && err == nil || time.Since(e.At.Time()) > s.cfg.GiveUp {
 			return true
 		}
-		if !s.pause(wait) {
+		if !t.Pause(wait) {
 			return false
 		}
 	}
@@ -28,15 +29,20 @@ func (s *Sender) dueBehind(e *Event) bool {
 
 // sendEnds sends the offline hooks of sessions that were taken over. It reports false, without the
 // turn, when the sender closes before.
-func (s *Sender) sendEnds(ends []*Event) bool {
+func (s *Sender) sendEnds(t *outbox.Turn, ends []*Event) bool {
 	for _, end := range ends {
-		for retry := 500 * time.Millisecond; !s.attempt(end); retry = min(2*retry, time.Minute) {
-			if !s.pause(retry) || !s.due(end) {
-				return false
+		tried := false
+		sent := t.Retry(func() outbox.Progress {
+			if tried && !s.due(t, end) {
+				return outbox.Closed
 			}
-			if end.void {
-				break
+			if tried = true; end.void {
+				return outbox.Over
 			}
+			return s.attempt(end)
+		})
+		if !sent {
+			return false
 		}
 		s.mu.Lock()
 		s.pending.end(end)
@@ -48,20 +54,20 @@ func (s *Sender) sendEnds(ends []*Event) bool {
 // due finds out whether e, an offline hook, is still to be sent from here. What another node has
 // taken over that one sends, or gives back: then the order is not what it was. It reports false,
 // without the turn, when the sender closes before.
-func (s *Sender) due(e *Event) bool {
+func (s *Sender) due(t *outbox.Turn, e *Event) bool {
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, time.Second) {
 		standings, err := s.ledger.standings(s.ctx, []ref{e.ref()})
 		switch {
 		case err == nil && standings[0] == elsewhere && !e.taken:
 			e.behind = true
-			return s.dueBehind(e)
+			return s.dueBehind(t, e)
 		case err == nil:
 			e.void = standings[0] == ended || standings[0] == elsewhere
 			return true
 		case time.Since(e.At.Time()) > s.cfg.GiveUp:
 			return true
 		}
-		if !s.pause(wait) {
+		if !t.Pause(wait) {
 			return false
 		}
 	}

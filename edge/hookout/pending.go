@@ -166,7 +166,6 @@ func (s *Sender) enterNew() (more bool, err error) {
 	}
 	s.letGo()
 	s.mu.Unlock()
-	s.sendable.Wake()
 	return true, nil
 }
 
@@ -241,7 +240,6 @@ func (s *Sender) claimFound() (more bool, err error) {
 	s.pending.found = s.pending.found[len(found):]
 	s.letGo()
 	s.mu.Unlock()
-	s.sendable.Wake()
 	return true, nil
 }
 
@@ -250,7 +248,7 @@ func (s *Sender) letGo() {
 	held := s.pending.held[:0]
 	for _, e := range s.pending.held {
 		if e.recorded {
-			s.ready = append(s.ready, e)
+			s.box.Release(e)
 		} else {
 			held = append(held, e)
 		}

@@ -82,7 +82,6 @@ func (s *Sender) reviewSome(list []owed) error {
 		}
 	}
 	s.mu.Unlock()
-	s.unwritten.Wake()
 	// What is settled meanwhile waits in pending.settled, and is taken off the record after this.
 	return s.ledger.enter(s.ctx, lost)
 }
@@ -90,7 +89,7 @@ func (s *Sender) reviewSome(list []owed) error {
 // beginAgain queues the online hook of a session once more, unless one is in the queue. s.mu is
 // held.
 func (s *Sender) beginAgain(w owed) {
-	for _, e := range s.queues[presence.Key{App: w.app, Peer: w.peer}] {
+	for _, e := range s.box.Queue(w.key()) {
 		if e.ref() == w.ref {
 			return // it finds out
 		}
@@ -102,8 +101,7 @@ func (s *Sender) beginAgain(w owed) {
 		Version: eventVersion, App: w.app, Peer: w.peer, Session: w.session, Start: w.start, Node: s.ledger.Node,
 		Tag: w.tag, Online: true, Reconnect: true, At: s.ledger.Now(), recorded: true,
 	}
-	s.fresh = append(s.fresh, e)
-	s.enqueue(e)
+	s.box.Add(e)
 }
 
 // queueEnded queues the offline hooks of sessions that were taken over and have ended, unless
@@ -113,7 +111,7 @@ func (s *Sender) queueEnded() (more bool, err error) {
 	s.mu.Lock()
 	var list []owed
 	for p, some := range s.pending.taken {
-		if len(s.queues[p]) == 0 {
+		if len(s.box.Queue(p)) == 0 {
 			list = append(list, slices.MinFunc(some, oldestFirst))
 		}
 	}
@@ -151,15 +149,13 @@ func (s *Sender) queueSome(list []owed) error {
 		}
 		s.mu.Lock()
 		s.count.takenOver.Add(s.pending.take(s.ledger.Now(), p.stray...))
-		if !p.wait && len(s.queues[presence.Key{App: w.app, Peer: w.peer}]) == 0 {
+		if !p.wait && len(s.box.Queue(w.key())) == 0 {
 			e := s.endOf(w, f.cause)
 			s.pending.untake(w.ref)
-			s.fresh = append(s.fresh, e)
-			s.enqueue(e)
+			s.box.Add(e)
 		}
 		s.mu.Unlock()
 	}
-	s.unwritten.Wake()
 	return nil
 }
 
