@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -20,44 +21,43 @@ import (
 
 type ingestCmd struct {
 	Check ingestCheckCmd `cmd:"" help:"Say what a server would make of one call of a product; ask none."`
+	Send  ingestSendCmd  `cmd:"" help:"Sign a call as a product does, and send it to a server."`
 }
 
-type ingestCheckCmd struct {
-	Secret string   `placeholder:"SECRET" help:"Secret of the source; without one the proof is not looked at."`
+// sourceFlags are what a source is told by beside its kind, and the call.
+type sourceFlags struct {
+	Secret string   `placeholder:"SECRET" help:"Secret of the source, or - for the first line of standard input; default ROLLCALL_SOURCE_SECRET."`
 	Appid  string   `name:"appid" placeholder:"ID" help:"Id of the app at the product, as in the settings of the source."`
-	User   string   `placeholder:"FIELD" help:"Field of the peer, as in the settings of the source."`
-	Lease  string   `placeholder:"DURATION" help:"Lease of the source; default that of the kind."`
-	At     string   `placeholder:"TIME" help:"When the call was received, such as 2026-12-01T08:00:00+08:00; default now."`
 	Path   string   `placeholder:"PATH" help:"Path of the call, whole or behind the id of the source, when FILE is a body alone."`
 	Query  string   `placeholder:"QUERY" help:"Query of the call, such as a=1&b=2, when FILE is a body alone."`
 	Header []string `sep:"none" placeholder:"LINE" help:"Header of the call, as \"Name: value\", when FILE is a body alone. May be given again."`
-	Kind   string   `arg:"" help:"Kind of the source, such as tencent."`
-	File   string   `arg:"" help:"The call: the head of an HTTP request, an empty line and its body, or the body alone; - is standard input."`
+}
+
+type ingestCheckCmd struct {
+	sourceFlags
+	User  string `placeholder:"FIELD" help:"Field of the peer, as in the settings of the source."`
+	Lease string `placeholder:"DURATION" help:"Lease of the source; default that of the kind."`
+	At    string `placeholder:"TIME" help:"When the call was received, such as 2026-12-01T08:00:00+08:00; default now."`
+	Kind  string `arg:"" help:"Kind of the source, such as tencent."`
+	File  string `arg:"" help:"The call: the head of an HTTP request, an empty line and its body, or the body alone; - is standard input."`
 }
 
 // Help is shown below the flags.
 func (ingestCheckCmd) Help() string {
-	return `Prints whether the proof of the call is right, what it says, and what a peer is after it: one that was not known before, and one whose same session was reported online a minute earlier. Nothing is sent and nothing is kept; docs/sources.md has the kinds.` +
+	return `Prints whether the proof of the call is right, if there is a secret to try it with, what it says, and what a peer is after it: one that was not known before, and one whose same session was reported online a minute earlier. Nothing is sent and nothing is kept; docs/sources.md has the kinds.` +
 		"\n\nA proof that ages is held against --at: a call that was saved needs the time at which it came. A line feed at the end of FILE is not part of the body, unless Content-Length says so." +
 		"\n\nIt fails when the proof is wrong or the body is none of the product."
 }
 
 // Run tries the call.
 func (c *ingestCheckCmd) Run(e *env) error {
-	s, now, err := c.source()
+	s, now, err := c.source(e)
 	if err != nil {
 		return misused(e, err)
 	}
-	file, err := readCall(c.File)
+	r, err := c.call(e, c.File)
 	if err != nil {
 		return err
-	}
-	r, err := trial.Parse(file)
-	if err == nil {
-		err = r.Add(c.Path, c.Query, c.Header)
-	}
-	if err != nil {
-		return misused(e, err)
 	}
 	res, err := trial.Try(e.ctx, s, r, now)
 	if errors.Is(err, trial.ErrFile) {
@@ -85,11 +85,8 @@ func misused(e *env, err error) error {
 }
 
 // source returns the source that the flags describe, and when the call was received.
-func (c *ingestCheckCmd) source() (*webhook.Source, presence.Millis, error) {
-	set := config.Source{ID: "source", Kind: c.Kind, Secret: config.Secret(c.Secret), AppID: c.Appid, User: c.User}
-	if c.Secret == "" { // the proof is not looked at
-		set.Allow = []netip.Prefix{netip.MustParsePrefix("::/0")}
-	}
+func (c *ingestCheckCmd) source(e *env) (*webhook.Source, presence.Millis, error) {
+	set := config.Source{ID: "source", Kind: c.Kind, AppID: c.Appid, User: c.User}
 	if c.Lease != "" {
 		lease, err := configload.ParseDuration(c.Lease)
 		if err != nil || lease <= 0 || lease > presence.MaxLease {
@@ -97,18 +94,78 @@ func (c *ingestCheckCmd) source() (*webhook.Source, presence.Millis, error) {
 		}
 		set.Lease = lease
 	}
-	if err := set.Validate(); err != nil {
+	s, err := c.made(e, set, c.File)
+	if err != nil {
 		return nil, 0, err
 	}
-	s := set.Webhook("app", webhook.Find(all.Kinds, c.Kind))
-	if c.At == "" {
-		return &s, presence.MillisOf(time.Now()), nil
+	at, err := timeOf(c.At)
+	return s, at, err
+}
+
+// made returns the source that set and the flags describe.
+func (f *sourceFlags) made(e *env, set config.Source, file string) (*webhook.Source, error) {
+	secret, err := f.secret(e, file)
+	if err != nil {
+		return nil, err
 	}
-	at, err := time.Parse(time.RFC3339, c.At)
+	if set.Secret = config.Secret(secret); secret == "" { // the proof is not looked at, or not made
+		set.Allow = []netip.Prefix{netip.MustParsePrefix("::/0")}
+	}
+	if err := set.Validate(); err != nil {
+		return nil, err
+	}
+	s := set.Webhook("app", webhook.Find(all.Kinds, set.Kind))
+	return &s, nil
+}
+
+// secret returns the secret of the source; empty: there is none.
+func (f *sourceFlags) secret(e *env, file string) (string, error) {
+	switch {
+	case f.Secret == "":
+		return variable(e.environ, "ROLLCALL_SOURCE_SECRET"), nil
+	case f.Secret != "-":
+		return f.Secret, nil
+	case file == "-":
+		return "", errors.New("--secret and FILE are both -, and there is one standard input")
+	}
+	const longest = 4096
+	line, err := bufio.NewReader(io.LimitReader(os.Stdin, longest)).ReadString('\n')
+	line = strings.TrimRight(line, "\r\n")
+	if line == "" {
+		return "", errors.New("--secret: standard input has no secret in its first line")
+	}
+	if errors.Is(err, io.EOF) && len(line) < longest {
+		err = nil
+	}
+	return line, err
+}
+
+// call returns the call in file.
+func (f *sourceFlags) call(e *env, file string) (*trial.Request, error) {
+	b, err := readCall(file)
+	if err != nil {
+		return nil, err
+	}
+	r, err := trial.Parse(b)
+	if err == nil {
+		err = r.Add(f.Path, f.Query, f.Header)
+	}
+	if err != nil {
+		return nil, misused(e, err)
+	}
+	return r, nil
+}
+
+// timeOf returns the time that --at names; now when it is empty.
+func timeOf(text string) (presence.Millis, error) {
+	if text == "" {
+		return presence.MillisOf(time.Now()), nil
+	}
+	at, err := time.Parse(time.RFC3339, text)
 	if err != nil || at.UnixMilli() <= 0 {
-		return nil, 0, fmt.Errorf("--at: %.80q is no time; it is written as 2026-12-01T08:00:00+08:00 or 2026-12-01T00:00:00Z", c.At)
+		return 0, fmt.Errorf("--at: %.80q is no time; it is written as 2026-12-01T08:00:00+08:00 or 2026-12-01T00:00:00Z", text)
 	}
-	return &s, presence.MillisOf(at), nil
+	return presence.MillisOf(at), nil
 }
 
 // maxCall is more than the largest call that a server takes.

@@ -29,6 +29,9 @@ type Kind interface {
 	// Verify returns nil when c comes from the product, by its bytes alone; an error matching
 	// [ErrUnproven] or [ErrExpired] otherwise.
 	Verify(*Call) error
+	// Sign gives r the proof of the present secret of s at a time, as the product does, in place of
+	// one that it has. An error says that r cannot be a call of the product.
+	Sign(r *Request, s *Source, at presence.Millis) error
 	// Read adds the events of c, which is verified, to b. What it does not know is ignored, never
 	// an error; an error says that the body is none of the product, and matches [ErrShape].
 	Read(c *Call, b *Batch) error

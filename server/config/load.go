@@ -52,7 +52,7 @@ func LoadSettings(ctx context.Context, src Sources) (Loaded, error) {
 	}
 	fileApps := len(cfg.Apps)
 	leancloud.LoadEngine(l, src.Environ, Prefix+"STORE")
-	l.Env(Prefix, src.Environ, append(leancloud.OwnNames(), "ROLLCALL_CONFIG")...)
+	l.Env(Prefix, src.Environ, append(leancloud.OwnNames(), "ROLLCALL_CONFIG", "ROLLCALL_SOURCE_SECRET")...)
 	for _, f := range src.Flags {
 		l.Set(f.Key, f.Value, f.Name)
 	}

@@ -47,6 +47,12 @@ func (Kind) Check(s *webhook.Source) error {
 // Verify wants the secret as a bearer token, which Centrifugo sends as a static header.
 func (Kind) Verify(c *webhook.Call) error { return c.Bearer() }
 
+// Sign shows the secret as a bearer token.
+func (Kind) Sign(r *webhook.Request, s *webhook.Source, _ presence.Millis) error {
+	r.Bearer(s.Secret)
+	return nil
+}
+
 type event struct {
 	Client webhook.Text `json:"client"`
 	User   webhook.Text `json:"user"`

@@ -4,7 +4,9 @@ package easemob
 
 import (
 	"crypto/md5"
+	"encoding/hex"
 	"encoding/json"
+	"strconv"
 	"strings"
 	"time"
 
@@ -63,9 +65,22 @@ func (Kind) Verify(c *webhook.Call) error {
 	if c.Source.AppID != "" && string(in.AppKey) != c.Source.AppID {
 		return webhook.ErrUnproven
 	}
-	return c.Hex(string(in.Security), func(secret string) []byte {
-		sum := md5.Sum([]byte(string(in.CallID) + secret + in.digits()))
-		return sum[:]
+	return c.Hex(string(in.Security), func(secret string) []byte { return sum(string(in.CallID), secret, in.digits()) })
+}
+
+func sum(call, secret, stamp string) []byte {
+	sum := md5.Sum([]byte(call + secret + stamp))
+	return sum[:]
+}
+
+// Sign puts the time and the hash into the body. The time is that of the event, too.
+func (Kind) Sign(r *webhook.Request, s *webhook.Source, at presence.Millis) error {
+	var in event
+	return r.Edit(func(members map[string]json.RawMessage) {
+		_ = json.Unmarshal(r.Body, &in) // what is no text is as if it were missing, as it is to Verify
+		stamp := strconv.FormatInt(int64(at), 10)
+		members["timestamp"] = json.RawMessage(stamp)
+		members["security"] = json.RawMessage(`"` + hex.EncodeToString(sum(string(in.CallID), s.Secret, stamp)) + `"`)
 	})
 }
 

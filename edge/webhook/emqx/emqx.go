@@ -39,6 +39,12 @@ func (Kind) Check(s *webhook.Source) error {
 // Verify wants the secret as a bearer token.
 func (Kind) Verify(c *webhook.Call) error { return c.Bearer() }
 
+// Sign shows the secret as a bearer token.
+func (Kind) Sign(r *webhook.Request, s *webhook.Source, _ presence.Millis) error {
+	r.Bearer(s.Secret)
+	return nil
+}
+
 // event is what both events have.
 type event struct {
 	Event       webhook.Text            `json:"event"`

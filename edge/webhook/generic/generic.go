@@ -3,6 +3,7 @@
 package generic
 
 import (
+	"encoding/hex"
 	"strconv"
 	"strings"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"rollcall/edge/webhook"
 	"rollcall/internal/api"
 	"rollcall/internal/strictjson"
+	"rollcall/presence"
 )
 
 // Kind reads our own format.
@@ -44,6 +46,14 @@ func (Kind) Verify(c *webhook.Call) error {
 		return webhook.ErrExpired
 	}
 	return c.Near(sec*1000, api.SignatureWindow)
+}
+
+// Sign sets the two headers.
+func (Kind) Sign(r *webhook.Request, s *webhook.Source, at presence.Millis) error {
+	stamp := strconv.FormatInt(int64(at)/1000, 10)
+	r.Header.Set(api.TimeHeader, stamp)
+	r.Header.Set(api.SignatureHeader, "v2="+hex.EncodeToString(api.Sign(s.Secret, stamp, r.Method, r.Target(), r.Body)))
+	return nil
 }
 
 // maxEvents is how many events a call may carry.

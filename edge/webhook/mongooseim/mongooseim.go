@@ -37,6 +37,12 @@ func (Kind) Check(s *webhook.Source) error {
 // Verify wants the secret as a bearer token.
 func (Kind) Verify(c *webhook.Call) error { return c.Bearer() }
 
+// Sign shows the secret as a bearer token.
+func (Kind) Sign(r *webhook.Request, s *webhook.Source, _ presence.Millis) error {
+	r.Bearer(s.Secret)
+	return nil
+}
+
 type event struct {
 	JID     webhook.Text   `json:"user_id"`
 	Present *bool          `json:"present"`

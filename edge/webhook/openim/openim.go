@@ -31,6 +31,12 @@ func (Kind) Check(*webhook.Source) error { return nil }
 // Verify wants the secret in the path.
 func (Kind) Verify(c *webhook.Call) error { return c.PathSecret() }
 
+// Sign puts the secret into the path.
+func (Kind) Sign(r *webhook.Request, s *webhook.Source, _ presence.Millis) error {
+	r.PathSecret(s.Secret)
+	return nil
+}
+
 type event struct {
 	Command    webhook.Text   `json:"callbackCommand"`
 	User       webhook.Text   `json:"userID"`

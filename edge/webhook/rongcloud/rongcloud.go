@@ -5,8 +5,10 @@ package rongcloud
 import (
 	"bytes"
 	"crypto/sha1"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"strconv"
 	"strings"
 	"time"
@@ -36,10 +38,7 @@ const window = 5 * time.Minute
 // Verify checks sha1(secret + nonce + signTimestamp) in the query.
 func (Kind) Verify(c *webhook.Call) error {
 	stamp, nonce := c.Query.Get("signTimestamp"), c.Query.Get("nonce")
-	err := c.Hex(c.Query.Get("signature"), func(secret string) []byte {
-		sum := sha1.Sum([]byte(secret + nonce + stamp))
-		return sum[:]
-	})
+	err := c.Hex(c.Query.Get("signature"), func(secret string) []byte { return sum(secret, nonce, stamp) })
 	if err != nil {
 		return err
 	}
@@ -51,6 +50,21 @@ func (Kind) Verify(c *webhook.Call) error {
 		return webhook.ErrExpired
 	}
 	return c.Near(at, window)
+}
+
+func sum(secret, nonce, stamp string) []byte {
+	sum := sha1.Sum([]byte(secret + nonce + stamp))
+	return sum[:]
+}
+
+// Sign puts the time, a number and the hash into the query.
+func (Kind) Sign(r *webhook.Request, s *webhook.Source, at presence.Millis) error {
+	stamp, nonce := strconv.FormatInt(int64(at), 10), strconv.Itoa(rand.IntN(1<<30))
+	r.Default("appKey", s.AppID)
+	r.Query.Set("signTimestamp", stamp)
+	r.Query.Set("nonce", nonce)
+	r.Query.Set("signature", hex.EncodeToString(sum(s.Secret, nonce, stamp)))
+	return nil
 }
 
 type event struct {

@@ -76,6 +76,7 @@ func Run(t *testing.T, s Suite) {
 		t.Run(story.Name, func(t *testing.T) { s.orders(t, story) })
 	}
 	t.Run("proof", s.proof)
+	t.Run("signed by the kind", s.ours)
 	t.Run("nonsense", s.nonsense)
 }
 

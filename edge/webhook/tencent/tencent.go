@@ -4,6 +4,7 @@ package tencent
 
 import (
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"strconv"
 	"strings"
@@ -39,10 +40,7 @@ const window = 60 * time.Second
 // Verify checks sha256(token + RequestTime) in the query, and the app.
 func (Kind) Verify(c *webhook.Call) error {
 	stamp := c.Query.Get("RequestTime")
-	err := c.Hex(c.Query.Get("Sign"), func(secret string) []byte {
-		sum := sha256.Sum256([]byte(secret + stamp))
-		return sum[:]
-	})
+	err := c.Hex(c.Query.Get("Sign"), func(secret string) []byte { return sum(secret, stamp) })
 	if err != nil || c.Query.Get("SdkAppid") != c.Source.AppID {
 		return webhook.ErrUnproven
 	}
@@ -51,6 +49,20 @@ func (Kind) Verify(c *webhook.Call) error {
 		return webhook.ErrExpired
 	}
 	return c.Near(sec*1000, window)
+}
+
+func sum(secret, stamp string) []byte {
+	sum := sha256.Sum256([]byte(secret + stamp))
+	return sum[:]
+}
+
+// Sign puts the time, the hash and the app into the query.
+func (Kind) Sign(r *webhook.Request, s *webhook.Source, at presence.Millis) error {
+	stamp := strconv.FormatInt(int64(at)/1000, 10)
+	r.Query.Set("SdkAppid", s.AppID)
+	r.Query.Set("RequestTime", stamp)
+	r.Query.Set("Sign", hex.EncodeToString(sum(s.Secret, stamp)))
+	return nil
 }
 
 type event struct {

@@ -95,18 +95,45 @@ func (r *Request) Add(path, query string, headers []string) error {
 
 // call returns r as the door gives it to the kind of s.
 func (r *Request) call(s *webhook.Source) (*webhook.Call, error) {
+	rest, query, err := r.parts()
+	if err != nil {
+		return nil, err
+	}
+	return &webhook.Call{Source: s, Method: r.Method, Rest: rest, Target: r.Target, Query: query, Header: r.Header, Body: r.Body}, nil
+}
+
+// parts returns what stands behind the app and the source in the path, or all of another path, and
+// the query.
+func (r *Request) parts() (rest string, query url.Values, err error) {
 	u, err := url.ParseRequestURI(r.Target)
 	if err != nil {
-		return nil, fmt.Errorf("%w: its path cannot be read", ErrFile)
+		return "", nil, fmt.Errorf("%w: its path cannot be read", ErrFile)
 	}
-	// What stands behind the app and the source; of another path, all.
-	rest := strings.TrimPrefix(u.Path, "/")
-	if below, ok := strings.CutPrefix(u.Path, webhook.Prefix); ok {
-		parts := strings.SplitN(below, "/", 3)
-		rest = ""
-		if len(parts) == 3 {
-			rest = parts[2]
-		}
+	below, ok := strings.CutPrefix(u.Path, webhook.Prefix)
+	if !ok {
+		return strings.TrimPrefix(u.Path, "/"), u.Query(), nil
 	}
-	return &webhook.Call{Source: s, Method: r.Method, Rest: rest, Target: r.Target, Query: u.Query(), Header: r.Header, Body: r.Body}, nil
+	if parts := strings.SplitN(below, "/", 3); len(parts) == 3 {
+		rest = parts[2]
+	}
+	return rest, u.Query(), nil
+}
+
+// notSent are headers that belong to the connection that a call came by.
+var notSent = []string{"Connection", "Content-Length", "Keep-Alive", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade"}
+
+// To returns r as a call to the source at path, not signed.
+func (r *Request) To(path string) (*webhook.Request, error) {
+	rest, query, err := r.parts()
+	if err != nil {
+		return nil, err
+	}
+	header := r.Header.Clone()
+	for _, name := range notSent {
+		header.Del(name)
+	}
+	if header.Get("Content-Type") == "" {
+		header.Set("Content-Type", "application/json")
+	}
+	return &webhook.Request{Method: r.Method, Path: path, Rest: rest, Query: query, Header: header, Body: r.Body}, nil
 }

@@ -30,6 +30,12 @@ func (Kind) Check(*webhook.Source) error { return nil }
 // Verify wants the secret in the path.
 func (Kind) Verify(c *webhook.Call) error { return c.PathSecret() }
 
+// Sign puts the secret into the path.
+func (Kind) Sign(r *webhook.Request, s *webhook.Source, _ presence.Millis) error {
+	r.PathSecret(s.Secret)
+	return nil
+}
+
 var classes = map[string]string{"0": "app", "1": "web", "2": "pc"}
 
 // A word is one string of the list: UID-FLAG-ONLINE, or UID-FLAG-ONLINE-SESSION-DEVICES-TOTAL. The

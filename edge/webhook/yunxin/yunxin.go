@@ -38,10 +38,7 @@ func (Kind) Verify(c *webhook.Call) error {
 	if !strings.EqualFold(sum, hex.EncodeToString(body[:])) {
 		return webhook.ErrUnproven
 	}
-	err := c.Hex(c.Header.Get("CheckSum"), func(secret string) []byte {
-		made := sha1.Sum([]byte(secret + sum + stamp))
-		return made[:]
-	})
+	err := c.Hex(c.Header.Get("CheckSum"), func(secret string) []byte { return checkSum(secret, sum, stamp) })
 	if err != nil {
 		return err
 	}
@@ -53,6 +50,24 @@ func (Kind) Verify(c *webhook.Call) error {
 		return webhook.ErrExpired
 	}
 	return c.Near(at, window)
+}
+
+func checkSum(secret, sum, stamp string) []byte {
+	made := sha1.Sum([]byte(secret + sum + stamp))
+	return made[:]
+}
+
+// Sign sets the headers MD5, CurTime and CheckSum.
+func (Kind) Sign(r *webhook.Request, s *webhook.Source, at presence.Millis) error {
+	body := md5.Sum(r.Body)
+	sum, stamp := hex.EncodeToString(body[:]), strconv.FormatInt(int64(at), 10)
+	if s.AppID != "" {
+		r.Header.Set("AppKey", s.AppID)
+	}
+	r.Header.Set("MD5", sum)
+	r.Header.Set("CurTime", stamp)
+	r.Header.Set("CheckSum", hex.EncodeToString(checkSum(s.Secret, sum, stamp)))
+	return nil
 }
 
 type event struct {

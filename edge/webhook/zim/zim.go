@@ -3,10 +3,13 @@ package zim
 
 import (
 	"crypto/sha1"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -47,19 +50,27 @@ func decode(c *webhook.Call) (*event, error) {
 		return in, nil
 	}
 	in := new(event)
-	body := c.Body
-	if len(body) > 0 && body[0] == '%' {
-		text, err := url.QueryUnescape(string(body))
-		if err != nil {
-			return nil, fmt.Errorf("%w: %w", webhook.ErrShape, err)
-		}
-		body = []byte(text)
+	body, err := plain(c.Body)
+	if err != nil {
+		return nil, err
 	}
 	if err := json.Unmarshal(body, in); err != nil {
 		return nil, fmt.Errorf("%w: %w", webhook.ErrShape, err)
 	}
 	c.Parsed = in
 	return in, nil
+}
+
+// plain returns body in JSON.
+func plain(body []byte) ([]byte, error) {
+	if len(body) == 0 || body[0] != '%' {
+		return body, nil
+	}
+	text, err := url.QueryUnescape(string(body))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", webhook.ErrShape, err)
+	}
+	return []byte(text), nil
 }
 
 // window is how old a call may be.
@@ -72,16 +83,30 @@ func (Kind) Verify(c *webhook.Call) error {
 	if err != nil {
 		return webhook.ErrUnproven
 	}
-	err = c.Hex(string(in.Signature), func(secret string) []byte {
-		parts := []string{secret, string(in.Timestamp), string(in.Nonce)}
-		slices.Sort(parts)
-		sum := sha1.Sum([]byte(strings.Join(parts, "")))
-		return sum[:]
-	})
+	err = c.Hex(string(in.Signature), func(secret string) []byte { return sum(secret, string(in.Timestamp), string(in.Nonce)) })
 	if err != nil || c.Source.AppID != "" && string(in.AppID) != c.Source.AppID {
 		return webhook.ErrUnproven
 	}
 	return c.Near(int64(in.at()), window)
+}
+
+func sum(parts ...string) []byte {
+	slices.Sort(parts)
+	sum := sha1.Sum([]byte(strings.Join(parts, "")))
+	return sum[:]
+}
+
+// Sign puts the time, a number and the hash into the body. The time is that of the event, too.
+func (Kind) Sign(r *webhook.Request, s *webhook.Source, at presence.Millis) error {
+	if body, err := plain(r.Body); err == nil {
+		r.Body = body
+	}
+	return r.Edit(func(members map[string]json.RawMessage) {
+		stamp, nonce := strconv.FormatInt(int64(at)/1000, 10), strconv.Itoa(rand.IntN(1<<30))
+		members["timestamp"] = json.RawMessage(stamp)
+		members["nonce"] = json.RawMessage(`"` + nonce + `"`)
+		members["signature"] = json.RawMessage(`"` + hex.EncodeToString(sum(s.Secret, stamp, nonce)) + `"`)
+	})
 }
 
 func (e *event) at() presence.Millis {
