@@ -24,7 +24,7 @@ type ingestCmd struct {
 	Send  ingestSendCmd  `cmd:"" help:"Sign a call as a product does, and send it to a server."`
 }
 
-// sourceFlags are what a source is told by beside its kind, and the call.
+// sourceFlags are settings of a source beside its kind, and what completes the call.
 type sourceFlags struct {
 	Secret string   `placeholder:"SECRET" help:"Secret of the source, or - for the first line of standard input; default ROLLCALL_SOURCE_SECRET."`
 	Appid  string   `name:"appid" placeholder:"ID" help:"Id of the app at the product, as in the settings of the source."`

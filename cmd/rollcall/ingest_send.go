@@ -103,7 +103,8 @@ func sendCall(e *env, base string, r *webhook.Request, s *webhook.Source) error 
 		return fmt.Errorf("no answer from %s: %w", base, err)
 	}
 	defer resp.Body.Close()
-	body, _ := io.ReadAll(io.LimitReader(resp.Body, shownAnswer)) // a part of an answer is better than none
+	// A part of an answer is better than none.
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, shownAnswer))
 	fmt.Fprintf(e.stdout, "proof    %s\n", sentProof(s))
 	fmt.Fprintf(e.stdout, "answer   %d %s\n", resp.StatusCode, visible(strings.TrimSpace(string(body))))
 	if resp.StatusCode/100 == 2 {

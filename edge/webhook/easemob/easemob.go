@@ -77,7 +77,7 @@ func sum(call, secret, stamp string) []byte {
 func (Kind) Sign(r *webhook.Request, s *webhook.Source, at presence.Millis) error {
 	var in event
 	return r.Edit(func(members map[string]json.RawMessage) {
-		_ = json.Unmarshal(r.Body, &in) // what is no text is as if it were missing, as it is to Verify
+		_ = json.Unmarshal(r.Body, &in) // what is no text is as if it were missing
 		stamp := strconv.FormatInt(int64(at), 10)
 		members["timestamp"] = json.RawMessage(stamp)
 		members["security"] = json.RawMessage(`"` + hex.EncodeToString(sum(string(in.CallID), s.Secret, stamp)) + `"`)
