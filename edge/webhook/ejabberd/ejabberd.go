@@ -36,6 +36,11 @@ func (Kind) Check(s *webhook.Source) error {
 // Verify checks the signature, which is that of the kind generic.
 func (Kind) Verify(c *webhook.Call) error { return generic.Kind{}.Verify(c) }
 
+// Sign signs as the kind generic.
+func (Kind) Sign(r *webhook.Request, s *webhook.Source, at presence.Millis) error {
+	return generic.Kind{}.Sign(r, s, at)
+}
+
 // A session is what the module says of one, at one time.
 type session struct {
 	JID    webhook.Text   `json:"jid"`
