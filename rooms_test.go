@@ -35,6 +35,7 @@ var law = []struct {
 	{"watch", []string{"presence", "ask", "internal"}, "the hub sends what a question is answered, and knows neither doors nor stores"},
 	{"edge", []string{"presence", "intake", "ask", "watch", "transfer", "internal"}, "a door knows the rules, the rooms that it calls, and no other door"},
 	{"edge/webhook/sourcetest", []string{"presence", "intake", "store", "edge/webhook", "internal"}, "a kind of source is tried over a store"},
+	{"edge/webhook/audittest", []string{"presence", "edge/webhook"}, "a product that is asked needs no store"},
 	{"edge/webhook/trial", []string{"presence", "intake", "store", "edge/webhook", "internal"}, "a call is tried without a server, over a store in memory"},
 	{"server", []string{"presence", "store", "intake", "ask", "watch", "edge", "transfer", "internal", "server"}, "the server composes every room"},
 	{"server/config", []string{"presence", "store", "intake", "watch", "edge", "internal"}, "settings are those of the rooms; they compose nothing"},

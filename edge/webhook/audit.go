@@ -15,6 +15,9 @@ type Auditor interface {
 	Kind
 	// Limits returns what the product allows.
 	Limits() Limits
+	// CheckAsk returns what is wrong with the settings of a source that is asked, or nil; each
+	// begins with the name of the setting.
+	CheckAsk(*Source) error
 	// Ask asks the product of s about peers, at most Limits().Peers of them, in one or more calls.
 	// A peer of which the product gave no clear answer is missing from the answer: that is no word
 	// that it is offline. An error is no answer about any of them; one that matches [ErrRefused]
@@ -32,9 +35,15 @@ type Reconcile struct {
 	Lag     time.Duration // see [Limits]
 	Confirm time.Duration // the least time between the two answers that take a peer offline
 	Brake   float64       // the share of those asked that may turn in one round
-	URL     string
-	// Key proves who asks. KeyOld is tried when the product refuses it.
-	Key, KeyOld string
+	// Auditor is what asks: the kind of the source, or that of the backend which answers for it.
+	Auditor Auditor
+	URL     string // of the API; empty takes that of the product, where there is one
+	// Key proves who asks, under the name KeyID where keys have names. KeyOld is tried when the
+	// product refuses it.
+	KeyID, Key, KeyOld string
+	User               string  // the administrator in whose name the product is asked
+	Domain             string  // of the peers, where it is part of their names at the product
+	Passes             *Passes // the tokens made with the keys; nil makes one for each call
 }
 
 // On reports whether the product is asked.
@@ -75,4 +84,6 @@ type FoundSession struct {
 	ID       presence.SessionID
 	Platform string
 	Since    presence.Millis // zero when the product does not say
+	// Incarnation is that of the session in the events of the product; zero when they have none.
+	Incarnation presence.Millis
 }

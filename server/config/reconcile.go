@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"rollcall/edge/webhook"
+	"rollcall/edge/webhook/all"
 	"rollcall/internal/configload"
 )
 
@@ -29,12 +30,19 @@ type Reconcile struct {
 	// and at least 100 may: beyond that nothing more is changed, and an alarm is raised. 0% takes
 	// 2%.
 	Brake Percent `range:"0%,0.1%..50%"`
-	// URL is where the product is asked.
+	// URL is the address of the product's API, or that of a backend which answers for a product
+	// that cannot be asked; docs/sources.md has its form for each kind.
 	URL string `config:"url"`
+	// KeyID is the name of the key, where the product names its keys.
+	KeyID string
 	// Key is what proves to the product who asks.
 	Key Secret `config:",secret"`
 	// KeyOld is sent when the product refuses key, while that is being replaced.
 	KeyOld Secret `config:",secret"`
+	// User is the administrator in whose name the product is asked, where it wants one.
+	User string
+	// Domain is that of the peers, where it is a part of their names at the product.
+	Domain string
 }
 
 // Percent is a share, written as 2%.
@@ -67,15 +75,13 @@ const (
 
 func (r *Reconcile) set() bool { return *r != Reconcile{} }
 
-// validate returns what is wrong with r beyond its ranges, for a source of kind.
-func (r *Reconcile) validate(kind webhook.Kind) error {
+// validate returns what is wrong with r, which is that of s, beyond its ranges.
+func (r *Reconcile) validate(s *webhook.Source) error {
 	if !r.set() {
 		return nil
 	}
-	if _, ok := kind.(webhook.Auditor); !ok {
-		return fmt.Errorf("reconcile is set, and %s has no call for reconciliation", kind.Name())
-	}
 	var f configload.Faults
+	f.Add(s.Reconcile.Auditor.CheckAsk(s))
 	f.When(r.KeyOld != "" && r.Key == "", "reconcile.key_old is set and reconcile.key is not; the only key goes into key")
 	f.When(r.KeyOld != "" && r.KeyOld == r.Key, "reconcile.key_old is the same as reconcile.key")
 	f.Add(checkURL(r.URL))
@@ -102,14 +108,14 @@ func checkURL(text string) error {
 
 // webhook returns r with the defaults of kind; the zero value when r is not set.
 func (r *Reconcile) webhook(kind webhook.Kind) webhook.Reconcile {
-	a, ok := kind.(webhook.Auditor)
-	if !ok || !r.set() {
+	if !r.set() {
 		return webhook.Reconcile{}
 	}
+	a := all.Auditor(kind)
 	limits := a.Limits()
 	return webhook.Reconcile{
 		Every: cmp.Or(r.Every, reconcileEvery), Rate: cmp.Or(r.Rate, limits.Rate, reconcileRate), Lag: cmp.Or(r.Lag, limits.Lag, reconcileLag),
 		Confirm: cmp.Or(r.Confirm, reconcileConfirm), Brake: float64(cmp.Or(r.Brake, reconcileBrake)) / 100,
-		URL: r.URL, Key: r.Key.Reveal(), KeyOld: r.KeyOld.Reveal(),
+		Auditor: a, URL: r.URL, KeyID: r.KeyID, Key: r.Key.Reveal(), KeyOld: r.KeyOld.Reveal(), User: r.User, Domain: r.Domain, Passes: new(webhook.Passes),
 	}
 }

@@ -72,8 +72,8 @@ func (s *Source) Validate() error {
 		f.Add(unknownKind(s.Kind))
 		return f.Err()
 	}
-	f.Add(s.Reconcile.validate(kind))
-	checked := s.Webhook("", kind)
+	checked := s.Webhook(presence.AppID(s.App), kind)
+	f.Add(s.Reconcile.validate(&checked))
 	f.Add(kind.Check(&checked))
 	return f.Err()
 }

@@ -32,3 +32,12 @@ var Kinds = []webhook.Kind{
 	yunxin.Kind{},
 	zim.Kind{},
 }
+
+// Auditor returns what asks the product of kind: kind itself, or for a product that cannot be asked
+// the call of kind generic, which a backend answers for it.
+func Auditor(kind webhook.Kind) webhook.Auditor {
+	if a, ok := kind.(webhook.Auditor); ok {
+		return a
+	}
+	return generic.Kind{}
+}

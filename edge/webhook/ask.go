@@ -1,0 +1,279 @@
+package webhook
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"unicode/utf8"
+
+	"rollcall/presence"
+)
+
+// A Query is one call of the API of a product.
+type Query struct {
+	Method string // POST when empty
+	URL    string // it may hold a secret, so no error has it
+	Header http.Header
+	Body   []byte // JSON, or nil
+	Max    int64  // the most bytes of the answer
+}
+
+// A StatusError is an answer with another status than 200.
+type StatusError int
+
+// Error names the status.
+func (e StatusError) Error() string {
+	return fmt.Sprintf("the product answers %d %s", int(e), http.StatusText(int(e)))
+}
+
+// Is matches [ErrRefused] for 401 and 403.
+func (e StatusError) Is(target error) bool {
+	return target == ErrRefused && (e == http.StatusUnauthorized || e == http.StatusForbidden)
+}
+
+// Do sends q and returns the body of the answer, and its Date in Unix milliseconds, 0 without one.
+// An answer with another status than 200 is a [StatusError]. No error holds the address, a header
+// or a part of a body.
+func (q *Query) Do(ctx context.Context, client *http.Client) ([]byte, presence.Millis, error) {
+	method := q.Method
+	if method == "" {
+		method = http.MethodPost
+	}
+	r, err := http.NewRequestWithContext(ctx, method, q.URL, bytes.NewReader(q.Body))
+	if err != nil {
+		return nil, 0, errors.New("the address of the product cannot be read")
+	}
+	for name, values := range q.Header {
+		r.Header[name] = values
+	}
+	if q.Body != nil {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	r.Header.Set("Accept", "application/json")
+	res, err := client.Do(r)
+	if err != nil {
+		return nil, 0, fmt.Errorf("the product cannot be asked: %w", bare(err))
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		return nil, 0, StatusError(res.StatusCode)
+	}
+	body, err := io.ReadAll(io.LimitReader(res.Body, q.Max+1))
+	switch {
+	case err != nil:
+		return nil, 0, fmt.Errorf("the answer of the product ends early: %w", bare(err))
+	case int64(len(body)) > q.Max:
+		return nil, 0, fmt.Errorf("the answer of the product has more than %d bytes", q.Max)
+	}
+	var at presence.Millis
+	if date, err := http.ParseTime(res.Header.Get("Date")); err == nil && date.UnixMilli() > 0 {
+		at = presence.Millis(date.UnixMilli())
+	}
+	return body, at, nil
+}
+
+// bare returns err without the address, whose query may hold a signature.
+func bare(err error) error {
+	if e := (*url.Error)(nil); errors.As(err, &e) {
+		return e.Err
+	}
+	return err
+}
+
+// errAnswer is all that an error says of an answer that cannot be read: it may hold secrets of the
+// product's users.
+var errAnswer = errors.New("the answer of the product cannot be read")
+
+// ErrAnswer is an answer that is not what the product's documentation describes.
+func ErrAnswer(what string) error { return fmt.Errorf("%w: %s", errAnswer, what) }
+
+// DecodeAnswer reads body, an answer, into v. A member of another type than v's fails all of it,
+// unless its type is Text or Number.
+func DecodeAnswer(body []byte, v any) error {
+	if json.Unmarshal(body, v) != nil {
+		return ErrAnswer("it is not the JSON of this call")
+	}
+	return nil
+}
+
+// Findings collect what the calls of one [Auditor.Ask] say of the peers that were asked about.
+type Findings struct {
+	answer Answer
+	asked  map[presence.PeerID]bool // true: the answers contradict each other
+}
+
+// Ask returns findings about peers.
+func Ask(peers []presence.PeerID) *Findings {
+	f := &Findings{asked: make(map[presence.PeerID]bool, len(peers))}
+	f.answer.Peers = make(map[presence.PeerID]Found, len(peers))
+	for _, p := range peers {
+		f.asked[p] = false
+	}
+	return f
+}
+
+// Asked reports whether peer was asked about.
+func (f *Findings) Asked(peer presence.PeerID) bool {
+	_, ok := f.asked[peer]
+	return ok
+}
+
+// At takes the time of one call: that of the answer is the earliest, and unknown when one is.
+func (f *Findings) At(at presence.Millis, first bool) {
+	if first || at < f.answer.At {
+		f.answer.At = at
+	}
+}
+
+// Add takes what the product says of peer. A peer that was not asked about is left out, and so is
+// one about which two answers differ, or whose sessions no event could name.
+func (f *Findings) Add(peer presence.PeerID, found Found) {
+	contradicted, ok := f.asked[peer]
+	if !ok || contradicted {
+		return
+	}
+	for i := range found.Sessions {
+		if !found.Sessions[i].valid() {
+			f.Drop(peer)
+			return
+		}
+	}
+	if before, ok := f.answer.Peers[peer]; ok && !before.same(&found) {
+		f.Drop(peer)
+		return
+	}
+	f.answer.Peers[peer] = found
+}
+
+// Drop leaves peer out of the answer, whatever else is said of it.
+func (f *Findings) Drop(peer presence.PeerID) {
+	if _, ok := f.asked[peer]; ok {
+		f.asked[peer] = true
+		delete(f.answer.Peers, peer)
+	}
+}
+
+// Answer returns what was found.
+func (f *Findings) Answer() Answer { return f.answer }
+
+func (s *FoundSession) valid() bool {
+	ok := func(name string) bool { return len(name) <= presence.MaxName && utf8.ValidString(name) }
+	return s.ID != "" && ok(string(s.ID)) && ok(s.Platform)
+}
+
+func (f *Found) same(g *Found) bool {
+	return f.Online == g.Online && f.Listed == g.Listed && slices.Equal(f.Sessions, g.Sessions)
+}
+
+// Sessions returns the find of a peer that is online with the sessions list, each of which is there
+// once.
+func Sessions(list []FoundSession) Found {
+	once := list[:0:0]
+	for _, s := range list {
+		if !slices.ContainsFunc(once, func(o FoundSession) bool { return o.ID == s.ID }) {
+			once = append(once, s)
+		}
+	}
+	return Found{Online: true, Listed: true, Sessions: once}
+}
+
+// WithKey calls ask with the key of s and, when the product refuses it, with the old one.
+func (r *Reconcile) WithKey(ask func(key string) (Answer, error)) (Answer, error) {
+	a, err := ask(r.Key)
+	if r.KeyOld != "" && errors.Is(err, ErrRefused) {
+		if old, oldErr := ask(r.KeyOld); oldErr == nil {
+			return old, nil
+		}
+	}
+	return a, err
+}
+
+// CheckBase returns what is wrong with the address of an API below which calls have paths of their
+// own. An example says that the product has no address unless one is set.
+func (r *Reconcile) CheckBase(product, example string) error {
+	switch {
+	case r.URL == "" && example != "":
+		return fmt.Errorf("reconcile.url is missing; of %s it is the address of its API, such as %s", product, example)
+	case strings.Contains(r.URL, "?"):
+		return fmt.Errorf("reconcile.url has a query; of %s it is the address of its API alone", product)
+	}
+	return nil
+}
+
+// CheckKey returns that the key is missing, when it is; what says where it is found.
+func (r *Reconcile) CheckKey(what string) error {
+	if r.Key == "" {
+		return errors.New("reconcile.key is missing; it is " + what)
+	}
+	return nil
+}
+
+// Base returns the address of the product's API without a slash at its end; other when none is set.
+func (r *Reconcile) Base(other string) string {
+	if r.URL == "" {
+		return other
+	}
+	return strings.TrimRight(r.URL, "/")
+}
+
+// Passes are the tokens that a product gives for its keys, kept from one call to the next.
+type Passes struct {
+	mu   sync.Mutex
+	kept map[string]string // by key
+}
+
+// WithPass calls use with the token kept for key. Without one, and when the product refuses it,
+// obtain makes one first; a token that is refused when it is new is an error matching [ErrRefused].
+// A nil p keeps nothing.
+func (p *Passes) WithPass(key string, obtain func() (string, error), use func(token string) error) error {
+	if token, ok := p.get(key); ok {
+		err := use(token)
+		if !errors.Is(err, ErrRefused) {
+			return err
+		}
+	}
+	token, err := obtain()
+	if err != nil {
+		return err
+	}
+	if err := use(token); err != nil {
+		p.put(key, "")
+		return err
+	}
+	p.put(key, token)
+	return nil
+}
+
+func (p *Passes) get(key string) (string, bool) {
+	if p == nil {
+		return "", false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	token := p.kept[key]
+	return token, token != ""
+}
+
+func (p *Passes) put(key, token string) {
+	if p == nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.kept == nil {
+		p.kept = map[string]string{}
+	}
+	if token == "" {
+		delete(p.kept, key)
+	} else {
+		p.kept[key] = token
+	}
+}
