@@ -61,6 +61,7 @@ type WhyReport struct {
 	Tag      string             `json:"tag,omitempty"`
 	At       presence.Millis    `json:"at"`
 	Cause    string             `json:"cause,omitempty"`
+	Count    *int               `json:"count,omitempty"` // of a count: -1 when it is not known
 	Verdict  string             `json:"verdict"`
 	Turned   bool               `json:"turned"`
 }
@@ -123,8 +124,11 @@ func reportedOf(t *presence.Traced) WhyReport {
 		Received: t.Received, Source: r.Source, Kind: r.Kind.String(), Session: r.Session, Tag: r.Tag, At: r.At,
 		Verdict: t.Verdict.String(), Turned: t.Turned,
 	}
-	if r.Kind == presence.KindOffline || r.Kind == presence.KindEndAll {
+	switch r.Kind {
+	case presence.KindOffline, presence.KindEndAll:
 		one.Cause = r.Cause.String()
+	case presence.KindCount:
+		one.Count = &r.Count
 	}
 	return one
 }

@@ -101,7 +101,10 @@ func (t *Counters) report(r *Report, o Outcome, received Millis) {
 	if r.Ahead != 0 {
 		t.ahead.Add(1)
 	}
-	t.clocks.note(r, o.Verdict, received)
+	own := r.Cause == CauseReconciled // the source did not speak by itself
+	if !own {
+		t.clocks.note(r, o.Verdict, received)
+	}
 	a := t.app(r.App)
 	a.reports.Add(1)
 	if o.Turned {
@@ -109,7 +112,9 @@ func (t *Counters) report(r *Report, o Outcome, received Millis) {
 	}
 	c := t.source(r.Source)
 	c.verdicts[min(o.Verdict, verdicts-1)].Add(1)
-	c.last.Store(int64(received))
+	if !own {
+		c.last.Store(int64(received))
+	}
 	if o.Turned {
 		t.changes.Add(1)
 	}

@@ -40,6 +40,8 @@ type Hook struct {
 	Policy    Policy
 	Lease     time.Duration
 	Hold      time.Duration
+	Count     int // of a [KindCount], as Quiet
+	Quiet     time.Duration
 }
 
 // maxHooks is how many hooks the histories of one peer hold together; the oldest go into the base.
@@ -48,17 +50,21 @@ const maxHooks = 128
 func hookOf(r *Report, hash uint64, lease time.Duration, now Millis) Hook {
 	h := Hook{
 		Hash: hash, At: r.At, Judged: min(now, r.At), Kind: r.Kind, Reconnect: r.Reconnect, Policy: r.Policy, Lease: lease, Hold: r.Hold,
+		Count: r.Count, Quiet: r.Quiet,
 	}
-	if r.Kind == KindOffline {
+	switch r.Kind {
+	case KindOffline:
 		h.Cause, h.Reconnect, h.Lease = r.Cause, false, 0
-	} else {
+	case KindCount:
+		h.Cause, h.Reconnect = CauseReconciled, false
+	default:
 		h.Hold = 0
 	}
 	return h
 }
 
 func (h *Hook) report() Report {
-	return Report{Kind: h.Kind, Cause: h.Cause, Reconnect: h.Reconnect, Policy: h.Policy, Hold: h.Hold, At: h.At}
+	return Report{Kind: h.Kind, Cause: h.Cause, Reconnect: h.Reconnect, Policy: h.Policy, Hold: h.Hold, At: h.At, Count: h.Count, Quiet: h.Quiet}
 }
 
 // count counts h in s.

@@ -14,6 +14,7 @@ const (
 	hookLease
 	hookHold
 	hookJudged
+	hookCount // a count: it, and how old it may be, follow
 	hookFlags = iota
 )
 
@@ -66,6 +67,7 @@ func (h *Hook) pack(b []byte, base Millis) []byte {
 		{h.Lease != 0 && !isWeek, hookLease},
 		{h.Hold != 0, hookHold},
 		{h.Judged != h.At, hookJudged},
+		{h.Kind == KindCount, hookCount},
 	} {
 		if f.set {
 			flags |= f.bit
@@ -74,6 +76,9 @@ func (h *Hook) pack(b []byte, base Millis) []byte {
 	b = append(b, flags)
 	if flags&hookOffline != 0 {
 		b = append(b, byte(h.Cause))
+	}
+	if flags&hookCount != 0 {
+		b = binary.AppendUvarint(binary.AppendVarint(b, int64(h.Count)), uint64(h.Quiet/time.Millisecond))
 	}
 	if flags&hookLease != 0 {
 		b = binary.AppendUvarint(b, uint64(h.Lease/time.Millisecond))
@@ -118,12 +123,12 @@ func (r *unpacker) histories(st *State) {
 func (r *unpacker) hook() Hook {
 	h := Hook{Hash: r.hash(), At: r.millis(), Kind: KindOnline}
 	flags := r.byte()
-	if flags>>hookFlags != 0 {
-		r.later("flags %#x of a hook", flags)
-		return Hook{}
-	}
 	if flags&hookOffline != 0 {
 		h.Kind, h.Cause = KindOffline, r.cause()
+	}
+	if flags&hookCount != 0 {
+		h.Kind, h.Cause = KindCount, CauseReconciled
+		h.Count, h.Quiet = int(min(max(r.varint(), CountUnknown), maxOpen)), r.duration()
 	}
 	h.Reconnect = flags&hookAgain != 0
 	if flags&hookLast != 0 {

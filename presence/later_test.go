@@ -41,14 +41,14 @@ func TestWhatALaterReleaseReportsChangesNothing(t *testing.T) {
 		} {
 			r.App, r.Peer, r.At = own.App, own.Peer, t0.Add(time.Minute)
 			later := []presence.Report{}
-			for _, kind := range []presence.Kind{0, 5, 6, 200, 255} {
+			for _, kind := range []presence.Kind{0, 6, 7, 200, 255} {
 				l := r
 				l.Kind = kind
 				later = append(later, l)
 			}
 			for kind := presence.KindOnline; kind.Known(); kind++ {
 				l := r
-				l.Kind, l.Cause = kind, 8
+				l.Kind, l.Cause = kind, 9
 				later = append(later, l)
 				l.Cause, l.Policy = 0, 2
 				later = append(later, l)
@@ -95,7 +95,7 @@ func TestWhatALaterReleasePackedIsNewer(t *testing.T) {
 		to   byte
 	}{
 		{"a later format", plain, 8, plain[8] + 2<<4},
-		{"a cause of the peer", plain, 9, 8},
+		{"a cause of the peer", plain, 9, 9},
 		{"a source of a session", plain, source, 4},
 		{"a flag of a session", plain, flags, plain[flags] | 1<<5},
 		{"a cause of a session", plain, flags + 1, 9},

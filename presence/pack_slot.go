@@ -31,7 +31,7 @@ func (s *Slot) pack(b []byte, base Millis) []byte {
 		{len(s.Extra) > 0, slotExtra},
 		{s.Devices > 1, slotLearned},
 		{s.Lost > 0, slotLost},
-		{s.Burst != Burst{}, slotBurst},
+		{s.Burst != Burst{} || s.Answered, slotBurst},
 	} {
 		if f.set {
 			flags |= f.bit
@@ -71,7 +71,7 @@ func (s *Slot) pack(b []byte, base Millis) []byte {
 		b = appendMillis(b, s.LostAt, s.At)
 	}
 	if flags&slotBurst != 0 {
-		b = binary.AppendUvarint(b, s.Burst.word())
+		b = binary.AppendUvarint(b, s.burst().word())
 	}
 	return b
 }
@@ -112,7 +112,18 @@ func (r *unpacker) slot() Slot {
 	if flags&slotBurst != 0 {
 		s.Burst = burstOf(r.uvarint())
 	}
+	if s.Tag == "" {
+		s.Answered, s.Burst = s.Burst.Opened, Burst{}
+	}
 	return s
+}
+
+// burst returns the burst to pack: an untagged slot has none, and notes that it is answered there.
+func (s *Slot) burst() Burst {
+	if s.Tag == "" {
+		return Burst{Opened: s.Answered}
+	}
+	return s.Burst
 }
 
 func (b Burst) word() uint64 {

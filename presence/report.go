@@ -44,6 +44,13 @@ type Report struct {
 	Hold   time.Duration
 	Policy Policy
 
+	// Count is what a [KindCount] says: how many sessions the peer has at its source, or
+	// [CountUnknown] when it has some. At is when the source was asked.
+	Count int `json:",omitempty"`
+	// Quiet is how old such an answer may be: it changes nothing when a hook came later than At
+	// less Quiet.
+	Quiet time.Duration `json:",omitempty"`
+
 	// ID names the delivery: a slot counts one ID once. Empty: every delivery counts. Sessions
 	// whose source gives the time do not need it: their merge is idempotent.
 	ID string
@@ -59,7 +66,9 @@ func (r *Report) Key() Key { return Key{r.App, r.Peer} }
 func (r *Report) counted() bool { return r.Session == "" && r.Kind != KindEndAll }
 
 // present reports whether r says that the peer was online.
-func (r *Report) present() bool { return r.Kind == KindOnline || r.Kind == KindTouch }
+func (r *Report) present() bool {
+	return r.Kind == KindOnline || r.Kind == KindTouch || r.Kind == KindCount && r.Count != 0
+}
 
 // seen returns when r was true as far as this process knows: At, unless the source's clock is
 // ahead.
@@ -123,6 +132,25 @@ func (r *Report) Validate() error {
 	case r.Hold < 0 || r.Hold > MaxHold:
 		return fmt.Errorf("%w: the hold is not between 0 and %v", ErrInvalid, MaxHold)
 	}
+	return r.validateCount()
+}
+
+// validateCount is Validate for what only a [KindCount] has.
+func (r *Report) validateCount() error {
+	switch {
+	case r.Kind != KindCount && (r.Count != 0 || r.Quiet != 0):
+		return fmt.Errorf("%w: a report of kind %v has no count", ErrInvalid, r.Kind)
+	case r.Kind != KindCount:
+		return nil
+	case r.Session != "" || r.Tag != "" || r.Node != "":
+		return fmt.Errorf("%w: a count is about no session, tag or node", ErrInvalid)
+	case r.Cause != CauseReconciled:
+		return fmt.Errorf("%w: the cause of a count is not %v", ErrInvalid, CauseReconciled)
+	case r.Count < CountUnknown || r.Count > maxOpen:
+		return fmt.Errorf("%w: the count is out of range", ErrInvalid)
+	case r.Quiet < 0 || r.Quiet > MaxQuiet:
+		return fmt.Errorf("%w: the quiet of a count is not between 0 and %v", ErrInvalid, MaxQuiet)
+	}
 	return nil
 }
 
@@ -133,4 +161,6 @@ const (
 	MaxLease = 30 * 24 * time.Hour
 	// MaxHold is the longest hold.
 	MaxHold = 10 * time.Minute
+	// MaxQuiet is how old an answer may be at most.
+	MaxQuiet = 10 * time.Minute
 )

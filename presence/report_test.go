@@ -30,8 +30,8 @@ func TestReportIsRefused(t *testing.T) {
 		{"report id has 257", func(r *presence.Report) { r.ID = long }},
 		{"no source", func(r *presence.Report) { r.Source = "" }},
 		{"no kind", func(r *presence.Report) { r.Kind = 0 }},
-		{"kind 5", func(r *presence.Report) { r.Kind = presence.KindEndAll + 1 }},
-		{"cause 8", func(r *presence.Report) { r.Cause = presence.CauseDrained + 1 }},
+		{"kind 6", func(r *presence.Report) { r.Kind = presence.KindCount + 1 }},
+		{"cause 9", func(r *presence.Report) { r.Cause = presence.CauseReconciled + 1 }},
 		{"policy 2", func(r *presence.Report) { r.Policy = presence.PolicyLast + 1 }},
 		{"time of the report", func(r *presence.Report) { r.At = 0 }},
 		{"time of the report", func(r *presence.Report) { r.At = 1 << 50 }},
@@ -39,6 +39,13 @@ func TestReportIsRefused(t *testing.T) {
 		{"lease", func(r *presence.Report) { r.Lease = presence.MaxLease + 1 }},
 		{"lease", func(r *presence.Report) { r.Lease = -1 }},
 		{"hold", func(r *presence.Report) { r.Hold = presence.MaxHold + 1 }},
+		{"has no count", func(r *presence.Report) { r.Count = 1 }},
+		{"has no count", func(r *presence.Report) { r.Quiet = time.Second }},
+		{"about no session", func(r *presence.Report) { counted(r); r.Session = "s" }},
+		{"about no session", func(r *presence.Report) { counted(r); r.Tag = "phone" }},
+		{"the cause of a count", func(r *presence.Report) { counted(r); r.Cause = presence.CauseLost }},
+		{"the count", func(r *presence.Report) { counted(r); r.Count = -2 }},
+		{"the quiet", func(r *presence.Report) { counted(r); r.Quiet = presence.MaxQuiet + 1 }},
 	} {
 		r := good
 		c.change(&r)
@@ -121,4 +128,9 @@ func TestAppIDsCannotMeet(t *testing.T) {
 			t.Errorf("%q: %v, want presence.ErrInvalid", id, err)
 		}
 	}
+}
+
+// counted makes r the answer of a product.
+func counted(r *presence.Report) {
+	r.Kind, r.Cause, r.Session, r.Tag, r.Node, r.Count = presence.KindCount, presence.CauseReconciled, "", "", "", 2
 }

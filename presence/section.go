@@ -25,11 +25,11 @@ const (
 
 // format returns the lowest format that can hold st.
 func (st *State) format() byte {
-	if len(st.Rest) > 0 || len(st.Histories) > 0 || len(st.EndAlls) > 0 {
+	if len(st.Rest) > 0 || len(st.Histories) > 0 || len(st.EndAlls) > 0 || st.Cause >= CauseReconciled {
 		return packFormat2
 	}
 	for i := range st.Sessions {
-		if s := &st.Sessions[i]; s.Seq != 0 || s.Ahead != 0 || s.Leased() {
+		if s := &st.Sessions[i]; s.Seq != 0 || s.Ahead != 0 || s.Leased() || s.Cause >= CauseReconciled {
 			return packFormat2
 		}
 	}

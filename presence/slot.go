@@ -41,6 +41,10 @@ type Slot struct {
 	LostAt Millis
 
 	Burst Burst // of a tagged slot
+
+	// Answered says that an answer of the product opened the untagged slot, and no hook has come
+	// since. The session may be one of another slot, see [State.replaceAnswer].
+	Answered bool
 }
 
 // Extra is a number of sessions beyond the known number of devices.
@@ -96,7 +100,7 @@ func (s *Slot) ending(r *Report) ending {
 	switch {
 	case s.open():
 		return ending{at: s.Until, cause: CauseExpired}
-	case r != nil && r.counted() && r.Kind == KindOffline:
+	case r != nil && r.counted() && (r.Kind == KindOffline || r.Kind == KindCount && r.Count == 0):
 		return ending{s.At, r.Cause, r.Hold}
 	}
 	return ending{at: s.At}
@@ -218,7 +222,10 @@ func (s *Slot) apply(r *Report, at Millis, lease time.Duration, now Millis, rule
 	if !r.Kind.Known() {
 		return Ignored
 	}
-	if r.Policy == PolicyLast {
+	switch {
+	case r.Kind == KindCount:
+		return s.answer(r, at, lease, now, rules)
+	case r.Policy == PolicyLast:
 		return s.last(r, at, lease)
 	}
 	s.settle(at, now, rules)
@@ -237,7 +244,7 @@ func (s *Slot) apply(r *Report, at Millis, lease time.Duration, now Millis, rule
 	default:
 		return Ignored
 	}
-	s.At = max(s.At, at)
+	s.At, s.Answered = max(s.At, at), s.Answered && r.Kind == KindTouch
 	if !was && s.open() {
 		s.Start = at
 	}
@@ -335,6 +342,13 @@ func (s *Slot) last(r *Report, at Millis, lease time.Duration) Verdict {
 	return Taken
 }
 
+// slot returns where the slot of source and tag is, or would be.
+func (st *State) slot(source Source, tag string) (i int, found bool) {
+	return slices.BinarySearchFunc(st.Slots, source, func(s Slot, source Source) int {
+		return cmp.Or(strings.Compare(string(s.Source), string(source)), strings.Compare(s.Tag, tag))
+	})
+}
+
 // applySlot counts r in the slot of its source and tag. assumed is what stood in the place of all
 // reports before, or nil.
 func (st *State) applySlot(r *Report, lease time.Duration, now Millis, rules *Rules, assumed *Slot) (v Verdict, quiet bool, late *recount) {
@@ -343,9 +357,7 @@ func (st *State) applySlot(r *Report, lease time.Duration, now Millis, rules *Ru
 		return Double, false, nil
 	}
 	tag := slotTag(r.Tag, r.Policy)
-	i, found := slices.BinarySearchFunc(st.Slots, r.Source, func(s Slot, source Source) int {
-		return cmp.Or(strings.Compare(string(s.Source), string(source)), strings.Compare(s.Tag, tag))
-	})
+	i, found := st.slot(r.Source, tag)
 	if !found {
 		if r.Kind == KindTouch && assumed == nil {
 			return Ignored, false, nil
@@ -359,6 +371,7 @@ func (st *State) applySlot(r *Report, lease time.Duration, now Millis, rules *Ru
 	if !found && assumed != nil && r.Kind != KindOnline {
 		s.take(assumed, r)
 	}
+	c := counting{st, r, hash, lease, now, rules}
 	was := s.Live(now)
 	if rules.Replay == 0 || hash == 0 || r.Kind == KindTouch {
 		if v = s.apply(r, r.At, lease, now, rules); v == Taken {
@@ -367,9 +380,16 @@ func (st *State) applySlot(r *Report, lease time.Duration, now Millis, rules *Ru
 		if hash != 0 {
 			st.see(hash, r.At)
 		}
-		return v, was == s.Live(now), nil
+		quiet = was == s.Live(now)
+		if (v == Taken || v == Swallowed) && r.Kind != KindTouch {
+			quiet = !c.replaceAnswer(tag) && quiet
+		}
+		return v, quiet, nil
 	}
 	v, late = st.countHook(s, !found, assumed, r, hash, lease, now, rules)
+	if v == Taken || v == Swallowed {
+		c.replaceAnswer(tag)
+	}
 	// Every count is signalled, also one that turns nothing: when the store is away, other nodes go
 	// on from what they have of it.
 	return v, was == s.Live(now) && r.Policy == PolicyLast, late

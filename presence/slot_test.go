@@ -21,8 +21,15 @@ func hook(t tb, word string, policy presence.Policy) presence.Report {
 	t.Helper()
 	body, when, _ := strings.Cut(word, "@")
 	r := presence.Report{App: "a", Peer: "tom", Source: presence.SourceLeanCloud, Policy: policy, Kind: presence.KindOnline}
-	if body[0] == '-' {
+	switch body[0] {
+	case '-':
 		r.Kind = presence.KindOffline
+	case '=': // the answer of the product: a number, or ? for some
+		r.Kind, r.Cause, r.Count, r.Quiet = presence.KindCount, presence.CauseReconciled, presence.CountUnknown, 30*time.Second
+		if body[1:] != "?" {
+			r.Count = int(body[1] - '0')
+		}
+		body = body[:1]
 	}
 	for _, part := range strings.Split(body[1:], "/") {
 		if c, ok := presence.ParseCause(part); ok {

@@ -124,6 +124,8 @@ func (st *State) Apply(r *Report, now Millis, rules *Rules) (Outcome, Effect) {
 	switch {
 	case r.Kind == KindEndAll:
 		v, quiet = st.applyEndAll(r, now, rules)
+	case r.Kind == KindCount:
+		v, quiet, late = st.applyCount(r, lease, now, rules)
 	case r.Session == "":
 		v, quiet, late = st.applySlot(r, lease, now, rules, assumed)
 	default:

@@ -38,10 +38,13 @@ const (
 	CauseExpired        // its lease ran out
 	CauseNodeLost       // the node that held it died
 	CauseDrained        // the node that held it was shut down and it did not come back
+	// CauseReconciled: its source was asked, and did not hold it. A state with it is packed in
+	// format 2.
+	CauseReconciled
 	causes
 )
 
-var causeNames = [causes]string{"unknown", "logout", "lost", "kicked", "replaced", "expired", "node_lost", "drained"}
+var causeNames = [causes]string{"unknown", "logout", "lost", "kicked", "replaced", "expired", "node_lost", "drained", "reconciled"}
 
 func (c Cause) String() string {
 	if c < causes {
@@ -69,11 +72,14 @@ const (
 	KindOffline                 // the session ended
 	KindTouch                   // the session is still there
 	KindEndAll                  // many sessions ended, see [EndAll]
+	// KindCount is the answer of a product that was asked how many sessions the peer has, where its
+	// hooks name none, see [Report].Count.
+	KindCount
 )
 
 // Known reports whether k is a kind that this release knows. A report of any other kind changes
 // nothing: a later release has written it, and only that one knows what it means.
-func (k Kind) Known() bool { return k >= KindOnline && k <= KindEndAll }
+func (k Kind) Known() bool { return k >= KindOnline && k <= KindCount }
 
 func (k Kind) String() string {
 	switch k {
@@ -85,6 +91,8 @@ func (k Kind) String() string {
 		return "touch"
 	case KindEndAll:
 		return "end_all"
+	case KindCount:
+		return "count"
 	}
 	return "invalid"
 }

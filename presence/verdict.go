@@ -8,7 +8,7 @@ const (
 	Taken Verdict = iota + 1
 	// Late: a newer report about the session is known; this one changed no session.
 	Late
-	// Double: the same report is known already; this one changed nothing.
+	// Double: what the report says is known already; this one changed nothing.
 	Double
 	// Swallowed: an offline that found nothing open, remembered for the reorder window, or the
 	// online it cancels.
@@ -23,6 +23,9 @@ const (
 	// Expired: the report was taken, and its lease was over when it arrived: the clock of the
 	// source is behind, or the report came late. It makes no peer online.
 	Expired
+	// Unsure: an answer of a product about which a hook has come so lately that the answer may be
+	// older. It changed nothing.
+	Unsure
 	verdicts
 )
 
@@ -30,7 +33,7 @@ func (v Verdict) String() string {
 	if v >= verdicts {
 		return "none"
 	}
-	return [...]string{"none", "taken", "late", "double", "swallowed", "stale", "ignored", "full", "expired_on_arrival"}[v]
+	return [...]string{"none", "taken", "late", "double", "swallowed", "stale", "ignored", "full", "expired_on_arrival", "unsure"}[v]
 }
 
 // An Outcome is the result of merging one report.

@@ -114,6 +114,10 @@ func (s *Slot) reason(leases, now Millis) string {
 		return fmt.Sprintf("a program other than rollcall wrote this to the store and no report has come; this is assumed until the first report, at most %s more",
 			spell(s.Until.Sub(leases)))
 	}
+	if s.Answered {
+		return fmt.Sprintf("%s was asked %s ago and held it, and no hook has come since; the lease runs %s more",
+			s.Source, spell(now.Sub(s.At)), spell(s.Until.Sub(leases)))
+	}
 	whose := "hooks without a tag"
 	if s.Tag != "" {
 		whose = fmt.Sprintf("hooks with tag %.40q", s.Tag)
@@ -127,14 +131,15 @@ func (s *Slot) reason(leases, now Millis) string {
 }
 
 var offlineReasons = [causes]string{
-	CauseUnknown:  "its source reported the end without a cause",
-	CauseLogout:   "the last end that was reported is a logout",
-	CauseLost:     "the connection was lost",
-	CauseKicked:   "it was closed by a caller with the right to",
-	CauseReplaced: "a newer login took its place, and ended",
-	CauseExpired:  "its lease ran out without another report",
-	CauseNodeLost: "the node that held it was lost",
-	CauseDrained:  "the node that held it was shut down, and it did not come back in time",
+	CauseUnknown:    "its source reported the end without a cause",
+	CauseLogout:     "the last end that was reported is a logout",
+	CauseLost:       "the connection was lost",
+	CauseKicked:     "it was closed by a caller with the right to",
+	CauseReplaced:   "a newer login took its place, and ended",
+	CauseExpired:    "its lease ran out without another report",
+	CauseNodeLost:   "the node that held it was lost",
+	CauseDrained:    "the node that held it was shut down, and it did not come back in time",
+	CauseReconciled: "its source was asked then, and did not hold it",
 }
 
 // clock writes m for people.

@@ -80,6 +80,7 @@ type explained struct {
 	}
 	Reports []struct {
 		Source, Kind, Session, Tag, Cause, Verdict string
+		Count                                      *int
 		Received                                   presence.Millis `json:"heard"`
 		At                                         presence.Millis
 		Turned                                     bool
@@ -134,6 +135,9 @@ func printPeer(w io.Writer, p *explained) error {
 			if r.Cause != "" {
 				what += " (" + r.Cause + ")"
 			}
+			if r.Count != nil {
+				what = countText(*r.Count)
+			}
 			made := r.Verdict
 			if r.Turned {
 				made += ", turned"
@@ -164,4 +168,15 @@ func visible(s string) string {
 		return s
 	}
 	return fmt.Sprintf("%q", s)
+}
+
+// countText writes the answer of a product that was asked.
+func countText(n int) string {
+	switch {
+	case n < 0:
+		return "asked: online"
+	case n == 0:
+		return "asked: offline"
+	}
+	return fmt.Sprintf("asked: %d open", n)
 }
