@@ -10,14 +10,20 @@ import (
 	"rollcall/edge/sse"
 	"rollcall/edge/webhook"
 	"rollcall/internal/api"
+	"rollcall/internal/api/usertoken"
 	"rollcall/presence"
 	"rollcall/watch"
 )
 
 // mountNative starts the hub and mounts the doors of the native API, all behind one gate.
 func (s *Server) mountNative() http.Handler {
+	users := usertoken.New(usertoken.Deps{
+		Life: s.cfg.Gate.UserTokenLife, Now: func() int64 { return int64(s.clock.Now()) }, Log: s.log, Kicked: s.gateway.Kicked,
+	})
+	s.onStop(func(context.Context) { users.Close() })
 	s.gate = api.NewGate(s.cfg.Gate, api.Deps{
-		Keys: s.ring, Log: s.log, Now: func() int64 { return int64(s.clock.Now()) }, Proxies: s.cfg.Proxies, BodyTimeout: s.cfg.HTTP.BodyTimeout,
+		Users: users,
+		Keys:  s.ring, Log: s.log, Now: func() int64 { return int64(s.clock.Now()) }, Proxies: s.cfg.Proxies, BodyTimeout: s.cfg.HTTP.BodyTimeout,
 		Callers: s.callers, Bodies: s.held.bodies, Watchers: s.held.watchers, Watched: s.held.watched,
 	})
 	s.hub = watch.New(s.cfg.Watch, watch.Deps{Service: s.presence, Source: s.store, Now: s.clock.Now, Tokens: s.ask.Tokens})

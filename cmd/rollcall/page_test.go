@@ -48,7 +48,7 @@ start; a configuration with a mistake changes nothing. The environment and the f
 (close code 4100) and streams (` + "`bye`" + ` with reason ` + "`expired`" + `) with it; its sessions end as lost, and its peers stay in the store.
 
 The keys of an app may stand in the environment: ` + "`ROLLCALL_APP_ID`" + ` names it (the one of that id in the file, else one more) and
-` + "`ROLLCALL_APP_KEY`, `ROLLCALL_MASTER_KEY`, `ROLLCALL_HOOK_KEY`, `ROLLCALL_ANDROID_KEY`" + ` give its keys. LeanEngine's names do the same,
+` + "`ROLLCALL_APP_KEY`, `ROLLCALL_MASTER_KEY`, `ROLLCALL_HOOK_KEY`, `ROLLCALL_ANDROID_KEY`, `ROLLCALL_TOKEN_SECRET`" + ` give its keys. LeanEngine's names do the same,
 ` + "`LEANCLOUD_APP_ID`" + ` with ` + "`LEANCLOUD_APP_KEY`, `LEANCLOUD_APP_MASTER_KEY`, `LEANCLOUD_APP_HOOK_KEY`, `LEANCLOUD_APP_ANDX_KEY`" + `; for one app the former win.
 With ` + "`_OLD`" + ` behind the name of a key (` + "`ROLLCALL_MASTER_KEY_OLD`" + `) it is the key that is being replaced.
 

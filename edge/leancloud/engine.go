@@ -15,6 +15,8 @@ var EngineKeys = []struct{ Variable, Own, Setting string }{
 	{"LEANCLOUD_APP_MASTER_KEY", "ROLLCALL_MASTER_KEY", "master_key"},
 	{"LEANCLOUD_APP_HOOK_KEY", "ROLLCALL_HOOK_KEY", "hook_key"},
 	{"LEANCLOUD_APP_ANDX_KEY", "ROLLCALL_ANDROID_KEY", "android_key"},
+	// LeanCloud has none; in keys.env it stands among the others.
+	{"LEANCLOUD_APP_TOKEN_SECRET", "ROLLCALL_TOKEN_SECRET", "token_secret"},
 }
 
 // The suffixes of the old key beside a key, in its variable and its setting.

@@ -23,6 +23,7 @@ import (
 	"rollcall/edge/sse"
 	"rollcall/intake"
 	"rollcall/internal/api"
+	"rollcall/internal/api/usertoken"
 	"rollcall/presence"
 	"rollcall/store/embedded"
 	"rollcall/watch"
@@ -36,6 +37,8 @@ const (
 	masterKey = "master-key-000000000"
 	hookKey   = "rcSecret"
 
+	tokenSecret = "the secret of user tokens, 32 bytes"
+
 	otherApp, otherKey = "other-app", "other-key-00000000"
 )
 
@@ -47,6 +50,7 @@ type house struct {
 	service *presence.Service
 	hub     *watch.Hub
 	gate    *api.Gate
+	gateway func() *gateway.Gateway
 	tokens  *token.Sealer
 	routes  []api.Route
 	ahead   atomic.Int64 // of the wall clock, in ms
@@ -90,7 +94,7 @@ func buildOn(t testing.TB, st presence.Store, rules presence.Config, doors func(
 	h := &house{TB: t}
 	h.service = presence.NewService(st, rules)
 	ring, err := api.NewKeyring([]api.App{
-		{ID: appID, Key: appKey, MasterKey: masterKey, HookKey: hookKey},
+		{ID: appID, Key: appKey, MasterKey: masterKey, HookKey: hookKey, Tokens: &usertoken.Keys{Secret: tokenSecret}},
 		{ID: otherApp, Key: otherKey},
 	})
 	if err != nil {
@@ -101,14 +105,22 @@ func buildOn(t testing.TB, st presence.Store, rules presence.Config, doors func(
 		f(&cfg, &hub)
 	}
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
-	gate := api.NewGate(cfg, api.Deps{Keys: ring, Log: log, Now: func() int64 { return int64(h.now()) }, BodyTimeout: 10 * time.Second})
+	now := func() int64 { return int64(h.now()) }
+	var gw *gateway.Gateway
+	users := usertoken.New(usertoken.Deps{
+		Life: cfg.UserTokenLife, Now: now, Log: log,
+		Kicked: func(ctx context.Context, key presence.Key) (presence.Millis, error) { return gw.Kicked(ctx, key) },
+	})
+	t.Cleanup(users.Close)
+	gate := api.NewGate(cfg, api.Deps{Keys: ring, Log: log, Now: now, BodyTimeout: 10 * time.Second, Users: users})
 	h.gate = gate
 	h.tokens = token.NewSealer(func(app presence.AppID) (string, string) { return "secret of " + string(app), "" })
+	h.gateway = func() *gateway.Gateway { return gw }
 	h.hub = watch.New(hub, watch.Deps{Service: h.service, Source: st, Now: h.now, Tokens: h.tokens})
 	reader := ask.New(ask.Deps{Rules: h.service, Store: st, Now: h.now, Tokens: h.tokens})
 	sockets, streams := gateway.DefaultConfig(), sse.DefaultConfig()
 	doors(&sockets, &streams)
-	gw, err := gateway.New(sockets, gateway.Deps{Service: h.service, Ask: reader, Node: "node-1", Log: log, Now: h.now})
+	gw, err = gateway.New(sockets, gateway.Deps{Service: h.service, Ask: reader, Node: "node-1", Log: log, Now: h.now})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,10 +174,21 @@ func as(who string) http.Header {
 		set("X-LC-Id", appID, "X-LC-Key", otherKey)
 	case "hook":
 		set("X-LC-Id", appID, "X-LC-Hook-Key", hookKey)
+	case "tom", "ann":
+		set("X-LC-Id", appID, "Authorization", "Bearer "+userToken(who))
 	case "master":
 		set("X-LC-Id", appID, "Authorization", "Bearer "+masterKey)
 	}
 	return h
+}
+
+// userToken returns a token of a peer, made two seconds ago.
+func userToken(peer string) string {
+	text, err := usertoken.Make(tokenSecret, appID, presence.PeerID(peer), time.Now().Add(-2*time.Second), time.Hour)
+	if err != nil {
+		panic(err)
+	}
+	return text
 }
 
 // call asks the server and returns the status and the body.

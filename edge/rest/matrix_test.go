@@ -9,36 +9,37 @@ import (
 	"rollcall/internal/api"
 )
 
-// rights says for every call what each caller gets: no key, a key of another app, the app key, the
-// hook key, the master key. A call without a row fails. 0 stands for anything but a refusal.
-var rights = map[string][5]int{
-	"POST /v1/peers/query":           {401, 401, 0, 403, 0},
-	"GET /v1/peers":                  {401, 401, 403, 403, 0},
-	"GET /v1/peers/{id}":             {401, 401, 0, 403, 0},
-	"DELETE /v1/peers/{id}":          {401, 401, 403, 403, 0},
-	"GET /v1/peers/{id}/why":         {401, 401, 403, 403, 0},
-	"GET /v1/peers/{id}/online-time": {401, 401, 403, 403, 0},
-	"GET /v1/peer":                   {401, 401, 0, 403, 0},
-	"DELETE /v1/peer":                {401, 401, 403, 403, 0},
-	"GET /v1/peer/why":               {401, 401, 403, 403, 0},
-	"GET /v1/peer/online-time":       {401, 401, 403, 403, 0},
-	"POST /v1/events":                {401, 401, 403, 0, 0},
-	"POST /v1/nodes/{node}/beat":     {401, 401, 403, 0, 0},
-	"POST /v1/nodes/{node}/drain":    {401, 401, 403, 0, 0},
-	"PUT /v1/nodes/{node}/sessions":  {401, 401, 403, 0, 0},
-	"POST /v1/ticket":                {401, 401, 0, 403, 0},
-	"GET /v1/watch":                  {401, 401, 0, 403, 0},
-	"POST /v1/watch":                 {401, 401, 0, 403, 0},
-	"GET /v1/stats":                  {401, 401, 403, 403, 0},
-	"GET /v1/info":                   {0, 0, 0, 0, 0},
-	"GET /v1/socket":                 {0, 0, 0, 0, 0}, // who it is it says inside
-	"GET /openapi.yaml":              {0, 0, 0, 0, 0},
-	"GET /openapi/":                  {0, 0, 0, 0, 0},
+// rights says for every call what each caller gets: no key, a key of another app, the app key, a
+// user token, the hook key, the master key. A call without a row fails. 0 stands for anything but a
+// refusal.
+var rights = map[string][6]int{
+	"POST /v1/peers/query":           {401, 401, 0, 0, 403, 0},
+	"GET /v1/peers":                  {401, 401, 403, 403, 403, 0},
+	"GET /v1/peers/{id}":             {401, 401, 0, 0, 403, 0},
+	"DELETE /v1/peers/{id}":          {401, 401, 403, 403, 403, 0},
+	"GET /v1/peers/{id}/why":         {401, 401, 403, 403, 403, 0},
+	"GET /v1/peers/{id}/online-time": {401, 401, 403, 403, 403, 0},
+	"GET /v1/peer":                   {401, 401, 0, 0, 403, 0},
+	"DELETE /v1/peer":                {401, 401, 403, 403, 403, 0},
+	"GET /v1/peer/why":               {401, 401, 403, 403, 403, 0},
+	"GET /v1/peer/online-time":       {401, 401, 403, 403, 403, 0},
+	"POST /v1/events":                {401, 401, 403, 403, 0, 0},
+	"POST /v1/nodes/{node}/beat":     {401, 401, 403, 403, 0, 0},
+	"POST /v1/nodes/{node}/drain":    {401, 401, 403, 403, 0, 0},
+	"PUT /v1/nodes/{node}/sessions":  {401, 401, 403, 403, 0, 0},
+	"POST /v1/ticket":                {401, 401, 0, 0, 403, 0},
+	"GET /v1/watch":                  {401, 401, 0, 0, 403, 0},
+	"POST /v1/watch":                 {401, 401, 0, 0, 403, 0},
+	"GET /v1/stats":                  {401, 401, 403, 403, 403, 0},
+	"GET /v1/info":                   {0, 0, 0, 0, 0, 0},
+	"GET /v1/socket":                 {0, 0, 0, 0, 0, 0}, // who it is it says inside
+	"GET /openapi.yaml":              {0, 0, 0, 0, 0, 0},
+	"GET /openapi/":                  {0, 0, 0, 0, 0, 0},
 }
 
 func TestWhoMayCallWhat(t *testing.T) {
 	h := open(t)
-	callers := []string{"nobody", "foreign", "app", "hook", "master"}
+	callers := []string{"nobody", "foreign", "app", "tom", "hook", "master"}
 	for _, rt := range h.routes {
 		name := rt.Method + " " + rt.Path
 		row, ok := rights[name]

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"log/slog"
 
+	"rollcall/internal/api/usertoken"
 	"rollcall/presence"
 )
 
@@ -16,6 +17,7 @@ type App struct {
 	HookKey    string // the IM service
 	AndroidKey string // signatures of Android apps built with a native key
 	Old        OldKeys
+	Tokens     *usertoken.Keys // of user tokens; nil: the app has none
 
 	used *oldUses // counts where an old key was right; nil: nothing is counted
 }

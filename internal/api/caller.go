@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"time"
 
+	"rollcall/internal/api/usertoken"
 	"rollcall/internal/limit"
 	"rollcall/presence"
 )
@@ -15,7 +16,9 @@ type Caller struct {
 	Rights  Rights
 	Address netip.Addr // by which it is held to a rate
 	Pass    *Pass      // what its ticket or renewal gives; nil for one that came with a key
-	Signed  bool       // must still prove its signature over the body, see [Gate.CheckSignature]
+	// User is what its user token says; nil for one that came without.
+	User   *usertoken.Token
+	Signed bool // must still prove its signature over the body, see [Gate.CheckSignature]
 
 	// Query is what the query of the call says, read strictly: see [Route.Query].
 	Query url.Values
@@ -136,9 +139,9 @@ func (g *Gate) take(class limit.Class, c *Caller, n float64) error {
 	if c.App != nil {
 		id = string(c.App.ID)
 	}
-	wait, ok := g.deps.Callers.Take(class, id, c.Address, n)
+	wait, ok := g.deps.Callers.TakeOf(class, id, c.Address, string(c.Peer()), n)
 	if ok {
 		return nil
 	}
-	return Errorf("rate_limited", "too many calls from this key and address").WithRetry(wait)
+	return Errorf("rate_limited", "too many calls from this key and address, or with this user token").WithRetry(wait)
 }

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"rollcall/internal/api/usertoken"
 	"rollcall/internal/limit"
 	"rollcall/internal/trace"
 
@@ -25,6 +26,8 @@ type Config struct {
 	// Origins are the web origins that a browser may call from; "*" is any. Nothing here relies on
 	// cookies.
 	Origins []string
+	// UserTokenLife is how far ahead a user token may expire. A kick must be remembered for longer.
+	UserTokenLife time.Duration `range:"1m..7d"`
 	// Limits are how often callers may call, by key and address; an IPv6 address counts by its /64.
 	// They hold at every door.
 	Limits limit.Limits
@@ -40,6 +43,8 @@ type Deps struct {
 	BodyTimeout time.Duration  // how long a body may take to arrive; zero is no limit
 	// Callers holds callers to the limits; the doors of a server share it. Nil makes one.
 	Callers *limit.Callers
+	// Users verifies user tokens. Nil lets none in.
+	Users *usertoken.Verifier
 	// Bodies is the memory that bodies under way share, but for those of callers that showed a
 	// secret key. Nil is without bound.
 	Bodies *limit.Shared
@@ -50,7 +55,7 @@ type Deps struct {
 
 // DefaultConfig returns the defaults of the product.
 func DefaultConfig() Config {
-	return Config{Origins: []string{"*"}, Limits: limit.DefaultLimits()}
+	return Config{Origins: []string{"*"}, UserTokenLife: 24 * time.Hour, Limits: limit.DefaultLimits()}
 }
 
 // A Gate lets callers through to routes. All doors of the native API share one.
@@ -172,7 +177,9 @@ func (g *Gate) Admit(r *http.Request, rt *Route) (*Caller, error) {
 		}
 		return c, g.take(class, c, max(rt.Cost, 1))
 	}
-	g.identify(r, rt, c)
+	if err := g.identify(r, rt, c); err != nil {
+		return nil, err
+	}
 	if err := g.permit(c, rt.Need); err != nil {
 		return nil, err
 	}
@@ -203,13 +210,11 @@ func (g *Gate) permit(c *Caller, need Need) error {
 	if ok {
 		return nil
 	}
-	// Guessing keys is charged to the address, whatever app it names.
-	stranger := &Caller{Address: c.Address, gate: g}
-	if err := g.take(limit.Refused, stranger, 1); err != nil {
+	if err := g.Unproven(c); err != nil {
 		return err
 	}
 	if c.Rights == None {
-		return Errorf("unauthorized", "no key, signature or ticket that is right was presented")
+		return Errorf("unauthorized", "no key, signature, ticket or user token that is right was presented")
 	}
 	return Errorf("forbidden", "this key may not do that; it takes the right of %s", need)
 }
@@ -221,19 +226,30 @@ func (g *Gate) Proven(c *Caller, app presence.AppID) error {
 	return g.take(limit.Serve, c, 1)
 }
 
-// Unproven charges the address of a caller whose proof is missing or wrong; the error says that it
-// has come too often.
+// Unproven charges the address of a caller whose proof is missing or wrong, whatever app it names;
+// the error says that it has come too often.
 func (g *Gate) Unproven(c *Caller) error {
 	return g.take(limit.Refused, &Caller{Address: c.Address, gate: g}, 1)
 }
 
-// identify fills in who calls.
-func (g *Gate) identify(r *http.Request, rt *Route, c *Caller) {
+// identify fills in who calls. Keys go before a user token, which may stand beside an app key; an
+// error says why the token lets no caller in.
+func (g *Gate) identify(r *http.Request, rt *Route, c *Caller) error {
 	p := FromRequest(r)
 	c.App, c.Rights = g.deps.Keys.Check(p)
-	if c.Rights != None {
-		return
+	// What an app without user tokens has in X-LC-Session is of another product.
+	stray := c.App != nil && c.App.Tokens == nil && p.Bearer == ""
+	if p.UserToken != "" && !stray && !c.Rights.Has(Master) && !c.Rights.Has(Hook) && !g.showsHook(&p) {
+		return g.name(r.Context(), c, p.ID, p.UserToken)
 	}
+	if c.Rights == None {
+		g.identifyKeyless(r, rt, c, &p)
+	}
+	return nil
+}
+
+// identifyKeyless fills in who calls that shows no key which is right for an app.
+func (g *Gate) identifyKeyless(r *http.Request, rt *Route, c *Caller, p *Presented) {
 	app := g.deps.Keys.Lookup(p.ID)
 	if app == nil {
 		app = &App{} // no secret is right for it
@@ -257,7 +273,7 @@ func (g *Gate) identify(r *http.Request, rt *Route, c *Caller) {
 	}
 	if c.Rights == None {
 		c.App = nil
-		if app.hasHook(p.Bearer) || app.hasHook(p.HookKey) {
+		if g.showsHook(p) {
 			c.App, c.Rights = app, Hook // so that the answer is "valid key, wrong call"
 		}
 	}
@@ -290,6 +306,12 @@ func (g *Gate) Login(c *Caller, app presence.AppID, key, ticket string) error {
 		c.App, c.Rights = g.deps.Keys.Check(Presented{ID: app, Key: key, Bearer: key})
 	}
 	return g.permit(c, NeedAsker)
+}
+
+// showsHook reports whether p holds the hook key of its app.
+func (g *Gate) showsHook(p *Presented) bool {
+	app := g.deps.Keys.Lookup(p.ID)
+	return app != nil && (app.hasHook(p.Bearer) || app.hasHook(p.HookKey))
 }
 
 // hasHook reports whether key is a hook key of a.
@@ -325,7 +347,7 @@ func (g *Gate) cors(w http.ResponseWriter, r *http.Request, allow string) {
 	h.Set("Access-Control-Allow-Origin", origin) // never with credentials: there are no cookies
 	if r.Method == http.MethodOptions {
 		h.Set("Access-Control-Allow-Methods", allow)
-		h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, Last-Event-ID, X-LC-Id, X-LC-Key, X-LC-Sign")
+		h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, Last-Event-ID, X-LC-Id, X-LC-Key, X-LC-Session, X-LC-Sign")
 		h.Set("Access-Control-Max-Age", "86400")
 	} else {
 		h.Set("Access-Control-Expose-Headers", "Retry-After, Rollcall-Stale")

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strings"
 
+	"rollcall/internal/api/usertoken"
 	"rollcall/presence"
 )
 
@@ -17,25 +18,35 @@ var (
 	masterHeaders = []string{"X-Avoscloud-Master-Key", "X-Uluru-Master-Key", "X-Parse-Master-Key"}
 	signHeaders   = []string{"X-Lc-Sign", "X-Avoscloud-Request-Sign"}
 	hookHeaders   = []string{"X-Lc-Hook-Key"}
+	// What LeanCloud's SDKs send when a user is logged in: its session token, which means nothing
+	// here, or a user token that the app has put there.
+	sessionHeaders = []string{"X-Lc-Session"}
 )
 
 // FromHeader collects what h presents in the families of headers that the SDKs of LeanCloud and of
 // Parse use.
 func FromHeader(h http.Header) Presented {
-	return Presented{
+	p := Presented{
 		ID: presence.AppID(first(h, idHeaders)), Key: first(h, keyHeaders), MasterKey: first(h, masterHeaders),
 		Sign: first(h, signHeaders), HookKey: first(h, hookHeaders),
 	}
+	if session := first(h, sessionHeaders); usertoken.Likely(session) {
+		p.UserToken = session
+	}
+	return p
 }
 
 // FromRequest is FromHeader and what the native calls understand besides: "Authorization: Bearer
-// <master key>", and the app id in the query as app, which counts when no header names one. Keys
-// are never read from a query: queries end up in logs.
+// <master key or user token>", and the app id in the query as app, which counts when no header
+// names one. Keys are never read from a query: queries end up in logs.
 func FromRequest(r *http.Request) Presented {
 	p := FromHeader(r.Header)
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	if strings.EqualFold(scheme, "Bearer") {
 		p.Bearer = strings.TrimSpace(token)
+		if usertoken.Likely(p.Bearer) {
+			p.UserToken = p.Bearer // it may be a master key with dots; keys go first
+		}
 	}
 	if p.ID == "" && r.URL.RawQuery != "" {
 		p.ID = presence.AppID(r.URL.Query().Get("app"))

@@ -165,6 +165,7 @@ type Presented struct {
 	Sign      string // "<md5>,<timestamp>[,<suffix>]"
 	HookKey   string
 	Bearer    string // the master key, as servers send it to the native calls
+	UserToken string // see [Gate]; no key is looked for in it
 }
 
 // Check returns the app that p speaks for and what it may do; nil and None when nothing presented

@@ -9,7 +9,7 @@ import (
 	"rollcall/presence"
 )
 
-// An OldKey is a kind of key in [OldKeys].
+// An OldKey is a kind of key in [OldKeys], or the old secret of user tokens.
 type OldKey uint8
 
 // The kinds.
@@ -18,12 +18,13 @@ const (
 	OldMasterKey
 	OldHookKey
 	OldAndroidKey
+	OldTokenSecret
 	oldKeys
 )
 
 // String returns the setting of the key.
 func (k OldKey) String() string {
-	return [oldKeys]string{"app_key_old", "master_key_old", "hook_key_old", "android_key_old"}[k]
+	return [oldKeys]string{"app_key_old", "master_key_old", "hook_key_old", "android_key_old", "token_secret_old"}[k]
 }
 
 // oldUses counts what the old keys of one app have let through since the start of the process.
@@ -69,7 +70,11 @@ type OldUse struct {
 func (k *Keyring) OldUses() []OldUse {
 	var uses []OldUse
 	for _, app := range k.Apps() {
-		for kind, text := range [oldKeys]string{app.Old.Key, app.Old.MasterKey, app.Old.HookKey, app.Old.AndroidKey} {
+		olds := [oldKeys]string{app.Old.Key, app.Old.MasterKey, app.Old.HookKey, app.Old.AndroidKey}
+		if app.Tokens != nil {
+			olds[OldTokenSecret] = app.Tokens.OldSecret
+		}
+		for kind, text := range olds {
 			if text != "" {
 				uses = append(uses, OldUse{app.ID, OldKey(kind), app.used.kinds[kind].count.Load()})
 			}

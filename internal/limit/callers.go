@@ -99,6 +99,15 @@ func (c *Callers) Take(class Class, app string, address netip.Addr, n float64) (
 	return c.counted(c.limiter.Bucket(class, app, Group(address), now).Take(n, rate, now))
 }
 
+// TakeOf is Take for a caller that has proven to be peer: it is held to the rate by itself, from
+// whatever addresses it calls. "" is none, and goes by its address.
+func (c *Callers) TakeOf(class Class, app string, address netip.Addr, peer string, n float64) (wait time.Duration, ok bool) {
+	if peer == "" {
+		return c.Take(class, app, address, n)
+	}
+	return c.Take(class, app+"\x00"+peer, netip.Addr{}, n)
+}
+
 // TakeFrom is Take for a caller that keeps the bucket between calls; *kept is nil at first.
 func (c *Callers) TakeFrom(kept **Bucket, class Class, app string, address netip.Addr, n float64) (wait time.Duration, ok bool) {
 	if c == nil {

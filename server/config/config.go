@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"rollcall/edge/rest"
 	"rollcall/edge/sse"
 	"rollcall/internal/api"
+	"rollcall/internal/api/usertoken"
 	"rollcall/internal/configload"
 	"rollcall/presence"
 	"rollcall/store/embedded"
@@ -142,10 +144,26 @@ type App struct {
 	HookKeyOld Secret `config:",secret"`
 	// AndroidKeyOld is right beside android_key while that is being replaced.
 	AndroidKeyOld Secret `config:",secret"`
+	// TokenSecret signs user tokens with HS256: by such a token, which the app's backend makes, a
+	// caller is one peer. At least 32 bytes, none of the keys. docs/user-tokens.md.
+	TokenSecret Secret `config:",secret"`
+	// TokenSecretOld is right beside token_secret while that is being replaced.
+	TokenSecretOld Secret `config:",secret"`
+	// TokenKey has the public keys, as PEM, that verify user tokens: RSA keys those of RS256, P-256
+	// keys those of ES256, Ed25519 keys those of EdDSA.
+	TokenKey string
+	// TokenJWKS is the https:// address of a JSON Web Key Set that verifies user tokens of
+	// token_algorithm.
+	TokenJWKS string `config:"token_jwks"`
+	// TokenAlgorithm is the algorithm of token_jwks: RS256, ES256 or EdDSA.
+	TokenAlgorithm string
 }
 
-// MinSecret is the fewest bytes that a key may have.
-const MinSecret = 16
+// MinSecret is the fewest bytes that a key may have, MinTokenSecret those of a token_secret.
+const (
+	MinSecret      = 16
+	MinTokenSecret = 32
+)
 
 // Default returns the defaults.
 func Default() Config {
@@ -191,6 +209,7 @@ func (c *Config) Validate() error {
 	f.Add(c.checkStore())
 	f.When(c.RTM.TokenLife > c.Gateway.Kicked || c.RTM.SignatureLife > c.Gateway.Kicked,
 		"gateway.kicked is shorter than rtm.token_life or rtm.signature_life; a kick must outlive them")
+	f.When(c.Gate.UserTokenLife+2*usertoken.Skew > c.Gateway.Kicked, "gateway.kicked is shorter than gate.user_token_life and two minutes; a kick must outlive user tokens")
 	f.When(c.HTTP.AnswerTimeout < c.HTTP.BodyTimeout, "http.answer_timeout is shorter than http.body_timeout, which it covers")
 	f.When(c.HTTP.HeaderTimeout > c.HTTP.BodyTimeout, "http.header_timeout is longer than http.body_timeout, which covers it")
 	f.When(c.Listen == c.Admin && !strings.HasSuffix(c.Listen, ":0"), "admin is the same address as listen; the operator listener needs one of its own")
@@ -209,7 +228,11 @@ func (a *App) Validate() error {
 		if *k.value == "" {
 			continue
 		}
-		f.When(len(*k.value) < MinSecret, "%s has %d bytes; a key has at least %d", k.setting, len(*k.value), MinSecret)
+		least := MinSecret
+		if strings.HasPrefix(k.setting, tokenSecret) {
+			least = MinTokenSecret
+		}
+		f.When(len(*k.value) < least, "%s has %d bytes; a key has at least %d", k.setting, len(*k.value), least)
 		f.When(strings.ContainsAny(k.value.Reveal(), " \t\r\n,"), "%s has a space or a comma in it, which no header can carry", k.setting)
 		kind, old := strings.CutSuffix(k.setting, leancloud.OldSetting)
 		f.When(old && *a.key(kind) == "", "%s is set and %s is not; the only key goes into %s", k.setting, kind, kind)
@@ -217,7 +240,27 @@ func (a *App) Validate() error {
 			f.When(*other.value == *k.value, "%s is the same as %s; a caller with one would have the rights of both", k.setting, other.setting)
 		}
 	}
+	a.validateTokens(&f)
 	return f.Err()
+}
+
+// tokenSecret is the setting of the secret of user tokens.
+const tokenSecret = "token_secret"
+
+// validateTokens adds what is wrong with the public keys of user tokens.
+func (a *App) validateTokens(f *configload.Faults) {
+	if a.TokenKey != "" {
+		if _, err := usertoken.ParsePEM(a.TokenKey); err != nil {
+			f.Add(fmt.Errorf("token_key is not a list of public keys as PEM: %w", err))
+		}
+	}
+	if a.TokenJWKS != "" {
+		if err := usertoken.CheckURL(a.TokenJWKS); err != nil {
+			f.Add(fmt.Errorf("token_jwks is %.200q: %w", a.TokenJWKS, err))
+		}
+		f.When(!slices.Contains(usertoken.Algorithms, a.TokenAlgorithm), "token_algorithm is %.40q; with token_jwks it is RS256, ES256 or EdDSA", a.TokenAlgorithm)
+	}
+	f.When(a.TokenJWKS == "" && a.TokenAlgorithm != "", "token_algorithm is set and token_jwks is not; a key in token_key has the algorithm of its kind")
 }
 
 // checkStore returns what is wrong with the address of the store, or with the files for TLS to it.

@@ -14,6 +14,7 @@ import (
 
 	"rollcall/edge/leancloud"
 	"rollcall/internal/api"
+	"rollcall/internal/api/usertoken"
 	"rollcall/internal/configload"
 	"rollcall/internal/disk"
 	"rollcall/presence"
@@ -24,10 +25,11 @@ import (
 // too.
 const KeysFile = "keys.env"
 
-// The lengths are LeanCloud's.
+// The lengths of ids and keys are LeanCloud's.
 const (
-	idLength  = 24
-	keyLength = 24
+	idLength     = 24
+	keyLength    = 24
+	secretLength = 48
 )
 
 // ErrNoKeysYet: new keys could not be written; there are no older ones that could be saved.
@@ -40,6 +42,8 @@ func makeApp() App {
 		AppKey:    Secret(randomKey(keyLength)),
 		MasterKey: Secret(randomKey(keyLength)),
 		HookKey:   Secret(randomKey(keyLength)),
+
+		TokenSecret: Secret(randomKey(secretLength)),
 	}
 }
 
@@ -187,12 +191,14 @@ func (a *App) keys() []namedKey {
 		{"hook_key_old", &a.HookKeyOld},
 		{"android_key", &a.AndroidKey},
 		{"android_key_old", &a.AndroidKeyOld},
+		{tokenSecret, &a.TokenSecret},
+		{tokenSecret + leancloud.OldSetting, &a.TokenSecretOld},
 	}
 }
 
 // keyless reports whether a has no key at all.
 func (a *App) keyless() bool {
-	return !slices.ContainsFunc(a.keys(), func(k namedKey) bool { return *k.value != "" })
+	return a.TokenKey == "" && a.TokenJWKS == "" && !slices.ContainsFunc(a.keys(), func(k namedKey) bool { return *k.value != "" })
 }
 
 // Tenants returns apps as the keyring takes them.
@@ -204,7 +210,18 @@ func Tenants(apps []App) []api.App {
 			Old: api.OldKeys{
 				Key: a.AppKeyOld.Reveal(), MasterKey: a.MasterKeyOld.Reveal(), HookKey: a.HookKeyOld.Reveal(), AndroidKey: a.AndroidKeyOld.Reveal(),
 			},
+			Tokens: a.tokens(),
 		}
 	}
 	return list
+}
+
+// tokens returns what proves the user tokens of a, which has been checked; nil: nothing.
+func (a *App) tokens() *usertoken.Keys {
+	keys := &usertoken.Keys{Secret: a.TokenSecret.Reveal(), OldSecret: a.TokenSecretOld.Reveal(), URL: a.TokenJWKS, Algorithm: a.TokenAlgorithm}
+	keys.Public, _ = usertoken.ParsePEM(a.TokenKey)
+	if keys.None() {
+		return nil
+	}
+	return keys
 }
