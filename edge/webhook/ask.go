@@ -110,27 +110,33 @@ type Findings struct {
 	asked  map[presence.PeerID]bool // true: the answers contradict each other
 }
 
-// Ask returns findings about peers.
-func Ask(peers []presence.PeerID) *Findings {
+// InParts calls ask with at most n of peers at a time. It takes what the product says of them into
+// the findings, and returns the time of its answer. The time of the whole is the earliest, and
+// unknown when one is. The first error ends it.
+func InParts(peers []presence.PeerID, n int, ask func(part []presence.PeerID, f *Findings) (presence.Millis, error)) (Answer, error) {
 	f := &Findings{asked: make(map[presence.PeerID]bool, len(peers))}
 	f.answer.Peers = make(map[presence.PeerID]Found, len(peers))
 	for _, p := range peers {
 		f.asked[p] = false
 	}
-	return f
+	first := true
+	for part := range slices.Chunk(peers, n) {
+		at, err := ask(part, f)
+		if err != nil {
+			return Answer{}, err
+		}
+		if first || at < f.answer.At {
+			f.answer.At = at
+		}
+		first = false
+	}
+	return f.answer, nil
 }
 
 // Asked reports whether peer was asked about.
 func (f *Findings) Asked(peer presence.PeerID) bool {
 	_, ok := f.asked[peer]
 	return ok
-}
-
-// At takes the time of one call: that of the answer is the earliest, and unknown when one is.
-func (f *Findings) At(at presence.Millis, first bool) {
-	if first || at < f.answer.At {
-		f.answer.At = at
-	}
 }
 
 // Add takes what the product says of peer. A peer that was not asked about is left out, and so is
@@ -160,9 +166,6 @@ func (f *Findings) Drop(peer presence.PeerID) {
 		delete(f.answer.Peers, peer)
 	}
 }
-
-// Answer returns what was found.
-func (f *Findings) Answer() Answer { return f.answer }
 
 func (s *FoundSession) valid() bool {
 	ok := func(name string) bool { return len(name) <= presence.MaxName && utf8.ValidString(name) }
@@ -231,25 +234,24 @@ type Passes struct {
 }
 
 // WithPass calls use with the token kept for key. Without one, and when the product refuses it,
-// obtain makes one first; a token that is refused when it is new is an error matching [ErrRefused].
-// A nil p keeps nothing.
-func (p *Passes) WithPass(key string, obtain func() (string, error), use func(token string) error) error {
+// obtain makes one first, so a token is kept until the product says that it has ended. A nil p
+// keeps nothing.
+func (p *Passes) WithPass(key string, obtain func() (string, error), use func(token string) (presence.Millis, error)) (presence.Millis, error) {
 	if token, ok := p.get(key); ok {
-		err := use(token)
-		if !errors.Is(err, ErrRefused) {
-			return err
+		if at, err := use(token); !errors.Is(err, ErrRefused) {
+			return at, err
 		}
 	}
 	token, err := obtain()
 	if err != nil {
-		return err
+		return 0, err
 	}
-	if err := use(token); err != nil {
-		p.put(key, "")
-		return err
+	at, err := use(token)
+	if errors.Is(err, ErrRefused) {
+		token = ""
 	}
 	p.put(key, token)
-	return nil
+	return at, err
 }
 
 func (p *Passes) get(key string) (string, bool) {

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
 	"time"
 
@@ -36,16 +35,9 @@ func (Kind) CheckAsk(s *webhook.Source) error {
 // version of signatures.
 func (Kind) Ask(ctx context.Context, client *http.Client, s *webhook.Source, peers []presence.PeerID) (webhook.Answer, error) {
 	return s.Reconcile.WithKey(func(key string) (webhook.Answer, error) {
-		f, first := webhook.Ask(peers), true
-		for part := range slices.Chunk(peers, maxPeers) {
-			at, err := ask(ctx, client, s, key, part, f)
-			if err != nil {
-				return webhook.Answer{}, err
-			}
-			f.At(at, first)
-			first = false
-		}
-		return f.Answer(), nil
+		return webhook.InParts(peers, maxPeers, func(part []presence.PeerID, f *webhook.Findings) (presence.Millis, error) {
+			return ask(ctx, client, s, key, part, f)
+		})
 	})
 }
 
