@@ -31,6 +31,7 @@ var meanings = map[string]string{
 	"request was slow":                        "A request with a `traceparent` took a second or longer.",
 	"spool waits":                             "What is in the spool could not be delivered now; it is tried again.",
 	"store is writable again":                 "What \"store is read-only\" said is over.",
+	"call record recovered":                   "What \"call record failed\" said is over.",
 	"sweep recovered":                         "What \"sweep failed\" said is over.",
 }
 

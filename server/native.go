@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 
 	"rollcall/ask"
@@ -9,9 +10,11 @@ import (
 	"rollcall/edge/rest"
 	"rollcall/edge/sse"
 	"rollcall/edge/webhook"
+	"rollcall/edge/webhook/record"
 	"rollcall/internal/api"
 	"rollcall/internal/api/usertoken"
 	"rollcall/presence"
+	"rollcall/server/config"
 	"rollcall/watch"
 )
 
@@ -30,7 +33,7 @@ func (s *Server) mountNative() http.Handler {
 	s.rest = rest.New(s.cfg.REST, rest.Deps{
 		Service: s.presence, Intake: s.intake, Ask: s.ask, Gate: s.gate, Now: s.clock.Now, Others: s.others(), Sample: s.appSample, History: s.history,
 	})
-	s.webhooks = webhook.New(s.sources, webhook.Deps{Intake: s.intake, Gate: s.gate, Now: s.clock.Now, Proxies: s.cfg.Proxies})
+	s.webhooks = webhook.New(s.sources, webhook.Deps{Intake: s.intake, Gate: s.gate, Now: s.clock.Now, Proxies: s.cfg.Proxies, Record: s.record})
 	stream := sse.New(s.cfg.SSE, sse.Deps{Hub: s.hub, Gate: s.gate})
 	present := socket.Config{Signatures: s.cfg.RTM.Signatures, SignatureLife: s.cfg.RTM.SignatureLife}
 	sockets := socket.New(present, socket.Deps{Gateway: s.gateway, Hub: s.hub, Gate: s.gate})
@@ -38,6 +41,21 @@ func (s *Server) mountNative() http.Handler {
 	// Operators have no use for the socket, whose clients show who they are inside.
 	s.v1 = s.gate.Operator().Handler(s.rest.Routes(), stream.Routes())
 	return s.gate.Handler(s.rest.Routes(), stream.Routes(), sockets.Routes(), s.webhooks.Routes())
+}
+
+// openRecorder has the calls of sources kept where the settings say so.
+func (s *Server) openRecorder() error {
+	dir := s.cfg.Record
+	if dir == "" {
+		return nil
+	}
+	r, err := record.Open(dir, s.log)
+	if err != nil {
+		return config.NewHinted(fmt.Errorf("record directory %s: %s", dir, cause(err)), "choose another with --record DIR, or give this user the right to write there")
+	}
+	s.record = r.Take
+	s.onStop(func(context.Context) { _ = r.Close() })
+	return nil
 }
 
 // others are the settings that GET /v1/info names and the REST door does not have.

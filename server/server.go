@@ -64,6 +64,7 @@ type Server struct {
 	hub      *watch.Hub
 	rest     *rest.Door
 	webhooks *webhook.Door
+	record   func(*webhook.Call) bool // nil: calls are not kept
 	history  *rest.History
 	v1       http.Handler // for operators
 	demo     http.Handler // nil: there is none
@@ -140,6 +141,9 @@ func (s *Server) Start(ctx context.Context) (err error) {
 		return err
 	}
 	if err := s.openACME(); err != nil {
+		return err
+	}
+	if err := s.openRecorder(); err != nil {
 		return err
 	}
 	s.presence = presence.NewService(s.store.Store, s.cfg.Presence)

@@ -46,6 +46,7 @@ type ingestCheckCmd struct {
 func (ingestCheckCmd) Help() string {
 	return `Prints whether the proof of the call is right, if there is a secret to try it with, what it says, and what a peer is after it: one that was not known before, and one whose same session was reported online a minute earlier. Nothing is sent and nothing is kept; docs/sources.md has the kinds.` +
 		"\n\nA proof that ages is held against --at: a call that was saved needs the time at which it came. A line feed at the end of FILE is not part of the body, unless Content-Length says so." +
+		"\n\nOf a call that a server recorded (serve --record) the proof is struck out and not checked; the time of its receipt is in it." +
 		"\n\nIt fails when the proof is wrong or the body is none of the product."
 }
 
@@ -59,6 +60,10 @@ func (c *ingestCheckCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
+	at, recorded := r.Recorded()
+	if recorded && c.At == "" {
+		now = at
+	}
 	res, err := trial.Try(e.ctx, s, r, now)
 	if errors.Is(err, trial.ErrFile) {
 		return misused(e, err)
@@ -66,7 +71,7 @@ func (c *ingestCheckCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	if err := printTrial(e.stdout, s, res); err != nil {
+	if err := printTrial(e.stdout, s, res, recorded); err != nil {
 		return err
 	}
 	switch {
@@ -189,8 +194,10 @@ func readCall(name string) ([]byte, error) {
 }
 
 // proofOf says what the proof of a call is worth.
-func proofOf(s *webhook.Source, res *trial.Result) string {
+func proofOf(s *webhook.Source, res *trial.Result, recorded bool) string {
 	switch {
+	case recorded:
+		return "not checked: recorded"
 	case s.Secret == "":
 		return "not looked at, since there is no --secret"
 	case errors.Is(res.Proof, webhook.ErrExpired):
@@ -211,9 +218,9 @@ func proofHint(err error) string {
 }
 
 // printTrial prints what there is to know of a call. Nothing of it is a secret.
-func printTrial(w io.Writer, s *webhook.Source, res *trial.Result) error {
+func printTrial(w io.Writer, s *webhook.Source, res *trial.Result, recorded bool) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(t, "proof\t%s\n", proofOf(s, res))
+	fmt.Fprintf(t, "proof\t%s\n", proofOf(s, res, recorded))
 	if res.Shape != nil {
 		fmt.Fprintf(t, "body\tnone of %s\n", s.Kind.Name())
 	}

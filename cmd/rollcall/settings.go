@@ -22,6 +22,7 @@ type settings struct {
 	Policy    *string `key:"leancloud.policy" placeholder:"sum|last" help:"How LeanCloud's hooks are read: by their sum, or the last one wins; default sum (ROLLCALL_LEANCLOUD_POLICY)."`
 	LogFormat *string `key:"log.format" placeholder:"text|json" help:"How the log is written; default text (ROLLCALL_LOG_FORMAT)."`
 	LogLevel  *string `key:"log.level" placeholder:"debug|info|warn|error" help:"Least level that is logged; default info (ROLLCALL_LOG_LEVEL)."`
+	Record    *string `key:"record" placeholder:"DIR" help:"Directory that gets the last 1,000 calls of each webhook source, without what proves them; default none (ROLLCALL_RECORD)."`
 	Profiling *bool   `key:"profiling" help:"Open /debug/pprof/ on the operator listener (ROLLCALL_PROFILING)."`
 
 	Set map[string]string `mapsep:"none" placeholder:"KEY=VALUE" help:"Any other setting by its key, such as presence.lease=1d; docs/config.md lists them. May be given again."`

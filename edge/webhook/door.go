@@ -35,6 +35,9 @@ type Deps struct {
 	Gate    *api.Gate
 	Now     func() presence.Millis
 	Proxies []netip.Prefix // whose X-Forwarded-Proto is believed
+	// Record keeps a call whose origin is proven, and reports whether it does. It does not wait.
+	// Nil: no calls are kept.
+	Record func(*Call) bool
 }
 
 // A Door takes the calls of the products.
@@ -119,6 +122,9 @@ func (d *Door) take(w http.ResponseWriter, r *http.Request, c *api.Caller) error
 	}
 	if done, err := d.prove(w, r, c, call); done || err != nil {
 		return err
+	}
+	if d.deps.Record != nil {
+		s.counts.record(d.deps.Record(call))
 	}
 	batch := Fill(d.deps.Intake.Batch(s.Sender(), 1))
 	if err := s.Kind.Read(call, batch); err != nil {

@@ -8,6 +8,13 @@ import (
 	"strings"
 )
 
+// RecordedHeader is in files of calls that a server recorded. It has the time of the receipt, and
+// says that what proves the call was struck out.
+const RecordedHeader = "X-Rollcall-Recorded"
+
+// Struck stands in such files for what was struck out.
+const Struck = "***"
+
 // A Request is a call that is made as a product makes it.
 type Request struct {
 	Method string

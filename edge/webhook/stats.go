@@ -12,6 +12,7 @@ type counts struct {
 	calls, unproven, misshapen, failed      atomic.Int64
 	accepted, double, late, stale, unusable atomic.Int64
 	ignored                                 atomic.Int64
+	recorded, unrecorded                    atomic.Int64
 	lastCall, lastEvent                     atomic.Int64 // Unix milliseconds
 }
 
@@ -26,6 +27,8 @@ type Stats struct {
 	// Accepted, Double, Late and Stale are events by their verdicts; Unusable broke a rule, and
 	// Ignored say nothing about presence.
 	Accepted, Double, Late, Stale, Unusable, Ignored int64
+	// Recorded calls were handed to Deps.Record, which had no room for those that are Unrecorded.
+	Recorded, Unrecorded int64
 	// LastEvent is when the last call with an event was received; zero when none was.
 	LastEvent presence.Millis
 }
@@ -56,14 +59,27 @@ func (n *counts) count(now presence.Millis, o *Outcome, ignored int) {
 	}
 }
 
+// record counts a call that was recorded, or for which there was no room.
+func (n *counts) record(kept bool) {
+	if kept {
+		n.recorded.Add(1)
+	} else {
+		n.unrecorded.Add(1)
+	}
+}
+
 // Counts returns the counts of every source, named APP/SOURCE/WHAT.
 func (d *Door) Counts() map[string]int64 {
 	all := map[string]int64{}
 	for _, st := range d.Stats() {
-		for what, n := range map[string]int64{
+		whats := map[string]int64{
 			"calls": st.Calls, "unproven": st.Unproven, "misshapen": st.Misshapen, "failed": st.Failed,
 			"accepted": st.Accepted, "double": st.Double, "late": st.Late, "stale": st.Stale, "unusable": st.Unusable, "ignored": st.Ignored,
-		} {
+		}
+		if d.deps.Record != nil {
+			whats["recorded"], whats["unrecorded"] = st.Recorded, st.Unrecorded
+		}
+		for what, n := range whats {
 			all[string(st.App)+"/"+string(st.Source)+"/"+what] = n
 		}
 	}
@@ -76,6 +92,7 @@ func (s *Source) stats() Stats {
 		App: s.App, Source: s.ID, Kind: s.Kind.Name(),
 		Calls: n.calls.Load(), Unproven: n.unproven.Load(), Misshapen: n.misshapen.Load(), Failed: n.failed.Load(),
 		Accepted: n.accepted.Load(), Double: n.double.Load(), Late: n.late.Load(), Stale: n.stale.Load(),
-		Unusable: n.unusable.Load(), Ignored: n.ignored.Load(), LastEvent: presence.Millis(n.lastEvent.Load()),
+		Unusable: n.unusable.Load(), Ignored: n.ignored.Load(), Recorded: n.recorded.Load(), Unrecorded: n.unrecorded.Load(),
+		LastEvent: presence.Millis(n.lastEvent.Load()),
 	}
 }

@@ -55,6 +55,10 @@ type Config struct {
 	// their X-Forwarded-Host and X-Forwarded-Proto count for /v1/route. All callers behind any
 	// other proxy have its address.
 	Proxies []netip.Prefix `was:"gate.proxies,leancloud.trusted_proxies"`
+	// Record is a directory that gets the last 1,000 calls of each of the sources whose origin was
+	// proven, a file each for "rollcall ingest check": what proves them, passwords and the
+	// addresses of machines are struck out, the ids of peers are not. Unset, none are kept.
+	Record string
 	// Profiling opens /debug/pprof/ on the operator listener.
 	Profiling bool
 	// Sweep is how often leases that have run out are looked for. A lease ends at most this late.

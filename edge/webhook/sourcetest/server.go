@@ -49,6 +49,11 @@ func (s spy) Read(c *webhook.Call, b *webhook.Batch) error {
 // Open returns a server with source, at now.
 func Open(tb testing.TB, source webhook.Source, now presence.Millis) *Server {
 	tb.Helper()
+	return open(tb, source, now, nil)
+}
+
+func open(tb testing.TB, source webhook.Source, now presence.Millis, record func(*webhook.Call) bool) *Server {
+	tb.Helper()
 	st, err := embedded.Open(embedded.Config{}, embedded.Deps{}, now)
 	if err != nil {
 		tb.Fatal(err)
@@ -69,7 +74,7 @@ func Open(tb testing.TB, source webhook.Source, now presence.Millis) *Server {
 	})
 	in := intake.New(intake.DefaultConfig(), intake.Deps{Service: s.service, Now: clock})
 	source.App, source.ID, source.Kind = app, id, spy{source.Kind, &s.reads}
-	s.door = webhook.New([]webhook.Source{source}, webhook.Deps{Intake: in, Gate: gate, Now: clock})
+	s.door = webhook.New([]webhook.Source{source}, webhook.Deps{Intake: in, Gate: gate, Now: clock, Record: record})
 	s.handler = gate.Handler(s.door.Routes())
 	return s
 }

@@ -25,11 +25,7 @@ func (s *Suite) ours(t *testing.T) {
 		if err != nil {
 			t.Fatalf("call %d: %v", i, err)
 		}
-		c := Call{Method: r.Method, Path: strings.TrimPrefix(r.Target(), r.Path), Header: map[string]string{}, Body: string(r.Body)}
-		for name := range r.Header {
-			c.Header[name] = r.Header.Get(name)
-		}
-		if status, body := srv.Send(c); status != http.StatusOK {
+		if status, body := srv.Send(made(r)); status != http.StatusOK {
 			t.Errorf("call %d, signed by the kind: %d %s", i, status, body)
 		}
 	}

@@ -77,6 +77,7 @@ func Run(t *testing.T, s Suite) {
 	}
 	t.Run("proof", s.proof)
 	t.Run("signed by the kind", s.ours)
+	t.Run("recorded", s.recorded)
 	t.Run("nonsense", s.nonsense)
 }
 

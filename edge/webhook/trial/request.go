@@ -9,9 +9,12 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
+	"time"
 
 	"rollcall/edge/webhook"
+	"rollcall/presence"
 )
 
 // A Request is a call as a product sends it.
@@ -62,6 +65,13 @@ func Parse(file []byte) (*Request, error) {
 
 func trim(body []byte) []byte {
 	return bytes.TrimSuffix(bytes.TrimSuffix(body, []byte("\n")), []byte("\r"))
+}
+
+// Recorded returns when r was received, if it is a call that a server recorded, with what proves it
+// struck out.
+func (r *Request) Recorded() (at presence.Millis, ok bool) {
+	t, err := time.Parse(time.RFC3339, r.Header.Get(webhook.RecordedHeader))
+	return presence.MillisOf(t), err == nil && t.UnixMilli() > 0
 }
 
 // Add puts what a body alone lacks into r: a path, whole or behind that of the source, a query, and
@@ -120,9 +130,10 @@ func (r *Request) parts() (rest string, query url.Values, err error) {
 }
 
 // notSent are headers that belong to the connection that a call came by.
-var notSent = []string{"Connection", "Content-Length", "Keep-Alive", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade"}
+var notSent = []string{"Connection", "Content-Length", "Keep-Alive", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade", webhook.RecordedHeader}
 
-// To returns r as a call to the source at path, not signed.
+// To returns r as a call to the source at path, not signed. What was struck out of it is left out
+// of the query and the headers.
 func (r *Request) To(path string) (*webhook.Request, error) {
 	rest, query, err := r.parts()
 	if err != nil {
@@ -132,8 +143,19 @@ func (r *Request) To(path string) (*webhook.Request, error) {
 	for _, name := range notSent {
 		header.Del(name)
 	}
+	drop(header)
+	drop(query)
 	if header.Get("Content-Type") == "" {
 		header.Set("Content-Type", "application/json")
 	}
 	return &webhook.Request{Method: r.Method, Path: path, Rest: rest, Query: query, Header: header, Body: r.Body}, nil
+}
+
+// drop removes what was struck out.
+func drop(values map[string][]string) {
+	for name, v := range values {
+		if slices.Contains(v, webhook.Struck) {
+			delete(values, name)
+		}
+	}
 }

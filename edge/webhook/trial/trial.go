@@ -14,9 +14,12 @@ import (
 
 // A Result is what there is to know of a call.
 type Result struct {
-	// Proof is nil when the proof is right, or there is no secret to try it with; see
-	// webhook.ErrUnproven and webhook.ErrExpired.
+	// Proof is nil when the proof is right, or was not tried; see webhook.ErrUnproven and
+	// webhook.ErrExpired.
 	Proof error
+	// Tried says that there is a secret to try the proof with, and a proof: that of a call that was
+	// recorded is struck out.
+	Tried bool
 	// Shape is nil when the body is one of the product, and matches webhook.ErrShape otherwise.
 	Shape error
 	// Events are those that can be used.
@@ -47,7 +50,8 @@ func Try(ctx context.Context, s *webhook.Source, r *Request, now presence.Millis
 	}
 	c.Now = now
 	res := &Result{}
-	if s.Secret != "" {
+	_, recorded := r.Recorded()
+	if res.Tried = s.Secret != "" && !recorded; res.Tried {
 		res.Proof = s.Kind.Verify(c)
 	}
 	w, err := newWorld(s, now)
