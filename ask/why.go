@@ -124,11 +124,11 @@ func reportedOf(t *presence.Traced) WhyReport {
 		Received: t.Received, Source: r.Source, Kind: r.Kind.String(), Session: r.Session, Tag: r.Tag, At: r.At,
 		Verdict: t.Verdict.String(), Turned: t.Turned,
 	}
-	switch r.Kind {
-	case presence.KindOffline, presence.KindEndAll:
-		one.Cause = r.Cause.String()
-	case presence.KindCount:
+	switch {
+	case r.Kind == presence.KindCount:
 		one.Count = &r.Count
+	case r.Kind == presence.KindOffline, r.Kind == presence.KindEndAll, r.Cause == presence.CauseReconciled:
+		one.Cause = r.Cause.String()
 	}
 	return one
 }

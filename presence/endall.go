@@ -123,6 +123,9 @@ func (st *State) over(s *Session) {
 			s.Over = *e
 		}
 	}
+	if s.ID == SessionFound {
+		overFound(s, st.Sessions)
+	}
 }
 
 // writeOldestEndAll drops the end-all that is the least, and has what it ended lapse.

@@ -33,8 +33,12 @@ func (m endedModel) open(now presence.Millis, rules *presence.Rules) []string {
 		}
 	}
 	var open []string
-	for _, w := range words.words(rules) {
-		over := slices.ContainsFunc(m, func(r presence.Report) bool {
+	all := words.words(rules)
+	for _, w := range all {
+		over := w.session == presence.SessionFound && slices.ContainsFunc(all, func(o word) bool {
+			return o.source == w.source && o.session != w.session && o.at > w.at
+		})
+		over = over || slices.ContainsFunc(m, func(r presence.Report) bool {
 			return r.Kind == presence.KindEndAll && r.Source == w.source && strings.HasPrefix(string(w.session), string(r.Session)) && w.at < r.At
 		})
 		if !w.ended && !over && now < w.until {
@@ -64,7 +68,7 @@ func TestEndAll_order_repetition_and_split_leave_no_trace(t *testing.T) {
 		now := t0 + 10_000
 		var reports endedModel
 		for range 1 + r.IntN(10) {
-			one := session(presence.Kind(1+r.IntN(3)), []string{"ios/1", "ios/2", "web/1", "w"}[r.IntN(4)], t0+presence.Millis(r.IntN(6))*1000)
+			one := session(presence.Kind(1+r.IntN(3)), []string{"ios/1", "ios/2", "web/1", "w", string(presence.SessionFound)}[r.IntN(5)], t0+presence.Millis(r.IntN(6))*1000)
 			one.Source = []presence.Source{"api", "api", "emqx"}[r.IntN(3)]
 			one.Incarnation = []presence.Millis{0, 0, 0, t0, t0 + 1000}[r.IntN(5)]
 			one.Seq = uint64(r.IntN(2))

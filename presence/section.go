@@ -29,7 +29,7 @@ func (st *State) format() byte {
 		return packFormat2
 	}
 	for i := range st.Sessions {
-		if s := &st.Sessions[i]; s.Seq != 0 || s.Ahead != 0 || s.Leased() || s.Cause >= CauseReconciled {
+		if s := &st.Sessions[i]; s.Seq != 0 || s.Ahead != 0 || s.Leased() || s.Cause >= CauseReconciled || s.ID == SessionFound {
 			return packFormat2
 		}
 	}

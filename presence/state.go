@@ -211,7 +211,8 @@ func (st *State) applySession(r *Report, lease time.Duration, now Millis, rules 
 		if hash != 0 && v == Taken {
 			st.see(hash, r.At)
 		}
-		return v, was && s.Live(now) && s.Node == node
+		quiet = was && s.Live(now) && s.Node == node
+		return v, !st.replaceFound(r, now) && quiet
 	}
 	if !n.Ended && st.open(now) >= maxLive {
 		return Full, false
@@ -221,6 +222,7 @@ func (st *State) applySession(r *Report, lease time.Duration, now Millis, rules 
 	if hash != 0 {
 		st.see(hash, r.At)
 	}
+	st.replaceFound(r, now)
 	return Taken, false
 }
 

@@ -147,12 +147,12 @@ func (f *Findings) Add(peer presence.PeerID, found Found) {
 		return
 	}
 	for i := range found.Sessions {
-		if !found.Sessions[i].valid() {
+		if !validSession(&found.Sessions[i]) {
 			f.Drop(peer)
 			return
 		}
 	}
-	if before, ok := f.answer.Peers[peer]; ok && !before.same(&found) {
+	if before, ok := f.answer.Peers[peer]; ok && !sameFound(&before, &found) {
 		f.Drop(peer)
 		return
 	}
@@ -167,12 +167,12 @@ func (f *Findings) Drop(peer presence.PeerID) {
 	}
 }
 
-func (s *FoundSession) valid() bool {
+func validSession(s *FoundSession) bool {
 	ok := func(name string) bool { return len(name) <= presence.MaxName && utf8.ValidString(name) }
 	return s.ID != "" && ok(string(s.ID)) && ok(s.Platform)
 }
 
-func (f *Found) same(g *Found) bool {
+func sameFound(f, g *Found) bool {
 	return f.Online == g.Online && f.Listed == g.Listed && slices.Equal(f.Sessions, g.Sessions)
 }
 

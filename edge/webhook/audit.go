@@ -70,20 +70,8 @@ type Answer struct {
 	Peers map[presence.PeerID]Found
 }
 
-// Found is what a product said of one peer.
-type Found struct {
-	Online bool
-	// Listed says that Sessions are all sessions of the peer, by the ids that the events of the
-	// product give them. Else the product said no more than yes or no.
-	Listed   bool
-	Sessions []FoundSession
-}
+// Found is what a product said of one peer; presence makes reports of it.
+type Found = presence.Found
 
 // A FoundSession is one session in the answer of a product.
-type FoundSession struct {
-	ID       presence.SessionID
-	Platform string
-	Since    presence.Millis // zero when the product does not say
-	// Incarnation is that of the session in the events of the product; zero when they have none.
-	Incarnation presence.Millis
-}
+type FoundSession = presence.FoundSession
