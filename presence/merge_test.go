@@ -270,6 +270,11 @@ func TestLeases(t *testing.T) {
 	if o, e := st.Apply(&touch, touch.At, &rules); o.Turned || e != presence.Quiet {
 		t.Errorf("a touch that only extends: turned %v, effect %v, want a quiet write", o.Turned, e)
 	}
+	lapsed, back := repack(t, &st), touch
+	back.At = t0 + 80_000
+	if o, e := lapsed.Apply(&back, back.At, &rules); o.Turned || e != presence.Shown {
+		t.Errorf("a touch of what was answered as offline since: turned %v, effect %v, want a write that is signalled", o.Turned, e)
+	}
 	late := on
 	late.Kind, late.At = presence.KindTouch, t0+10_000
 	if o := apply(t, &st, late, t0+31_000, &rules); o.Verdict != presence.Late || st.Until != t0+75_000 {

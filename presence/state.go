@@ -120,6 +120,7 @@ func (st *State) Apply(r *Report, now Millis, rules *Rules) (Outcome, Effect) {
 		quiet bool // nothing but leases and counts moved
 		late  *recount
 	)
+	lapsed := st.Status == Online && now >= st.Until // and answered as offline since
 	assumed := st.replaceAssumption()
 	switch {
 	case r.Kind == KindEndAll:
@@ -156,7 +157,7 @@ func (st *State) Apply(r *Report, now Millis, rules *Rules) (Outcome, Effect) {
 	st.countOnline(was, since, rules)
 	st.prune(now, rules)
 	e := Shown
-	if quiet && !turned {
+	if quiet && !turned && !lapsed {
 		e = Quiet
 	}
 	return Outcome{Verdict: v, Turned: turned, Fresh: was == Unknown && turned, Summary: st.Summary()}, e

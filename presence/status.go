@@ -53,6 +53,16 @@ func (c Cause) String() string {
 	return "unknown"
 }
 
+// Lost reports whether an offline of this cause may be a short loss of the connection and not
+// intended: watchers are notified of it when its hold is over.
+func (c Cause) Lost() bool {
+	switch c {
+	case CauseLogout, CauseKicked, CauseReplaced:
+		return false
+	}
+	return true
+}
+
 // ParseCause returns the cause called name; ok is false for a name that is none.
 func ParseCause(name string) (c Cause, ok bool) {
 	for i, n := range causeNames {

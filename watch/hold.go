@@ -11,23 +11,13 @@ import (
 // hold.
 const unwrittenHold = 2 * time.Second
 
-// lost reports whether an offline of this cause may be a short loss of the connection and not
-// intended.
-func lost(c presence.Cause) bool {
-	switch c {
-	case presence.CauseLogout, presence.CauseKicked, presence.CauseReplaced:
-		return false
-	}
-	return true
-}
-
 // hold reports whether what was read of e, notified as online so far, is to be held back. It counts
 // the holds and how they ended.
 func (h *Hub) hold(e *entry, old *Update, raw, seen presence.Summary, start time.Time, now presence.Millis) bool {
 	if old.Status != presence.Online {
 		return false
 	}
-	if seen.Status != presence.Offline || !lost(seen.Cause) {
+	if seen.Status != presence.Offline || !seen.Cause.Lost() {
 		if e.held != nil && seen.Status == presence.Online {
 			h.stats.hidden.Add(1)
 		}
