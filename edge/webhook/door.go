@@ -113,6 +113,12 @@ func (d *Door) take(w http.ResponseWriter, r *http.Request, c *api.Caller) error
 		}
 		return api.Errorf("not_found", "there is no such source")
 	}
+	if elsewhere := s.Kind.Defaults().Elsewhere; elsewhere != "" {
+		if err := d.deps.Gate.Unproven(c); err != nil {
+			return err
+		}
+		return api.Errorf("not_found", "a source of kind %s is asked and takes no webhooks; its hooks report to %s", s.Kind.Name(), elsewhere)
+	}
 	call := &Call{
 		Source: s, Method: r.Method, Rest: r.PathValue("rest"), Target: r.URL.RequestURI(), Query: r.URL.Query(), Header: r.Header, Now: d.deps.Now(),
 	}

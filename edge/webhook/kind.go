@@ -49,6 +49,9 @@ type Defaults struct {
 	ProofInBody bool
 	// Many says that a call may carry many events, so that its body may be large.
 	Many bool
+	// Elsewhere names the paths of another door to which the product reports: a source of the kind
+	// has no webhook, and can only be asked.
+	Elsewhere string
 }
 
 // The reasons for which a call is refused.

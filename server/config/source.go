@@ -66,8 +66,10 @@ func (s *Source) Validate() error {
 	f.When(s.SecretOld != "" && s.Secret == "", "secret_old is set and secret is not; the only secret goes into secret")
 	f.When(s.SecretOld != "" && s.SecretOld == s.Secret, "secret_old is the same as secret")
 	f.When(s.Secret != "" && len(s.Secret) < minSourceSecret, "secret has %d bytes; it has at least %d", len(s.Secret), minSourceSecret)
-	f.When(s.Secret == "" && len(s.Allow) == 0, "secret is missing; without one, allow names the networks that calls come from")
 	kind := webhook.Find(all.Kinds, s.Kind)
+	asked := kind != nil && kind.Defaults().Elsewhere != "" // no call comes in
+	f.When(s.Secret == "" && len(s.Allow) == 0 && !asked, "secret is missing; without one, allow names the networks that calls come from")
+	f.When(asked && (s.Secret != "" || len(s.Allow) > 0), "secret and allow have no use; a source of kind %s takes no webhooks", s.Kind)
 	if kind == nil {
 		f.Add(unknownKind(s.Kind))
 		return f.Err()

@@ -8,6 +8,7 @@ import (
 	"rollcall/edge/webhook/ejabberd"
 	"rollcall/edge/webhook/emqx"
 	"rollcall/edge/webhook/generic"
+	"rollcall/edge/webhook/leancloud"
 	"rollcall/edge/webhook/mongooseim"
 	"rollcall/edge/webhook/openim"
 	"rollcall/edge/webhook/rongcloud"
@@ -24,6 +25,7 @@ var Kinds = []webhook.Kind{
 	ejabberd.Kind{},
 	emqx.Kind{},
 	generic.Kind{},
+	leancloud.Kind{},
 	mongooseim.Kind{},
 	openim.Kind{},
 	rongcloud.Kind{},

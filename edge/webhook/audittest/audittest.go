@@ -40,8 +40,9 @@ type Suite struct {
 	// Asks reports whether r is the call that asks, not one for a token.
 	Asks func(r *http.Request) bool
 	// Count returns how many peers are asked about by a call with that body.
-	Count   func(r *http.Request, body []byte) int
-	Keyless bool // the product takes calls without a key
+	Count func(r *http.Request, body []byte) int
+	// Free says that the settings may be without a key.
+	Free bool
 	// Unnamed says that an answer names those online alone, so that a missing peer is offline.
 	Unnamed bool
 	// At is the time that an answer has in itself; 0: that of its header counts.
@@ -169,7 +170,7 @@ func (s *Suite) settings(t *testing.T) {
 		t.Errorf("the settings: %v", err)
 	}
 	source.Reconcile.Key = ""
-	if err := s.Auditor.CheckAsk(&source); !s.Keyless && (err == nil || !strings.HasPrefix(err.Error(), "reconcile.key ")) {
+	if err := s.Auditor.CheckAsk(&source); !s.Free && (err == nil || !strings.HasPrefix(err.Error(), "reconcile.key ")) {
 		t.Errorf("without a key: %v", err)
 	}
 	limits := s.Auditor.Limits()
@@ -206,9 +207,6 @@ func (s *Suite) many(t *testing.T) {
 }
 
 func (s *Suite) keys(t *testing.T) {
-	if s.Keyless {
-		return
-	}
 	srv := s.open(t)
 	right := srv.source()
 	key := right.Reconcile.Key
