@@ -1,6 +1,5 @@
 // Package mongooseim reads what MongooseIM says of presence: the JSON of its RabbitMQ and SNS event
-// pushers, as a shovel or an HTTP subscription passes it on, and what a module of ejabberd posts in
-// the same shape.
+// pushers, as a shovel or an HTTP subscription passes it on.
 package mongooseim
 
 import (
