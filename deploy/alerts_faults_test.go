@@ -35,6 +35,7 @@ var faults = []fault{
 	{"source has another secret", []string{"RollcallSourceUnproven"}, wrongSecret},
 	{"clock ahead", []string{"RollcallClockWrong"}, clockAhead},
 	{"app refuses its hooks", []string{"RollcallHooksFailing"}, hooksFail},
+	{"receiver refuses changes", []string{"RollcallChangesNotTaken"}, changesRefused},
 	{"offlines are not reported", []string{"RollcallMissingOfflines"}, noOfflines},
 	{"certificate near its end", []string{"RollcallCertificateEnds"}, oldCertificate},
 }

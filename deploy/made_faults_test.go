@@ -270,6 +270,37 @@ func hooksFail(s *scene) {
 	v.record(12, nothing)
 }
 
+// changesRefused has the server that changes are posted to answer 500. Ages are stretched as the
+// time is.
+func changesRefused(s *scene) {
+	var broken atomic.Bool
+	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if broken.Load() {
+			w.WriteHeader(http.StatusInternalServerError)
+		}
+	}))
+	s.Cleanup(app.Close)
+	file := filepath.Join(s.TempDir(), "rollcall.yaml")
+	receivers := "changes:\n- {id: crm, url: " + app.URL + ", secret: secret-of-the-receiver}\n"
+	if err := os.WriteFile(file, []byte(receivers), 0o600); err != nil {
+		s.Fatal(err)
+	}
+	s.config = file
+	v := s.serve()
+	v.report(event{"peer": "tom", "session": "1", "state": "online"})
+	s.until("a change is taken", func() bool {
+		return v.value(`rollcall_changes_out_total{app="app",receiver="crm",what="delivered"`) > 0
+	})
+	v.begin(10)
+	broken.Store(true)
+	v.report(event{"peer": "tom", "session": "1", "state": "offline"})
+	const every = 250 * time.Millisecond
+	for v.value(`rollcall_changes_out{app="app",of="failing_seconds",receiver="crm"`) < 5 {
+		v.record(1, func(int) { time.Sleep(every) })
+	}
+	s.stretch("rollcall_changes_out", float64(every.Milliseconds()))
+}
+
 // present has a peer online on a socket until the test ends.
 func (v *server) present(peer string) {
 	v.Helper()

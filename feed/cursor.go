@@ -54,3 +54,9 @@ func ParseCursor(text string) (Cursor, error) {
 	at := func(i int) uint64 { return binary.BigEndian.Uint64(b[1+8*i:]) }
 	return Cursor{epoch: at(0), register: at(1), seq: at(2), turned: at(3), listed: at(4), horizon: at(5)}, nil
 }
+
+// Horizon returns a revision up to which c was given every write.
+func (c Cursor) Horizon() uint64 { return c.horizon }
+
+// Epoch names the identity of the store that c is of, see presence.Service.
+func (c Cursor) Epoch() uint64 { return c.epoch }

@@ -32,6 +32,9 @@ func (s *Server) mountOperator() http.Handler {
 	if s.hooks != nil {
 		rooms = append(rooms, operator.Room{Name: "hooks", Counts: s.hooks.Counts})
 	}
+	if s.changes != nil {
+		rooms = append(rooms, operator.Room{Name: "changes", Counts: s.changes.Counts})
+	}
 	dropped := func() int64 { return 0 }
 	if s.sink != nil {
 		dropped = s.sink.Dropped

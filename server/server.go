@@ -16,6 +16,7 @@ import (
 
 	"rollcall/ask"
 	"rollcall/ask/token"
+	"rollcall/edge/changeout"
 	"rollcall/edge/gateway"
 	"rollcall/edge/gateway/rtm"
 	"rollcall/edge/hookout"
@@ -71,7 +72,8 @@ type Server struct {
 	dialect  *leancloud.Handler
 	gateway  *gateway.Gateway
 	rtm      *rtm.Server
-	hooks    *hookout.Sender // nil: no hooks are called
+	hooks    *hookout.Sender   // nil: no hooks are called
+	changes  *changeout.Sender // nil: changes are posted to no one
 	meter    api.Meter
 
 	phase atomic.Int32
@@ -158,6 +160,9 @@ func (s *Server) Start(ctx context.Context) (err error) {
 		return err
 	}
 	if s.doors, err = s.mountApp(); err != nil {
+		return err
+	}
+	if err := s.openChanges(); err != nil {
 		return err
 	}
 	s.takeReloads()

@@ -111,7 +111,7 @@ func (s *Sender) queueEnded() (more bool, err error) {
 	s.mu.Lock()
 	var list []owed
 	for p, some := range s.pending.taken {
-		if len(s.box.Queue(p)) == 0 {
+		if _, n := s.box.First(p); n == 0 {
 			list = append(list, slices.MinFunc(some, oldestFirst))
 		}
 	}
@@ -149,7 +149,7 @@ func (s *Sender) queueSome(list []owed) error {
 		}
 		s.mu.Lock()
 		s.count.takenOver.Add(s.pending.take(s.ledger.Now(), p.stray...))
-		if !p.wait && len(s.box.Queue(w.key())) == 0 {
+		if _, n := s.box.First(w.key()); !p.wait && n == 0 {
 			e := s.endOf(w, f.cause)
 			s.pending.untake(w.ref)
 			s.box.Add(e)

@@ -58,6 +58,8 @@ var (
 	descOldKeys  = prometheus.NewDesc("rollcall_old_key_uses_total", "Calls that an old key of an app let through, by app and by the setting of the key; for each old key that is set.", []string{"app", "key"}, nil)
 	descExpires  = prometheus.NewDesc("rollcall_tls_certificate_expires_seconds", "How long the certificate of listen_tls is still valid, the first of several to end; negative when it has ended, 0 while a domain has none.", nil, nil)
 	descWebhooks = prometheus.NewDesc("rollcall_webhook_total", "Calls of IM products and the events in them, by app, source and what became of them.", []string{"app", "source", "what"}, nil)
+	descOut      = prometheus.NewDesc("rollcall_changes_out", "Changes that are posted to a receiver: how many wait, their bytes, since how many seconds they wait or calls fail, and 1 for sends if this node sends.", []string{"app", "receiver", "of"}, nil)
+	descOutTotal = prometheus.NewDesc("rollcall_changes_out_total", "Calls to a receiver of changes and the changes in them, by what became of them.", []string{"app", "receiver", "what"}, nil)
 	descBuild    = prometheus.NewDesc("rollcall_build_info", "Always 1; what was built is in the labels.", []string{"release", "revision", "go"}, nil)
 )
 
@@ -69,6 +71,8 @@ var families = map[string]struct {
 	parts  *prometheus.Desc
 	others *prometheus.Desc // all other names, as its label
 	split  bool             // the labels are the parts of a name between slashes
+	// Of names that are split: the gauge that those show whose last part is in it.
+	levels map[string]*prometheus.Desc
 }{
 	"leancloud": {others: descDialect},
 	"gateway": {
@@ -77,6 +81,9 @@ var families = map[string]struct {
 	},
 	"hooks":   {gauges: map[string]*prometheus.Desc{"waiting": descWaiting, "owed": descOwed}, others: descHooks},
 	"webhook": {others: descWebhooks, split: true},
+	"changes": {others: descOutTotal, split: true, levels: map[string]*prometheus.Desc{
+		"waiting": descOut, "waiting_bytes": descOut, "waiting_seconds": descOut, "failing_seconds": descOut, "sends": descOut,
+	}},
 	"watch": {
 		gauges: map[string]*prometheus.Desc{"watchers": descSize, "peers": descSize},
 		prefix: "closed_", parts: descClosed, others: descWatch,
@@ -146,7 +153,7 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		descReports, descAhead, descLast, descChanges, descExpired, descShed, descQueries, descIDs, descDialect, descLane, descPeers, descStore, descTrouble, descUp, descDropped, descBuild,
 		descSize, descWatch, descClosed, descNotLet, descShared, descNoRoom, descEvicted, descLimited,
-		descSockets, descSessions, descGateway, descRefused, descWaiting, descOwed, descHooks, descOldKeys, descExpires, descWebhooks,
+		descSockets, descSessions, descGateway, descRefused, descWaiting, descOwed, descHooks, descOldKeys, descExpires, descWebhooks, descOut, descOutTotal,
 	} {
 		ch <- d
 	}
@@ -231,7 +238,12 @@ func room(to sink, r Room) {
 		case f.prefix != "" && isPart:
 			to.count(f.parts, n, part)
 		case f.split:
-			to.count(f.others, n, strings.Split(name, "/")...)
+			labels := strings.Split(name, "/")
+			if d := f.levels[labels[len(labels)-1]]; d != nil {
+				to.gauge(d, float64(n), labels...)
+			} else {
+				to.count(f.others, n, labels...)
+			}
 		default:
 			to.count(f.others, n, name)
 		}

@@ -152,6 +152,18 @@ func (b *Box[K, E]) Queue(key K) []*E {
 	return events
 }
 
+// First returns the first event of key that is not over, nil when there is none, and how many there
+// are.
+func (b *Box[K, E]) First(key K) (*E, int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	l := b.lanes[key]
+	if l == nil || len(l.items) == 0 {
+		return nil, 0
+	}
+	return l.items[0].e, len(l.items)
+}
+
 // Release has events sent that were not [Door.Ready].
 func (b *Box[K, E]) Release(events ...*E) {
 	b.mu.Lock()

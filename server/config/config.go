@@ -86,6 +86,8 @@ type Config struct {
 	Apps []App `config:",live"`
 	// Sources are the IM products that report by webhooks.
 	Sources []Source `config:",live"`
+	// Changes are the servers that what changes in an app is posted to.
+	Changes []Receiver
 }
 
 // HTTP are the limits of both listeners.

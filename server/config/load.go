@@ -120,6 +120,7 @@ func check(l *configload.Loader, cfg *Config) {
 		}
 	}
 	checkSources(l, cfg)
+	checkReceivers(l, cfg)
 }
 
 // warnOpenFile warns when a file with keys in it can be read by every user of the machine.

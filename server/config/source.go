@@ -120,14 +120,9 @@ func (c *Config) Webhooks(apps []presence.AppID) ([]webhook.Source, error) {
 	var list []webhook.Source
 	for i := range c.Sources {
 		s := &c.Sources[i]
-		app := presence.AppID(s.App)
-		switch {
-		case s.App == "" && len(apps) != 1:
-			return nil, fmt.Errorf("sources[%d].app is missing, and there are %d apps", i, len(apps))
-		case s.App == "":
-			app = apps[0]
-		case !slices.Contains(apps, app):
-			return nil, fmt.Errorf("sources[%d].app is %.80q, which is none of the apps", i, s.App)
+		app, err := appOf(fmt.Sprintf("sources[%d]", i), s.App, apps)
+		if err != nil {
+			return nil, err
 		}
 		if slices.ContainsFunc(list, func(o webhook.Source) bool { return o.App == app && string(o.ID) == s.ID }) {
 			return nil, fmt.Errorf("sources[%d].id is %.80q, which another source of its app has", i, s.ID)
@@ -152,15 +147,8 @@ func checkSources(l *configload.Loader, cfg *Config) {
 			l.Problem(section+".id", fmt.Sprintf("the id is taken by sources[%d] already", j))
 		}
 		first[name] = i
-		if len(cfg.Apps) == 0 {
-			continue // an app will be made, or is kept
-		}
-		known := slices.ContainsFunc(cfg.Apps, func(a App) bool { return a.ID == s.App })
-		switch {
-		case s.App == "" && len(cfg.Apps) > 1:
-			l.Problem(section, "app is missing, and there are several apps")
-		case s.App != "" && !known:
-			l.Problem(section+".app", fmt.Sprintf("app is %.80q, which is none of the apps", s.App))
+		if len(cfg.Apps) > 0 { // else an app will be made, or is kept
+			checkApp(l, section, s.App, cfg.Apps)
 		}
 	}
 }

@@ -63,7 +63,7 @@ func ask(ctx context.Context, client *http.Client, s *webhook.Source, key string
 	if err != nil {
 		return 0, err
 	}
-	return at, read(answer, peer, f)
+	return at, read(answer, peer, at, f)
 }
 
 // Name parts the JID of peer at the server of s. It reports whether the peer can have one: none of
@@ -79,9 +79,10 @@ func Name(s *webhook.Source, peer presence.PeerID) (user, host string, ok bool) 
 	return user, host, user != "" && host != "" && !strings.ContainsAny(user, "\"&'/:<>@ \t\r\n") && !strings.ContainsAny(host, "/@ \t\r\n")
 }
 
-func read(body []byte, peer presence.PeerID, f *webhook.Findings) error {
+func read(body []byte, peer presence.PeerID, at presence.Millis, f *webhook.Findings) error {
 	var in []struct {
-		Resource webhook.Text `json:"resource"`
+		Resource webhook.Text    `json:"resource"`
+		Uptime   *webhook.Number `json:"uptime"` // seconds
 	}
 	if err := webhook.DecodeAnswer(body, &in); err != nil {
 		return err
@@ -95,7 +96,14 @@ func read(body []byte, peer presence.PeerID, f *webhook.Findings) error {
 	}
 	list := make([]webhook.FoundSession, 0, len(in))
 	for _, s := range in {
-		list = append(list, webhook.FoundSession{ID: presence.SessionID(s.Resource)})
+		if s.Uptime == nil {
+			return webhook.ErrAnswer("a session has no uptime")
+		}
+		found := webhook.FoundSession{ID: presence.SessionID(s.Resource)}
+		if up := presence.Millis(*s.Uptime) * 1000; up > 0 && up < at {
+			found.Since = at - up
+		}
+		list = append(list, found)
 	}
 	f.Add(peer, webhook.Sessions(list))
 	return nil

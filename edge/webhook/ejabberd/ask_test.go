@@ -18,7 +18,7 @@ import (
 
 const askKey = "the-password-of-the-administrator"
 
-// product answers user_sessions_info as ejabberd 23.01 does, which sends no Date.
+// product answers as ejabberd documents user_sessions_info.
 func product(tb testing.TB) http.Handler {
 	sessions := fixture(tb)
 	mux := http.NewServeMux()
@@ -29,7 +29,7 @@ func product(tb testing.TB) http.Handler {
 			_, _ = io.WriteString(w, `{"status":"error","code":10,"message":"You are not authorized to call this command."}`)
 			return
 		}
-		w.Header()["Date"] = nil
+		w.Header().Set("Date", "Thu, 01 Jan 2026 00:10:00 GMT")
 		switch err := json.NewDecoder(r.Body).Decode(&in); {
 		case err != nil || in["host"] != "im.example":
 			w.WriteHeader(http.StatusBadRequest)
@@ -51,11 +51,12 @@ func fixture(tb testing.TB) []byte {
 }
 
 func suite(tb testing.TB) audittest.Suite {
+	const at = 1767226200000
 	return audittest.Suite{
 		Auditor: ejabberd.Kind{}, Source: webhook.Source{Reconcile: webhook.Reconcile{User: "admin@im.example", Key: askKey, Domain: "im.example"}},
-		Path: "/api", Product: product(tb), Peers: []presence.PeerID{"u1", "u2"}, Dateless: true, Free: true, Unnamed: true,
+		Path: "/api", Product: product(tb), Peers: []presence.PeerID{"u1", "u2"}, At: at, Free: true, Unnamed: true,
 		Want: map[presence.PeerID]webhook.Found{
-			"u1": {Online: true, Listed: true, Sessions: []webhook.FoundSession{{ID: "phone"}, {ID: "web"}}},
+			"u1": {Online: true, Listed: true, Sessions: []webhook.FoundSession{{ID: "phone", Since: at - 231_000}, {ID: "web", Since: at - 9000}}},
 			"u2": {},
 		},
 		Asks:  func(*http.Request) bool { return true },

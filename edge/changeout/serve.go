@@ -1,0 +1,138 @@
+package changeout
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"rollcall/feed"
+)
+
+const (
+	claimLife  = 10 * time.Second // how long a claim lasts that is not renewed
+	claimEvery = 3 * time.Second
+	keepEvery  = time.Second     // how often the cursor is kept while it moves
+	readWait   = 5 * time.Second // for a change
+	retryEvery = time.Second     // after a failure of the store
+)
+
+// run sends to r whenever this node has the claim to, until the sender closes.
+func (s *Sender) run(r *receiver) {
+	for s.ctx.Err() == nil {
+		if s.deps.Service.Claim(s.ctx, claimOf(r), claimLife) {
+			if err := s.serve(r); err != nil && s.ctx.Err() == nil && !errors.Is(err, errTaken) {
+				s.logReading(r, err)
+			}
+		}
+		pause(s.ctx, retryEvery)
+	}
+}
+
+// serve sends to r until another node does, or the sender closes.
+func (s *Sender) serve(r *receiver) error {
+	journaled := ""
+	if r.found != nil {
+		journaled = r.found.Term
+	}
+	c, err := s.take(s.ctx, r, journaled, newTerm())
+	if err != nil {
+		return err
+	}
+	from := s.begin(r, c)
+	s.deps.Log.Info("sending changes", "receiver", r.ID)
+	ctx, cancel := context.WithCancel(s.ctx)
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		s.read(ctx, r, from)
+	}()
+	err = s.hold(r)
+	cancel()
+	<-read
+	if s.ctx.Err() == nil {
+		s.end(r)
+		s.deps.Log.Info("changes sent by another node", "receiver", r.ID)
+	}
+	return err
+}
+
+// hold keeps the claim and the cursor of r until another node has them, or the sender closes.
+func (s *Sender) hold(r *receiver) error {
+	claimed := time.Now()
+	for {
+		if pause(s.ctx, keepEvery); s.ctx.Err() != nil {
+			return nil
+		}
+		if time.Since(claimed) >= claimEvery {
+			if !s.deps.Service.Claim(s.ctx, claimOf(r), claimLife) {
+				return errTaken
+			}
+			claimed = time.Now()
+		}
+		switch err := s.keepCursor(s.ctx, r); {
+		case errors.Is(err, errTaken):
+			return err
+		case err != nil && s.ctx.Err() == nil:
+			s.logReading(r, err)
+		}
+	}
+}
+
+// read queues what changes after from until ctx ends.
+func (s *Sender) read(ctx context.Context, r *receiver, from feed.Cursor) {
+	w := &walk{s: s, r: r}
+	for ctx.Err() == nil {
+		wait := w.wait(readWait)
+		page, err := s.deps.Feed.Read(ctx, r.App, from, maxBatch, wait)
+		if err == nil {
+			err = s.queue(ctx, w, from, &page)
+		}
+		if err == nil {
+			err = w.look(ctx)
+		}
+		if err != nil {
+			if ctx.Err() == nil {
+				s.logReading(r, err)
+			}
+			pause(ctx, retryEvery)
+			continue
+		}
+		from = page.Cursor
+	}
+}
+
+// queue queues what a read after from has returned.
+func (s *Sender) queue(ctx context.Context, w *walk, from feed.Cursor, page *feed.Page) error {
+	r := w.r
+	if !page.ListAgain {
+		s.add(r, w.newer(page), page.Cursor)
+		return nil
+	}
+	why := storeWas
+	switch {
+	case from.IsZero():
+		why = first
+	case !s.deps.Shared || from.Epoch() == page.Cursor.Epoch():
+		return w.walk(ctx, from, page.Cursor)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.read = page.Cursor
+	s.listAgain(r, why)
+	return nil
+}
+
+func (s *Sender) logReading(r *receiver, err error) {
+	if more, due := r.lines.reading.Due(time.Now().UnixMilli()); due {
+		s.deps.Log.Warn("reading changes failed; will retry", "receiver", r.ID, "err", err, "more", more)
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
+}

@@ -1,0 +1,38 @@
+package server
+
+import (
+	"context"
+	"path/filepath"
+
+	"rollcall/edge/changeout"
+	"rollcall/feed"
+)
+
+// changesDir keeps the changes that wait, in the data directory.
+const changesDir = "changes.journal"
+
+// openChanges starts what posts changes to the servers of the apps.
+func (s *Server) openChanges() error {
+	receivers, err := s.cfg.Receivers(s.tenants.Load().ids)
+	if err != nil || len(receivers) == 0 {
+		return err
+	}
+	changes := feed.New(feed.DefaultConfig(), feed.Deps{Service: s.presence, Source: s.store, Now: s.clock.Now})
+	s.onStop(func(context.Context) { changes.Close() })
+	deps := changeout.Deps{
+		Service: s.presence, Store: s.store.Store, Feed: changes, Shared: s.store.shared, Now: s.clock.Now, Log: s.log,
+		UserAgent: "rollcall/" + Release,
+	}
+	if s.cfg.Data != "" {
+		deps.Journal = filepath.Join(s.cfg.Data, changesDir)
+	}
+	if s.changes, err = changeout.Open(receivers, deps); err != nil {
+		return err
+	}
+	s.onStop(func(ctx context.Context) {
+		if err := s.changes.Close(ctx); err != nil {
+			s.log.Error("changes journal close failed", "err", err)
+		}
+	})
+	return nil
+}
