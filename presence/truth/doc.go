@@ -19,4 +19,9 @@
 // Each row is one way of reporting the same lives: untagged hooks read by their sum and by the last
 // that came, hooks with a tag for each device, and sessions with names that are reported again
 // every few minutes. A row that breaks its bound fails the run.
+//
+// Where the service is asked, it answers what it holds, or held a while ago, with yes or no or with
+// the sessions: in rounds every hour, and once after each turn to offline. An answer that turns a
+// peer offline is asked for again. The rules are those of package presence, the calibration, too: a
+// row with answers that are too old fails unless that is found out.
 package main

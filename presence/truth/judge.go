@@ -38,38 +38,10 @@ func truth(connections []connection) []span {
 	return online
 }
 
-// shown returns when the rules show the peer of hooks online.
-func shown(hooks []hook, rules *presence.Rules) []span {
-	var (
-		st     presence.State
-		online []span
-	)
-	for i := range hooks {
-		h := &hooks[i]
-		st.Expire(h.comes, rules)
-		if rules.Admit(&h.report, h.comes) {
-			st.Apply(&h.report, h.comes, rules)
-		}
-		if st.Status != presence.Online {
-			continue
-		}
-		end := st.Until
-		if i+1 < len(hooks) {
-			end = min(end, hooks[i+1].comes)
-		}
-		if n := len(online); n > 0 && online[n-1].end == h.comes {
-			online[n-1].end = end
-		} else {
-			online = append(online, span{h.comes, end})
-		}
-	}
-	return online
-}
-
 // judge compares what is shown with what is so, but for the time right after each beginning and
 // end.
-func judge(connections []connection, hooks []hook, end presence.Millis, rules *presence.Rules) verdict {
-	is, says := truth(connections), shown(hooks, rules)
+func judge(connections []connection, says []span, end presence.Millis) verdict {
+	is := truth(connections)
 	var turns []presence.Millis
 	for _, c := range connections {
 		turns = append(turns, c.start, c.end)

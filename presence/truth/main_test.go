@@ -4,25 +4,63 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"rollcall/presence"
 )
 
 // Small worlds, taken together, keep the bounds of the large one.
 func TestEveryRowKeepsItsBound(t *testing.T) {
 	for _, r := range rows() {
-		var v verdict
+		if r.asked != (asking{}) {
+			continue
+		}
+		v := result{quiet: r.quiet()}
 		for seed := range uint64(4) {
-			v.add(world{seed: seed, peers: 90, days: 28}.measure(&r.reporting))
+			v.add(world{seed: seed, peers: 90, days: 28}.measure(&r.reporting).verdict)
 		}
 		if v.online == 0 || v.offline == 0 {
 			t.Fatalf("%s: online for %v, offline for %v: nothing to judge", r.name, v.online, v.offline)
 		}
-		off, on := share(v.shownOffline, v.online), share(v.shownOnline, v.offline)
-		if !r.shownOffline.holds(off) {
-			t.Errorf("%s: online shown offline %.3f %%, want %s", r.name, 100*off, r.shownOffline)
+		if !r.holds(&v) {
+			t.Errorf("%s: online shown offline %.3f %%, want %s; offline shown online %.3f %%, want %s",
+				r.name, 100*share(v.shownOffline, v.online), r.shownOffline, 100*share(v.shownOnline, v.offline), r.shownOnline)
 		}
-		if !r.shownOnline.holds(on) {
-			t.Errorf("%s: offline shown online %.3f %%, want %s", r.name, 100*on, r.shownOnline)
+	}
+}
+
+// In a small world peers that are asked about are shown rightly more often than by the same hooks
+// alone.
+func TestAskingIsBetterThanNotAsking(t *testing.T) {
+	w := world{seed: 3, peers: 60, days: 14}
+	for _, r := range rows() {
+		if r.asked == (asking{}) {
+			continue
 		}
+		asked := w.measure(&r.reporting)
+		r.asked = asking{}
+		alone := w.measure(&r.reporting)
+		if asked.asks < 5 || alone.asks != 0 {
+			t.Fatalf("%s: %.1f asks a day, alone %.1f", r.name, asked.asks, alone.asks)
+		}
+		if asked.shownOffline > alone.shownOffline || asked.shownOnline > alone.shownOnline+alone.shownOnline/20 {
+			t.Errorf("%s: shown offline for %v, alone %v; shown online for %v, alone %v",
+				r.name, asked.shownOffline, alone.shownOffline, asked.shownOnline, alone.shownOnline)
+		}
+	}
+}
+
+// Answers that are too old do harm as long as they are not found out: the calibration is what keeps
+// them from it.
+func TestAnswersThatAreTooOldAreFoundOut(t *testing.T) {
+	w := world{seed: 2, peers: 60, days: 7}
+	old := asked("old", asking{every: round, after: true, age: time.Minute})
+	v := w.measure(&old)
+	if on := share(v.shownOnline, v.offline); v.quiet != time.Minute || on > 0.01 {
+		t.Errorf("with %v of quiet %.2f %% are shown online", v.quiet, 100*on)
+	}
+	old.asked.fixed = true
+	if v = w.measure(&old); v.quiet != presence.DefaultQuiet || share(v.shownOnline, v.offline) < 0.1 {
+		t.Errorf("without, %.2f %% are shown online with %v of quiet", 100*share(v.shownOnline, v.offline), v.quiet)
 	}
 }
 

@@ -17,6 +17,31 @@ type reporting struct {
 	policy  presence.Policy
 	lost    float64 // share of hooks that never come
 	doubled float64 // share that come twice
+	asked   asking
+}
+
+// source returns who reports.
+func (t *reporting) source() presence.Source {
+	if t.named {
+		return presence.SourceAPI
+	}
+	return presence.SourceLeanCloud
+}
+
+// quiet returns how old an answer is taken to be at first.
+func (t *reporting) quiet() time.Duration {
+	if t.named {
+		return presence.DefaultLag
+	}
+	return presence.DefaultQuiet
+}
+
+// lease returns that of the reports; 0 is the default.
+func (t *reporting) lease() time.Duration {
+	if t.named {
+		return lease
+	}
+	return 0
 }
 
 const (
@@ -54,14 +79,14 @@ func (t *reporting) hooks(rnd *rand.Rand, connections []connection) []hook {
 	}
 	for i, c := range connections {
 		r := presence.Report{
-			App: "app", Peer: "peer", Source: presence.SourceLeanCloud, Policy: t.policy,
-			Kind: presence.KindOnline, Reconnect: c.again,
+			App: "app", Peer: "peer", Source: t.source(), Policy: t.policy,
+			Kind: presence.KindOnline, Reconnect: c.again, Lease: t.lease(),
 		}
 		if t.tags {
 			r.Tag = "device" + strconv.Itoa(c.device)
 		}
 		if t.named {
-			r.Source, r.Session, r.Lease = presence.SourceAPI, presence.SessionID(strconv.Itoa(i)), lease
+			r.Session = presence.SessionID(strconv.Itoa(i))
 		}
 		send(c.start, r)
 		if r.Kind = presence.KindTouch; t.named {
