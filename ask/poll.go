@@ -34,7 +34,7 @@ func (r *Reader) Poll(ctx context.Context, v View, q *Question) (p Poll, err err
 		return p, err
 	}
 	now := r.Now()
-	l := look{q: q, token: token.Token{Detail: q.Detail, List: token.ListOf(v.App), Seal: r.Tokens.Of(v.App)}}
+	l := look{q: q, token: token.Token{Detail: q.Detail, List: v.List(), Seal: r.Tokens.Of(v.App)}}
 	// The epoch and the horizon come before the read: what is written in between is answered now
 	// and again.
 	if q.Detail == presence.DetailFull {

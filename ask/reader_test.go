@@ -28,7 +28,7 @@ func TestNoQuestionGoesWithoutAViewer(t *testing.T) {
 			continue
 		}
 		asked++
-		for _, v := range []ask.View{{}, {App: app}, {Viewer: ask.Server}, {App: app, Viewer: ask.Server + 1}} {
+		for _, v := range []ask.View{{}, {App: app}, {Viewer: ask.Server}, {App: app, Viewer: ask.Named + 1}, {App: app, Viewer: ask.Named}, {App: app, Viewer: ask.Public, Who: "tom"}} {
 			in := []reflect.Value{reflect.ValueOf(context.Background()), reflect.ValueOf(v)}
 			for k := 2; k < m.NumIn(); k++ {
 				if in = append(in, reflect.Zero(m.In(k))); m.In(k).Kind() == reflect.Pointer {
@@ -54,7 +54,7 @@ func TestEveryViewerSeesTheSame(t *testing.T) {
 		h.report("ann", presence.KindOffline, 0)
 		all := ask.Since | ask.LastSeen | ask.Cause | ask.Version | ask.Devices
 		var first []ask.Peer
-		for _, v := range []ask.View{ask.ViewOf("app", false), ask.ViewOf("app", true)} {
+		for _, v := range []ask.View{ask.ViewOf("app", false, ""), ask.ViewOf("app", true, ""), ask.ViewOf("app", false, "tom")} {
 			a, err := h.Summaries(t.Context(), v, []presence.PeerID{"tom", "ann", "zed"}, all)
 			if err != nil {
 				t.Fatal(err)

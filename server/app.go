@@ -12,6 +12,7 @@ import (
 	"rollcall/edge/operator"
 	"rollcall/edge/webhook"
 	"rollcall/internal/acmecert"
+	"rollcall/internal/api"
 	"rollcall/internal/limit"
 	"rollcall/internal/trace"
 )
@@ -46,19 +47,20 @@ func (s *Server) mountApp() (*doors, error) {
 		Version: Release, BodyTimeout: s.cfg.HTTP.BodyTimeout, Proxies: s.cfg.Proxies,
 		Intake: s.intake, Ask: s.ask, Keys: s.ring, Now: s.clock.Now, Log: s.log, Kicker: s.gateway,
 		Callers: s.callers, Bodies: s.held.bodies, Unnamed: s.unnamed.Note, Traces: traces,
+		Users: s.users, AskByToken: s.cfg.Gate.Ask == api.ByToken,
 	})
 	if err != nil {
 		return nil, err
 	}
-	api := s.mountNative()
+	native := s.mountNative()
 	front := home.New(home.Config{Release: Release, Demo: s.demo != nil})
 	d := &doors{metrics: s.metrics, traces: traces, sockets: door{name: "rtm", handler: s.rtm, long: true}, home: front, proxies: s.cfg.Proxies, unnamed: s.unnamed.Note, list: []door{
 		{name: "route", prefix: "/v1/route", handler: http.HandlerFunc(s.rtm.Route)},
-		{name: "socket", prefix: "/v1/socket", handler: api, long: true},
-		{name: "watch", prefix: "/v1/watch", handler: api, long: true},
-		{name: "rest", prefix: "/v1/", handler: api},
-		{name: "rest", prefix: "/openapi", handler: api},
-		{name: "webhook", prefix: webhook.Prefix, handler: api},
+		{name: "socket", prefix: "/v1/socket", handler: native, long: true},
+		{name: "watch", prefix: "/v1/watch", handler: native, long: true},
+		{name: "rest", prefix: "/v1/", handler: native},
+		{name: "rest", prefix: "/openapi", handler: native},
+		{name: "webhook", prefix: webhook.Prefix, handler: native},
 		{name: "rtm", prefix: rtm.Path, handler: s.rtm},
 		{name: "leancloud", handler: s.dialect},
 	}}

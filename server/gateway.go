@@ -12,6 +12,8 @@ import (
 	"rollcall/edge/gateway"
 	"rollcall/edge/gateway/rtm"
 	"rollcall/edge/hookout"
+	"rollcall/internal/api"
+	"rollcall/internal/api/usertoken"
 	"rollcall/internal/limit"
 	"rollcall/presence"
 )
@@ -42,7 +44,14 @@ func (s *Server) openGateway() error {
 	if err != nil {
 		return err
 	}
-	dialect, err := rtm.New(s.cfg.RTM, rtm.Deps{Gateway: gw, Keys: s.ring, Callers: s.callers, Proxies: s.cfg.Proxies})
+	s.users = usertoken.New(usertoken.Deps{
+		Life: s.cfg.Gate.UserTokenLife, Now: func() int64 { return int64(s.clock.Now()) }, Log: s.log, Kicked: gw.Kicked,
+	})
+	s.onStop(func(context.Context) { s.users.Close() })
+	dialect, err := rtm.New(s.cfg.RTM, rtm.Deps{
+		Gateway: gw, Keys: s.ring, Callers: s.callers, Proxies: s.cfg.Proxies, Users: s.users,
+		Proof: s.cfg.PresentByToken(), AskByToken: s.cfg.Gate.Ask == api.ByToken,
+	})
 	if err != nil {
 		return err
 	}

@@ -12,7 +12,6 @@ import (
 	"rollcall/edge/webhook"
 	"rollcall/edge/webhook/record"
 	"rollcall/internal/api"
-	"rollcall/internal/api/usertoken"
 	"rollcall/presence"
 	"rollcall/server/config"
 	"rollcall/watch"
@@ -20,12 +19,8 @@ import (
 
 // mountNative starts the hub and mounts the doors of the native API, all behind one gate.
 func (s *Server) mountNative() http.Handler {
-	users := usertoken.New(usertoken.Deps{
-		Life: s.cfg.Gate.UserTokenLife, Now: func() int64 { return int64(s.clock.Now()) }, Log: s.log, Kicked: s.gateway.Kicked,
-	})
-	s.onStop(func(context.Context) { users.Close() })
 	s.gate = api.NewGate(s.cfg.Gate, api.Deps{
-		Users: users,
+		Users: s.users,
 		Keys:  s.ring, Log: s.log, Now: func() int64 { return int64(s.clock.Now()) }, Proxies: s.cfg.Proxies, BodyTimeout: s.cfg.HTTP.BodyTimeout,
 		Callers: s.callers, Bodies: s.held.bodies, Watchers: s.held.watchers, Watched: s.held.watched,
 	})
@@ -35,7 +30,7 @@ func (s *Server) mountNative() http.Handler {
 	})
 	s.webhooks = webhook.New(s.sources, webhook.Deps{Intake: s.intake, Gate: s.gate, Now: s.clock.Now, Proxies: s.cfg.Proxies, Record: s.record})
 	stream := sse.New(s.cfg.SSE, sse.Deps{Hub: s.hub, Gate: s.gate})
-	present := socket.Config{Signatures: s.cfg.RTM.Signatures, SignatureLife: s.cfg.RTM.SignatureLife}
+	present := socket.Config{Proof: s.cfg.PresentByToken(), SignatureLife: s.cfg.RTM.SignatureLife}
 	sockets := socket.New(present, socket.Deps{Gateway: s.gateway, Hub: s.hub, Gate: s.gate})
 	s.onStop(func(context.Context) { sockets.Close() })
 	// Operators have no use for the socket, whose clients show who they are inside.
@@ -62,7 +57,7 @@ func (s *Server) openRecorder() error {
 func (s *Server) others() rest.Others {
 	c := &s.cfg
 	return rest.Others{
-		Release: Release, Rules: c.Presence.Rules, Watch: c.Watch, Sweep: c.Sweep, HookLease: c.LeanCloud.HookLease, Stall: c.SSE.Stall,
+		Release: Release, Ask: c.Gate.Ask, Present: c.Present(), Rules: c.Presence.Rules, Watch: c.Watch, Sweep: c.Sweep, HookLease: c.LeanCloud.HookLease, Stall: c.SSE.Stall,
 		Watchers: int(s.held.watchers.Total()), Watched: int(s.held.watched.Total()), Sockets: s.gateway.Config().MaxSockets,
 		WatchBody: c.SSE.MaxBody, Hello: c.Gateway.EarlyLimit, Message: c.Gateway.MessageLimit,
 	}

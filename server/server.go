@@ -26,6 +26,7 @@ import (
 	"rollcall/edge/webhook"
 	"rollcall/intake"
 	"rollcall/internal/api"
+	"rollcall/internal/api/usertoken"
 	"rollcall/internal/disk"
 	"rollcall/internal/limit"
 	"rollcall/internal/logs"
@@ -71,6 +72,7 @@ type Server struct {
 	demo     http.Handler // nil: there is none
 	dialect  *leancloud.Handler
 	gateway  *gateway.Gateway
+	users    *usertoken.Verifier
 	rtm      *rtm.Server
 	hooks    *hookout.Sender   // nil: no hooks are called
 	changes  *changeout.Sender // nil: changes are posted to no one
@@ -180,7 +182,7 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	s.announce()
 	s.phase.Store(phaseReady)
 	systemd.Ready()
-	s.log.Info("ready", "listen", s.Listen(), "listen_tls", s.ListenTLS(), "admin", s.Admin(), "store", s.store.name, "took", s.clock.Up().Round(time.Millisecond))
+	s.log.Info("ready", "listen", s.Listen(), "listen_tls", s.ListenTLS(), "admin", s.Admin(), "store", s.store.name, "ask", s.cfg.Gate.Ask, "present", s.cfg.Present(), "took", s.clock.Up().Round(time.Millisecond))
 	return nil
 }
 
@@ -315,6 +317,9 @@ func (s *Server) Admin() string { return s.admin.Address() }
 
 // Apps returns the tenants, once started.
 func (s *Server) Apps() []config.App { return s.tenants.Load().apps }
+
+// Access says in one line who may ask and who may be present.
+func (s *Server) Access() string { return s.cfg.Access() }
 
 // Made reports whether this start made the keys of the only app.
 func (s *Server) Made() bool { return s.made }

@@ -223,7 +223,7 @@ func (h *Hub) Watch(ctx context.Context, view ask.View, peers []presence.PeerID,
 		return nil, err
 	}
 	app := view.App
-	w := &Watcher{hub: h, app: app, detail: detail, wakeup: wake.NewSignal(), list: token.ListOf(app), seal: h.deps.Tokens.Of(app)}
+	w := &Watcher{hub: h, app: app, detail: detail, wakeup: wake.NewSignal(), list: view.List(), seal: h.deps.Tokens.Of(app)}
 	w.turn.Lock()
 	h.mu.Lock()
 	switch {

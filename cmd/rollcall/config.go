@@ -67,6 +67,8 @@ type configCheckCmd struct {
 // A verdict on a configuration, for machines.
 type configVerdict struct {
 	OK       bool                `json:"ok"`
+	Ask      string              `json:"ask"`     // gate.ask
+	Present  string              `json:"present"` // gate.present
 	Mistakes configload.Problems `json:"mistakes"`
 	Warnings configload.Problems `json:"warnings"`
 }
@@ -82,13 +84,13 @@ func (c *configCheckCmd) Run(e *env) error {
 		c.Config = c.File
 	}
 	src := c.sources(e.environ)
-	_, warnings, err := config.Load(e.ctx, src)
+	cfg, warnings, err := config.Load(e.ctx, src)
 	var mistakes configload.Problems
 	if err != nil && !errors.As(err, &mistakes) {
 		return err
 	}
 	if c.JSON {
-		v := configVerdict{OK: err == nil, Mistakes: append(configload.Problems{}, mistakes...), Warnings: append(configload.Problems{}, warnings...)}
+		v := configVerdict{OK: err == nil, Ask: cfg.Gate.Ask, Present: cfg.Present(), Mistakes: append(configload.Problems{}, mistakes...), Warnings: append(configload.Problems{}, warnings...)}
 		if perr := printJSON(e.stdout, v); perr != nil {
 			return perr
 		}
@@ -107,6 +109,6 @@ func (c *configCheckCmd) Run(e *env) error {
 	if src.File != "" {
 		what = src.File
 	}
-	_, err = fmt.Fprintf(e.stdout, "%s: no mistakes\n", what)
+	_, err = fmt.Fprintf(e.stdout, "%s: no mistakes\n%s\n", what, cfg.Access())
 	return err
 }

@@ -33,6 +33,7 @@ type commands struct {
 	Status    statusCmd    `cmd:"" help:"Show what a running server is doing: peers, rates, store."`
 	Source    sourceCmd    `cmd:"" help:"End what a source that has died said."`
 	Ingest    ingestCmd    `cmd:"" help:"Look at the webhooks of other IM products."`
+	Token     tokenCmd     `cmd:"" help:"Make a user token, for trying."`
 	Config    configCmd    `cmd:"" help:"Check a configuration, or show it."`
 	Reload    reloadCmd    `cmd:"" help:"Have a running server read its settings again: apps, keys, rates."`
 	Backup    backupCmd    `cmd:"" help:"Write the state of a running server to a file."`

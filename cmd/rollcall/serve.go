@@ -89,6 +89,7 @@ func welcome(w io.Writer, srv *server.Server, terminal bool) {
 	}
 	fmt.Fprintf(w, "  operators  %s  (/livez /readyz /metrics /status)\n", baseURL(srv.Admin()))
 	fmt.Fprintf(w, "  state      %s\n", srv.StoreName())
+	fmt.Fprintf(w, "  access     %s\n", srv.Access())
 	apps := srv.Apps()
 	switch file := srv.KeysFile(); {
 	case srv.Made() && !terminal && file == "":
@@ -103,8 +104,8 @@ func welcome(w io.Writer, srv *server.Server, terminal bool) {
 			where = "gone when this process ends"
 		}
 		fmt.Fprintf(w, "  tenant     made just now; its keys are %s\n\n", where)
-		fmt.Fprintf(w, "    app id      %s\n    app key     %s\n    master key  %s\n    hook key    %s\n",
-			a.ID, a.AppKey.Reveal(), a.MasterKey.Reveal(), a.HookKey.Reveal())
+		fmt.Fprintf(w, "    app id      %s\n    app key     %s\n    master key  %s\n    hook key    %s\n    tokens      %s\n",
+			a.ID, a.AppKey.Reveal(), a.MasterKey.Reveal(), a.HookKey.Reveal(), a.TokenSecret.Reveal())
 		lines(w, baseURL(srv.Listen()), "", a.ID, a.AppKey.Reveal(), a.HookKey.Reveal())
 	case file != "":
 		fmt.Fprintf(w, "  tenant     %s; its keys are in %s\n", apps[0].ID, absolute(file))
@@ -115,6 +116,9 @@ func welcome(w io.Writer, srv *server.Server, terminal bool) {
 			ids[i] = a.ID
 		}
 		fmt.Fprintf(w, "  tenants    %s\n", strings.Join(ids, ", "))
+	}
+	if srv.Made() {
+		fmt.Fprint(w, "\nTo let clients in by user tokens only: --set gate.ask=token --set gate.present=token, and tokens by the secret for tokens above or in keys.env (docs/user-tokens.md)\n")
 	}
 	fmt.Fprint(w, "\nCtrl-C stops it.\n")
 }

@@ -1,6 +1,10 @@
 package gateway
 
-import "rollcall/presence"
+import (
+	"time"
+
+	"rollcall/presence"
+)
 
 // CloseSockets closes every socket with code, as no rule of the gateway would.
 func (g *Gateway) CloseSockets(code int, reason string) {
@@ -39,3 +43,10 @@ func (g *Gateway) Idle() bool { return g.offlineQueue.Idle() }
 // Rivals reports whether a login by hand with the one id cannot coexist with a session of the
 // other.
 func Rivals(a, b presence.SessionID) bool { return placeOf(a).rivals(placeOf(b), false) }
+
+// CheckSockets checks the deadlines of every socket as if d had passed.
+func (g *Gateway) CheckSockets(d time.Duration) {
+	for _, s := range g.open() {
+		s.check(g.mono() + d)
+	}
+}

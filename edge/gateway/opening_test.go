@@ -134,8 +134,9 @@ func TestAKickBesideALoginThatIsAdmittedEndsIt(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			store := newStore(t)
-			first := newWorld(t, settings{store: store})
-			st := first.dial("lc.protobuf2.3").login("Tom", nil)
+			first := newWorld(t, settings{store: store, rtm: func(c *rtm.Config) { c.Signatures = true }})
+			made := first.clock.Load()
+			st := first.dial("lc.protobuf2.3").login("Tom", message{sT: made, sN: "f", sS: api.SignLogin(masterKey, appID, "Tom", made, "f")})
 			first.close()
 			between := &kickBetween{Store: store}
 			var online atomic.Int64

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"crypto/sha256"
 	"net/netip"
 	"sync"
 	"time"
@@ -16,6 +17,17 @@ type limits struct {
 	addresses map[netip.Addr]account
 	apps      map[presence.AppID]account
 	swept     time.Duration
+}
+
+// holder returns what the login of ss is held to the rates of: the address of its client; of a peer
+// that is proven an address that stands for it, which no network has.
+func (ss *Session) holder() netip.Addr {
+	if !ss.proven {
+		return ss.socket.remote
+	}
+	sum := sha256.Sum256([]byte(string(ss.key.App) + "\x00" + string(ss.key.Peer)))
+	sum[0] = 0xfd // of the local addresses, whose first 64 bits count
+	return netip.AddrFrom16([16]byte(sum[:16]))
 }
 
 // An account is what one address, or one app, has used of its limits.

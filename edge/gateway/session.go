@@ -16,6 +16,8 @@ type Session struct {
 	id       presence.SessionID
 	start    presence.Millis // its incarnation
 	platform string
+	proven   bool
+	until    presence.Millis
 	// Incarnation of the latest akin session elsewhere that had it probed; of the goroutine that
 	// looks.
 	asked presence.Millis
@@ -58,6 +60,12 @@ func (ss *Session) Start() presence.Millis { return ss.start }
 // Socket returns the socket it lives on.
 func (ss *Session) Socket() *Socket { return ss.socket }
 
+// Proven reports whether its login proved which peer it is.
+func (ss *Session) Proven() bool { return ss.proven }
+
+// Until returns when the user token ends that its login was by; 0: it was by none.
+func (ss *Session) Until() presence.Millis { return ss.until }
+
 // Tag returns the device class it was opened with; "" and "default" are none.
 func (ss *Session) Tag() string { return tagOf(ss.id) }
 
@@ -74,6 +82,11 @@ type Login struct {
 	// Session is the id of the session that a token was made for: the login is of its device and
 	// tag. Empty takes Tag and Device.
 	Session presence.SessionID
+	// Proven says that a token or a signature has proven the peer: it is held to the rates of
+	// logins by itself, not by its address.
+	Proven bool
+	// Until is when the user token ends that the login is by; 0: it is by none.
+	Until presence.Millis
 	// Made is when the token or signature was made that lets the peer in: a kick since then voids
 	// it. Zero: nothing that a kick could void.
 	Made presence.Millis
@@ -111,7 +124,7 @@ func (s *Socket) open(ctx context.Context, l Login) (*Session, error) {
 		return nil, ErrGone
 	}
 	at := l.place()
-	ss := &Session{socket: s, key: l.Key, id: at.id(), platform: l.Platform}
+	ss := &Session{socket: s, key: l.Key, id: at.id(), platform: l.Platform, proven: l.Proven, until: l.Until}
 	s.mu.Lock()
 	held := len(s.sessions)
 	s.mu.Unlock()
@@ -119,7 +132,7 @@ func (s *Socket) open(ctx context.Context, l Login) (*Session, error) {
 		g.Refuse(RefusedSessions)
 		return nil, fmt.Errorf("%w: %d on this socket", ErrFull, held)
 	}
-	if err := g.admit(ctx, s, l.Key); err != nil {
+	if err := g.admit(ctx, ss); err != nil {
 		return nil, err
 	}
 	tagged := g.Shared && at.tag != ""
@@ -160,13 +173,13 @@ func (s *Socket) open(ctx context.Context, l Login) (*Session, error) {
 
 // admit fails with [ErrRate] when there are too many logins like this one. Whether a peer is known
 // is only asked while there are too many that are not.
-func (g *Gateway) admit(ctx context.Context, s *Socket, key presence.Key) error {
-	now := g.mono()
-	if !g.limits.login(key.App, s.remote, now) {
+func (g *Gateway) admit(ctx context.Context, ss *Session) error {
+	now, key, from := g.mono(), ss.key, ss.holder()
+	if !g.limits.login(key.App, from, now) {
 		g.Refuse(RefusedLogins)
 		return ErrRate
 	}
-	if g.limits.freshLeft(key.App, s.remote, now) {
+	if g.limits.freshLeft(key.App, from, now) {
 		return nil
 	}
 	var answer ask.Answer[presence.Status]
@@ -239,7 +252,7 @@ func (g *Gateway) report(ctx context.Context, ss *Session, out []*Session) error
 		return fmt.Errorf("report the login: %w", err)
 	}
 	if outs[0].Fresh {
-		g.limits.fresh(ss.key.App, ss.socket.remote, g.mono())
+		g.limits.fresh(ss.key.App, ss.holder(), g.mono())
 	}
 	switch outs[0].Verdict {
 	case presence.Full:

@@ -81,6 +81,7 @@ type Socket struct {
 	reads    atomic.Int32 // wake-ups that the present reader has not seen yet
 	born     time.Duration
 	received atomic.Int64 // since g.born
+	until    atomic.Int64 // since g.born, when what let the client in ends; 0: never
 	spoke    atomic.Bool  // sent a message or a ping
 	stays    atomic.Bool  // needs no session
 	early    atomic.Bool  // counts as one that has had no session
@@ -116,6 +117,10 @@ func (s *Socket) Stay() {
 	}
 	s.in.Limit = s.g.cfg.MessageLimit
 }
+
+// Until has s closed when left has passed, because what let its client in ends then: its sessions
+// end as lost. Only the handler's Message may call it, again with each renewal.
+func (s *Socket) Until(left time.Duration) { s.until.Store(int64(s.g.mono() + left)) }
 
 // settle takes s out of the count of its address's sockets that have had no session.
 func (s *Socket) settle() {
@@ -351,6 +356,14 @@ func (s *Socket) check(now time.Duration) time.Duration {
 		return 0
 	}
 	next := received + cfg.Lease
+	if until := time.Duration(s.until.Load()); until > 0 {
+		if now >= until {
+			s.g.Refuse(RefusedExpired)
+			s.Close(closeExpired, "TOKEN_EXPIRED")
+			return 0
+		}
+		next = min(next, until)
+	}
 	if sessions == 0 && !s.stays.Load() {
 		born, limit, kind := idle, cfg.LoginTime, RefusedNoLogin
 		if !s.spoke.Load() {
@@ -378,6 +391,7 @@ func (s *Socket) check(now time.Duration) time.Duration {
 const (
 	closeReadTimeout  = 4107
 	closeLoginTimeout = 4108
+	closeExpired      = 4111
 )
 
 // minWarn is the least time that sockets get after a pause of the process.

@@ -31,13 +31,14 @@ const (
 	RefusedEarly                      // too many sockets of one address that have had no session
 	RefusedLogins                     // too many logins of one address or app
 	RefusedNewPeers                   // too many logins of unknown peers
+	RefusedExpired                    // the user token of the client ended
 	refusals
 )
 
 var refusalNames = [refusals]string{
 	"handshake", "origin", "rate", "full", "draining", "frame", "type", "size", "message", "controls", "messages", "silence",
 	"first_word", "login", "no_login", "slow", "sessions", "conflict", "unavailable", "command",
-	"no_session", "early", "logins", "new_peers",
+	"no_session", "early", "logins", "new_peers", "expired",
 }
 
 func (r Refusal) String() string {

@@ -23,6 +23,16 @@ type speaker struct {
 
 func (w *world) speak(key string) *speaker {
 	w.t.Helper()
+	s := w.connect()
+	if got := s.ask(1, fmt.Sprintf(`{"op":"hello","id":1,"app":%q,"key":%q}`, appID, key)); got["op"] != "ok" {
+		w.t.Fatalf("hello was answered by %v", got)
+	}
+	return s
+}
+
+// connect returns a client that has said nothing yet.
+func (w *world) connect() *speaker {
+	w.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	conn, _, err := websocket.Dial(ctx, w.server.URL+"/v1/socket", nil)
@@ -30,11 +40,7 @@ func (w *world) speak(key string) *speaker {
 		w.t.Fatal(err)
 	}
 	w.t.Cleanup(func() { _ = conn.CloseNow() })
-	s := &speaker{w.t, conn}
-	if got := s.ask(1, fmt.Sprintf(`{"op":"hello","id":1,"app":%q,"key":%q}`, appID, key)); got["op"] != "ok" {
-		w.t.Fatalf("hello was answered by %v", got)
-	}
-	return s
+	return &speaker{w.t, conn}
 }
 
 func (s *speaker) send(text string) {

@@ -22,6 +22,7 @@ import (
 	"rollcall/edge/gateway/rtm"
 	"rollcall/edge/gateway/v1"
 	"rollcall/internal/api"
+	"rollcall/internal/api/usertoken"
 	"rollcall/internal/limit"
 	"rollcall/presence"
 	"rollcall/store/embedded"
@@ -38,6 +39,8 @@ const (
 	appID     = "rollcallTestAppId000001"
 	appKey    = "testAppKey0000000000001"
 	masterKey = "testMasterKey0000000001"
+
+	tokenSecret = "testTokenSecret00000000000000001"
 )
 
 // A world is a gateway with the realtime dialect on a server, over a store in memory and a wall
@@ -49,6 +52,7 @@ type world struct {
 	rtm    *rtm.Server
 	hub    *watch.Hub
 	v1     *v1.Door
+	users  *usertoken.Verifier
 	server *httptest.Server
 	store  presence.Store
 	clock  *atomic.Int64 // presence.Millis
@@ -65,9 +69,11 @@ type settings struct {
 	clock   presence.Millis
 	node    presence.NodeID
 	shared  bool
-	wall    bool // the real wall clock
-	events  func(gateway.Event)
-	service func(gateway.Service) gateway.Service // stands between the gateway and the rules
+	// Queries and watches take a user token.
+	askByToken bool
+	wall       bool // the real wall clock
+	events     func(gateway.Event)
+	service    func(gateway.Service) gateway.Service // stands between the gateway and the rules
 }
 
 // newStore returns a store in memory that ends with the test.
@@ -127,7 +133,7 @@ func newWorld(t testing.TB, s settings) *world {
 		t.Fatal(err)
 	}
 	w.gw = gw
-	ring, err := api.NewKeyring([]api.App{{ID: appID, Key: appKey, MasterKey: masterKey}})
+	ring, err := api.NewKeyring([]api.App{{ID: appID, Key: appKey, MasterKey: masterKey, Tokens: &usertoken.Keys{Secret: tokenSecret}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,15 +142,23 @@ func newWorld(t testing.TB, s settings) *world {
 		s.rtm(&rc)
 	}
 	// Tests speak through proxies.
-	w.rtm, err = rtm.New(rc, rtm.Deps{Gateway: gw, Keys: ring, Proxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
+	w.users = usertoken.New(usertoken.Deps{Life: 24 * time.Hour, Now: w.clock.Load, Log: slog.New(slog.DiscardHandler), Kicked: gw.Kicked})
+	t.Cleanup(w.users.Close)
+	w.rtm, err = rtm.New(rc, rtm.Deps{
+		Gateway: gw, Keys: ring, Proxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
+		Users: w.users, Proof: rc.Signatures, AskByToken: s.askByToken,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	gate := api.DefaultConfig()
 	gate.Limits = limit.Limits{}
+	if s.askByToken {
+		gate.Ask = api.ByToken
+	}
 	w.hub = watch.New(watch.DefaultConfig(), watch.Deps{Service: w.svc, Source: s.store, Now: func() presence.Millis { return presence.Millis(w.clock.Load()) }})
-	doors := api.NewGate(gate, api.Deps{Keys: ring, Log: slog.New(slog.DiscardHandler), Now: func() int64 { return w.clock.Load() }})
-	present := v1.Config{Signatures: rc.Signatures, SignatureLife: rc.SignatureLife}
+	doors := api.NewGate(gate, api.Deps{Keys: ring, Log: slog.New(slog.DiscardHandler), Now: w.clock.Load, Users: w.users})
+	present := v1.Config{Proof: rc.Signatures, SignatureLife: rc.SignatureLife}
 	w.v1 = v1.New(present, v1.Deps{Gateway: gw, Hub: w.hub, Gate: doors})
 	mux := http.NewServeMux()
 	doors.Mux(mux, w.v1.Routes())

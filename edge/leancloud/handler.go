@@ -15,6 +15,7 @@ import (
 	"rollcall/ask"
 	"rollcall/intake"
 	"rollcall/internal/api"
+	"rollcall/internal/api/usertoken"
 	"rollcall/internal/configload"
 	"rollcall/internal/limit"
 	"rollcall/internal/lograte"
@@ -50,6 +51,10 @@ type Deps struct {
 	// Kicker closes connections on kick. Without one this server holds none, and a kick has nothing
 	// to close.
 	Kicker Kicker
+	// Users verifies user tokens. Nil lets none in.
+	Users *usertoken.Verifier
+	// AskByToken has a caller with the app key show a user token in X-LC-Session.
+	AskByToken bool
 	// Traces has the lines of requests with a trace that the lane answers. Nil writes none.
 	Traces *trace.Log
 }
@@ -172,6 +177,7 @@ type call struct {
 	typed  bool // under /call
 	app    presence.AppID
 	rights api.Rights
+	peer   presence.PeerID // that its user token names; "" is none
 	form   bool
 	body   []byte
 
@@ -183,7 +189,7 @@ type call struct {
 
 // view returns what c sees. The dialect shows every caller what a client may know, whatever its
 // key.
-func (c *call) view() ask.View { return ask.View{App: c.app, Viewer: ask.Public} }
+func (c *call) view() ask.View { return ask.ViewOf(c.app, false, c.peer) }
 
 // open checks the credentials of r and reads its body, in this order unless the credentials are in
 // the body.
@@ -192,7 +198,7 @@ func (h *Handler) open(w http.ResponseWriter, r *http.Request, c *call, s *scrat
 	if kind == contentText {
 		return h.openText(w, r, fail, c, s)
 	}
-	if !h.admit(c, api.FromHeader(r.Header)) {
+	if !h.admit(r.Context(), c, api.FromHeader(r.Header)) {
 		return h.unauthorized(c)
 	}
 	if fail != nil && r.ContentLength != 0 {
@@ -212,14 +218,24 @@ func (h *Handler) open(w http.ResponseWriter, r *http.Request, c *call, s *scrat
 	return h.takeBytes(c, len(c.body))
 }
 
-// admit fills in the app and the rights of shown and reports whether that is an app of ours.
-func (h *Handler) admit(c *call, shown api.Presented) bool {
+// admit fills in the app and the rights of shown and reports whether they let a caller in.
+func (h *Handler) admit(ctx context.Context, c *call, shown api.Presented) bool {
 	app, rights := h.Keys.Check(shown)
 	if !rights.Has(api.Client) {
 		return false
 	}
-	c.app, c.rights = app.ID, rights
-	return true
+	c.app, c.rights, c.peer = app.ID, rights, ""
+	if !h.needsToken(rights) {
+		return true
+	}
+	token, err := api.VerifyUser(ctx, h.Users, app, shown.UserToken)
+	c.peer = token.Peer
+	return err == nil
+}
+
+// needsToken reports whether a caller with rights has to show a user token beside its key.
+func (h *Handler) needsToken(rights api.Rights) bool {
+	return h.AskByToken && !rights.Has(api.Master) && !rights.Has(api.Hook)
 }
 
 // maxStrange is how many bytes a compressed body may unpack to before the keys are known.
@@ -234,7 +250,7 @@ func (h *Handler) openText(w http.ResponseWriter, r *http.Request, fail *fault, 
 	}
 	shown := api.FromHeader(r.Header)
 	unpacked := maxStrange
-	if h.admit(c, shown) {
+	if h.admit(r.Context(), c, shown) {
 		unpacked = h.cfg.MaxBody
 	}
 	c.body, fail = h.read(w, r, c, s, unpacked)
@@ -251,7 +267,7 @@ func (h *Handler) openText(w http.ResponseWriter, r *http.Request, fail *fault, 
 	if fail == nil {
 		shown = fromBody(params, shown)
 	}
-	if !h.admit(c, shown) {
+	if !h.admit(r.Context(), c, shown) {
 		if refused := h.unauthorized(c); refused != errUnauthorized || fail == nil || fail.code != codeMalformed {
 			return refused
 		}
@@ -268,5 +284,5 @@ func fromBody(params params, header api.Presented) api.Presented {
 	if id == "" && key == "" && master == "" {
 		return header
 	}
-	return api.Presented{ID: presence.AppID(id), BodyKey: key, MasterKey: master, Sign: header.Sign, HookKey: header.HookKey}
+	return api.Presented{ID: presence.AppID(id), BodyKey: key, MasterKey: master, Sign: header.Sign, HookKey: header.HookKey, UserToken: header.UserToken}
 }

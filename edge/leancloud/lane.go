@@ -87,6 +87,9 @@ func (h *Handler) laneAnswer(r *fastlane.Request, out []byte) (_ []byte, last, o
 		// The refusal names the client's address, which may be in fields that the lane skips.
 		return out, false, false
 	}
+	if rights.Has(api.Client) && h.needsToken(rights) {
+		return out, false, false // the lane does not read the token
+	}
 	ctx, begun := traced(r)
 	var a answer
 	s := h.scratch.Get().(*scratch)

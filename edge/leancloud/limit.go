@@ -17,7 +17,7 @@ func (h *Handler) take(c *call, class limit.Class, n float64) *fault {
 	if c.lane != nil && int(class) < len(c.lane.owed) {
 		wait, ok = h.Callers.TakeFrom(&c.lane.owed[class], class, string(c.app), c.address, n)
 	} else {
-		wait, ok = h.Callers.Take(class, string(c.app), c.address, n)
+		wait, ok = h.Callers.TakeOf(class, string(c.app), c.address, string(c.peer), n)
 	}
 	if ok {
 		return nil

@@ -101,7 +101,7 @@ func (d *Door) Routes() []api.Route {
 }
 
 // viewOf returns what c sees.
-func viewOf(c *api.Caller) ask.View { return ask.ViewOf(c.App.ID, c.Master()) }
+func viewOf(c *api.Caller) ask.View { return ask.ViewOf(c.App.ID, c.Master(), c.Peer()) }
 
 // refusal puts what the rules and the store say into the words of the API.
 func refusal(err error) error {

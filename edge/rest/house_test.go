@@ -128,7 +128,7 @@ func buildOn(t testing.TB, st presence.Store, rules presence.Config, doors func(
 		t.Fatal(err)
 	}
 	door := rest.Deps{
-		Service: h.service, Intake: intake.New(intake.DefaultConfig(), intake.Deps{Service: h.service, Now: h.now}), Ask: reader, Gate: gate, Now: h.now,
+		Service: h.service, Intake: intake.New(intake.DefaultConfig(), intake.Deps{Service: h.service, Now: h.now}), Ask: reader, Gate: gate, Now: h.now, Others: rest.Others{Ask: cfg.Ask, Present: cfg.Present},
 		Sample: func(ctx context.Context, app presence.AppID) (rest.Sample, error) {
 			c, err := st.Counts(ctx, app, h.now())
 			return rest.Sample{Counts: c}, err

@@ -12,12 +12,19 @@ import (
 type Info struct {
 	Release string          `json:"release"`
 	Now     presence.Millis `json:"now"`
+	Access  Access          `json:"access"`
 	Limits  Limits          `json:"limits"`
 	// Seconds are the times that a client may have to know.
 	Seconds Times `json:"seconds"`
 	// GhostBound is the longest time in seconds that a peer is shown online after its last sign of
 	// life, by what held it.
 	GhostBound Ghosts `json:"ghost_bound_seconds"`
+}
+
+// Access says who may do what on this server: anyone with the app key, or who has a user token.
+type Access struct {
+	Ask     string `json:"ask"`
+	Present string `json:"present"`
 }
 
 // Limits are how much a call, a watcher or a socket may ask for.
@@ -73,6 +80,7 @@ type Ghosts struct {
 // Others are the settings of other rooms that an answer of GET /v1/info names.
 type Others struct {
 	Release                   string
+	Ask, Present              string // who may, as in the settings
 	Rules                     presence.Rules
 	Watch                     watch.Config
 	Sweep, HookLease, Stall   time.Duration
@@ -86,7 +94,7 @@ func (d *Door) infoOf() Info {
 	c, o := &d.cfg, &d.deps.Others
 	lease, hook, node, sweep := o.Rules.Lease.Seconds(), o.HookLease.Seconds(), c.Nodes.NodeLease.Seconds(), o.Sweep.Seconds()
 	return Info{
-		Release: o.Release, Now: d.deps.Now(),
+		Release: o.Release, Now: d.deps.Now(), Access: Access{Ask: o.Ask, Present: o.Present},
 		Limits: Limits{
 			Query: c.MaxPeers, Devices: c.MaxDevices, Events: c.MaxEvents, Sessions: c.MaxSessions, Page: c.Page, Body: c.MaxBody,
 			ResyncBody: ResyncBodies * c.MaxBody, WatchBody: o.WatchBody, Depth: api.MaxDepth, PeerID: presence.MaxPeer,

@@ -9,7 +9,7 @@ import (
 )
 
 // ticket sells a ticket for one stream: POST /v1/ticket {"peers":["a","b"],"detail":true}. Both are
-// optional, and so is the body.
+// optional, and so is the body. A ticket has the name of the caller that buys it, if it has one.
 func (d *Door) ticket(w http.ResponseWriter, r *http.Request, c *api.Caller) error {
 	body, err := c.ReadBody(w, r, d.cfg.MaxBody)
 	if err != nil {
@@ -42,7 +42,7 @@ func (d *Door) ticket(w http.ResponseWriter, r *http.Request, c *api.Caller) err
 	if in.Detail && !c.Detailed() {
 		return api.Errorf("forbidden", "this key may ask for the status only, so its tickets have no detail")
 	}
-	pass := api.NewPass(peers, in.Detail, int64(d.deps.Now()))
+	pass := api.NewPass(peers, in.Detail, int64(d.deps.Now())).By(c)
 	ticket, expires := d.deps.Gate.Tickets.Issue(c.App, pass)
 	api.WriteJSON(w, http.StatusOK, map[string]any{"ticket": ticket, "expires": expires, "ends": pass.Ends()})
 	return nil

@@ -125,7 +125,7 @@ func (d *Door) stream(w http.ResponseWriter, r *http.Request, c *api.Caller, sha
 	if err := share.Add(len(peers)); err != nil {
 		return err
 	}
-	watcher, err := d.deps.Hub.Watch(r.Context(), ask.ViewOf(c.App.ID, c.Master()), peers, detail, token)
+	watcher, err := d.deps.Hub.Watch(r.Context(), ask.ViewOf(c.App.ID, c.Master(), c.Peer()), peers, detail, token)
 	if err != nil && !errors.Is(err, watch.ErrClosed) {
 		return Refusal(err)
 	}
@@ -201,9 +201,9 @@ type stream struct {
 
 // run writes the batches of the watcher until the client or the watcher ends, and returns why.
 func (s *stream) run(ctx context.Context) watch.Reason {
-	if p := s.caller.Pass; p != nil {
+	if ends := s.caller.Ends(); ends != 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, time.Duration(p.Ends()-s.deps.Gate.Now())*time.Millisecond, errExpired)
+		ctx, cancel = context.WithTimeoutCause(ctx, time.Duration(ends-s.deps.Gate.Now())*time.Millisecond, errExpired)
 		defer cancel()
 	}
 	s.begin()
@@ -261,10 +261,11 @@ func (s *stream) begin() {
 	s.buf = append(s.buf, "\n\n"...)
 }
 
-// errExpired: the ticket of a stream has ended.
-var errExpired = errors.New("the ticket of the stream has ended")
+// errExpired: the ticket or the user token of a stream has ended.
+var errExpired = errors.New("the ticket or the user token of the stream has ended")
 
-// gone says why a stream ends whose context is over: the reader went away, or its ticket ended.
+// gone says why a stream ends whose context is over: the reader went away, or what let
+// it in has ended.
 func (s *stream) gone(ctx context.Context) watch.Reason {
 	if !errors.Is(context.Cause(ctx), errExpired) {
 		return watch.ReasonGone

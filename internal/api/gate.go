@@ -26,6 +26,13 @@ type Config struct {
 	// Origins are the web origins that a browser may call from; "*" is any. Nothing here relies on
 	// cookies.
 	Origins []string
+	// Ask says who may ask and watch. With anyone that is each caller that shows the app key, with
+	// token those that show a user token, and the app's own servers. It holds at every door.
+	Ask string `range:"anyone,token"`
+	// Present says who may be present on a socket. With anyone a client with the app key may be as
+	// any peer; token takes a user token of the peer, a login signature of LeanCloud's protocol, or
+	// the master key. It holds for /v1/socket and for LeanCloud's realtime protocol.
+	Present string `range:"anyone,token"`
 	// UserTokenLife is how far ahead a user token may expire. A kick must be remembered for longer.
 	UserTokenLife time.Duration `range:"1m..7d"`
 	// Limits are how often callers may call, by key and address; an IPv6 address counts by its /64.
@@ -55,7 +62,7 @@ type Deps struct {
 
 // DefaultConfig returns the defaults of the product.
 func DefaultConfig() Config {
-	return Config{Origins: []string{"*"}, UserTokenLife: 24 * time.Hour, Limits: limit.DefaultLimits()}
+	return Config{Origins: []string{"*"}, Ask: Anyone, Present: Anyone, UserTokenLife: 24 * time.Hour, Limits: limit.DefaultLimits()}
 }
 
 // A Gate lets callers through to routes. All doors of the native API share one.
@@ -201,7 +208,7 @@ func (g *Gate) permit(c *Caller, need Need) error {
 	ok := false
 	switch need {
 	case NeedAsker:
-		ok = c.Rights.Has(Client)
+		ok = c.Rights.Has(Client) && (g.cfg.Ask != ByToken || c.vouched())
 	case NeedReporter:
 		ok = c.Rights.Has(Hook) || c.Master()
 	case NeedMaster:
@@ -215,6 +222,9 @@ func (g *Gate) permit(c *Caller, need Need) error {
 	}
 	if c.Rights == None {
 		return Errorf("unauthorized", "no key, signature, ticket or user token that is right was presented")
+	}
+	if need == NeedAsker && c.Rights.Has(Client) {
+		return Errorf("forbidden", "this server takes user tokens (gate.ask); the app key is not enough")
 	}
 	return Errorf("forbidden", "this key may not do that; it takes the right of %s", need)
 }
@@ -267,9 +277,7 @@ func (g *Gate) identifyKeyless(r *http.Request, rt *Route, c *Caller, p *Present
 		if c.Pass == nil {
 			c.Pass, c.release = g.Tickets.Redeem(r.Context(), app, r.URL.Query().Get("ticket"), g.deps.Now())
 		}
-		if c.Pass != nil {
-			c.Rights = Client
-		}
+		g.admitPass(r.Context(), c)
 	}
 	if c.Rights == None {
 		c.App = nil
@@ -294,16 +302,28 @@ func (g *Gate) Now() int64 { return g.deps.Now() }
 // RenewalMark parts a token from the renewal behind it in an event id.
 const RenewalMark = "."
 
-// Login checks what a socket presents inside: an app with its app key or master key, or a ticket.
-func (g *Gate) Login(c *Caller, app presence.AppID, key, ticket string) error {
-	if ticket != "" {
-		if a := g.deps.Keys.Lookup(app); a != nil {
-			if c.Pass, c.release = g.Tickets.Redeem(context.Background(), a, ticket, g.deps.Now()); c.Pass != nil {
-				c.App, c.Rights = a, Client
+// A Hello is what a socket presents inside: an app with its app key or master key, a user token, or
+// a ticket.
+type Hello struct {
+	App                    presence.AppID
+	Key, UserToken, Ticket string
+}
+
+// Login checks what a socket presents. A master key goes before a user token.
+func (g *Gate) Login(ctx context.Context, c *Caller, h Hello) error {
+	switch {
+	case h.Ticket != "":
+		if c.App = g.deps.Keys.Lookup(h.App); c.App != nil {
+			c.Pass, c.release = g.Tickets.Redeem(ctx, c.App, h.Ticket, g.deps.Now())
+			g.admitPass(ctx, c)
+		}
+	default:
+		c.App, c.Rights = g.deps.Keys.Check(Presented{ID: h.App, Key: h.Key, Bearer: h.Key})
+		if h.UserToken != "" && !c.Master() {
+			if err := g.name(ctx, c, h.App, h.UserToken); err != nil {
+				return err
 			}
 		}
-	} else {
-		c.App, c.Rights = g.deps.Keys.Check(Presented{ID: app, Key: key, Bearer: key})
 	}
 	return g.permit(c, NeedAsker)
 }

@@ -57,12 +57,15 @@ const (
 const (
 	// Kinds 1 and 2 are those of the first release, see passOfFirst.
 	kindTicket, kindRenewal = 3, 4
+	// The same of a caller with a name: the head goes on with its token's times, and its peer.
+	kindNamedTicket, kindNamedRenewal = 5, 6
 
-	flagDetail, flagBound = 1, 2
+	flagDetail, flagBound, flagServer = 1, 2, 4
 
 	nonceSize  = 12
 	listSize   = 16
 	ticketHead = 1 + 1 + 8 + nonceSize + listSize // kind, flags, purchase, nonce, list
+	namedHead  = 8 + 8                            // issued, expires; the peer follows
 	ticketMAC  = 16
 	maxUsed    = 1 << 16 // of one app: what one has spent takes nothing from another
 )
@@ -73,6 +76,11 @@ type Pass struct {
 	Bought int64 // in Unix milliseconds of the server's clock
 	Detail bool  // it sees times, causes and versions
 	Bound  bool  // it is for one list of peers only
+	Server bool  // a server of the app bought it
+
+	// Who bought it with a user token, and when that was issued and expires; "" is no such caller.
+	Peer            presence.PeerID
+	Issued, Expires presence.Millis
 
 	list  [listSize]byte
 	nonce [nonceSize]byte
@@ -98,8 +106,24 @@ func (p *Pass) For(peers []presence.PeerID) *Pass {
 	return &bound
 }
 
-// Ends returns when the pass ends, and with it the streams that it opened.
-func (p *Pass) Ends() int64 { return p.Bought + RenewalLife.Milliseconds() }
+// By returns p as c buys it: with the name of c.
+func (p Pass) By(c *Caller) Pass {
+	p.Server = c.Secret()
+	if c.User != nil {
+		p.Peer, p.Issued, p.Expires = c.User.Peer, c.User.Issued, c.User.Expires
+	}
+	return p
+}
+
+// Ends returns when the pass ends, and with it the streams that it opened: not after the user token
+// that bought it.
+func (p *Pass) Ends() int64 {
+	ends := p.Bought + RenewalLife.Milliseconds()
+	if p.Peer != "" {
+		ends = min(ends, max(int64(p.Expires), p.Bought)+Grace.Milliseconds())
+	}
+	return ends
+}
 
 // listOf names a list of peers without regard to order and repetition.
 func listOf(peers []presence.PeerID) (name [listSize]byte) {
@@ -129,6 +153,9 @@ func signTicket(app *App, secret string, head []byte) []byte {
 func issue(app *App, kind byte, p *Pass) string {
 	head := make([]byte, ticketHead, ticketHead+ticketMAC)
 	head[0] = kind
+	if p.Server {
+		head[1] |= flagServer
+	}
 	if p.Detail {
 		head[1] |= flagDetail
 	}
@@ -138,6 +165,12 @@ func issue(app *App, kind byte, p *Pass) string {
 	binary.BigEndian.PutUint64(head[2:], uint64(p.Bought))
 	copy(head[10:], p.nonce[:])
 	copy(head[10+nonceSize:], p.list[:])
+	if p.Peer != "" {
+		head[0] += kindNamedTicket - kindTicket
+		head = binary.BigEndian.AppendUint64(head, uint64(p.Issued))
+		head = binary.BigEndian.AppendUint64(head, uint64(p.Expires))
+		head = append(head, p.Peer...)
+	}
 	return base64.RawURLEncoding.EncodeToString(append(head, signTicket(app, app.Secret(), head)...))
 }
 
@@ -155,7 +188,7 @@ func (t *Tickets) Renewal(app *App, p *Pass) string { return issue(app, kindRene
 // life. While the stream is there Redeem waits a moment for its end, or until ctx is done.
 func (t *Tickets) Redeem(ctx context.Context, app *App, ticket string, now int64) (p *Pass, release func()) {
 	p = open(app, ticket, kindTicket)
-	if p == nil || now >= p.Bought+TicketLife.Milliseconds() {
+	if p == nil || now >= min(p.Bought+TicketLife.Milliseconds(), p.Ends()) {
 		return nil, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, goneWithin)
@@ -229,16 +262,25 @@ func open(app *App, ticket string, kind byte) *Pass {
 	if len(raw) == firstHead+ticketMAC {
 		return passOfFirst(app, raw, kind)
 	}
-	if len(raw) != ticketHead+ticketMAC {
+	if len(raw) < ticketHead+ticketMAC || len(raw) > ticketHead+namedHead+presence.MaxPeer+ticketMAC {
 		return nil
 	}
-	head := raw[:ticketHead]
-	if head[0] != kind || !app.signedTicket(app.Secret(), head, raw[ticketHead:]) {
+	head := raw[:len(raw)-ticketMAC]
+	named := len(head) > ticketHead
+	if named {
+		kind += kindNamedTicket - kindTicket
+	}
+	if head[0] != kind || named && len(head) <= ticketHead+namedHead || !app.signedTicket(app.Secret(), head, raw[len(head):]) {
 		return nil
 	}
 	p := &Pass{
 		Bought: int64(binary.BigEndian.Uint64(head[2:])), Bound: head[1]&flagBound != 0,
-		Detail: head[1]&flagDetail != 0 && app.Secret() != app.Key,
+		Detail: head[1]&flagDetail != 0 && app.Secret() != app.Key, Server: head[1]&flagServer != 0 && app.Secret() != app.Key,
+	}
+	if named && app.Secret() != app.Key {
+		p.Issued = presence.Millis(binary.BigEndian.Uint64(head[ticketHead:]))
+		p.Expires = presence.Millis(binary.BigEndian.Uint64(head[ticketHead+8:]))
+		p.Peer = presence.PeerID(head[ticketHead+namedHead:])
 	}
 	copy(p.nonce[:], head[10:])
 	copy(p.list[:], head[10+nonceSize:])

@@ -9,12 +9,27 @@ import (
 	"rollcall/presence"
 )
 
+// The values of [Config.Ask] and [Config.Present].
+const (
+	Anyone  = "anyone"
+	ByToken = "token"
+)
+
 // Peer returns the peer that c has proven to be; "" for a caller without a name.
 func (c *Caller) Peer() presence.PeerID {
-	if c.User == nil {
-		return ""
+	switch {
+	case c.User != nil:
+		return c.User.Peer
+	case c.Pass != nil:
+		return c.Pass.Peer
 	}
-	return c.User.Peer
+	return ""
+}
+
+// vouched reports whether a server of the app stands behind c: it has a name, is such a server, or
+// has a ticket from one.
+func (c *Caller) vouched() bool {
+	return c.Master() || c.Peer() != "" || c.Pass != nil && c.Pass.Server
 }
 
 // Grace is how long what a user token opened stays open after its end, so that its renewal may be
@@ -36,7 +51,7 @@ func (c *Caller) Ends() int64 {
 func (g *Gate) name(ctx context.Context, c *Caller, id presence.AppID, text string) error {
 	c.App, c.Rights, c.User = nil, None, nil
 	app := g.deps.Keys.Lookup(id)
-	token, err := g.verify(ctx, app, text)
+	token, err := VerifyUser(ctx, g.deps.Users, app, text)
 	if err == nil {
 		c.App, c.Rights, c.User = app, Named, &token
 		return nil
@@ -47,12 +62,49 @@ func (g *Gate) name(ctx context.Context, c *Caller, id presence.AppID, text stri
 	return err
 }
 
-// verify returns what text says, a user token of app, which may be nil.
-func (g *Gate) verify(ctx context.Context, app *App, text string) (usertoken.Token, error) {
-	if g.deps.Users == nil || app == nil || app.Tokens == nil {
+// Renew takes text for the next user token of c, which came by one.
+func (g *Gate) Renew(ctx context.Context, c *Caller, text string) error {
+	if c.User == nil {
+		return Errorf("invalid", "this socket said hello without a user token")
+	}
+	token, err := VerifyUser(ctx, g.deps.Users, g.Current(c), text)
+	if err == nil && token.Peer != c.User.Peer {
+		err = Errorf("forbidden", "this user token is of another peer; open another socket for it")
+	}
+	if err != nil {
+		if limited := g.Unproven(c); limited != nil {
+			return limited
+		}
+		return err
+	}
+	c.User = &token
+	return nil
+}
+
+// admitPass gives c the rights of its pass, unless the peer that bought it was kicked since.
+func (g *Gate) admitPass(ctx context.Context, c *Caller) {
+	p := c.Pass
+	if p == nil {
+		return
+	}
+	if p.Peer != "" && g.deps.Users != nil && g.deps.Users.Kicked(ctx, presence.Key{App: c.App.ID, Peer: p.Peer}, p.Issued) {
+		c.Release()
+		c.Pass, c.release = nil, nil
+		return
+	}
+	c.Rights = Client
+	if p.Peer != "" {
+		c.Rights = Named
+	}
+}
+
+// VerifyUser returns what text says, a user token of app, which may be nil, as may users. Errors
+// are in the words of the API.
+func VerifyUser(ctx context.Context, users *usertoken.Verifier, app *App, text string) (usertoken.Token, error) {
+	if users == nil || app == nil || app.Tokens == nil {
 		return usertoken.Token{}, Errorf("unauthorized", "this app takes no user tokens; none of its keys was presented")
 	}
-	token, err := g.deps.Users.Verify(ctx, app.ID, app.Tokens, text)
+	token, err := users.Verify(ctx, app.ID, app.Tokens, text)
 	switch {
 	case err == nil:
 		if token.Old {

@@ -269,6 +269,18 @@ func (a *App) validateTokens(f *configload.Faults) {
 	f.When(a.TokenJWKS == "" && a.TokenAlgorithm != "", "token_algorithm is set and token_jwks is not; a key in token_key has the algorithm of its kind")
 }
 
+// Present returns who may be present on a socket, as gate.present has it, or rtm.signatures, its
+// older name.
+func (c *Config) Present() string {
+	if c.RTM.Signatures {
+		return api.ByToken
+	}
+	return c.Gate.Present
+}
+
+// PresentByToken reports whether a peer must be proven to be present.
+func (c *Config) PresentByToken() bool { return c.Present() == api.ByToken }
+
 // checkStore returns what is wrong with the address of the store, or with the files for TLS to it.
 func (c *Config) checkStore() error {
 	if c.Store == "" {

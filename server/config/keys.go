@@ -93,18 +93,30 @@ func KeysIn(dir string) (app App, made bool, err error) {
 // keptSettings returns the settings of the app that the keys file called name holds; none when it
 // cannot be read.
 func keptSettings(name string) []configload.Setting {
-	if st, err := os.Stat(name); err != nil || !st.Mode().IsRegular() {
-		return nil
-	}
-	b, err := os.ReadFile(name)
-	if err != nil {
-		return nil
-	}
-	app, err := parseKeys(b)
+	app, err := kept(name)
 	if err != nil {
 		return nil
 	}
 	return AppSettings(app, name)
+}
+
+// KeptIn returns the app kept in dir. It makes none.
+func KeptIn(dir string) (App, error) { return kept(filepath.Join(dir, KeysFile)) }
+
+// kept returns the app that the keys file called name holds.
+func kept(name string) (App, error) {
+	st, err := os.Stat(name)
+	switch {
+	case err != nil:
+		return App{}, err
+	case !st.Mode().IsRegular():
+		return App{}, fmt.Errorf("%s is not a file", name)
+	}
+	b, err := os.ReadFile(name)
+	if err != nil {
+		return App{}, err
+	}
+	return parseKeys(b)
 }
 
 // AppSettings returns the settings of app, which came from the file called name.

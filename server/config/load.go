@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"rollcall/edge/leancloud"
+	"rollcall/internal/api"
 	"rollcall/internal/configload"
 	"rollcall/store/redisstore"
 )
@@ -119,8 +120,40 @@ func check(l *configload.Loader, cfg *Config) {
 			l.Problem(section, "the app has no key, so no call could ever ask or report; give it an app_key, a master_key or a hook_key")
 		}
 	}
+	checkAccess(l, cfg)
 	checkSources(l, cfg)
 	checkReceivers(l, cfg)
+}
+
+// checkAccess warns of apps whose clients could not do what gate.ask and gate.present leave to
+// those with a user token.
+func checkAccess(l *configload.Loader, cfg *Config) {
+	for i := range cfg.Apps {
+		a := &cfg.Apps[i]
+		if a.tokens() != nil {
+			continue
+		}
+		section := fmt.Sprintf("apps[%d]", i)
+		if cfg.Gate.Ask == api.ByToken {
+			l.Warn(section, "gate.ask is token, and the app has no token_secret, token_key or token_jwks: only its servers may ask")
+		}
+		if cfg.PresentByToken() && a.MasterKey == "" {
+			l.Warn(section, "gate.present is token, and the app has neither a master_key nor keys for user tokens: no client may be present")
+		}
+	}
+}
+
+// Access says in one line who may ask and who may be present, for people.
+func (c *Config) Access() string {
+	switch {
+	case c.Gate.Ask == api.ByToken && c.PresentByToken():
+		return "clients ask, watch and are present by user tokens"
+	case c.Gate.Ask == api.ByToken:
+		return "clients ask and watch by user tokens; anyone with the app key may be present as any peer"
+	case c.PresentByToken():
+		return "anyone with the app key may ask and watch; clients are present by user tokens or login signatures"
+	}
+	return "anyone with the app key may ask, watch, and be present as any peer"
 }
 
 // warnOpenFile warns when a file with keys in it can be read by every user of the machine.

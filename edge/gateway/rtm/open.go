@@ -10,6 +10,7 @@ import (
 
 	"rollcall/edge/gateway"
 	"rollcall/internal/api"
+	"rollcall/internal/api/usertoken"
 	"rollcall/internal/limit"
 	"rollcall/presence"
 )
@@ -90,10 +91,14 @@ func (w *wire) ousted(s *gateway.Socket, q *request, c code) {
 	})
 }
 
-// admit judges the token or the signature of q. A token brings back the session it was made for.
+// admit judges the token or the signature of q. A session token brings back the session it was made
+// for; a user token stands where SDKs have a session token.
 func (w *wire) admit(ctx context.Context, q *request, app *api.App, l *gateway.Login, now presence.Millis) (code, error) {
-	if q.st == "" && !w.srv.cfg.Signatures {
+	if q.st == "" && !w.srv.Proof {
 		return code{}, nil
+	}
+	if usertoken.Likely(q.st) {
+		return w.admitUser(ctx, q, app, l)
 	}
 	kicked, err := w.srv.Gateway.Kicked(ctx, l.Key)
 	if err != nil {
@@ -105,17 +110,45 @@ func (w *wire) admit(ctx context.Context, q *request, app *api.App, l *gateway.L
 		if !w.srv.signed(q, app, now) || l.Made <= kicked {
 			return voided(q), nil
 		}
+		l.Proven = true
 		return code{}, nil
 	}
 	t, err := w.srv.open(q.st, app, q.peerID, now)
-	if err != nil || t.issued <= kicked {
+	if err != nil || t.issued <= kicked || w.srv.Proof && !t.proven {
 		return voided(q), nil //nolint:nilerr // why a token is invalid is not for its bearer
 	}
-	l.Session, l.Made = t.session, t.issued
+	l.Session, l.Made, l.Proven, l.Until = t.session, t.issued, t.proven, t.bound
 	if l.Platform == "" {
 		l.Platform = t.platform
 	}
 	return code{}, nil
+}
+
+// admitUser judges the user token of q.
+func (w *wire) admitUser(ctx context.Context, q *request, app *api.App, l *gateway.Login) (code, error) {
+	token, fail, err := w.user(ctx, q, app, l.Key)
+	if err != nil || fail.number != 0 {
+		return fail, err
+	}
+	l.Made, l.Proven, l.Until = token.Issued, true, token.Expires.Add(api.Grace)
+	return code{}, nil
+}
+
+// user returns what the user token of q says, which must be of the peer of key.
+func (w *wire) user(ctx context.Context, q *request, app *api.App, key presence.Key) (usertoken.Token, code, error) {
+	kicked, err := w.srv.Gateway.Kicked(ctx, key)
+	if err != nil {
+		return usertoken.Token{}, code{}, err
+	}
+	token, err := api.VerifyUser(ctx, w.srv.Users, app, q.st)
+	var refused *api.Error
+	if errors.As(err, &refused) && refused.Code == "unavailable" {
+		return token, code{}, err
+	}
+	if err != nil || token.Peer != key.Peer || token.Issued <= kicked {
+		return token, codeToken, nil
+	}
+	return token, code{}, nil
 }
 
 // voided is the code for a login whose token or signature does not let it in.
@@ -130,12 +163,17 @@ func (w *wire) opened(s *gateway.Socket, q *request, ss *gateway.Session, app *a
 	if w.first == "" {
 		w.first = ss.Peer()
 	}
-	st, ttl := w.srv.newToken(string(app.ID), app.MasterKey, ss.Peer(), ss.ID(), platform, now)
+	st, ttl := w.srv.newToken(app, tokenOf(ss, platform), now)
 	w.send(s, &answer{
 		cmd: cmdSession, op: opOpened, peerID: q.peerID, i: q.i, service: serviceIM, serverTs: int64(now),
 		session: &sessionAnswer{st: st, stTTL: ttl},
 	})
 	ss.Answered()
+}
+
+// tokenOf returns what the token of ss says.
+func tokenOf(ss *gateway.Session, platform string) token {
+	return token{peer: ss.Peer(), session: ss.ID(), platform: platform, proven: ss.Proven(), bound: ss.Until()}
 }
 
 func (w *wire) denied(s *gateway.Socket, q *request, c code, detail string) {

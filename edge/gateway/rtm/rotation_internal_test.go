@@ -10,7 +10,7 @@ import (
 // gone.
 func TestSessionTokensOutliveARotation(t *testing.T) {
 	s := &Server{cfg: DefaultConfig()}
-	text, _ := s.newToken("one", "before", "tom", "session", "", 1)
+	text, _ := s.newToken(&api.App{ID: "one", MasterKey: "before"}, token{peer: "tom", session: "session"}, 1)
 	for _, tt := range []struct {
 		app  api.App
 		good bool

@@ -12,6 +12,7 @@ import (
 	"rollcall/edge/gateway"
 	"rollcall/edge/gateway/frame"
 	"rollcall/internal/api"
+	"rollcall/internal/api/usertoken"
 	"rollcall/internal/configload"
 	"rollcall/internal/limit"
 	"rollcall/internal/lograte"
@@ -21,9 +22,7 @@ import (
 type Config struct {
 	// TokenLife is how long a session token lets its client come back without a signature.
 	TokenLife time.Duration `range:"1m..30d"`
-	// Signatures has every peer that is present on a socket be signed for with the app's master
-	// key: a login of this protocol needs a signature or a session token, and a present of
-	// /v1/socket a signature or the master key. The other doors take the hook key.
+	// Signatures is gate.present: token by its older name.
 	Signatures bool
 	// SignatureLife is how long a signature is good, on either side of its time. A kick ends it.
 	SignatureLife time.Duration `range:"1m..30d"`
@@ -58,6 +57,12 @@ const Path = "/rtm"
 type Deps struct {
 	Gateway *gateway.Gateway
 	Keys    *api.Keyring // of the apps
+	// Users verifies user tokens. Nil lets none in.
+	Users *usertoken.Verifier
+	// Proof has a login need a signature, a user token, or a session token that was given for one.
+	Proof bool
+	// AskByToken has a query need such a login.
+	AskByToken bool
 	// Callers holds the queries of clients and logins with an app that is none to the rates of
 	// every door. Nil is no rate.
 	Callers *limit.Callers

@@ -22,15 +22,21 @@ type token struct {
 	issued   presence.Millis
 	expires  presence.Millis
 	platform string
+	// The login proved its peer, by a signature or by a user token.
+	proven bool
+	// When the user token ends that the login was by; 0: it was by none. No token made with this
+	// one lives longer.
+	bound presence.Millis
 }
 
 // errToken: a session token that is none of ours, of another peer, or too old.
 var errToken = errors.New("session token expired or unknown")
 
 const (
-	tokenFormat = 1
-	macSize     = 16
-	maxToken    = 2048
+	tokenFormat  = 1
+	provenFormat = 2 // of logins that proved their peer
+	macSize      = 16
+	maxToken     = 2048
 )
 
 // tokenKey derives the key that signs the session tokens of an app from its master key, so that no
@@ -50,6 +56,10 @@ func (t *token) seal(key []byte) string {
 	b := []byte{tokenFormat}
 	b = binary.AppendVarint(b, int64(t.issued))
 	b = binary.AppendVarint(b, int64(t.expires))
+	if t.proven {
+		b[0] = provenFormat
+		b = binary.AppendVarint(b, int64(t.bound))
+	}
 	for _, s := range []string{t.app, string(t.peer), string(t.session), t.platform} {
 		b = append(binary.AppendUvarint(b, uint64(len(s))), s...)
 	}
@@ -98,11 +108,17 @@ func openToken(text string, key []byte, app string, peer presence.PeerID, now pr
 
 // parseToken reads what a good seal covers.
 func parseToken(b []byte) (t token, err error) {
-	if b[0] != tokenFormat {
+	times := []*presence.Millis{&t.issued, &t.expires}
+	switch b[0] {
+	case tokenFormat:
+	case provenFormat:
+		t.proven = true
+		times = append(times, &t.bound)
+	default:
 		return t, fmt.Errorf("%w: format %d", errToken, b[0])
 	}
 	b = b[1:]
-	for _, m := range []*presence.Millis{&t.issued, &t.expires} {
+	for _, m := range times {
 		v, n := binary.Varint(b)
 		if n <= 0 {
 			return t, fmt.Errorf("%w: cut short", errToken)
@@ -121,9 +137,12 @@ func parseToken(b []byte) (t token, err error) {
 	return t, nil
 }
 
-func (s *Server) newToken(app, masterKey string, peer presence.PeerID, session presence.SessionID, platform string, now presence.Millis) (string, int32) {
-	t := token{
-		app: app, peer: peer, session: session, issued: now, expires: now.Add(s.cfg.TokenLife), platform: platform,
+// newToken returns t sealed with the master key of app, good from now on, and for how many seconds.
+func (s *Server) newToken(app *api.App, t token, now presence.Millis) (string, int32) {
+	life := s.cfg.TokenLife
+	if t.bound > 0 {
+		life = max(min(life, t.bound.Sub(now)), time.Second)
 	}
-	return t.seal(s.tokenKey(masterKey)), int32(s.cfg.TokenLife / time.Second)
+	t.app, t.issued, t.expires = string(app.ID), now, now.Add(life)
+	return t.seal(s.tokenKey(app.MasterKey)), int32(life / time.Second)
 }

@@ -1,10 +1,13 @@
 package rtm
 
 import (
+	"context"
 	"fmt"
 
 	"rollcall/ask"
 	"rollcall/edge/gateway"
+	"rollcall/internal/api"
+	"rollcall/internal/api/usertoken"
 	"rollcall/internal/limit"
 	"rollcall/presence"
 )
@@ -178,14 +181,22 @@ func (w *wire) close(s *gateway.Socket, q *request, ss *gateway.Session) {
 }
 
 func (w *wire) query(s *gateway.Socket, q *request, ss *gateway.Session) {
-	app := string(ss.Key().App)
-	_, call := w.srv.Callers.Take(limit.Ask, app, s.Remote(), 1)
-	if _, ids := w.srv.Callers.Take(limit.AskPeers, app, s.Remote(), float64(len(q.asked))); !call || !ids {
+	if w.srv.AskByToken && !ss.Proven() {
+		w.denied(s, q, codeSignature, "queries take a login by a user token or a signature (gate.ask)")
+		return
+	}
+	var who presence.PeerID
+	if ss.Proven() {
+		who = ss.Peer()
+	}
+	app, peer := string(ss.Key().App), string(who)
+	_, call := w.srv.Callers.TakeOf(limit.Ask, app, s.Remote(), peer, 1)
+	if _, ids := w.srv.Callers.TakeOf(limit.AskPeers, app, s.Remote(), peer, float64(len(q.asked))); !call || !ids {
 		w.fail(s, q, ss.Peer(), codeRate, "too many queries from this address")
 		return
 	}
 	var answered ask.Answer[presence.Status]
-	view := ask.View{App: ss.Key().App, Viewer: ask.Public}
+	view := ask.ViewOf(ss.Key().App, false, who)
 	if err := w.srv.Gateway.Ask.Statuses(s.Context(), view, q.asked, &answered); err != nil {
 		w.srv.Gateway.Refuse(gateway.RefusedUnavailable)
 		w.unavailable(s, q, fmt.Errorf("query: %w", err))
@@ -211,24 +222,44 @@ func (w *wire) refresh(s *gateway.Socket, q *request, ss *gateway.Session) {
 		return
 	}
 	now := w.srv.Gateway.Now()
-	if q.st != "" {
-		kicked, err := w.srv.Gateway.Kicked(s.Context(), ss.Key())
-		if err != nil {
-			w.srv.Gateway.Refuse(gateway.RefusedUnavailable)
-			w.unavailable(s, q, err)
-			return
-		}
-		t, err := w.srv.open(q.st, app, ss.Peer(), now)
-		if err != nil || t.issued <= kicked {
-			w.denied(s, q, codeToken, "")
-			return
-		}
+	next, fail, err := w.next(s.Context(), q, app, ss, now)
+	switch {
+	case err != nil:
+		w.srv.Gateway.Refuse(gateway.RefusedUnavailable)
+		w.unavailable(s, q, err)
+		return
+	case fail.number != 0:
+		w.denied(s, q, fail, "")
+		return
 	}
-	st, ttl := w.srv.newToken(string(app.ID), app.MasterKey, ss.Peer(), ss.ID(), platform(q.ua), now)
+	st, ttl := w.srv.newToken(app, next, now)
 	w.send(s, &answer{
 		cmd: cmdSession, op: opRefreshed, peerID: ss.Peer(), i: q.i, service: serviceIM,
 		session: &sessionAnswer{st: st, stTTL: ttl},
 	})
+}
+
+// next returns what the next session token of ss says, by the session token or the user token of q.
+func (w *wire) next(ctx context.Context, q *request, app *api.App, ss *gateway.Session, now presence.Millis) (token, code, error) {
+	next := tokenOf(ss, platform(q.ua))
+	switch {
+	case q.st == "":
+		return next, code{}, nil
+	case usertoken.Likely(q.st):
+		user, fail, err := w.user(ctx, q, app, ss.Key())
+		next.proven, next.bound = true, user.Expires.Add(api.Grace)
+		return next, fail, err
+	}
+	kicked, err := w.srv.Gateway.Kicked(ctx, ss.Key())
+	if err != nil {
+		return next, code{}, err
+	}
+	t, err := w.srv.open(q.st, app, ss.Peer(), now)
+	if err != nil || t.issued <= kicked {
+		return next, codeToken, nil //nolint:nilerr // why a token is invalid is not for its bearer
+	}
+	next.proven, next.bound = t.proven, t.bound
+	return next, code{}, nil
 }
 
 // login refuses live queries. The login of push is the first thing that Android sends; it makes

@@ -15,8 +15,8 @@ import (
 // Config are the settings of a [Door]. They are those of the realtime protocol: who may be present
 // is one rule.
 type Config struct {
-	// Signatures has present need a login signature, or a hello with the master key.
-	Signatures bool
+	// Proof has present need a user token, a login signature, or a hello with the master key.
+	Proof bool
 	// SignatureLife is how long a signature is good, on either side of its time.
 	SignatureLife time.Duration
 }

@@ -54,7 +54,7 @@ func (w *wire) follow(ctx context.Context, s *gateway.Socket, watcher *watch.Wat
 		w.settle(watcher) // peers named twice count once
 		return nil
 	}
-	watcher, err := w.door.deps.Hub.Watch(ctx, ask.ViewOf(w.caller.App.ID, w.caller.Master()), m.Peers, w.detail(), m.Since)
+	watcher, err := w.door.deps.Hub.Watch(ctx, ask.ViewOf(w.caller.App.ID, w.caller.Master(), w.caller.Peer()), m.Peers, w.detail(), m.Since)
 	if errors.Is(err, watch.ErrLimit) {
 		// The peers are few enough.
 		return api.Errorf("too_many_watchers", "%v", err).WithRetry(5 * time.Second)

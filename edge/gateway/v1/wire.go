@@ -38,6 +38,7 @@ type message struct {
 	App    presence.AppID `json:"app"` // hello
 	Key    string         `json:"key"`
 	Ticket string         `json:"ticket"`
+	Token  string         `json:"user_token"` // hello, user_token
 
 	Peer     presence.PeerID `json:"peer"` // present
 	Device   string          `json:"device"`
@@ -94,9 +95,9 @@ func (w *wire) answered() {
 func (w *wire) obey(ctx context.Context, s *gateway.Socket, m *message) error {
 	if w.caller.App == nil {
 		if m.Op != "hello" {
-			return api.Errorf("unauthorized", "say hello first, with an app and its key or a ticket")
+			return api.Errorf("unauthorized", "say hello first, with an app and its key, a user token or a ticket")
 		}
-		return w.hello(s, m)
+		return w.hello(ctx, s, m)
 	}
 	switch m.Op {
 	case "present":
@@ -107,24 +108,44 @@ func (w *wire) obey(ctx context.Context, s *gateway.Socket, m *message) error {
 		return w.watch(ctx, s, m)
 	case "unwatch":
 		return w.unwatch(m)
+	case "user_token":
+		return w.renew(ctx, s, m)
 	case "ping":
 		s.Send([]byte(`{"op":"pong"}`))
 		return nil
 	}
-	return api.Errorf("invalid", "there is no op %.32q; there are present, absent, watch, unwatch and ping", m.Op)
+	return api.Errorf("invalid", "there is no op %.32q; there are present, absent, watch, unwatch, user_token and ping", m.Op)
 }
 
-func (w *wire) hello(s *gateway.Socket, m *message) error {
-	if err := w.door.deps.Gate.Login(w.caller, m.App, m.Key, m.Ticket); err != nil {
+func (w *wire) hello(ctx context.Context, s *gateway.Socket, m *message) error {
+	hello := api.Hello{App: m.App, Key: m.Key, UserToken: m.Token, Ticket: m.Ticket}
+	if err := w.door.deps.Gate.Login(ctx, w.caller, hello); err != nil {
 		w.caller.App = nil
 		return err
 	}
+	w.bound(s)
 	w.master = m.Ticket == "" && w.caller.Master()
 	w.mu.Lock()
 	w.app = w.caller.App.ID
 	w.mu.Unlock()
 	s.Stay()
 	return nil
+}
+
+// renew takes the next user token of the client, before the one that it has ends.
+func (w *wire) renew(ctx context.Context, s *gateway.Socket, m *message) error {
+	if err := w.door.deps.Gate.Renew(ctx, w.caller, m.Token); err != nil {
+		return err
+	}
+	w.bound(s)
+	return nil
+}
+
+// bound has s close when the user token of its client has ended.
+func (w *wire) bound(s *gateway.Socket) {
+	if w.caller.User != nil {
+		s.Until(time.Duration(w.caller.Ends()-w.door.deps.Gate.Now()) * time.Millisecond)
+	}
 }
 
 // App returns the app that the client said hello to.
@@ -134,28 +155,45 @@ func (w *wire) App() presence.AppID {
 	return w.app
 }
 
-// admit judges whether peer may be present. It returns when the signature that lets it in was made,
-// or 0 when nothing did that a kick voids.
+// admit judges whether peer may be present. It returns when the user token or the signature that
+// lets it in was made, or 0 when nothing did that a kick voids.
 func (w *wire) admit(ctx context.Context, s *gateway.Socket, m *message) (made presence.Millis, err error) {
-	if !w.door.cfg.Signatures || w.master {
+	if who := w.caller.Peer(); who != "" && who != m.Peer {
+		s.Gateway().Refuse(gateway.RefusedLogin)
+		return 0, api.Errorf("forbidden", "with this user token only its own peer may be present")
+	}
+	switch {
+	case w.caller.User != nil:
+		return w.caller.User.Issued, w.notKicked(ctx, s, m.Peer, w.caller.User.Issued)
+	case !w.door.cfg.Proof || w.master:
 		return 0, nil
 	}
 	sig := api.LoginSignature{Time: m.Time, Nonce: m.Nonce, Sign: m.Sign}
 	if !sig.Right(w.door.deps.Gate.Current(w.caller), m.Peer) {
 		s.Gateway().Refuse(gateway.RefusedLogin)
-		return 0, api.Errorf("unauthorized", "present needs time, nonce and sign, made for this peer with the master key")
-	}
-	kicked, err := s.Gateway().Kicked(ctx, presence.Key{App: w.caller.App.ID, Peer: m.Peer})
-	if err != nil {
-		s.Gateway().Refuse(gateway.RefusedUnavailable)
-		return 0, unavailable()
+		return 0, api.Errorf("unauthorized", "present needs a user token in hello, or time, nonce and sign, made for this peer with the master key")
 	}
 	made = presence.Millis(sig.Made())
-	if !sig.Fresh(w.door.cfg.SignatureLife, int64(s.Gateway().Now())) || made <= kicked {
+	if !sig.Fresh(w.door.cfg.SignatureLife, int64(s.Gateway().Now())) {
 		s.Gateway().Refuse(gateway.RefusedLogin)
-		return 0, stale()
+		return 0, w.stale()
 	}
-	return made, nil
+	return made, w.notKicked(ctx, s, m.Peer, made)
+}
+
+// notKicked returns why peer may not be present with what was made then; nil when it was not kicked
+// since.
+func (w *wire) notKicked(ctx context.Context, s *gateway.Socket, peer presence.PeerID, made presence.Millis) error {
+	kicked, err := s.Gateway().Kicked(ctx, presence.Key{App: w.caller.App.ID, Peer: peer})
+	switch {
+	case err != nil:
+		s.Gateway().Refuse(gateway.RefusedUnavailable)
+		return unavailable()
+	case made <= kicked:
+		s.Gateway().Refuse(gateway.RefusedLogin)
+		return w.stale()
+	}
+	return nil
 }
 
 // loginRetry is when a login that was one too many may be tried again.
@@ -165,12 +203,18 @@ func unavailable() error {
 	return api.Errorf("unavailable", "the store did not answer; trying again is safe")
 }
 
-func stale() error {
+func (w *wire) stale() error {
+	if w.caller.User != nil {
+		return api.Errorf("token_expired", "the user token is from before a kick; get another")
+	}
 	return api.Errorf("signature_expired", "the signature is too old, or from before a kick; sign again")
 }
 
 // present makes a peer online for as long as the socket lives.
 func (w *wire) present(ctx context.Context, s *gateway.Socket, m *message) error {
+	if m.Peer == "" {
+		m.Peer = w.caller.Peer()
+	}
 	peer := m.Peer
 	if err := presence.CheckPeer(peer); err != nil {
 		return api.Errorf("invalid", "%v", err)
@@ -189,8 +233,8 @@ func (w *wire) present(ctx context.Context, s *gateway.Socket, m *message) error
 		return err
 	}
 	ss, err := s.Open(ctx, gateway.Login{
-		Made: made,
-		Key:  presence.Key{App: w.caller.App.ID, Peer: peer}, Tag: m.Tag, Device: m.Device, Platform: m.Platform, Auto: m.Auto,
+		Made: made, Proven: made > 0,
+		Key: presence.Key{App: w.caller.App.ID, Peer: peer}, Tag: m.Tag, Device: m.Device, Platform: m.Platform, Auto: m.Auto,
 	})
 	switch {
 	case errors.Is(err, gateway.ErrConflict):
@@ -200,7 +244,7 @@ func (w *wire) present(ctx context.Context, s *gateway.Socket, m *message) error
 	case errors.Is(err, gateway.ErrKicked):
 		s.Gateway().Refuse(gateway.RefusedLogin)
 		if made > 0 {
-			return stale()
+			return w.stale()
 		}
 		return api.Errorf("kicked", "the peer was kicked while it logged in")
 	case errors.Is(err, gateway.ErrFull):

@@ -147,6 +147,16 @@ func (v *Verifier) kicked(ctx context.Context, app presence.AppID, p *proven, no
 	return false
 }
 
+// Kicked reports whether the peer of key was kicked since a token of it was issued. A store that
+// does not answer is no kick.
+func (v *Verifier) Kicked(ctx context.Context, key presence.Key, issued presence.Millis) bool {
+	if v.deps.Kicked == nil {
+		return false
+	}
+	at, err := v.deps.Kicked(ctx, key)
+	return err == nil && at >= issued
+}
+
 // prove verifies text without the cache.
 func (v *Verifier) prove(ctx context.Context, app presence.AppID, keys *Keys, text string) (Token, error) {
 	token, err := v.parse(ctx, app, keys, keys.Secret, text)
