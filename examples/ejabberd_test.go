@@ -3,6 +3,7 @@ package examples_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -10,14 +11,19 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	rollcall "rollcall/client/go"
+	"rollcall/edge/webhook"
+	kind "rollcall/edge/webhook/ejabberd"
 	"rollcall/internal/childtest"
 	"rollcall/internal/npmtest"
+	"rollcall/presence"
 )
 
 // An ejabberd is a real one with mod_rollcall, set up as its README says.
@@ -208,6 +214,24 @@ func (w *world) ended(peer string) map[string]string {
 	return causes
 }
 
+// asked asks it as a reconciliation does: it names the sessions that the module reports.
+func (e *ejabberd) asked() {
+	e.Helper()
+	s := webhook.Source{Kind: kind.Kind{}, Reconcile: webhook.Reconcile{URL: "http://" + e.address + "/api", User: "admin@im.example", Key: "the-password-of-admin", Domain: "im.example"}}
+	answer, err := kind.Kind{}.Ask(e.Context(), http.DefaultClient, &s, []presence.PeerID{"ann", "bob", "a stranger"})
+	if err != nil {
+		e.Fatal(err)
+	}
+	slices.SortFunc(answer.Peers["ann"].Sessions, func(a, b webhook.FoundSession) int { return strings.Compare(string(a.ID), string(b.ID)) })
+	if want := map[presence.PeerID]webhook.Found{"ann": webhook.Sessions([]webhook.FoundSession{{ID: "phone"}, {ID: "web"}}), "bob": {}}; !reflect.DeepEqual(answer.Peers, want) {
+		e.Errorf("ejabberd answers %+v, want %+v", answer.Peers, want)
+	}
+	s.Reconcile.Key = "another-password"
+	if _, err := (kind.Kind{}).Ask(e.Context(), http.DefaultClient, &s, []presence.PeerID{"ann"}); !errors.Is(err, webhook.ErrRefused) {
+		e.Errorf("with a wrong password: %v, want it refused", err)
+	}
+}
+
 // A real ejabberd reports the sessions of real clients: what they do, what becomes of them, and
 // what is left of it after a crash of either side.
 func TestEjabberd(t *testing.T) {
@@ -216,7 +240,7 @@ func TestEjabberd(t *testing.T) {
 	im := newEjabberd(t)
 	im.configure(source, "another-secret")
 	im.start()
-	for _, jid := range []string{"ann@im.example", "bob@im.example", "eve@resume.example"} {
+	for _, jid := range []string{"admin@im.example", "ann@im.example", "bob@im.example", "eve@resume.example"} {
 		user, host, _ := strings.Cut(jid, "@")
 		if err := im.call("register", map[string]string{"user": user, "host": host, "password": "the-password-of-" + user}); err != nil {
 			t.Fatal(err)
@@ -239,6 +263,7 @@ func TestEjabberd(t *testing.T) {
 	w.expect("ann=online")
 
 	web := im.login("ann@im.example/web")
+	im.asked()
 	phone.say(t, "stop")
 	ends("ann", "phone", "logout")
 	w.expect("ann=online")
