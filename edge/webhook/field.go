@@ -70,3 +70,27 @@ func (n Number) SecondsMillis() presence.Millis {
 	}
 	return presence.Millis(n * 1000)
 }
+
+// A Flag is a truth value in an answer.
+type Flag uint8
+
+// What a flag may be; it is absent when there is none.
+const (
+	FlagAbsent Flag = iota
+	FlagTrue
+	FlagFalse
+	FlagUnclear // neither true nor false
+)
+
+// UnmarshalJSON reads any value.
+func (f *Flag) UnmarshalJSON(b []byte) error {
+	switch string(b) {
+	case "true":
+		*f = FlagTrue
+	case "false":
+		*f = FlagFalse
+	default:
+		*f = FlagUnclear
+	}
+	return nil
+}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -107,7 +106,7 @@ func (c *caller) pages(peers []presence.PeerID, f *webhook.Findings) (presence.M
 		if page == 1 {
 			at = date
 		}
-		more, err := c.read(body, peers, found)
+		more, err := c.read(body, f, found)
 		if err != nil {
 			return 0, err
 		}
@@ -146,10 +145,22 @@ var fields = []string{"clientid", "username", "connected", "connected_at", "is_b
 var errOld = fmt.Errorf("%w: EMQX before 5.7.2 cannot be asked about several clients", webhook.ErrRefused)
 
 type page struct {
-	Data []map[string]json.RawMessage `json:"data"`
+	Data []row `json:"data"`
 	Meta struct {
-		More *bool `json:"hasnext"`
+		More webhook.Flag `json:"hasnext"`
 	} `json:"meta"`
+}
+
+// A row is one client, by the fields that are asked for.
+type row struct {
+	ClientID    webhook.Text `json:"clientid"`
+	Username    webhook.Text `json:"username"`
+	Connected   webhook.Flag `json:"connected"`
+	ConnectedAt webhook.Text `json:"connected_at"`
+	Bridge      webhook.Flag `json:"is_bridge"`
+	// Two that are not asked for.
+	Protocol json.RawMessage `json:"proto_name"`
+	Node     json.RawMessage `json:"node"`
 }
 
 func readPage(body []byte) (*page, error) {
@@ -157,14 +168,12 @@ func readPage(body []byte) (*page, error) {
 	if err := webhook.DecodeAnswer(body, &in); err != nil {
 		return nil, err
 	}
-	if in.Data == nil || in.Meta.More == nil {
+	if in.Data == nil || in.Meta.More != webhook.FlagTrue && in.Meta.More != webhook.FlagFalse {
 		return nil, webhook.ErrAnswer("data or meta.hasnext is missing")
 	}
-	for _, row := range in.Data {
-		for name := range row {
-			if !slices.Contains(fields, name) {
-				return nil, errOld
-			}
+	for i := range in.Data {
+		if in.Data[i].Protocol != nil || in.Data[i].Node != nil {
+			return nil, errOld
 		}
 	}
 	return &in, nil
@@ -172,34 +181,30 @@ func readPage(body []byte) (*page, error) {
 
 // read takes the clients of one page, and reports whether there is another. A client that is not
 // clear, or has none of the names, spoils the whole: who has none is offline.
-func (c *caller) read(body []byte, peers []presence.PeerID, found map[presence.PeerID][]webhook.FoundSession) (more bool, err error) {
+func (c *caller) read(body []byte, f *webhook.Findings, found map[presence.PeerID][]webhook.FoundSession) (more bool, err error) {
 	in, err := readPage(body)
 	if err != nil {
 		return false, err
 	}
-	for _, raw := range in.Data {
-		var clientID, username, since webhook.Text
-		var connected, bridge *bool
-		for name, v := range map[string]any{"clientid": &clientID, "username": &username, "connected_at": &since, "connected": &connected, "is_bridge": &bridge} {
-			if b, ok := raw[name]; ok && (string(b) == "null" || json.Unmarshal(b, v) != nil) {
-				return false, webhook.ErrAnswer("a field of a client cannot be read")
-			}
-		}
-		peer := presence.PeerID(username)
+	for i := range in.Data {
+		r := &in.Data[i]
+		peer := presence.PeerID(r.Username)
 		if c.by == "clientid" {
-			peer = presence.PeerID(clientID)
+			peer = presence.PeerID(r.ClientID)
 		}
-		at, err := time.Parse(time.RFC3339Nano, string(since))
-		if err != nil || clientID == "" || connected == nil || !slices.Contains(peers, peer) {
+		at, err := time.Parse(time.RFC3339Nano, string(r.ConnectedAt))
+		switch {
+		case err != nil || r.ClientID == "" || r.Bridge == webhook.FlagUnclear || !f.Asked(peer):
+			return false, webhook.ErrAnswer("a client is not clear")
+		case r.Connected == webhook.FlagFalse, r.Bridge == webhook.FlagTrue:
+			continue
+		case r.Connected != webhook.FlagTrue:
 			return false, webhook.ErrAnswer("a client is not clear")
 		}
-		if !*connected || bridge != nil && *bridge {
-			continue
-		}
 		begun := presence.Millis(at.UnixMilli())
-		found[peer] = append(found[peer], webhook.FoundSession{ID: presence.SessionID(clientID), Since: begun, Incarnation: begun})
+		found[peer] = append(found[peer], webhook.FoundSession{ID: presence.SessionID(r.ClientID), Since: begun, Incarnation: begun})
 	}
-	return *in.Meta.More, nil
+	return in.Meta.More == webhook.FlagTrue, nil
 }
 
 // several returns errOld when EMQX does not know the parameter fields. Without any client it finds
@@ -209,14 +214,6 @@ func (c *caller) several() error {
 	if err != nil {
 		return err
 	}
-	in, err := readPage(body)
-	if err != nil {
-		return err
-	}
-	for _, row := range in.Data {
-		if _, ok := row["clientid"]; !ok || len(row) != 1 {
-			return errOld
-		}
-	}
-	return nil
+	_, err = readPage(body)
+	return err
 }

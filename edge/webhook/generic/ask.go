@@ -72,8 +72,8 @@ const maxPerPeer = 4 << 10
 // read takes what body says into f and returns its time, 0 without one.
 func read(body []byte, f *webhook.Findings) (presence.Millis, error) {
 	var in struct {
-		At    webhook.Number             `json:"at"`
-		Peers map[string]json.RawMessage `json:"peers"`
+		At    webhook.Number    `json:"at"`
+		Peers map[string]answer `json:"peers"`
 	}
 	if err := webhook.DecodeAnswer(body, &in); err != nil {
 		return 0, err
@@ -81,32 +81,36 @@ func read(body []byte, f *webhook.Findings) (presence.Millis, error) {
 	if in.Peers == nil {
 		return 0, webhook.ErrAnswer("peers is missing")
 	}
-	for id, raw := range in.Peers {
-		if found, ok := readPeer(raw); ok {
+	for id, a := range in.Peers {
+		if found, ok := a.found(); ok {
 			f.Add(presence.PeerID(id), found)
 		}
 	}
 	return in.At.Millis(), nil
 }
 
-// readPeer reports whether raw is a clear answer.
-func readPeer(raw []byte) (webhook.Found, bool) {
-	var in struct {
-		Online   *bool `json:"online"`
-		Sessions []struct {
-			Session  webhook.Text   `json:"session"`
-			Platform webhook.Text   `json:"platform"`
-			Since    webhook.Number `json:"since"`
-		} `json:"sessions"`
-	}
-	if json.Unmarshal(raw, &in) != nil || in.Online == nil || !*in.Online && len(in.Sessions) > 0 {
+// An answer is about one peer.
+type answer struct {
+	Online   webhook.Flag `json:"online"`
+	Sessions []struct {
+		Session  webhook.Text   `json:"session"`
+		Platform webhook.Text   `json:"platform"`
+		Since    webhook.Number `json:"since"`
+	} `json:"sessions"`
+}
+
+// found reports whether a is clear.
+func (a *answer) found() (webhook.Found, bool) {
+	switch {
+	case a.Online == webhook.FlagFalse && len(a.Sessions) == 0:
+		return webhook.Found{}, true
+	case a.Online != webhook.FlagTrue:
 		return webhook.Found{}, false
+	case len(a.Sessions) == 0:
+		return webhook.Found{Online: true}, true
 	}
-	if !*in.Online || len(in.Sessions) == 0 {
-		return webhook.Found{Online: *in.Online}, true
-	}
-	list := make([]webhook.FoundSession, 0, len(in.Sessions))
-	for _, s := range in.Sessions {
+	list := make([]webhook.FoundSession, 0, len(a.Sessions))
+	for _, s := range a.Sessions {
 		list = append(list, webhook.FoundSession{ID: presence.SessionID(s.Session), Platform: string(s.Platform), Since: s.Since.Millis()})
 	}
 	return webhook.Sessions(list), true

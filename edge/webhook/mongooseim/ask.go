@@ -4,9 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 
 	"rollcall/edge/webhook"
@@ -69,25 +69,34 @@ func ask(ctx context.Context, client *http.Client, s *webhook.Source, key string
 	return at, read(answer, peers, jids, at, f)
 }
 
+// alias is the name of the sessions of peer i in a query and in its answer.
+func alias(i int) string { return "u" + strconv.Itoa(i) }
+
 // question returns the query about jids, which are variables of it.
 func question(jids []string) ([]byte, error) {
 	var head, fields strings.Builder
 	variables := map[string]string{}
 	for i, jid := range jids {
-		fmt.Fprintf(&head, "$u%d:JID!,", i)
-		fmt.Fprintf(&fields, "u%d:listUserSessions(user:$u%d){user uptime}", i, i)
-		variables[fmt.Sprintf("u%d", i)] = jid
+		u := alias(i)
+		head.WriteString("$" + u + ":JID!,")
+		fields.WriteString(u + ":listUserSessions(user:$" + u + "){user uptime}")
+		variables[u] = jid
 	}
 	return json.Marshal(map[string]any{
 		"query": "query(" + strings.TrimSuffix(head.String(), ",") + "){session{" + fields.String() + "}}", "variables": variables,
 	})
 }
 
+type session struct {
+	JID    webhook.Text   `json:"user"`
+	Uptime webhook.Number `json:"uptime"` // seconds
+}
+
 // read takes the sessions of each peer. One with an error has null in their place.
 func read(body []byte, peers []presence.PeerID, jids []string, at presence.Millis, f *webhook.Findings) error {
 	var in struct {
 		Data struct {
-			Session map[string]json.RawMessage `json:"session"`
+			Session map[string][]session `json:"session"`
 		} `json:"data"`
 	}
 	if err := webhook.DecodeAnswer(body, &in); err != nil {
@@ -97,23 +106,20 @@ func read(body []byte, peers []presence.PeerID, jids []string, at presence.Milli
 		return webhook.ErrAnswer("data.session is missing")
 	}
 	for i, peer := range peers {
-		var list []struct {
-			JID    webhook.Text    `json:"user"`
-			Uptime *webhook.Number `json:"uptime"` // seconds
-		}
-		if json.Unmarshal(in.Data.Session[fmt.Sprintf("u%d", i)], &list) != nil || list == nil {
+		list := in.Data.Session[alias(i)]
+		if list == nil {
 			continue
 		}
 		found := webhook.Found{}
 		sessions := make([]webhook.FoundSession, 0, len(list))
 		for _, s := range list {
 			bare, resource, _ := strings.Cut(string(s.JID), "/")
-			if s.Uptime == nil || !strings.EqualFold(bare, jids[i]) {
+			if !strings.EqualFold(bare, jids[i]) {
 				resource = "" // which no session has
 			}
 			one := webhook.FoundSession{ID: presence.SessionID(resource)}
-			if s.Uptime != nil && *s.Uptime > 0 && presence.Millis(*s.Uptime)*1000 < at {
-				one.Since = at - presence.Millis(*s.Uptime)*1000
+			if up := presence.Millis(s.Uptime) * 1000; up > 0 && up < at {
+				one.Since = at - up
 			}
 			sessions = append(sessions, one)
 		}

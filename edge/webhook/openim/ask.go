@@ -48,11 +48,12 @@ type caller struct {
 	base   string
 }
 
-// call posts in and returns the data of the answer. OpenIM answers errors with status 200.
-func (c *caller) call(path, token string, in any, most int64) (json.RawMessage, presence.Millis, error) {
+// call posts in and reads the data of the answer into data, a pointer, and returns the time of the
+// answer. OpenIM answers errors with status 200.
+func (c *caller) call(path, token string, in, data any, most int64) (presence.Millis, error) {
 	body, err := json.Marshal(in)
 	if err != nil {
-		return nil, 0, err
+		return 0, err
 	}
 	q := webhook.Query{URL: c.base + path, Body: body, Max: most, Header: http.Header{
 		"operationID": {"rollcall-" + strconv.FormatUint(rand.Uint64(), 36)},
@@ -62,24 +63,24 @@ func (c *caller) call(path, token string, in any, most int64) (json.RawMessage, 
 	}
 	answer, at, err := q.Do(c.ctx, c.client)
 	if err != nil {
-		return nil, 0, err
+		return 0, err
 	}
-	var out struct {
+	out := struct {
 		Code *webhook.Number `json:"errCode"`
-		Data json.RawMessage `json:"data"`
-	}
+		Data any             `json:"data"`
+	}{Data: data}
 	if err := webhook.DecodeAnswer(answer, &out); err != nil {
-		return nil, 0, err
+		return 0, err
 	}
 	switch {
 	case out.Code == nil:
-		return nil, 0, webhook.ErrAnswer("errCode is missing")
+		return 0, webhook.ErrAnswer("errCode is missing")
 	case *out.Code >= 1500 && *out.Code < 1600, *out.Code == noPermission, token == "" && *out.Code > 1000 && *out.Code < 1100:
-		return nil, 0, fmt.Errorf("%w: its error is %d", webhook.ErrRefused, *out.Code)
+		return 0, fmt.Errorf("%w: its error is %d", webhook.ErrRefused, *out.Code)
 	case *out.Code != 0:
-		return nil, 0, webhook.ErrAnswer(fmt.Sprintf("its error is %d", *out.Code))
+		return 0, webhook.ErrAnswer(fmt.Sprintf("its error is %d", *out.Code))
 	}
-	return out.Data, at, nil
+	return at, nil
 }
 
 // noPermission is the error of a call by one that is no administrator. Those from 1500 to 1599 are
@@ -93,14 +94,10 @@ func (c *caller) token(user, secret string) (string, error) {
 	if user == "" {
 		user = administrator
 	}
-	data, _, err := c.call("/auth/get_admin_token", "", map[string]string{"secret": secret, "userID": user}, maxToken)
-	if err != nil {
-		return "", err
-	}
 	var in struct {
 		Token webhook.Text `json:"token"`
 	}
-	if err := webhook.DecodeAnswer(data, &in); err != nil {
+	if _, err := c.call("/auth/get_admin_token", "", map[string]string{"secret": secret, "userID": user}, &in, maxToken); err != nil {
 		return "", err
 	}
 	if in.Token == "" {
@@ -114,25 +111,24 @@ func (c *caller) token(user, secret string) (string, error) {
 const maxPerPeer = 16 << 10
 
 func (c *caller) ask(token string, peers []presence.PeerID, f *webhook.Findings) (presence.Millis, error) {
-	data, at, err := c.call("/user/get_users_online_status", token, map[string]any{"userIDs": peers}, 64<<10+int64(len(peers))*maxPerPeer)
+	var list []user
+	at, err := c.call("/user/get_users_online_status", token, map[string]any{"userIDs": peers}, &list, 64<<10+int64(len(peers))*maxPerPeer)
 	if err != nil {
 		return 0, err
 	}
-	return at, read(data, f)
+	return at, read(list, f)
 }
 
-func read(data []byte, f *webhook.Findings) error {
-	var list []struct {
-		User   webhook.Text `json:"userID"`
-		Status webhook.Text `json:"status"` // 1 or 0, and in older versions a word
-		Detail []struct {
-			PlatformID webhook.Number `json:"platformID"`
-			Platform   webhook.Text   `json:"platform"`
-		} `json:"detailPlatformStatus"`
-	}
-	if err := webhook.DecodeAnswer(data, &list); err != nil {
-		return err
-	}
+type user struct {
+	ID     webhook.Text `json:"userID"`
+	Status webhook.Text `json:"status"` // 1 or 0, and in older versions a word
+	Detail []struct {
+		PlatformID webhook.Number `json:"platformID"`
+		Platform   webhook.Text   `json:"platform"`
+	} `json:"detailPlatformStatus"`
+}
+
+func read(list []user, f *webhook.Findings) error {
 	if list == nil {
 		return webhook.ErrAnswer("data is missing")
 	}
@@ -141,7 +137,7 @@ func read(data []byte, f *webhook.Findings) error {
 		switch u.Status {
 		case "0", "offline":
 			if len(u.Detail) == 0 {
-				f.Add(presence.PeerID(u.User), webhook.Found{})
+				f.Add(presence.PeerID(u.ID), webhook.Found{})
 			}
 		case "1", "online":
 			found := webhook.Found{Online: true}
@@ -160,7 +156,7 @@ func read(data []byte, f *webhook.Findings) error {
 			if len(sessions) > 0 {
 				found = webhook.Sessions(sessions)
 			}
-			f.Add(presence.PeerID(u.User), found)
+			f.Add(presence.PeerID(u.ID), found)
 		}
 	}
 	return nil
