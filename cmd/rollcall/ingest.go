@@ -15,6 +15,7 @@ import (
 	"rollcall/edge/webhook/all"
 	"rollcall/edge/webhook/trial"
 	"rollcall/internal/configload"
+	"rollcall/internal/disk"
 	"rollcall/presence"
 	"rollcall/server/config"
 )
@@ -26,11 +27,15 @@ type ingestCmd struct {
 
 // sourceFlags are settings of a source beside its kind, and what completes the call.
 type sourceFlags struct {
-	Secret string   `placeholder:"SECRET" help:"Secret of the source, or - for the first line of standard input; default ROLLCALL_SOURCE_SECRET."`
-	Appid  string   `name:"appid" placeholder:"ID" help:"Id of the app at the product, as in the settings of the source."`
-	Path   string   `placeholder:"PATH" help:"Path of the call, whole or behind the id of the source, when FILE is a body alone."`
-	Query  string   `placeholder:"QUERY" help:"Query of the call, such as a=1&b=2, when FILE is a body alone."`
-	Header []string `sep:"none" placeholder:"LINE" help:"Header of the call, as \"Name: value\", when FILE is a body alone. May be given again."`
+	Secret     string   `placeholder:"SECRET" help:"Secret of the source, or - for the first line of standard input; default ROLLCALL_SOURCE_SECRET."`
+	Appid      string   `name:"appid" placeholder:"ID" help:"Id of the app at the product, as in the settings of the source."`
+	Map        string   `placeholder:"FILE" help:"Map of a source of kind jq, in a file."`
+	SignHeader string   `placeholder:"NAME" help:"sign.header of such a source."`
+	SignHash   string   `placeholder:"HASH" help:"sign.hash of such a source."`
+	SignPrefix string   `placeholder:"TEXT" help:"sign.prefix of such a source."`
+	Path       string   `placeholder:"PATH" help:"Path of the call, whole or behind the id of the source, when FILE is a body alone."`
+	Query      string   `placeholder:"QUERY" help:"Query of the call, such as a=1&b=2, when FILE is a body alone."`
+	Header     []string `sep:"none" placeholder:"LINE" help:"Header of the call, as \"Name: value\", when FILE is a body alone. May be given again."`
 }
 
 type ingestCheckCmd struct {
@@ -113,6 +118,14 @@ func (f *sourceFlags) made(e *env, set config.Source, file string) (*webhook.Sou
 	if err != nil {
 		return nil, err
 	}
+	if f.Map != "" {
+		program, err := disk.ReadSmall(f.Map)
+		if err != nil {
+			return nil, fmt.Errorf("--map: %w", err)
+		}
+		set.Map = string(program)
+	}
+	set.Sign = config.Sign{Header: f.SignHeader, Hash: f.SignHash, Prefix: f.SignPrefix}
 	if set.Secret = config.Secret(secret); secret == "" { // the proof is not looked at, or not made
 		set.Allow = []netip.Prefix{netip.MustParsePrefix("::/0")}
 	}

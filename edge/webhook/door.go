@@ -235,6 +235,8 @@ func refusal(err error) error {
 		return api.Errorf("unauthorized", "%v", ErrUnproven)
 	case errors.Is(err, ErrShape):
 		return api.Errorf("bad_json", "%v", err)
+	case errors.Is(err, ErrBusy):
+		return api.Errorf("unavailable", "%v; sending again is safe", err).WithRetry(time.Second)
 	case errors.Is(err, presence.ErrFull):
 		return api.Errorf("full", "a limit of the store is reached; sending again is safe").WithRetry(5 * time.Second)
 	}

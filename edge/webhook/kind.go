@@ -39,6 +39,14 @@ type Kind interface {
 	Reply(*Call, Outcome) Reply
 }
 
+// A Maker is a kind that is made anew for each source, of the settings that only it has: Map and
+// Sign.
+type Maker interface {
+	Kind
+	// Make returns the kind of s, or what [Kind.Check] returns.
+	Make(s *Source) (Kind, error)
+}
+
 // Defaults are those of a kind.
 type Defaults struct {
 	Lease, Hold time.Duration
@@ -62,6 +70,8 @@ var (
 	ErrExpired = errors.New("the time of the signature is too far from now")
 	// ErrShape: the body is not what the product sends.
 	ErrShape = errors.New("the body is not what this product sends")
+	// ErrBusy: the call may be right, and could not be read in time.
+	ErrBusy = errors.New("the call was not read in time")
 )
 
 // A Source is one sender: an IM product of an app.
@@ -75,6 +85,10 @@ type Source struct {
 	Secret, SecretOld string
 	// AppID is the id of the app at the product, for kinds that name it in every call.
 	AppID string
+	// Map is the program by which a kind without a format of its own reads calls, and Sign how they
+	// are signed.
+	Map  string
+	Sign Sign
 	// User says which field is the peer, for kinds with a choice.
 	User  string
 	Lease time.Duration
@@ -87,6 +101,10 @@ type Source struct {
 
 	counts *counts // set by the door
 }
+
+// Sign says how a sender signs a body: with an HMAC by Hash (sha256 when empty) in Header, behind
+// Prefix. Without a header it shows the secret instead.
+type Sign struct{ Header, Hash, Prefix string }
 
 // Sender returns how the events of s are read.
 func (s *Source) Sender() intake.Sender {
@@ -138,20 +156,21 @@ func (c *Call) Bearer() error {
 	if !ok {
 		return ErrUnproven
 	}
-	return c.shown(got)
+	return c.Shown(got)
 }
 
 // PathSecret returns nil when the first part of the path below the source is the secret, for
 // products that can show it nowhere else.
 func (c *Call) PathSecret() error {
 	got, _, _ := strings.Cut(c.Rest, "/")
-	return c.shown(got)
+	return c.Shown(got)
 }
 
 // Command returns the last part of the path below the source.
 func (c *Call) Command() string { return c.Rest[strings.LastIndex(c.Rest, "/")+1:] }
 
-func (c *Call) shown(got string) error {
+// Shown returns nil when got is one of the secrets.
+func (c *Call) Shown(got string) error {
 	if !c.Source.Proven(func(secret string) bool { return subtle.ConstantTimeCompare([]byte(secret), []byte(got)) == 1 }) {
 		return ErrUnproven
 	}

@@ -34,6 +34,10 @@ type Source struct {
 	AppID string `config:"appid"`
 	// User is the field that holds the peer, where a product leaves the choice.
 	User string
+	// Map is a program in jq that makes events of a call, for kind jq.
+	Map string
+	// Sign is how the sender signs its calls, for kind jq.
+	Sign Sign
 	// Lease is how long a report stays true without another; 0 takes that of the kind.
 	Lease time.Duration `range:"0s..30d"`
 	// Hold is how long a session that was lost, not logged out, lingers before watchers are
@@ -45,6 +49,18 @@ type Source struct {
 	Insecure bool
 	// Reconcile is how the product is asked who is online.
 	Reconcile Reconcile
+}
+
+// Sign is how the sender of a source of kind jq signs.
+type Sign struct {
+	// Header holds the signature: the HMAC of the body with secret, in hexadecimal or base64.
+	// Unset, the sender shows the secret, as a bearer token or as the password of basic
+	// authentication.
+	Header string
+	// Hash is that of the HMAC: sha1, sha256 or sha512; unset, sha256.
+	Hash string
+	// Prefix stands in the header before the signature, such as "sha256=".
+	Prefix string
 }
 
 const maxSourceID = 64
@@ -77,6 +93,10 @@ func (s *Source) Validate() error {
 	checked := s.Webhook(presence.AppID(s.App), kind)
 	f.Add(s.Reconcile.validate(&checked))
 	f.Add(kind.Check(&checked))
+	if _, made := kind.(webhook.Maker); !made {
+		f.When(s.Map != "", "map is set, and kind %s has a format of its own", s.Kind)
+		f.When(s.Sign != Sign{}, "sign is set, and kind %s signs in its own way", s.Kind)
+	}
 	return f.Err()
 }
 
@@ -103,9 +123,14 @@ func (s *Source) Webhook(app presence.AppID, kind webhook.Kind) webhook.Source {
 	out := webhook.Source{
 		App: app, ID: presence.Source(s.ID), Kind: kind, Secret: s.Secret.Reveal(), SecretOld: s.SecretOld.Reveal(), AppID: s.AppID, User: s.User,
 		Lease: s.Lease, Hold: s.Hold, Allow: s.Allow, Insecure: s.Insecure,
-		Reconcile: s.Reconcile.webhook(kind),
+		Reconcile: s.Reconcile.webhook(kind), Map: s.Map, Sign: webhook.Sign(s.Sign),
 	}
-	defaults := kind.Defaults()
+	if maker, ok := kind.(webhook.Maker); ok {
+		if made, err := maker.Make(&out); err == nil { // else Validate says what is wrong
+			out.Kind = made
+		}
+	}
+	defaults := out.Kind.Defaults()
 	if out.Lease == 0 {
 		out.Lease = defaults.Lease
 	}

@@ -37,6 +37,12 @@ func TestSources(t *testing.T) {
 		{"an address with a password", "{id: a, kind: openim, secret: " + secret + ", reconcile: {url: \"https://u:" + secret + "@x/\", key: " + secret + "}}", "sources[0].reconcile.url has a name or a password"},
 		{"a share without its sign", "{id: a, kind: emqx, secret: " + secret + ", reconcile: {brake: 2}}", "write 2%"},
 		{"a share that brakes nothing", "{id: a, kind: emqx, secret: " + secret + ", reconcile: {brake: 90%}}", "between 0.1% and 50%"},
+		{"a map", "{id: a, kind: jq, secret: " + secret + ", map: '{peer: .user}', sign: {header: X-Sig, hash: sha1}}", ""},
+		{"no map", "{id: a, kind: jq, secret: " + secret + "}", "sources[0].map is missing"},
+		{"a map with a mistake", "{id: a, kind: jq, secret: " + secret + ", map: '{peer: .user'}", "sources[0].map is no program of jq: line 1, column 13: unexpected EOF"},
+		{"a map of another kind", "{id: a, kind: emqx, secret: " + secret + ", map: .}", "sources[0].map is set, and kind emqx has a format of its own"},
+		{"a signature of another kind", "{id: a, kind: emqx, secret: " + secret + ", sign: {header: X-Sig}}", "sign is set, and kind emqx signs in its own way"},
+		{"an unknown hash", "{id: a, kind: jq, secret: " + secret + ", map: ., sign: {header: X-Sig, hash: md5}}", "sources[0].sign.hash is \"md5\""},
 		{"a kind nearly", "{id: a, kind: emqxx, secret: " + secret + "}", "did you mean emqx?"},
 	} {
 		file := filepath.Join(t.TempDir(), "c.yaml")

@@ -8,6 +8,7 @@ import (
 	"rollcall/edge/webhook/ejabberd"
 	"rollcall/edge/webhook/emqx"
 	"rollcall/edge/webhook/generic"
+	"rollcall/edge/webhook/jq"
 	"rollcall/edge/webhook/leancloud"
 	"rollcall/edge/webhook/mongooseim"
 	"rollcall/edge/webhook/openim"
@@ -25,6 +26,7 @@ var Kinds = []webhook.Kind{
 	ejabberd.Kind{},
 	emqx.Kind{},
 	generic.Kind{},
+	jq.Kind{},
 	leancloud.Kind{},
 	mongooseim.Kind{},
 	openim.Kind{},
