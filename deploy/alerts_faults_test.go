@@ -33,6 +33,8 @@ var faults = []fault{
 	{"reports come late", []string{"RollcallLateShare"}, lateReports},
 	{"source falls silent", []string{"RollcallSourceSilent"}, silentSource},
 	{"source has another secret", []string{"RollcallSourceUnproven"}, wrongSecret},
+	{"product answers an empty list", []string{"RollcallReconcileBraked"}, emptyList},
+	{"product refuses the key", []string{"RollcallReconcileRefused", "RollcallReconcileStale"}, keyRefused},
 	{"clock ahead", []string{"RollcallClockWrong"}, clockAhead},
 	{"app refuses its hooks", []string{"RollcallHooksFailing"}, hooksFail},
 	{"receiver refuses changes", []string{"RollcallChangesNotTaken"}, changesRefused},

@@ -23,6 +23,7 @@ type Counters struct {
 type sourceCounters struct {
 	verdicts [verdicts]atomic.Int64
 	last     atomic.Int64
+	expired  atomic.Int64
 }
 
 // maxSources is how many sources are counted apart; the rest are counted under the empty name.
@@ -124,6 +125,21 @@ func (t *Counters) expired(id AppID, o Outcome) {
 	t.changes.Add(1)
 	t.app(id).changes.Add(1)
 	t.expires[min(o.Summary.Cause, causes-1)].Add(1)
+	if o.Source != "" && o.Summary.Cause == CauseExpired {
+		t.source(o.Source).expired.Add(1)
+	}
+}
+
+// Missing returns of each source how many peers turned offline because its lease ran out, so that
+// an offline of it was missing.
+func (t *Counters) Missing() map[Source]int64 {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	all := make(map[Source]int64, len(t.sources))
+	for s, c := range t.sources {
+		all[s] = c.expired.Load()
+	}
+	return all
 }
 
 // Reports returns how many reports of each source met each verdict.

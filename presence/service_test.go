@@ -362,3 +362,26 @@ func TestTallyIsBounded(t *testing.T) {
 		t.Errorf("%d sources are counted, %d reports under none", len(counts), counts[""][presence.Taken])
 	}
 }
+
+// A lease that runs out without an offline counts for the source whose lease it was.
+func TestMissingOfflinesAreOfTheirSource(t *testing.T) {
+	s := open(t, nil)
+	var reports []presence.Report
+	for i, source := range []presence.Source{"one", "one", "two"} {
+		peer := presence.PeerID(fmt.Sprint(i))
+		reports = append(reports, presence.Report{App: app, Peer: peer, Source: source, Session: "s", Kind: presence.KindOnline, At: t0, Lease: time.Minute})
+	}
+	// Of two sources it is the one whose lease runs out last.
+	reports = append(reports, presence.Report{App: app, Peer: "2", Source: "three", Session: "s", Kind: presence.KindOnline, At: t0, Lease: time.Second})
+	// An offline that is reported is not missing.
+	reports = append(reports,
+		presence.Report{App: app, Peer: "3", Source: "one", Session: "s", Kind: presence.KindOnline, At: t0, Lease: time.Minute},
+		presence.Report{App: app, Peer: "3", Source: "one", Session: "s", Kind: presence.KindOffline, At: t0 + 1})
+	report(t, s, t0, reports...)
+	if turned, err := s.Sweep(context.Background(), t0.Add(time.Hour)); err != nil || turned != 3 {
+		t.Fatalf("%d turned: %v", turned, err)
+	}
+	if m := s.Counters().Missing(); m["one"] != 2 || m["two"] != 1 || m["three"] != 0 {
+		t.Errorf("missing offlines: %v", m)
+	}
+}

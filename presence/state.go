@@ -248,8 +248,10 @@ func (st *State) open(now Millis) int {
 // nothing was due.
 func (st *State) Expire(now Millis, rules *Rules) (Outcome, Effect) {
 	turned := false
+	var of Source
 	if st.Status == Online {
 		since, until, hold := st.Since, st.Until, st.Hold
+		of = leasedBy(st, until)
 		if turned = st.conclude(now, nil); turned {
 			// As Summary.At has answered since the lease ran out.
 			st.Cause, st.Since, st.Hold = CauseExpired, until, hold
@@ -258,7 +260,7 @@ func (st *State) Expire(now Millis, rules *Rules) (Outcome, Effect) {
 	}
 	turned = st.forget(now, rules) || turned
 	pruned := st.prune(now, rules)
-	o := Outcome{Verdict: Taken, Turned: turned, Summary: st.Summary()}
+	o := Outcome{Verdict: Taken, Turned: turned, Source: of, Summary: st.Summary()}
 	switch {
 	case turned:
 		return o, Shown
@@ -266,6 +268,21 @@ func (st *State) Expire(now Millis, rules *Rules) (Outcome, Effect) {
 		return o, Quiet
 	}
 	return o, Same
+}
+
+// leasedBy returns the source of an open session or slot whose lease ends at until.
+func leasedBy(st *State, until Millis) Source {
+	for i := range st.Sessions {
+		if s := &st.Sessions[i]; s.open() && s.Until == until {
+			return s.Source
+		}
+	}
+	for i := range st.Slots {
+		if s := &st.Slots[i]; s.open() && s.Until == until {
+			return s.Source
+		}
+	}
+	return ""
 }
 
 // EndNode ends the sessions that hang on a lost node. They end when its lease ran out, and the last

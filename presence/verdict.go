@@ -41,5 +41,6 @@ type Outcome struct {
 	Verdict Verdict
 	Turned  bool    // the peer's status turned
 	Fresh   bool    // nothing was known of the peer
+	Source  Source  // of [State.Expire]: whose lease ran out last; empty when none did
 	Summary Summary // the peer after the report
 }

@@ -18,6 +18,8 @@ func (s *Server) startLoops() {
 	s.loops.Go(func() { s.every(ctx, rest.HistorySample, s.remember()) })
 	s.loops.Go(func() { s.every(ctx, time.Second, s.watchClocks()) })
 	s.startCertificates(ctx)
+	s.audits.Replace(s.sources)
+	s.onStop(func(context.Context) { s.audits.Stop() })
 	s.onStop(func(context.Context) {
 		cancel()
 		s.loops.Wait()

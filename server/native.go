@@ -10,6 +10,7 @@ import (
 	"rollcall/edge/rest"
 	"rollcall/edge/sse"
 	"rollcall/edge/webhook"
+	"rollcall/edge/webhook/reconcile"
 	"rollcall/edge/webhook/record"
 	"rollcall/internal/api"
 	"rollcall/presence"
@@ -29,6 +30,9 @@ func (s *Server) mountNative() http.Handler {
 		Service: s.presence, Intake: s.intake, Ask: s.ask, Gate: s.gate, Now: s.clock.Now, Others: s.others(), Sample: s.appSample, History: s.history,
 	})
 	s.webhooks = webhook.New(s.sources, webhook.Deps{Intake: s.intake, Gate: s.gate, Now: s.clock.Now, Proxies: s.cfg.Proxies, Record: s.record})
+	s.audits = reconcile.New(reconcile.Deps{
+		Service: s.presence, Ask: s.ask, Trouble: func() string { return s.store.trouble() }, Now: s.clock.Now, Log: s.log,
+	})
 	stream := sse.New(s.cfg.SSE, sse.Deps{Hub: s.hub, Gate: s.gate})
 	present := socket.Config{Proof: s.cfg.PresentByToken(), SignatureLife: s.cfg.RTM.SignatureLife}
 	sockets := socket.New(present, socket.Deps{Gateway: s.gateway, Hub: s.hub, Gate: s.gate})

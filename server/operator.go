@@ -28,7 +28,7 @@ func (s *Server) counting(ctx context.Context) (context.Context, context.CancelF
 
 // mountOperator mounts what operators reach.
 func (s *Server) mountOperator() http.Handler {
-	rooms := []operator.Room{{Name: "leancloud", Counts: s.dialect.Counts}, {Name: "gateway", Counts: s.gateway.Counts}, {Name: "watch", Counts: s.hub.Counts}, {Name: "webhook", Counts: s.webhooks.Counts}}
+	rooms := []operator.Room{{Name: "leancloud", Counts: s.dialect.Counts}, {Name: "gateway", Counts: s.gateway.Counts}, {Name: "watch", Counts: s.hub.Counts}, {Name: "webhook", Counts: s.webhooks.Counts}, {Name: "reconcile", Counts: s.audits.Counts}}
 	if s.hooks != nil {
 		rooms = append(rooms, operator.Room{Name: "hooks", Counts: s.hooks.Counts})
 	}
@@ -48,6 +48,6 @@ func (s *Server) mountOperator() http.Handler {
 		},
 		Asked: s.asked, Rates: s.meter.PerSecond, Callers: s.callers, Shares: s.held.all(), Conns: s.app.Conns, Lane: s.app.Lane.Stats,
 		Refused: func() map[string]int64 { return s.gate.Stats().Refused }, OldUses: s.ring.OldUses, Dropped: dropped, Unnamed: s.unnamed.List,
-		V1: s.v1, Reload: s.Reload, Settings: s.settings, Expires: s.certs.expires(), Profiling: s.cfg.Profiling,
+		V1: s.v1, Reconcile: s.audits.Handler(func() []presence.AppID { return s.tenants.Load().ids }), Reload: s.Reload, Settings: s.settings, Expires: s.certs.expires(), Profiling: s.cfg.Profiling,
 	}, s.metrics).Handler()
 }

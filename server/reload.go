@@ -147,6 +147,7 @@ func (s *Server) reloadApps(cfg *config.Config) (func(), error) {
 	}
 	return func() {
 		s.webhooks.Replace(sources)
+		s.audits.Replace(sources)
 		s.tenants.Store(after)
 		_ = s.ring.Replace(config.Tenants(apps)) // they were tried
 		s.ask.Tokens.Renew()

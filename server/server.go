@@ -24,6 +24,7 @@ import (
 	"rollcall/edge/operator"
 	"rollcall/edge/rest"
 	"rollcall/edge/webhook"
+	"rollcall/edge/webhook/reconcile"
 	"rollcall/intake"
 	"rollcall/internal/api"
 	"rollcall/internal/api/usertoken"
@@ -67,6 +68,7 @@ type Server struct {
 	rest     *rest.Door
 	webhooks *webhook.Door
 	record   func(*webhook.Call) bool // nil: calls are not kept
+	audits   *reconcile.Runner
 	history  *rest.History
 	v1       http.Handler // for operators
 	demo     http.Handler // nil: there is none

@@ -32,6 +32,7 @@ type commands struct {
 	Compare   compareCmd   `cmd:"" help:"Compare what a running server and LeanCloud, or the recipe's Redis, say of people."`
 	Status    statusCmd    `cmd:"" help:"Show what a running server is doing: peers, rates, store."`
 	Source    sourceCmd    `cmd:"" help:"End what a source that has died said."`
+	Reconcile reconcileCmd `cmd:"" help:"Ask the products of sources who is online, and show what that found."`
 	Ingest    ingestCmd    `cmd:"" help:"Look at the webhooks of other IM products."`
 	Token     tokenCmd     `cmd:"" help:"Make a user token, for trying."`
 	Config    configCmd    `cmd:"" help:"Check a configuration, or show it."`

@@ -51,6 +51,7 @@ func (m tight) Run() int {
 //	hang URL               begin a request to URL and never end it
 //	listen NAME            take a port for the time of the script and set $NAME to its address
 //	redis ACTION           start a Redis at $REDIS, kill it, freeze it or thaw it
+//	product NAME FILE      start a backend that has those in FILE online, and set $NAME to its URL
 //	until COMMAND [ARG...] run COMMAND until it succeeds, for some seconds
 func TestScripts(t *testing.T) {
 	// Who runs the tests under nohup has SIGHUP ignored, and so would the servers started here. A
@@ -69,7 +70,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"serve": serveScript, "signal": signalScript, "listen": listenScript, "send": sendScript, "hang": hangScript, "until": untilScript,
-			"redis": redisScript,
+			"redis": redisScript, "product": productScript,
 		},
 	})
 }

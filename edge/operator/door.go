@@ -62,6 +62,7 @@ type Deps struct {
 	Dropped       func() int64            // lines of the log
 	Unnamed       func() []string         // proxies that no setting names
 	V1            http.Handler
+	Reconcile     http.Handler // GET /reconcile and what is below it
 	Reload        func(context.Context) (Reloaded, error)
 	Settings      func() []configload.Setting // in force
 	// Of the certificate, zero while one is missing; nil: there is no TLS.
@@ -95,6 +96,8 @@ func (d *Door) Handler() http.Handler {
 	})
 	own := http.NewCrossOriginProtection().Handler
 	mux.Handle("POST /source/end", own(http.HandlerFunc(d.endSource)))
+	mux.Handle("GET /reconcile", d.Reconcile)
+	mux.Handle("POST /reconcile/", own(d.Reconcile))
 	mux.Handle("POST /reload", own(http.HandlerFunc(d.reload)))
 	mux.HandleFunc("GET /export", d.export(transfer.KindExport))
 	mux.HandleFunc("GET /backup", d.export(transfer.KindBackup))

@@ -30,6 +30,7 @@ var (
 	descLast     = prometheus.NewDesc("rollcall_last_report_age_seconds", "How long ago the last report of a source was received by this process.", []string{"source"}, nil)
 	descChanges  = prometheus.NewDesc("rollcall_changes_total", "Times that a peer's status turned.", nil, nil)
 	descExpired  = prometheus.NewDesc("rollcall_expired_total", "Peers that turned offline because their lease ran out or their node was lost, by cause.", []string{"cause"}, nil)
+	descMissing  = prometheus.NewDesc("rollcall_missing_offlines_total", "Peers that turned offline because a lease of the source ran out: it reported no offline.", []string{"source"}, nil)
 	descShed     = prometheus.NewDesc("rollcall_shed_total", "Short-lived peers forgotten because the index was nearly as large as embedded.max_memory allows.", nil, nil)
 	descQueries  = prometheus.NewDesc("rollcall_queries_total", "Presence queries answered.", nil, nil)
 	descIDs      = prometheus.NewDesc("rollcall_query_ids_total", "Peer ids asked for in presence queries.", nil, nil)
@@ -60,6 +61,9 @@ var (
 	descWebhooks = prometheus.NewDesc("rollcall_webhook_total", "Calls of IM products and the events in them, by app, source and what became of them.", []string{"app", "source", "what"}, nil)
 	descOut      = prometheus.NewDesc("rollcall_changes_out", "Changes that are posted to a receiver: how many wait, their bytes, since how many seconds they wait or calls fail, and 1 for sends if this node sends.", []string{"app", "receiver", "of"}, nil)
 	descOutTotal = prometheus.NewDesc("rollcall_changes_out_total", "Calls to a receiver of changes and the changes in them, by what became of them.", []string{"app", "receiver", "what"}, nil)
+	descEvents   = prometheus.NewDesc("rollcall_webhook_seconds", "Of the events of IM products, by app and source: how long ago the last was received, and how long after their times they are, in the mean.", []string{"app", "source", "of"}, nil)
+	descAudits   = prometheus.NewDesc("rollcall_reconcile_total", "What the products of sources were asked and what was found, by app, source and what: calls, peers asked about, and what is true of them.", []string{"app", "source", "what"}, nil)
+	descAudit    = prometheus.NewDesc("rollcall_reconcile", "Of the reconciliation of a source: whether this process asks, whether it is stopped, and times in seconds.", []string{"app", "source", "of"}, nil)
 	descBuild    = prometheus.NewDesc("rollcall_build_info", "Always 1; what was built is in the labels.", []string{"release", "revision", "go"}, nil)
 )
 
@@ -71,7 +75,8 @@ var families = map[string]struct {
 	parts  *prometheus.Desc
 	others *prometheus.Desc // all other names, as its label
 	split  bool             // the labels are the parts of a name between slashes
-	// Of names that are split: the gauge that those show whose last part is in it.
+	// Of names that are split: the gauge that those show whose last part is in it. What ends with
+	// _ms is shown in seconds.
 	levels map[string]*prometheus.Desc
 }{
 	"leancloud": {others: descDialect},
@@ -80,7 +85,10 @@ var families = map[string]struct {
 		prefix: "refused_", parts: descRefused, others: descGateway,
 	},
 	"hooks":   {gauges: map[string]*prometheus.Desc{"waiting": descWaiting, "owed": descOwed}, others: descHooks},
-	"webhook": {others: descWebhooks, split: true},
+	"webhook": {others: descWebhooks, split: true, levels: map[string]*prometheus.Desc{"age_ms": descEvents, "lag_ms": descEvents}},
+	"reconcile": {others: descAudits, split: true, levels: map[string]*prometheus.Desc{
+		"asks": descAudit, "braked": descAudit, "refused": descAudit, "every_seconds": descAudit, "quiet_seconds": descAudit, "round_age_seconds": descAudit,
+	}},
 	"changes": {others: descOutTotal, split: true, levels: map[string]*prometheus.Desc{
 		"waiting": descOut, "waiting_bytes": descOut, "waiting_seconds": descOut, "failing_seconds": descOut, "sends": descOut,
 	}},
@@ -151,9 +159,9 @@ type collector struct{ *Door }
 // Describe names what Collect gives.
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		descReports, descAhead, descLast, descChanges, descExpired, descShed, descQueries, descIDs, descDialect, descLane, descPeers, descStore, descTrouble, descUp, descDropped, descBuild,
+		descReports, descAhead, descLast, descChanges, descExpired, descMissing, descShed, descQueries, descIDs, descDialect, descLane, descPeers, descStore, descTrouble, descUp, descDropped, descBuild,
 		descSize, descWatch, descClosed, descNotLet, descShared, descNoRoom, descEvicted, descLimited,
-		descSockets, descSessions, descGateway, descRefused, descWaiting, descOwed, descHooks, descOldKeys, descExpires, descWebhooks, descOut, descOutTotal,
+		descSockets, descSessions, descGateway, descRefused, descWaiting, descOwed, descHooks, descOldKeys, descExpires, descWebhooks, descEvents, descAudits, descAudit, descOut, descOutTotal,
 	} {
 		ch <- d
 	}
@@ -222,6 +230,9 @@ func (c *collector) reports(to sink) {
 	for _, cause := range expiryCauses {
 		to.count(descExpired, counters.Expired(cause), cause.String())
 	}
+	for source, n := range counters.Missing() {
+		to.count(descMissing, n, string(source))
+	}
 	to.count(descShed, counters.Shed())
 }
 
@@ -239,8 +250,13 @@ func room(to sink, r Room) {
 			to.count(f.parts, n, part)
 		case f.split:
 			labels := strings.Split(name, "/")
-			if d := f.levels[labels[len(labels)-1]]; d != nil {
-				to.gauge(d, float64(n), labels...)
+			last := &labels[len(labels)-1]
+			d, value, fine := f.levels[*last], float64(n), false
+			if *last, fine = strings.CutSuffix(*last, "_ms"); fine {
+				value /= 1000
+			}
+			if d != nil {
+				to.gauge(d, value, labels...)
 			} else {
 				to.count(f.others, n, labels...)
 			}

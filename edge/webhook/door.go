@@ -139,7 +139,9 @@ func (d *Door) take(w http.ResponseWriter, r *http.Request, c *api.Caller) error
 	ctx, cancel := context.WithTimeout(r.Context(), answerWithin)
 	defer cancel()
 	o := Outcome{}
-	o.Tally, o.Err = batch.in.Send(ctx)
+	if o.Tally, o.Err = batch.in.Send(ctx); o.Err == nil {
+		s.counts.lags(call.Now, batch.in.Reports())
+	}
 	return d.answer(w, call, o, batch.ignored)
 }
 

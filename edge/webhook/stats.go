@@ -3,6 +3,7 @@ package webhook
 import (
 	"errors"
 	"sync/atomic"
+	"time"
 
 	"rollcall/presence"
 )
@@ -14,6 +15,22 @@ type counts struct {
 	ignored                                 atomic.Int64
 	recorded, unrecorded                    atomic.Int64
 	lastCall, lastEvent                     atomic.Int64 // Unix milliseconds
+	lag                                     atomic.Int64 // a mean, in microseconds
+}
+
+// lagShare is the share of one event in the mean of lags: about the last fifty count.
+const lagShare = 50
+
+// lags takes how long after their times reports were received. Those without a time of their own
+// say nothing.
+func (n *counts) lags(now presence.Millis, reports []presence.Report) {
+	for i := range reports {
+		if r := &reports[i]; !r.Received {
+			mean, lag := n.lag.Load(), 1000*int64(max(now-r.At, 0))
+			// Two at the same time may count as one.
+			n.lag.Store(mean + (lag-mean)/lagShare)
+		}
+	}
 }
 
 // Stats are the counts of one source since the server started.
@@ -31,6 +48,8 @@ type Stats struct {
 	Recorded, Unrecorded int64
 	// LastEvent is when the last call with an event was received; zero when none was.
 	LastEvent presence.Millis
+	// Lag is how long after their times events are received, in the mean of the last ones.
+	Lag time.Duration
 }
 
 func (n *counts) count(now presence.Millis, o *Outcome, ignored int) {
@@ -68,9 +87,10 @@ func (n *counts) record(kept bool) {
 	}
 }
 
-// Counts returns the counts of every source, named APP/SOURCE/WHAT.
+// Counts returns the counts of every source, named APP/SOURCE/WHAT. Once an event was received,
+// age_ms and lag_ms are among them: how long ago the last was, and how late they are.
 func (d *Door) Counts() map[string]int64 {
-	all := map[string]int64{}
+	all, now := map[string]int64{}, d.deps.Now()
 	for _, st := range d.Stats() {
 		whats := map[string]int64{
 			"calls": st.Calls, "unproven": st.Unproven, "misshapen": st.Misshapen, "failed": st.Failed,
@@ -81,6 +101,10 @@ func (d *Door) Counts() map[string]int64 {
 		}
 		for what, n := range whats {
 			all[string(st.App)+"/"+string(st.Source)+"/"+what] = n
+		}
+		if st.LastEvent != 0 {
+			all[string(st.App)+"/"+string(st.Source)+"/age_ms"] = int64(max(now-st.LastEvent, 0))
+			all[string(st.App)+"/"+string(st.Source)+"/lag_ms"] = st.Lag.Milliseconds()
 		}
 	}
 	return all
@@ -94,5 +118,6 @@ func (s *Source) stats() Stats {
 		Accepted: n.accepted.Load(), Double: n.double.Load(), Late: n.late.Load(), Stale: n.stale.Load(),
 		Unusable: n.unusable.Load(), Ignored: n.ignored.Load(), Recorded: n.recorded.Load(), Unrecorded: n.unrecorded.Load(),
 		LastEvent: presence.Millis(n.lastEvent.Load()),
+		Lag:       time.Duration(n.lag.Load()) * time.Microsecond,
 	}
 }

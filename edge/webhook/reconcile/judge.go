@@ -1,0 +1,155 @@
+package reconcile
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"rollcall/presence"
+)
+
+// A finding is what an answer says against what is shown.
+type finding uint8
+
+const (
+	agree finding = iota
+	unsure
+	ghost  // a session that is shown has ended
+	missed // the peer is online, and the source has no session that is shown
+)
+
+// A judgement is what the answer about one peer would do.
+type judgement struct {
+	peer    presence.PeerID
+	finding finding
+	shown   bool            // the source had a live session
+	word    presence.Millis // the last report of the source
+	reports []presence.Report
+}
+
+// standing is what a state holds of one source.
+type standing struct {
+	sessions []presence.SessionID // live
+	slots    int                  // sessions in live slots
+	known    bool                 // the source has reported the peer
+	word     presence.Millis
+	doubtful bool            // its hooks do not add up
+	until    presence.Millis // the last lease of it that is live
+}
+
+func (s *standing) live() bool { return len(s.sessions) > 0 || s.slots > 0 }
+
+// standingOf reads what st holds of source, judged at leases.
+func standingOf(st *presence.State, source presence.Source, leases presence.Millis) (s standing) {
+	for i := range st.Sessions {
+		ss := &st.Sessions[i]
+		if ss.Source != source {
+			continue
+		}
+		s.known, s.word = true, max(s.word, ss.Seen())
+		if ss.Live(leases) {
+			s.sessions, s.until = append(s.sessions, ss.ID), max(s.until, ss.Until)
+		}
+	}
+	for i := range st.EndAlls {
+		if e := &st.EndAlls[i]; e.Source == source {
+			s.known, s.word = true, max(s.word, e.At-e.Ahead)
+		}
+	}
+	for i := range st.Slots {
+		sl := &st.Slots[i]
+		if sl.Source != source {
+			continue
+		}
+		s.known, s.word = true, max(s.word, sl.At)
+		if n := sl.Count(leases); n > 0 {
+			s.slots, s.until = s.slots+n, max(s.until, sl.Until)
+			s.doubtful = s.doubtful || sl.Open > 1 || len(sl.Extra) > 0
+		}
+	}
+	return s
+}
+
+// forgets reports whether st may have forgotten a source that reported its peer: slots are
+// forgotten with their last session.
+func forgets(st *presence.State) bool { return len(st.Sessions) == 0 && len(st.Slots) == 0 }
+
+// judge says what the answers would do to peers, by their states now.
+func (w *worker) judge(ctx context.Context, peers []presence.PeerID, answers map[presence.PeerID]said) ([]judgement, error) {
+	keys := make([]presence.Key, 0, len(answers))
+	for _, p := range peers {
+		if _, ok := answers[p]; ok {
+			keys = append(keys, w.key(p))
+		}
+	}
+	states, err := w.load(ctx, keys)
+	if err != nil {
+		return nil, err
+	}
+	now := w.deps.Now()
+	judged := make([]judgement, 0, len(keys))
+	for i, k := range keys {
+		judged = append(judged, w.try(&states[i], k.Peer, answers[k.Peer], now))
+	}
+	return judged, nil
+}
+
+// load reads the states of keys.
+func (w *worker) load(ctx context.Context, keys []presence.Key) ([]presence.State, error) {
+	states := make([]presence.State, len(keys))
+	if len(keys) == 0 {
+		return states, nil
+	}
+	if err := w.deps.Service.Loads(ctx, keys, states); err != nil {
+		return nil, fmt.Errorf("read %d peers: %w", len(keys), err)
+	}
+	return states, nil
+}
+
+// try says what the answer s would do to st.
+func (w *worker) try(st *presence.State, peer presence.PeerID, s said, now presence.Millis) judgement {
+	service := w.deps.Service
+	leases := service.Leases(now)
+	before := standingOf(st, w.src.ID, leases)
+	asked := presence.Asked{
+		App: w.src.App, Source: w.src.ID, At: s.asked, Date: s.clock, Quiet: w.quiet(), Counted: w.limits.Counted, Lease: w.src.Lease,
+	}
+	j := judgement{peer: peer, shown: before.live(), word: before.word}
+	var f presence.Finding
+	j.reports, f = asked.Reports(peer, &s.found, st, leases, service.Rules())
+	switch f {
+	case presence.FindingGhost:
+		j.finding = ghost
+	case presence.FindingMissed:
+		j.finding = missed
+	case presence.FindingUnsure:
+		j.finding = unsure
+	case presence.FindingSessions:
+		if slices.ContainsFunc(j.reports, ends) {
+			j.finding = ghost
+		}
+	}
+	return j
+}
+
+// ends reports whether r may end a session.
+func ends(r presence.Report) bool {
+	return r.Kind == presence.KindEndAll || r.Kind == presence.KindCount
+}
+
+// reportsAtOnce is how many reports one update takes.
+const reportsAtOnce = 500
+
+// report has reports merged.
+func (w *worker) report(ctx context.Context, reports []presence.Report) error {
+	for some := range slices.Chunk(reports, reportsAtOnce) {
+		if err := w.ready(); err != nil {
+			return err
+		}
+		out := make([]presence.Outcome, len(some))
+		if err := w.deps.Service.Report(ctx, some, w.deps.Now(), out); err != nil {
+			return fmt.Errorf("apply answers: %w", err)
+		}
+	}
+	return nil
+}
