@@ -5,6 +5,7 @@
 package wukongim
 
 import (
+	"strconv"
 	"strings"
 	"time"
 
@@ -66,8 +67,12 @@ func parse(text string) (w word, ok bool) {
 // times in 15 s while others go on, so the word of a newer connection may have come before.
 const endLag = 15 * time.Second
 
+// again is how long a word that comes again is the same call. A WuKongIM that was restarted counts
+// its connections from one, so a word that comes later may be about another.
+const again = time.Minute
+
 // Read reads a list of words. They have no time, so they count in the order of their receipt; one
-// that names a connection counts once, however often the call is repeated.
+// that names a connection counts once in a minute, however often the call is repeated.
 func (Kind) Read(c *webhook.Call, b *webhook.Batch) error {
 	var list []webhook.Text
 	if event := c.Query.Get("event"); event != "" && event != "user.onlinestatus" {
@@ -83,12 +88,12 @@ func (Kind) Read(c *webhook.Call, b *webhook.Batch) error {
 			b.Ignore()
 			continue
 		}
-		w.add(string(text), b)
+		w.add(string(text)+"@"+strconv.FormatInt(int64(c.Now)/again.Milliseconds(), 10), b)
 	}
 	return nil
 }
 
-func (w *word) add(text string, b *webhook.Batch) {
+func (w *word) add(id string, b *webhook.Batch) {
 	class := classes[w.flag]
 	if class == "" {
 		class = "flag" + w.flag
@@ -101,11 +106,11 @@ func (w *word) add(text string, b *webhook.Batch) {
 		b.Add(&e) // counted by class
 		return
 	}
-	e.Session, e.ID = presence.SessionID(class+"/"+w.session), text
+	e.Session, e.ID = presence.SessionID(class+"/"+w.session), id
 	b.Add(&e)
 	if w.online == "0" && w.total == "0" {
 		// The last connection has closed: of what else is open here the end was lost.
-		b.Add(&intake.Event{Peer: e.Peer, Kind: presence.KindEndAll, Lag: endLag, Cause: presence.CauseLost, ID: text})
+		b.Add(&intake.Event{Peer: e.Peer, Kind: presence.KindEndAll, Lag: endLag, Cause: presence.CauseLost, ID: id})
 	}
 }
 

@@ -65,11 +65,37 @@ func TestTheLastEnd(t *testing.T) {
 			t.Errorf("%s: %v, want %v", c.name, st.Status, c.want)
 		}
 		send("u1-1-1-9003-1-1")
-		srv.Advance(time.Minute)
+		srv.Advance(10 * time.Second)
 		send("u1-0-0-9001-0-0") // is sent again
 		if st = srv.State("u1"); st.Status != presence.Online {
 			t.Errorf("%s, and the word comes again: %v, want online", c.name, st.Status)
 		}
+	}
+}
+
+// TestRestart: a WuKongIM that was restarted numbers its connections from one, so the same words
+// come again; none of them is lost.
+func TestRestart(t *testing.T) {
+	for _, later := range []time.Duration{time.Minute, 9 * time.Minute} {
+		srv := sourcetest.Open(t, webhook.Source{Kind: wukongim.Kind{}, Secret: sourcetest.Secret, Lease: time.Hour}, 1767225700000)
+		said := func(word string, want presence.Status) {
+			t.Helper()
+			c := call(word)
+			sign(&c, sourcetest.Secret, 0)
+			if status, body := srv.Send(c); status != http.StatusOK {
+				t.Fatalf("%s is answered %d %s", word, status, body)
+			}
+			if st := srv.State("u1"); st.Status != want {
+				t.Errorf("%v later: %s leaves %v, want %v", later, word, st.Status, want)
+			}
+		}
+		said("u1-0-1-1-1-1", presence.Online)
+		srv.Advance(20 * time.Second)
+		said("u1-0-0-1-0-0", presence.Offline)
+		srv.Advance(later)
+		said("u1-0-1-1-1-1", presence.Online)
+		srv.Advance(20 * time.Second)
+		said("u1-0-0-1-0-0", presence.Offline)
 	}
 }
 
