@@ -5,7 +5,8 @@
 //
 // [Feed.Read] returns what changed after a [Cursor], and the cursor that goes on. It is a register,
 // not a log: each peer comes once, with the latest state that watchers may see, in the order in
-// which the peers last changed. What turned and turned back between two reads may not be seen.
+// which the peers last changed; within a tick that is any. What turned and turned back between two
+// reads may not be seen.
 //
 // A page with ListAgain says that changes after the cursor are not all known. Its cursor is of the
 // time of the call: a caller that lists the peers of the app after the call, and then reads from
@@ -51,6 +52,6 @@
 //
 // # Units and errors
 //
-// Times are Unix milliseconds. Errors match [ErrClosed], [ErrReaders], [ErrCursor], or are those of
+// Times are Unix milliseconds. Errors match [ErrClosed], [ErrGone] or [ErrCursor], or are those of
 // the context.
 package feed

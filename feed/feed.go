@@ -3,7 +3,6 @@ package feed
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -12,12 +11,12 @@ import (
 	"rollcall/presence"
 )
 
-// The errors of [Feed.Read], beside [ErrCursor].
+// The errors of [Feed.Read].
 var (
 	// ErrClosed: the feed was closed.
 	ErrClosed = errors.New("feed closed")
-	// ErrReaders: more readers wait than may.
-	ErrReaders = errors.New("too many readers")
+	// ErrGone: the app is no more, see [Feed.Drop].
+	ErrGone = errors.New("app is no more")
 )
 
 // Config are the settings of a [Feed]. Start from [DefaultConfig].
@@ -32,12 +31,6 @@ type Config struct {
 	// Always has every app keep its register from the start of the server, so that a reader goes on
 	// at a node that it never read at.
 	Always bool
-	// Readers is how many readers may wait on this node at a time.
-	Readers int `range:"1..100000"`
-	// Page is how many changes one answer has at most, and unless asked otherwise.
-	Page int `range:"1..100000"`
-	// Wait is the longest that a call may wait for a change.
-	Wait time.Duration `range:"1s..5m"`
 	// Lag is how far what a cursor says to other nodes stays behind, longer than a signal of the
 	// store may take.
 	Lag time.Duration `range:"1s..1m"`
@@ -46,7 +39,7 @@ type Config struct {
 // DefaultConfig returns the defaults of the product.
 func DefaultConfig() Config {
 	return Config{
-		Tick: 250 * time.Millisecond, Peers: 100_000, Keep: time.Hour, Readers: 1000, Page: 10_000, Wait: time.Minute, Lag: 5 * time.Second,
+		Tick: 250 * time.Millisecond, Peers: 100_000, Keep: time.Hour, Lag: 5 * time.Second,
 	}
 }
 
@@ -225,13 +218,9 @@ type Page struct {
 // Read returns up to limit changes of app after from. When there are none it waits for one, as long
 // as wait, and then returns an empty page whose cursor is the one to go on with.
 //
-// It returns errors matching [ErrClosed] or [ErrReaders], or that of ctx.
+// It returns errors matching [ErrClosed] or [ErrGone], or that of ctx.
 func (f *Feed) Read(ctx context.Context, app presence.AppID, from Cursor, limit int, wait time.Duration) (Page, error) {
-	if int(f.stats.readers.Add(1)) > f.cfg.Readers {
-		f.stats.readers.Add(-1)
-		f.stats.refused.Add(1)
-		return Page{}, fmt.Errorf("%w: %d read the changes of this node", ErrReaders, f.cfg.Readers)
-	}
+	f.stats.readers.Add(1)
 	defer f.stats.readers.Add(-1)
 	var timeout <-chan time.Time
 	for {
@@ -252,7 +241,7 @@ func (f *Feed) Read(ctx context.Context, app presence.AppID, from Cursor, limit 
 		select {
 		case <-news:
 			if r.gone.Load() {
-				return Page{}, ErrClosed
+				return Page{}, ErrGone
 			}
 		case <-timeout:
 			wait = 0

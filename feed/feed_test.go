@@ -192,30 +192,9 @@ func TestARegisterThatIsNotReadEnds(t *testing.T) {
 			time.Sleep(time.Second)
 			h.feed.Drop(app)
 		}()
-		if _, err := h.feed.Read(context.Background(), app, c.cursor, 1, time.Minute); !errors.Is(err, feed.ErrClosed) {
+		if _, err := h.feed.Read(context.Background(), app, c.cursor, 1, time.Minute); !errors.Is(err, feed.ErrGone) {
 			t.Errorf("a read of an app that is no more ends with %v", err)
 		}
-	})
-}
-
-func TestReadersAreBounded(t *testing.T) {
-	cfg := feed.DefaultConfig()
-	cfg.Readers = 2
-	bubble(t, cfg, func(t *testing.T, h *house) {
-		c := h.client()
-		for range 2 {
-			go func() {
-				if _, err := h.feed.Read(context.Background(), app, c.cursor, 1, time.Minute); err != nil {
-					t.Error(err)
-				}
-			}()
-		}
-		time.Sleep(time.Second)
-		if _, err := h.feed.Read(context.Background(), app, c.cursor, 1, 0); !errors.Is(err, feed.ErrReaders) {
-			t.Errorf("a third read ends with %v", err)
-		}
-		time.Sleep(time.Minute)
-		c.expect(0, "")
 	})
 }
 

@@ -5,7 +5,7 @@ import (
 )
 
 type counters struct {
-	readers, refused, judged, returned, pages, listAgain, overflows, gaps, failures atomic.Int64
+	readers, judged, returned, pages, listAgain, overflows, gaps, failures atomic.Int64
 }
 
 // given counts what a reader was given.
@@ -23,7 +23,7 @@ func (f *Feed) Counts() map[string]int64 {
 	c := &f.stats
 	registers := *f.registers.Load()
 	counts := map[string]int64{
-		"readers": c.readers.Load(), "registers": int64(len(registers)), "refused": c.refused.Load(), "judged": c.judged.Load(),
+		"readers": c.readers.Load(), "registers": int64(len(registers)), "judged": c.judged.Load(),
 		"returned": c.returned.Load(), "pages": c.pages.Load(), "list_again": c.listAgain.Load(), "overflows": c.overflows.Load(),
 		"gaps": c.gaps.Load(), "failures": c.failures.Load(), "peers": 0, "dirty": 0, "held": 0,
 	}

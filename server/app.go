@@ -58,6 +58,7 @@ func (s *Server) mountApp() (*doors, error) {
 		{name: "route", prefix: "/v1/route", handler: http.HandlerFunc(s.rtm.Route)},
 		{name: "socket", prefix: "/v1/socket", handler: native, long: true},
 		{name: "watch", prefix: "/v1/watch", handler: native, long: true},
+		{name: "changes", prefix: "/v1/changes", handler: native, long: true},
 		{name: "rest", prefix: "/v1/", handler: native},
 		{name: "rest", prefix: "/openapi", handler: native},
 		{name: "webhook", prefix: webhook.Prefix, handler: native},

@@ -5,7 +5,6 @@ import (
 	"path/filepath"
 
 	"rollcall/edge/changeout"
-	"rollcall/feed"
 )
 
 // changesDir keeps the changes that wait, in the data directory.
@@ -17,10 +16,8 @@ func (s *Server) openChanges() error {
 	if err != nil || len(receivers) == 0 {
 		return err
 	}
-	changes := feed.New(feed.DefaultConfig(), feed.Deps{Service: s.presence, Source: s.store, Now: s.clock.Now})
-	s.onStop(func(context.Context) { changes.Close() })
 	deps := changeout.Deps{
-		Service: s.presence, Store: s.store.Store, Feed: changes, Shared: s.store.shared, Now: s.clock.Now, Log: s.log,
+		Service: s.presence, Store: s.store.Store, Feed: s.feed, Shared: s.store.shared, Now: s.clock.Now, Log: s.log,
 		UserAgent: "rollcall/" + Release,
 	}
 	if s.cfg.Data != "" {

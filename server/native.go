@@ -6,12 +6,14 @@ import (
 	"net/http"
 
 	"rollcall/ask"
+	"rollcall/edge/changes"
 	socket "rollcall/edge/gateway/v1"
 	"rollcall/edge/rest"
 	"rollcall/edge/sse"
 	"rollcall/edge/webhook"
 	"rollcall/edge/webhook/reconcile"
 	"rollcall/edge/webhook/record"
+	"rollcall/feed"
 	"rollcall/internal/api"
 	"rollcall/presence"
 	"rollcall/server/config"
@@ -34,12 +36,16 @@ func (s *Server) mountNative() http.Handler {
 		Service: s.presence, Ask: s.ask, Trouble: func() string { return s.store.trouble() }, Now: s.clock.Now, Log: s.log,
 	})
 	stream := sse.New(s.cfg.SSE, sse.Deps{Hub: s.hub, Gate: s.gate})
+	s.feed = feed.New(s.cfg.Feed.Feed, feed.Deps{Service: s.presence, Source: s.store, Now: s.clock.Now})
+	s.onStop(func(context.Context) { s.feed.Close() })
+	s.keepFeeds()
+	s.changed = changes.New(s.cfg.Feed, changes.Deps{Feed: s.feed, Tokens: s.ask.Tokens, Readers: s.held.readers})
 	present := socket.Config{Proof: s.cfg.PresentByToken(), SignatureLife: s.cfg.RTM.SignatureLife}
 	sockets := socket.New(present, socket.Deps{Gateway: s.gateway, Hub: s.hub, Gate: s.gate})
 	s.onStop(func(context.Context) { sockets.Close() })
 	// Operators have no use for the socket, whose clients show who they are inside.
-	s.v1 = s.gate.Operator().Handler(s.rest.Routes(), stream.Routes())
-	return s.gate.Handler(s.rest.Routes(), stream.Routes(), sockets.Routes(), s.webhooks.Routes())
+	s.v1 = s.gate.Operator().Handler(s.rest.Routes(), stream.Routes(), s.changed.Routes())
+	return s.gate.Handler(s.rest.Routes(), stream.Routes(), s.changed.Routes(), sockets.Routes(), s.webhooks.Routes())
 }
 
 // openRecorder has the calls of sources kept where the settings say so.
@@ -55,6 +61,16 @@ func (s *Server) openRecorder() error {
 	s.record = r.Take
 	s.onStop(func(context.Context) { _ = r.Close() })
 	return nil
+}
+
+// keepFeeds has every app keep its register of changes from now on, if the settings say so.
+func (s *Server) keepFeeds() {
+	if !s.cfg.Feed.Feed.Always {
+		return
+	}
+	for _, app := range s.tenants.Load().ids {
+		s.feed.Keep(app)
+	}
 }
 
 // others are the settings that GET /v1/info names and the REST door does not have.

@@ -152,6 +152,7 @@ func (s *Server) reloadApps(cfg *config.Config) (func(), error) {
 		_ = s.ring.Replace(config.Tenants(apps)) // they were tried
 		s.ask.Tokens.Renew()
 		s.held.setApps(len(apps))
+		s.keepFeeds()
 		var gone []presence.AppID
 		if old := s.reloads.gone.Load(); old != nil {
 			gone = *old
@@ -190,6 +191,7 @@ func (s *Server) endGone() {
 	for _, id := range *gone {
 		s.gateway.EndApp(id)
 		s.hub.EndApp(id)
+		s.feed.Drop(id)
 	}
 }
 

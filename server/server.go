@@ -17,6 +17,7 @@ import (
 	"rollcall/ask"
 	"rollcall/ask/token"
 	"rollcall/edge/changeout"
+	"rollcall/edge/changes"
 	"rollcall/edge/gateway"
 	"rollcall/edge/gateway/rtm"
 	"rollcall/edge/hookout"
@@ -25,6 +26,7 @@ import (
 	"rollcall/edge/rest"
 	"rollcall/edge/webhook"
 	"rollcall/edge/webhook/reconcile"
+	"rollcall/feed"
 	"rollcall/intake"
 	"rollcall/internal/api"
 	"rollcall/internal/api/usertoken"
@@ -65,6 +67,8 @@ type Server struct {
 	held     shares
 	unnamed  limit.Unnamed
 	hub      *watch.Hub
+	feed     *feed.Feed
+	changed  *changes.Door
 	rest     *rest.Door
 	webhooks *webhook.Door
 	record   func(*webhook.Call) bool // nil: calls are not kept
@@ -178,7 +182,7 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	s.onStop(s.app.Stop)
 	s.onStop(s.app.Linger)
 	// Streams end only when the hub closes them.
-	s.onStop(func(context.Context) { s.hub.Close(watch.ReasonShutdown) })
+	s.onStop(func(context.Context) { s.hub.Close(watch.ReasonShutdown); s.changed.Close() })
 	// First: clients that come back from now on are for the next process.
 	s.onStop(s.app.Drain)
 	s.announce()

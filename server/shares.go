@@ -9,7 +9,7 @@ import (
 )
 
 // shares are what all callers of this node use together.
-type shares struct{ bodies, watchers, watched *limit.Shared }
+type shares struct{ bodies, watchers, watched, readers *limit.Shared }
 
 // watchedBytes is what one watched peer takes, as measured: its entry, its link and its slot.
 const watchedBytes = 600
@@ -32,6 +32,7 @@ func (s *Server) shares() shares {
 		bodies:   limit.NewShared(int64(c.HTTP.BodyMemory), 0, 1),
 		watchers: limit.NewShared(watchers, int64(c.Watch.AddressWatchers), apps),
 		watched:  limit.NewShared(watched, int64(c.Watch.AddressPeers), apps),
+		readers:  limit.NewShared(int64(c.Feed.Readers), 0, apps),
 	}
 }
 
@@ -39,6 +40,7 @@ func (s *Server) shares() shares {
 func (h *shares) setApps(apps int) {
 	h.watchers.SetApps(apps)
 	h.watched.SetApps(apps)
+	h.readers.SetApps(apps)
 }
 
 // operatorWrite is http.answer_timeout for operators, who read profiles that take their time.
@@ -53,5 +55,5 @@ var anybody = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParse
 
 // all returns the shares by the names that metrics and the status give them.
 func (h *shares) all() map[string]*limit.Shared {
-	return map[string]*limit.Shared{"body_bytes": h.bodies, "watchers": h.watchers, "watched_peers": h.watched}
+	return map[string]*limit.Shared{"body_bytes": h.bodies, "watchers": h.watchers, "watched_peers": h.watched, "readers": h.readers}
 }

@@ -65,42 +65,64 @@ func (ts *Sealer) Renew() {
 
 // SealCursor returns the text of a store's cursor for a client; "" stays "".
 func (ts *Sealer) SealCursor(app presence.AppID, cursor string) string {
-	if cursor == "" {
+	s := ts.Of(app)
+	return s.sealText(s.cursors, cursor)
+}
+
+// SealChanges and OpenChanges are SealCursor and OpenCursor for the cursors of the changes of an
+// app. Neither kind opens as the other.
+func (ts *Sealer) SealChanges(app presence.AppID, cursor string) string {
+	s := ts.Of(app)
+	return s.sealText(s.changes, cursor)
+}
+
+// OpenChanges returns the cursor that a reader brings.
+func (ts *Sealer) OpenChanges(app presence.AppID, text string) (cursor string, ok bool) {
+	s := ts.Of(app)
+	return openText(text, s.changes, s.oldChanges)
+}
+
+func (s *Seal) sealText(aead cipher.AEAD, text string) string {
+	if text == "" {
 		return ""
 	}
 	room := scratches.Get().(*scratch)
 	defer scratches.Put(room)
-	room.plain = append(room.plain[:0], cursor...)
-	s := ts.Of(app)
-	return string(s.append(nil, s.cursors, room))
+	room.plain = append(room.plain[:0], text...)
+	return string(s.append(nil, aead, room))
 }
 
 // OpenCursor returns the store's cursor that a client brings; ok is false for text that
 // [Sealer.SealCursor] did not make.
 func (ts *Sealer) OpenCursor(app presence.AppID, text string) (cursor string, ok bool) {
+	s := ts.Of(app)
+	return openText(text, s.cursors, s.oldCursors)
+}
+
+func openText(text string, aead, old cipher.AEAD) (plain string, ok bool) {
 	if text == "" {
 		return "", true
 	}
 	if len(text) > maxSealed {
 		return "", false
 	}
-	s := ts.Of(app)
-	p, ok := open(text, s.cursors, s.oldCursors)
+	p, ok := open(text, aead, old)
 	return string(p), ok
 }
 
 // maxSealed is the longest text that is looked at.
 const maxSealed = 64 << 10
 
-// A Seal encrypts and authenticates with AES-256-GCM for one app: tokens under one key, cursors
-// under another, so that neither opens as the other. Its nonces are a random number of the process
-// and a count, and never come twice.
+// A Seal encrypts and authenticates with AES-256-GCM for one app: tokens, cursors of lists and
+// cursors of changes each under a key of their own, so that none opens as another. Its nonces are a
+// random number of the process and a count, and never come twice.
 type Seal struct {
-	secret, old           string // as the app had them; "" is none
-	tokens, cursors       cipher.AEAD
-	oldTokens, oldCursors cipher.AEAD // open only; nil: there is no old secret
-	mu                    sync.Mutex  // for a new run of nonces
-	run                   atomic.Pointer[nonces]
+	secret, old              string // as the app had them; "" is none
+	tokens, cursors, changes cipher.AEAD
+	// Open only; nil: there is no old secret.
+	oldTokens, oldCursors, oldChanges cipher.AEAD
+	mu                                sync.Mutex // for a new run of nonces
+	run                               atomic.Pointer[nonces]
 }
 
 type nonces struct {
@@ -119,9 +141,9 @@ func newSeal(app presence.AppID, secret, old string) *Seal {
 	if secret == "" {
 		secret = rand.Text()
 	}
-	s.tokens, s.cursors = newAEAD(secret, "token", app), newAEAD(secret, "cursor", app)
+	s.tokens, s.cursors, s.changes = newAEAD(secret, "token", app), newAEAD(secret, "cursor", app), newAEAD(secret, "changes", app)
 	if old != "" {
-		s.oldTokens, s.oldCursors = newAEAD(old, "token", app), newAEAD(old, "cursor", app)
+		s.oldTokens, s.oldCursors, s.oldChanges = newAEAD(old, "token", app), newAEAD(old, "cursor", app), newAEAD(old, "changes", app)
 	}
 	s.run.Store(newNonces())
 	return s

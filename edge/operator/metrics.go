@@ -64,6 +64,8 @@ var (
 	descEvents   = prometheus.NewDesc("rollcall_webhook_seconds", "Of the events of IM products, by app and source: how long ago the last was received, and how long after their times they are, in the mean.", []string{"app", "source", "of"}, nil)
 	descAudits   = prometheus.NewDesc("rollcall_reconcile_total", "What the products of sources were asked and what was found, by app, source and what: calls, peers asked about, and what is true of them.", []string{"app", "source", "what"}, nil)
 	descAudit    = prometheus.NewDesc("rollcall_reconcile", "Of the reconciliation of a source: whether this process asks, whether it is stopped, and times in seconds.", []string{"app", "source", "of"}, nil)
+	descFeed     = prometheus.NewDesc("rollcall_feed", "What the registers of changes hold: readers that wait, registers, peers that have changed, those that are dirty, and those that are held.", []string{"of"}, nil)
+	descFed      = prometheus.NewDesc("rollcall_feed_total", "What the registers of changes have done, by what.", []string{"what"}, nil)
 	descBuild    = prometheus.NewDesc("rollcall_build_info", "Always 1; what was built is in the labels.", []string{"release", "revision", "go"}, nil)
 )
 
@@ -92,6 +94,10 @@ var families = map[string]struct {
 	"changes": {others: descOutTotal, split: true, levels: map[string]*prometheus.Desc{
 		"waiting": descOut, "waiting_bytes": descOut, "waiting_seconds": descOut, "failing_seconds": descOut, "sends": descOut,
 	}},
+	"feed": {
+		gauges: map[string]*prometheus.Desc{"readers": descFeed, "registers": descFeed, "peers": descFeed, "dirty": descFeed, "held": descFeed},
+		others: descFed,
+	},
 	"watch": {
 		gauges: map[string]*prometheus.Desc{"watchers": descSize, "peers": descSize},
 		prefix: "closed_", parts: descClosed, others: descWatch,
@@ -161,7 +167,7 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		descReports, descAhead, descLast, descChanges, descExpired, descMissing, descShed, descQueries, descIDs, descDialect, descLane, descPeers, descStore, descTrouble, descUp, descDropped, descBuild,
 		descSize, descWatch, descClosed, descNotLet, descShared, descNoRoom, descEvicted, descLimited,
-		descSockets, descSessions, descGateway, descRefused, descWaiting, descOwed, descHooks, descOldKeys, descExpires, descWebhooks, descEvents, descAudits, descAudit, descOut, descOutTotal,
+		descSockets, descSessions, descGateway, descRefused, descWaiting, descOwed, descHooks, descOldKeys, descExpires, descWebhooks, descEvents, descAudits, descAudit, descOut, descOutTotal, descFeed, descFed,
 	} {
 		ch <- d
 	}
@@ -242,7 +248,7 @@ func room(to sink, r Room) {
 	for name, n := range r.Counts() {
 		part, isPart := strings.CutPrefix(name, f.prefix)
 		switch d := f.gauges[name]; {
-		case d == descSize:
+		case d == descSize || d == descFeed:
 			to.gauge(d, float64(n), name)
 		case d != nil:
 			to.gauge(d, float64(n))

@@ -17,10 +17,12 @@ import (
 
 	"rollcall/ask"
 	"rollcall/ask/token"
+	"rollcall/edge/changes"
 	"rollcall/edge/gateway"
 	socket "rollcall/edge/gateway/v1"
 	"rollcall/edge/rest"
 	"rollcall/edge/sse"
+	"rollcall/feed"
 	"rollcall/intake"
 	"rollcall/internal/api"
 	"rollcall/internal/api/usertoken"
@@ -138,6 +140,8 @@ func buildOn(t testing.TB, st presence.Store, rules presence.Config, doors func(
 	speakers := socket.New(socket.Config{}, socket.Deps{Gateway: gw, Hub: h.hub, Gate: gate})
 	h.routes = append(rest.New(rest.DefaultConfig(), door).Routes(), sse.New(streams, sse.Deps{Hub: h.hub, Gate: gate}).Routes()...)
 	h.routes = append(h.routes, speakers.Routes()...)
+	changed := feed.New(feed.DefaultConfig(), feed.Deps{Service: h.service, Source: st, Now: h.now})
+	h.routes = append(h.routes, changes.New(changes.DefaultConfig(), changes.Deps{Feed: changed, Tokens: h.tokens}).Routes()...)
 	mux := http.NewServeMux()
 	gate.Mux(mux, h.routes)
 	mux.Handle("/", gate.NotFound())
@@ -146,6 +150,7 @@ func buildOn(t testing.TB, st presence.Store, rules presence.Config, doors func(
 	h.Start()
 	t.Cleanup(func() {
 		h.hub.Close(watch.ReasonShutdown)
+		changed.Close()
 		if err := gw.Close(); err != nil {
 			t.Error(err)
 		}

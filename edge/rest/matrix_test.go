@@ -30,6 +30,7 @@ var rights = map[string][6]int{
 	"POST /v1/ticket":                {401, 401, 0, 0, 403, 0},
 	"GET /v1/watch":                  {401, 401, 0, 0, 403, 0},
 	"POST /v1/watch":                 {401, 401, 0, 0, 403, 0},
+	"GET /v1/changes":                {401, 401, 403, 403, 403, 0},
 	"GET /v1/stats":                  {401, 401, 403, 403, 403, 0},
 	"GET /v1/info":                   {0, 0, 0, 0, 0, 0},
 	"GET /v1/socket":                 {0, 0, 0, 0, 0, 0}, // who it is it says inside

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"rollcall/edge/changes"
 	"rollcall/edge/gateway"
 	"rollcall/edge/gateway/rtm"
 	"rollcall/edge/hookout"
@@ -76,6 +77,7 @@ type Config struct {
 	Hooks     hookout.Config `config:"hooks"`
 
 	Watch watch.Config
+	Feed  changes.Config
 	REST  rest.Config
 	SSE   sse.Config
 	Gate  api.Config
@@ -199,6 +201,7 @@ func Default() Config {
 		Hooks:     hookout.DefaultConfig(),
 
 		Watch: watch.DefaultConfig(),
+		Feed:  changes.DefaultConfig(),
 		REST:  rest.DefaultConfig(),
 		SSE:   sse.DefaultConfig(),
 		Gate:  api.DefaultConfig(),
