@@ -93,7 +93,9 @@ type Source struct {
 	User  string
 	Lease time.Duration
 	Hold  time.Duration
-	Allow []netip.Prefix // networks that calls may come from; none: all
+	// Policy says how events without a session and a time are counted.
+	Policy presence.Policy
+	Allow  []netip.Prefix // networks that calls may come from; none: all
 	// Insecure takes calls whose body is not signed over plain HTTP, from any network.
 	Insecure bool
 	// Reconcile is how the product is asked; it is zero for one that is not.
@@ -108,7 +110,7 @@ type Sign struct{ Header, Hash, Prefix string }
 
 // Sender returns how the events of s are read.
 func (s *Source) Sender() intake.Sender {
-	return intake.Sender{App: s.App, Source: s.ID, Hold: s.Hold, Lease: s.Lease}
+	return intake.Sender{App: s.App, Source: s.ID, Hold: s.Hold, Lease: s.Lease, Policy: s.Policy}
 }
 
 // Secrets returns the secrets that are right, the present one first.

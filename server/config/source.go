@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -152,7 +153,11 @@ func (c *Config) Webhooks(apps []presence.AppID) ([]webhook.Source, error) {
 		if slices.ContainsFunc(list, func(o webhook.Source) bool { return o.App == app && string(o.ID) == s.ID }) {
 			return nil, fmt.Errorf("sources[%d].id is %.80q, which another source of its app has", i, s.ID)
 		}
-		list = append(list, s.Webhook(app, webhook.Find(all.Kinds, s.Kind)))
+		one := s.Webhook(app, webhook.Find(all.Kinds, s.Kind))
+		if one.ID == presence.SourceLeanCloud { // as its hooks are read
+			one.Policy, one.Lease = c.LeanCloud.Policy, cmp.Or(s.Lease, c.LeanCloud.HookLease)
+		}
+		list = append(list, one)
 	}
 	return list, nil
 }

@@ -63,7 +63,7 @@ func (a *after) run(ctx context.Context) {
 
 // changed notes peers whose answers changed. It must not block.
 func (a *after) changed(keys []presence.Key) {
-	due := a.w.deps.Now().Add(a.w.quiet() + time.Second)
+	due := a.w.deps.Now().Add(a.w.quiet.wait())
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, k := range keys {
@@ -112,6 +112,9 @@ func (a *after) ask(ctx context.Context, peers []presence.PeerID) error {
 	var reports []presence.Report
 	turned := int64(0)
 	for _, j := range judged {
+		if j.calibrates {
+			a.calibrate(&j)
+		}
 		switch j.finding {
 		case missed:
 			w.counts.missed.Add(1)
@@ -129,6 +132,13 @@ func (a *after) ask(ctx context.Context, peers []presence.PeerID) error {
 		return nil
 	}
 	return w.report(ctx, reports)
+}
+
+// calibrate takes what the answer about a peer that had logged out shows of the age of answers.
+func (a *after) calibrate(j *judgement) {
+	if age, doubled := a.w.quiet.note(&j.asked, j.comes); doubled {
+		a.w.deps.Log.Warn("answers of the product are older than expected", "app", a.w.src.App, "source", a.w.src.ID, "quiet", age)
+	}
 }
 
 // allow reports whether turned of asked peers may turn: in an hour most of those that went offline
@@ -153,7 +163,7 @@ func (a *after) turnedOffline(ctx context.Context, peers []presence.PeerID) ([]p
 		return nil, err
 	}
 	now := w.deps.Now()
-	since := now.Add(-w.quiet() - afterEvery - afterSlack)
+	since := now.Add(-w.quiet.wait() - afterEvery - afterSlack)
 	list := peers[:0]
 	for i, p := range peers {
 		st := &states[i]

@@ -131,3 +131,30 @@ func TestCallsKeepTheRate(t *testing.T) {
 		}
 	})
 }
+
+// A product whose answers are a minute old is found out: what it says of those who have just logged
+// out comes to count less.
+func TestOldAnswersAreFoundOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := open(t, true)
+		w.source.Reconcile.Every = 24 * time.Hour
+		ids := w.people(40)
+		w.start()
+		time.Sleep(time.Hour)
+		for _, id := range ids {
+			w.event(id, presence.KindOffline, presence.CauseLogout)
+			time.AfterFunc(time.Minute, func() { w.gone(id) }) // its cache
+			time.Sleep(10 * time.Second)
+		}
+		time.Sleep(10 * time.Minute)
+		if n := w.logged("answers of the product are older than expected"); n != 1 || w.stats().Quiet != 60 {
+			t.Errorf("said %d times, the quiet is %g s", n, w.stats().Quiet)
+		}
+		if w.product.askedAbout(ids[39]) < 2 {
+			t.Error("the last was not asked about")
+		}
+		if w.status(ids[39]) != presence.Offline {
+			t.Error("an old answer revived a peer after it was found out")
+		}
+	})
+}

@@ -34,6 +34,7 @@ var (
 // said is what a product said of a peer, and when it was asked.
 type said struct {
 	asked presence.Millis // by our clock
+	quiet time.Duration   // how old the answer was taken to be, then
 	clock presence.Millis // the time of the answer by the clock of the product; 0 when it has none
 	found webhook.Found
 }
@@ -51,6 +52,7 @@ func (w *worker) ready() error {
 type question struct {
 	peers []presence.PeerID
 	asked presence.Millis
+	quiet time.Duration
 	got   webhook.Answer
 	err   error
 }
@@ -109,7 +111,7 @@ func (w *worker) put(ctx context.Context, q *question) {
 	var calls atomic.Int64
 	ctx, cancel := context.WithTimeout(context.WithValue(ctx, callsKey{}, &calls), askWithin)
 	defer cancel()
-	q.asked = w.deps.Now()
+	q.asked, q.quiet = w.deps.Now(), w.quiet.age()
 	q.got, q.err = w.kind.Ask(ctx, w.deps.Client, w.src, q.peers)
 	w.pace.more(calls.Load() - 1)
 	w.note(q)
@@ -159,7 +161,7 @@ func (w *worker) take(q *question, answers map[presence.PeerID]said) {
 			w.counts.unanswered.Add(1)
 			continue
 		}
-		answers[p] = said{asked: q.asked, clock: at, found: found}
+		answers[p] = said{asked: q.asked, quiet: q.quiet, clock: at, found: found}
 	}
 }
 

@@ -25,6 +25,10 @@ type judgement struct {
 	shown   bool            // the source had a live session
 	word    presence.Millis // the last report of the source
 	reports []presence.Report
+
+	asked      presence.Asked
+	comes      presence.Finding
+	calibrates bool // it shows how old answers are, when it was asked for after the turn
 }
 
 // standing is what a state holds of one source.
@@ -112,12 +116,11 @@ func (w *worker) try(st *presence.State, peer presence.PeerID, s said, now prese
 	leases := service.Leases(now)
 	before := standingOf(st, w.src.ID, leases)
 	asked := presence.Asked{
-		App: w.src.App, Source: w.src.ID, At: s.asked, Date: s.clock, Quiet: w.quiet(), Counted: w.limits.Counted, Lease: w.src.Lease,
+		App: w.src.App, Source: w.src.ID, At: s.asked, Date: s.clock, Quiet: s.quiet, Counted: w.limits.Counted, Policy: w.src.Policy, Lease: w.src.Lease,
 	}
-	j := judgement{peer: peer, shown: before.live(), word: before.word}
-	var f presence.Finding
-	j.reports, f = asked.Reports(peer, &s.found, st, leases, service.Rules())
-	switch f {
+	j := judgement{peer: peer, shown: before.live(), word: before.word, asked: asked, calibrates: asked.Calibrates(st)}
+	j.reports, j.comes = asked.Reports(peer, &s.found, st, leases, service.Rules())
+	switch j.comes {
 	case presence.FindingGhost:
 		j.finding = ghost
 	case presence.FindingMissed:

@@ -59,7 +59,7 @@ func (w *worker) stats() Stats {
 	since := w.holds.Load()
 	return Stats{
 		App: w.src.App, Source: w.src.ID, Kind: w.src.Kind.Name(), Asks: since != 0, since: presence.Millis(since), Stopped: stoppedNames[w.stopped.Load()],
-		Every: w.src.Reconcile.Every.Seconds(), Quiet: w.quiet().Seconds(), Full: presence.Millis(w.full.Load()),
+		Every: w.src.Reconcile.Every.Seconds(), Quiet: w.quiet.age().Seconds(), Full: presence.Millis(w.full.Load()),
 		Calls: n.calls.Load(), Failed: n.failed.Load(), Asked: n.asked.Load(), Agree: n.agree.Load(), Ghost: n.ghost.Load(), Missed: n.missed.Load(),
 		Unsure: n.unsure.Load(), Unanswered: n.unanswered.Load(), Braked: n.braked.Load(), Run: w.runs.last(),
 	}

@@ -24,6 +24,7 @@ type worker struct {
 	pace   pacer
 	counts *counts
 	after  after
+	quiet  quiet
 
 	ctx  context.Context // of its life
 	stop context.CancelFunc
@@ -46,6 +47,7 @@ func newWorker(deps *Deps, src webhook.Source, t timing) *worker {
 		w.batch = 100
 	}
 	w.pace.gap = time.Duration(float64(time.Second) / src.Reconcile.Rate)
+	w.quiet.init(w)
 	w.after.init(w)
 	return w
 }
