@@ -91,11 +91,16 @@ type process struct {
 
 func serve(t *testing.T, a *app, dir, store string) *process {
 	t.Helper()
+	return serveWith(t, dir, store, "--set", "hooks.url="+a.URL)
+}
+
+func serveWith(t *testing.T, dir, store string, more ...string) *process {
+	t.Helper()
 	running.Remove(dir)
-	args := []string{
+	args := append([]string{
 		"serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--data", dir, "--set", "gateway.beat=500ms", "--set", "gateway.node_lease=3s",
-		"--set", "gateway.grace=3s", "--set", "presence.grace=3s", "--set", "hooks.url=" + a.URL,
-	}
+		"--set", "gateway.grace=3s", "--set", "presence.grace=3s",
+	}, more...)
 	if store != "" {
 		args = append(args, "--store", store)
 	}

@@ -127,6 +127,7 @@ func (d door) Done(batch []*Event, remove func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	remove()
+	defer r.taken.Wake()
 	for _, e := range batch {
 		if e.dropped {
 			continue

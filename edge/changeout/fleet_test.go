@@ -213,8 +213,11 @@ type fleet struct {
 	dir      string
 	backend  *backend
 	receiver changeout.Receiver
-	nodes    []*node
-	runs     int
+	// transport is the backend, without a network.
+	transport http.RoundTripper
+	presence  presence.Config
+	nodes     []*node
+	runs      int
 }
 
 type node struct {
@@ -240,6 +243,7 @@ func newFleet(t *testing.T, shared bool) *fleet {
 			Timeout: 5 * time.Second, GiveUp: 24 * time.Hour, MaxBytes: 64 << 20,
 		},
 	}
+	f.transport, f.presence = f.backend, presence.DefaultConfig()
 	t.Cleanup(func() {
 		for len(f.nodes) > 0 {
 			f.nodes[0].kill()
@@ -257,12 +261,12 @@ func (f *fleet) start(place int) *node {
 	if f.shared {
 		store = nodeStore{f.store, fmt.Sprint("node-", f.runs), f.claims}
 	}
-	n := &node{f: f, place: place, svc: presence.NewService(store, presence.DefaultConfig())}
+	n := &node{f: f, place: place, svc: presence.NewService(store, f.presence)}
 	n.feed = feed.New(feed.DefaultConfig(), feed.Deps{Service: n.svc, Source: store})
 	var err error
 	n.sender, err = changeout.Open([]changeout.Receiver{f.receiver}, changeout.Deps{
 		Service: n.svc, Store: store, Feed: n.feed, Shared: f.shared, Now: now, Log: slog.New(slog.DiscardHandler),
-		Journal: filepath.Join(f.dir, fmt.Sprint("changes-", place)), Transport: f.backend, UserAgent: "rollcall/test",
+		Journal: filepath.Join(f.dir, fmt.Sprint("changes-", place)), Transport: f.transport, UserAgent: "rollcall/test",
 	})
 	if err != nil {
 		f.t.Fatal(err)

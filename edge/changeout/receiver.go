@@ -11,6 +11,7 @@ import (
 	"rollcall/feed"
 	"rollcall/internal/lograte"
 	"rollcall/internal/outbox"
+	"rollcall/internal/wake"
 	"rollcall/presence"
 )
 
@@ -19,6 +20,7 @@ type receiver struct {
 	Receiver
 	client *http.Client
 	sends  atomic.Bool // this node sends to it
+	taken  wake.Signal // something was
 
 	mu      sync.Mutex // before that of the box
 	term    string
@@ -45,7 +47,7 @@ const (
 )
 
 func newReceiver(cfg Receiver, transport http.RoundTripper) *receiver {
-	r := &receiver{Receiver: cfg, client: outbox.NewClient(cfg.Timeout, 1, transport)}
+	r := &receiver{Receiver: cfg, taken: wake.NewSignal(), client: outbox.NewClient(cfg.Timeout, 1, transport)}
 	for _, l := range []*lograte.Line{&r.lines.failed, &r.lines.refused, &r.lines.again, &r.lines.reading} {
 		l.Every = logEvery.Milliseconds()
 	}

@@ -59,9 +59,14 @@ func (s *Sender) serve(r *receiver) error {
 // hold keeps the claim and the cursor of r until another node has them, or the sender closes.
 func (s *Sender) hold(r *receiver) error {
 	claimed := time.Now()
+	t := time.NewTicker(claimEvery)
+	defer t.Stop()
 	for {
-		if pause(s.ctx, keepEvery); s.ctx.Err() != nil {
+		select {
+		case <-s.ctx.Done():
 			return nil
+		case <-r.taken:
+		case <-t.C:
 		}
 		if time.Since(claimed) >= claimEvery {
 			if !s.deps.Service.Claim(s.ctx, claimOf(r), claimLife) {
@@ -75,6 +80,7 @@ func (s *Sender) hold(r *receiver) error {
 		case err != nil && s.ctx.Err() == nil:
 			s.logReading(r, err)
 		}
+		pause(s.ctx, keepEvery) // what is taken meanwhile is kept together
 	}
 }
 

@@ -191,6 +191,7 @@ func (b *Box[K, E]) Drop(key K) []*E {
 		b.strike(it)
 	}
 	b.waiting -= len(l.items) - l.busy
+	clear(l.items[l.busy:])
 	l.items = l.items[:l.busy:l.busy]
 	if l.busy > 0 && !l.gone {
 		l.gone = true
@@ -320,6 +321,7 @@ func (b *Box[K, E]) remove(l *lane[K, E]) {
 		b.strike(it)
 	}
 	b.waiting -= l.busy
+	clear(l.items[:l.busy])
 	l.items, l.busy = l.items[l.busy:], 0
 }
 
