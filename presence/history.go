@@ -108,7 +108,7 @@ func (st *State) touch(s *Slot, until Millis) {
 // A recount is what counting a late hook at its time found out about its slot.
 type recount struct {
 	start Millis // of the slot before
-	last  Report // the last hook
+	last  Report // the last hook that counts
 }
 
 // from returns the slot before hooks, which are not empty.
@@ -151,6 +151,9 @@ func (st *State) countHook(s *Slot, fresh bool, assumed *Slot, r *Report, hash u
 	next, late := h.from(hooks), &recount{start: s.Start}
 	for k := range hooks {
 		verdict := hooks[k].count(&next, rules)
+		if verdict == Taken || verdict == Swallowed {
+			late.last = hooks[k].report()
+		}
 		if k == at {
 			v = verdict
 		}
@@ -163,7 +166,6 @@ func (st *State) countHook(s *Slot, fresh bool, assumed *Slot, r *Report, hash u
 	}
 	next.At = max(next.At, s.At)
 	h.Hooks, *s = hooks, next
-	late.last = hooks[len(hooks)-1].report()
 	return v, late
 }
 

@@ -2,6 +2,7 @@ package presence_test
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"testing"
 	"time"
@@ -107,6 +108,84 @@ func TestLateHooksCountAtTheirTime(t *testing.T) {
 			t.Fatalf("in order of receipt: %s\nnode by node:        %s\n%+v", w, g, got.Histories)
 		}
 	})
+}
+
+// countsOf turns some of hooks, which are of one untagged slot, into answers of the product.
+func countsOf(t *rapid.T, hooks []presence.Report) {
+	for i := range hooks {
+		if r := &hooks[i]; rapid.IntRange(0, 2).Draw(t, "count") == 0 {
+			*r = presence.Report{
+				App: r.App, Peer: r.Peer, Source: r.Source, Policy: r.Policy, Kind: presence.KindCount, Cause: presence.CauseReconciled, At: r.At, ID: r.ID,
+				Count: rapid.IntRange(-1, 3).Draw(t, "n"), Quiet: time.Duration(rapid.IntRange(0, 40).Draw(t, "quiet")) * time.Second, Lease: 7 * 24 * time.Hour,
+			}
+		}
+	}
+}
+
+// unseen is when a peer was seen last: an answer that was overturned is a sign of it all the same.
+var unseen = regexp.MustCompile(` seen [-0-9]+;`)
+
+// An answer that changed something is counted at its time, too, and so are the hooks from before it
+// that come later. One that agreed leaves no trace: a later answer puts right what late hooks made
+// of it.
+func TestLateHooksCountBeforeAnswers(t *testing.T) {
+	rules := shared()
+	counted, overturned := 0, 0
+	rapid.Check(t, func(t *rapid.T) {
+		hooks := hooksOf(t, rapid.IntRange(2, 14).Draw(t, "hooks"), t0.Add(20*time.Minute))
+		for i := range hooks {
+			hooks[i].Tag = ""
+		}
+		countsOf(t, hooks)
+		now := hooks[len(hooks)-1].At.Add(time.Second)
+		nodes := make([][]presence.Report, 3)
+		for _, r := range hooks {
+			n := rapid.IntRange(0, 2).Draw(t, "node")
+			nodes[n] = append(nodes[n], r)
+		}
+		var want, got presence.State
+		kept := map[string]bool{}
+		for _, n := range rapid.Permutation([]int{0, 1, 2}).Draw(t, "order") {
+			for _, r := range nodes[n] {
+				for range 1 + rapid.IntRange(0, 1).Draw(t, "twice") {
+					merge(t, &got, func(st *presence.State) presence.Effect {
+						o, e := st.Replay(&r, r.At, now, rules)
+						kept[r.ID] = kept[r.ID] || o.Verdict == presence.Taken
+						return e
+					})
+				}
+			}
+		}
+		for _, r := range hooks {
+			if r.Kind == presence.KindCount && !kept[r.ID] {
+				continue
+			}
+			merge(t, &want, func(st *presence.State) presence.Effect {
+				o, e := st.Apply(&r, r.At, rules)
+				if r.Kind == presence.KindCount {
+					if counted++; o.Verdict != presence.Taken {
+						overturned++
+					}
+				}
+				return e
+			})
+		}
+		w, g := unseen.ReplaceAllString(shown(&want, now, true), ""), unseen.ReplaceAllString(shown(&got, now, true), "")
+		if w != g {
+			t.Fatalf("in order of receipt: %s\nnode by node:        %s\n%+v", w, g, got.Histories)
+		}
+		last := presence.Report{
+			App: "a", Peer: "tom", Source: presence.SourceLeanCloud, Policy: hooks[0].Policy, Kind: presence.KindCount, Cause: presence.CauseReconciled,
+			At: now.Add(time.Minute), ID: "last", Count: rapid.IntRange(-1, 1).Draw(t, "last"), Quiet: 30 * time.Second,
+		}
+		merge(t, &got, func(st *presence.State) presence.Effect { _, e := st.Apply(&last, last.At, rules); return e })
+		if online := got.Status == presence.Online; online != (last.Count != 0) {
+			t.Fatalf("after the answer %d the peer is %v", last.Count, got.Status)
+		}
+	})
+	if counted < 20 || overturned == 0 {
+		t.Errorf("%d answers were counted, of which late hooks overturned %d: the histories are too tame", counted, overturned)
+	}
 }
 
 // A report after a node was away for long: histories that were written by a replay stay whole for

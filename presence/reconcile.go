@@ -70,9 +70,13 @@ func (f Finding) String() string {
 const SessionFound SessionID = "!found"
 
 // Reports returns the reports that f, the answer to a, makes of what st knows of peer, and what it
-// comes to; leases are judged at now. st is not changed. The reports are merged like any other, in
-// any order, and however late: what a source reports meanwhile counts. They are given to
-// [Service.Report], not to an intake: they are no heartbeats.
+// comes to; leases are judged at now. st is not changed. The reports of an answer are merged in one
+// call in their order, however late and whatever was merged meanwhile: what a source reports since
+// counts. They are given to [Service.Report], not to an intake: they are no heartbeats.
+//
+// A [FindingGhost] takes a second answer, at least as much later as events may be late, and so does
+// a [FindingSessions] of a source that is counted: the end of a session that is counted no more may
+// be on its way, and would be counted again.
 //
 // With sessions that have names, an answer is a snapshot as of a time before which all events have
 // come: each session that it lists is still there at that time, and all others whose last report is

@@ -60,6 +60,10 @@ func drawStep(d draw, restarts bool) step {
 			switch d(3, "source") {
 			case 0:
 				r.Source, r.Tag = presence.SourceLeanCloud, []string{"", "web"}[d(2, "tag")]
+				if d(4, "count") == 0 {
+					r.Kind, r.Cause, r.Tag, r.Hold = presence.KindCount, presence.CauseReconciled, "", 0
+					r.Count, r.Quiet = d(4, "n")-1, []time.Duration{0, time.Second, 30 * time.Second}[d(3, "quiet")]
+				}
 			case 1:
 				r.Source, r.Session, r.Node = presence.SourceGateway, presence.SessionID(fmt.Sprint("s", d(3, "session"))), node()
 			case 2:
