@@ -4,11 +4,13 @@ package generic
 
 import (
 	"encoding/hex"
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
 
 	"rollcall/edge/webhook"
+	"rollcall/intake"
 	"rollcall/internal/api"
 	"rollcall/internal/strictjson"
 	"rollcall/presence"
@@ -50,7 +52,7 @@ func (Kind) Verify(c *webhook.Call) error {
 
 // Sign sets the two headers.
 func (Kind) Sign(r *webhook.Request, s *webhook.Source, at presence.Millis) error {
-	stamp := strconv.FormatInt(int64(at)/1000, 10)
+	stamp := fmt.Sprintf("%d.%03d", at/1000, at%1000) // so that equal calls of one second differ
 	r.Header.Set(api.TimeHeader, stamp)
 	r.Header.Set(api.SignatureHeader, "v2="+hex.EncodeToString(api.Sign(s.Secret, stamp, r.Method, r.Target(), r.Body)))
 	return nil
@@ -59,7 +61,9 @@ func (Kind) Sign(r *webhook.Request, s *webhook.Source, at presence.Millis) erro
 // maxEvents is how many events a call may carry.
 const maxEvents = 1000
 
-// Read reads {"events": […]}.
+// Read reads {"events": […]}. The same signature is good for some minutes, so an event that has
+// neither a time nor an id of its own counts once in each signed call: a call that is sent again,
+// by its sender or by a stranger who saw it, says nothing new.
 func (Kind) Read(c *webhook.Call, b *webhook.Batch) error {
 	events, n, err := strictjson.Split(c.Body, "events", maxEvents)
 	switch {
@@ -70,8 +74,20 @@ func (Kind) Read(c *webhook.Call, b *webhook.Batch) error {
 	case n > maxEvents:
 		return webhook.Shape("one call may carry 1000 events")
 	}
-	for _, raw := range events {
-		b.AddJSON(raw)
+	delivery := ""
+	if c.Source.Secret != "" {
+		delivery = strings.ToLower(c.Header.Get(api.SignatureHeader)) // in any case the same
+	}
+	for i, raw := range events {
+		e, err := intake.ParseEvent(raw)
+		if err != nil {
+			b.AddJSON(raw) // which says what is wrong
+			continue
+		}
+		if delivery != "" && e.At == 0 && e.ID == "" {
+			e.ID = delivery + "/" + strconv.Itoa(i)
+		}
+		b.Add(&e)
 	}
 	return nil
 }

@@ -3,6 +3,8 @@ package generic_test
 import (
 	"encoding/hex"
 	"fmt"
+	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -35,6 +37,59 @@ func TestStories(t *testing.T) {
 			}},
 		},
 	})
+}
+
+// A call that a stranger sends again changes nothing, though its events have no time: neither a
+// session, nor a count of a class of devices, nor the end of all.
+func TestACallCountsOnce(t *testing.T) {
+	const now = 1767225700000
+	source := webhook.Source{Kind: generic.Kind{}, Secret: sourcetest.Secret}
+	srv := sourcetest.Open(t, source, now)
+	at := presence.Millis(now)
+	send := func(events string) func() {
+		c := sourcetest.Call{Header: map[string]string{}, Body: `{"events":[` + events + `]}`}
+		sign(&c, sourcetest.Secret, at)
+		again := func() {
+			t.Helper()
+			if status, body := srv.Send(c); status != http.StatusOK {
+				t.Fatalf("%s is answered %d %s", events, status, body)
+			}
+		}
+		again()
+		c.Header[api.SignatureHeader] = "v2=" + strings.ToUpper(c.Header[api.SignatureHeader][len("v2="):])
+		srv.Advance(2 * time.Second)
+		at += 2000
+		return again
+	}
+	want := func(peer string, want presence.Status) {
+		t.Helper()
+		if st := srv.State(peer); st.Status != want {
+			t.Errorf("%s is %v, want %v", peer, st.Status, want)
+		}
+	}
+	online := send(`{"peer":"u1","state":"online","session":"a"},{"peer":"u2","state":"online"}`)
+	offline := send(`{"peer":"u1","state":"offline","session":"a","why":"logout"},{"peer":"u2","state":"offline","why":"logout"}`)
+	online()
+	want("u1", presence.Offline)
+	want("u2", presence.Offline)
+	send(`{"peer":"u1","state":"online","session":"a"},{"peer":"u2","state":"online"}`)
+	srv.Advance(4 * time.Minute)
+	offline()
+	want("u1", presence.Online)
+	want("u2", presence.Online)
+	at += 240_000
+	end := send(`{"peer":"u1","state":"end_all"}`)
+	want("u1", presence.Offline)
+	send(`{"peer":"u1","state":"online","session":"b"}`)
+	srv.Advance(4 * time.Minute)
+	end()
+	want("u1", presence.Online)
+	// With an id of its own, an event counts once in any number of calls.
+	at += 240_000
+	send(`{"peer":"u3","state":"online","session":"a","id":"1"}`)
+	send(`{"peer":"u3","state":"offline","session":"a","id":"2"}`)
+	send(`{"peer":"u3","state":"online","session":"a","id":"1"}`)
+	want("u3", presence.Offline)
 }
 
 func FuzzRead(f *testing.F) {
