@@ -211,6 +211,8 @@ func proofOf(s *webhook.Source, res *trial.Result, recorded bool) string {
 	switch {
 	case recorded:
 		return "not checked: recorded"
+	case s.Secret == "" && res.Proof != nil:
+		return "not looked at, since there is no --secret; the app is another"
 	case s.Secret == "":
 		return "not looked at, since there is no --secret"
 	case errors.Is(res.Proof, webhook.ErrExpired):

@@ -150,7 +150,7 @@ func (d *Door) take(w http.ResponseWriter, r *http.Request, c *api.Caller) error
 func (d *Door) prove(w http.ResponseWriter, r *http.Request, c *api.Caller, call *Call) (refused bool, err error) {
 	s := call.Source
 	most := maxBody
-	inBody := s.Secret != "" && s.Kind.Defaults().ProofInBody
+	inBody := s.needsBody()
 	if inBody {
 		if !s.Kind.Defaults().Many {
 			most = maxProof
@@ -159,7 +159,7 @@ func (d *Door) prove(w http.ResponseWriter, r *http.Request, c *api.Caller, call
 			return true, err
 		}
 	}
-	if err := s.verify(call); err != nil {
+	if err := s.Verify(call); err != nil {
 		s.counts.count(call.Now, &Outcome{Err: err}, 0)
 		if limited := d.deps.Gate.Unproven(c); limited != nil {
 			return true, limited
@@ -173,15 +173,6 @@ func (d *Door) prove(w http.ResponseWriter, r *http.Request, c *api.Caller, call
 		call.Body, err = c.ReadAny(w, r, most)
 	}
 	return err != nil, err
-}
-
-// verify has the kind prove the origin of c. A source without a secret is proven by its network,
-// which has been looked at.
-func (s *Source) verify(c *Call) error {
-	if s.Secret == "" {
-		return nil
-	}
-	return s.Kind.Verify(c)
 }
 
 // reachable refuses a call from a network that s does not allow, and one whose body nothing

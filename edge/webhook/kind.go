@@ -39,6 +39,12 @@ type Kind interface {
 	Reply(*Call, Outcome) Reply
 }
 
+// An AppNamer is a kind whose calls name the app at the product.
+type AppNamer interface {
+	// OfApp reports whether c, which has an AppID, is of that app.
+	OfApp(c *Call) bool
+}
+
 // A Maker is a kind that is made anew for each source, of the settings that only it has: Map and
 // Sign.
 type Maker interface {
@@ -122,6 +128,25 @@ func (s *Source) Secrets() []string {
 		return []string{s.Secret}
 	}
 	return []string{s.Secret, s.SecretOld}
+}
+
+// Verify has the kind prove the origin of c, and compares the app that c names. A source without a
+// secret is proven by its network, which the door looks at.
+func (s *Source) Verify(c *Call) error {
+	if s.Secret != "" {
+		if err := s.Kind.Verify(c); err != nil {
+			return err
+		}
+	}
+	if named, ok := s.Kind.(AppNamer); ok && s.AppID != "" && !named.OfApp(c) {
+		return ErrUnproven
+	}
+	return nil
+}
+
+// needsBody reports whether Verify looks at the body.
+func (s *Source) needsBody() bool {
+	return s.Kind.Defaults().ProofInBody && (s.Secret != "" || s.AppID != "")
 }
 
 // Proven reports whether ok holds for one of the secrets. It tries all of them either way.

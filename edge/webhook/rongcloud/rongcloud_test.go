@@ -19,7 +19,7 @@ func event(status, session string, at int64) string {
 
 func sign(c *sourcetest.Call, secret string, at presence.Millis) {
 	sum := sha1.Sum([]byte(secret + "14314" + fmt.Sprint(int64(at))))
-	c.Path = fmt.Sprintf("?signTimestamp=%d&nonce=14314&signature=%s", int64(at), hex.EncodeToString(sum[:]))
+	c.Path = fmt.Sprintf("?appKey=an-app-key&signTimestamp=%d&nonce=14314&signature=%s", int64(at), hex.EncodeToString(sum[:]))
 }
 
 func TestStories(t *testing.T) {
@@ -28,7 +28,7 @@ func TestStories(t *testing.T) {
 		return sourcetest.Call{Body: event(status, session, at)}
 	}
 	sourcetest.Run(t, sourcetest.Suite{
-		Kind: rongcloud.Kind{}, Sign: sign, Now: 1767225700000, Window: 5 * time.Minute,
+		Kind: rongcloud.Kind{}, Sign: sign, Now: 1767225700000, Window: 5 * time.Minute, Source: webhook.Source{AppID: "an-app-key"},
 		Stories: []sourcetest.Story{
 			{Name: "comes", Peer: "u1", Want: presence.Online, Open: []string{"c0ffee01"}, Calls: []sourcetest.Call{one("0", "c0ffee01", at)}},
 			{Name: "goes", Peer: "u1", Want: presence.Offline, Calls: []sourcetest.Call{one("0", "c0ffee01", at), one("2", "c0ffee01", at+9000)}},

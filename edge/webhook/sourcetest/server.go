@@ -46,6 +46,11 @@ func (s spy) Read(c *webhook.Call, b *webhook.Batch) error {
 	return s.Kind.Read(c, b)
 }
 
+func (s spy) OfApp(c *webhook.Call) bool {
+	named, ok := s.Kind.(webhook.AppNamer)
+	return !ok || named.OfApp(c)
+}
+
 // Open returns a server with source, at now.
 func Open(tb testing.TB, source webhook.Source, now presence.Millis) *Server {
 	tb.Helper()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -156,6 +157,7 @@ func (s *Suite) proof(t *testing.T) {
 	if s.Kind.Defaults().Open {
 		refused("over plain HTTP, where nothing protects the body", s.signed(c, source.Secret, s.Now), false)
 	}
+	s.apps(t)
 	if st := srv.State(s.Stories[0].Peer); st.Status != presence.Unknown {
 		t.Errorf("what was refused made %s %v", s.Stories[0].Peer, st.Status)
 	}
@@ -163,6 +165,33 @@ func (s *Suite) proof(t *testing.T) {
 		if status, body := srv.Send(s.signed(c, secret, s.Now)); status != http.StatusOK {
 			t.Errorf("with one of two secrets: %d %s", status, body)
 		}
+	}
+}
+
+// apps refuses a call that names another app, whether a secret proves it or its network does.
+func (s *Suite) apps(t *testing.T) {
+	if _, named := s.Kind.(webhook.AppNamer); named == (s.Source.AppID == "") {
+		t.Errorf("the calls name an app: %v; the source has %q", named, s.Source.AppID)
+	}
+	if s.Source.AppID == "" {
+		return
+	}
+	proven := s.Source
+	proven.AppID += "0"
+	near := s.Source
+	near.Secret, near.Allow = "", []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")}
+	far := near
+	far.AppID += "0"
+	c := s.signed(s.Stories[0].Calls[0], s.Source.Secret, s.Now)
+	for _, source := range []webhook.Source{proven, far} {
+		srv := Open(t, source, s.Now)
+		if status, _ := srv.Send(c); status != http.StatusUnauthorized || srv.reads.Load() != 0 || srv.Stats().Unproven != 1 {
+			t.Errorf("of another app, with the secret %q: %d, %+v", source.Secret, status, srv.Stats())
+		}
+	}
+	srv := Open(t, near, s.Now)
+	if status, body := srv.Send(s.Stories[0].Calls[0]); status != http.StatusOK {
+		t.Errorf("not signed, from a network that is allowed: %d %s", status, body)
 	}
 }
 

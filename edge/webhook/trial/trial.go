@@ -14,8 +14,8 @@ import (
 
 // A Result is what there is to know of a call.
 type Result struct {
-	// Proof is nil when the proof is right, or was not tried; see webhook.ErrUnproven and
-	// webhook.ErrExpired.
+	// Proof is nil when the proof is right, or was not tried, and the app that the call names is
+	// that of the source; see webhook.ErrUnproven and webhook.ErrExpired.
 	Proof error
 	// Tried says that there is a secret to try the proof with, and a proof: that of a call that was
 	// recorded is struck out.
@@ -50,9 +50,8 @@ func Try(ctx context.Context, s *webhook.Source, r *Request, now presence.Millis
 	}
 	c.Now = now
 	res := &Result{}
-	_, recorded := r.Recorded()
-	if res.Tried = s.Secret != "" && !recorded; res.Tried {
-		res.Proof = s.Kind.Verify(c)
+	if _, recorded := r.Recorded(); !recorded {
+		res.Tried, res.Proof = s.Secret != "", s.Verify(c)
 	}
 	w, err := newWorld(s, now)
 	if err != nil {

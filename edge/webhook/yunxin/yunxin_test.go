@@ -25,13 +25,14 @@ func sign(c *sourcetest.Call, secret string, at presence.Millis) {
 	body := md5.Sum([]byte(c.Body))
 	sum, stamp := hex.EncodeToString(body[:]), fmt.Sprint(int64(at))
 	check := sha1.Sum([]byte(secret + sum + stamp))
+	c.Header["AppKey"] = "an-app-key"
 	c.Header["MD5"], c.Header["CurTime"], c.Header["CheckSum"] = sum, stamp, hex.EncodeToString(check[:])
 }
 
 func TestStories(t *testing.T) {
 	const at, ok = 1767225600123, `,"code":"200"`
 	sourcetest.Run(t, sourcetest.Suite{
-		Kind: yunxin.Kind{}, Sign: sign, Covers: true, Now: 1767225700000, Window: 24 * time.Hour,
+		Kind: yunxin.Kind{}, Sign: sign, Covers: true, Now: 1767225700000, Window: 24 * time.Hour, Source: webhook.Source{AppID: "an-app-key"},
 		Stories: []sourcetest.Story{
 			{Name: "comes", Peer: "u1", Want: presence.Online, Open: []string{"ios/d1"}, Calls: []sourcetest.Call{call("2", "IOS", "d1", ok, at)}},
 			{Name: "goes, and names the device", Peer: "u1", Want: presence.Offline, Calls: []sourcetest.Call{

@@ -84,10 +84,16 @@ func (Kind) Verify(c *webhook.Call) error {
 		return webhook.ErrUnproven
 	}
 	err = c.Hex(string(in.Signature), func(secret string) []byte { return sum(secret, string(in.Timestamp), string(in.Nonce)) })
-	if err != nil || c.Source.AppID != "" && string(in.AppID) != c.Source.AppID {
-		return webhook.ErrUnproven
+	if err != nil {
+		return err
 	}
 	return c.Near(int64(in.at()), window)
+}
+
+// OfApp looks at the id of the app in the body.
+func (Kind) OfApp(c *webhook.Call) bool {
+	in, err := decode(c)
+	return err == nil && string(in.AppID) == c.Source.AppID
 }
 
 func sum(parts ...string) []byte {

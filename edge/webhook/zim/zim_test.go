@@ -48,7 +48,7 @@ const now = 1767225700000
 func TestStories(t *testing.T) {
 	const at = 1767225600
 	sourcetest.Run(t, sourcetest.Suite{
-		Kind: zim.Kind{}, Sign: sign, Now: now, Window: 5*time.Minute + time.Second,
+		Kind: zim.Kind{}, Sign: sign, Now: now, Window: 5*time.Minute + time.Second, Source: webhook.Source{AppID: "77"},
 		Stories: []sourcetest.Story{
 			{Name: "comes", Peer: "u1", Want: presence.Online, Open: []string{"ios_phone"}, Calls: []sourcetest.Call{call("IOS_PHONE", 0, at)}},
 			{Name: "goes", Peer: "u1", Want: presence.Offline, Calls: []sourcetest.Call{call("WEB", 0, at), call("WEB", 1, at+9)}},
