@@ -71,6 +71,8 @@ type configVerdict struct {
 	Present  string              `json:"present"` // gate.present
 	Mistakes configload.Problems `json:"mistakes"`
 	Warnings configload.Problems `json:"warnings"`
+	// Sources are there when there is no mistake.
+	Sources []config.AskedSource `json:"sources,omitempty"`
 }
 
 // Run checks the configuration that serve would start with, given the same file, flags and
@@ -91,6 +93,9 @@ func (c *configCheckCmd) Run(e *env) error {
 	}
 	if c.JSON {
 		v := configVerdict{OK: err == nil, Ask: cfg.Gate.Ask, Present: cfg.Present(), Mistakes: append(configload.Problems{}, mistakes...), Warnings: append(configload.Problems{}, warnings...)}
+		if err == nil {
+			v.Sources = cfg.Asked()
+		}
 		if perr := printJSON(e.stdout, v); perr != nil {
 			return perr
 		}
@@ -110,5 +115,10 @@ func (c *configCheckCmd) Run(e *env) error {
 		what = src.File
 	}
 	_, err = fmt.Fprintf(e.stdout, "%s: no mistakes\n%s\n", what, cfg.Access())
+	for _, s := range cfg.Asked() {
+		if err == nil {
+			_, err = fmt.Fprintln(e.stdout, s)
+		}
+	}
 	return err
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -209,6 +210,19 @@ func (r *Reconcile) CheckBase(product, example string) error {
 		return fmt.Errorf("reconcile.url has a query; of %s it is the address of its API alone", product)
 	}
 	return nil
+}
+
+// CheckSecure returns that the address of an API on the Internet is not https: the key could be
+// read on the way. An address of this machine may be http.
+func (r *Reconcile) CheckSecure() error {
+	u, err := url.Parse(r.URL)
+	if err != nil || u.Scheme != "http" || u.Hostname() == "localhost" {
+		return nil
+	}
+	if ip, err := netip.ParseAddr(u.Hostname()); err == nil && ip.IsLoopback() {
+		return nil
+	}
+	return errors.New("reconcile.url is http; the key would be readable on the way, so it is https")
 }
 
 // CheckKey returns that the key is missing, when it is; what says where it is found.

@@ -119,3 +119,39 @@ func (r *Reconcile) webhook(kind webhook.Kind) webhook.Reconcile {
 		Auditor: a, URL: r.URL, KeyID: r.KeyID, Key: r.Key.Reveal(), KeyOld: r.KeyOld.Reveal(), User: r.User, Domain: r.Domain, Passes: new(webhook.Passes),
 	}
 }
+
+// An AskedSource says whether a source can be asked.
+type AskedSource struct {
+	App   string `json:"app,omitempty"`
+	ID    string `json:"id"`
+	Kind  string `json:"kind"`
+	Asked bool   `json:"asked"`
+	Why   string `json:"why,omitempty"` // not
+}
+
+// String is a line for people.
+func (a AskedSource) String() string {
+	if a.Asked {
+		return fmt.Sprintf("source %s (%s) is asked", a.ID, a.Kind)
+	}
+	return fmt.Sprintf("source %s (%s) is not asked, so what its events leave out stands until a lease ends: %s", a.ID, a.Kind, a.Why)
+}
+
+// Asked says of each source of c, which has been checked, whether its product can be asked.
+func (c *Config) Asked() []AskedSource {
+	list := make([]AskedSource, 0, len(c.Sources))
+	for i := range c.Sources {
+		s := &c.Sources[i]
+		a := AskedSource{App: s.App, ID: s.ID, Kind: s.Kind, Asked: s.Reconcile.set()}
+		_, can := webhook.Find(all.Kinds, s.Kind).(webhook.Auditor)
+		switch {
+		case a.Asked:
+		case can:
+			a.Why = "reconcile is not set; docs/sources.md has what " + s.Kind + " wants there"
+		default:
+			a.Why = s.Kind + " has no call for it; reconcile.url may name a backend of yours that answers in its place"
+		}
+		list = append(list, a)
+	}
+	return list
+}

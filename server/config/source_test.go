@@ -60,3 +60,27 @@ func TestSources(t *testing.T) {
 		}
 	}
 }
+
+// TestAsked: a check of the configuration names the sources that are not asked, and why.
+func TestAsked(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "c.yaml")
+	text := "apps:\n- {id: one, hook_key: " + hookKey + "}\nsources:\n" +
+		"- {id: a, kind: openim, secret: a-secret, reconcile: {url: \"http://10.0.0.5:10002\", key: k}}\n" +
+		"- {id: b, kind: openim, secret: a-secret}\n- {id: c, kind: zim, secret: a-secret, appid: x}\n"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg, _, err := config.Load(t.Context(), config.Sources{File: file})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := cfg.Asked()
+	if len(got) != 3 || !got[0].Asked || got[0].String() != "source a (openim) is asked" {
+		t.Fatalf("%+v", got)
+	}
+	for i, want := range map[int]string{1: "reconcile is not set", 2: "zim has no call for it"} {
+		if got[i].Asked || !strings.Contains(got[i].String(), want) {
+			t.Errorf("%v, want it to say that %s", got[i], want)
+		}
+	}
+}

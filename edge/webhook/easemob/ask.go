@@ -29,6 +29,9 @@ func (Kind) CheckAsk(s *webhook.Source) error {
 	if err := s.Reconcile.CheckBase("easemob", ""); err != nil {
 		return err
 	}
+	if err := s.Reconcile.CheckSecure(); err != nil {
+		return err
+	}
 	if s.Reconcile.KeyID == "" {
 		return errors.New("reconcile.key_id is missing; it is the Client ID of the app")
 	}

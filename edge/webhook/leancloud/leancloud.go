@@ -62,6 +62,9 @@ func (Kind) CheckAsk(s *webhook.Source) error {
 	if err := s.Reconcile.CheckBase("leancloud", "https://api.example.com"); err != nil {
 		return err
 	}
+	if err := s.Reconcile.CheckSecure(); err != nil {
+		return err
+	}
 	return s.Reconcile.CheckKey("the master key of the app at LeanCloud")
 }
 

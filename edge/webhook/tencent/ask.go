@@ -31,6 +31,9 @@ func (Kind) CheckAsk(s *webhook.Source) error {
 	if err := s.Reconcile.CheckBase("tencent", ""); err != nil {
 		return err
 	}
+	if err := s.Reconcile.CheckSecure(); err != nil {
+		return err
+	}
 	return s.Reconcile.CheckKey("the secret key of the app, from which signatures are made (密钥)")
 }
 

@@ -110,7 +110,11 @@ func TestRegions(t *testing.T) {
 	if err := (tencent.Kind{}).CheckAsk(&s); err != nil {
 		t.Error(err)
 	}
-	s.Reconcile.URL += "?usersig=x"
+	s.Reconcile.URL = "http://adminapisgp.im.qcloud.com"
+	if err := (tencent.Kind{}).CheckAsk(&s); err == nil || !strings.HasPrefix(err.Error(), "reconcile.url is http") {
+		t.Errorf("without TLS: %v", err)
+	}
+	s.Reconcile.URL = "http://127.0.0.1:8080?usersig=x"
 	if err := (tencent.Kind{}).CheckAsk(&s); err == nil || !strings.HasPrefix(err.Error(), "reconcile.url ") {
 		t.Errorf("with a query: %v", err)
 	}
