@@ -100,19 +100,22 @@ func (st *State) forget(now Millis, rules *Rules) bool {
 	if st.Status != Offline || now < st.Since.Add(rules.OfflineMemory) {
 		return false
 	}
-	*st = State{Rev: st.Rev, Day: st.Day}
+	*st = State{Rev: st.Rev, Day: st.Day, Reached: st.Reached}
 	return true
 }
 
 // Forgotten reports whether nothing of st is worth keeping.
-func (st *State) Forgotten() bool {
+func (st *State) Forgotten() bool { return st.blank() && len(st.Reached) == 0 }
+
+// blank reports whether st says nothing about whether the peer is online.
+func (st *State) blank() bool {
 	return st.Status == Unknown && len(st.Sessions) == 0 && len(st.Slots) == 0
 }
 
 // prune drops tombstones that are old or too many, slots with nothing to remember, and old delivery
 // ids.
 func (st *State) prune(now Millis, rules *Rules) bool {
-	before := len(st.Sessions) + len(st.EndAlls) + len(st.Slots) + len(st.Deliveries)
+	before := len(st.Sessions) + len(st.EndAlls) + len(st.Slots) + len(st.Deliveries) + len(st.Reached)
 	old, dead := now.Add(-rules.Tombstones), 0
 	st.Sessions = keep(st.Sessions, func(s *Session) bool {
 		switch {
@@ -135,7 +138,8 @@ func (st *State) prune(now Millis, rules *Rules) bool {
 	st.Slots = keep(st.Slots, func(s *Slot) bool { return !s.blank(now, rules) })
 	st.Deliveries = keep(st.Deliveries, func(s *Delivery) bool { return s.At > now.Add(-rules.Detect) })
 	st.pruneHistories(now, rules)
-	return len(st.Sessions)+len(st.EndAlls)+len(st.Slots)+len(st.Deliveries) != before
+	st.pruneReached(now)
+	return len(st.Sessions)+len(st.EndAlls)+len(st.Slots)+len(st.Deliveries)+len(st.Reached) != before
 }
 
 // dropConnections removes the ends of connections that need not be remembered beside the latest.

@@ -2,3 +2,8 @@ package presence
 
 // Store returns the store below, for tests that write past the service.
 func (s *Service) Store() Store { return s.store }
+
+// ActivitySection returns how many bytes the section of activities takes at the end of st.
+func ActivitySection(st *State) int {
+	return len(appendString([]byte{sectionActivity}, string(st.packActivity())))
+}

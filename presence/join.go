@@ -67,10 +67,10 @@ func (st *State) Join(o *State, now Millis, rules *Rules) Effect {
 	before, was, day := a.packedAs(0), st.Summary(), st.Day
 	a.forget(now, rules)
 	b.forget(now, rules)
+	reached := joinReached(a.Reached, b.Reached)
 	switch {
-	case b.Forgotten(), b.assumed() && !a.assumed() && !a.Forgotten():
-		return Same
-	case a.Forgotten(), a.assumed() && !b.assumed():
+	case b.blank(), b.assumed() && !a.assumed() && !a.blank():
+	case a.blank(), a.assumed() && !b.assumed():
 		b.Day = max(a.Day, b.Day)
 		a = b
 	case a.assumed():
@@ -78,6 +78,8 @@ func (st *State) Join(o *State, now Millis, rules *Rules) Effect {
 	default:
 		a = joinOf(&a, &b, now)
 	}
+	a.Reached = reached
+	a.boundReached()
 	a.Expire(now, rules)
 	if !rules.OnlineTime {
 		a.Days, a.Counted = nil, 0
@@ -150,6 +152,7 @@ func (st *State) clone() State {
 		c.Slots[i] = c.Slots[i].clone()
 	}
 	c.Deliveries, c.Histories = slices.Clone(st.Deliveries), slices.Clone(st.Histories)
+	c.Reached = slices.Clone(st.Reached)
 	c.Days, c.Rest = slices.Clone(st.Days), slices.Clone(st.Rest)
 	return c
 }
@@ -160,6 +163,11 @@ func joinSessions(a, b []Session) []Session {
 	slices.SortFunc(both, func(x, y Session) int {
 		return cmp.Or(strings.Compare(string(x.Source), string(y.Source)), strings.Compare(string(x.ID), string(y.ID)), y.compare(&x))
 	})
+	for i := len(both) - 1; i > 0; i-- {
+		if x, y := &both[i-1], &both[i]; x.Source == y.Source && x.ID == y.ID {
+			x.Active = x.latest(y)
+		}
+	}
 	return slices.CompactFunc(both, func(x, y Session) bool { return x.Source == y.Source && x.ID == y.ID })
 }
 

@@ -41,7 +41,7 @@ func TestWhatALaterReleaseReportsChangesNothing(t *testing.T) {
 		} {
 			r.App, r.Peer, r.At = own.App, own.Peer, t0.Add(time.Minute)
 			later := []presence.Report{}
-			for _, kind := range []presence.Kind{0, 6, 7, 200, 255} {
+			for _, kind := range []presence.Kind{0, presence.KindReach + 1, presence.KindReach + 2, 200, 255} {
 				l := r
 				l.Kind = kind
 				later = append(later, l)

@@ -138,7 +138,7 @@ func (st *State) Unpack(b []byte) error {
 	*st = State{
 		Rev: binary.BigEndian.Uint64(b), Status: Status(b[8] & 3), Cause: Cause(b[9]), Since: millis48(b[16:]),
 		Sessions: st.Sessions[:0], Slots: st.Slots[:0], Deliveries: st.Deliveries[:0], Days: st.Days[:0],
-		EndAlls: st.EndAlls[:0], Histories: st.Histories[:0], Rest: st.Rest[:0],
+		EndAlls: st.EndAlls[:0], Histories: st.Histories[:0], Reached: st.Reached[:0], Rest: st.Rest[:0],
 	}
 	if st.Status > Online || !st.Cause.Known() {
 		return fmt.Errorf("%w: status %d, cause %d", ErrNewer, st.Status, st.Cause)

@@ -1,6 +1,7 @@
 package presence
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 	"unicode/utf8"
@@ -36,6 +37,12 @@ type Report struct {
 	Cause     Cause
 	Reconnect bool // an automatic login, not one by hand
 
+	// Activity is what the user does in the session; of an online or a touch of a named session.
+	Activity Activity
+	Used     Millis // when the user last did something there; with Activity only; 0: not said
+	// Reach is that of the device called Device, of a [KindReach].
+	Reach Reach
+
 	// Lease is how long the report stays true without another; zero takes the default of [Rules].
 	// With a Node zero says that the node sends heartbeats: the session hangs on it from the
 	// beginning. With another lease it hangs on it from the node's first heartbeat on.
@@ -63,7 +70,9 @@ type Report struct {
 func (r *Report) Key() Key { return Key{r.App, r.Peer} }
 
 // counted reports whether r is about a slot.
-func (r *Report) counted() bool { return r.Session == "" && r.Kind != KindEndAll }
+func (r *Report) counted() bool {
+	return r.Session == "" && r.Kind != KindEndAll && r.Kind != KindReach
+}
 
 // present reports whether r says that the peer was online.
 func (r *Report) present() bool {
@@ -80,7 +89,10 @@ func (r *Report) expired(now Millis, lease time.Duration) bool {
 }
 
 // known reports whether this release knows what r says.
-func (r *Report) known() bool { return r.Kind.Known() && r.Cause.Known() && r.Policy <= PolicyLast }
+func (r *Report) known() bool {
+	return r.Kind.Known() && r.Cause.Known() && r.Policy <= PolicyLast && r.Activity < activities &&
+		r.Reach < reaches && (r.Reach != ReachUnknown) == (r.Kind == KindReach)
+}
 
 // Validate returns an error matching [ErrInvalid] that names what is wrong with r, or nil.
 func (r *Report) Validate() error {
@@ -132,7 +144,7 @@ func (r *Report) Validate() error {
 	case r.Hold < 0 || r.Hold > MaxHold:
 		return fmt.Errorf("%w: the hold is not between 0 and %v", ErrInvalid, MaxHold)
 	}
-	return r.validateCount()
+	return cmp.Or(r.checkActivity(), r.checkReach(), r.validateCount())
 }
 
 // validateCount is Validate for what only a [KindCount] has.

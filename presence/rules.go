@@ -25,6 +25,9 @@ type Rules struct {
 	// is counted at its time of receipt, see [History]. [NewService] sets it for a store that can
 	// be out of reach; 0 keeps none.
 	Replay time.Duration `config:"-"`
+	// Idle is after how long without use a foreground session counts as idle, where its source says
+	// when it was used.
+	Idle time.Duration `range:"10s..1d"`
 	// DayOffset is local midnight minus UTC midnight, for "peers seen today" and online time.
 	DayOffset time.Duration `range:"-14h..14h"`
 
@@ -46,6 +49,7 @@ func DefaultRules() Rules {
 		Relearn:       7 * 24 * time.Hour,
 		OfflineMemory: 7 * 24 * time.Hour,
 		Tombstones:    24 * time.Hour,
+		Idle:          5 * time.Minute,
 	}
 }
 
@@ -57,7 +61,7 @@ func DefaultRules() Rules {
 func (ru *Rules) Admit(r *Report, now Millis) bool {
 	r.Ahead = 0
 	if r.At > now.Add(ru.Ahead) {
-		if r.counted() {
+		if r.counted() || r.Kind == KindReach {
 			r.At = now
 		} else {
 			r.Ahead = r.At - now

@@ -25,11 +25,11 @@ const (
 
 // format returns the lowest format that can hold st.
 func (st *State) format() byte {
-	if len(st.Rest) > 0 || len(st.Histories) > 0 || len(st.EndAlls) > 0 || st.Cause >= CauseReconciled {
+	if len(st.Rest) > 0 || len(st.Histories) > 0 || len(st.EndAlls) > 0 || len(st.Reached) > 0 || st.Cause >= CauseReconciled {
 		return packFormat2
 	}
 	for i := range st.Sessions {
-		if s := &st.Sessions[i]; s.Seq != 0 || s.Ahead != 0 || s.Leased() || s.Cause >= CauseReconciled || s.ID == SessionFound {
+		if s := &st.Sessions[i]; s.Seq != 0 || s.Ahead != 0 || s.Leased() || s.Cause >= CauseReconciled || s.ID == SessionFound || s.Active.At != 0 {
 			return packFormat2
 		}
 	}
@@ -52,6 +52,12 @@ func (st *State) packSections(b []byte) []byte {
 	var all []byte
 	if len(st.EndAlls) > 0 {
 		all = appendString(binary.AppendUvarint(all, sectionEndAlls), string(st.packEndAlls(nil)))
+	}
+	if len(st.Reached) > 0 {
+		all = appendString(binary.AppendUvarint(all, sectionReach), string(st.packReached()))
+	}
+	if active := st.packActivity(); len(active) > 0 {
+		all = appendString(binary.AppendUvarint(all, sectionActivity), string(active))
 	}
 	if len(st.Histories) > 0 {
 		all = appendString(binary.AppendUvarint(all, sectionHistories), string(st.packHistories(nil)))
@@ -81,6 +87,14 @@ func (r *unpacker) sections(st *State) {
 			e.endAlls(st)
 			all.newer = e.newer
 			all.bad = e.bad || len(st.EndAlls) == 0
+		case tag == sectionReach:
+			w := unpacker{b: []byte(body), base: r.base}
+			w.reached(st)
+			all.bad = w.bad || len(st.Reached) == 0
+		case tag == sectionActivity:
+			a := unpacker{b: []byte(body)}
+			a.activity(st)
+			all.bad = a.bad
 		case tag == sectionHistories:
 			h := unpacker{b: []byte(body), base: r.base, format2: true}
 			h.histories(st)

@@ -27,6 +27,8 @@ type Session struct {
 	Cause Cause
 	Hold  time.Duration
 
+	Active Active // what the user does in it
+
 	// Over is the end-all that ended it, zero when none did. It is derived, see [EndAll].
 	Over EndAll
 }
@@ -70,6 +72,7 @@ func sessionOf(r *Report, lease time.Duration) Session {
 	s := Session{
 		Source: r.Source, ID: r.Session, Node: r.Node, Device: r.Device,
 		Incarnation: r.Incarnation, At: r.At, Ahead: r.Ahead, Seq: r.Seq, Start: r.seen(), Hold: r.Hold,
+		Active: activeOf(r),
 	}
 	for _, start := range [...]Millis{r.Incarnation, r.Start} {
 		if start -= r.Ahead; start > 0 && start < s.Start {
@@ -171,8 +174,15 @@ func (s *Session) corrected(n *Session, now Millis) bool {
 
 // merge takes n, received at now, into s and returns what became of it.
 func (s *Session) merge(n *Session, now Millis) Verdict {
+	active := s.latest(n)
 	switch c := s.weigh(n); {
 	case c < 0 && s.corrected(n, now):
+		if n.Active.At != 0 {
+			active = n.Active // by the clock that is right
+		}
+	case c <= 0 && active != s.Active:
+		s.Active = active
+		return Taken
 	case c < 0:
 		return Late
 	case c == 0:
@@ -185,6 +195,7 @@ func (s *Session) merge(n *Session, now Millis) Verdict {
 		n.Device = s.Device
 	}
 	*s = *n
+	s.Active = active
 	return Taken
 }
 

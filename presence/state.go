@@ -55,7 +55,8 @@ type State struct {
 	Slots    []Slot    // by (source, tag)
 	// Deliveries that have been counted and are in no history, by (time, hash).
 	Deliveries []Delivery
-	Rest       []byte // sections of a later release, kept as they are
+	Reached    []Reached // by device
+	Rest       []byte    // sections of a later release, kept as they are
 
 	Histories []History // by (source, tag); with [Rules].Replay only
 	Replayed  Millis    // when a report last came late
@@ -110,6 +111,13 @@ func (st *State) Summary() Summary {
 func (st *State) Apply(r *Report, now Millis, rules *Rules) (Outcome, Effect) {
 	if !r.known() {
 		return Outcome{Verdict: Ignored, Summary: st.Summary()}, Same
+	}
+	if r.Kind == KindReach { // it says nothing of whether the peer is online
+		v, e := st.applyReach(r), Same
+		if v == Taken {
+			e = Quiet
+		}
+		return Outcome{Verdict: v, Summary: st.Summary()}, e
 	}
 	lease := r.Lease
 	if lease == 0 {
@@ -321,7 +329,10 @@ func (st *State) Deadline(rules *Rules) Millis {
 	if st.Status == Offline {
 		return st.Since.Add(rules.OfflineMemory)
 	}
-	if st.Status != Online || st.Until == forever {
+	if st.Status == Unknown {
+		return st.reachedUntil()
+	}
+	if st.Until == forever {
 		// A lapsed session beside one of a live node turns nothing; it is pruned with the next
 		// write.
 		return 0

@@ -85,11 +85,12 @@ const (
 	// KindCount is the answer of a product that was asked how many sessions the peer has, where its
 	// hooks name none, see [Report].Count.
 	KindCount
+	KindReach // whether pushes get to a device, see [Reached]
 )
 
 // Known reports whether k is a kind that this release knows. A report of any other kind changes
 // nothing: a later release has written it, and only that one knows what it means.
-func (k Kind) Known() bool { return k >= KindOnline && k <= KindCount }
+func (k Kind) Known() bool { return k >= KindOnline && k <= KindReach }
 
 func (k Kind) String() string {
 	switch k {
@@ -103,6 +104,8 @@ func (k Kind) String() string {
 		return "end_all"
 	case KindCount:
 		return "count"
+	case KindReach:
+		return "reach"
 	}
 	return "invalid"
 }
