@@ -38,7 +38,7 @@ func TestReportIsRefused(t *testing.T) {
 		{"last use", func(r *presence.Report) { r.Activity, r.Used = presence.Idle, -1 }},
 		{"has no reach", func(r *presence.Report) { r.Reach = presence.ReachNo }},
 		{"reach 0", func(r *presence.Report) { r.Kind = presence.KindReach }},
-		{"reach 4", func(r *presence.Report) { r.Kind, r.Reach = presence.KindReach, presence.ReachYes + 1 }},
+		{"reach 4", func(r *presence.Report) { r.Kind, r.Reach = presence.KindReach, presence.ReachYes+1 }},
 		{"not a session", func(r *presence.Report) { r.Kind, r.Reach = presence.KindReach, presence.ReachYes }},
 		{"cause 9", func(r *presence.Report) { r.Cause = presence.CauseReconciled + 1 }},
 		{"policy 2", func(r *presence.Report) { r.Policy = presence.PolicyLast + 1 }},

@@ -16,6 +16,7 @@ func (m model) update(keys []presence.Key, merge presence.Merge) {
 		st := m[k]
 		st.Sessions, st.EndAlls = slices.Clone(st.Sessions), slices.Clone(st.EndAlls)
 		st.Slots, st.Deliveries = slices.Clone(st.Slots), slices.Clone(st.Deliveries)
+		st.Reached = slices.Clone(st.Reached)
 		if merge(i, &st) == presence.Same {
 			continue
 		}
@@ -72,6 +73,14 @@ func drawStep(d draw, restarts bool) step {
 				if d(5, "end-all") == 0 {
 					r.Kind, r.Session, r.Incarnation = presence.KindEndAll, []presence.SessionID{"", "s", "s1"}[d(3, "prefix")], 0
 				}
+			}
+			switch {
+			case r.Session == "" || r.Kind == presence.KindEndAll:
+			case d(8, "reach") == 0:
+				r.Kind, r.Session, r.Node, r.Incarnation = presence.KindReach, "", "", 0
+				r.Device, r.Reach = []string{"", "ios"}[d(2, "device")], presence.Reach(1+d(3, "reach of the device"))
+			case r.Kind != presence.KindOffline && d(4, "activity") == 0:
+				r.Activity = presence.Activity(1 + d(3, "what the user does"))
 			}
 			s.reports = append(s.reports, r)
 		}

@@ -172,3 +172,32 @@ func offlineMemoryEnds(b *bench) {
 		b.Errorf("the state of a forgotten peer is %+v", st)
 	}
 }
+
+// A word about the reach of a device outlives what is known of the peer, who is unknown meanwhile,
+// and goes when it is due.
+func reachOutlivesThePeer(b *bench) {
+	b.report(b.on("tom", "1"))
+	b.now++
+	b.report(b.off("tom", "1"))
+	word := b.off("tom", "1")
+	word.Kind, word.Session, word.Node, word.Device, word.Reach, word.Cause = presence.KindReach, "", "", "ios", presence.ReachNo, 0
+	b.report(word)
+	b.pass(b.Rules.OfflineMemory)
+	b.sweep(10)
+	b.is(presence.Unknown, "tom")
+	b.counts(presence.Counts{})
+	st := b.load(keyOf("tom"))
+	if len(st.Reached) != 1 || st.Reached[0].Reach != presence.ReachNo {
+		b.Fatalf("the words about reach are %+v", st.Reached)
+	}
+	b.pass(60*24*time.Hour - b.Rules.OfflineMemory - time.Second)
+	for _, k := range b.sweep(10) {
+		b.Errorf("%s was due early", k.Peer)
+	}
+	b.pass(time.Second)
+	b.dueAre("tom")
+	b.sweep(10)
+	if st := b.load(keyOf("tom")); !st.Forgotten() || st.Rev != 0 {
+		b.Errorf("the state of a forgotten peer is %+v", st)
+	}
+}

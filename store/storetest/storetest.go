@@ -105,6 +105,7 @@ var laws = []law{
 	{"a renewed lease is not due", renewedNotDue},
 	{"many reports make one due peer", dueOnce},
 	{"the memory of offline peers ends", offlineMemoryEnds},
+	{"a word about reach outlives the peer", reachOutlivesThePeer},
 	{"listing returns everyone online once", listOnce},
 	{"a listing outlives growth, changes and erasing", listUnderChange},
 	{"a cursor that is none is an error", badCursor},
