@@ -30,6 +30,10 @@ type Event struct {
 	Reconnect   bool            // an automatic login
 	Lease       time.Duration   // zero is that of the [Sender]
 	ID          string          // of the delivery: what is delivered twice counts once
+	// Activity is what the user does in the session, and ActiveAt the last use of it.
+	Activity presence.Activity
+	ActiveAt presence.Millis
+	Reach    presence.Reach // of Platform, of a presence.KindReach
 }
 
 // A Sender is where events come from, and how they are read.
@@ -64,9 +68,13 @@ func (s *Sender) report(e *Event, now presence.Millis) presence.Report {
 	r := presence.Report{
 		App: s.App, Peer: e.Peer, Source: s.Source, Session: e.Session, Device: e.Platform, Kind: e.Kind, At: e.At, Incarnation: e.Incarnation,
 		Seq: e.Seq, ID: e.ID, Cause: e.Cause, Reconnect: e.Reconnect, Lease: e.Lease, Hold: s.Hold, Policy: s.Policy,
+		Activity: e.Activity, Used: e.ActiveAt,
 	}
-	if e.Kind == presence.KindEndAll {
+	switch e.Kind {
+	case presence.KindEndAll:
 		return s.endAll(e, now)
+	case presence.KindReach:
+		return s.reach(e, now)
 	}
 	if r.Lease == 0 {
 		r.Lease = s.Lease
@@ -113,6 +121,15 @@ func (s *Sender) endAll(e *Event, now presence.Millis) presence.Report {
 	return r
 }
 
+// reach turns e, about a device, into a report.
+func (s *Sender) reach(e *Event, now presence.Millis) presence.Report {
+	r := presence.Report{App: s.App, Peer: e.Peer, Source: s.Source, Device: e.Platform, Kind: e.Kind, At: e.At, ID: e.ID, Reach: e.Reach}
+	if r.At == 0 {
+		r.At = now
+	}
+	return r
+}
+
 // A FieldError says which field of an event is wrong, and how. It matches presence.ErrInvalid.
 type FieldError struct {
 	Field string // empty when it is none
@@ -149,6 +166,8 @@ func validate(r *presence.Report) error {
 		field = "id"
 	case len(r.Node) > presence.MaxName:
 		field = "node"
+	case r.Activity != presence.ActivityUnknown && r.Session == "":
+		field, text = "activity", "an activity is that of a session: name it, or give the time"
 	}
 	return &FieldError{field, "invalid", text}
 }

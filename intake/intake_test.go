@@ -99,7 +99,7 @@ func TestBatchNamesWhatIsWrong(t *testing.T) {
 	}
 	got, _ := json.Marshal(tally)
 	want := `{"accepted":2,"double":0,"late":0,"stale":0,"ignored":3,"full":0,"errors":[` +
-		`{"index":1,"code":"invalid","error":"invalid: the state \"away\" is none of online, offline, touch and end_all","field":"state"},` +
+		`{"index":1,"code":"invalid","error":"invalid: the state \"away\" is none of online, offline, touch, end_all and reach","field":"state"},` +
 		`{"index":2,"code":"invalid","error":"invalid: the peer id is empty","field":"user"},` +
 		`{"index":3,"code":"invalid","error":"no such event"}]}`
 	if string(got) != want {

@@ -38,6 +38,9 @@ type fields struct {
 	Why      text    `json:"why"`
 	ID       text    `json:"id"`
 	TTL      numeric `json:"ttl"`
+	Activity text    `json:"activity"`
+	ActiveAt numeric `json:"active_at"`
+	Reach    text    `json:"reach"`
 }
 
 // ParseEvent reads one event in the generic JSON of POST /v1/events. The error is a [*FieldError],
@@ -60,12 +63,20 @@ func ParseEvent(raw []byte) (Event, error) {
 		e.Kind = presence.KindTouch
 	case "end_all":
 		e.Kind = presence.KindEndAll
+	case "reach":
+		e.Kind = presence.KindReach
 	case "":
-		return e, invalidField("state", "invalid", "the state is missing: online, offline, touch or end_all")
+		return e, invalidField("state", "invalid", "the state is missing: online, offline, touch, end_all or reach")
 	default:
-		return e, invalidField("state", "invalid", "the state %.32q is none of online, offline, touch and end_all", f.State.s)
+		return e, invalidField("state", "invalid", "the state %.32q is none of online, offline, touch, end_all and reach", f.State.s)
 	}
 	switch {
+	case (e.Kind == presence.KindReach) != (f.Reach.s != ""):
+		return e, invalidField("reach", "invalid", "an event of the state reach, and no other, says the reach of a platform: yes, quiet or no")
+	case e.Kind == presence.KindReach && e.Session != "":
+		return e, invalidField("session", "invalid", "a reach is that of a platform, not of a session")
+	case f.Activity.s != "" && e.Kind != presence.KindOnline && e.Kind != presence.KindTouch:
+		return e, invalidField("activity", "invalid", "an activity is that of a session that is online or touched")
 	case e.Kind == presence.KindEndAll && e.Session != "":
 		return e, invalidField("session", "invalid", "an end_all names no session; prefix says which it ends")
 	case e.Kind != presence.KindEndAll && e.Prefix != "":
@@ -107,6 +118,16 @@ func (f *fields) event() (Event, error) {
 			cause, _ = presence.ParseCause(f.Why.s) // an unknown reason is no reason
 		}
 		e.Cause = cause
+	}
+	var ok bool
+	if e.Activity, ok = presence.ParseActivity(f.Activity.s); !ok && f.Activity.s != "" || ok && e.Activity == presence.ActivityUnknown {
+		return e, invalidField("activity", "invalid", "the activity %.32q is none of foreground, idle and background", f.Activity.s)
+	}
+	if e.Reach, ok = presence.ParseReach(f.Reach.s); !ok && f.Reach.s != "" || ok && e.Reach == presence.ReachUnknown {
+		return e, invalidField("reach", "invalid", "the reach %.32q is none of yes, quiet and no", f.Reach.s)
+	}
+	if e.ActiveAt = presence.Millis(f.ActiveAt.f); e.ActiveAt != 0 && e.Activity == presence.ActivityUnknown {
+		return e, invalidField("active_at", "invalid", "active_at without an activity says nothing")
 	}
 	return e, nil
 }
@@ -227,6 +248,8 @@ func (f *fields) problem() error {
 		{"platform", &f.Platform},
 		{"why", &f.Why},
 		{"id", &f.ID},
+		{"activity", &f.Activity},
+		{"reach", &f.Reach},
 	} {
 		if p.t.wrong {
 			return invalidField(p.name, "wrong_type", "%s is neither a text nor a whole number", p.name)
@@ -235,7 +258,7 @@ func (f *fields) problem() error {
 	for _, p := range []struct {
 		name string
 		n    *numeric
-	}{{"time", &f.Time}, {"inc", &f.Inc}, {"ttl", &f.TTL}} {
+	}{{"time", &f.Time}, {"inc", &f.Inc}, {"ttl", &f.TTL}, {"active_at", &f.ActiveAt}} {
 		switch {
 		case p.n.wrong:
 			return invalidField(p.name, "wrong_type", "%s is not a number", p.name)
@@ -243,7 +266,10 @@ func (f *fields) problem() error {
 			return invalidField(p.name, "out_of_range", "%s is less than 0", p.name)
 		}
 	}
-	if err := timeProblem(f.Time.f); err != nil {
+	if err := timeProblem("time", f.Time.f); err != nil {
+		return err
+	}
+	if err := timeProblem("active_at", f.ActiveAt.f); err != nil {
 		return err
 	}
 	if f.Inc.f > 1<<47-1 {
@@ -255,18 +281,18 @@ func (f *fields) problem() error {
 	return nil
 }
 
-// timeProblem returns what is wrong with a time of a report, or nil; 0 is no time.
-func timeProblem(t float64) error {
+// timeProblem returns what is wrong with the time t in the field called name, or nil; 0 is no time.
+func timeProblem(name string, t float64) error {
 	switch {
 	case t >= leastMillis/1000 && t < mostMillis/1000:
-		return invalidField("time", "time_in_seconds", "time is in seconds; write Unix milliseconds")
+		return invalidField(name, "time_in_seconds", "%s is in seconds; write Unix milliseconds", name)
 	case t >= leastMillis*1000 && t < mostMillis*1000:
-		return invalidField("time", "time_in_microseconds", "time is in microseconds; write Unix milliseconds")
+		return invalidField(name, "time_in_microseconds", "%s is in microseconds; write Unix milliseconds", name)
 	case t >= leastMillis*1e6 && t < mostMillis*1e6:
-		return invalidField("time", "time_in_nanoseconds", "time is in nanoseconds; write Unix milliseconds")
+		return invalidField(name, "time_in_nanoseconds", "%s is in nanoseconds; write Unix milliseconds", name)
 	}
 	if t > 1<<47-1 {
-		return invalidField("time", "out_of_range", "time is not in Unix milliseconds")
+		return invalidField(name, "out_of_range", "%s is not in Unix milliseconds", name)
 	}
 	return nil // a clock that is decades off is still a clock
 }
@@ -283,5 +309,5 @@ func ParseTime(body []byte) (presence.Millis, error) {
 	if in.Time.wrong || in.Time.f < 0 {
 		return 0, invalidField("time", "invalid", "time is less than 0, or not a number")
 	}
-	return presence.Millis(in.Time.f), timeProblem(in.Time.f)
+	return presence.Millis(in.Time.f), timeProblem("time", in.Time.f)
 }

@@ -179,12 +179,12 @@ func TestEvents(t *testing.T) {
 		{"an online", `{"user":"tom","state":"online","session":"1","time":` + at(-1000) + `}`, `{"accepted":1,"double":0,"late":0,"stale":0,"ignored":0,"full":0}`},
 		{"it is overtaken", `{"user":"tom","state":"offline","session":"1","time":` + at(-2000) + `}`, `{"accepted":0,"double":0,"late":1,"stale":0,"ignored":0,"full":0}`},
 		{"too old", `{"user":"tom","state":"offline","session":"1","time":` + at(-25*3600*1000) + `}`, `{"accepted":0,"double":0,"late":0,"stale":1,"ignored":0,"full":0}`},
-		{"a custom state", `{"user":"tom","state":"custom"}`, `{"accepted":0,"double":0,"late":0,"stale":0,"ignored":1,"full":0,"errors":[{"index":0,"code":"invalid","error":"invalid: the state \"custom\" is none of online, offline, touch and end_all","field":"state"}]}`},
+		{"a custom state", `{"user":"tom","state":"custom"}`, `{"accepted":0,"double":0,"late":0,"stale":0,"ignored":1,"full":0,"errors":[{"index":0,"code":"invalid","error":"invalid: the state \"custom\" is none of online, offline, touch, end_all and reach","field":"state"}]}`},
 		{"a sequence number is no time: the order of arrival counts", `{"user":"seq","state":"offline","session":"1","seq":2},{"user":"seq","state":"online","session":"1","seq":1}`, `{"accepted":2,"double":0,"late":0,"stale":0,"ignored":0,"full":0}`},
 		{"one bad among good", `{"user":"a","state":"online"},{"user":[7]},{"user":"b","state":"online"}`, `{"accepted":2,"double":0,"late":0,"stale":0,"ignored":1,"full":0,"errors":[{"index":1,"code":"wrong_type","error":"invalid: user is neither a text nor a whole number","field":"user"}]}`},
 		{"numbers as strings", `{"user":"c","state":"online","session":"1","time":"` + at(0) + `","ttl":"60","inc":"` + at(-5) + `"}`, `{"accepted":1,"double":0,"late":0,"stale":0,"ignored":0,"full":0}`},
 		{"user and peer that differ", `{"user":"a","peer":"b","state":"online"}`, `{"accepted":0,"double":0,"late":0,"stale":0,"ignored":1,"full":0,"errors":[{"index":0,"code":"invalid","error":"invalid: user and peer differ","field":"peer"}]}`},
-		{"a misspelt field", `{"user":"a","status":"online"}`, `{"accepted":0,"double":0,"late":0,"stale":0,"ignored":1,"full":0,"errors":[{"index":0,"code":"invalid","error":"invalid: the state is missing: online, offline, touch or end_all","field":"state"}]}`},
+		{"a misspelt field", `{"user":"a","status":"online"}`, `{"accepted":0,"double":0,"late":0,"stale":0,"ignored":1,"full":0,"errors":[{"index":0,"code":"invalid","error":"invalid: the state is missing: online, offline, touch, end_all or reach","field":"state"}]}`},
 		{"none", ``, `{"accepted":0,"double":0,"late":0,"stale":0,"ignored":0,"full":0}`},
 	}
 	for _, tt := range tests {
