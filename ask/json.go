@@ -16,6 +16,11 @@ type Peer struct {
 	LastSeen presence.Millis // the latest sign of life
 	Version  uint64          // rises with every change
 	Devices  []string        // what its open sessions run on; nil when that is not known
+
+	Activity presence.Activity
+	ActiveAt presence.Millis // when the user last did something; 0 when no source says
+	Reach    presence.Reach
+	Sessions []Session // nil when they are not known
 }
 
 func peerOf(id presence.PeerID, s *presence.Summary) Peer {
@@ -23,7 +28,7 @@ func peerOf(id presence.PeerID, s *presence.Summary) Peer {
 }
 
 // Fields are what is written of a peer beside its id and its status.
-type Fields uint8
+type Fields uint16
 
 // The fields. A peer that is unknown has neither times nor a cause, one that is online has no
 // cause.
@@ -33,7 +38,14 @@ const (
 	Cause
 	Version
 	Devices
+	Activity // when some session says so
+	ActiveAt // the same
+	Reachable
+	Sessions
 )
+
+// Whole are the fields for which a peer is read whole.
+const Whole = Devices | Activity | ActiveAt | Reachable | Sessions
 
 // AppendPeer appends p as a JSON object with fields to b.
 func AppendPeer(b []byte, p *Peer, fields Fields) []byte {
@@ -74,5 +86,27 @@ func AppendPeer(b []byte, p *Peer, fields Fields) []byte {
 		}
 		b = append(b, ']')
 	}
+	if fields&Activity != 0 && p.Activity != presence.ActivityUnknown {
+		b = append(b, `,"activity":"`...)
+		b = append(b, p.Activity.String()...)
+		b = append(b, '"')
+	}
+	b = appendTime(b, `,"active_at":`, p.ActiveAt, fields&ActiveAt != 0)
+	if fields&Reachable != 0 {
+		b = append(b, `,"reachable":"`...)
+		b = append(b, p.Reach.String()...)
+		b = append(b, '"')
+	}
+	if fields&Sessions != 0 && p.Sessions != nil {
+		b = appendSessions(b, p.Sessions)
+	}
 	return append(b, '}')
+}
+
+// appendTime appends a member with t when it is wanted and known.
+func appendTime(b []byte, member string, t presence.Millis, wanted bool) []byte {
+	if !wanted || t == 0 {
+		return b
+	}
+	return strconv.AppendInt(append(b, member...), int64(t), 10)
 }

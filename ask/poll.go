@@ -58,7 +58,7 @@ func (r *Reader) Poll(ctx context.Context, v View, q *Question) (p Poll, err err
 			p.values = append(p.values, peerOf(peer, &l.seen[i]))
 		}
 	}
-	return p, r.devices(ctx, v, &p.Answer, q.Fields, now)
+	return p, r.whole(ctx, v, &p.Answer, q.Fields, now)
 }
 
 // A look is what one poll finds.

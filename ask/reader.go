@@ -3,7 +3,6 @@ package ask
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"rollcall/ask/token"
@@ -66,8 +65,8 @@ func (r *Reader) Statuses(ctx context.Context, v View, ids [][]byte, a *Answer[p
 	return nil
 }
 
-// Summaries answers what is known of peers. With [Devices] among fields it reads the peers that are
-// online whole, and what their open sessions run on is in the answer, unless that has an age.
+// Summaries answers what is known of peers. With some of [Whole] among fields it reads peers whole,
+// and those fields are in the answer, unless that has an age.
 //
 // It returns errors matching [ErrView] or presence.ErrUnavailable.
 func (r *Reader) Summaries(ctx context.Context, v View, peers []presence.PeerID, fields Fields) (a Answer[Peer], err error) {
@@ -85,7 +84,7 @@ func (r *Reader) Summaries(ctx context.Context, v View, peers []presence.PeerID,
 	for i, p := range peers {
 		out[i] = peerOf(p, &s.seen[i])
 	}
-	return a, r.devices(ctx, v, &a, fields, now)
+	return a, r.whole(ctx, v, &a, fields, now)
 }
 
 // summed is what the store keeps of a list of peers, and what that has become.
@@ -113,61 +112,6 @@ func (r *Reader) summaries(ctx context.Context, v View, peers []presence.PeerID,
 		s.seen[i] = s.raw[i].At(leases, r.Rules.Rules())
 	}
 	return s, nil
-}
-
-// devices adds to a what the peers in it run on, when fields ask for it. It reads whole states,
-// which come from the store itself and never with an age: an answer that has one goes without.
-func (r *Reader) devices(ctx context.Context, v View, a *Answer[Peer], fields Fields, now presence.Millis) error {
-	if fields&Devices == 0 || a.age > 0 {
-		return nil
-	}
-	at := map[presence.PeerID]int{}
-	var online []presence.Key
-	for i := range a.values {
-		p := &a.values[i]
-		if _, twice := at[p.ID]; !twice && p.Status == presence.Online {
-			at[p.ID] = len(online)
-			online = append(online, v.key(p.ID))
-		}
-	}
-	states := make([]presence.State, len(online))
-	if err := r.Store.Loads(ctx, online, states); err != nil {
-		if a.age = r.Rules.Age(); a.age > 0 { // the outage began after the summaries were read
-			return nil
-		}
-		a.drop()
-		return fmt.Errorf("read %d peers: %w", len(online), err)
-	}
-	leases := r.Rules.Leases(now)
-	for i := range a.values {
-		p := &a.values[i]
-		p.Devices = []string{}
-		if p.Status == presence.Online {
-			p.Devices = devicesOf(&states[at[p.ID]], leases)
-		}
-	}
-	return nil
-}
-
-// devicesOf returns what the open sessions of st run on, each once, in order.
-func devicesOf(st *presence.State, leases presence.Millis) []string {
-	names := []string{}
-	for i := range st.Sessions {
-		if s := &st.Sessions[i]; s.Live(leases) {
-			names = append(names, s.Device)
-		}
-	}
-	for i := range st.Slots {
-		if s := &st.Slots[i]; s.Live(leases) {
-			names = append(names, s.Tag)
-		}
-	}
-	slices.Sort(names)
-	names = slices.Compact(names)
-	if len(names) > 0 && names[0] == "" {
-		names = names[1:] // no source named it
-	}
-	return names
 }
 
 // List answers up to limit of the peers that are online, after cursor, and the cursor with which

@@ -70,6 +70,9 @@ func (a *Active) at(now Millis, rules *Rules) Activity {
 	return a.Activity
 }
 
+// ActivityAt returns what the user does in s at now.
+func (s *Session) ActivityAt(now Millis, rules *Rules) Activity { return s.Active.at(now, rules) }
+
 // latest returns the word about s once n is merged into it.
 func (s *Session) latest(n *Session) Active {
 	switch c := cmp.Compare(n.Incarnation, s.Incarnation); {

@@ -121,7 +121,7 @@ func (st *State) prune(now Millis, rules *Rules) bool {
 		switch {
 		case s.Live(now):
 			return true
-		case s.end() > old:
+		case s.End() > old:
 			dead++
 			return true
 		}
@@ -184,7 +184,7 @@ func (st *State) dropOldest(now Millis) {
 	oldest := -1
 	for i := range st.Sessions {
 		s := &st.Sessions[i]
-		if !s.Live(now) && (oldest < 0 || s.end() < st.Sessions[oldest].end()) {
+		if !s.Live(now) && (oldest < 0 || s.End() < st.Sessions[oldest].End()) {
 			oldest = i
 		}
 	}

@@ -59,7 +59,7 @@ func (st *State) countOnline(was Status, since Millis, rules *Rules) {
 func (st *State) startBefore(end Millis) Millis {
 	start := end
 	for i := range st.Sessions {
-		if s := &st.Sessions[i]; s.end() == end {
+		if s := &st.Sessions[i]; s.End() == end {
 			start = min(start, s.Start)
 		}
 	}

@@ -151,7 +151,7 @@ func (st *State) writeOldestEndAll() {
 // leave notes when s was last seen before it, or what ended it, is forgotten.
 func (st *State) leave(s *Session) {
 	if s.overEarly() {
-		st.LastSeen = max(st.LastSeen, s.end())
+		st.LastSeen = max(st.LastSeen, s.End())
 	}
 }
 

@@ -170,6 +170,9 @@ func (st *State) ways(now Millis) []way {
 // when every device that is known is known to take none. Beyond the memory of ended sessions only
 // words about devices say no, for a session that was lost may be among those forgotten.
 func (st *State) Reach(now Millis, rules *Rules) Reach {
+	if len(st.Reached) == 0 && st.open(now) > 0 {
+		return ReachYes
+	}
 	best := ReachUnknown
 	for _, w := range st.ways(now) {
 		best = max(best, w.reach)

@@ -56,8 +56,8 @@ func (s *Session) Outlives(at, now Millis) bool {
 	return s.Seen() > at && now < s.Seen().Add(NodeLease)
 }
 
-// end returns when s ended: what the source said, or when its lease ran out.
-func (s *Session) end() Millis {
+// End returns when s ended, if it is not live: what the source said, or when its lease ran out.
+func (s *Session) End() Millis {
 	switch {
 	case s.Ended:
 		return s.Seen()
@@ -104,9 +104,9 @@ func (s *Session) EndCause() Cause {
 // ending returns when and why s ended, if it is not live.
 func (s *Session) ending() ending {
 	if s.overEarly() {
-		return ending{s.end(), s.Over.Cause, s.Over.Hold}
+		return ending{s.End(), s.Over.Cause, s.Over.Hold}
 	}
-	return ending{s.end(), s.EndCause(), s.Hold}
+	return ending{s.End(), s.EndCause(), s.Hold}
 }
 
 // weigh orders two words about the same session: positive when n, the new one, is greater than what

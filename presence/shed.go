@@ -34,7 +34,7 @@ func (st *State) ShortLived(now Millis) bool {
 		if s.Source != SourceGateway || s.Live(now) {
 			return false
 		}
-		online += s.end().Sub(s.Start)
+		online += s.End().Sub(s.Start)
 	}
 	return len(st.Sessions) > 0 && online < shortLife
 }

@@ -88,7 +88,7 @@ func (st *State) Summary() Summary {
 		ss := &st.Sessions[i]
 		switch {
 		case ss.overEarly():
-			s.LastSeen = max(s.LastSeen, ss.end())
+			s.LastSeen = max(s.LastSeen, ss.End())
 		case st.Status == Online && ss.open():
 			s.LastSeen = max(s.LastSeen, ss.Seen())
 			s.Noded = s.Noded || ss.Node != ""

@@ -69,6 +69,24 @@ func (ss *Session) Until() presence.Millis { return ss.until }
 // Tag returns the device class it was opened with; "" and "default" are none.
 func (ss *Session) Tag() string { return tagOf(ss.id) }
 
+// An Activity is what the user does in a session. The zero Activity says nothing.
+type Activity struct {
+	Now  presence.Activity
+	Used presence.Millis // when something was last done there; 0: not said
+}
+
+// Do reports what the user does in ss. The error matches presence.ErrUnavailable or
+// presence.ErrFull.
+func (ss *Session) Do(ctx context.Context, a Activity) error {
+	g := ss.socket.g
+	r := g.online(ss, max(g.Now(), ss.start))
+	r.Kind, r.Activity, r.Used = presence.KindTouch, a.Now, a.Used
+	if err := g.Service.Report(ctx, []presence.Report{r}, g.Now(), make([]presence.Outcome, 1)); err != nil {
+		return fmt.Errorf("report the activity: %w", err)
+	}
+	return nil
+}
+
 // A Login asks for a session.
 type Login struct {
 	Key presence.Key
@@ -79,6 +97,7 @@ type Login struct {
 	Device   string
 	Platform string // for display
 	Auto     bool   // not by hand: it yields to another device with its tag
+	Activity Activity
 	// Session is the id of the session that a token was made for: the login is of its device and
 	// tag. Empty takes Tag and Device.
 	Session presence.SessionID
@@ -147,7 +166,7 @@ func (s *Socket) open(ctx context.Context, l Login) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := g.report(ctx, ss, out); err != nil {
+	if err := g.report(ctx, ss, out, l.Activity); err != nil {
 		g.drop(ss)
 		return nil, err
 	}
@@ -233,9 +252,10 @@ func (g *Gateway) claim(ss *Session, start presence.Millis, auto bool) (out, aki
 }
 
 // report reports ss as online and out as offline, and sends the clients of out their end.
-func (g *Gateway) report(ctx context.Context, ss *Session, out []*Session) error {
+func (g *Gateway) report(ctx context.Context, ss *Session, out []*Session, a Activity) error {
 	reports := make([]presence.Report, 1, 1+len(out))
 	reports[0] = g.online(ss, ss.start)
+	reports[0].Activity, reports[0].Used = a.Now, a.Used
 	for _, o := range out {
 		reports = append(reports, g.offline(o, presence.CauseReplaced, g.Now()))
 		g.detach(o)

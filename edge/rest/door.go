@@ -79,6 +79,7 @@ func (d *Door) Stats() Stats {
 func (d *Door) Routes() []api.Route {
 	return []api.Route{
 		{Method: http.MethodPost, Path: "/v1/peers/query", Need: api.NeedAsker, Handler: d.query},
+		{Method: http.MethodPost, Path: "/v1/peers/should-push", Need: api.NeedMaster, Handler: d.shouldPush},
 		{Method: http.MethodGet, Path: "/v1/peers", Need: api.NeedMaster, Query: []string{"online", "cursor", "limit"}, Handler: d.list},
 		{Method: http.MethodGet, Path: "/v1/peers/{id}", Need: api.NeedAsker, Handler: d.peer},
 		{Method: http.MethodDelete, Path: "/v1/peers/{id}", Need: api.NeedMaster, Handler: d.erase},

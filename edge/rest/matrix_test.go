@@ -14,6 +14,7 @@ import (
 // refusal.
 var rights = map[string][6]int{
 	"POST /v1/peers/query":           {401, 401, 0, 0, 403, 0},
+	"POST /v1/peers/should-push":     {401, 401, 403, 403, 403, 0},
 	"GET /v1/peers":                  {401, 401, 403, 403, 403, 0},
 	"GET /v1/peers/{id}":             {401, 401, 0, 0, 403, 0},
 	"DELETE /v1/peers/{id}":          {401, 401, 403, 403, 403, 0},

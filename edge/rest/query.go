@@ -23,7 +23,13 @@ type question struct {
 var fieldNames = []struct {
 	name string
 	bit  ask.Fields
-}{{"since", ask.Since}, {"last_seen", ask.LastSeen}, {"cause", ask.Cause}, {"devices", ask.Devices}}
+}{
+	{"since", ask.Since}, {"last_seen", ask.LastSeen}, {"cause", ask.Cause}, {"devices", ask.Devices}, {"activity", ask.Activity},
+	{"active_at", ask.ActiveAt}, {"reachable", ask.Reachable}, {"sessions", ask.Sessions},
+}
+
+// masterFields are those that only the app's server sees: what a user has, and where it is.
+const masterFields = ask.Devices | ask.Reachable | ask.Sessions
 
 func parseQuestion(body []byte) (q question, err error) {
 	var in struct {
@@ -54,7 +60,7 @@ func parseQuestion(body []byte) (q question, err error) {
 			return f.name == name
 		})
 		if at < 0 {
-			return q, api.Errorf("invalid", "there is no field %.64q; there are since, last_seen, cause and devices", name)
+			return q, api.Errorf("invalid", "there is no field %.64q; there are since, last_seen, cause, devices, activity, active_at, reachable and sessions", name)
 		}
 		q.fields |= fieldNames[at].bit
 	}
@@ -74,7 +80,7 @@ func (d *Door) query(w http.ResponseWriter, r *http.Request, c *api.Caller) erro
 	if err != nil {
 		return err
 	}
-	if q.fields != 0 && !c.Detailed() || q.fields&ask.Devices != 0 && !c.Master() {
+	if q.fields != 0 && !c.Detailed() || q.fields&masterFields != 0 && !c.Master() {
 		return api.Errorf("forbidden", "this key may ask for the status only")
 	}
 	if q.since == nil && q.fields == 0 {
@@ -130,7 +136,7 @@ func (d *Door) statuses(w http.ResponseWriter, r *http.Request, c *api.Caller, i
 // summaries answers a question with fields or with a token.
 func (d *Door) summaries(w http.ResponseWriter, r *http.Request, c *api.Caller, q *question) error {
 	limit := d.cfg.MaxPeers
-	if q.fields&ask.Devices != 0 {
+	if q.fields&ask.Whole != 0 {
 		limit = d.cfg.MaxDevices
 	}
 	if err := d.admit(c, q.peers, limit); err != nil {
@@ -167,6 +173,41 @@ func (d *Door) summaries(w http.ResponseWriter, r *http.Request, c *api.Caller, 
 	return nil
 }
 
+// shouldPush answers whether a message to each of some peers is to be pushed.
+func (d *Door) shouldPush(w http.ResponseWriter, r *http.Request, c *api.Caller) error {
+	body, err := c.ReadBody(w, r, d.cfg.MaxBody)
+	if err != nil {
+		return err
+	}
+	var in struct {
+		Peers *[]presence.PeerID `json:"peers"`
+	}
+	if err := api.Decode(body, &in); err != nil {
+		return err
+	}
+	if in.Peers == nil {
+		return api.Errorf("invalid", "peers is missing: a list of ids")
+	}
+	if err := d.admit(c, *in.Peers, d.cfg.MaxPeers); err != nil {
+		return err
+	}
+	answer, err := d.deps.Ask.ShouldPush(r.Context(), viewOf(c), *in.Peers)
+	if err != nil {
+		return refusal(err)
+	}
+	pushes, age := answer.Read()
+	markAge(w, age)
+	b := append(make([]byte, 0, 16+80*len(pushes)), `{"peers":[`...)
+	for i := range pushes {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = ask.AppendPush(b, &pushes[i])
+	}
+	api.WriteBytes(w, http.StatusOK, append(b, "]}\n"...))
+	return nil
+}
+
 // detailOf returns how much c may see of a peer.
 func detailOf(c *api.Caller) presence.Detail {
 	if c.Detailed() {
@@ -194,7 +235,7 @@ func (d *Door) peer(w http.ResponseWriter, r *http.Request, c *api.Caller) error
 	}
 	var fields ask.Fields
 	if c.Detailed() {
-		fields = ask.Since | ask.LastSeen | ask.Cause
+		fields = ask.Since | ask.LastSeen | ask.Cause | ask.Activity | ask.ActiveAt
 	}
 	if c.Master() {
 		fields |= ask.Devices

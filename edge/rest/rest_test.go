@@ -35,7 +35,7 @@ func TestQuery(t *testing.T) {
 		{"unknown fields are let be", "app", `{"peers":["tom"],"more":{"x":[1]}}`, 200, `{"peers":[{"peer":"tom","status":"online"}]}`},
 		{"fields need the master key", "app", `{"peers":["tom"],"fields":["since"]}`, 403, ``},
 		{"cause", "master", `{"peers":["ann"],"fields":["cause"]}`, 200, `{"peers":[{"peer":"ann","status":"offline","cause":"logout"}]}`},
-		{"a field that is none", "master", `{"peers":["ann"],"fields":["age"]}`, 400, `{"code":"invalid","error":"there is no field \"age\"; there are since, last_seen, cause and devices"}`},
+		{"a field that is none", "master", `{"peers":["ann"],"fields":["age"]}`, 400, `{"code":"invalid","error":"there is no field \"age\"; there are since, last_seen, cause, devices, activity, active_at, reachable and sessions"}`},
 		{"no list", "app", `{}`, 400, `{"code":"invalid","error":"peers is missing: a list of ids"}`},
 		{"null for a list", "app", `{"peers":null}`, 400, `{"code":"invalid","error":"peers is missing: a list of ids"}`},
 		{"an empty id", "app", `{"peers":["tom",""]}`, 400, `{"code":"invalid","error":"peer 1: invalid: the peer id is empty"}`},

@@ -10,6 +10,7 @@ import (
 	"rollcall/edge/gateway"
 	"rollcall/edge/gateway/frame"
 	"rollcall/internal/api"
+	"rollcall/internal/limit"
 	"rollcall/internal/plainjson"
 	"rollcall/presence"
 	"rollcall/watch"
@@ -25,6 +26,7 @@ type wire struct {
 	mu      sync.Mutex
 	app     presence.AppID // that hello named
 	session *gateway.Session
+	said    limit.Meter // words about the activity of the session
 	watcher *watch.Watcher
 	share   *api.Watching // of what the node may hold of watchers and their peers
 	gone    bool
@@ -48,6 +50,9 @@ type message struct {
 	Time     int64           `json:"time"` // of the signature
 	Nonce    string          `json:"nonce"`
 	Sign     string          `json:"sign"`
+
+	Activity string          `json:"activity"` // present, activity
+	ActiveAt presence.Millis `json:"active_at"`
 
 	Peers []presence.PeerID `json:"peers"` // watch, unwatch
 	Since string            `json:"since"` // watch
@@ -110,11 +115,13 @@ func (w *wire) obey(ctx context.Context, s *gateway.Socket, m *message) error {
 		return w.unwatch(m)
 	case "user_token":
 		return w.renew(ctx, s, m)
+	case "activity":
+		return w.activity(ctx, s, m)
 	case "ping":
 		s.Send([]byte(`{"op":"pong"}`))
 		return nil
 	}
-	return api.Errorf("invalid", "there is no op %.32q; there are present, absent, watch, unwatch, user_token and ping", m.Op)
+	return api.Errorf("invalid", "there is no op %.32q; there are present, absent, activity, watch, unwatch, user_token and ping", m.Op)
 }
 
 func (w *wire) hello(ctx context.Context, s *gateway.Socket, m *message) error {
@@ -232,8 +239,12 @@ func (w *wire) present(ctx context.Context, s *gateway.Socket, m *message) error
 	if err != nil {
 		return err
 	}
+	activity, err := m.activity(s)
+	if err != nil {
+		return err
+	}
 	ss, err := s.Open(ctx, gateway.Login{
-		Made: made, Proven: made > 0,
+		Made: made, Proven: made > 0, Activity: activity,
 		Key: presence.Key{App: w.caller.App.ID, Peer: peer}, Tag: m.Tag, Device: m.Device, Platform: m.Platform, Auto: m.Auto,
 	})
 	switch {
