@@ -2,7 +2,9 @@ package ask
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"sync"
 
 	"rollcall/internal/plainjson"
 	"rollcall/presence"
@@ -38,6 +40,9 @@ func (r PushReason) String() string { return pushReasons[r] }
 // pushesAtOnce bounds how many peers are held in memory whole.
 const pushesAtOnce = 256
 
+// wholes are states whose memory is used again.
+var wholes = sync.Pool{New: func() any { return new([pushesAtOnce]presence.State) }}
+
 // ShouldPush answers whether a message to each of peers is to be pushed. While the store is out of
 // reach the answer is to push to all, and has an age.
 //
@@ -50,14 +55,17 @@ func (r *Reader) ShouldPush(ctx context.Context, v View, peers []presence.PeerID
 	leases := r.Rules.Leases(r.Now())
 	out := a.grow(len(peers))
 	keys := make([]presence.Key, 0, min(len(peers), pushesAtOnce))
-	states := make([]presence.State, min(len(peers), pushesAtOnce))
+	states := wholes.Get().(*[pushesAtOnce]presence.State)
+	defer wholes.Put(states)
 	for from := 0; from < len(peers); from += pushesAtOnce {
 		some := peers[from:min(from+pushesAtOnce, len(peers))]
 		keys = keys[:0]
 		for _, p := range some {
 			keys = append(keys, v.key(p))
 		}
-		if err := r.Store.Loads(ctx, keys, states[:len(keys)]); err != nil {
+		err := r.Store.Loads(ctx, keys, states[:len(keys)])
+		part := (*presence.PartError)(nil)
+		if err != nil && !errors.As(err, &part) {
 			if age := r.Rules.Age(); age > 0 {
 				for i, p := range peers {
 					out[i] = Push{Peer: p, Push: true, Why: PushStale}
@@ -70,6 +78,11 @@ func (r *Reader) ShouldPush(ctx context.Context, v View, peers []presence.PeerID
 		}
 		for i, p := range some {
 			out[from+i] = pushOf(p, &states[i], leases, r.Rules.Rules())
+		}
+		if part != nil {
+			for _, i := range part.Failed {
+				out[from+i] = Push{Peer: some[i], Push: true, Why: PushStale}
+			}
 		}
 	}
 	return a, nil

@@ -70,33 +70,33 @@ func (st *State) packSections(b []byte) []byte {
 
 // sections reads what follows in a state of format 2.
 func (r *unpacker) sections(st *State) {
-	all := unpacker{b: []byte(r.string()), base: r.base}
+	all := unpacker{b: r.bytes(), base: r.base}
 	defer func() { r.bad, r.newer = r.bad || all.bad, all.newer }()
 	for len(all.b) > 0 && !all.bad {
 		begin := all.b
 		tag := all.uvarint()
-		body := all.string()
+		body := all.bytes()
 		switch {
 		case all.bad:
 		case tag == sectionOrder:
-			o := unpacker{b: []byte(body)}
+			o := unpacker{b: body}
 			o.order(st)
 			all.bad = o.bad
 		case tag == sectionEndAlls:
-			e := unpacker{b: []byte(body), base: r.base}
+			e := unpacker{b: body, base: r.base}
 			e.endAlls(st)
 			all.newer = e.newer
 			all.bad = e.bad || len(st.EndAlls) == 0
 		case tag == sectionReach:
-			w := unpacker{b: []byte(body), base: r.base}
+			w := unpacker{b: body, base: r.base}
 			w.reached(st)
 			all.bad = w.bad || len(st.Reached) == 0
 		case tag == sectionActivity:
-			a := unpacker{b: []byte(body)}
+			a := unpacker{b: body}
 			a.activity(st)
 			all.bad = a.bad
 		case tag == sectionHistories:
-			h := unpacker{b: []byte(body), base: r.base, format2: true}
+			h := unpacker{b: body, base: r.base, format2: true}
 			h.histories(st)
 			all.newer = h.newer
 			all.bad = h.bad || len(h.b) > 0 || len(st.Histories) == 0

@@ -98,13 +98,16 @@ func (r *unpacker) number() int {
 	return int(n)
 }
 
-func (r *unpacker) string() string {
+func (r *unpacker) string() string { return string(r.bytes()) }
+
+// bytes reads as string does; what it returns is part of what is read.
+func (r *unpacker) bytes() []byte {
 	n := r.uvarint()
 	if n > uint64(len(r.b)) {
 		r.fail()
-		return ""
+		return nil
 	}
-	v := string(r.b[:n])
+	v := r.b[:n]
 	r.b = r.b[n:]
 	return v
 }

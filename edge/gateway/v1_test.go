@@ -161,3 +161,65 @@ func TestAnEndComesAfterTheAnswerToItsLogin(t *testing.T) {
 		t.Errorf("the other is sent %v (%v)", got, err)
 	}
 }
+
+// TestASocketSaysWhatItsUserDoes: with its login and later, twelve times a minute; a session that is
+// over says nothing.
+func TestASocketSaysWhatItsUserDoes(t *testing.T) {
+	w := newWorld(t, settings{})
+	s := w.speak(appKey)
+	activity := func() string {
+		var st presence.State
+		if err := w.svc.Load(t.Context(), presence.Key{App: appID, Peer: "Tom"}, &st); err != nil {
+			t.Fatal(err)
+		}
+		a, used := st.Activity(presence.Millis(w.clock.Load()), w.svc.Rules())
+		return fmt.Sprint(a, " ", int64(used))
+	}
+	now := w.clock.Load()
+	for _, c := range []struct{ text, want, activity string }{
+		{`{"op":"activity","id":2,"activity":"idle"}`, "invalid", "unknown 0"},
+		{`{"op":"present","id":2,"peer":"Tom","device":"a","activity":"asleep"}`, "invalid", "unknown 0"},
+		{`{"op":"present","id":2,"peer":"Tom","device":"a","active_at":1795866974092}`, "invalid", "unknown 0"},
+		{fmt.Sprintf(`{"op":"present","id":2,"peer":"Tom","device":"a","activity":"foreground","active_at":%d}`, now-5), "", fmt.Sprint("foreground ", now-5)},
+		{`{"op":"activity","id":2,"activity":"background"}`, "", "background 0"},
+		{`{"op":"activity","id":2}`, "invalid", "background 0"},
+		{`{"op":"activity","id":2,"activity":"unknown"}`, "invalid", "background 0"},
+		{`{"op":"activity","id":2,"activity":"idle","active_at":-1}`, "invalid", "background 0"},
+		{`{"op":"activity","id":2,"activity":7}`, "bad_json", "background 0"},
+		{fmt.Sprintf(`{"op":"activity","id":2,"activity":"foreground","active_at":%d}`, now+86_400_000), "", ""},
+	} {
+		w.advance(10 * time.Millisecond)
+		if got := s.ask(2, c.text); c.want == "" && got["op"] != "ok" || c.want != "" && got["code"] != c.want {
+			t.Errorf("%s: %v, want %q", c.text, got, c.want)
+		}
+		if got := activity(); got != c.activity && (c.activity != "" || got <= fmt.Sprint("foreground ", now) || got > fmt.Sprint("foreground ", w.clock.Load())) {
+			t.Errorf("%s: the activity is %s, want %s", c.text, got, c.activity)
+		}
+	}
+	limited := 0
+	for range 20 {
+		w.advance(time.Millisecond)
+		if got := s.ask(3, `{"op":"activity","id":3,"activity":"idle"}`); got["code"] == "rate_limited" {
+			if got["retry_after"] != 5.0 {
+				t.Errorf("refused with %v", got)
+			}
+			limited++
+		}
+	}
+	if limited < 8 || limited > 12 {
+		t.Errorf("%d of 20 words at once are refused", limited)
+	}
+	w.advance(6 * time.Second)
+	if got := s.ask(4, `{"op":"activity","id":4,"activity":"background"}`); got["op"] != "ok" {
+		t.Errorf("after a while: %v", got)
+	}
+	if got := s.ask(5, `{"op":"absent","id":5}`); got["op"] != "ok" {
+		t.Errorf("absent: %v", got)
+	}
+	if got := s.ask(6, `{"op":"activity","id":6,"activity":"foreground"}`); got["code"] != "invalid" {
+		t.Errorf("after it was logged out: %v", got)
+	}
+	if got := activity(); got != "unknown 0" {
+		t.Errorf("a peer that is offline does %s", got)
+	}
+}

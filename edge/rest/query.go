@@ -173,25 +173,36 @@ func (d *Door) summaries(w http.ResponseWriter, r *http.Request, c *api.Caller, 
 	return nil
 }
 
+// parsePeers reads a body that is a list of ids and nothing else.
+func parsePeers(body []byte) ([]presence.PeerID, error) {
+	var in struct {
+		Peers *[]presence.PeerID `json:"peers"`
+	}
+	if err := api.Decode(body, &in); err != nil {
+		return nil, err
+	}
+	if in.Peers == nil {
+		return nil, api.Errorf("invalid", "peers is missing: a list of ids")
+	}
+	return *in.Peers, nil
+}
+
 // shouldPush answers whether a message to each of some peers is to be pushed.
 func (d *Door) shouldPush(w http.ResponseWriter, r *http.Request, c *api.Caller) error {
 	body, err := c.ReadBody(w, r, d.cfg.MaxBody)
 	if err != nil {
 		return err
 	}
-	var in struct {
-		Peers *[]presence.PeerID `json:"peers"`
-	}
-	if err := api.Decode(body, &in); err != nil {
+	var peers []presence.PeerID
+	if ids, ok := plainjson.List(body, "peers", make([][]byte, 0, 16+len(body)/32), math.MaxInt); ok {
+		peers = api.PeersOf(ids)
+	} else if peers, err = parsePeers(body); err != nil {
 		return err
 	}
-	if in.Peers == nil {
-		return api.Errorf("invalid", "peers is missing: a list of ids")
-	}
-	if err := d.admit(c, *in.Peers, d.cfg.MaxPeers); err != nil {
+	if err := d.admit(c, peers, d.cfg.MaxPeers); err != nil {
 		return err
 	}
-	answer, err := d.deps.Ask.ShouldPush(r.Context(), viewOf(c), *in.Peers)
+	answer, err := d.deps.Ask.ShouldPush(r.Context(), viewOf(c), peers)
 	if err != nil {
 		return refusal(err)
 	}

@@ -145,33 +145,40 @@ func (s *Store) Summaries(_ context.Context, keys []presence.Key, out []presence
 
 // Load reads the whole state of one peer.
 func (s *Store) Load(_ context.Context, key presence.Key, st *presence.State) error {
-	if s.closed.Load() {
-		return errClosed
-	}
 	*st = presence.State{}
-	a := s.apps.lookup(key.App)
-	if a == nil {
-		return nil
-	}
-	b := s.index.get(nil, a.num, string(key.Peer))
-	if len(b) == 0 {
-		return nil
-	}
-	if err := st.Unpack(b); err != nil {
-		return unavailable(err)
-	}
-	return nil
+	_, err := s.load(key, st, nil)
+	return err
 }
 
-// Loads reads the whole states of many peers.
-func (s *Store) Loads(ctx context.Context, keys []presence.Key, out []presence.State) error {
+// load reads the state of one peer into the memory of st. It returns room, grown to what that took.
+func (s *Store) load(key presence.Key, st *presence.State, room []byte) ([]byte, error) {
+	if s.closed.Load() {
+		return room, errClosed
+	}
+	room = room[:0]
+	if a := s.apps.lookup(key.App); a != nil {
+		room = s.index.get(room, a.num, string(key.Peer))
+	}
+	if len(room) == 0 {
+		*st = presence.State{}
+		return room, nil
+	}
+	if err := st.Unpack(room); err != nil {
+		return room, unavailable(err)
+	}
+	return room, nil
+}
+
+// Loads reads the whole states of many peers, into the memory of out.
+func (s *Store) Loads(_ context.Context, keys []presence.Key, out []presence.State) error {
 	var part *presence.PartError
+	var room []byte
 	for i, key := range keys {
 		if s.closed.Load() {
 			return errClosed
 		}
-		err := s.Load(ctx, key, &out[i])
-		if err == nil {
+		var err error
+		if room, err = s.load(key, &out[i], room); err == nil {
 			continue
 		}
 		out[i] = presence.State{}
