@@ -10,7 +10,7 @@ import (
 // Activity is what the user does with the app of a session.
 type Activity uint8
 
-// The activities. The zero value: nobody has said.
+// The activities. The zero value: no source says.
 const (
 	ActivityUnknown Activity = iota
 	Background               // connected, and not on the screen
@@ -114,10 +114,10 @@ func (s *Session) mark() uint16 {
 	return uint16(sum>>16) ^ uint16(sum)
 }
 
-func (st *State) packActivity() []byte {
+func packActivity(sessions []Session) []byte {
 	var b []byte
-	for i := range st.Sessions {
-		s := &st.Sessions[i]
+	for i := range sessions {
+		s := &sessions[i]
 		if s.Active.At == 0 {
 			continue
 		}

@@ -138,7 +138,7 @@ func (st *State) prune(now Millis, rules *Rules) bool {
 	st.Slots = keep(st.Slots, func(s *Slot) bool { return !s.blank(now, rules) })
 	st.Deliveries = keep(st.Deliveries, func(s *Delivery) bool { return s.At > now.Add(-rules.Detect) })
 	st.pruneHistories(now, rules)
-	st.pruneReached(now)
+	st.Reached.prune(now)
 	return len(st.Sessions)+len(st.EndAlls)+len(st.Slots)+len(st.Deliveries)+len(st.Reached) != before
 }
 

@@ -5,5 +5,5 @@ func (s *Service) Store() Store { return s.store }
 
 // ActivitySection returns how many bytes the section of activities takes at the end of st.
 func ActivitySection(st *State) int {
-	return len(appendString([]byte{sectionActivity}, string(st.packActivity())))
+	return len(appendString([]byte{sectionActivity}, string(packActivity(st.Sessions))))
 }

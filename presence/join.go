@@ -67,7 +67,7 @@ func (st *State) Join(o *State, now Millis, rules *Rules) Effect {
 	before, was, day := a.packedAs(0), st.Summary(), st.Day
 	a.forget(now, rules)
 	b.forget(now, rules)
-	reached := joinReached(a.Reached, b.Reached)
+	reached := a.Reached.join(b.Reached)
 	switch {
 	case b.blank(), b.assumed() && !a.assumed() && !a.blank():
 	case a.blank(), a.assumed() && !b.assumed():
@@ -79,7 +79,6 @@ func (st *State) Join(o *State, now Millis, rules *Rules) Effect {
 		a = joinOf(&a, &b, now)
 	}
 	a.Reached = reached
-	a.boundReached()
 	a.Expire(now, rules)
 	if !rules.OnlineTime {
 		a.Days, a.Counted = nil, 0
@@ -109,17 +108,17 @@ func joinOf(a, b *State, now Millis) State {
 		counted = b
 	}
 	st.Slots, st.Histories = counted.Slots, counted.Histories
-	st.joinEndAlls(a, b)
-	st.joinDeliveries(a, b)
-	st.joinDays(a, b)
-	st.turn(a, b, now)
+	joinEndAlls(&st, a, b)
+	joinDeliveries(&st, a, b)
+	joinDays(&st, a, b)
+	joinTurns(&st, a, b, now)
 	return st
 }
 
-// turn derives what the join of a and b is from its sessions and slots, and since when from the
-// turns that a and b knew. What only a lease that has run out since made of one of them is not
+// joinTurns derives what the join of a and b is from its sessions and slots, and since when from
+// the turns that a and b knew. What only a lease that has run out since made of one of them is not
 // among these: the other may know better.
-func (st *State) turn(a, b *State, now Millis) {
+func joinTurns(st, a, b *State, now Millis) {
 	live := st.open(now) > 0
 	st.Status = Online // until a turn to offline is found
 	var since Millis
@@ -228,7 +227,7 @@ func (s sums) compare(o sums) int {
 }
 
 // joinEndAlls keeps the end-alls of both, and derives what they end.
-func (st *State) joinEndAlls(a, b *State) {
+func joinEndAlls(st, a, b *State) {
 	all := slices.Concat(a.EndAlls, b.EndAlls)
 	slices.SortFunc(all, func(x, y EndAll) int {
 		return cmp.Or(strings.Compare(string(x.Source), string(y.Source)), strings.Compare(string(x.Prefix), string(y.Prefix)), y.weigh(&x))
@@ -244,7 +243,7 @@ func (st *State) joinEndAlls(a, b *State) {
 }
 
 // joinDeliveries remembers what either has counted, but for what is in a history.
-func (st *State) joinDeliveries(a, b *State) {
+func joinDeliveries(st, a, b *State) {
 	all := slices.Concat(a.Deliveries, b.Deliveries)
 	slices.SortFunc(all, func(x, y Delivery) int { return cmp.Or(cmp.Compare(x.At, y.At), cmp.Compare(x.Hash, y.Hash)) })
 	all = keep(slices.Compact(all), func(d *Delivery) bool { return !st.counts(d.Hash) })
@@ -253,7 +252,7 @@ func (st *State) joinDeliveries(a, b *State) {
 
 // joinDays takes the longer time online of each day: either store may have missed some, and neither
 // has made any up.
-func (st *State) joinDays(a, b *State) {
+func joinDays(st, a, b *State) {
 	st.Counted = max(a.Counted, b.Counted)
 	all := slices.Concat(a.Days, b.Days)
 	slices.SortFunc(all, func(x, y Day) int { return cmp.Or(cmp.Compare(x.Day, y.Day), cmp.Compare(y.Online, x.Online)) })

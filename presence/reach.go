@@ -72,55 +72,61 @@ func (r *Report) checkReach() error {
 	return nil
 }
 
-// applyReach merges what r says about the device it names: the greatest word about each counts.
-func (st *State) applyReach(r *Report) Verdict {
+// Reaches are the latest words about the devices of a peer, by device.
+type Reaches []Reached
+
+// take merges what r says about the device it names: the greatest word about each counts.
+func (all *Reaches) take(r *Report) Verdict {
 	n := Reached{r.Device, r.Reach, r.At}
-	i, found := slices.BinarySearchFunc(st.Reached, n, func(w, n Reached) int { return strings.Compare(w.Device, n.Device) })
+	i, found := slices.BinarySearchFunc(*all, n, func(w, n Reached) int { return strings.Compare(w.Device, n.Device) })
 	switch {
 	case !found:
-		st.Reached = slices.Insert(st.Reached, i, n)
-		st.boundReached()
+		*all = slices.Insert(*all, i, n)
+		all.bound()
 		return Taken
-	case n.weigh(&st.Reached[i]) > 0:
-		st.Reached[i] = n
+	case n.weigh(&(*all)[i]) > 0:
+		(*all)[i] = n
 		return Taken
-	case n == st.Reached[i]:
+	case n == (*all)[i]:
 		return Double
 	}
 	return Late
 }
 
-// boundReached drops the oldest words beyond as many as are kept.
-func (st *State) boundReached() {
-	for len(st.Reached) > maxReached {
+// bound drops the oldest words beyond as many as are kept.
+func (all *Reaches) bound() {
+	for len(*all) > maxReached {
 		oldest := 0
-		for i := range st.Reached {
-			if cmp.Or(st.Reached[i].weigh(&st.Reached[oldest]), strings.Compare(st.Reached[i].Device, st.Reached[oldest].Device)) < 0 {
+		for i := range *all {
+			w, o := &(*all)[i], &(*all)[oldest]
+			if cmp.Or(w.weigh(o), strings.Compare(w.Device, o.Device)) < 0 {
 				oldest = i
 			}
 		}
-		st.Reached = slices.Delete(st.Reached, oldest, oldest+1)
+		*all = slices.Delete(*all, oldest, oldest+1)
 	}
 }
 
-// pruneReached drops words that are too old to be believed.
-func (st *State) pruneReached(now Millis) {
-	st.Reached = keep(st.Reached, func(w *Reached) bool { return now < w.At.Add(reachMemory) })
+// prune drops words that are too old to be believed.
+func (all *Reaches) prune(now Millis) {
+	*all = keep(*all, func(w *Reached) bool { return now < w.At.Add(reachMemory) })
 }
 
-// reachedUntil returns when the last word about a device is forgotten, or 0.
-func (st *State) reachedUntil() (until Millis) {
-	for i := range st.Reached {
-		until = max(until, st.Reached[i].At.Add(reachMemory))
+// until returns when the last word is forgotten, or 0.
+func (all Reaches) until() (until Millis) {
+	for i := range all {
+		until = max(until, all[i].At.Add(reachMemory))
 	}
 	return until
 }
 
-// joinReached takes the greater word about each device.
-func joinReached(a, b []Reached) []Reached {
-	both := slices.Concat(a, b)
+// join returns the greater word about each device.
+func (all Reaches) join(o Reaches) Reaches {
+	both := slices.Concat(all, o)
 	slices.SortFunc(both, func(x, y Reached) int { return cmp.Or(strings.Compare(x.Device, y.Device), y.weigh(&x)) })
-	return slices.CompactFunc(both, func(x, y Reached) bool { return x.Device == y.Device })
+	both = slices.CompactFunc(both, func(x, y Reached) bool { return x.Device == y.Device })
+	both.bound()
+	return both
 }
 
 // A way is a device that a push may get to.
@@ -196,12 +202,12 @@ func (st *State) Reach(now Millis, rules *Rules) Reach {
 // Not critical: an older release carries it along.
 const sectionReach = 5 << 1
 
-func (st *State) packReached() []byte {
+func (all Reaches) pack(base Millis) []byte {
 	var b []byte
-	for i := range st.Reached {
-		w := &st.Reached[i]
+	for i := range all {
+		w := &all[i]
 		b = append(appendString(b, w.Device), byte(w.Reach))
-		b = appendMillis(b, w.At, st.Since)
+		b = appendMillis(b, w.At, base)
 	}
 	return b
 }

@@ -54,9 +54,9 @@ func (st *State) packSections(b []byte) []byte {
 		all = appendString(binary.AppendUvarint(all, sectionEndAlls), string(st.packEndAlls(nil)))
 	}
 	if len(st.Reached) > 0 {
-		all = appendString(binary.AppendUvarint(all, sectionReach), string(st.packReached()))
+		all = appendString(binary.AppendUvarint(all, sectionReach), string(st.Reached.pack(st.Since)))
 	}
-	if active := st.packActivity(); len(active) > 0 {
+	if active := packActivity(st.Sessions); len(active) > 0 {
 		all = appendString(binary.AppendUvarint(all, sectionActivity), string(active))
 	}
 	if len(st.Histories) > 0 {

@@ -55,8 +55,8 @@ type State struct {
 	Slots    []Slot    // by (source, tag)
 	// Deliveries that have been counted and are in no history, by (time, hash).
 	Deliveries []Delivery
-	Reached    []Reached // by device
-	Rest       []byte    // sections of a later release, kept as they are
+	Reached    Reaches
+	Rest       []byte // sections of a later release, kept as they are
 
 	Histories []History // by (source, tag); with [Rules].Replay only
 	Replayed  Millis    // when a report last came late
@@ -113,7 +113,7 @@ func (st *State) Apply(r *Report, now Millis, rules *Rules) (Outcome, Effect) {
 		return Outcome{Verdict: Ignored, Summary: st.Summary()}, Same
 	}
 	if r.Kind == KindReach { // it says nothing of whether the peer is online
-		v, e := st.applyReach(r), Same
+		v, e := st.Reached.take(r), Same
 		if v == Taken {
 			e = Quiet
 		}
@@ -330,7 +330,7 @@ func (st *State) Deadline(rules *Rules) Millis {
 		return st.Since.Add(rules.OfflineMemory)
 	}
 	if st.Status == Unknown {
-		return st.reachedUntil()
+		return st.Reached.until()
 	}
 	if st.Until == forever {
 		// A lapsed session beside one of a live node turns nothing; it is pruned with the next

@@ -162,8 +162,8 @@ func TestAnEndComesAfterTheAnswerToItsLogin(t *testing.T) {
 	}
 }
 
-// TestASocketSaysWhatItsUserDoes: with its login and later, twelve times a minute; a session that is
-// over says nothing.
+// TestASocketSaysWhatItsUserDoes: with its login and later, twelve times a minute; a session that
+// is over says nothing.
 func TestASocketSaysWhatItsUserDoes(t *testing.T) {
 	w := newWorld(t, settings{})
 	s := w.speak(appKey)

@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"maps"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -123,8 +125,8 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 func TestExamplesWorkAsWritten(t *testing.T) {
 	h, doc := open(t), description(t)
 	tried := 0
-	for path, item := range doc.Paths.Map() {
-		for method, op := range item.Operations() {
+	for _, path := range slices.Sorted(maps.Keys(doc.Paths.Map())) { // the same order each time: they share peers
+		for method, op := range doc.Paths.Value(path).Operations() {
 			if op.RequestBody == nil || op.RequestBody.Value.Content.Get("application/json").Example == nil {
 				continue
 			}

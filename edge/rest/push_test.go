@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// TestShouldPush: whether a message is pushed, by stories told in the events of a source.
+// TestShouldPush: whether a message is pushed, by stories in the events of a source.
 func TestShouldPush(t *testing.T) {
 	h := open(t)
 	at := int64(h.now()) - 1000

@@ -52,5 +52,6 @@ func (m *message) activity(s *gateway.Socket) (gateway.Activity, error) {
 	case m.ActiveAt < 0:
 		return gateway.Activity{}, api.Errorf("invalid", "active_at is less than 0")
 	}
-	return gateway.Activity{Now: a, Used: min(m.ActiveAt, s.Gateway().Now())}, nil // its clock may be ahead
+	used := min(m.ActiveAt, s.Gateway().Now()) // its clock may be ahead
+	return gateway.Activity{Now: a, Used: used}, nil
 }
