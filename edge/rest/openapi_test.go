@@ -125,7 +125,8 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 func TestExamplesWorkAsWritten(t *testing.T) {
 	h, doc := open(t), description(t)
 	tried := 0
-	for _, path := range slices.Sorted(maps.Keys(doc.Paths.Map())) { // the same order each time: they share peers
+	// In the same order each time: they share peers.
+	for _, path := range slices.Sorted(maps.Keys(doc.Paths.Map())) {
 		for method, op := range doc.Paths.Value(path).Operations() {
 			if op.RequestBody == nil || op.RequestBody.Value.Content.Get("application/json").Example == nil {
 				continue
