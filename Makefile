@@ -38,7 +38,8 @@ test-faults: setup ## the long ones: killed and frozen stores, failovers, full d
 	cd deploy/tools && go test ./...
 	cd internal/acmecert/pebbletest && go test ./...
 
-test-sources: setup ## IM products that can be had call rollcall themselves: Centrifugo, which takes minutes to build
+test-sources: setup ## IM products that can be had call rollcall themselves: ejabberd, which make test runs too, and Centrifugo, which takes minutes to build
+	go test -count=1 -run TestEjabberd ./examples
 	cd edge/webhook/centrifugo/centrifugotest && go test -timeout 20m ./...
 
 test-history: setup ## an upgrade from the release before and back; it is built from the history, which a shallow clone lacks

@@ -223,7 +223,7 @@ func (e *ejabberd) asked() {
 		e.Fatal(err)
 	}
 	slices.SortFunc(answer.Peers["ann"].Sessions, func(a, b webhook.FoundSession) int { return strings.Compare(string(a.ID), string(b.ID)) })
-	if want := map[presence.PeerID]webhook.Found{"ann": webhook.Sessions([]webhook.FoundSession{{ID: "phone"}, {ID: "web"}}), "bob": {}}; !reflect.DeepEqual(answer.Peers, want) {
+	if want := map[presence.PeerID]webhook.Found{"ann": webhook.Sessions([]webhook.FoundSession{{ID: oddly}, {ID: "web"}}), "bob": {}}; !reflect.DeepEqual(answer.Peers, want) {
 		e.Errorf("ejabberd answers %+v, want %+v", answer.Peers, want)
 	}
 	s.Reconcile.Key = "another-password"
@@ -231,6 +231,9 @@ func (e *ejabberd) asked() {
 		e.Errorf("with a wrong password: %v, want it refused", err)
 	}
 }
+
+// oddly is how a client may name its device.
+const oddly = `das "Telefón"/1 \ &`
 
 // A real ejabberd reports the sessions of real clients: what they do, what becomes of them, and
 // what is left of it after a crash of either side.
@@ -253,7 +256,7 @@ func TestEjabberd(t *testing.T) {
 	}
 
 	// A call that proves nothing changes nothing, and is made again once it can be proven.
-	phone := im.login("ann@im.example/phone")
+	phone := im.login("ann@im.example/" + oddly)
 	im.until("ejabberd has logged it", func() bool { return strings.Contains(im.lines(), "rollcall takes no report") })
 	w.expect("ann=unknown bob=unknown eve=unknown")
 	im.configure(source, "the-secret-of-ejabberd")
@@ -265,7 +268,7 @@ func TestEjabberd(t *testing.T) {
 	web := im.login("ann@im.example/web")
 	im.asked()
 	phone.say(t, "stop")
-	ends("ann", "phone", "logout")
+	ends("ann", oddly, "logout")
 	w.expect("ann=online")
 	web.kill()
 	w.expect("ann=offline")

@@ -4,7 +4,8 @@ const { createClient } = require("stanza");
 const { createInterface } = require("node:readline");
 
 const [address, jid] = process.argv.slice(2);
-const [bare, resource] = jid.split("/");
+const bare = jid.slice(0, jid.indexOf("/"));
+const resource = jid.slice(bare.length + 1);
 const [user, host] = bare.split("@");
 const client = createClient({
   jid: bare,
