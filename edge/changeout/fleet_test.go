@@ -38,7 +38,7 @@ const (
 // A backend is a receiver that keeps a copy of the app as the page says: by versions, and by a list
 // when it must list again.
 type backend struct {
-	t     *testing.T
+	t     testing.TB
 	store presence.Store // that it lists from
 
 	mu       sync.Mutex
@@ -80,7 +80,7 @@ type batch struct {
 	Lost      int
 }
 
-func newBackend(t *testing.T, store presence.Store) *backend {
+func newBackend(t testing.TB, store presence.Store) *backend {
 	return &backend{t: t, store: store, copy: map[presence.PeerID]entry{}, turns: map[presence.PeerID][]string{}, strict: true}
 }
 
@@ -206,7 +206,7 @@ func (nodeStore) Horizon(now presence.Millis) uint64 { return uint64(now) - 1 }
 
 // A fleet is some nodes on one store, in fake time.
 type fleet struct {
-	t        *testing.T
+	t        testing.TB
 	store    *embedded.Store
 	shared   bool
 	claims   *claims
@@ -230,7 +230,7 @@ type node struct {
 	loops  sync.WaitGroup
 }
 
-func newFleet(t *testing.T, shared bool) *fleet {
+func newFleet(t testing.TB, shared bool) *fleet {
 	store, err := embedded.Open(embedded.Config{}, embedded.Deps{}, now())
 	if err != nil {
 		t.Fatal(err)
