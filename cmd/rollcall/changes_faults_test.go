@@ -193,3 +193,66 @@ func TestFaultChangesSurviveKills(t *testing.T) {
 		})
 	}
 }
+
+// TestFaultChangesOutliveTheirRedis: while Redis is gone nothing is sent and nothing is lost; when
+// it comes back with what it had, the changes of that time are sent, and when it comes back empty
+// the backend is sent that it must list again.
+func TestFaultChangesOutliveTheirRedis(t *testing.T) {
+	redis := redistest.Run(t, "--appendonly", "yes", "--appendfsync", "always")
+	b := newReceivingBackend(t)
+	dir := t.TempDir()
+	settings := fmt.Sprintf("changes: [{id: crm, url: %q, secret: secret-of-the-receiver}]\n", b.URL)
+	if err := os.WriteFile(filepath.Join(dir, "rollcall.yaml"), []byte(settings), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := serveWith(t, dir, "redis://"+redis.Addr, "--config", filepath.Join(dir, "rollcall.yaml"))
+	b.mu.Lock()
+	b.from = p
+	b.mu.Unlock()
+	report := func(peer, state string) {
+		t.Helper()
+		if _, err := p.client.Report(t.Context(), rollcall.Event{Peer: peer, Session: "1", State: state, Why: map[string]string{"offline": "logout"}[state]}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	report("ann", "online")
+	report("bob", "online")
+	b.awaitCopy(p)
+	redis.Kill()
+	report("ann", "offline")
+	report("cat", "online")
+	time.Sleep(2 * time.Second)
+	if got := b.online(); got != "ann bob" {
+		t.Errorf("without Redis the backend has %q online", got)
+	}
+	if err := redis.Start(); err != nil {
+		t.Fatal(err)
+	}
+	b.awaitOnline("bob cat")
+	b.awaitCopy(p)
+	redis.Kill()
+	if err := os.RemoveAll(filepath.Join(redis.Dir, "appendonlydir")); err != nil {
+		t.Fatal(err)
+	}
+	if err := redis.Start(); err != nil {
+		t.Fatal(err)
+	}
+	report("dan", "online")
+	b.awaitOnline("bob cat dan") // the node says again what Redis may have lost
+	b.awaitCopy(p)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	// The cursor was lost with the rest: nothing was ever sent, as far as Redis knows.
+	if last := b.whys[len(b.whys)-1]; len(b.whys) < 2 || last != "store" && last != "first" {
+		t.Errorf("the backend listed because of %q", b.whys)
+	}
+}
+
+func (b *backend) awaitOnline(want string) {
+	b.t.Helper()
+	for deadline := time.Now().Add(time.Minute); b.online() != want; time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			b.t.Fatalf("the backend has %q online, want %q", b.online(), want)
+		}
+	}
+}

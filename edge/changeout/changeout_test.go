@@ -275,3 +275,34 @@ func TestAnotherNodeTakesOver(t *testing.T) {
 		})
 	}
 }
+
+// A burst that is far more than may wait is no reason to list again, if the receiver takes what it
+// is sent: the rest is found in the register, or, when that cannot hold it, in the store.
+func TestABurstWaitsInTheStore(t *testing.T) {
+	for name, register := range map[string]int{"in the register": 100_000, "in the store": 300} {
+		t.Run(name, func(t *testing.T) {
+			within(t, false, func(t *testing.T, f *fleet) {
+				f.receiver.MaxBytes, f.feed.Peers = 600_000, register
+				n := f.start(0)
+				time.Sleep(2 * time.Second)
+				f.backend.answer(0, 2*time.Second)
+				const peers = 10_000
+				for from := 0; from < peers; from += 1000 {
+					var reports []presence.Report
+					for i := range 1000 {
+						reports = append(reports, online(fmt.Sprint("p", from+i)))
+					}
+					f.report(reports...)
+					time.Sleep(time.Second)
+				}
+				time.Sleep(5 * time.Minute)
+				if c := n.counts(); f.backend.lists != 1 || c["lost"] != 0 || c["delivered"] < peers {
+					t.Errorf("listed because of %q; %v", f.backend.whys, c)
+				}
+				if err := f.check(); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}

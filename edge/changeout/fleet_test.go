@@ -216,6 +216,7 @@ type fleet struct {
 	// transport is the backend, without a network.
 	transport http.RoundTripper
 	presence  presence.Config
+	feed      feed.Config
 	nodes     []*node
 	runs      int
 }
@@ -243,7 +244,7 @@ func newFleet(t testing.TB, shared bool) *fleet {
 			Timeout: 5 * time.Second, GiveUp: 24 * time.Hour, MaxBytes: 64 << 20,
 		},
 	}
-	f.transport, f.presence = f.backend, presence.DefaultConfig()
+	f.transport, f.presence, f.feed = f.backend, presence.DefaultConfig(), feed.DefaultConfig()
 	t.Cleanup(func() {
 		for len(f.nodes) > 0 {
 			f.nodes[0].kill()
@@ -262,7 +263,7 @@ func (f *fleet) start(place int) *node {
 		store = nodeStore{f.store, fmt.Sprint("node-", f.runs), f.claims}
 	}
 	n := &node{f: f, place: place, svc: presence.NewService(store, f.presence)}
-	n.feed = feed.New(feed.DefaultConfig(), feed.Deps{Service: n.svc, Source: store})
+	n.feed = feed.New(f.feed, feed.Deps{Service: n.svc, Source: store})
 	var err error
 	n.sender, err = changeout.Open([]changeout.Receiver{f.receiver}, changeout.Deps{
 		Service: n.svc, Store: store, Feed: n.feed, Shared: f.shared, Now: now, Log: slog.New(slog.DiscardHandler),

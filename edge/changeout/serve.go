@@ -14,6 +14,7 @@ const (
 	keepEvery  = time.Second     // how often the cursor is kept while it moves
 	readWait   = 5 * time.Second // for a change
 	retryEvery = time.Second     // after a failure of the store
+	roomEvery  = 20 * time.Millisecond
 )
 
 // run sends to r whenever this node has the claim to, until the sender closes.
@@ -88,6 +89,7 @@ func (s *Sender) hold(r *receiver) error {
 func (s *Sender) read(ctx context.Context, r *receiver, from feed.Cursor) {
 	w := &walk{s: s, r: r}
 	for ctx.Err() == nil {
+		s.room(ctx, r)
 		wait := w.wait(readWait)
 		page, err := s.deps.Feed.Read(ctx, r.App, from, maxBatch, wait)
 		if err == nil {
@@ -104,6 +106,20 @@ func (s *Sender) read(ctx context.Context, r *receiver, from feed.Cursor) {
 			continue
 		}
 		from = page.Cursor
+	}
+}
+
+// room waits until half of what may wait for r is free, as long as r takes what it is sent: the
+// register and the store keep the last states meanwhile. A receiver that fails fills its queue.
+func (s *Sender) room(ctx context.Context, r *receiver) {
+	for ctx.Err() == nil {
+		r.mu.Lock()
+		full := r.bytes > r.MaxBytes/2 && r.failing == 0
+		r.mu.Unlock()
+		if !full {
+			return
+		}
+		pause(ctx, roomEvery)
 	}
 }
 

@@ -53,10 +53,10 @@ func (w *walk) walk(ctx context.Context, from, next feed.Cursor) error {
 			return nil
 		}
 		defer func() { found = found[:0] }()
-		return w.add(found)
+		return w.add(ctx, found)
 	})
 	if err == nil {
-		err = w.add(found)
+		err = w.add(ctx, found)
 	}
 	if errors.Is(err, errEnough) {
 		return w.give(next, tooMuch)
@@ -82,11 +82,12 @@ func (w *walk) give(next feed.Cursor, why reason) error {
 }
 
 // add queues what the walk has found.
-func (w *walk) add(found []feed.Change) error {
+func (w *walk) add(ctx context.Context, found []feed.Change) error {
 	r := w.r
 	for i := range found {
 		w.versions[found[i].Peer] = found[i].Version
 	}
+	w.s.room(ctx, r)
 	r.mu.Lock()
 	read := r.read
 	r.mu.Unlock()
@@ -155,7 +156,7 @@ func (w *walk) look(ctx context.Context) error {
 			found = append(found, c)
 		}
 	}
-	err = w.add(found)
+	err = w.add(ctx, found)
 	w.end = w.s.deps.Service.Horizon(w.s.deps.Now())
 	if len(w.held) > 0 && err == nil {
 		return nil

@@ -36,7 +36,7 @@ type Receiver struct {
 	GiveUp time.Duration `range:"0s,1m..7d"`
 	// MaxQueue is how large what waits may get, in memory and in the journal; then the receiver
 	// must list again. 0 takes 64MiB, some 170,000 changes.
-	MaxQueue int `config:",bytes" range:"0,64KiB..16GiB"`
+	MaxQueue int `config:",bytes" range:"0,1MiB..16GiB"`
 }
 
 // The defaults of a receiver.
