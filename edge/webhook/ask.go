@@ -177,14 +177,21 @@ func sameFound(f, g *Found) bool {
 	return f.Online == g.Online && f.Listed == g.Listed && slices.Equal(f.Sessions, g.Sessions)
 }
 
+// maxSessions is how many sessions of a peer are listed: a state keeps some more.
+const maxSessions = 1000
+
 // Sessions returns the find of a peer that is online with the sessions list, each of which is there
-// once.
+// once. Of one with very many it is no more than that it is online.
 func Sessions(list []FoundSession) Found {
 	once := list[:0:0]
 	for _, s := range list {
-		if !slices.ContainsFunc(once, func(o FoundSession) bool { return o.ID == s.ID }) {
-			once = append(once, s)
+		if slices.ContainsFunc(once, func(o FoundSession) bool { return o.ID == s.ID }) {
+			continue
 		}
+		if len(once) == maxSessions {
+			return Found{Online: true}
+		}
+		once = append(once, s)
 	}
 	return Found{Online: true, Listed: true, Sessions: once}
 }
