@@ -30,7 +30,9 @@ const (
 	appID     = "conformance"
 	appKey    = "app-key-of-conformance"
 	masterKey = "master-key-of-conformance"
-	wrongKey  = "no-key-of-conformance"
+	// Of user tokens.
+	tokenSecret = "token-secret-of-the-conformance-cases"
+	wrongKey    = "no-key-of-conformance"
 
 	patience = 30 * time.Second // far beyond any wait of a client; only a broken one meets it
 )
@@ -261,6 +263,8 @@ func drive(t *testing.T, argv []string, url, key string) *driven {
 		cmd.Env = append(cmd.Env, "ROLLCALL_KEY="+appKey, "ROLLCALL_TICKETS=1")
 	case "signed":
 		cmd.Env = append(cmd.Env, "ROLLCALL_KEY="+appKey, "ROLLCALL_SIGN="+masterKey)
+	case "tokens":
+		cmd.Env = append(cmd.Env, "ROLLCALL_TOKENS="+tokenSecret, "ROLLCALL_TOKEN_LIFE=2")
 	case "master":
 		cmd.Env = append(cmd.Env, "ROLLCALL_MASTER_KEY="+masterKey)
 	default:

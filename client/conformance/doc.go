@@ -25,7 +25,9 @@
 //
 // Settings come in the environment: ROLLCALL_URL, ROLLCALL_APP, and ROLLCALL_KEY,
 // ROLLCALL_MASTER_KEY or ROLLCALL_HOOK_KEY. With ROLLCALL_TICKETS the client under test has no key
-// and lives on tickets that the driver buys, the first of which is none. With ROLLCALL_SIGN, a
-// master key, the driver signs for those that are present, the first time with a signature that is
-// a day old.
+// and lives on tickets that the driver buys, the first of which is none. With ROLLCALL_TOKENS, the
+// secret of user tokens, it lives on tokens of tom that the driver makes, each good for
+// ROLLCALL_TOKEN_LIFE seconds, the first a day ago; {"token":3} says that the third is made. With
+// ROLLCALL_SIGN, a master key, the driver signs for those that are present, the first time with a
+// signature that is a day old.
 package conformance

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// Config says where the server is and who calls. One of the keys is needed, or Ticket.
+// Config says where the server is and who calls. One of the keys is needed, or Token, or Ticket.
 type Config struct {
 	// The server's own, such as https://presence.example.com; redirects are not followed.
 	URL       string
@@ -18,6 +18,9 @@ type Config struct {
 	MasterKey string // master key: servers
 	HookKey   string // hook key: reports only
 
+	// Token returns a user token from your server, a JSON Web Token that says which peer the caller
+	// is. It is called before the first call, and before each token ends; open sockets are renewed.
+	Token func(ctx context.Context) (string, error)
 	// Ticket buys a ticket from your server, for a program that has no key. It is called for every
 	// stream and socket that is opened, with the peers that it is for.
 	Ticket func(ctx context.Context, peers []string) (string, error)
@@ -35,6 +38,8 @@ type Client struct {
 	cfg  Config
 	base *url.URL
 	http *http.Client
+
+	token *userToken // nil: none
 }
 
 // New returns a client. It connects to nothing yet.
@@ -44,6 +49,9 @@ func New(cfg Config) (*Client, error) {
 		return nil, &Error{Code: "invalid", Text: fmt.Sprintf("%q is not the address of a server, such as https://presence.example.com", cfg.URL)}
 	}
 	c := &Client{cfg: cfg, base: base}
+	if cfg.Token != nil {
+		c.token = &userToken{take: cfg.Token}
+	}
 	if cfg.HTTP == nil {
 		t := http.DefaultTransport.(*http.Transport).Clone()
 		t.ResponseHeaderTimeout = 30 * time.Second

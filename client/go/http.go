@@ -11,6 +11,9 @@ import (
 	"time"
 )
 
+// codeEnded is the code of a refusal of a user token that was right before.
+const codeEnded = "token_expired"
+
 const (
 	deadline  = 30 * time.Second // of a call with its retries
 	patience  = 15 * time.Second // with one try
@@ -25,10 +28,14 @@ func (c *Client) call(ctx context.Context, method, path string, in any, read fun
 	ctx, cancel := context.WithTimeout(ctx, deadline)
 	defer cancel()
 	var b backoff
-	for {
+	for again := c.token != nil; ; {
 		age, e := c.once(ctx, method, path, in, read)
 		if e == nil {
 			return age, nil
+		}
+		if again && e.Code == codeEnded {
+			again = false // the next token is newer
+			continue
 		}
 		end, _ := ctx.Deadline()
 		wait := b.next(e)
@@ -107,9 +114,16 @@ func (c *Client) send(ctx context.Context, method, path string, in any, head map
 	for k, v := range head {
 		r.Header.Set(k, v)
 	}
+	text, err := c.authorize(r)
+	if err != nil {
+		return nil, unreachable(method+" "+r.URL.Path, err)
+	}
 	res, err := c.http.Do(r)
 	if err != nil {
 		return nil, unreachable(method+" "+r.URL.Path, err)
+	}
+	if res.StatusCode == http.StatusUnauthorized && text != "" {
+		c.token.refuse(text)
 	}
 	if res.StatusCode != http.StatusOK {
 		defer func() { _ = res.Body.Close() }()

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"net/http"
+	"sync"
 	"time"
 )
 
@@ -76,6 +77,21 @@ func (p *presence) connect(ctx context.Context, b *backoff) error {
 		_ = ws.say(map[string]any{"op": "absent", "id": 3})
 	})
 	defer stop()
+	shown, _ := greeting[0]["user_token"].(string)
+	r := renewer{token: p.client.token, say: ws.say, refused: make(chan struct{}, 1)}
+	if shown != "" {
+		ctx, cancel := context.WithCancel(ctx)
+		var renewing sync.WaitGroup
+		renewing.Go(func() { r.run(ctx, shown) })
+		defer renewing.Wait()
+		defer cancel()
+	}
+	return p.listen(ws, &r, shown, b)
+}
+
+// listen takes what the server sends until the socket breaks. shown is the user token of the
+// greeting, "" for none.
+func (p *presence) listen(ws *websocket, r *renewer, shown string, b *backoff) error {
 	present := false
 	defer func() {
 		if present && p.Changed != nil {
@@ -92,6 +108,8 @@ func (p *presence) connect(ctx context.Context, b *backoff) error {
 			return &Error{Code: CodeForeign, Text: "the socket brought a message that is not rollcall's"}
 		}
 		switch {
+		case m.ID == renewal:
+			r.answered(m.Op == "ok")
 		case m.Op == "ok" && m.ID == 2:
 			present, p.was, b.tries = true, true, 0
 			if p.Changed != nil {
@@ -103,6 +121,9 @@ func (p *presence) connect(ctx context.Context, b *backoff) error {
 			err := m.refusal()
 			if p.Sign != nil && err.Code == "signature_expired" {
 				err.Status = http.StatusServiceUnavailable // the next one is newer
+			}
+			if shown != "" && (err.Code == codeEnded || err.Code == "unauthorized") {
+				p.client.token.refuse(shown)
 			}
 			return err
 		case m.Op == "ended":
@@ -145,6 +166,12 @@ func (c *Client) secret(ctx context.Context, hello map[string]any, peers ...stri
 			return unreachable("buy a ticket", err)
 		}
 		hello["ticket"] = ticket
+	case c.token != nil:
+		text, _, err := c.token.get(ctx)
+		if err != nil {
+			return err
+		}
+		hello["user_token"] = text
 	case c.cfg.Key != "":
 		hello["key"] = c.cfg.Key
 	default:

@@ -39,8 +39,9 @@ func (c *Client) keep(ctx context.Context, once func(*backoff) error) error {
 			return nil
 		}
 		e := unreachable("connect", err)
-		// A ticket may be too old; the next one is not.
-		if !e.Temporary() && (c.cfg.Ticket == nil || e.Code != "unauthorized") {
+		// A ticket or a user token may be too old; the next one is not.
+		newer := c.cfg.Ticket != nil && e.Code == "unauthorized" || c.token != nil && e.Code == codeEnded
+		if !e.Temporary() && !newer {
 			return e
 		}
 		if c.cfg.Retrying != nil {

@@ -4,7 +4,7 @@ import { createHmac } from 'node:crypto';
 import { createInterface } from 'node:readline';
 import { Rollcall, RollcallError } from './rollcall.js';
 
-const { ROLLCALL_URL, ROLLCALL_APP, ROLLCALL_KEY, ROLLCALL_MASTER_KEY, ROLLCALL_HOOK_KEY, ROLLCALL_TICKETS, ROLLCALL_SIGN, ROLLCALL_TRANSPORT } = process.env;
+const { ROLLCALL_URL, ROLLCALL_APP, ROLLCALL_KEY, ROLLCALL_MASTER_KEY, ROLLCALL_HOOK_KEY, ROLLCALL_TICKETS, ROLLCALL_SIGN, ROLLCALL_TRANSPORT, ROLLCALL_TOKENS, ROLLCALL_TOKEN_LIFE } = process.env;
 const options = {
   url: ROLLCALL_URL,
   app: ROLLCALL_APP,
@@ -16,7 +16,15 @@ const options = {
 const buyer = new Rollcall(options);
 let tickets = 0;
 const getTicket = async ({ peers }) => (tickets++ === 0 ? 'a ticket that is none' : (await buyer.ticket({ peers })).ticket);
-const rollcall = ROLLCALL_TICKETS ? new Rollcall({ ...options, key: undefined, getTicket }) : buyer;
+let tokens = 0;
+const getToken = async () => {
+  const now = Math.floor(Date.now() / 1000) - (tokens === 0 ? 86_400 : 0); // the first token is a day old
+  const part = (v) => Buffer.from(JSON.stringify(v)).toString('base64url');
+  const text = `${part({ alg: 'HS256', typ: 'JWT' })}.${part({ sub: 'tom', iat: now, exp: now + Number(ROLLCALL_TOKEN_LIFE) })}`;
+  say({ token: ++tokens });
+  return `${text}.${createHmac('sha256', ROLLCALL_TOKENS).update(text).digest('base64url')}`;
+};
+const rollcall = ROLLCALL_TICKETS ? new Rollcall({ ...options, key: undefined, getTicket }) : ROLLCALL_TOKENS ? new Rollcall({ ...options, key: undefined, getToken }) : buyer;
 let signed = 0;
 const sign = ROLLCALL_SIGN && (async (peer) => {
   const time = Date.now() - (signed++ === 0 ? 86_400_000 : 0); // the first signature is a day old

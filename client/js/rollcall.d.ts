@@ -99,6 +99,11 @@ export interface Options {
   /** Hook key: reports only. */
   hookKey?: string;
   /**
+   * Returns a user token of the logged-in user from your server: a JSON Web Token. The client calls it before the first
+   * call and before each token ends, and renews the token of open sockets. In place of a key.
+   */
+  getToken?: () => Promise<string>;
+  /**
    * Buys a ticket from your server, for a page without a key. The client calls it for every stream and socket that it
    * opens, with the peers of that stream or socket.
    */

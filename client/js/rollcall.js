@@ -134,6 +134,98 @@ function randomID() {
   return Array.from(bytes, (b) => b.toString(16).padStart(2, '0')).join('');
 }
 
+// The user token of a client: it is kept, and another is taken before it ends.
+
+const EARLY = 60_000; // before its end, or a fifth of its life, another token is taken
+const SOONEST = 1_000; // between two renewals, whatever the tokens say
+const LATEST = 2_000_000_000; // of a timer
+
+class UserToken {
+  #get;
+  #text;
+  #due = 0; // when another is taken, on this machine's clock
+  #taking;
+
+  constructor(get) {
+    this.#get = get;
+  }
+
+  /** Returns a token that has not ended. */
+  async text() {
+    if (this.#text === undefined || Date.now() >= this.#due) await this.#take();
+    return this.#text;
+  }
+
+  /** Drops a token that the server has refused, so that another is taken. */
+  refuse(text) {
+    if (this.#text === text) this.#text = undefined;
+  }
+
+  /** Takes a token; calls at one time share it. */
+  #take() {
+    this.#taking ??= (async () => {
+      try {
+        const text = await this.#get();
+        if (typeof text !== 'string' || text === '') throw new RollcallError(0, 'invalid', 'getToken returned no user token');
+        this.#due = Date.now() + lifeOf(text);
+        this.#text = text;
+      } catch (cause) {
+        throw unreachable('getToken', cause);
+      } finally {
+        this.#taking = undefined;
+      }
+    })();
+    return this.#taking;
+  }
+
+  /** Renews the token of a socket, first shown, until the socket ends or signal is aborted. */
+  renew(socket, shown, signal) {
+    let timer;
+    let tries = 0;
+    const forget = whenAborted(signal, () => clearTimeout(timer));
+    socket.ended.catch(() => {
+      clearTimeout(timer);
+      forget();
+    });
+    const next = (wait) => {
+      if (!socket.closed && !signal.aborted) timer = setTimeout(turn, Math.min(Math.max(wait, SOONEST), LATEST));
+    };
+    const turn = async () => {
+      let text;
+      try {
+        text = await unlessAborted(this.text(), signal);
+        if (text !== shown) await socket.request({ op: 'user_token', user_token: text });
+        shown = text;
+        tries = 0;
+        next(this.#due - Date.now());
+      } catch {
+        // The socket stays open until half a minute after the token: that is time for more attempts.
+        if (text !== undefined) this.refuse(text);
+        next(backoff(tries++));
+      }
+    };
+    next(this.#due - Date.now());
+  }
+}
+
+/**
+ * Returns for how long, in ms, a token that was just taken is used. The clock of this machine may be
+ * wrong: then the times in the token count from now.
+ */
+function lifeOf(text) {
+  let claims;
+  try {
+    claims = JSON.parse(atob(text.split('.')[1].replace(/-/g, '+').replace(/_/g, '/')));
+  } catch {
+    // below
+  }
+  if (typeof claims?.exp !== 'number') throw new RollcallError(0, 'invalid', 'getToken returned what is no user token: a JSON Web Token with exp');
+  const left = claims.exp * 1000 - Date.now();
+  const whole = (claims.exp - claims.iat) * 1000 || Math.max(left, EARLY);
+  const life = left > 0 && left <= whole ? left : whole;
+  return life - Math.min(EARLY, life / 5);
+}
+
 // Calls over HTTP: the request, the check of the answer, and the retries.
 
 const DEADLINE = 30_000; // of a call with its retries
@@ -143,9 +235,11 @@ const TRIES = 5;
 class HTTP {
   #url;
   #headers;
+  #token;
 
-  constructor(url, { app, key, masterKey, hookKey }) {
+  constructor(url, { app, key, masterKey, hookKey }, token) {
     this.#url = url;
+    this.#token = token;
     try {
       this.#headers = new Headers({
         'X-LC-Id': app,
@@ -164,10 +258,12 @@ class HTTP {
    */
   async call(method, path, body, is, headers = {}) {
     const end = Date.now() + DEADLINE;
+    let ended = 0; // user tokens of this call that the server refused for their time
     for (let tries = 0; ; tries++) {
       try {
         return await this.#once(method, path, body, is, headers, Math.min(PATIENCE, end - Date.now()));
       } catch (err) {
+        if (this.#token && err.code === 'token_expired' && ended++ === 0) continue; // the next one is newer
         const wait = Math.max(backoff(tries), err.retryAfter * 1000);
         if (!err.temporary || tries + 1 >= TRIES || Date.now() + wait >= end) throw err;
         await new Promise((resolve) => setTimeout(resolve, wait));
@@ -208,13 +304,17 @@ class HTTP {
     return res.body;
   }
 
-  #fetch(method, path, body, headers, signal) {
+  async #fetch(method, path, body, headers, signal) {
     const all = new Headers(this.#headers);
+    const text = this.#token && (await unlessAborted(this.#token.text(), signal));
+    if (text) all.set('Authorization', `Bearer ${text}`);
     if (body !== undefined) all.set('Content-Type', 'application/json');
     for (const name in headers) all.set(name, headers[name]);
     // A redirect is not followed: it would carry the keys to another server, and turn a POST into a
     // GET.
-    return fetch(this.#url + path, { method, signal, cache: 'no-store', redirect: 'manual', headers: all, body: body && JSON.stringify(body) });
+    const res = await fetch(this.#url + path, { method, signal, cache: 'no-store', redirect: 'manual', headers: all, body: body && JSON.stringify(body) });
+    if (text && res.status === 401) this.#token.refuse(text);
+    return res;
   }
 }
 
@@ -704,13 +804,14 @@ function presentOverSocket(open, peer, { device = randomID(), tag, platform, sig
   const isFinal = (err) => options.isFinal(err) && !(sign && err.code === 'signature_expired');
   return keep(async (signal, retry) => {
     const signature = sign && (await unlessAborted(sign(peer), signal));
-    const { socket, hello } = await open([peer], signal, (m) => {
+    const { socket, hello, refused } = await open([peer], signal, (m) => {
       // These causes are final. Any other cause, also of a later server, is retried.
       const status = m.cause === 'kicked' || m.cause === 'replaced' ? 409 : 503;
       if (m.op === 'ended') socket.end(new RollcallError(status, String(m.cause), `the server ended the session: ${m.reason || m.cause}`));
     });
     let present = false;
     const login = socket.request({ op: 'present', peer, device, tag, platform, auto: was, ...signature });
+    if (refused) login.catch(refused); // a kick voids a token that hello still took
     const forget = whenAborted(signal, () => {
       const gone = () => socket.end(new RollcallError(0, 'closed', 'logged out'));
       socket.request({ op: 'absent' }).then(gone, gone);
@@ -742,17 +843,19 @@ export class Rollcall {
   #dialect; // the master key as LeanCloud's calls expect it
   #key;
   #getTicket;
+  #token;
   #WebSocket;
   #transport;
   #shared;
   #options;
   #unsure = new WeakMap(); // events whose report has not been answered
 
-  constructor({ url, app, key, masterKey, hookKey, getTicket, transport = inNode ? 'sse' : 'socket', onRetry, WebSocket }) {
+  constructor({ url, app, key, masterKey, hookKey, getToken, getTicket, transport = inNode ? 'sse' : 'socket', onRetry, WebSocket }) {
     this.#url = String(url).replace(/\/+$/, '');
     if (!/^https?:\/\/[^/?#]/.test(this.#url)) throw new RollcallError(0, 'invalid', `${url} is not the address of a server, such as https://presence.example.com`);
     this.#transport = checkTransport(transport);
-    this.#http = new HTTP(this.#url, { app, key, masterKey, hookKey });
+    this.#token = getToken && new UserToken(getToken);
+    this.#http = new HTTP(this.#url, { app, key, masterKey, hookKey }, this.#token);
     this.#app = app;
     this.#dialect = masterKey && { 'X-LC-Key': `${masterKey},master` };
     this.#key = key ?? masterKey;
@@ -761,8 +864,9 @@ export class Rollcall {
     this.#options = {
       onRetry,
       alone: Boolean(getTicket),
-      // A refused ticket is too old, or used: the next attempt buys another.
-      isFinal: (err) => !err.temporary && !(getTicket && err.code === 'unauthorized'),
+      // A refused ticket is too old, or used, and a user token may have ended: the next attempt takes
+      // another.
+      isFinal: (err) => !err.temporary && !(getTicket && err.code === 'unauthorized') && !(getToken && err.code === 'token_expired'),
     };
     this.#shared = new SharedSockets((...args) => this.#socket(...args), this.#options);
   }
@@ -896,10 +1000,26 @@ export class Rollcall {
 
   /** Opens a socket and sends hello; the server queues messages until it has answered the hello. */
   async #socket(peers, signal, onMessage) {
-    const secret = this.#getTicket ? { ticket: await unlessAborted(this.#getTicket({ peers }), signal) } : { key: this.#key };
+    const secret = await this.#secret(peers, signal);
     const Class = this.#WebSocket ?? globalThis.WebSocket ?? (await import('./node-socket.js')).NodeSocket;
     const socket = await Socket.open(Class, `${this.#url.replace(/^http/, 'ws')}/v1/socket`, onMessage, signal);
-    return { socket, hello: socket.request({ op: 'hello', app: this.#app, ...secret }) };
+    const hello = socket.request({ op: 'hello', app: this.#app, ...secret });
+    if (!secret.user_token) return { socket, hello };
+    hello.then(
+      () => this.#token.renew(socket, secret.user_token, signal),
+      (err) => refused(err),
+    );
+    const refused = (err) => {
+      if (err.code === 'token_expired' || err.code === 'unauthorized') this.#token.refuse(secret.user_token);
+    };
+    return { socket, hello, refused };
+  }
+
+  /** Returns what a hello shows. */
+  async #secret(peers, signal) {
+    if (this.#getTicket) return { ticket: await unlessAborted(this.#getTicket({ peers }), signal) };
+    if (this.#token) return { user_token: await unlessAborted(this.#token.text(), signal) };
+    return { key: this.#key };
   }
 }
 

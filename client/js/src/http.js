@@ -1,7 +1,7 @@
 // Calls over HTTP: the request, the check of the answer, and the retries.
 
 import { RollcallError, unreachable } from './error.js';
-import { backoff } from './retry.js';
+import { backoff, unlessAborted } from './retry.js';
 
 const DEADLINE = 30_000; // of a call with its retries
 const PATIENCE = 15_000; // with one try
@@ -10,9 +10,11 @@ const TRIES = 5;
 export class HTTP {
   #url;
   #headers;
+  #token;
 
-  constructor(url, { app, key, masterKey, hookKey }) {
+  constructor(url, { app, key, masterKey, hookKey }, token) {
     this.#url = url;
+    this.#token = token;
     try {
       this.#headers = new Headers({
         'X-LC-Id': app,
@@ -31,10 +33,12 @@ export class HTTP {
    */
   async call(method, path, body, is, headers = {}) {
     const end = Date.now() + DEADLINE;
+    let ended = 0; // user tokens of this call that the server refused for their time
     for (let tries = 0; ; tries++) {
       try {
         return await this.#once(method, path, body, is, headers, Math.min(PATIENCE, end - Date.now()));
       } catch (err) {
+        if (this.#token && err.code === 'token_expired' && ended++ === 0) continue; // the next one is newer
         const wait = Math.max(backoff(tries), err.retryAfter * 1000);
         if (!err.temporary || tries + 1 >= TRIES || Date.now() + wait >= end) throw err;
         await new Promise((resolve) => setTimeout(resolve, wait));
@@ -75,13 +79,17 @@ export class HTTP {
     return res.body;
   }
 
-  #fetch(method, path, body, headers, signal) {
+  async #fetch(method, path, body, headers, signal) {
     const all = new Headers(this.#headers);
+    const text = this.#token && (await unlessAborted(this.#token.text(), signal));
+    if (text) all.set('Authorization', `Bearer ${text}`);
     if (body !== undefined) all.set('Content-Type', 'application/json');
     for (const name in headers) all.set(name, headers[name]);
     // A redirect is not followed: it would carry the keys to another server, and turn a POST into a
     // GET.
-    return fetch(this.#url + path, { method, signal, cache: 'no-store', redirect: 'manual', headers: all, body: body && JSON.stringify(body) });
+    const res = await fetch(this.#url + path, { method, signal, cache: 'no-store', redirect: 'manual', headers: all, body: body && JSON.stringify(body) });
+    if (text && res.status === 401) this.#token.refuse(text);
+    return res;
   }
 }
 

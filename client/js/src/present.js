@@ -12,13 +12,14 @@ export function presentOverSocket(open, peer, { device = randomID(), tag, platfo
   const isFinal = (err) => options.isFinal(err) && !(sign && err.code === 'signature_expired');
   return keep(async (signal, retry) => {
     const signature = sign && (await unlessAborted(sign(peer), signal));
-    const { socket, hello } = await open([peer], signal, (m) => {
+    const { socket, hello, refused } = await open([peer], signal, (m) => {
       // These causes are final. Any other cause, also of a later server, is retried.
       const status = m.cause === 'kicked' || m.cause === 'replaced' ? 409 : 503;
       if (m.op === 'ended') socket.end(new RollcallError(status, String(m.cause), `the server ended the session: ${m.reason || m.cause}`));
     });
     let present = false;
     const login = socket.request({ op: 'present', peer, device, tag, platform, auto: was, ...signature });
+    if (refused) login.catch(refused); // a kick voids a token that hello still took
     const forget = whenAborted(signal, () => {
       const gone = () => socket.end(new RollcallError(0, 'closed', 'logged out'));
       socket.request({ op: 'absent' }).then(gone, gone);

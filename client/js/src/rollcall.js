@@ -6,6 +6,7 @@ import { randomID, unlessAborted } from './retry.js';
 import { SharedSockets } from './shared.js';
 import { Socket } from './socket.js';
 import { watchOverStream } from './stream.js';
+import { UserToken } from './token.js';
 
 export { RollcallError };
 
@@ -20,17 +21,19 @@ export class Rollcall {
   #dialect; // the master key as LeanCloud's calls expect it
   #key;
   #getTicket;
+  #token;
   #WebSocket;
   #transport;
   #shared;
   #options;
   #unsure = new WeakMap(); // events whose report has not been answered
 
-  constructor({ url, app, key, masterKey, hookKey, getTicket, transport = inNode ? 'sse' : 'socket', onRetry, WebSocket }) {
+  constructor({ url, app, key, masterKey, hookKey, getToken, getTicket, transport = inNode ? 'sse' : 'socket', onRetry, WebSocket }) {
     this.#url = String(url).replace(/\/+$/, '');
     if (!/^https?:\/\/[^/?#]/.test(this.#url)) throw new RollcallError(0, 'invalid', `${url} is not the address of a server, such as https://presence.example.com`);
     this.#transport = checkTransport(transport);
-    this.#http = new HTTP(this.#url, { app, key, masterKey, hookKey });
+    this.#token = getToken && new UserToken(getToken);
+    this.#http = new HTTP(this.#url, { app, key, masterKey, hookKey }, this.#token);
     this.#app = app;
     this.#dialect = masterKey && { 'X-LC-Key': `${masterKey},master` };
     this.#key = key ?? masterKey;
@@ -39,8 +42,9 @@ export class Rollcall {
     this.#options = {
       onRetry,
       alone: Boolean(getTicket),
-      // A refused ticket is too old, or used: the next attempt buys another.
-      isFinal: (err) => !err.temporary && !(getTicket && err.code === 'unauthorized'),
+      // A refused ticket is too old, or used, and a user token may have ended: the next attempt takes
+      // another.
+      isFinal: (err) => !err.temporary && !(getTicket && err.code === 'unauthorized') && !(getToken && err.code === 'token_expired'),
     };
     this.#shared = new SharedSockets((...args) => this.#socket(...args), this.#options);
   }
@@ -174,10 +178,26 @@ export class Rollcall {
 
   /** Opens a socket and sends hello; the server queues messages until it has answered the hello. */
   async #socket(peers, signal, onMessage) {
-    const secret = this.#getTicket ? { ticket: await unlessAborted(this.#getTicket({ peers }), signal) } : { key: this.#key };
+    const secret = await this.#secret(peers, signal);
     const Class = this.#WebSocket ?? globalThis.WebSocket ?? (await import('./node-socket.js')).NodeSocket;
     const socket = await Socket.open(Class, `${this.#url.replace(/^http/, 'ws')}/v1/socket`, onMessage, signal);
-    return { socket, hello: socket.request({ op: 'hello', app: this.#app, ...secret }) };
+    const hello = socket.request({ op: 'hello', app: this.#app, ...secret });
+    if (!secret.user_token) return { socket, hello };
+    hello.then(
+      () => this.#token.renew(socket, secret.user_token, signal),
+      (err) => refused(err),
+    );
+    const refused = (err) => {
+      if (err.code === 'token_expired' || err.code === 'unauthorized') this.#token.refuse(secret.user_token);
+    };
+    return { socket, hello, refused };
+  }
+
+  /** Returns what a hello shows. */
+  async #secret(peers, signal) {
+    if (this.#getTicket) return { ticket: await unlessAborted(this.#getTicket({ peers }), signal) };
+    if (this.#token) return { user_token: await unlessAborted(this.#token.text(), signal) };
+    return { key: this.#key };
   }
 }
 
