@@ -83,7 +83,7 @@ func uvarintLen(v uint64) int {
 //	0  status (bits 0-1), noded (bit 2), cause (bits 3-6), until is a week after since (bit 7)
 //	1  since, 5 bytes big endian, from 2020 on
 //	6  varints: revision less since; until or last seen less since, but for bit 7; uvarint hold;
-//	   varint day less the day of since
+//	   varint twice the day less the day of since, plus 1 in format 2
 //	   the rest as package presence packs it
 type state struct {
 	b        []byte
@@ -100,7 +100,7 @@ const (
 	// What is known of the packed form, see package presence. squeeze checks that it comes back the
 	// same, so a new form would cost memory, never truth.
 	packedHead   = 22
-	packedFormat = 1 << 4
+	packedFormat = 1 << 4 // the first of two
 )
 
 func (s state) mark() uint64 {
@@ -127,7 +127,7 @@ func squeeze(scratch, packed []byte) (s state, used []byte) {
 }
 
 func appendSqueezed(b, packed []byte) ([]byte, bool) {
-	if len(packed) < packedHead || packed[8]&^7 != packedFormat || packed[9] > 15 {
+	if len(packed) < packedHead || packed[8]&^7 != packedFormat && packed[8]&^7 != 2*packedFormat || packed[9] > 15 {
 		return b, false
 	}
 	since := presence.Millis(get48(packed[16:]))
@@ -156,7 +156,7 @@ func appendSqueezed(b, packed []byte) ([]byte, bool) {
 		b = binary.AppendVarint(b, int64(other-since))
 	}
 	b = binary.AppendUvarint(b, hold)
-	b = binary.AppendVarint(b, int64(day)-int64(since/dayLength))
+	b = binary.AppendVarint(b, 2*(int64(day)-int64(since/dayLength))+int64(packed[8]>>4-1))
 	return append(b, rest...), true
 }
 
@@ -178,10 +178,10 @@ func (s state) expand(b []byte) []byte {
 	day, n := binary.Varint(r)
 	r = r[n:]
 	b = binary.BigEndian.AppendUint64(b, uint64(rev+int64(since)))
-	b = append(b, packedFormat|head&7, head>>3&15)
+	b = append(b, packedFormat+packedFormat*byte(day&1)|head&7, head>>3&15)
 	b = append48(append48(b, other), since)
 	b = binary.AppendUvarint(b, hold)
-	b = binary.AppendUvarint(b, uint64(day+int64(since/dayLength)))
+	b = binary.AppendUvarint(b, uint64(day>>1+int64(since/dayLength)))
 	return append(b, r...)
 }
 

@@ -134,3 +134,46 @@ func rss(t *testing.T) int64 {
 	t.Fatal("no VmRSS in /proc/self/status")
 	return 0
 }
+
+// TestSizeOfActivityAndReach measures what both cost of a million peers with one session each.
+//
+//	go test -tags big -run TestSizeOfActivity -v -count 1 ./store/embedded
+func TestSizeOfActivityAndReach(t *testing.T) {
+	const n, batch = 1_000_000, 1000
+	rules := presence.DefaultRules()
+	size := func(both bool) float64 {
+		cfg := embedded.Setup{Deps: embedded.Deps{Path: t.TempDir()}}
+		s, err := cfg.Open(start)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		reports, keys := make([]presence.Report, batch), make([]presence.Key, batch)
+		for from := 0; from < n; from += batch {
+			for pass := range 3 {
+				for i := range batch {
+					now := start + presence.Millis((from+i)/50)
+					r := hook(from+i, presence.KindOnline, now)
+					r.Source, r.Session, r.Device, r.Cause = presence.SourceGateway, presence.SessionID(fmt.Sprintf("%016x", from+i)), "ios", 0
+					switch {
+					case pass == 1:
+						r.Kind, r.At = presence.KindTouch, now+90_000
+						if both {
+							r.Activity, r.Used = presence.Foreground, now+88_000
+						}
+					case pass == 2 && both:
+						r.Kind, r.Session, r.Reach = presence.KindReach, "", presence.ReachYes
+					}
+					reports[i], keys[i] = r, r.Key()
+				}
+				apply(t, s, keys, reports, &rules)
+			}
+		}
+		return float64(s.Stats().Bytes) / n
+	}
+	without, with := size(false), size(true)
+	t.Logf("%.1f bytes a peer in the index without, %.1f with", without, with)
+	if more := with - without; more > 24 {
+		t.Errorf("activity and reach take %.1f bytes a peer, more than 24", more)
+	}
+}
