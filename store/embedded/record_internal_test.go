@@ -17,6 +17,11 @@ func FuzzSqueeze(f *testing.F) {
 	f.Add(st.Pack(nil), int64(1_772_600_767_000))
 	st.Days, st.Counted = []presence.Day{{Day: 20515, Online: time.Hour}}, 1_772_600_767_000
 	f.Add(st.Pack(nil), int64(1_772_600_767_000))
+	st.Days, st.Counted, st.Reached = nil, 0, presence.Reaches{{Device: "ios", Reach: presence.ReachNo, At: 1_772_600_700_000}}
+	if s, _ := squeeze(nil, st.Pack(nil)); !s.squeezed {
+		f.Error("a usual state in format 2 is not squeezed")
+	}
+	f.Add(st.Pack(nil), int64(1_772_600_767_000))
 	f.Add(make([]byte, 30), int64(0))
 	f.Add([]byte{}, int64(0))
 	f.Fuzz(func(t *testing.T, packed []byte, now int64) {
