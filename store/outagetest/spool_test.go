@@ -121,3 +121,39 @@ func TestWhatIsReplayedCountsOnce(t *testing.T) {
 	}
 	expect(t, s, presence.Offline, "ann")
 }
+
+// Answers of a product that are in a spool count like the hooks there: one ends what is open, and
+// one that a hook has made unsure meanwhile does not.
+func TestASpoolKeepsAnswers(t *testing.T) {
+	below, dir := inMemory(t), t.TempDir()
+	defer below.Close()
+	first, svc := onDisk(t, below, dir, 1<<20)
+	for _, peer := range []string{"tom", "ann"} {
+		old := hook(presence.KindOnline, peer)
+		old.At = old.At.Add(-10 * time.Minute)
+		if _, err := report(t, svc, old); err != nil {
+			t.Fatal(err)
+		}
+	}
+	first.Switch.Leave(nil)
+	answer := func(peer string) presence.Report {
+		r := hook(presence.KindCount, peer)
+		r.Cause, r.Quiet = presence.CauseReconciled, 30*time.Second
+		return r
+	}
+	out, err := report(t, svc, hook(presence.KindOnline, "ann"), answer("tom"), answer("ann"))
+	if err != nil || out[2].Verdict != presence.Unsure {
+		t.Errorf("%+v: %v", out, err)
+	}
+	if err := first.Box.Close(); err != nil {
+		t.Fatal(err)
+	}
+	next, _ := onDisk(t, below, dir, 1<<20)
+	defer next.Box.Close()
+	next.Again()
+	if !next.Drain(t.Context()) {
+		t.Error("reports wait in the next process")
+	}
+	expect(t, next, presence.Offline, "tom")
+	expect(t, next, presence.Online, "ann")
+}
