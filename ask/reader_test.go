@@ -186,3 +186,43 @@ func TestWhyIsOneJSONForAll(t *testing.T) {
 		}
 	})
 }
+
+// Why says what a product that was asked said, when, and what came of it.
+func TestWhySaysWhatAProductAnswered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := open(t)
+		report := func(reports ...presence.Report) {
+			for i := range reports {
+				reports[i].App, reports[i].Peer, reports[i].Source = app, "tom", "im"
+			}
+			if err := h.Rules.Report(t.Context(), reports, now(), make([]presence.Outcome, len(reports))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		answer := func(n int) presence.Report {
+			return presence.Report{Kind: presence.KindCount, Cause: presence.CauseReconciled, At: now(), Count: n, Quiet: 30 * time.Second}
+		}
+		report(presence.Report{Kind: presence.KindOnline, At: now()})
+		report(answer(0))
+		time.Sleep(time.Hour)
+		asked := now()
+		report(answer(0))
+		why, err := h.Why(t.Context(), view, "tom")
+		if err != nil {
+			t.Fatal(err)
+		}
+		since := "offline since " + asked.Time().Format("2006-01-02 15:04:05Z") + " because its source was asked then, and did not hold it"
+		if why.Why != since || why.Cause != "reconciled" {
+			t.Errorf("%s, %q; want %s", why.Cause, why.Why, since)
+		}
+		last, first := why.Reports[0], why.Reports[1]
+		if last.Kind != "count" || *last.Count != 0 || last.Verdict != "taken" || !last.Turned || last.At != asked || first.Verdict != "unsure" {
+			t.Errorf("%+v and %+v", last, first)
+		}
+		time.Sleep(time.Hour)
+		report(presence.Report{Kind: presence.KindTouch, Session: "s", Cause: presence.CauseReconciled, At: now()})
+		if why, _ = h.Why(t.Context(), view, "tom"); why.Reports[0].Cause != "reconciled" || why.Status != "online" {
+			t.Errorf("%+v", why.Reports[0])
+		}
+	})
+}

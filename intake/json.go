@@ -116,6 +116,9 @@ func (f *fields) event() (Event, error) {
 		cause, ok := causes[f.Why.s]
 		if !ok {
 			cause, _ = presence.ParseCause(f.Why.s) // an unknown reason is no reason
+			if cause == presence.CauseReconciled {
+				cause = presence.CauseUnknown // no source says that of itself
+			}
 		}
 		e.Cause = cause
 	}

@@ -54,7 +54,7 @@ func (st *State) applyCount(r *Report, lease time.Duration, now Millis, rules *R
 	if last.Until >= until.Add(-lease/2) {
 		return Double, false, nil
 	}
-	last.Until = until
+	last.At, last.Until = max(last.At, r.At), until // as a touch
 	st.touch(last, until)
 	return Taken, true, nil
 }

@@ -27,8 +27,12 @@ func life(t *rapid.T, place string, st *presence.State, at presence.Millis, rule
 		switch rapid.IntRange(0, 2).Draw(t, "from") {
 		case 0:
 			r.Source, r.Tag = presence.SourceLeanCloud, rapid.SampledFrom([]string{"", "phone"}).Draw(t, "tag")
+			if rapid.IntRange(0, 4).Draw(t, "count") == 0 {
+				r.Kind, r.Tag, r.Cause, r.Quiet = presence.KindCount, "", presence.CauseReconciled, 30*time.Second
+				r.Count = rapid.IntRange(-1, 3).Draw(t, "n")
+			}
 		case 1:
-			r.Source, r.Session = presence.SourceAPI, rapid.SampledFrom([]presence.SessionID{"x", "y"}).Draw(t, "session")
+			r.Source, r.Session = presence.SourceAPI, rapid.SampledFrom([]presence.SessionID{"x", "y", presence.SessionFound}).Draw(t, "session")
 			if rapid.IntRange(0, 4).Draw(t, "end all") == 0 {
 				r.Kind, r.Session = presence.KindEndAll, rapid.SampledFrom([]presence.SessionID{"", "x"}).Draw(t, "prefix")
 			}

@@ -23,7 +23,8 @@ const (
 	sectionOrder = 9<<1 | sectionCritical
 )
 
-// format returns the lowest format that can hold st.
+// format returns the lowest format that can hold st. To format 1 a cause from [CauseReconciled] on
+// is damage, and a release that writes nothing later does not have [SessionFound] give way.
 func (st *State) format() byte {
 	if len(st.Rest) > 0 || len(st.Histories) > 0 || len(st.EndAlls) > 0 || len(st.Reached) > 0 || st.Cause >= CauseReconciled {
 		return packFormat2
