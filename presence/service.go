@@ -136,6 +136,12 @@ func (s *Service) Report(ctx context.Context, reports []Report, now Millis, out 
 	return nil
 }
 
+// Note has the trace remember an answer that made no report, and what it came to. r is about a
+// peer; it changes nothing.
+func (s *Service) Note(r *Report, v Verdict, received Millis) {
+	s.trace.add(r, Outcome{Verdict: v}, received)
+}
+
 // Age returns how long a part of the store has been out of reach; 0 when all of it answers.
 func (s *Service) Age() time.Duration {
 	if s.remote == nil {

@@ -13,7 +13,8 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// productScript starts a backend that answers who is online, as a source of kind generic asks it.
+// productScript starts a backend that answers who is online, as sources of the kinds generic and
+// leancloud ask it.
 // It reads a file at each call: the ids of those who are online, or as its first line a status to
 // answer with.
 func productScript(ts *testscript.TestScript, neg bool, args []string) {
@@ -28,8 +29,21 @@ func productScript(ts *testscript.TestScript, neg bool, args []string) {
 			return
 		}
 		online := strings.Fields(string(b))
-		var in struct{ Peers []string }
+		var in struct {
+			Peers   []string
+			Clients []string `json:"client_ids"`
+		}
 		switch {
+		case r.Header.Get("X-Lc-Key") == "the-master-key-there,master" && r.URL.Path == "/1.2/rtm/clients/check-online":
+			_ = json.NewDecoder(r.Body).Decode(&in)
+			results := []string{}
+			for _, p := range in.Clients {
+				if slices.Contains(online, p) {
+					results = append(results, p)
+				}
+			}
+			_ = json.NewEncoder(w).Encode(map[string]any{"results": results})
+			return
 		case r.Header.Get("X-Rollcall-Signature") == "" || slices.Contains(online, "401"):
 			http.Error(w, "no", http.StatusUnauthorized)
 			return

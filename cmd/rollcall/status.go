@@ -70,9 +70,9 @@ func printStatus(w io.Writer, s *operatordoor.Status) error {
 		fmt.Fprintf(t, "offline, %s\t%d\t\n", strings.ReplaceAll(cause, "_", " "), s.Expired[cause])
 	}
 	if len(s.Sources) > 0 {
-		fmt.Fprintf(t, "\nsource\treports\tlast heard\twhat became of them\n")
+		fmt.Fprintf(t, "\nsource\treports\tlast heard\tleases run out\twhat became of them\n")
 		for _, o := range s.Sources {
-			fmt.Fprintf(t, "%s\t%d\t%s\t%s\n", visible(string(o.Source)), o.Reports, o.Last, counts(o.Verdicts))
+			fmt.Fprintf(t, "%s\t%d\t%s\t%d\t%s\n", visible(string(o.Source)), o.Reports, o.Last, o.Missing, counts(o.Verdicts))
 		}
 	}
 	if len(s.Clocks) > 0 {

@@ -62,6 +62,8 @@ type SourceStatus struct {
 	Reports  int64            `json:"reports"`
 	Verdicts map[string]int64 `json:"verdicts"`
 	Last     string           `json:"last"`
+	// Missing are peers that turned offline because a lease of the source ran out.
+	Missing int64 `json:"missing_offlines"`
 }
 
 // ClockStatus describes a sender whose clock is off, by its reports since the start.
@@ -144,9 +146,9 @@ func (d *Door) callers() map[string]int64 {
 func (d *Door) sources() []SourceStatus {
 	list := []SourceStatus{}
 	last := d.Service.Counters().Last()
-	all := d.Service.Counters().Reports()
+	all, missing := d.Service.Counters().Reports(), d.Service.Counters().Missing()
 	for _, name := range slices.Sorted(maps.Keys(all)) {
-		one := SourceStatus{Source: name, Verdicts: map[string]int64{}}
+		one := SourceStatus{Source: name, Verdicts: map[string]int64{}, Missing: missing[name]}
 		for v, n := range all[name] {
 			one.Reports += n
 			if n > 0 {

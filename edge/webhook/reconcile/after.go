@@ -111,21 +111,23 @@ func (a *after) ask(ctx context.Context, peers []presence.PeerID) error {
 	w.counts.asked.Add(int64(len(peers)))
 	var reports []presence.Report
 	turned := int64(0)
-	for _, j := range judged {
+	for i := range judged {
+		j := &judged[i]
 		if j.calibrates {
-			a.calibrate(&j)
+			a.calibrate(j)
 		}
 		switch j.finding {
 		case missed:
 			w.counts.missed.Add(1)
 			turned++
+			reports = append(reports, j.reports...)
 		case agree:
 			w.counts.agree.Add(1)
-		default:
-			w.counts.unsure.Add(1) // it has turned again
-			continue
+			w.note(j, presence.Double)
+		default: // it has turned again
+			w.counts.unsure.Add(1)
+			w.note(j, presence.Unsure)
 		}
-		reports = append(reports, j.reports...)
 	}
 	if !a.allow(int64(len(judged)), turned) {
 		w.brake(&Result{Asked: a.asked, Missed: a.turned})

@@ -37,6 +37,11 @@ func TestATurnToOfflineIsAskedAboutOnce(t *testing.T) {
 		if n := w.product.askedAbout(ids[1]) - before; n != 1 {
 			t.Errorf("asked %d times", n)
 		}
+		// why shows what it was asked and what came of it.
+		last := w.service.Trace().Last(presence.Key{App: "one", Peer: ids[1]}, 1)[0]
+		if r := last.Report; r.Kind != presence.KindCount || r.Count != 0 || r.Source != "im" || last.Verdict != presence.Double {
+			t.Errorf("the last that is known of it is %+v, %v", last.Report, last.Verdict)
+		}
 	})
 }
 

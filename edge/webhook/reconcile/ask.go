@@ -114,11 +114,11 @@ func (w *worker) put(ctx context.Context, q *question) {
 	q.asked, q.quiet = w.deps.Now(), w.quiet.age()
 	q.got, q.err = w.kind.Ask(ctx, w.deps.Client, w.src, q.peers)
 	w.pace.more(calls.Load() - 1)
-	w.note(q)
+	w.tally(q)
 }
 
-// note counts a batch, and logs when the product begins to fail and when it answers again.
-func (w *worker) note(q *question) {
+// tally counts a batch, and logs when the product begins to fail and when it answers again.
+func (w *worker) tally(q *question) {
 	w.counts.calls.Add(1)
 	if q.err == nil {
 		w.failures.Store(0)

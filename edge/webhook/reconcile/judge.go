@@ -27,6 +27,7 @@ type judgement struct {
 	reports []presence.Report
 
 	asked      presence.Asked
+	found      presence.Found
 	comes      presence.Finding
 	calibrates bool // it shows how old answers are, when it was asked for after the turn
 }
@@ -118,7 +119,7 @@ func (w *worker) try(st *presence.State, peer presence.PeerID, s said, now prese
 	asked := presence.Asked{
 		App: w.src.App, Source: w.src.ID, At: s.asked, Date: s.clock, Quiet: s.quiet, Counted: w.limits.Counted, Policy: w.src.Policy, Lease: w.src.Lease,
 	}
-	j := judgement{peer: peer, shown: before.live(), word: before.word, asked: asked, calibrates: asked.Calibrates(st)}
+	j := judgement{peer: peer, shown: before.live(), word: before.word, asked: asked, found: s.found, calibrates: asked.Calibrates(st)}
 	j.reports, j.comes = asked.Reports(peer, &s.found, st, leases, service.Rules())
 	switch j.comes {
 	case presence.FindingGhost:
@@ -138,6 +139,19 @@ func (w *worker) try(st *presence.State, peer presence.PeerID, s said, now prese
 // ends reports whether r may end a session.
 func ends(r presence.Report) bool {
 	return r.Kind == presence.KindEndAll || r.Kind == presence.KindCount
+}
+
+// note has why show an answer that makes no report, and what it came to.
+func (w *worker) note(j *judgement, v presence.Verdict) {
+	count := 0
+	if j.found.Online {
+		if count = presence.CountUnknown; j.found.Listed {
+			count = len(j.found.Sessions)
+		}
+	}
+	w.deps.Service.Note(&presence.Report{
+		App: w.src.App, Peer: j.peer, Source: w.src.ID, Kind: presence.KindCount, At: j.asked.At, Count: count, Cause: presence.CauseReconciled,
+	}, v, w.deps.Now())
 }
 
 // reportsAtOnce is how many reports one update takes.

@@ -127,7 +127,8 @@ func (r *round) look(ctx context.Context, peers []presence.PeerID) error {
 	}
 	now := time.Now()
 	var agreed []presence.Report
-	for _, j := range judged {
+	for i := range judged {
+		j := &judged[i]
 		if j.shown {
 			r.online++
 		}
@@ -137,11 +138,12 @@ func (r *round) look(ctx context.Context, peers []presence.PeerID) error {
 			agreed = append(agreed, j.reports...)
 		case unsure:
 			r.count(&r.Unsure, &r.w.counts.unsure, 1)
-			agreed = append(agreed, j.reports...)
+			r.note(j)
 		case missed:
 			r.turn(turn{peer: j.peer, reports: j.reports})
 		case ghost:
 			r.candidates = append(r.candidates, candidate{peer: j.peer, at: now, word: j.word})
+			r.note(j)
 		}
 	}
 	if err := r.apply(ctx, agreed); err != nil {
@@ -216,17 +218,25 @@ func (r *round) again(ctx context.Context, some []candidate) error {
 	if err != nil {
 		return err
 	}
-	for _, j := range judged {
-		switch {
+	for i := range judged {
+		switch j := &judged[i]; {
 		case j.finding == ghost && j.word == word[j.peer]:
 			r.turn(turn{peer: j.peer, ghost: true, reports: j.reports})
 		case j.finding == missed:
 			r.turn(turn{peer: j.peer, reports: j.reports})
 		default:
 			r.count(&r.Unsure, &r.w.counts.unsure, 1)
+			r.note(j)
 		}
 	}
 	return nil
+}
+
+// note has why show an answer that is not, or not yet, enough. Those that agree are too many.
+func (r *round) note(j *judgement) {
+	if !r.dry {
+		r.w.note(j, presence.Unsure)
+	}
 }
 
 // most returns how many may turn of n that were asked about.

@@ -250,11 +250,11 @@ func (w *world) run(o reconcile.Options) *reconcile.Run {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	for range 600 {
+	for range 6000 {
 		if st := w.stats(); st.Run.ID == run.ID && st.Run.Ended != 0 {
 			return st.Run
 		}
-		time.Sleep(time.Second)
+		time.Sleep(100 * time.Millisecond)
 	}
 	w.t.Fatal("the run does not end")
 	return nil
