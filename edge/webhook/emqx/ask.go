@@ -140,9 +140,9 @@ func (c *caller) get(query url.Values) ([]byte, presence.Millis, error) {
 // fields are those that are asked for.
 var fields = []string{"clientid", "username", "connected", "connected_at", "is_bridge"}
 
-// errOld: before 5.7.2 EMQX looks at one of several names only, so all others would be offline. It
+// errOld: before 5.6 EMQX looks at one of several names only, so all others would be offline. It
 // does not know the parameter fields either, by which it is known.
-var errOld = fmt.Errorf("%w: EMQX before 5.7.2 cannot be asked about several clients", webhook.ErrRefused)
+var errOld = fmt.Errorf("%w: EMQX before 5.6 cannot be asked about several clients", webhook.ErrRefused)
 
 type page struct {
 	Data []row `json:"data"`

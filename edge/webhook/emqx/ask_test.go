@@ -34,7 +34,7 @@ func fixture(tb testing.TB) []byte {
 	return b
 }
 
-// product answers as EMQX 5.7.2 and later document GET /clients: only the fields that were asked
+// product answers as EMQX 5.6 and later document GET /clients: only the fields that were asked
 // for, of the clients with one of the names, page by page. Before, it knows no fields and takes the
 // last of several names.
 func product(tb testing.TB, old bool) http.Handler {
@@ -119,7 +119,7 @@ func TestAnOlderEMQXIsRefused(t *testing.T) {
 	defer srv.Close()
 	s := webhook.Source{Kind: emqx.Kind{}, Reconcile: webhook.Reconcile{URL: srv.URL, KeyID: "the-api-key", Key: askKey}}
 	for _, peers := range [][]presence.PeerID{{"u4", "u1"}, {"u1", "u4"}} {
-		if got, err := (emqx.Kind{}).Ask(t.Context(), srv.Client(), &s, peers); !errors.Is(err, webhook.ErrRefused) || !strings.Contains(err.Error(), "5.7.2") {
+		if got, err := (emqx.Kind{}).Ask(t.Context(), srv.Client(), &s, peers); !errors.Is(err, webhook.ErrRefused) || !strings.Contains(err.Error(), "5.6") {
 			t.Errorf("%v: %+v, %v", peers, got, err)
 		}
 	}
