@@ -66,7 +66,7 @@ func ask(ctx context.Context, client *http.Client, s *webhook.Source, key string
 	if err != nil {
 		return 0, err
 	}
-	return at, read(answer, peers, jids, at, f)
+	return at, read(answer, peers, jids, f)
 }
 
 // alias is the name of the sessions of peer i in a query and in its answer.
@@ -79,7 +79,7 @@ func question(jids []string) ([]byte, error) {
 	for i, jid := range jids {
 		u := alias(i)
 		head.WriteString("$" + u + ":JID!,")
-		fields.WriteString(u + ":listUserSessions(user:$" + u + "){user uptime}")
+		fields.WriteString(u + ":listUserSessions(user:$" + u + "){user}")
 		variables[u] = jid
 	}
 	return json.Marshal(map[string]any{
@@ -88,12 +88,11 @@ func question(jids []string) ([]byte, error) {
 }
 
 type session struct {
-	JID    webhook.Text   `json:"user"`
-	Uptime webhook.Number `json:"uptime"` // seconds
+	JID webhook.Text `json:"user"`
 }
 
 // read takes the sessions of each peer. One with an error has null in their place.
-func read(body []byte, peers []presence.PeerID, jids []string, at presence.Millis, f *webhook.Findings) error {
+func read(body []byte, peers []presence.PeerID, jids []string, f *webhook.Findings) error {
 	var in struct {
 		Data struct {
 			Session map[string][]session `json:"session"`
@@ -117,11 +116,7 @@ func read(body []byte, peers []presence.PeerID, jids []string, at presence.Milli
 			if !strings.EqualFold(bare, jids[i]) {
 				resource = "" // which no session has
 			}
-			one := webhook.FoundSession{ID: presence.SessionID(resource)}
-			if up := presence.Millis(s.Uptime) * 1000; up > 0 && up < at {
-				one.Since = at - up
-			}
-			sessions = append(sessions, one)
+			sessions = append(sessions, webhook.FoundSession{ID: presence.SessionID(resource)})
 		}
 		if len(sessions) > 0 {
 			found = webhook.Sessions(sessions)
