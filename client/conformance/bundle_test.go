@@ -12,7 +12,7 @@ import (
 var update = flag.Bool("update", false, "write client/js/rollcall.js anew")
 
 // parts are the modules of client/js/src, each behind those that it imports.
-var parts = []string{"error", "retry", "token", "http", "known", "stream", "socket", "shared", "present", "rollcall"}
+var parts = []string{"error", "retry", "token", "http", "known", "stream", "socket", "shared", "present", "replica", "rollcall"}
 
 const bundleHead = `// A client of rollcall for browsers and Node 20 and newer, in one file that a page can load as it is. It depends on nothing.
 //

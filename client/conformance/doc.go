@@ -16,9 +16,13 @@
 //	{"do":"resync","node":"n","sessions":[…]} → {"resync":"accepted=1 ended=0"}
 //	{"do":"watch","name":"w","peers":["tom"]} → {"update":"w","peer":"tom=online"} for each update
 //	{"do":"present","name":"p","peer":"tom"}  → {"present":"p","on":true}; false when that ends
+//	{"do":"changes"}                          → {"changes":"tom=online","list_again":false}
+//	{"do":"replicate","name":"r"}             → {"listed":"r","online":"ann tom"} for each list,
+//	                                            and {"replica":"r","peer":"tom=online"}
 //	{"do":"end","name":"w"}                   → {"ended":"w"}, with "refused" if by itself
 //
-// The driver keeps the token of a poll. A present may have a device and a tag.
+// The driver keeps the token of a poll, the cursor of changes, and that of each replica, which goes
+// on from it when it is begun again. A present may have a device and a tag.
 //
 // An answer or an update that is old, because the server cannot read its store, has its "age" in
 // seconds; a watch also says {"aged":"w","age":3.2} with every age of its stream, and 0 at the end.

@@ -9,7 +9,8 @@
 //
 // [Client.Query] and [Client.Ask] ask once. [Client.Watch] follows peers until its context ends: it
 // reconnects, resumes, and calls back only when the status of a peer differs from the last.
-// [Client.Present] keeps a peer online in the same way. [Client.Report], [Client.Beat],
+// [Client.Replicate] keeps a copy of who is online in the whole app, for a server with the master
+// key. [Client.Present] keeps a peer online in the same way. [Client.Report], [Client.Beat],
 // [Client.Drain] and [Client.Resync] are for chat servers that report their own connections; they
 // take the hook key.
 //

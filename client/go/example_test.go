@@ -109,3 +109,29 @@ func ExampleClient_Beat() {
 		log.Fatal(err)
 	}
 }
+
+// A server keeps a copy of who is online in the whole app.
+func ExampleClient_Replicate() {
+	c, err := rollcall.New(rollcall.Config{URL: "https://presence.example.com", App: "my-app", MasterKey: "…"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close()
+	online := map[string]bool{}
+	err = c.Replicate(context.Background(), rollcall.Replica{
+		Listed: func(ids []string) {
+			clear(online)
+			for _, id := range ids {
+				online[id] = true
+			}
+		},
+		Changed: func(p rollcall.Peer) {
+			if delete(online, p.ID); p.Status == rollcall.Online {
+				online[p.ID] = true
+			}
+		},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+}

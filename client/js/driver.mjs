@@ -32,6 +32,8 @@ const sign = ROLLCALL_SIGN && (async (peer) => {
 });
 const running = new Map();
 let token = '';
+let cursor;
+const cursors = new Map(); // of replicas, by name
 let reported;
 
 const say = (v) => process.stdout.write(`${JSON.stringify(v)}\n`);
@@ -67,6 +69,20 @@ const commands = {
   async list() {
     const page = await rollcall.list();
     say({ list: page.peers.sort().join(' '), age: page.age });
+  },
+  async changes() {
+    const page = await rollcall.changes({ cursor, wait: 5 });
+    cursor = page.cursor;
+    say({ changes: words(page.changes), list_again: page.list_again, age: page.age });
+  },
+  replicate({ name }) {
+    begin(name, rollcall.replicate({
+      cursor: cursors.get(name),
+      onList: (online) => say({ listed: name, online: online.sort().join(' ') }),
+      onChange: (peer) => say({ replica: name, peer: words([peer]), age: peer.age }),
+      onCursor: (c) => cursors.set(name, c),
+      onAge: (age) => say({ aged: name, age }),
+    }));
   },
   async erase({ peer }) {
     await rollcall.erase(peer);

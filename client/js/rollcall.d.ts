@@ -31,6 +31,32 @@ export interface Page {
   age?: number;
 }
 
+export interface Changes {
+  /** Each peer once, with its latest state. */
+  changes: Peer[];
+  /** The cursor of the next call. */
+  cursor: string;
+  /** Not all changes are known: list after this call, and go on from its cursor. */
+  list_again: boolean;
+  /** There are more already. */
+  more: boolean;
+  /** As in Peer. */
+  age?: number;
+}
+
+export interface Replica {
+  /** Where an earlier replica stopped, if its copy was kept too. Absent: it begins with a list. */
+  cursor?: string;
+  /** Called with the ids of all peers that are online; they replace the copy. */
+  onList?: (online: string[]) => void;
+  /** Called with each peer that changed since, in order. The same state may come again. */
+  onChange?: (peer: Peer) => void;
+  /** Called when all up to cursor is in the copy. */
+  onCursor?: (cursor: string) => void;
+  /** Called while the server cannot read its store, with the seconds since it could, and with 0 when it can again. */
+  onAge?: (age: number) => void;
+}
+
 /** Why a peer is shown as it is; docs/api.md and the server's /openapi/ describe the rest. */
 export interface Why {
   peer: string;
@@ -163,6 +189,9 @@ export class Rollcall {
   query(peers: Iterable<string>, options: { fields?: Field[]; since: string }): Promise<Answer>;
   get(peer: string): Promise<Peer>;
   list(options?: { cursor?: string; limit?: number }): Promise<Page>;
+  /** wait is in seconds, up to 10. */
+  changes(options?: { cursor?: string; limit?: number; wait?: number }): Promise<Changes>;
+  replicate(options?: Replica): Handle;
   why(peer: string): Promise<Why>;
   onlineTime(peer: string): Promise<{ day: string; online_ms: number }[]>;
   erase(peer: string): Promise<void>;

@@ -256,23 +256,24 @@ class HTTP {
    * Makes a call and retries it while a retry may help. is reports whether an answer has the shape
    * of this call. Every call of this client is safe to repeat.
    */
-  async call(method, path, body, is, headers = {}) {
+  async call(method, path, body, is, headers = {}, signal = undefined) {
     const end = Date.now() + DEADLINE;
     let ended = 0; // user tokens of this call that the server refused for their time
     for (let tries = 0; ; tries++) {
       try {
-        return await this.#once(method, path, body, is, headers, Math.min(PATIENCE, end - Date.now()));
+        return await this.#once(method, path, body, is, headers, Math.min(PATIENCE, end - Date.now()), signal);
       } catch (err) {
         if (this.#token && err.code === 'token_expired' && ended++ === 0) continue; // the next one is newer
         const wait = Math.max(backoff(tries), err.retryAfter * 1000);
-        if (!err.temporary || tries + 1 >= TRIES || Date.now() + wait >= end) throw err;
+        if (signal?.aborted || !err.temporary || tries + 1 >= TRIES || Date.now() + wait >= end) throw err;
         await new Promise((resolve) => setTimeout(resolve, wait));
       }
     }
   }
 
-  async #once(method, path, body, is, headers, patience) {
+  async #once(method, path, body, is, headers, patience, signal) {
     const breaker = new AbortController();
+    const forget = signal ? whenAborted(signal, () => breaker.abort(new Error('closed'))) : () => {};
     const late = setTimeout(() => breaker.abort(new Error(`no answer within ${Math.round(patience / 1000)} s`)), patience);
     let res;
     let text;
@@ -283,6 +284,7 @@ class HTTP {
       throw unreachable(`${method} ${path}`, cause);
     } finally {
       clearTimeout(late);
+      forget();
     }
     const answer = parse(text);
     if (!res.ok) throw refusal(res, answer);
@@ -832,6 +834,70 @@ function presentOverSocket(open, peer, { device = randomID(), tag, platform, sig
   }, { ...options, isFinal });
 }
 
+// Copies of who is online in the app, kept by what changed.
+
+const WAIT = 10; // seconds; shorter than the patience of a call
+
+/** Asks what changed after a cursor. */
+async function changesAfter(http, { cursor, limit, wait = 0 }, signal) {
+  const q = new URLSearchParams({ wait: Math.min(Math.max(Math.floor(wait), 0), WAIT), ...(cursor && { cursor }), ...(limit && { limit }) });
+  const { answer } = await http.call('GET', `/v1/changes?${q}`, undefined, (a) => Array.isArray(a.changes) && typeof a.cursor === 'string' && a.cursor !== '', {}, signal);
+  const { stale, ...page } = answer;
+  if (stale > 0) {
+    page.age = stale;
+    for (const peer of page.changes) peer.age = stale;
+  }
+  return page;
+}
+
+/** Keeps a copy until close(): list(cursor, signal) returns a page of the peers that are online. */
+function keepReplica(http, list, { cursor, onList, onChange, onCursor, onAge }, options) {
+  let age = 0;
+  let lists = 0; // in a row, without a page of changes between
+  return keep(async (signal, retry) => {
+    while (!signal.aborted) {
+      const page = await unlessUnknown(cursor, () => changesAfter(http, { cursor, wait: WAIT }, signal), () => (cursor = undefined));
+      if (signal.aborted) return;
+      if (page.age || age) notify(onAge, (age = page.age ?? 0));
+      if (page.list_again) {
+        // A server that has it list again and again gets pauses.
+        if (lists++ > 0) await pause(backoff(lists), signal);
+        const online = await listAll(list, signal);
+        if (signal.aborted) return;
+        notify(onList, online);
+      } else {
+        lists = 0;
+      }
+      for (const peer of page.changes) notify(onChange, peer);
+      cursor = page.cursor;
+      notify(onCursor, cursor);
+      retry.tries = 0;
+    }
+  }, options);
+}
+
+async function listAll(list, signal) {
+  const all = [];
+  let cursor;
+  do {
+    const page = await unlessUnknown(cursor, () => list(cursor, signal), () => {});
+    all.push(...page.peers);
+    cursor = page.cursor;
+  } while (cursor && !signal.aborted);
+  return all;
+}
+
+/** Makes a call with a cursor. When the server does not know the cursor any more, a retry without it may help. */
+async function unlessUnknown(cursor, call, forget) {
+  try {
+    return await call();
+  } catch (err) {
+    if (err.code !== 'invalid' || !cursor) throw err;
+    forget();
+    throw new RollcallError(503, err.code, err.message);
+  }
+}
+
 // A browser opens six connections to a server over HTTP/1.1, and a stream occupies one: in browsers
 // watches share a socket.
 const inNode = globalThis.process?.versions?.node !== undefined && globalThis.document === undefined;
@@ -903,10 +969,32 @@ export class Rollcall {
   }
 
   /** Returns a page of the peers that are online, and the cursor of the next, which is empty on the last. Master key. */
-  async list({ cursor, limit } = {}) {
+  list({ cursor, limit } = {}) {
+    return this.#list(cursor, limit);
+  }
+
+  async #list(cursor, limit, signal) {
     const q = new URLSearchParams({ online: '1', ...(cursor && { cursor }), ...(limit && { limit }) });
-    const { answer, age } = await this.#http.call('GET', `/v1/peers?${q}`, undefined, (a) => Array.isArray(a.peers) && typeof a.cursor === 'string');
+    const { answer, age } = await this.#http.call('GET', `/v1/peers?${q}`, undefined, (a) => Array.isArray(a.peers) && typeof a.cursor === 'string', {}, signal);
     return withAge(answer, age);
+  }
+
+  /**
+   * Returns what changed in the app after a cursor: each peer once, with its latest state. With
+   * list_again, list after this call, and go on from its cursor. wait is in seconds, up to 10.
+   * Master key; for a copy that is kept by it see replicate.
+   */
+  changes(options = {}) {
+    return changesAfter(this.#http, options);
+  }
+
+  /**
+   * Keeps a copy of who is online in the app: onList is called with all ids, which replace the
+   * copy, onChange with each peer that changed since, onCursor when all up to the cursor is in the
+   * copy; a copy that was kept with its cursor goes on from it. Master key.
+   */
+  replicate(options = {}) {
+    return keepReplica(this.#http, (cursor, signal) => this.#list(cursor, undefined, signal), options, this.#options);
   }
 
   /** Ends every session of a peer and revokes its tokens and signatures. Master key. */

@@ -39,14 +39,17 @@ type command struct {
 type driver struct {
 	client   *rollcall.Client
 	token    string
+	cursor   string // of changes
 	reported []rollcall.Event
 
 	mu  sync.Mutex // one line at a time
 	end map[string]context.CancelFunc
+	// Of replicas, by name; guarded by mu too.
+	cursors map[string]string
 }
 
 func main() {
-	d := &driver{end: map[string]context.CancelFunc{}}
+	d := &driver{end: map[string]context.CancelFunc{}, cursors: map[string]string{}}
 	var err error
 	if d.client, err = d.open(); err != nil {
 		fmt.Fprintln(os.Stderr, "driver:", err)
@@ -118,6 +121,10 @@ func (d *driver) do(c *command) {
 		p, err := d.client.List(ctx, "", 0)
 		slices.Sort(p.Peers)
 		d.answer(aged(map[string]any{"list": strings.Join(p.Peers, " ")}, p.Age), err)
+	case "changes":
+		page, err := d.client.Changes(ctx, rollcall.ChangesRequest{Cursor: d.cursor, Wait: 5 * time.Second})
+		d.cursor = page.Cursor
+		d.answer(aged(map[string]any{"changes": words(page.Changes), "list_again": page.ListAgain}, page.Age), err)
 	case "erase":
 		d.answer(map[string]any{"erase": c.Peer}, d.client.Erase(ctx, c.Peer))
 	case "kick":
@@ -163,6 +170,8 @@ func (d *driver) live(c *command) {
 				Changed: func(on bool) { d.say(map[string]any{"present": c.Name, "on": on}) },
 			})
 		})
+	case "replicate":
+		d.begin(c.Name, func(ctx context.Context) error { return d.client.Replicate(ctx, d.replica(c.Name)) })
 	case "end":
 		d.end[c.Name]()
 	}
@@ -186,6 +195,28 @@ func (d *driver) tokens(secret string) func(context.Context) (string, error) {
 		_, _ = mac.Write([]byte(text))
 		d.say(map[string]any{"token": made})
 		return text + "." + base64.RawURLEncoding.EncodeToString(mac.Sum(nil)), nil
+	}
+}
+
+// replica returns one that goes on where that of the same name has stopped.
+func (d *driver) replica(name string) rollcall.Replica {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return rollcall.Replica{
+		Cursor: d.cursors[name],
+		Listed: func(online []string) {
+			slices.Sort(online)
+			d.say(map[string]any{"listed": name, "online": strings.Join(online, " ")})
+		},
+		Changed: func(p rollcall.Peer) {
+			d.say(aged(map[string]any{"replica": name, "peer": words([]rollcall.Peer{p})}, p.Age))
+		},
+		Kept: func(cursor string) {
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			d.cursors[name] = cursor
+		},
+		Aged: func(age time.Duration) { d.say(map[string]any{"aged": name, "age": age.Seconds()}) },
 	}
 }
 

@@ -1,7 +1,7 @@
 // Calls over HTTP: the request, the check of the answer, and the retries.
 
 import { RollcallError, unreachable } from './error.js';
-import { backoff, unlessAborted } from './retry.js';
+import { backoff, unlessAborted, whenAborted } from './retry.js';
 
 const DEADLINE = 30_000; // of a call with its retries
 const PATIENCE = 15_000; // with one try
@@ -31,23 +31,24 @@ export class HTTP {
    * Makes a call and retries it while a retry may help. is reports whether an answer has the shape
    * of this call. Every call of this client is safe to repeat.
    */
-  async call(method, path, body, is, headers = {}) {
+  async call(method, path, body, is, headers = {}, signal = undefined) {
     const end = Date.now() + DEADLINE;
     let ended = 0; // user tokens of this call that the server refused for their time
     for (let tries = 0; ; tries++) {
       try {
-        return await this.#once(method, path, body, is, headers, Math.min(PATIENCE, end - Date.now()));
+        return await this.#once(method, path, body, is, headers, Math.min(PATIENCE, end - Date.now()), signal);
       } catch (err) {
         if (this.#token && err.code === 'token_expired' && ended++ === 0) continue; // the next one is newer
         const wait = Math.max(backoff(tries), err.retryAfter * 1000);
-        if (!err.temporary || tries + 1 >= TRIES || Date.now() + wait >= end) throw err;
+        if (signal?.aborted || !err.temporary || tries + 1 >= TRIES || Date.now() + wait >= end) throw err;
         await new Promise((resolve) => setTimeout(resolve, wait));
       }
     }
   }
 
-  async #once(method, path, body, is, headers, patience) {
+  async #once(method, path, body, is, headers, patience, signal) {
     const breaker = new AbortController();
+    const forget = signal ? whenAborted(signal, () => breaker.abort(new Error('closed'))) : () => {};
     const late = setTimeout(() => breaker.abort(new Error(`no answer within ${Math.round(patience / 1000)} s`)), patience);
     let res;
     let text;
@@ -58,6 +59,7 @@ export class HTTP {
       throw unreachable(`${method} ${path}`, cause);
     } finally {
       clearTimeout(late);
+      forget();
     }
     const answer = parse(text);
     if (!res.ok) throw refusal(res, answer);

@@ -2,6 +2,7 @@
 import { RollcallError } from './error.js';
 import { HTTP } from './http.js';
 import { presentOverSocket } from './present.js';
+import { changesAfter, keepReplica } from './replica.js';
 import { randomID, unlessAborted } from './retry.js';
 import { SharedSockets } from './shared.js';
 import { Socket } from './socket.js';
@@ -81,10 +82,32 @@ export class Rollcall {
   }
 
   /** Returns a page of the peers that are online, and the cursor of the next, which is empty on the last. Master key. */
-  async list({ cursor, limit } = {}) {
+  list({ cursor, limit } = {}) {
+    return this.#list(cursor, limit);
+  }
+
+  async #list(cursor, limit, signal) {
     const q = new URLSearchParams({ online: '1', ...(cursor && { cursor }), ...(limit && { limit }) });
-    const { answer, age } = await this.#http.call('GET', `/v1/peers?${q}`, undefined, (a) => Array.isArray(a.peers) && typeof a.cursor === 'string');
+    const { answer, age } = await this.#http.call('GET', `/v1/peers?${q}`, undefined, (a) => Array.isArray(a.peers) && typeof a.cursor === 'string', {}, signal);
     return withAge(answer, age);
+  }
+
+  /**
+   * Returns what changed in the app after a cursor: each peer once, with its latest state. With
+   * list_again, list after this call, and go on from its cursor. wait is in seconds, up to 10.
+   * Master key; for a copy that is kept by it see replicate.
+   */
+  changes(options = {}) {
+    return changesAfter(this.#http, options);
+  }
+
+  /**
+   * Keeps a copy of who is online in the app: onList is called with all ids, which replace the
+   * copy, onChange with each peer that changed since, onCursor when all up to the cursor is in the
+   * copy; a copy that was kept with its cursor goes on from it. Master key.
+   */
+  replicate(options = {}) {
+    return keepReplica(this.#http, (cursor, signal) => this.#list(cursor, undefined, signal), options, this.#options);
   }
 
   /** Ends every session of a peer and revokes its tokens and signatures. Master key. */
