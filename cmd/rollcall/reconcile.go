@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"rollcall/edge/webhook/reconcile"
+	"rollcall/presence"
 	"rollcall/server/config"
 )
 
@@ -75,10 +76,17 @@ func (c *reconcileRunCmd) parts(e *env, base string, sum *reconcile.Run, show *p
 	lines := bufio.NewScanner(from)
 	var part bytes.Buffer
 	n, all := 0, 0
-	for more := true; more; {
-		if more = lines.Scan(); more && len(lines.Bytes()) > 0 {
-			part.Write(lines.Bytes())
-			part.WriteByte('\n')
+	for line, more := 1, true; more; line++ {
+		more = lines.Scan()
+		id := lines.Text()
+		if line == 1 { // as some editors write it
+			id = strings.TrimPrefix(id, "\ufeff")
+		}
+		if more && id != "" {
+			if err := presence.CheckPeer(presence.PeerID(id)); err != nil {
+				return misused(e, fmt.Errorf("%s: line %d: %w", c.Ids, line, err))
+			}
+			part.WriteString(id + "\n")
 			n++
 		}
 		if n == 0 || more && n < reconcile.MostListed {

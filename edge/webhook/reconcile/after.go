@@ -160,7 +160,7 @@ func (a *after) turnedOffline(ctx context.Context, peers []presence.PeerID) ([]p
 	for i, p := range peers {
 		keys[i] = w.key(p)
 	}
-	states, err := w.load(ctx, keys)
+	states, _, err := w.load(ctx, keys)
 	if err != nil {
 		return nil, err
 	}

@@ -109,12 +109,14 @@ func (w *worker) put(ctx context.Context, q *question) {
 		return
 	}
 	var calls atomic.Int64
-	ctx, cancel := context.WithTimeout(context.WithValue(ctx, callsKey{}, &calls), askWithin)
+	asking, cancel := context.WithTimeout(context.WithValue(ctx, callsKey{}, &calls), askWithin)
 	defer cancel()
 	q.asked, q.quiet = w.deps.Now(), w.quiet.age()
-	q.got, q.err = w.kind.Ask(ctx, w.deps.Client, w.src, q.peers)
+	q.got, q.err = w.kind.Ask(asking, w.deps.Client, w.src, q.peers)
 	w.pace.more(calls.Load() - 1)
-	w.tally(q)
+	if ctx.Err() == nil { // else it was ended from here
+		w.tally(q)
+	}
 }
 
 // tally counts a batch, and logs when the product begins to fail and when it answers again.
@@ -125,9 +127,6 @@ func (w *worker) tally(q *question) {
 		if _, over := w.trouble.Note(nil); over {
 			w.deps.Log.Info("reconciliation recovered", "app", w.src.App, "source", w.src.ID)
 		}
-		return
-	}
-	if w.ctx.Err() != nil { // it was the end of the server
 		return
 	}
 	w.counts.failed.Add(1)

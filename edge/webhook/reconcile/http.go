@@ -37,9 +37,7 @@ func (r *Runner) Handler(apps func() []presence.AppID) http.Handler {
 		switch {
 		case err == nil:
 			api.WriteJSON(w, http.StatusAccepted, run)
-		case errors.Is(err, ErrRunning):
-			api.WriteError(w, api.Errorf("unavailable", "%v", err))
-		case errors.Is(err, ErrNoSource):
+		case errors.Is(err, ErrRunning), errors.Is(err, ErrNoSource):
 			api.WriteError(w, api.Errorf("invalid", "%v", err))
 		default:
 			api.WriteError(w, err)

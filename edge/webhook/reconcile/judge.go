@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -87,28 +88,36 @@ func (w *worker) judge(ctx context.Context, peers []presence.PeerID, answers map
 			keys = append(keys, w.key(p))
 		}
 	}
-	states, err := w.load(ctx, keys)
+	states, unread, err := w.load(ctx, keys)
 	if err != nil {
 		return nil, err
 	}
 	now := w.deps.Now()
 	judged := make([]judgement, 0, len(keys))
 	for i, k := range keys {
+		if slices.Contains(unread, i) {
+			continue
+		}
 		judged = append(judged, w.try(&states[i], k.Peer, answers[k.Peer], now))
 	}
 	return judged, nil
 }
 
-// load reads the states of keys.
-func (w *worker) load(ctx context.Context, keys []presence.Key) ([]presence.State, error) {
-	states := make([]presence.State, len(keys))
+// load reads the states of keys. Those at the places of unread cannot be read, such as one that is
+// damaged, and are zero.
+func (w *worker) load(ctx context.Context, keys []presence.Key) (states []presence.State, unread []int, err error) {
+	states = make([]presence.State, len(keys))
 	if len(keys) == 0 {
-		return states, nil
+		return states, nil, nil
 	}
-	if err := w.deps.Service.Loads(ctx, keys, states); err != nil {
-		return nil, fmt.Errorf("read %d peers: %w", len(keys), err)
+	err = w.deps.Service.Loads(ctx, keys, states)
+	if part := (*presence.PartError)(nil); errors.As(err, &part) {
+		return states, part.Failed, nil
 	}
-	return states, nil
+	if err != nil {
+		return nil, nil, fmt.Errorf("read %d peers: %w", len(keys), err)
+	}
+	return states, nil, nil
 }
 
 // try says what the answer s would do to st.

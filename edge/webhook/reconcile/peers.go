@@ -37,7 +37,7 @@ func (w *worker) online(ctx context.Context, fn func([]presence.PeerID, []presen
 		for i, p := range peers {
 			keys[i] = w.key(p)
 		}
-		states, err := w.load(ctx, keys)
+		states, _, err := w.load(ctx, keys)
 		if err != nil {
 			return err
 		}

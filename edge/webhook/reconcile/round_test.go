@@ -1,6 +1,7 @@
 package reconcile_test
 
 import (
+	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -145,4 +146,47 @@ func TestAListSeedsTheFirstDay(t *testing.T) {
 			t.Errorf("its lease is %v", left)
 		}
 	})
+}
+
+// A peer that the store cannot read is left alone, and holds no round up.
+func TestADamagedPeerHoldsNothingUp(t *testing.T) {
+	each(t, func(t *testing.T, w *world) {
+		ids := w.people(5)
+		w.event("damaged", presence.KindOnline, 0)
+		time.Sleep(time.Hour)
+		w.gone(ids[0])
+		w.start()
+		time.Sleep(2 * time.Minute)
+		if w.status(ids[0]) != presence.Offline || w.status("damaged") != presence.Online || w.stats().Full == 0 {
+			t.Errorf("%+v", w.stats())
+		}
+		run := w.run(reconcile.Options{Peers: []presence.PeerID{"damaged"}})
+		if run.Error != "" || run.Result.Missed+run.Result.Ghost != 0 {
+			t.Errorf("%+v", run)
+		}
+	})
+}
+
+func BenchmarkRound(b *testing.B) {
+	for name, counted := range map[string]bool{"sessions": false, "slots": true} {
+		b.Run(name, func(b *testing.B) {
+			w := open(b, counted)
+			const n = 20_000
+			w.product.batch = 500
+			w.source.Reconcile.Every, w.source.Reconcile.Rate = 24*time.Hour, 1e6
+			for i := range n {
+				id := presence.PeerID(strconv.Itoa(i))
+				w.event(id, presence.KindOnline, 0)
+				w.product.online[id] = w.sessions()
+			}
+			w.start()
+			b.ResetTimer()
+			for b.Loop() {
+				if run := w.run(reconcile.Options{}); run.Result.Agree < n {
+					b.Fatalf("%+v", run)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/peer")
+		})
+	}
 }

@@ -106,7 +106,7 @@ func (p *product) called() int {
 
 // A world is a node over a store in memory, and one product.
 type world struct {
-	t       *testing.T
+	t       testing.TB
 	product *product
 	service *presence.Service
 	in      *intake.Intake
@@ -134,10 +134,26 @@ func (s *syncBuffer) String() string {
 	return s.b.String()
 }
 
+// damaged is a store that cannot read the peer of that name.
+type damaged struct{ presence.Store }
+
+func (d damaged) Loads(ctx context.Context, keys []presence.Key, out []presence.State) error {
+	if err := d.Store.Loads(ctx, keys, out); err != nil {
+		return err
+	}
+	for i, k := range keys {
+		if k.Peer == "damaged" {
+			out[i] = presence.State{}
+			return &presence.PartError{Failed: []int{i}, Err: presence.ErrUnavailable}
+		}
+	}
+	return nil
+}
+
 func now() presence.Millis { return presence.MillisOf(time.Now()) }
 
 // open returns a world within a bubble of synctest. Nothing runs before start.
-func open(t *testing.T, counted bool) *world {
+func open(t testing.TB, counted bool) *world {
 	t.Helper()
 	st, err := embedded.Open(embedded.Config{}, embedded.Deps{}, now())
 	if err != nil {
@@ -145,7 +161,7 @@ func open(t *testing.T, counted bool) *world {
 	}
 	w := &world{t: t, product: &product{counted: counted, batch: 100, online: map[presence.PeerID][]webhook.FoundSession{}, asked: map[presence.PeerID]int{}}}
 	w.trouble.Store("")
-	w.service = presence.NewService(st, presence.DefaultConfig())
+	w.service = presence.NewService(damaged{st}, presence.DefaultConfig())
 	w.in = intake.New(intake.DefaultConfig(), intake.Deps{Service: w.service, Now: now})
 	w.reader = ask.New(ask.Deps{Rules: w.service, Store: st, Now: now})
 	w.source = webhook.Source{
