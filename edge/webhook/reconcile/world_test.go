@@ -266,11 +266,11 @@ func (w *world) run(o reconcile.Options) *reconcile.Run {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	for range 6000 {
+	for range 120_000 {
 		if st := w.stats(); st.Run.ID == run.ID && st.Run.Ended != 0 {
 			return st.Run
 		}
-		time.Sleep(100 * time.Millisecond)
+		time.Sleep(5 * time.Millisecond)
 	}
 	w.t.Fatal("the run does not end")
 	return nil
