@@ -3,6 +3,7 @@ package ejabberd_test
 import (
 	"encoding/hex"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -53,6 +54,23 @@ func TestStories(t *testing.T) {
 				call(online("im.example/phone", opened, opened), online("u1@im.example", opened, opened), `{"jid":"u1@im.example/phone","at":1767225600123}`, `7`),
 			}},
 		},
+	})
+}
+
+// TestRecorded: what the module in an ejabberd 23.01 posted of a device that logged out and one
+// that was killed, as rollcall recorded it.
+func TestRecorded(t *testing.T) {
+	story := sourcetest.Story{Name: "two devices", Peer: "ann", Want: presence.Offline, Open: []string{}}
+	for n := 1; n <= 4; n++ {
+		b, err := os.ReadFile(fmt.Sprintf("testdata/recorded/%d.http", n))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, body, _ := strings.Cut(strings.ReplaceAll(string(b), "\r\n", "\n"), "\n\n")
+		story.Calls = append(story.Calls, sourcetest.Call{Body: body})
+	}
+	sourcetest.Run(t, sourcetest.Suite{
+		Kind: ejabberd.Kind{}, Sign: sign, Covers: true, Now: 1795869121000, Window: 301 * time.Second, Stories: []sourcetest.Story{story},
 	})
 }
 
