@@ -13,9 +13,7 @@ import (
 )
 
 // Limits: each peer is a call of its own.
-func (Kind) Limits() webhook.Limits { return webhook.Limits{Peers: maxPeers, Rate: 5} }
-
-const maxPeers = 20
+func (Kind) Limits() webhook.Limits { return webhook.Limits{Peers: 1, Rate: 50} }
 
 // CheckAsk wants the address of mod_http_api. It takes calls without a key from addresses that its
 // api_permissions allow.
