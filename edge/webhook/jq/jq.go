@@ -119,10 +119,11 @@ func (k Kind) Read(c *webhook.Call, b *webhook.Batch) error {
 	return k.program.run(c, b)
 }
 
-// Reply answers what became of the events, as /v1/events does.
+// Reply answers with a status; where an event could not be used, with what is wrong with it, as
+// /v1/events does.
 func (Kind) Reply(_ *webhook.Call, o webhook.Outcome) webhook.Reply {
-	if o.Err != nil {
-		return webhook.Reply{Status: o.Status()}
+	if o.Err != nil || o.Tally.Ignored == 0 {
+		return webhook.PlainReply(o)
 	}
 	return webhook.JSONReply(o.Tally)
 }

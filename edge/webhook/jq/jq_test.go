@@ -126,9 +126,10 @@ func TestWhatAMapMayNotMake(t *testing.T) {
 		{`{peer: "u", state: "online", x: ("x" * 3)}`, `{}`, "cannot multiply string and number"},
 		{`{peer: "u", at: (.at * 1000)}`, `{"at":"` + strings.Repeat("x", 60000) + `"}`, "cannot multiply string and number"},
 		{`.[] | {peer: ., state: "online"}`, `["` + strings.Repeat(strings.Repeat("x", 5000)+`","`, 300) + `"]`, "too much"},
-		{`.`, `{} {}`, "stands behind the value"},
-		{`.`, `{}x`, "stands behind the value"},
-		{`.`, `{`, "unexpected EOF"},
+		{`.`, `{} {}`, "after top-level value"},
+		{`.`, `{}x`, "after top-level value"},
+		{`.`, `{`, "unexpected end of JSON"},
+		{`.`, `[12345678901234567890] x`, "it is no JSON"},
 	} {
 		res, err := try(t, c.program, c.body)
 		if err != nil || !errors.Is(res.Shape, webhook.ErrShape) || !strings.Contains(res.Shape.Error(), c.want) || len(res.Shape.Error()) > 400 {

@@ -150,16 +150,41 @@ func failure(err error) error {
 
 // decode reads a body in JSON, with the numbers that jq knows.
 func decode(body []byte) (any, error) {
+	var v any
+	if !longNumber(body) { // as nearly all are: each number is a float64 with all its digits
+		if err := json.Unmarshal(body, &v); err != nil {
+			return nil, fmt.Errorf("%w: %w", webhook.ErrShape, err)
+		}
+		return v, nil
+	}
+	if !json.Valid(body) {
+		return nil, webhook.Shape("it is no JSON")
+	}
 	d := json.NewDecoder(bytes.NewReader(body))
 	d.UseNumber()
-	var v any
 	if err := d.Decode(&v); err != nil {
 		return nil, fmt.Errorf("%w: %w", webhook.ErrShape, err)
 	}
-	if rest, err := d.Token(); err == nil || len(bytes.TrimSpace(body[d.InputOffset():])) > 0 {
-		return nil, fmt.Errorf("%w: %.20v stands behind the value", webhook.ErrShape, rest)
-	}
 	return numbers(v), nil
+}
+
+// longNumber reports whether more digits follow each other in body than a float64 keeps, or a
+// number may be too large for one.
+func longNumber(body []byte) bool {
+	run := 0
+	for i, c := range body {
+		switch {
+		case c >= '0' && c <= '9':
+			if run++; run > 15 {
+				return true
+			}
+		case (c == 'e' || c == 'E') && run > 0 && i+1 < len(body): // 1e999
+			return true
+		default:
+			run = 0
+		}
+	}
+	return false
 }
 
 // numbers turns the numbers in v into what jq knows. None gets more digits than a float64 has, or
