@@ -35,6 +35,15 @@ func (b *Batch) AddJSON(raw []byte) {
 	}
 }
 
+// AddMade is [Batch.AddJSON] for an object that this program wrote.
+func (b *Batch) AddMade(raw []byte) {
+	if e, err := parseMade(raw); err != nil {
+		b.Ignore(err)
+	} else {
+		b.Add(&e)
+	}
+}
+
 // Add adds an event. One that cannot be used is ignored.
 func (b *Batch) Add(e *Event) {
 	r := b.from.report(e, b.now)

@@ -50,6 +50,21 @@ func ParseEvent(raw []byte) (Event, error) {
 	if err != nil {
 		return Event{}, err
 	}
+	return f.report()
+}
+
+// parseMade is [ParseEvent] for an object that this program wrote, which is JSON and has no member
+// twice.
+func parseMade(raw []byte) (Event, error) {
+	f, err := read(raw)
+	if err != nil {
+		return Event{}, err
+	}
+	return f.report()
+}
+
+// report returns f as an event that reports a session or the end of all.
+func (f *fields) report() (Event, error) {
 	e, err := f.event()
 	if err != nil {
 		return e, err
@@ -223,6 +238,11 @@ func parse(raw []byte) (fields, error) {
 	if raw[0] != '{' {
 		return f, invalidField("", "invalid", "the event is not an object")
 	}
+	return read(raw)
+}
+
+func read(raw []byte) (fields, error) {
+	var f fields
 	if err := json.Unmarshal(raw, &f); err != nil {
 		return f, invalidField("", "invalid", "a field has the wrong type")
 	}

@@ -258,6 +258,9 @@ func (b *Batch) Add(e *intake.Event) { b.in.Add(e) }
 // AddJSON adds an event in the JSON of POST /v1/events.
 func (b *Batch) AddJSON(raw []byte) { b.in.AddJSON(raw) }
 
+// AddMade is [Batch.AddJSON] for an object that the kind wrote itself, which has no member twice.
+func (b *Batch) AddMade(raw []byte) { b.in.AddMade(raw) }
+
 // Ignore counts an event that says nothing about presence, or that this release does not know.
 func (b *Batch) Ignore() { b.ignored++ }
 

@@ -130,7 +130,7 @@ func add(v any, b *webhook.Batch, size int) (int, error) {
 		if size += len(raw); size > maxOutput {
 			return size, webhook.Shape("the map makes too much of it")
 		}
-		b.AddJSON(raw)
+		b.AddMade(raw)
 		return size, nil
 	}
 	return size, webhook.Shape("the map makes " + gojq.TypeOf(v) + " of it, and an event is an object")
