@@ -84,7 +84,8 @@ func BenchmarkCall(b *testing.B) {
 	const events = `{"events":[` + theEvent + `]}`
 	stamp := fmt.Sprint(int64(now) / 1000)
 	mac := hmac.New(sha256.New, []byte(hookKey))
-	mac.Write([]byte(stamp + "." + events)) // the first version is not remembered, so one call can be repeated
+	// The first version is not remembered, so one call can be repeated.
+	mac.Write([]byte(stamp + "." + events))
 	calls := []call{
 		{"events", events, headed("/v1/events", "X-LC-Id", "one", "X-LC-Hook-Key", hookKey)},
 		{"events-signed", events, headed("/v1/events", "X-LC-Id", "one", api.TimeHeader, stamp, api.SignatureHeader, fmt.Sprintf("v1=%x", mac.Sum(nil)))},
