@@ -19,8 +19,8 @@ import (
 	"rollcall/presence"
 )
 
-// A product is one call of a kind, about the peer u1, for whom another stands in each, so that no
-// kind pays for the sessions of another.
+// A product is one call of a kind. Its peer u1 gets a name of its own in the benchmark: no kind
+// pays for the sessions of another.
 type product struct {
 	kind, rest, query, body string
 	source                  webhook.Source
