@@ -80,6 +80,11 @@ func standingOf(st *presence.State, source presence.Source, leases presence.Mill
 // forgotten with their last session.
 func forgets(st *presence.State) bool { return len(st.Sessions) == 0 && len(st.Slots) == 0 }
 
+// ends reports whether r may end a session that is live in s.
+func (s *standing) ends(r presence.Report) bool {
+	return r.Kind == presence.KindEndAll || r.Kind == presence.KindCount && r.Count >= 0 && r.Count < s.slots
+}
+
 // judge says what the answers would do to peers, by their states now.
 func (w *worker) judge(ctx context.Context, peers []presence.PeerID, answers map[presence.PeerID]said) ([]judgement, error) {
 	keys := make([]presence.Key, 0, len(answers))
@@ -138,16 +143,11 @@ func (w *worker) try(st *presence.State, peer presence.PeerID, s said, now prese
 	case presence.FindingUnsure:
 		j.finding = unsure
 	case presence.FindingSessions:
-		if slices.ContainsFunc(j.reports, ends) {
+		if slices.ContainsFunc(j.reports, before.ends) {
 			j.finding = ghost
 		}
 	}
 	return j
-}
-
-// ends reports whether r may end a session.
-func ends(r presence.Report) bool {
-	return r.Kind == presence.KindEndAll || r.Kind == presence.KindCount
 }
 
 // note has why show an answer that makes no report, and what it came to.

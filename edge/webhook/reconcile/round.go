@@ -15,6 +15,8 @@ const (
 	window = 1000
 	// brakeLeast is how many peers may turn in a round at least.
 	brakeLeast = 100
+	// confirmWithin is how long a candidate waits until others fill a call.
+	confirmWithin = time.Minute
 	// mostLeast is how many must be gone before the share of all that are online counts.
 	mostLeast = 5
 	// unansweredLeast is how many peers may be without an answer in a round that counts as full.
@@ -176,8 +178,8 @@ func (r *round) turn(t turn) {
 	r.turns = append(r.turns, t)
 }
 
-// confirm asks again about candidates whose answer is old enough, once they fill a call. With all
-// it waits for the last of them, and none is left.
+// confirm asks again about candidates whose answer is old enough, once they fill a call or one has
+// waited for long. With all it waits for the last of them, and none is left.
 func (r *round) confirm(ctx context.Context, all bool) error {
 	gap := r.w.src.Reconcile.Confirm
 	if n := len(r.candidates); all && n > 0 {
@@ -189,7 +191,7 @@ func (r *round) confirm(ctx context.Context, all bool) error {
 	for ripe < len(r.candidates) && now.Sub(r.candidates[ripe].at) >= gap {
 		ripe++
 	}
-	if ripe == 0 || !all && ripe < r.w.batch {
+	if ripe == 0 || !all && ripe < r.w.batch && now.Sub(r.candidates[0].at) < gap+confirmWithin {
 		return nil
 	}
 	first := slices.Clone(r.candidates[:ripe])

@@ -148,6 +148,32 @@ func TestAListSeedsTheFirstDay(t *testing.T) {
 	})
 }
 
+// In a round that takes long a ghost does not wait for its end.
+func TestAGhostIsConfirmedInTheMidstOfARound(t *testing.T) {
+	each(t, func(t *testing.T, w *world) {
+		w.product.batch = 10
+		w.source.Reconcile.Rate = 0.5
+		ids := w.people(3000) // 300 calls, 600 seconds
+		time.Sleep(time.Hour)
+		for _, id := range ids[1:] {
+			w.event(id, presence.KindTouch, 0)
+		}
+		time.Sleep(time.Minute)
+		w.gone(ids[0]) // the oldest is asked about first
+		w.start()
+		for w.product.askedAbout(ids[0]) == 0 {
+			time.Sleep(time.Second)
+		}
+		begun := time.Now()
+		for w.status(ids[0]) == presence.Online {
+			time.Sleep(time.Second)
+		}
+		if took := time.Since(begun); took > 10*time.Minute || w.stats().Full != 0 {
+			t.Errorf("it took %v, the round is over: %v", took, w.stats().Full != 0)
+		}
+	})
+}
+
 // A peer that the store cannot read is left alone, and holds no round up.
 func TestADamagedPeerHoldsNothingUp(t *testing.T) {
 	each(t, func(t *testing.T, w *world) {
