@@ -87,10 +87,8 @@ func read(body []byte, f *webhook.Findings) error {
 		Result []struct {
 			Peer   webhook.Text `json:"To_Account"`
 			Status webhook.Text `json:"Status"`
-			Detail []struct {
-				Platform webhook.Text `json:"Platform"`
-				Status   webhook.Text `json:"Status"`
-			} `json:"Detail"`
+			State  webhook.Text `json:"State"` // its older name
+			Detail []device     `json:"Detail"`
 		} `json:"QueryResult"`
 		// Those of ErrorList are without an answer.
 		Errors []struct {
@@ -110,34 +108,44 @@ func read(body []byte, f *webhook.Findings) error {
 	}
 	for i := range in.Result {
 		r := &in.Result[i]
+		if r.Status == "" {
+			r.Status = r.State
+		}
 		switch r.Status {
 		case "Offline", "PushOnline": // the second has no connection, and gets pushes
 			f.Add(presence.PeerID(r.Peer), webhook.Found{})
 		case "Online":
-			found := webhook.Found{Online: true}
-			list := make([]webhook.FoundSession, 0, len(r.Detail))
-			for _, d := range r.Detail {
-				class := classes[strings.ToLower(string(d.Platform))]
-				switch {
-				case d.Status == "Online" && class != "":
-					list = append(list, webhook.FoundSession{ID: presence.SessionID(class), Platform: class})
-				case d.Status != "Offline" && d.Status != "PushOnline":
-					list = nil
-				}
-				if list == nil {
-					break // a class that has no name in the events: no more than that it is online
-				}
-			}
-			if len(list) > 0 {
-				found = webhook.Sessions(list)
-			}
-			f.Add(presence.PeerID(r.Peer), found)
+			f.Add(presence.PeerID(r.Peer), online(r.Detail))
 		}
 	}
 	for _, e := range in.Errors {
 		f.Drop(presence.PeerID(e.Peer))
 	}
 	return nil
+}
+
+type device struct {
+	Platform webhook.Text `json:"Platform"`
+	Status   webhook.Text `json:"Status"`
+}
+
+// online returns the find of a peer that is online with devices. When one of them is of a class
+// that has no name in the events, it is no more than that it is online.
+func online(devices []device) webhook.Found {
+	list := make([]webhook.FoundSession, 0, len(devices))
+	for _, d := range devices {
+		class := classes[strings.ToLower(string(d.Platform))]
+		switch {
+		case d.Status == "Online" && class != "":
+			list = append(list, webhook.FoundSession{ID: presence.SessionID(class), Platform: class})
+		case d.Status != "Offline" && d.Status != "PushOnline":
+			return webhook.Found{Online: true}
+		}
+	}
+	if len(list) == 0 {
+		return webhook.Found{Online: true}
+	}
+	return webhook.Sessions(list)
 }
 
 // classes are those of the answer by the names that the callback has for them.

@@ -55,10 +55,10 @@ func suite(tb testing.TB) audittest.Suite {
 	}
 	return audittest.Suite{
 		Auditor: tencent.Kind{}, Source: webhook.Source{AppID: "1400000000", Reconcile: webhook.Reconcile{Key: askKey}},
-		Product: product(tb), Peers: []presence.PeerID{"u1", "u2", "u3", "u4", "u5"},
+		Product: product(tb), Peers: []presence.PeerID{"u1", "u2", "u3", "u4", "u5", "u6"},
 		Want: map[presence.PeerID]webhook.Found{
 			"u1": {Online: true, Listed: true, Sessions: []webhook.FoundSession{session("ios"), session("web")}},
-			"u2": {}, "u3": {}, "u5": {Online: true},
+			"u2": {}, "u3": {}, "u5": {Online: true}, "u6": {},
 		},
 		Asks: func(*http.Request) bool { return true },
 		Count: func(_ *http.Request, body []byte) int {
