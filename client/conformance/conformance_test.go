@@ -191,6 +191,16 @@ func (s *stage) do(t *testing.T, st step) {
 		t.Cleanup(func() { _ = res.Body.Close() })
 		s.watch = bufio.NewScanner(res.Body)
 		s.nextEvent(t, "snapshot", st.Peer)
+	case "does": // what its client says, in a while
+		peer, want, _ := strings.Cut(st.Peer, "=")
+		for got, end := "", time.Now().Add(time.Minute); !strings.Contains(got, `"activity":"`+want+`"`); time.Sleep(20 * time.Millisecond) {
+			res := s.call(t, "POST", "/v1/peers/query", `{"peers":["`+peer+`"],"fields":["activity"]}`)
+			b, _ := io.ReadAll(res.Body)
+			_ = res.Body.Close()
+			if got = string(b); time.Now().After(end) {
+				t.Fatalf("the server knows %s, want %s", got, st.Peer)
+			}
+		}
 	case "told": // nothing but a flag that is raised now
 		s.do(t, step{Server: "report", Peer: "flag", State: "online"})
 		if got := s.nextEvent(t, "change", "flag"); strings.Contains(got, strings.Split(st.Peer, "=")[0]) {

@@ -19,6 +19,8 @@
 //	{"do":"changes"}                          → {"changes":"tom=online","list_again":false}
 //	{"do":"replicate","name":"r"}             → {"listed":"r","online":"ann tom"} for each list,
 //	                                            and {"replica":"r","peer":"tom=online"}
+//	{"do":"activity","name":"p","activity":"idle"} says what the user of a present does
+//	{"do":"push","peers":["tom"]}             → {"push":"tom=true/offline"}
 //	{"do":"end","name":"w"}                   → {"ended":"w"}, with "refused" if by itself
 //
 // The driver keeps the token of a poll, the cursor of changes, and that of each replica, which goes

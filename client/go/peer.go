@@ -29,9 +29,27 @@ type Peer struct {
 	Devices  []string `json:"devices,omitempty"`
 	Version  uint64   `json:"version,omitempty"`
 
+	Activity  Doing         `json:"activity,omitempty"`
+	ActiveAt  int64         `json:"active_at,omitempty"` // when the user last did something, Unix milliseconds
+	Reachable string        `json:"reachable,omitempty"` // yes, quiet, no or unknown
+	Sessions  []PeerSession `json:"sessions,omitempty"`
+
 	// Age is how long ago the server could last read its store; 0 while the answer is as fresh as
 	// it can be.
 	Age time.Duration `json:"-"`
+}
+
+// A PeerSession is an open session, or the last that ended on its platform when none is open there.
+type PeerSession struct {
+	Source   string `json:"source"`
+	Session  string `json:"session,omitempty"`
+	Platform string `json:"platform,omitempty"`
+	Open     bool   `json:"open"`
+	Since    int64  `json:"since,omitempty"`     // Unix milliseconds
+	LastSeen int64  `json:"last_seen,omitempty"` // Unix milliseconds
+	Cause    string `json:"cause,omitempty"`     // of its end
+	Activity Doing  `json:"activity,omitempty"`
+	ActiveAt int64  `json:"active_at,omitempty"` // Unix milliseconds
 }
 
 // Query asks what peers are; the answers come in their order.
@@ -43,7 +61,8 @@ func (c *Client) Query(ctx context.Context, peers ...string) ([]Peer, error) {
 // A Question is a query with all it may hold.
 type Question struct {
 	Peers []string `json:"peers"`
-	// Since, last_seen, cause, devices; they need the master key.
+	// Since, last_seen, cause, devices, activity, active_at, reachable, sessions; they need the
+	// master key.
 	Fields []string `json:"fields,omitempty"`
 	// Since limits the answer to what may have changed: point to "" the first time, then to the
 	// last token of the same list.

@@ -16,8 +16,9 @@ type Presence struct {
 	// Device names what the peer is on, the same each time. Empty, it is a random id that lives as
 	// long as the call of Present.
 	Device   string
-	Tag      string // device class: of one tag one device is present
-	Platform string // for display
+	Tag      string    // device class: of one tag one device is present
+	Platform string    // for display
+	Activity *Activity // what the user does; nil: not said
 	// Sign, when it is not nil, asks your server for a login signature of the peer, before each
 	// connection.
 	Sign func(ctx context.Context, peer string) (Signature, error)
@@ -57,7 +58,7 @@ const goodbye = 2 * time.Second
 
 // connect holds one socket until it breaks.
 func (p *presence) connect(ctx context.Context, b *backoff) error {
-	greeting, err := p.greeting(ctx)
+	greeting, word, err := p.greeting(ctx)
 	if err != nil {
 		return err
 	}
@@ -79,19 +80,23 @@ func (p *presence) connect(ctx context.Context, b *backoff) error {
 	defer stop()
 	shown, _ := greeting[0]["user_token"].(string)
 	r := renewer{token: p.client.token, say: ws.say, refused: make(chan struct{}, 1)}
+	t := teller{activity: p.Activity, say: ws.say, shown: word, present: make(chan struct{}), refused: make(chan time.Duration, 1)}
+	ctx, cancel := context.WithCancel(ctx)
+	var beside sync.WaitGroup
+	defer beside.Wait()
+	defer cancel()
 	if shown != "" {
-		ctx, cancel := context.WithCancel(ctx)
-		var renewing sync.WaitGroup
-		renewing.Go(func() { r.run(ctx, shown) })
-		defer renewing.Wait()
-		defer cancel()
+		beside.Go(func() { r.run(ctx, shown) })
 	}
-	return p.listen(ws, &r, shown, b)
+	if p.Activity != nil {
+		beside.Go(func() { t.run(ctx) })
+	}
+	return p.listen(ws, &r, &t, shown, b)
 }
 
 // listen takes what the server sends until the socket breaks. shown is the user token of the
 // greeting, "" for none.
-func (p *presence) listen(ws *websocket, r *renewer, shown string, b *backoff) error {
+func (p *presence) listen(ws *websocket, r *renewer, t *teller, shown string, b *backoff) error {
 	present := false
 	defer func() {
 		if present && p.Changed != nil {
@@ -110,8 +115,11 @@ func (p *presence) listen(ws *websocket, r *renewer, shown string, b *backoff) e
 		switch {
 		case m.ID == renewal:
 			r.answered(m.Op == "ok")
+		case m.ID == wordID:
+			t.answered(&m)
 		case m.Op == "ok" && m.ID == 2:
 			present, p.was, b.tries = true, true, 0
+			close(t.present)
 			if p.Changed != nil {
 				p.Changed(true)
 			}
@@ -138,11 +146,12 @@ func (p *presence) listen(ws *websocket, r *renewer, shown string, b *backoff) e
 	}
 }
 
-// greeting returns the two messages that a socket begins with.
-func (p *presence) greeting(ctx context.Context) ([]map[string]any, error) {
+// greeting returns the two messages that a socket begins with, and what the second says of the
+// activity.
+func (p *presence) greeting(ctx context.Context) ([]map[string]any, doing, error) {
 	hello := map[string]any{"op": "hello", "id": 1, "app": p.client.cfg.App}
 	if err := p.client.secret(ctx, hello, p.Peer); err != nil {
-		return nil, err
+		return nil, doing{}, err
 	}
 	login := map[string]any{
 		"op": "present", "id": 2, "peer": p.Peer, "device": p.Device, "tag": p.Tag, "platform": p.Platform, "auto": p.was,
@@ -150,11 +159,13 @@ func (p *presence) greeting(ctx context.Context) ([]map[string]any, error) {
 	if p.Sign != nil {
 		sig, err := p.Sign(ctx, p.Peer)
 		if err != nil {
-			return nil, unreachable("sign", err)
+			return nil, doing{}, unreachable("sign", err)
 		}
 		login["time"], login["nonce"], login["sign"] = sig.Time, sig.Nonce, sig.Sign
 	}
-	return []map[string]any{hello, login}, nil
+	word, _ := p.Activity.get()
+	word.put(login)
+	return []map[string]any{hello, login}, word, nil
 }
 
 // secret adds to hello what lets the client in.

@@ -12,7 +12,7 @@ import (
 // An Event is a report of one session.
 type Event struct {
 	Peer    string `json:"peer"`
-	State   string `json:"state"` // online, offline, touch or end_all
+	State   string `json:"state"` // online, offline, touch, end_all or reach
 	Session string `json:"session,omitempty"`
 	// Prefix is that of the ids of the sessions that an end_all ends; empty ends all of the peer.
 	Prefix   string `json:"prefix,omitempty"`
@@ -28,6 +28,10 @@ type Event struct {
 	// Seq is any number that rises with the events of a session; of two with the same Time the
 	// greater one is later.
 	Seq uint64 `json:"seq,omitempty"`
+
+	Activity Doing  `json:"activity,omitempty"`  // of an online or a touch
+	ActiveAt int64  `json:"active_at,omitempty"` // with Activity, Unix milliseconds
+	Reach    string `json:"reach,omitempty"`     // of a reach: yes, quiet or no
 }
 
 // A Tally says what became of a batch of events.

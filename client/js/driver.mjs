@@ -112,8 +112,14 @@ const commands = {
   watch({ name, peers }) {
     begin(name, rollcall.watch(peers, (peer) => say({ update: name, peer: words([peer]), age: peer.age }), { onAge: (age) => say({ aged: name, age }) }));
   },
-  present({ name, peer, device, tag }) {
-    begin(name, rollcall.present(peer, { device, tag, sign, onChange: (on) => say({ present: name, on }) }));
+  async push({ peers }) {
+    say({ push: (await rollcall.shouldPush(peers)).map((p) => `${p.peer}=${p.push}/${p.why}`).join(' ') });
+  },
+  activity({ name, activity }) {
+    running.get(name).setActivity(activity);
+  },
+  present({ name, peer, device, tag, activity }) {
+    begin(name, rollcall.present(peer, { device, tag, activity, sign, onChange: (on) => say({ present: name, on }) }));
   },
   end({ name }) {
     running.get(name).close();

@@ -8,6 +8,11 @@ export interface Peer {
   last_seen?: number;
   cause?: string;
   devices?: string[];
+  activity?: Activity;
+  /** When the user last did something, Unix milliseconds. */
+  active_at?: number;
+  reachable?: 'yes' | 'quiet' | 'no' | 'unknown';
+  sessions?: PeerSession[];
   version?: number;
   /** Seconds since the server could last read its store. Absent while the answer is fresh. */
   age?: number;
@@ -82,7 +87,7 @@ export interface Session {
 
 export interface Event {
   peer: string;
-  state: 'online' | 'offline' | 'touch' | 'end_all';
+  state: 'online' | 'offline' | 'touch' | 'end_all' | 'reach';
   session?: string;
   /** Of the ids of the sessions that an end_all ends; absent: all. */
   prefix?: string;
@@ -98,6 +103,12 @@ export interface Event {
   id?: string;
   /** Seconds. */
   ttl?: number;
+  /** Of an online or a touch of a session. */
+  activity?: Activity;
+  /** With activity: when the user last did something, Unix milliseconds. */
+  active_at?: number;
+  /** Of a reach: whether pushes get to the platform. */
+  reach?: 'yes' | 'quiet' | 'no';
 }
 
 export interface Tally {
@@ -148,7 +159,37 @@ export interface Handle {
   close(): Promise<void>;
 }
 
-export type Field = 'since' | 'last_seen' | 'cause' | 'devices';
+export type Field = 'since' | 'last_seen' | 'cause' | 'devices' | 'activity' | 'active_at' | 'reachable' | 'sessions';
+
+/** An open session, or the last that ended on its platform when none is open there. Times in Unix milliseconds. */
+export interface PeerSession {
+  source: string;
+  session?: string;
+  platform?: string;
+  open: boolean;
+  since?: number;
+  last_seen?: number;
+  cause?: string;
+  activity?: Activity;
+  active_at?: number;
+}
+
+/** What the user does: uses the app, has it on the screen, or has it behind others. */
+export type Activity = 'foreground' | 'idle' | 'background';
+
+/** A presence that says what its user does. */
+export interface PresenceHandle extends Handle {
+  /** At most one word in 5 s is sent, the last. activeAt: when the user last did something, Unix milliseconds. */
+  setActivity(activity: Activity, options?: { activeAt?: number }): void;
+}
+
+export interface Push {
+  peer: string;
+  push: boolean;
+  /** Without a sound. */
+  quiet: boolean;
+  why: 'foreground' | 'unreachable' | 'idle' | 'background' | 'online' | 'offline' | 'unknown' | 'stale';
+}
 
 export interface Presence {
   /** The id of the device, the same at each call. Default: a random id for the life of the handle. */
@@ -156,6 +197,8 @@ export interface Presence {
   /** Device class: of one tag one device is present. */
   tag?: string;
   platform?: string;
+  /** What the user does now; setActivity changes it. */
+  activity?: Activity;
   /** Returns a login signature of the peer from your server. Called before each connection; for servers that require signatures. */
   sign?: (peer: string) => Promise<{ time: number; nonce: string; sign: string }>;
   onChange?: (present: boolean) => void;
@@ -188,6 +231,8 @@ export class Rollcall {
   query(peers: Iterable<string>, options?: { fields?: Field[]; since?: undefined }): Promise<Peer[]>;
   query(peers: Iterable<string>, options: { fields?: Field[]; since: string }): Promise<Answer>;
   get(peer: string): Promise<Peer>;
+  /** Whether to push a message to each of up to 10,000 peers; in doubt, yes. Needs the master key. */
+  shouldPush(peers: Iterable<string>): Promise<Push[]>;
   list(options?: { cursor?: string; limit?: number }): Promise<Page>;
   /** wait is in seconds, up to 10. */
   changes(options?: { cursor?: string; limit?: number; wait?: number }): Promise<Changes>;
@@ -203,5 +248,5 @@ export class Rollcall {
   drain(node: string): Promise<number>;
   resync(node: string, sessions: Session[], options?: { time?: number }): Promise<Tally & { ended: number }>;
   watch(peers: Iterable<string>, onPeer: (peer: Peer) => void, options?: Watching): Handle;
-  present(peer: string, options?: Presence): Handle;
+  present(peer: string, options?: Presence): PresenceHandle;
 }

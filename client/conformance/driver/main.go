@@ -30,6 +30,7 @@ type command struct {
 	Peer     string             `json:"peer"`
 	Device   string             `json:"device"`
 	Tag      string             `json:"tag"`
+	Activity rollcall.Doing     `json:"activity"`
 	Node     string             `json:"node"`
 	Lease    int                `json:"lease"`
 	Events   []rollcall.Event   `json:"events"`
@@ -46,10 +47,11 @@ type driver struct {
 	end map[string]context.CancelFunc
 	// Of replicas, by name; guarded by mu too.
 	cursors map[string]string
+	doing   map[string]*rollcall.Activity // of presences, by name
 }
 
 func main() {
-	d := &driver{end: map[string]context.CancelFunc{}, cursors: map[string]string{}}
+	d := &driver{end: map[string]context.CancelFunc{}, cursors: map[string]string{}, doing: map[string]*rollcall.Activity{}}
 	var err error
 	if d.client, err = d.open(); err != nil {
 		fmt.Fprintln(os.Stderr, "driver:", err)
@@ -114,6 +116,13 @@ func (d *driver) do(c *command) {
 	case "get":
 		p, err := d.client.Get(ctx, c.Peer)
 		d.answer(aged(map[string]any{"get": words([]rollcall.Peer{p})}, p.Age), err)
+	case "push":
+		pushes, err := d.client.ShouldPush(ctx, c.Peers...)
+		words := make([]string, len(pushes))
+		for i, p := range pushes {
+			words[i] = fmt.Sprintf("%s=%t/%s", p.Peer, p.Push, p.Why)
+		}
+		d.answer(map[string]any{"push": strings.Join(words, " ")}, err)
 	case "why":
 		e, err := d.client.Why(ctx, c.Peer)
 		d.answer(map[string]any{"why": e.Peer + "=" + string(e.Status)}, err)
@@ -163,10 +172,16 @@ func (d *driver) live(c *command) {
 				Aged: func(age time.Duration) { d.say(map[string]any{"aged": c.Name, "age": age.Seconds()}) },
 			})
 		})
+	case "activity":
+		d.doing[c.Name].Set(c.Activity, time.Time{})
 	case "present":
+		d.doing[c.Name] = &rollcall.Activity{}
+		if c.Activity != "" {
+			d.doing[c.Name].Set(c.Activity, time.Time{})
+		}
 		d.begin(c.Name, func(ctx context.Context) error {
 			return d.client.Present(ctx, rollcall.Presence{
-				Peer: c.Peer, Device: c.Device, Tag: c.Tag, Sign: signer(),
+				Peer: c.Peer, Device: c.Device, Tag: c.Tag, Activity: d.doing[c.Name], Sign: signer(),
 				Changed: func(on bool) { d.say(map[string]any{"present": c.Name, "on": on}) },
 			})
 		})

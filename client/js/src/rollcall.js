@@ -66,6 +66,15 @@ export class Rollcall {
     return this.#one('GET', peer, '', (a) => arePeers([a]) && a.peer === peer);
   }
 
+  /** Returns whether to push a message to each of up to 10,000 peers, in their order; in doubt, yes. Master key. */
+  async shouldPush(peers) {
+    const ids = listOf(peers);
+    const { answer } = await this.#http.call('POST', '/v1/peers/should-push', { peers: ids }, (a) =>
+      Array.isArray(a.peers) && a.peers.length === ids.length && a.peers.every((p, i) => p?.peer === ids[i] && typeof p.push === 'boolean'),
+    );
+    return answer.peers;
+  }
+
   /** Explains why a peer is shown as it is: its sessions, their leases, and the last reports. Master key. */
   why(peer) {
     return this.#one('GET', peer, '/why', (a) => arePeers([a]) && a.peer === peer);
