@@ -29,8 +29,9 @@ type Peer struct {
 	Devices  []string `json:"devices,omitempty"`
 	Version  uint64   `json:"version,omitempty"`
 
-	Activity  Doing         `json:"activity,omitempty"`
-	ActiveAt  int64         `json:"active_at,omitempty"` // when the user last did something, Unix milliseconds
+	Activity Doing `json:"activity,omitempty"`
+	// When the user last did something, Unix milliseconds.
+	ActiveAt  int64         `json:"active_at,omitempty"`
 	Reachable string        `json:"reachable,omitempty"` // yes, quiet, no or unknown
 	Sessions  []PeerSession `json:"sessions,omitempty"`
 
