@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"rollcall/internal/api"
+	"rollcall/watch"
 )
 
 // rights says for every call what each caller gets: no key, a key of another app, the app key, a
@@ -40,7 +41,15 @@ var rights = map[string][6]int{
 }
 
 func TestWhoMayCallWhat(t *testing.T) {
-	h := open(t)
+	for _, ask := range []string{api.Anyone, api.ByToken} {
+		t.Run(ask, func(t *testing.T) { holdToRights(t, ask) })
+	}
+}
+
+// holdToRights tries every call as every caller. Where callers ask by user tokens, the app key is
+// not enough for what it may do else.
+func holdToRights(t *testing.T, ask string) {
+	h := open(t, func(c *api.Config, _ *watch.Config) { c.Ask = ask })
 	callers := []string{"nobody", "foreign", "app", "tom", "hook", "master"}
 	for _, rt := range h.routes {
 		name := rt.Method + " " + rt.Path
@@ -50,6 +59,9 @@ func TestWhoMayCallWhat(t *testing.T) {
 			continue
 		}
 		path := strings.NewReplacer("{id}", "tom", "{node}", "gw").Replace(rt.Path)
+		if ask == api.ByToken && rt.Need == api.NeedAsker {
+			row[2] = 403
+		}
 		for i, who := range callers {
 			res := h.do(as(who), rt.Method, path, "")
 			_ = res.Body.Close()

@@ -246,11 +246,13 @@ func (g *Gate) Unproven(c *Caller) error {
 // error says why the token lets no caller in.
 func (g *Gate) identify(r *http.Request, rt *Route, c *Caller) error {
 	p := FromRequest(r)
-	c.App, c.Rights = g.deps.Keys.Check(p)
-	// What an app without user tokens has in X-LC-Session is of another product.
-	stray := c.App != nil && c.App.Tokens == nil && p.Bearer == ""
-	if p.UserToken != "" && !stray && !c.Rights.Has(Master) && !c.Rights.Has(Hook) && !g.showsHook(&p) {
-		return g.name(r.Context(), c, p.ID, p.UserToken)
+	if p.UserToken != "" {
+		named, err := g.identifyNamed(r.Context(), c, &p)
+		if named || err != nil {
+			return err
+		}
+	} else {
+		c.App, c.Rights = g.deps.Keys.Check(p)
 	}
 	if c.Rights == None {
 		g.identifyKeyless(r, rt, c, &p)

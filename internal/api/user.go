@@ -47,19 +47,54 @@ func (c *Caller) Ends() int64 {
 	return 0
 }
 
-// name takes text for the user token of c on the app called id.
-func (g *Gate) name(ctx context.Context, c *Caller, id presence.AppID, text string) error {
-	c.App, c.Rights, c.User = nil, None, nil
-	app := g.deps.Keys.Lookup(id)
-	token, err := VerifyUser(ctx, g.deps.Users, app, text)
+// identifyNamed fills in who calls with p, which holds what may be a user token: named, if it is
+// one, and else by the keys of p, as far as they give more than the right of a client.
+//
+// A bearer that is right as a token is no key, so it is not compared with the keys before: that
+// costs as much again.
+func (g *Gate) identifyNamed(ctx context.Context, c *Caller, p *Presented) (named bool, err error) {
+	keys := *p
+	keys.Bearer = ""
+	c.App, c.Rights = g.deps.Keys.Check(keys)
+	if c.Rights.Has(Master) || c.Rights.Has(Hook) {
+		return false, nil
+	}
+	if c.App != nil && c.App.Tokens == nil && p.Bearer == "" {
+		return false, nil // without user tokens X-LC-Session holds what is of another product
+	}
+	app := g.deps.Keys.Lookup(p.ID)
+	token, err := VerifyUser(ctx, g.deps.Users, app, p.UserToken)
 	if err == nil {
 		c.App, c.Rights, c.User = app, Named, &token
-		return nil
+		return true, nil
 	}
+	if c.App, c.Rights = g.deps.Keys.Check(*p); c.Rights.Has(Master) || c.Rights.Has(Hook) {
+		return false, nil // a key with two dots
+	}
+	if c.App, c.Rights = nil, None; g.showsHook(p) {
+		return false, nil
+	}
+	return false, g.unnamed(c, err)
+}
+
+// unnamed charges c for a user token that is refused with err, and returns why.
+func (g *Gate) unnamed(c *Caller, err error) error {
 	if limited := g.Unproven(c); limited != nil {
 		return limited
 	}
 	return err
+}
+
+// name takes text for the user token of c on the app called id.
+func (g *Gate) name(ctx context.Context, c *Caller, id presence.AppID, text string) error {
+	c.App, c.Rights = nil, None
+	app := g.deps.Keys.Lookup(id)
+	token, err := VerifyUser(ctx, g.deps.Users, app, text)
+	if err != nil {
+		return g.unnamed(c, err)
+	}
+	c.App, c.Rights, c.User = app, Named, &token
+	return nil
 }
 
 // Renew takes text for the next user token of c, which came by one.
@@ -72,10 +107,7 @@ func (g *Gate) Renew(ctx context.Context, c *Caller, text string) error {
 		err = Errorf("forbidden", "this user token is of another peer; open another socket for it")
 	}
 	if err != nil {
-		if limited := g.Unproven(c); limited != nil {
-			return limited
-		}
-		return err
+		return g.unnamed(c, err)
 	}
 	c.User = &token
 	return nil

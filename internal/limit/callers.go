@@ -105,7 +105,15 @@ func (c *Callers) TakeOf(class Class, app string, address netip.Addr, peer strin
 	if peer == "" {
 		return c.Take(class, app, address, n)
 	}
-	return c.Take(class, app+"\x00"+peer, netip.Addr{}, n)
+	if c == nil {
+		return 0, true
+	}
+	rate := c.rate(class)
+	if rate.PerSecond <= 0 || n <= 0 {
+		return 0, true
+	}
+	now := c.now()
+	return c.counted(c.limiter.bucketOf(class, app, peer, now).Take(n, rate, now))
 }
 
 // TakeFrom is Take for a caller that keeps the bucket between calls; *kept is nil at first.

@@ -70,7 +70,24 @@ func (l *Limiter) Bucket(class Class, app string, address netip.Addr, now int64)
 	}
 	_, _ = h.Write(head[:])
 	_, _ = h.WriteString(app)
-	key := h.Sum64()
+	return l.bucket(h.Sum64(), now)
+}
+
+// bucketOf returns the bucket of a peer, wherever it calls from.
+func (l *Limiter) bucketOf(class Class, app, peer string, now int64) *Bucket {
+	var h maphash.Hash
+	h.SetSeed(l.seed)
+	_, _ = h.Write([]byte{byte(class), peers})
+	_, _ = h.WriteString(app)
+	_, _ = h.Write([]byte{0}) // which no app has in its id
+	_, _ = h.WriteString(peer)
+	return l.bucket(h.Sum64(), now)
+}
+
+// peers stands where an address begins; no caller has one that begins so, of multicast.
+const peers = 0xff
+
+func (l *Limiter) bucket(key uint64, now int64) *Bucket {
 	s := &l.shards[key%limiterShards]
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -94,7 +94,7 @@ func (w *wire) ousted(s *gateway.Socket, q *request, c code) {
 // admit judges the token or the signature of q. A session token brings back the session it was made
 // for; a user token stands where SDKs have a session token.
 func (w *wire) admit(ctx context.Context, q *request, app *api.App, l *gateway.Login, now presence.Millis) (code, error) {
-	if q.st == "" && !w.srv.Proof {
+	if q.st == "" && !w.srv.Proof && !(w.srv.AskByToken && w.srv.signed(q, app, now)) {
 		return code{}, nil
 	}
 	if usertoken.Likely(q.st) {
