@@ -82,9 +82,25 @@ const SessionFound SessionID = "!found"
 // come: each session that it lists is still there at that time, and all others whose last report is
 // older have ended then. Without names it is a [KindCount].
 func (a *Asked) Reports(peer PeerID, f *Found, st *State, now Millis, rules *Rules) ([]Report, Finding) {
-	if a.Counted {
+	slots := slices.ContainsFunc(st.Slots, func(s Slot) bool { return s.Source == a.Source && s.Live(now) })
+	sessions := slices.ContainsFunc(st.Sessions, func(s Session) bool { return s.Source == a.Source && s.Live(now) })
+	switch {
+	case a.Counted && (f.Online || !sessions), slots && !sessions:
 		return a.count(peer, f, st, now, rules)
+	case f.Online || !slots:
+		return a.snapshot(peer, f, st, now, rules)
 	}
+	// Some of its events name sessions, and some do not.
+	counts, c := a.count(peer, f, st, now, rules)
+	reports, s := a.snapshot(peer, f, st, now, rules)
+	if c != s {
+		s = FindingSessions // the source is still shown to hold the peer
+	}
+	return append(reports, counts...), s
+}
+
+// snapshot is Reports for a source whose events name sessions.
+func (a *Asked) snapshot(peer PeerID, f *Found, st *State, now Millis, rules *Rules) ([]Report, Finding) {
 	at := a.At
 	if a.Date != 0 {
 		at = min(at, a.Date)
@@ -115,7 +131,7 @@ func (a *Asked) report(kind Kind, peer PeerID, at Millis) Report {
 // count is Reports for a source whose events name no sessions.
 func (a *Asked) count(peer PeerID, f *Found, st *State, now Millis, rules *Rules) ([]Report, Finding) {
 	r := a.report(KindCount, peer, a.At)
-	r.Policy, r.Quiet, r.Lease = a.Policy, min(a.Quiet, MaxQuiet), a.Lease
+	r.Policy, r.Quiet, r.Lease = a.Policy, min(max(a.Quiet, DefaultQuiet), MaxQuiet), a.Lease
 	if r.Count = CountUnknown; !f.Online {
 		r.Count = 0
 	} else if f.Listed && len(f.Sessions) > 0 {

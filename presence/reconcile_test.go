@@ -202,3 +202,43 @@ func TestAnswersOfCountedSources(t *testing.T) {
 		}
 	}
 }
+
+// A source of which some events name sessions and some do not holds nothing when it says so.
+func TestAnswersEndSessionsAndSlots(t *testing.T) {
+	rules := presence.DefaultRules()
+	for _, c := range []struct {
+		session, hook float64 // when they came; asked at 100
+		answer        string
+		find          presence.Finding
+		want          presence.Status
+	}{
+		{0, 0, "no", presence.FindingGhost, presence.Offline},
+		{0, 80, "no", presence.FindingSessions, presence.Online},
+		{95, 0, "no", presence.FindingSessions, presence.Online},
+		{95, 80, "no", presence.FindingUnsure, presence.Online},
+		{0, 0, "yes", presence.FindingAgrees, presence.Online},
+		{-1, 0, "no", presence.FindingGhost, presence.Offline},
+		{-1, 0, "yes", presence.FindingAgrees, presence.Online},
+		{0, -1, "no", presence.FindingGhost, presence.Offline},
+	} {
+		for _, counted := range []bool{false, true} {
+			var st presence.State
+			asked := presence.Asked{App: "a", Source: "im", At: t0.Add(100 * time.Second), Quiet: 10 * time.Second, Counted: counted}
+			if c.session >= 0 {
+				apply(t, &st, said(t, fmt.Sprintf("+a@%g", c.session))[0], asked.At, &rules)
+			}
+			if c.hook >= 0 {
+				r := hook(t, fmt.Sprintf("+@%g", c.hook), presence.PolicySum)
+				r.Source = "im"
+				apply(t, &st, r, r.At, &rules)
+			}
+			reports, find := asked.Reports("tom", found(c.answer), &st, asked.At, &rules)
+			for _, r := range reports {
+				apply(t, &st, r, asked.At, &rules)
+			}
+			if find != c.find || st.Status != c.want {
+				t.Errorf("%+v, counted %v: %v, %v", c, counted, find, st.Status)
+			}
+		}
+	}
+}

@@ -58,6 +58,7 @@ const (
 func rows() []row {
 	sum, last := presence.PolicySum, presence.PolicyLast
 	both, listed := asking{every: round, after: true}, asking{every: round, after: true, numbers: true}
+	old := asking{every: round, after: true, age: time.Minute}
 	return []row{
 		{reporting{name: "untagged, sum", policy: sum, lost: lost, doubled: doubled}, bound{0, 0.015}, bound{0, 0.02}},
 		{reporting{name: "untagged, last", policy: last, lost: lost, doubled: doubled}, bound{0.15, 0.5}, bound{0, 0.005}},
@@ -74,13 +75,14 @@ func rows() []row {
 		{asked("and after each turn to offline", asking{every: round, after: true}), bound{0, 0.0005}, bound{0, 0.0015}},
 		{asked("both, for numbers", asking{every: round, after: true, numbers: true}), bound{0, 0.0005}, bound{0, 0.001}},
 		{asked("both, answers 5 s old", asking{every: round, after: true, age: 5 * time.Second}), bound{0, 0.0005}, bound{0, 0.0015}},
-		{asked("both, answers 60 s old", asking{every: round, after: true, age: time.Minute}), bound{0, 0.0015}, bound{0, 0.003}},
+		{asked("both, answers 60 s old", old), bound{0, 0.0015}, bound{0, 0.003}},
 		{reporting{name: "untagged, sum, 1 % lost", lost: 0.01, doubled: doubled}, bound{0.01, 0.03}, bound{0.05, 0.2}},
 		{reporting{name: "1 % lost, asked both", lost: 0.01, doubled: doubled, asked: both}, bound{0, 0.003}, bound{0, 0.006}},
 		{reporting{name: "untagged, last, asked both", policy: last, lost: lost, doubled: doubled, asked: both}, bound{0, 0.02}, bound{0, 0.005}},
 		{reporting{name: "tagged, sum, asked both", tags: true, lost: lost, doubled: doubled, asked: both}, bound{0, 0.0005}, bound{0, 0.001}},
 		{reporting{name: "named sessions, 1 % lost", named: true, lost: 0.01, doubled: doubled}, bound{0, 0.005}, bound{0, 0.006}},
 		{reporting{name: "named, 1 % lost, asked both", named: true, lost: 0.01, doubled: doubled, asked: both}, bound{0, 0.002}, bound{0, 0.003}},
+		{reporting{name: "named, 1 % lost, answers 60 s old", named: true, lost: 0.01, doubled: doubled, asked: old}, bound{0, 0.002}, bound{0, 0.004}},
 		{reporting{name: "named, 1 % lost, asked both, listed", named: true, lost: 0.01, doubled: doubled, asked: listed}, bound{0, 0.002}, bound{0, 0.003}},
 	}
 }
