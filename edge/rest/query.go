@@ -24,8 +24,14 @@ var fieldNames = []struct {
 	name string
 	bit  ask.Fields
 }{
-	{"since", ask.Since}, {"last_seen", ask.LastSeen}, {"cause", ask.Cause}, {"devices", ask.Devices}, {"activity", ask.Activity},
-	{"active_at", ask.ActiveAt}, {"reachable", ask.Reachable}, {"sessions", ask.Sessions},
+	{"since", ask.Since},
+	{"last_seen", ask.LastSeen},
+	{"cause", ask.Cause},
+	{"devices", ask.Devices},
+	{"activity", ask.Activity},
+	{"active_at", ask.ActiveAt},
+	{"reachable", ask.Reachable},
+	{"sessions", ask.Sessions},
 }
 
 // masterFields are those that only the app's server sees: what a user has, and where it is.
