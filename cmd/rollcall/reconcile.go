@@ -230,11 +230,13 @@ func (c *reconcileStatusCmd) Run(e *env) error {
 	fmt.Fprintln(t, "app\tsource\tstate\tlast full round\tquiet\tasked\tagree\tghosts\tmissed\tunsure\tunanswered\tcalls failed\tbraked")
 	for _, s := range st.Sources {
 		state := "another node asks"
-		if s.Asks {
-			state = "asks"
-		}
-		if s.Stopped != "" {
+		switch {
+		case s.Paused:
+			state = "paused"
+		case s.Stopped != "":
 			state = s.Stopped
+		case s.Asks:
+			state = "asks"
 		}
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%gs\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\n", s.App, visible(string(s.Source)), state, dash(stamp(s.Full)), s.Quiet,
 			s.Asked, s.Agree, s.Ghost, s.Missed, s.Unsure, s.Unanswered, s.Failed, s.Braked)

@@ -155,6 +155,9 @@ func TestNothingIsAskedWhileTheStoreIsAway(t *testing.T) {
 		if n := w.product.called(); n != 0 {
 			t.Fatalf("%d calls while the store is away", n)
 		}
+		if st := w.stats(); !st.Paused || st.Asks {
+			t.Errorf("%+v", st)
+		}
 		w.trouble.Store("")
 		w.service.StandStill(now(), now())
 		time.Sleep(25 * time.Second) // within the grace

@@ -28,6 +28,8 @@ type Stats struct {
 	Kind   string          `json:"kind"`
 	// Asks says that this node is the one that asks.
 	Asks bool `json:"asks"`
+	// Paused says that nothing is asked while the store is unreachable or leases stand still.
+	Paused bool `json:"paused,omitempty"`
 	// Stopped says why nothing is changed now: "braked" or "refused".
 	Stopped string  `json:"stopped,omitempty"`
 	Every   float64 `json:"every_seconds"`
@@ -58,7 +60,7 @@ func (w *worker) stats() Stats {
 	n := w.counts
 	since := w.holds.Load()
 	return Stats{
-		App: w.src.App, Source: w.src.ID, Kind: w.src.Kind.Name(), Asks: since != 0, since: presence.Millis(since), Stopped: stoppedNames[w.stopped.Load()],
+		App: w.src.App, Source: w.src.ID, Kind: w.src.Kind.Name(), Asks: since != 0, Paused: w.ready() != nil, since: presence.Millis(since), Stopped: stoppedNames[w.stopped.Load()],
 		Every: w.src.Reconcile.Every.Seconds(), Quiet: w.quiet.age().Seconds(), Full: presence.Millis(w.full.Load()),
 		Calls: n.calls.Load(), Failed: n.failed.Load(), Asked: n.asked.Load(), Agree: n.agree.Load(), Ghost: n.ghost.Load(), Missed: n.missed.Load(),
 		Unsure: n.unsure.Load(), Unanswered: n.unanswered.Load(), Braked: n.braked.Load(), Run: w.runs.last(),
