@@ -265,14 +265,15 @@ func (f *Feed) page(r *register, from Cursor, limit int) (p Page, news <-chan st
 	if p.Cursor = from; !settled || r.full {
 		return p, r.news // the next round says what is known
 	}
-	c, ok := r.place(from)
+	now := f.deps.Now()
+	c, ok := r.place(from, now)
 	if !ok || from.epoch != epoch {
 		p.ListAgain = true
-		p.Cursor = Cursor{epoch: epoch, register: r.id, seq: r.seq, horizon: f.deps.Service.Horizon(f.deps.Now())}
+		p.Cursor = Cursor{epoch: epoch, register: r.id, seq: r.seq, horizon: f.deps.Service.Horizon(now)}
 		return p, r.news
 	}
 	if c.turned == 0 && c.listed == 0 {
-		c.listed = uint64(f.deps.Now()) + ahead
+		c.listed = uint64(now) + ahead
 	}
 	if p.Changes, p.More = r.after(&c, limit); !p.More {
 		c.horizon = max(c.horizon, horizon)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -120,4 +122,40 @@ func BenchmarkSignalWithoutReader(b *testing.B) {
 	for b.Loop() {
 		s.fn(all)
 	}
+}
+
+// What a change costs when a thousand readers wait for it, at most once a tick.
+func BenchmarkThousandReaders(b *testing.B) {
+	cfg := feed.DefaultConfig()
+	cfg.Tick = 10 * time.Millisecond
+	f, s := openSparse(b, cfg)
+	f.Keep(app)
+	ctx, cancel := context.WithCancel(context.Background())
+	var readers sync.WaitGroup
+	var given atomic.Int64
+	for range 1000 {
+		readers.Go(func() {
+			for cursor := (feed.Cursor{}); ctx.Err() == nil; {
+				p, err := f.Read(ctx, app, cursor, 1000, time.Minute)
+				if err == nil {
+					cursor = p.Cursor
+					given.Add(int64(len(p.Changes)))
+				}
+			}
+		})
+	}
+	for f.Counts()["readers"] < 1000 {
+		time.Sleep(time.Millisecond)
+	}
+	all := keys(b.N)
+	b.ResetTimer()
+	for i := range all {
+		s.fn(all[i : i+1])
+		for given.Load() < int64(i+1)*1000 {
+			time.Sleep(100 * time.Microsecond)
+		}
+	}
+	b.StopTimer()
+	cancel()
+	readers.Wait()
 }

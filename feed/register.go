@@ -1,6 +1,7 @@
 package feed
 
 import (
+	"math"
 	"math/rand/v2"
 	"slices"
 	"sort"
@@ -53,7 +54,8 @@ type register struct {
 	free  []int32
 	order []place // of the slots by seq; some are void
 
-	held map[presence.PeerID]held
+	held   map[presence.PeerID]held
+	oldest uint64 // the least revision of those that are held, or less
 }
 
 // A held says until when a peer that was lost is not shown as offline.
@@ -129,18 +131,12 @@ func (r *register) hold(peer presence.PeerID, h held) {
 		return
 	}
 	r.held[peer] = h
+	r.oldest = min(r.oldest, h.rev)
 	r.bound()
 }
 
-// holds reports whether a peer is held that was written up to a revision. The caller holds mu.
-func (r *register) holds(rev uint64) bool {
-	for _, h := range r.held {
-		if h.rev <= rev {
-			return true
-		}
-	}
-	return false
-}
+// holds reports whether a peer may be held that was written up to a revision. The caller holds mu.
+func (r *register) holds(rev uint64) bool { return len(r.held) > 0 && r.oldest <= rev }
 
 // bound notes that more is to be read than the register may hold. The caller holds mu.
 func (r *register) bound() {
@@ -170,11 +166,13 @@ func (r *register) collect(start time.Time) (keys []presence.Key, full bool) {
 	return keys, false
 }
 
-// due returns when the first hold is over; zero when none runs.
+// due returns when the first hold is over; zero when none runs. It looks through all that are held.
 func (r *register) due() (first time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.oldest = math.MaxUint64
 	for _, h := range r.held {
+		r.oldest = min(r.oldest, h.rev)
 		if first.IsZero() || h.until.Before(first) {
 			first = h.until
 		}
@@ -238,15 +236,15 @@ func (r *register) evict() {
 	}
 }
 
-// place returns c as a cursor of r; ok is false when changes after it are not all known. The caller
-// holds mu and has compared the epoch.
-func (r *register) place(c Cursor) (here Cursor, ok bool) {
+// place returns c as a cursor of r at now; ok is false when changes after it are not all known. The
+// caller holds mu and has compared the epoch.
+func (r *register) place(c Cursor, now presence.Millis) (here Cursor, ok bool) {
 	switch {
 	case c.IsZero():
 		return c, false
 	case c.register == r.id:
 		return c, c.seq >= r.least && c.seq <= r.seq
-	case c.horizon < r.floor:
+	case c.horizon < r.floor, c.horizon > uint64(now)+ahead: // the latter: the clock was set back
 		return c, false
 	}
 	// It was given every write up to the horizon, by another register.

@@ -31,6 +31,8 @@ type world struct {
 	redis faulty
 	nodes [outagetest.Nodes]*member
 	hooks int // acknowledged
+	lists int // of replicas
+	turns int // changes that replicas were given
 }
 
 // faulty is a Redis that can be stopped, and can come back without what it had.
@@ -58,7 +60,11 @@ type member struct {
 const worldSettings = `
 presence: {window: 300ms}
 log: {level: debug}
+feed: {always: true, peers: %d}
 `
+
+// remembered is how many changed peers each node remembers: the first one too few.
+var remembered = [outagetest.Nodes]int{3, 100, 100}
 
 func newWorld(t *testing.T, redis faulty) *world {
 	t.Helper()
@@ -66,7 +72,7 @@ func newWorld(t *testing.T, redis faulty) *world {
 	for i := range w.nodes {
 		m := &member{w: w, dir: t.TempDir(), ports: [2]int{freePort(t), freePort(t)}}
 		m.url, m.cut, m.join = redis.url(i)
-		if err := os.WriteFile(filepath.Join(m.dir, "rollcall.yaml"), []byte(worldSettings), 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(m.dir, "rollcall.yaml"), []byte(fmt.Sprintf(worldSettings, remembered[i])), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		w.nodes[i] = m
@@ -109,6 +115,17 @@ func (w *world) play(seed uint64, losses bool) time.Duration {
 			streams[i].done.Wait()
 		}()
 	}
+	replicas := []*replica{w.replicate(w.nodes[:]...)}
+	for _, m := range w.nodes {
+		replicas = append(replicas, w.replicate(m))
+	}
+	defer func() {
+		for _, r := range replicas {
+			r.close()
+			w.lists += r.lists
+			w.turns += r.changes
+		}
+	}()
 	rules := presence.DefaultRules()
 	rules.Window, rules.Replay = window, presence.ReplayWithin
 	ref := outagetest.NewReference(rules)
@@ -189,15 +206,15 @@ func (w *world) play(seed uint64, losses bool) time.Duration {
 			m.join()
 		}
 	}
-	return w.agree(&s, peers, streams, ref)
+	return w.agree(&s, peers, streams, replicas, ref)
 }
 
 // agree waits until every node answers, and every watcher was last notified of, what the reference
 // says.
-func (w *world) agree(s *outagetest.Schedule, peers []presence.PeerID, streams []*stream, ref *outagetest.Reference) time.Duration {
+func (w *world) agree(s *outagetest.Schedule, peers []presence.PeerID, streams []*stream, replicas []*replica, ref *outagetest.Reference) time.Duration {
 	healed := time.Now()
 	for {
-		wrong := w.differences(peers, streams, ref)
+		wrong := w.differences(peers, streams, replicas, ref)
 		if len(wrong) == 0 {
 			return time.Since(healed)
 		}
@@ -209,7 +226,7 @@ func (w *world) agree(s *outagetest.Schedule, peers []presence.PeerID, streams [
 	}
 }
 
-func (w *world) differences(peers []presence.PeerID, streams []*stream, ref *outagetest.Reference) (wrong []string) {
+func (w *world) differences(peers []presence.PeerID, streams []*stream, replicas []*replica, ref *outagetest.Reference) (wrong []string) {
 	now := presence.Millis(time.Now().UnixMilli())
 	for i, m := range w.nodes {
 		got, err := m.ask(peers)
@@ -224,6 +241,13 @@ func (w *world) differences(peers []presence.PeerID, streams []*stream, ref *out
 			}
 			if last := streams[i].latest(p); last != want.String() {
 				wrong = append(wrong, fmt.Sprintf("node %d: the last update of %s is %q, want %v\n%s", i, p, last, want, ref.Story(p)))
+			}
+		}
+	}
+	for _, p := range peers {
+		for i, r := range replicas {
+			if want := ref.Status(p, now) == presence.Online; r.has(p) != want {
+				wrong = append(wrong, fmt.Sprintf("replica %d: %s is online: %v, want %v\n%s", i, p, !want, want, ref.Story(p)))
 			}
 		}
 	}
@@ -269,7 +293,7 @@ func seeds(from, n uint64) []uint64 {
 func playOn(t *testing.T, redis func(t *testing.T) faulty, losses bool, worlds int, seeds []uint64) {
 	var mu sync.Mutex
 	var longest time.Duration
-	hooks := 0
+	hooks, lists, turns := 0, 0, 0
 	var playing sync.WaitGroup
 	for some := range slices.Chunk(seeds, (len(seeds)+worlds-1)/worlds) {
 		w := newWorld(t, redis(t))
@@ -284,14 +308,14 @@ func playOn(t *testing.T, redis func(t *testing.T) faulty, losses bool, worlds i
 				}
 			}
 			mu.Lock()
-			hooks += w.hooks
+			hooks, lists, turns = hooks+w.hooks, lists+w.lists, turns+w.turns
 			mu.Unlock()
 		})
 	}
 	playing.Wait()
-	t.Logf("%d schedules, %d hooks; all agreed at most %v after a heal", len(seeds), hooks, longest.Round(time.Millisecond))
-	if hooks < 10*len(seeds) && !t.Failed() {
-		t.Errorf("%d hooks were played, too few to show anything", hooks)
+	t.Logf("%d schedules, %d hooks, %d lists and %d changes of replicas; all agreed at most %v after a heal", len(seeds), hooks, lists, turns, longest.Round(time.Millisecond))
+	if (hooks < 10*len(seeds) || lists < 4*len(seeds) || turns < 10*len(seeds)) && !t.Failed() {
+		t.Errorf("%d hooks were played, and replicas had %d lists and %d changes: too few to show anything", hooks, lists, turns)
 	}
 }
 
