@@ -266,21 +266,21 @@ func (f *Feed) page(r *register, from Cursor, limit int) (p Page, news <-chan st
 		return p, r.news // the next round says what is known
 	}
 	now := f.deps.Now()
-	c, ok := r.place(from, now)
+	place, ok := r.place(&from, now)
 	if !ok || from.epoch != epoch {
 		p.ListAgain = true
-		p.Cursor = Cursor{epoch: epoch, register: r.id, seq: r.seq, horizon: f.deps.Service.Horizon(now)}
+		p.Cursor.list(epoch, f.deps.Service.Horizon(now), position{register: r.id, seq: r.seq})
 		return p, r.news
 	}
-	if c.turned == 0 && c.listed == 0 {
-		c.listed = uint64(now) + ahead
+	if place.turned == 0 && from.listed == 0 {
+		p.Cursor.listed = uint64(now) + ahead
 	}
-	if p.Changes, p.More = r.after(&c, limit); !p.More {
-		c.horizon = max(c.horizon, horizon)
-		if c.turned > 0 || horizon >= c.listed && !r.holds(c.listed) {
-			c.turned, c.listed = c.seq, 0
+	if p.Changes, p.More = r.after(&place, limit); !p.More {
+		p.Cursor.horizon = max(from.horizon, horizon)
+		if place.turned > 0 || horizon >= p.Cursor.listed && !r.holds(p.Cursor.listed) {
+			place.turned = place.seq
 		}
 	}
-	p.Cursor = c
+	p.Cursor.put(place)
 	return p, r.news
 }

@@ -141,6 +141,12 @@ func TestACursorGoesOnAtAnotherNode(t *testing.T) {
 		c.expect(0, "")
 		c.of = h.feed // of the time before its last read there
 		c.expect(0, "ann=online")
+		for range 5 { // as behind a balancer
+			c.of = second
+			c.expect(0, "")
+			c.of = h.feed
+			c.expect(0, "")
+		}
 
 		third := h.newFeed(feed.DefaultConfig())
 		defer third.Close()

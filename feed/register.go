@@ -81,7 +81,7 @@ type place struct {
 }
 
 func newRegister(app presence.AppID, limit int) *register {
-	r := &register{app: app, id: rand.Uint64(), limit: limit, news: make(chan struct{}), read: time.Now()}
+	r := &register{app: app, id: rand.Uint64() | 1, limit: limit, news: make(chan struct{}), read: time.Now()}
 	r.clear()
 	return r
 }
@@ -236,43 +236,44 @@ func (r *register) evict() {
 	}
 }
 
-// place returns c as a cursor of r at now; ok is false when changes after it are not all known. The
-// caller holds mu and has compared the epoch.
-func (r *register) place(c Cursor, now presence.Millis) (here Cursor, ok bool) {
+// place returns where a reader with the cursor c goes on at now; ok is false when the changes from
+// there on are not all known. The caller holds mu and has compared the epoch.
+func (r *register) place(c *Cursor, now presence.Millis) (p position, ok bool) {
+	p, ok = c.in(r.id)
 	switch {
 	case c.IsZero():
-		return c, false
-	case c.register == r.id:
-		return c, c.seq >= r.least && c.seq <= r.seq
+		return p, false
+	case ok && p.seq >= r.least && p.seq <= r.seq:
+		return p, true
 	case c.horizon < r.floor, c.horizon > uint64(now)+ahead: // the latter: the clock was set back
-		return c, false
+		return p, false
 	}
-	// It was given every write up to the horizon, by another register.
-	c.register, c.seq = r.id, r.seq
+	// It was given every write up to the horizon, by other registers.
+	p.seq, p.turned = r.seq, 0
 	i := sort.Search(len(r.order), func(i int) bool { return r.order[i].at+ahead > c.horizon })
 	if i < len(r.order) {
-		c.seq = r.order[i].seq - 1
+		p.seq = r.order[i].seq - 1
 	}
-	if c.turned > 0 {
-		c.turned = c.seq
+	if c.places[0].turned > 0 {
+		p.turned = p.seq
 	}
-	return c, true
+	return p, true
 }
 
-// after returns up to limit changes after c, and moves c behind them. The caller holds mu.
-func (r *register) after(c *Cursor, limit int) (changes []Change, more bool) {
-	i := sort.Search(len(r.order), func(i int) bool { return r.order[i].seq > c.seq })
-	for _, p := range r.order[i:] {
-		s := &r.slots[p.slot]
-		if s.seq != p.seq || s.turned <= c.turned {
+// after returns up to limit changes after p, and moves p behind them. The caller holds mu.
+func (r *register) after(p *position, limit int) (changes []Change, more bool) {
+	i := sort.Search(len(r.order), func(i int) bool { return r.order[i].seq > p.seq })
+	for _, o := range r.order[i:] {
+		s := &r.slots[o.slot]
+		if s.seq != o.seq || s.turned <= p.turned {
 			continue
 		}
 		if len(changes) == limit {
 			return changes, true
 		}
 		changes = append(changes, s.Change)
-		c.seq = p.seq
+		p.seq = o.seq
 	}
-	c.seq = r.seq
+	p.seq = r.seq
 	return changes, false
 }

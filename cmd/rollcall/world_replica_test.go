@@ -38,12 +38,31 @@ func (r *rover) RoundTrip(req *http.Request) (*http.Response, error) {
 	return client.Transport.RoundTrip(req)
 }
 
+// server returns a client of m with the rights of a server of the app.
+func (m *member) server(h *http.Client) (*rollcall.Client, error) {
+	return rollcall.New(rollcall.Config{URL: m.address(), App: "trial", MasterKey: "a-master-key-to-try-things", HTTP: h})
+}
+
+// list returns who is online, as m lists them.
+func (m *member) list() (online []string, err error) {
+	c, err := m.server(client)
+	if err != nil {
+		return nil, err
+	}
+	for cursor, more := "", true; more; more = cursor != "" {
+		page, err := c.List(context.Background(), cursor, 0)
+		if err != nil {
+			return nil, err
+		}
+		online, cursor = append(online, page.Peers...), page.Cursor
+	}
+	return online, nil
+}
+
 // replicate keeps a copy by nodes for ever, whatever becomes of them.
 func (w *world) replicate(nodes ...*member) *replica {
 	w.t.Helper()
-	c, err := rollcall.New(rollcall.Config{
-		URL: nodes[0].address(), App: "trial", MasterKey: "a-master-key-to-try-things", HTTP: &http.Client{Transport: &rover{nodes: nodes}},
-	})
+	c, err := nodes[0].server(&http.Client{Transport: &rover{nodes: nodes}})
 	if err != nil {
 		w.t.Fatal(err)
 	}
