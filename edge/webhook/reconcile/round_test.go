@@ -126,10 +126,7 @@ func TestAListSeedsTheFirstDay(t *testing.T) {
 	each(t, func(t *testing.T, w *world) {
 		w.source.Reconcile.Every = 24 * time.Hour
 		w.start()
-		var ids []presence.PeerID
-		for _, id := range []presence.PeerID{"a", "b", "c"} {
-			ids = append(ids, id)
-		}
+		ids := []presence.PeerID{"a", "b", "c"}
 		for i := range 500 {
 			id := presence.PeerID(rune('一' + i))
 			ids = append(ids, id)
