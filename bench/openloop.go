@@ -39,79 +39,89 @@ func openLoop(ctx context.Context, l load) (sample, error) {
 	}
 	defer closeAll()
 
-	start := time.Now().Add(time.Millisecond)
-	first := int64(l.warm)           // due times from here on count
-	last := int64(l.warm + l.length) // and end here
-	// First in, first out, so that every connection stays in use.
-	free := make(chan *flight, l.conns)
-	// Latencies belong to requests that were due inside the window, costs to answers that came
-	// inside it: after a long stall these are not the same.
-	var phase atomic.Int32
-	var answered atomic.Int64
-	latencies := make([][]latency, len(conns))
-	sinceLeft := make([][]latency, len(conns))
-	var readers sync.WaitGroup
-	var finished atomic.Bool
+	o := &open{
+		fail: fail, start: time.Now().Add(time.Millisecond),
+		first: int64(l.warm), last: int64(l.warm + l.length), free: make(chan *flight, l.conns),
+		latencies: make([][]latency, len(conns)), sinceLeft: make([][]latency, len(conns)),
+	}
 	for lane, c := range conns {
 		f := &flight{caller: l.caller(c, lane)}
-		latencies[lane], sinceLeft[lane] = make([]latency, 0, l.room()), make([]latency, 0, l.room())
-		free <- f
-		readers.Go(func() {
-			for {
-				answer, err := f.wire.read(f.conn)
-				if finished.Load() {
-					return // closing the connection is how a reader is sent home
-				}
-				now := int64(time.Since(start))
-				if phase.Load() == counting {
-					answered.Add(1)
-				}
-				due, left := f.due.Load(), f.left.Load()
-				if err == nil {
-					err = f.judge(answer)
-				}
-				if err != nil {
-					fail(err)
-					return
-				}
-				if due >= first {
-					latencies[lane] = append(latencies[lane], toLatency(time.Duration(now-due)))
-					sinceLeft[lane] = append(sinceLeft[lane], toLatency(time.Duration(now-left)))
-				}
-				free <- f
-			}
-		})
+		o.latencies[lane], o.sinceLeft[lane] = make([]latency, 0, l.room()), make([]latency, 0, l.room())
+		o.free <- f
+		o.readers.Go(func() { o.read(f, lane) })
 	}
-
 	pacer := make(chan []latency, 1)
 	go func() {
-		late, err := l.pace(ctx, start, first, last, free)
+		late, err := l.pace(ctx, o.start, o.first, o.last, o.free)
 		if err != nil {
 			fail(err)
 		}
 		pacer <- late
 	}()
-	s, err := l.watch(ctx, &phase, func() bool { return answered.Load() > 0 })
+	s, err := l.watch(ctx, &o.phase, func() bool { return o.answered.Load() > 0 })
 	late := <-pacer
 	for range l.conns { // all home: every request has its answer
 		select {
-		case <-free:
+		case <-o.free:
 		case <-ctx.Done():
 		}
 	}
-	finished.Store(true)
+	o.finished.Store(true)
 	closeAll()
-	readers.Wait()
+	o.readers.Wait()
 	if cause := context.Cause(ctx); cause != nil {
 		return sample{}, cause
 	}
 	if err != nil {
 		return sample{}, err
 	}
-	s.answered = int(answered.Load())
+	s.answered = int(o.answered.Load())
 	s.late99 = percentile(sorted(late), 0.99)
-	s.left99 = percentile(sorted(sinceLeft...), 0.99)
-	return s.finish(latencies...)
+	s.left99 = percentile(sorted(o.sinceLeft...), 0.99)
+	return s.finish(o.latencies...)
+}
+
+// An open is what the readers of an open loop share. Latencies belong to requests that were due
+// inside the window, costs to answers that came inside it: after a long stall these are not the
+// same.
+type open struct {
+	fail        context.CancelCauseFunc
+	start       time.Time
+	first, last int64 // due times between them count
+	// First in, first out, so that every connection stays in use.
+	free                 chan *flight
+	phase                atomic.Int32
+	answered             atomic.Int64
+	finished             atomic.Bool
+	latencies, sinceLeft [][]latency // by lane
+	readers              sync.WaitGroup
+}
+
+// read takes the answers that come on f, until it is closed.
+func (o *open) read(f *flight, lane int) {
+	for {
+		answer, err := f.wire.read(f.conn)
+		if o.finished.Load() {
+			return // closing the connection is how a reader is sent home
+		}
+		now := int64(time.Since(o.start))
+		if o.phase.Load() == counting {
+			o.answered.Add(1)
+		}
+		due, left := f.due.Load(), f.left.Load()
+		if err == nil {
+			err = f.judge(answer)
+		}
+		if err != nil {
+			o.fail(err)
+			return
+		}
+		if due >= o.first {
+			o.latencies[lane] = append(o.latencies[lane], toLatency(time.Duration(now-due)))
+			o.sinceLeft[lane] = append(o.sinceLeft[lane], toLatency(time.Duration(now-left)))
+		}
+		o.free <- f
+	}
 }
 
 // pace sends each request when it is due and returns how much later it left by the driver's own

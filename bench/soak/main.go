@@ -75,13 +75,8 @@ func soak(ctx context.Context) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	if *program == "" {
-		*program = filepath.Join(dir, "rollcall")
-		build := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", *program, "./cmd/rollcall")
-		build.Dir, build.Stderr = "..", os.Stderr
-		if err := build.Run(); err != nil {
-			return fmt.Errorf("build rollcall (run this in bench/): %w", err)
-		}
+	if err := build(ctx, dir); err != nil {
+		return err
 	}
 	if *apart {
 		goBefore()
@@ -91,14 +86,8 @@ func soak(ctx context.Context) error {
 		return err
 	}
 	defer srv.stop()
-	if runtime.NumCPU() > 1 {
-		// The load keeps off the server's core.
-		if err := exec.Command("taskset", "-a", "-p", "-c", fmt.Sprintf("1-%d", runtime.NumCPU()-1), strconv.Itoa(os.Getpid())).Run(); err != nil {
-			return fmt.Errorf("taskset: %w", err)
-		}
-	}
-	if err := exec.Command("chrt", "-a", "-r", "-p", "1", strconv.Itoa(os.Getpid())).Run(); err != nil {
-		fmt.Println("the honest callers have no priority:", err)
+	if err := keepOff(); err != nil {
+		return err
 	}
 	good := newHonest(srv.addr)
 	if err := good.start(ctx); err != nil {
@@ -233,4 +222,32 @@ func (c *crowd) leave() string {
 		c.in = nil
 	}
 	return c.out.String()
+}
+
+// build makes the rollcall to try in dir, unless there is one.
+func build(ctx context.Context, dir string) error {
+	if *program != "" {
+		return nil
+	}
+	*program = filepath.Join(dir, "rollcall")
+	build := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", *program, "./cmd/rollcall")
+	build.Dir, build.Stderr = "..", os.Stderr
+	if err := build.Run(); err != nil {
+		return fmt.Errorf("build rollcall (run this in bench/): %w", err)
+	}
+	return nil
+}
+
+// keepOff keeps the load off the server's core, and gives it priority where that is permitted.
+func keepOff() error {
+	pid := strconv.Itoa(os.Getpid())
+	if runtime.NumCPU() > 1 {
+		if err := exec.Command("taskset", "-a", "-p", "-c", fmt.Sprintf("1-%d", runtime.NumCPU()-1), pid).Run(); err != nil {
+			return fmt.Errorf("taskset: %w", err)
+		}
+	}
+	if err := exec.Command("chrt", "-a", "-r", "-p", "1", pid).Run(); err != nil {
+		fmt.Println("the honest callers have no priority:", err)
+	}
+	return nil
 }

@@ -3,6 +3,7 @@ package operator
 import (
 	"bytes"
 	"log/slog"
+	"maps"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -39,6 +40,9 @@ func TestAnImportIsOneLineOfTheLog(t *testing.T) {
 		want := []string{
 			`msg="import finished" peers=2030 changed=8 left_out=1 parts=2`,
 			`msg="import finished" peers=4 changed=0 left_out=0 parts=1 err="unknown_app: no such app"`,
+		}
+		if got, all := l.counts(), (map[string]int64{"parts": 3, "refused": 1, "peers": 2034, "changed": 8, "left_out": 1}); !maps.Equal(got, all) {
+			t.Errorf("the counts are %v, want %v", got, all)
 		}
 		for i, w := range want {
 			if len(lines) != len(want) || !strings.HasSuffix(lines[i], w) {

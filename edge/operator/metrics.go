@@ -57,6 +57,7 @@ var (
 	descOwed     = prometheus.NewDesc("rollcall_hooks_owed", "Sessions of which the online hook was taken and the offline hook was not answered.", nil, nil)
 	descHooks    = prometheus.NewDesc("rollcall_hooks_total", "What became of the calls of the app's hooks.", []string{"result"}, nil)
 	descOldKeys  = prometheus.NewDesc("rollcall_old_key_uses_total", "Calls that an old key of an app let through, by app and by the setting of the key; for each old key that is set.", []string{"app", "key"}, nil)
+	descImported = prometheus.NewDesc("rollcall_import_total", "What imports did: parts, parts that were refused, peers, and of these changed and left out.", []string{"what"}, nil)
 	descExpires  = prometheus.NewDesc("rollcall_tls_certificate_expires_seconds", "How long the certificate of listen_tls is still valid, the first of several to end; negative when it has ended, 0 while a domain has none.", nil, nil)
 	descWebhooks = prometheus.NewDesc("rollcall_webhook_total", "Calls of IM products and the events in them, by app, source and what became of them.", []string{"app", "source", "what"}, nil)
 	descOut      = prometheus.NewDesc("rollcall_changes_out", "Changes that are posted to a receiver: how many wait, their bytes, since how many seconds they wait or calls fail, and 1 for sends if this node sends.", []string{"app", "receiver", "of"}, nil)
@@ -167,7 +168,7 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		descReports, descAhead, descLast, descChanges, descExpired, descMissing, descShed, descQueries, descIDs, descDialect, descLane, descPeers, descStore, descTrouble, descUp, descDropped, descBuild,
 		descSize, descWatch, descClosed, descNotLet, descShared, descNoRoom, descEvicted, descLimited,
-		descSockets, descSessions, descGateway, descRefused, descWaiting, descOwed, descHooks, descOldKeys, descExpires, descWebhooks, descEvents, descAudits, descAudit, descOut, descOutTotal, descFeed, descFed,
+		descSockets, descSessions, descGateway, descRefused, descWaiting, descOwed, descHooks, descOldKeys, descImported, descExpires, descWebhooks, descEvents, descAudits, descAudit, descOut, descOutTotal, descFeed, descFed,
 	} {
 		ch <- d
 	}
@@ -193,6 +194,9 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	to.count(descIDs, ids)
 	for _, r := range c.Rooms {
 		room(to, r)
+	}
+	for what, n := range c.imports.counts() {
+		to.count(descImported, n, what)
 	}
 	answered, handed := c.Lane()
 	to.count(descLane, answered, "answered")

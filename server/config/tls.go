@@ -50,6 +50,9 @@ func defaultTLS() TLS {
 // validate returns what is wrong with the certificates of listen_tls. It reads their files.
 func (t *TLS) validate(c *Config) error {
 	files, domains := t.Cert != "" || t.Key != "", len(t.Domains) > 0
+	if of := t.ofDomains(); of != "" && !domains {
+		return fmt.Errorf("%s is set and tls.domains is not; it is about the certificates of those domains", of)
+	}
 	switch {
 	case c.ListenTLS == "" && domains:
 		return errors.New("tls.domains is set and listen_tls is not; the certificates are for that address")
@@ -74,6 +77,28 @@ func (t *TLS) validate(c *Config) error {
 	}
 	_, err := tlsport.Load(t.Cert, t.Key)
 	return err
+}
+
+// ofDomains returns the first setting that means something with tls.domains only; "" when none has
+// a value that is not its default.
+func (t *TLS) ofDomains() string {
+	d := defaultTLS()
+	for _, s := range []struct {
+		key string
+		set bool
+	}{
+		{"tls.email", t.Email != ""},
+		{"tls.acme_directory", t.ACMEDirectory != "" && t.ACMEDirectory != d.ACMEDirectory},
+		{"tls.acme_key_id", t.ACMEKeyID != ""},
+		{"tls.acme_mac_key", t.ACMEMACKey != ""},
+		{"tls.acme_ca", t.ACMECA != ""},
+		{"tls.acme_listen", t.ACMEListen != "" && t.ACMEListen != d.ACMEListen},
+	} {
+		if s.set {
+			return s.key
+		}
+	}
+	return ""
 }
 
 // whenSet returns text when value is not empty.

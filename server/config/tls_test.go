@@ -42,3 +42,23 @@ func TestCertificatesByACME(t *testing.T) {
 		}
 	}
 }
+
+// What is about domains only is refused without them, with TLS from files and without any.
+func TestSettingsOfACMEWithoutDomains(t *testing.T) {
+	for key, change := range map[string]func(*TLS){
+		"tls.email":          func(c *TLS) { c.Email = "ops@example.com" },
+		"tls.acme_directory": func(c *TLS) { c.ACMEDirectory = "https://ca.example/directory" },
+		"tls.acme_key_id":    func(c *TLS) { c.ACMEKeyID = "kid" },
+		"tls.acme_mac_key":   func(c *TLS) { c.ACMEMACKey = "a2V5" },
+		"tls.acme_ca":        func(c *TLS) { c.ACMECA = "roots.pem" },
+		"tls.acme_listen":    func(c *TLS) { c.ACMEListen = ":81" },
+	} {
+		for _, c := range []Config{Default(), acme()} {
+			c.TLS.Domains = nil
+			change(&c.TLS)
+			if err := c.Validate(); err == nil || !strings.Contains(err.Error(), key+" is set and tls.domains is not") {
+				t.Errorf("%s: %v", key, err)
+			}
+		}
+	}
+}
