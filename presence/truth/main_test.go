@@ -34,7 +34,7 @@ func TestEveryRowKeepsItsBound(t *testing.T) {
 func TestAskingIsBetterThanNotAsking(t *testing.T) {
 	w := world{seed: 3, peers: 45, days: 14}
 	for _, r := range rows() {
-		if r.asked == (asking{}) {
+		if r.asked == (asking{}) || r.asked.age > r.quiet() { // in so few days old answers do harm
 			continue
 		}
 		asked := w.measure(&r.reporting)
