@@ -20,6 +20,8 @@ type Config struct {
 	App string
 	// The keys; what needs a key that is missing is skipped.
 	AppKey, MasterKey, HookKey string
+	// TokenSecret makes the user token that a server may want beside the app key.
+	TokenSecret string
 	// Hold is how long a socket and a stream must stay open without a change.
 	Hold time.Duration
 	// Only names the checks to run; empty is all.
@@ -117,6 +119,7 @@ type checker struct {
 	reported      bool       // the peer has been reported
 	rtm           string     // where the sockets of LeanCloud's SDKs go
 	signs         bool       // logins have to be signed
+	asksByToken   bool       // the app key is not enough to ask
 }
 
 // Run runs the checks of cfg and calls each with every result as it comes. It returns an error
@@ -154,6 +157,8 @@ func Run(ctx context.Context, cfg Config, each func(Result)) (Report, error) {
 			why = "there is no connection"
 		case check.name == "tls" && r.Result == Failed && !c.trusted:
 			why = "no key is sent over a connection whose certificate is not valid"
+		case check.name == "tls":
+			c.learn(ctx)
 		}
 	}
 	if c.reported {

@@ -55,6 +55,9 @@ func (c *checker) request(ctx context.Context, method, path string, body []byte,
 	}
 	for _, k := range keys {
 		r.Header.Set(k.name, k.value)
+		if token := c.userToken(); token != "" && k == c.appKey() {
+			r.Header.Set("X-LC-Session", token)
+		}
 	}
 	return r, nil
 }

@@ -30,6 +30,7 @@ const (
 
 var keys = []string{
 	"ROLLCALL_APP_ID=" + appID, "ROLLCALL_APP_KEY=" + appKey, "ROLLCALL_MASTER_KEY=" + masterKey, "ROLLCALL_HOOK_KEY=" + hookKey,
+	"ROLLCALL_TOKEN_SECRET=token-secret-of-the-checked-app-000",
 }
 
 // program is the real binary.

@@ -59,6 +59,7 @@ type command struct {
 	i                 int
 	app, peer, device string
 	nonce, sign       string // of a login that is signed
+	token             string // a user token of a login, where there is one
 	at                int64
 	asked             string // of a query
 }
@@ -70,6 +71,9 @@ func (m *command) json() []byte {
 	}
 	if m.sign != "" {
 		v["t"], v["n"], v["s"] = m.at, m.nonce, m.sign
+	}
+	if m.token != "" {
+		v["st"] = m.token
 	}
 	if m.asked != "" {
 		v["sessionPeerIds"] = []string{m.asked}
@@ -106,6 +110,7 @@ func (m *command) proto() []byte {
 		s = text(s, 7, m.device)
 	}
 	s = text(s, 8, m.asked)
+	s = text(s, 10, m.token)
 	return protowire.AppendBytes(protowire.AppendTag(b, fieldSession, protowire.BytesType), s)
 }
 

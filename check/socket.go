@@ -30,6 +30,7 @@ func (c *checker) login(ctx context.Context, g *generation) (*session, error) {
 	s := &session{generation: g, line: l, c: c}
 	m := &command{op: opOpen, device: c.peer}
 	m.at, m.nonce, m.sign = c.signed()
+	m.token = c.userToken()
 	c.reported = true
 	r, err := s.do(ctx, m)
 	switch {
@@ -163,7 +164,11 @@ func (c *checker) present(ctx context.Context) (*native, error) {
 		return nil, err
 	}
 	n := &native{l}
-	err = n.send(ctx, map[string]any{"op": "hello", "app": c.App, "key": c.AppKey})
+	hello := map[string]any{"op": "hello", "app": c.App, "key": c.AppKey}
+	if token := c.userToken(); token != "" {
+		hello["user_token"] = token
+	}
+	err = n.send(ctx, hello)
 	if err == nil {
 		err = n.begin(ctx, c)
 	}

@@ -43,6 +43,7 @@ func TestGateAsk(t *testing.T) {
 		{"user token", with(appHead, "Authorization", "Bearer "+tom)},
 		{"user token beside the app key", with(keyed, "X-LC-Session", tom)},
 		{"wrong token beside the app key", with(keyed, "X-LC-Session", "a.b.c")},
+		{"user token as SDKs before sent a session", with(keyed, "X-AVOSCloud-Session-Token", tom)},
 		{"master key", with(appHead, "X-LC-Key", masterKey+",master")},
 	}
 	type door struct{ name, method, path, body string }
@@ -55,9 +56,9 @@ func TestGateAsk(t *testing.T) {
 		{"function", "POST", "/1.1/functions/getOnOffStatus", `{"peerIds":["tom"]}`},
 		{"typed call", "POST", "/1.1/call/getOnOffStatus", `{"peerIds":["tom"]}`},
 	}
-	want := map[string]map[string][5]int{ // by setting, kind of door and credential
-		"anyone": {"native": {200, 200, 200, 401, 200}, "dialect": {200, 401, 200, 200, 200}},
-		"token":  {"native": {403, 200, 200, 401, 200}, "dialect": {401, 401, 200, 401, 200}},
+	want := map[string]map[string][6]int{ // by setting, kind of door and credential
+		"anyone": {"native": {200, 200, 200, 401, 200, 200}, "dialect": {200, 401, 200, 200, 200, 200}},
+		"token":  {"native": {403, 200, 200, 401, 200, 200}, "dialect": {401, 401, 200, 401, 200, 200}},
 	}
 	for setting, kinds := range want {
 		t.Run(setting, func(t *testing.T) {

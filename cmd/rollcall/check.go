@@ -20,7 +20,7 @@ type checkCmd struct {
 func (checkCmd) Help() string {
 	return "Looks at a server from outside, as apps and IM servers reach it. The checks are " + strings.Join(check.Names(), ", ") + "; docs/check.md has what each does, and the cure of each failure. " +
 		"Run it on a machine outside of the server's network. Only a peer called rollcall-check-… is reported, and erased at the end." +
-		"\n\nThe keys are read from the environment: ROLLCALL_APP_ID, ROLLCALL_APP_KEY, ROLLCALL_MASTER_KEY and ROLLCALL_HOOK_KEY, or LEANCLOUD_APP_ID and so on. What needs a key that is not set is skipped." +
+		"\n\nThe keys are read from the environment: ROLLCALL_APP_ID, ROLLCALL_APP_KEY, ROLLCALL_MASTER_KEY, ROLLCALL_HOOK_KEY and, for servers with gate.ask: token, ROLLCALL_TOKEN_SECRET, or LEANCLOUD_APP_ID and so on. What needs a key that is not set is skipped." +
 		"\n\nExit codes: 0 nothing failed; 1 something did; 2 the command line is wrong."
 }
 
@@ -41,7 +41,7 @@ func (c *checkCmd) Run(e *env) error {
 	cfg := check.Config{
 		URL: c.URL, App: key("ROLLCALL_APP_ID", "LEANCLOUD_APP_ID"), AppKey: key("ROLLCALL_APP_KEY", "LEANCLOUD_APP_KEY"),
 		MasterKey: key("ROLLCALL_MASTER_KEY", "LEANCLOUD_APP_MASTER_KEY"), HookKey: key("ROLLCALL_HOOK_KEY", "LEANCLOUD_APP_HOOK_KEY"),
-		Hold: c.Hold, Only: c.Only,
+		TokenSecret: key("ROLLCALL_TOKEN_SECRET", "LEANCLOUD_APP_TOKEN_SECRET"), Hold: c.Hold, Only: c.Only,
 	}
 	switch {
 	case cfg.App == "":

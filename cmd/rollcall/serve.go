@@ -118,7 +118,7 @@ func welcome(w io.Writer, srv *server.Server, terminal bool) {
 		fmt.Fprintf(w, "  tenants    %s\n", strings.Join(ids, ", "))
 	}
 	if srv.Made() {
-		fmt.Fprint(w, "\nTo let clients in by user tokens only: --set gate.ask=token --set gate.present=token, and tokens by the secret for tokens above or in keys.env (docs/user-tokens.md)\n")
+		fmt.Fprint(w, "\nTo let clients in by user tokens only: --set gate.ask=token --set gate.present=token, see docs/user-tokens.md\n")
 	}
 	fmt.Fprint(w, "\nCtrl-C stops it.\n")
 }

@@ -281,8 +281,13 @@ func (h *Handler) openText(w http.ResponseWriter, r *http.Request, fail *fault, 
 func fromBody(params params, header api.Presented) api.Presented {
 	id, master := params.text("_ApplicationId"), params.text("_MasterKey")
 	key := cmp.Or(params.text("_ApplicationKey"), params.text("_JavaScriptKey"), params.text("_ClientKey"), params.text("_RESTAPIKey"))
+	token := header.UserToken
+	if session := params.text("_SessionToken"); usertoken.Likely(session) {
+		token = session
+	}
 	if id == "" && key == "" && master == "" {
+		header.UserToken = token
 		return header
 	}
-	return api.Presented{ID: presence.AppID(id), BodyKey: key, MasterKey: master, Sign: header.Sign, HookKey: header.HookKey, UserToken: header.UserToken}
+	return api.Presented{ID: presence.AppID(id), BodyKey: key, MasterKey: master, Sign: header.Sign, HookKey: header.HookKey, UserToken: token}
 }

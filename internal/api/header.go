@@ -20,7 +20,7 @@ var (
 	hookHeaders   = []string{"X-Lc-Hook-Key"}
 	// What LeanCloud's SDKs send when a user is logged in: its session token, which means nothing
 	// here, or a user token that the app has put there.
-	sessionHeaders = []string{"X-Lc-Session"}
+	sessionHeaders = []string{"X-Lc-Session", "X-Avoscloud-Session-Token", "X-Uluru-Session-Token", "X-Parse-Session-Token"}
 )
 
 // FromHeader collects what h presents in the families of headers that the SDKs of LeanCloud and of
