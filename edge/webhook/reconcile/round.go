@@ -29,6 +29,8 @@ type options struct {
 	listed bool
 	dry    bool // nothing is applied
 	force  bool // the brake is off
+	// last says that what turns waits for the end of the round: the one before was braked.
+	last bool
 }
 
 // A Result is what a round found.
@@ -264,6 +266,9 @@ func (r *round) allowed() bool {
 // that can still be asked; at the end that is certain.
 func (r *round) settle(ctx context.Context, end bool) error {
 	if r.allowed() {
+		if r.last && !end {
+			return nil
+		}
 		return r.turnAll(ctx)
 	}
 	if r.dry && !end { // the whole is of interest
@@ -275,10 +280,7 @@ func (r *round) settle(ctx context.Context, end bool) error {
 		if err := r.confirm(ctx, true); err != nil {
 			return err
 		}
-		if r.allowed() {
-			return r.turnAll(ctx)
-		}
-		end = r.turned() > limit
+		end = r.turned() > limit && !r.allowed()
 	}
 	if end {
 		return errBraked

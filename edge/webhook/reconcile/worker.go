@@ -113,7 +113,7 @@ func (w *worker) rounds(ctx context.Context) {
 // round asks about all peers once.
 func (w *worker) round(ctx context.Context) error {
 	w.failures.Store(0)
-	r := newRound(w, options{})
+	r := newRound(w, options{last: w.stopped.Load() == stoppedBraked})
 	err := r.all(ctx)
 	switch {
 	case ctx.Err() != nil:
