@@ -211,8 +211,6 @@ func proofOf(s *webhook.Source, res *trial.Result, recorded bool) string {
 	switch {
 	case recorded:
 		return "not checked: recorded"
-	case s.Secret == "" && res.Proof != nil:
-		return "not looked at, since there is no --secret; the app is another"
 	case s.Secret == "":
 		return "not looked at, since there is no --secret"
 	case errors.Is(res.Proof, webhook.ErrExpired):
@@ -236,7 +234,10 @@ func proofHint(err error) string {
 func printTrial(w io.Writer, s *webhook.Source, res *trial.Result, recorded bool) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(t, "proof\t%s\n", proofOf(s, res, recorded))
-	if res.Shape != nil {
+	switch {
+	case errors.Is(res.Shape, webhook.ErrBusy):
+		fmt.Fprint(t, "body\tnot read in time\n")
+	case res.Shape != nil:
 		fmt.Fprintf(t, "body\tnone of %s\n", s.Kind.Name())
 	}
 	for i := range res.Events {

@@ -105,8 +105,12 @@ func sendCall(e *env, base string, r *webhook.Request, s *webhook.Source) error 
 	defer resp.Body.Close()
 	// A part of an answer is better than none.
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, shownAnswer))
+	text := strings.TrimSpace(string(body))
+	if s.Secret != "" { // the pages of a proxy name the path
+		text = strings.ReplaceAll(text, s.Secret, webhook.Struck)
+	}
 	fmt.Fprintf(e.stdout, "proof    %s\n", sentProof(s))
-	fmt.Fprintf(e.stdout, "answer   %d %s\n", resp.StatusCode, visible(strings.TrimSpace(string(body))))
+	fmt.Fprintf(e.stdout, "answer   %d %s\n", resp.StatusCode, visible(text))
 	if resp.StatusCode/100 == 2 {
 		return nil
 	}

@@ -50,8 +50,9 @@ func Try(ctx context.Context, s *webhook.Source, r *Request, now presence.Millis
 	}
 	c.Now = now
 	res := &Result{}
-	if _, recorded := r.Recorded(); !recorded {
-		res.Tried, res.Proof = s.Secret != "", s.Verify(c)
+	_, recorded := r.Recorded()
+	if res.Tried = s.Secret != "" && !recorded; res.Tried {
+		res.Proof = s.Verify(c)
 	}
 	w, err := newWorld(s, now)
 	if err != nil {
