@@ -49,7 +49,7 @@ start; a configuration with a mistake changes nothing. The environment and the f
 
 The keys of an app may stand in the environment: ` + "`ROLLCALL_APP_ID`" + ` names it (the one of that id in the file, else one more) and
 ` + "`ROLLCALL_APP_KEY`, `ROLLCALL_MASTER_KEY`, `ROLLCALL_HOOK_KEY`, `ROLLCALL_ANDROID_KEY`, `ROLLCALL_TOKEN_SECRET`" + ` give its keys. LeanEngine's names do the same,
-` + "`LEANCLOUD_APP_ID`" + ` with ` + "`LEANCLOUD_APP_KEY`, `LEANCLOUD_APP_MASTER_KEY`, `LEANCLOUD_APP_HOOK_KEY`, `LEANCLOUD_APP_ANDX_KEY`" + `; for one app the former win.
+` + "`LEANCLOUD_APP_ID`" + ` with ` + "`LEANCLOUD_APP_KEY`, `LEANCLOUD_APP_MASTER_KEY`, `LEANCLOUD_APP_HOOK_KEY`, `LEANCLOUD_APP_ANDX_KEY`" + ` and, which LeanEngine has not, ` + "`LEANCLOUD_APP_TOKEN_SECRET`" + `; for one app the former win.
 With ` + "`_OLD`" + ` behind the name of a key (` + "`ROLLCALL_MASTER_KEY_OLD`" + `) it is the key that is being replaced.
 
 ` + "`LEANCLOUD_APP_PORT`" + ` is the port of ` + "`listen`" + `;

@@ -22,7 +22,7 @@ import (
 
 const chart = "../../helm/rollcall"
 
-var keys = map[string]any{"appId": "app1", "appKey": "key1", "masterKey": "master1", "hookKey": "hook1"}
+var keys = map[string]any{"appId": "app1", "appKey": "key1", "masterKey": "master1", "hookKey": "hook1", "tokenSecret": "secret1"}
 
 // render returns the documents that the chart makes of values, by kind and name.
 func render(t *testing.T, values map[string]any) (map[string][]byte, error) {
@@ -95,7 +95,7 @@ func TestTheChartOfOneNode(t *testing.T) {
 	}
 	secret := decode[core.Secret](t, docs, "Secret im-rollcall-keys")
 	if want := map[string]string{
-		"LEANCLOUD_APP_ID": "app1", "LEANCLOUD_APP_KEY": "key1", "LEANCLOUD_APP_MASTER_KEY": "master1", "LEANCLOUD_APP_HOOK_KEY": "hook1",
+		"LEANCLOUD_APP_ID": "app1", "LEANCLOUD_APP_KEY": "key1", "LEANCLOUD_APP_MASTER_KEY": "master1", "LEANCLOUD_APP_HOOK_KEY": "hook1", "LEANCLOUD_APP_TOKEN_SECRET": "secret1",
 	}; !maps.Equal(secret.StringData, want) {
 		t.Errorf("the secret has %v", secret.StringData)
 	}
