@@ -28,12 +28,9 @@ func (s *Server) counting(ctx context.Context) (context.Context, context.CancelF
 
 // mountOperator mounts what operators reach.
 func (s *Server) mountOperator() http.Handler {
-	rooms := []operator.Room{{Name: "leancloud", Counts: s.dialect.Counts}, {Name: "gateway", Counts: s.gateway.Counts}, {Name: "watch", Counts: s.hub.Counts}, {Name: "feed", Counts: s.feed.Counts}, {Name: "webhook", Counts: s.webhooks.Counts}, {Name: "reconcile", Counts: s.audits.Counts}}
+	rooms := []operator.Room{{Name: "leancloud", Counts: s.dialect.Counts}, {Name: "gateway", Counts: s.gateway.Counts}, {Name: "watch", Counts: s.hub.Counts}, {Name: "feed", Counts: s.feed.Counts}, {Name: "changes", Counts: s.changes.Counts}, {Name: "webhook", Counts: s.webhooks.Counts}, {Name: "reconcile", Counts: s.audits.Counts}}
 	if s.hooks != nil {
 		rooms = append(rooms, operator.Room{Name: "hooks", Counts: s.hooks.Counts})
-	}
-	if s.changes != nil {
-		rooms = append(rooms, operator.Room{Name: "changes", Counts: s.changes.Counts})
 	}
 	dropped := func() int64 { return 0 }
 	if s.sink != nil {

@@ -126,8 +126,8 @@ func entries(all []configload.Setting) []configload.Setting {
 	return slices.DeleteFunc(slices.Clone(all), func(s configload.Setting) bool { return s.Entry == "" })
 }
 
-// reloadApps takes the apps, their keys and their sources. What belongs to an app that is gone
-// ends.
+// reloadApps takes the apps, their keys, their sources and the receivers of their changes. What
+// belongs to an app that is gone ends.
 func (s *Server) reloadApps(cfg *config.Config) (func(), error) {
 	before := s.tenants.Load()
 	apps := cfg.Apps
@@ -145,9 +145,17 @@ func (s *Server) reloadApps(cfg *config.Config) (func(), error) {
 	if err != nil {
 		return nil, err
 	}
+	receivers, err := cfg.Receivers(after.ids)
+	if err == nil {
+		err = s.changes.Prepare(receivers)
+	}
+	if err != nil {
+		return nil, err
+	}
 	return func() {
 		s.webhooks.Replace(sources)
 		s.audits.Replace(sources)
+		s.changes.Replace(receivers)
 		s.tenants.Store(after)
 		_ = s.ring.Replace(config.Tenants(apps)) // they were tried
 		s.ask.Tokens.Renew()

@@ -80,8 +80,8 @@ type Server struct {
 	gateway  *gateway.Gateway
 	users    *usertoken.Verifier
 	rtm      *rtm.Server
-	hooks    *hookout.Sender   // nil: no hooks are called
-	changes  *changeout.Sender // nil: changes are posted to no one
+	hooks    *hookout.Sender // nil: no hooks are called
+	changes  *changeout.Sender
 	meter    api.Meter
 
 	phase atomic.Int32

@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"rollcall/edge/changeout"
 	"rollcall/presence"
 )
 
@@ -305,4 +306,57 @@ func TestABurstWaitsInTheStore(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Receivers come, go and change while the sender runs: one with another secret or address goes on
+// where it is, one that is removed is sent nothing, and goes on when it is back.
+func TestReceiversAreReplaced(t *testing.T) {
+	within(t, false, func(t *testing.T, f *fleet) {
+		n := f.start(0)
+		time.Sleep(2 * time.Second)
+		f.report(online("ann"))
+		time.Sleep(2 * time.Second)
+		moved := f.receiver
+		moved.URL, moved.Only = "http://elsewhere.example.com/in", []presence.Status{presence.Offline}
+		n.sender.Replace([]changeout.Receiver{moved})
+		f.report(online("bob"))
+		time.Sleep(2 * time.Second)
+		f.report(offline("bob", presence.CauseLogout))
+		time.Sleep(2 * time.Second)
+		f.backend.has(t, "bob", "offline")
+		if got := f.backend.url; got != moved.URL {
+			t.Errorf("the last call went to %s", got)
+		}
+		f.backend.answer(http.StatusBadGateway, 0)
+		f.report(offline("ann", presence.CauseLogout))
+		time.Sleep(2 * time.Second)
+		n.sender.Replace(nil)
+		f.backend.answer(0, 0)
+		f.report(online("cat"))
+		time.Sleep(time.Minute)
+		f.backend.has(t, "ann", "online")
+		f.backend.has(t, "cat")
+		if c := n.sender.Counts(); len(c) != 0 {
+			t.Errorf("%v", c)
+		}
+		other := f.receiver
+		other.ID = "other"
+		if err := n.sender.Prepare([]changeout.Receiver{f.receiver, other}); err != nil {
+			t.Fatal(err)
+		}
+		n.sender.Replace([]changeout.Receiver{f.receiver, other})
+		time.Sleep(5 * time.Second)
+		f.backend.has(t, "ann", "online", "offline")
+		f.backend.has(t, "cat", "online")
+		if b := f.backend; !slices.Equal(b.whys, []string{"first", "first"}) { // of each id
+			t.Errorf("listed because of %q", b.whys)
+		}
+		n.sender.Replace([]changeout.Receiver{other})
+		f.report(offline("cat", presence.CauseLogout))
+		time.Sleep(2 * time.Second)
+		f.backend.has(t, "cat", "online", "offline")
+		if err := f.check(); err != nil {
+			t.Error(err)
+		}
+	})
 }

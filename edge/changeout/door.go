@@ -26,7 +26,7 @@ func (door) Encode(e *Event) ([]byte, error) { return json.Marshal(e) }
 
 // Ready has what waits stay until this node sends to its receiver.
 func (d door) Ready(e *Event) bool {
-	r := d.s.receivers[e.Receiver]
+	r := e.r
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.sends.Load() {
@@ -45,7 +45,7 @@ func (d door) Unkept(err error) {
 
 // Send posts a batch until it is taken, refused, too old, or dropped.
 func (d door) Send(t *outbox.Turn, batch []*Event) bool {
-	r := d.s.receivers[batch[0].Receiver]
+	r := batch[0].r
 	return t.Retry(func() outbox.Progress { return d.s.attempt(t, r, batch) })
 }
 
@@ -94,7 +94,7 @@ func (s *Sender) tooOld(r *receiver, head *Event) bool {
 			head = queue[1]
 		}
 	}
-	return head.Change != nil && s.deps.Now().Sub(head.At) > r.GiveUp
+	return head.Change != nil && s.deps.Now().Sub(head.At) > r.settings.Load().GiveUp
 }
 
 // giveUp has r list again in the place of what waits.
@@ -123,7 +123,7 @@ func (s *Sender) taken(r *receiver, batch []*Event) {
 
 // Done moves the cursor behind what is over.
 func (d door) Done(batch []*Event, remove func()) {
-	r := d.s.receivers[batch[0].Receiver]
+	r := batch[0].r
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	remove()
@@ -145,22 +145,23 @@ func (d door) Done(batch []*Event, remove func()) {
 func (s *Sender) post(r *receiver, batch []*Event) (outbox.Result, int, error) {
 	now := s.deps.Now()
 	body := bodyOf(r.App, batch, now)
-	u, err := url.Parse(r.URL)
+	settings := r.settings.Load()
+	u, err := url.Parse(settings.URL)
 	if err != nil {
 		return outbox.Failed, 0, fmt.Errorf("read the url: %w", err)
 	}
 	stamp := fmt.Sprintf("%d.%09d", int64(now)/1000, rand.IntN(1_000_000_000))
 	header := http.Header{}
 	header.Set(api.TimeHeader, stamp)
-	header.Set(api.SignatureHeader, signatures(r, stamp, u.RequestURI(), body))
+	header.Set(api.SignatureHeader, signatures(settings, stamp, u.RequestURI(), body))
 	header.Set("User-Agent", s.deps.UserAgent)
-	ctx, cancel := context.WithTimeout(s.box.Context(), r.Timeout)
+	ctx, cancel := context.WithTimeout(s.box.Context(), settings.Timeout)
 	defer cancel()
-	return outbox.Post(ctx, r.client, r.URL, header, body)
+	return outbox.Post(ctx, r.client, settings.URL, header, body)
 }
 
 // signatures returns the signature of a call by the secret of r, and by the old one beside it.
-func signatures(r *receiver, stamp, target string, body []byte) string {
+func signatures(r *Receiver, stamp, target string, body []byte) string {
 	text := "v2=" + hex.EncodeToString(api.Sign(r.Secret, stamp, http.MethodPost, target, body))
 	if r.SecretOld != "" {
 		text += ",v2=" + hex.EncodeToString(api.Sign(r.SecretOld, stamp, http.MethodPost, target, body))

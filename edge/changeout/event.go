@@ -27,6 +27,7 @@ type Event struct {
 	Why  reason `json:"why,omitempty"`
 	Lost int    `json:"lost,omitempty"`
 
+	r       *receiver
 	dropped bool
 }
 
@@ -58,7 +59,7 @@ func eventOf(r *receiver, c *feed.Change, now presence.Millis) *Event {
 	if c.Status == presence.Offline {
 		fields |= ask.LastSeen // of one that is online it moves all the time
 	}
-	return &Event{Version: eventVersion, Receiver: r.ID, Term: r.term, At: now, Change: ask.AppendPeer(nil, &ask.Peer{
+	return &Event{r: r, Version: eventVersion, Receiver: r.ID, Term: r.term, At: now, Change: ask.AppendPeer(nil, &ask.Peer{
 		ID: c.Peer, Status: c.Status, Cause: c.Cause, Since: c.Since, LastSeen: c.LastSeen, Version: c.Version,
 	}, fields)}
 }

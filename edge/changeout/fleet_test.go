@@ -52,6 +52,7 @@ type backend struct {
 	lost     int
 	whys     []string
 	received int
+	url      string // of the last call
 }
 
 type entry struct {
@@ -118,6 +119,7 @@ func (b *backend) take(r *http.Request, body []byte) {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.url = r.URL.String()
 	b.calls = append(b.calls, call{time.Now(), len(c.Changes)})
 	b.received += len(c.Changes)
 	if c.ListAgain {

@@ -78,9 +78,9 @@ func TestHostileReceivers(t *testing.T) {
 			f.receiver.URL, f.receiver.Timeout = server.URL, 300*time.Millisecond
 			f.transport = nil
 			n := f.start(0)
-			f.report(online("ann"))
 			result := map[bool]string{true: "list_again", false: "failed"}[c.taken]
 			until(t, result, func() bool { return n.counts()[result] > 0 })
+			f.report(online("ann"))
 			hostile.Store(false)
 			until(t, "the change is taken", func() bool { return n.counts()["delivered"] > 0 })
 			n.close()

@@ -17,10 +17,17 @@ import (
 
 // A receiver is what the sender knows of one server that changes are posted to.
 type receiver struct {
-	Receiver
-	client *http.Client
-	sends  atomic.Bool // this node sends to it
-	taken  wake.Signal // something was
+	App      presence.AppID
+	ID       string
+	settings atomic.Pointer[Receiver]
+	client   *http.Client
+	sends    atomic.Bool // this node sends to it
+	taken    wake.Signal // something was
+
+	ctx    context.Context // of what reads for it
+	cancel context.CancelFunc
+	loop   sync.WaitGroup
+	runs   bool // guarded by the sender
 
 	mu      sync.Mutex // before that of the box
 	term    string
@@ -46,12 +53,28 @@ const (
 	keepIdle = time.Minute // how often the cursor is kept while nothing changes
 )
 
-func newReceiver(cfg Receiver, transport http.RoundTripper) *receiver {
-	r := &receiver{Receiver: cfg, taken: wake.NewSignal(), client: outbox.NewClient(cfg.Timeout, 1, transport)}
+func (s *Sender) newReceiver(cfg Receiver) *receiver {
+	r := &receiver{App: cfg.App, ID: cfg.ID, taken: wake.NewSignal(), client: outbox.NewClient(0, 1, s.deps.Transport)}
+	r.settings.Store(&cfg)
+	r.ctx, r.cancel = context.WithCancel(s.ctx)
 	for _, l := range []*lograte.Line{&r.lines.failed, &r.lines.refused, &r.lines.again, &r.lines.reading} {
 		l.Every = logEvery.Milliseconds()
 	}
 	return r
+}
+
+// start begins to send to r. The caller holds the sender's mu, as that of stop does.
+func (r *receiver) start(s *Sender) {
+	if !r.runs {
+		r.runs = true
+		r.loop.Go(func() { s.run(r) })
+	}
+}
+
+// stop ends what reads for r, and waits for it.
+func (r *receiver) stop() {
+	r.cancel()
+	r.loop.Wait()
 }
 
 // journaled takes note of an event of an earlier run.
@@ -91,7 +114,10 @@ func (s *Sender) end(r *receiver) {
 	defer r.mu.Unlock()
 	r.sends.Store(false)
 	s.drop(r)
-	r.failing = 0
+	if r.failing = 0; r.waits != nil {
+		s.box.Release(r.waits) // to find that it was dropped
+		r.waits = nil
+	}
 }
 
 // drop forgets what waits for r and returns how many changes that are. r.mu is held.
@@ -114,8 +140,9 @@ func (s *Sender) add(r *receiver, changes []feed.Change, next feed.Cursor) (fits
 	defer r.mu.Unlock()
 	now := s.deps.Now()
 	var events []*Event
+	settings := r.settings.Load()
 	for i := range changes {
-		if c := &changes[i]; r.wants(c) {
+		if c := &changes[i]; settings.wants(c) {
 			events = append(events, eventOf(r, c, now))
 		}
 	}
@@ -128,7 +155,7 @@ func (s *Sender) add(r *receiver, changes []feed.Change, next feed.Cursor) (fits
 		r.bytes += e.size()
 	}
 	s.box.Add(events...)
-	if r.bytes > r.MaxBytes {
+	if r.bytes > r.settings.Load().MaxBytes {
 		s.listAgain(r, tooMuch)
 		return false
 	}
@@ -139,7 +166,7 @@ func (s *Sender) add(r *receiver, changes []feed.Change, next feed.Cursor) (fits
 // held.
 func (s *Sender) listAgain(r *receiver, why reason) {
 	lost := s.drop(r)
-	e := &Event{Version: eventVersion, Receiver: r.ID, Term: r.term, Cursor: r.read.String(), At: s.deps.Now(), Why: why, Lost: lost}
+	e := &Event{r: r, Version: eventVersion, Receiver: r.ID, Term: r.term, Cursor: r.read.String(), At: s.deps.Now(), Why: why, Lost: lost}
 	r.bytes = e.size()
 	s.box.Add(e)
 	r.count.lost.Add(int64(lost))
@@ -182,6 +209,8 @@ func (s *Sender) keepCursor(ctx context.Context, r *receiver) error {
 func (s *Sender) Counts() map[string]int64 {
 	all := map[string]int64{}
 	now := s.deps.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for _, r := range s.receivers {
 		r.mu.Lock()
 		head, waiting := s.box.First(r.ID)

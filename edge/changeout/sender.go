@@ -17,36 +17,83 @@ import (
 // maxBatch is how many changes one call holds at most.
 const maxBatch = 500
 
+// maxCalls is how many calls may be under way, each to another receiver.
+const maxCalls = 256
+
 // A Sender posts changes to its receivers. It is made by [Open].
 type Sender struct {
-	deps      Deps
+	deps   Deps
+	box    *outbox.Box[string, Event] // nil until there is a receiver
+	ctx    context.Context
+	cancel context.CancelFunc
+	unkept lograte.Line
+
+	mu        sync.Mutex // before those of receivers
 	receivers map[string]*receiver
-	box       *outbox.Box[string, Event]
-	ctx       context.Context
-	cancel    context.CancelFunc
-	loops     sync.WaitGroup
-	unkept    lograte.Line
 }
 
-// Open starts a sender to receivers, whose ids differ.
+// Open starts a sender to receivers, whose ids differ. Without any it touches nothing.
 func Open(receivers []Receiver, deps Deps) (*Sender, error) {
 	s := &Sender{deps: deps, receivers: map[string]*receiver{}}
 	s.unkept.Every = logEvery.Milliseconds()
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	if err := s.Prepare(receivers); err != nil {
+		return nil, err
+	}
+	s.Replace(receivers)
+	return s, nil
+}
+
+// Prepare does what [Sender.Replace] needs and may fail: it opens the journal for the first
+// receivers.
+func (s *Sender) Prepare(receivers []Receiver) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.box != nil || len(receivers) == 0 || s.ctx.Err() != nil {
+		return nil
+	}
 	for _, r := range receivers {
-		s.receivers[r.ID] = newReceiver(r, deps.Transport)
-		deps.Feed.Keep(r.App) // so that this node can take over without a walk
+		s.receivers[r.ID] = s.newReceiver(r)
 	}
 	journal, found, err := s.openJournal()
 	if err != nil {
-		return nil, err
+		clear(s.receivers)
+		return err
 	}
-	s.ctx, s.cancel = context.WithCancel(context.Background())
-	s.box = outbox.Open(outbox.Config{Parallel: len(receivers), Batch: maxBatch}, door{s}, journal, found)
+	s.box = outbox.Open(outbox.Config{Parallel: maxCalls, Batch: maxBatch}, door{s}, journal, found)
 	s.box.Start()
-	for _, r := range s.receivers {
-		s.loops.Go(func() { s.run(r) })
+	return nil
+}
+
+// Replace has the sender send to receivers and to no others, which must be prepared. One that it
+// sends to goes on where it is, with the settings that it has now.
+func (s *Sender) Replace(receivers []Receiver) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ctx.Err() != nil {
+		return // closed
 	}
-	return s, nil
+	named := map[string]Receiver{}
+	for _, r := range receivers {
+		named[r.ID] = r
+	}
+	for id, r := range s.receivers {
+		if now, ok := named[id]; !ok || now.App != r.App {
+			r.stop()
+			s.end(r)
+			delete(s.receivers, id)
+		}
+	}
+	for _, now := range receivers {
+		r := s.receivers[now.ID]
+		if r == nil {
+			r = s.newReceiver(now)
+			s.receivers[now.ID] = r
+		}
+		r.settings.Store(&now)
+		s.deps.Feed.Keep(now.App) // so that this node can take over without a walk
+		r.start(s)
+	}
 }
 
 // openJournal opens the journal and returns what waits in it. What is for receivers that are no
@@ -70,6 +117,7 @@ func (s *Sender) openJournal() (*spool.Spool, []outbox.Kept[Event], error) {
 	var void []spool.ID
 	for _, k := range all {
 		if r := s.receivers[k.Event.Receiver]; r != nil {
+			k.Event.r = r
 			r.journaled(k.Event)
 			found = append(found, k)
 		} else {
@@ -92,6 +140,11 @@ func (s *Sender) openJournal() (*spool.Spool, []outbox.Kept[Event], error) {
 // journal.
 func (s *Sender) Close(ctx context.Context) error {
 	s.stop()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.box == nil {
+		return nil
+	}
 	err := s.box.Close(ctx, s.healthy)
 	for _, r := range s.receivers {
 		s.leave(r)
@@ -103,7 +156,11 @@ func (s *Sender) Close(ctx context.Context) error {
 // stop ends the reading.
 func (s *Sender) stop() {
 	s.cancel()
-	s.loops.Wait()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range s.receivers {
+		r.stop()
+	}
 }
 
 // healthy reports whether no receiver fails.

@@ -17,31 +17,31 @@ const (
 	roomEvery  = 20 * time.Millisecond
 )
 
-// run sends to r whenever this node has the claim to, until the sender closes.
+// run sends to r whenever this node has the claim to, until r is removed or the sender closes.
 func (s *Sender) run(r *receiver) {
-	for s.ctx.Err() == nil {
-		if s.deps.Service.Claim(s.ctx, claimOf(r), claimLife) {
-			if err := s.serve(r); err != nil && s.ctx.Err() == nil && !errors.Is(err, errTaken) {
+	for r.ctx.Err() == nil {
+		if s.deps.Service.Claim(r.ctx, claimOf(r), claimLife) {
+			if err := s.serve(r); err != nil && r.ctx.Err() == nil && !errors.Is(err, errTaken) {
 				s.logReading(r, err)
 			}
 		}
-		pause(s.ctx, retryEvery)
+		pause(r.ctx, retryEvery)
 	}
 }
 
-// serve sends to r until another node does, or the sender closes.
+// serve sends to r until another node does, or that is over.
 func (s *Sender) serve(r *receiver) error {
 	journaled := ""
 	if r.found != nil {
 		journaled = r.found.Term
 	}
-	c, err := s.take(s.ctx, r, journaled, newTerm())
+	c, err := s.take(r.ctx, r, journaled, newTerm())
 	if err != nil {
 		return err
 	}
 	from := s.begin(r, c)
 	s.deps.Log.Info("sending changes", "receiver", r.ID)
-	ctx, cancel := context.WithCancel(s.ctx)
+	ctx, cancel := context.WithCancel(r.ctx)
 	read := make(chan struct{})
 	go func() {
 		defer close(read)
@@ -50,38 +50,43 @@ func (s *Sender) serve(r *receiver) error {
 	err = s.hold(r)
 	cancel()
 	<-read
-	if s.ctx.Err() == nil {
+	switch {
+	case s.ctx.Err() != nil: // what waits is still sent, or kept
+	case r.ctx.Err() != nil:
+		s.leave(r)
+		s.end(r)
+	default:
 		s.end(r)
 		s.deps.Log.Info("changes sent by another node", "receiver", r.ID)
 	}
 	return err
 }
 
-// hold keeps the claim and the cursor of r until another node has them, or the sender closes.
+// hold keeps the claim and the cursor of r until another node has them, or that is over.
 func (s *Sender) hold(r *receiver) error {
 	claimed := time.Now()
 	t := time.NewTicker(claimEvery)
 	defer t.Stop()
 	for {
 		select {
-		case <-s.ctx.Done():
+		case <-r.ctx.Done():
 			return nil
 		case <-r.taken:
 		case <-t.C:
 		}
 		if time.Since(claimed) >= claimEvery {
-			if !s.deps.Service.Claim(s.ctx, claimOf(r), claimLife) {
+			if !s.deps.Service.Claim(r.ctx, claimOf(r), claimLife) {
 				return errTaken
 			}
 			claimed = time.Now()
 		}
-		switch err := s.keepCursor(s.ctx, r); {
+		switch err := s.keepCursor(r.ctx, r); {
 		case errors.Is(err, errTaken):
 			return err
-		case err != nil && s.ctx.Err() == nil:
+		case err != nil && r.ctx.Err() == nil:
 			s.logReading(r, err)
 		}
-		pause(s.ctx, keepEvery) // what is taken meanwhile is kept together
+		pause(r.ctx, keepEvery) // what is taken meanwhile is kept together
 	}
 }
 
@@ -114,7 +119,7 @@ func (s *Sender) read(ctx context.Context, r *receiver, from feed.Cursor) {
 func (s *Sender) room(ctx context.Context, r *receiver) {
 	for ctx.Err() == nil {
 		r.mu.Lock()
-		full := r.bytes > r.MaxBytes/2 && r.failing == 0
+		full := r.bytes > r.settings.Load().MaxBytes/2 && r.failing == 0
 		r.mu.Unlock()
 		if !full {
 			return

@@ -89,7 +89,7 @@ type Config struct {
 	// Sources are the IM products that report by webhooks.
 	Sources []Source `config:",live"`
 	// Changes are the servers that what changes in an app is posted to.
-	Changes []Receiver
+	Changes []Receiver `config:",live"`
 }
 
 // HTTP are the limits of both listeners.
