@@ -82,7 +82,7 @@ func TestNoneIsShownOfflineThatIsThere(t *testing.T) {
 				}
 				w.product.mu.Unlock()
 			}
-			time.Sleep(25 * time.Minute) // the last step of each, and a round
+			time.Sleep(45 * time.Minute) // the last step of each, and two rounds
 			w.product.mu.Lock()
 			defer w.product.mu.Unlock()
 			for _, p := range people {
