@@ -65,6 +65,6 @@ func (c *Calibration) Note(a *Asked, f Finding) (doubled bool) {
 	if c.score < calibrationAlarm || c.quiet >= MaxQuiet {
 		return false
 	}
-	c.score, c.quiet = 0, min(2*max(c.quiet, time.Second), MaxQuiet)
+	c.score, c.quiet = 0, min(2*max(c.quiet, DefaultQuiet), MaxQuiet) // asked so much later
 	return true
 }

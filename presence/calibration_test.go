@@ -40,8 +40,13 @@ func TestCalibration(t *testing.T) {
 	if c.Quiet() != presence.MaxQuiet {
 		t.Errorf("the quiet is %v", c.Quiet())
 	}
-	if c = presence.NewCalibration(presence.DefaultLag); c.Wait() != 31*time.Second {
+	c = presence.NewCalibration(presence.DefaultLag)
+	if c.Wait() != 31*time.Second {
 		t.Errorf("with %v of quiet the wait is %v", c.Quiet(), c.Wait())
+	}
+	a.Quiet = c.Quiet()
+	if note(13, presence.FindingMissed) != 1 || c.Quiet() != time.Minute {
+		t.Errorf("answers that are older than 31 s are taken to be %v old", c.Quiet())
 	}
 }
 
