@@ -123,6 +123,9 @@ func (c *counting) replaceAnswer(tag string) bool {
 		return false
 	}
 	none := *c
+	if c.rules.Replay == 0 {
+		none.hash = 0 // the delivery is remembered already
+	}
 	none.r = &Report{Source: c.r.Source, Kind: KindCount, Cause: CauseReconciled, At: c.r.At}
 	v, _ := none.in(&c.Slots[i], false)
 	return v == Taken

@@ -18,6 +18,11 @@ func shared() *presence.Rules {
 	return &rules
 }
 
+func alone() *presence.Rules {
+	rules := presence.DefaultRules()
+	return &rules
+}
+
 // hooksOf draws hooks of one peer in order of receipt.
 func hooksOf(t *rapid.T, n int, from presence.Millis) (list []presence.Report) {
 	tags := rapid.SampledFrom([][]string{{""}, {"phone"}, {"", "phone", "pad"}}).Draw(t, "tags")
@@ -185,6 +190,43 @@ func TestLateHooksCountBeforeAnswers(t *testing.T) {
 	})
 	if counted < 20 || overturned == 0 {
 		t.Errorf("%d answers were counted, of which late hooks overturned %d: the histories are too tame", counted, overturned)
+	}
+}
+
+// Of a peer with tags an answer settles what late hooks and older answers have made of it, in
+// whatever order they came.
+func TestAnswersSettleTags(t *testing.T) {
+	for name, rules := range map[string]*presence.Rules{"shared": shared(), "alone": alone()} {
+		t.Run(name, func(t *testing.T) {
+			rapid.Check(t, func(t *rapid.T) {
+				hooks := hooksOf(t, rapid.IntRange(1, 14).Draw(t, "hooks"), t0.Add(20*time.Minute))
+				tags := slices.Clone(hooks)
+				countsOf(t, hooks)
+				for i := range hooks {
+					if hooks[i].Kind != presence.KindCount {
+						hooks[i] = tags[i]
+					}
+				}
+				now := hooks[len(hooks)-1].At.Add(time.Minute)
+				var st presence.State
+				for _, r := range rapid.Permutation(hooks).Draw(t, "order") {
+					merge(t, &st, func(st *presence.State) presence.Effect { _, e := st.Replay(&r, r.At, now, rules); return e })
+				}
+				for k, n := range rapid.SliceOfN(rapid.IntRange(-1, 1), 1, 3).Draw(t, "answers") {
+					asked := presence.Asked{
+						App: "a", Source: presence.SourceLeanCloud, At: now.Add(time.Duration(k) * time.Hour), Quiet: 30 * time.Second,
+						Counted: true, Policy: hooks[0].Policy,
+					}
+					reports, find := asked.Reports("tom", &presence.Found{Online: n != 0, Listed: n > 0, Sessions: make([]presence.FoundSession, max(n, 0))}, &st, asked.At, rules)
+					for _, r := range reports {
+						merge(t, &st, func(st *presence.State) presence.Effect { _, e := st.Apply(&r, asked.At, rules); return e })
+					}
+					if online := st.Status == presence.Online; find == presence.FindingUnsure || online != (n != 0) {
+						t.Fatalf("the answer %d is %v, and the peer %v: %+v", n, find, st.Status, st.Slots)
+					}
+				}
+			})
+		})
 	}
 }
 
