@@ -360,3 +360,27 @@ func TestReceiversAreReplaced(t *testing.T) {
 		}
 	})
 }
+
+// Where the store signals nothing a node walks through it, every ten seconds and no more often.
+func TestWithoutSignalsChangesAreFoundByWalks(t *testing.T) {
+	within(t, false, func(t *testing.T, f *fleet) {
+		f.blind = &blindStore{Store: f.store}
+		n := f.start(0)
+		time.Sleep(2 * time.Second)
+		f.report(online("ann"), online("bob"))
+		time.Sleep(12 * time.Second)
+		f.backend.has(t, "ann", "online")
+		f.report(offline("ann", presence.CauseLost), offline("bob", presence.CauseLogout))
+		time.Sleep(hold + 12*time.Second)
+		f.backend.has(t, "ann", "online", "offline")
+		f.backend.has(t, "bob", "online", "offline")
+		before := f.blind.walks.Load()
+		time.Sleep(5 * time.Minute)
+		if walks := f.blind.walks.Load() - before; walks < 20 || walks > 31 {
+			t.Errorf("%d walks in five minutes", walks)
+		}
+		if c := n.counts(); f.backend.lists != 1 || c["delivered"] > 12 {
+			t.Errorf("listed because of %q; %v", f.backend.whys, c)
+		}
+	})
+}

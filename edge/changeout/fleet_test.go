@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -206,6 +207,30 @@ func (s nodeStore) Claim(_ context.Context, name string, ttl time.Duration) bool
 func (nodeStore) Epoch() uint64                      { return 1 }
 func (nodeStore) Horizon(now presence.Millis) uint64 { return uint64(now) - 1 }
 
+// A blindStore signals nothing but that it may have missed everything, all the time, as a Redis
+// does that refuses client tracking.
+type blindStore struct {
+	*embedded.Store
+	walks atomic.Int64
+}
+
+func (s *blindStore) Listen(fn func(keys []presence.Key)) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var loop sync.WaitGroup
+	loop.Go(func() {
+		for ctx.Err() == nil {
+			fn(nil)
+			time.Sleep(50 * time.Millisecond)
+		}
+	})
+	return func() { cancel(); loop.Wait() }
+}
+
+func (s *blindStore) Walk(ctx context.Context, fn func(key presence.Key, packed []byte) error) error {
+	s.walks.Add(1)
+	return s.Store.Walk(ctx, fn)
+}
+
 // A fleet is some nodes on one store, in fake time.
 type fleet struct {
 	t        testing.TB
@@ -217,6 +242,7 @@ type fleet struct {
 	receiver changeout.Receiver
 	// transport is the backend, without a network.
 	transport http.RoundTripper
+	blind     *blindStore // in place of the store, if not nil
 	presence  presence.Config
 	feed      feed.Config
 	nodes     []*node
@@ -261,6 +287,9 @@ func newFleet(t testing.TB, shared bool) *fleet {
 func (f *fleet) start(place int) *node {
 	f.runs++
 	var store presence.Store = f.store
+	if f.blind != nil {
+		store = f.blind
+	}
 	if f.shared {
 		store = nodeStore{f.store, fmt.Sprint("node-", f.runs), f.claims}
 	}

@@ -22,7 +22,16 @@ type walk struct {
 	end      uint64
 	// Peers that were lost and whose hold runs: when it is over.
 	held map[presence.PeerID]presence.Millis
+
+	next time.Time // before it no other walk begins
 }
+
+// A walk costs the store: the next one begins walkEvery later at the earliest, and not before
+// walkShare times as long as it took. A Redis that refuses client tracking never has a register.
+const (
+	walkEvery = 10 * time.Second
+	walkShare = 20
+)
 
 // clockBack is how far the store's time may be behind a cursor before it was set back.
 const clockBack = uint64(time.Minute / time.Millisecond)
@@ -37,6 +46,11 @@ func (w *walk) walk(ctx context.Context, from, next feed.Cursor) error {
 	if horizon > s.deps.Service.Horizon(s.deps.Now())+clockBack {
 		return w.give(next, storeWas)
 	}
+	if pause(ctx, time.Until(w.next)); ctx.Err() != nil {
+		return ctx.Err()
+	}
+	begun := time.Now()
+	defer func() { w.next = time.Now().Add(max(walkEvery, walkShare*time.Since(begun))) }()
 	r.mu.Lock()
 	r.walking = true
 	r.mu.Unlock()

@@ -18,6 +18,7 @@
 //
 // # Not in this room
 //
-// It decides nothing about presence, and nothing waits for it. Only the configuration names the
-// addresses to call; redirects are not followed.
+// It decides nothing about presence, and nothing waits for it. The queue, the journal, the turns
+// and the manners of a call are those of internal/outbox, which posts changes too. Only the
+// configuration names the addresses to call; redirects are not followed.
 package hookout
