@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"rollcall/edge/webhook"
+	"rollcall/edge/webhook/all"
 	"rollcall/edge/webhook/trial"
 	"rollcall/server/config"
 )
@@ -36,7 +37,11 @@ func (c *ingestSendCmd) Run(e *env) error {
 	if err != nil {
 		return misused(e, err)
 	}
-	s, err := c.made(e, config.Source{ID: "source", Kind: c.Kind, AppID: c.Appid}, c.File)
+	set := config.Source{ID: "source", Kind: c.Kind, AppID: c.Appid}
+	if _, mapped := webhook.Find(all.Kinds, c.Kind).(webhook.Maker); mapped {
+		set.Map = "." // the server has the map, and signing needs none
+	}
+	s, err := c.made(e, set, c.File)
 	if err != nil {
 		return misused(e, err)
 	}
