@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -124,6 +125,51 @@ func TestGatePresent(t *testing.T) {
 		}
 		if got := w.say(`{"op":"present","id":2,"peer":"tom"}`); got != tt.want {
 			t.Errorf("present after %s: %q, want %q", tt.hello, got, tt.want)
+		}
+	}
+}
+
+// An SDK that logs in with a user object has its user token, which stands for the session token of
+// the user, turned into a login signature; that lets it in where presence takes a proof.
+func TestSignaturesByUserToken(t *testing.T) {
+	cfg := withTokens()
+	cfg.Gate.Ask, cfg.Gate.Present = "token", "token"
+	s := start(t, cfg)
+	base, tom := "http://"+s.Listen(), userToken(t)
+	for _, tt := range []struct {
+		name, method, path, body string
+		head                     []string
+		want                     int
+	}{
+		{"in the body", "POST", "/1.1/rtm/sign", fmt.Sprintf(`{"session_token":%q}`, tom), nil, 200},
+		{"in the query", "GET", "/1.2/rtm/clients/sign?session_token=" + tom, "", nil, 200},
+		{"in a header", "GET", "/1.2/rtm/clients/sign", "", []string{"X-LC-Session", tom}, 200},
+		{"of LeanCloud", "POST", "/1.1/rtm/sign", `{"session_token":"qmdj8pdidnmyzp0c7yqil91oc"}`, nil, 401},
+		{"wrong", "POST", "/1.1/rtm/sign", `{"session_token":"a.b.c"}`, nil, 401},
+	} {
+		status, body := ask(t, tt.method, base+tt.path, tt.body, append([]string{"X-LC-Id", appID, "X-LC-Key", appKey}, tt.head...)...)
+		if status != tt.want {
+			t.Errorf("%s: %d %s, want %d", tt.name, status, body, tt.want)
+		}
+		if status != http.StatusOK {
+			continue
+		}
+		var got struct {
+			Client    string `json:"client_id"`
+			Nonce     string
+			Timestamp int64
+			Signature string
+		}
+		if err := json.Unmarshal([]byte(body), &got); err != nil || got.Client != "tom" {
+			t.Fatalf("%s: %s (%v)", tt.name, body, err)
+		}
+		w, err := dialRTM(t, s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		login := fmt.Sprintf(`{"cmd":"session","op":"open","appId":%q,"peerId":"tom","i":1,"t":%d,"n":%q,"s":%q}`, appID, got.Timestamp, got.Nonce, got.Signature)
+		if answer := w.rtm(login); !strings.Contains(answer, "opened") {
+			t.Errorf("%s: the login is answered %s", tt.name, answer)
 		}
 	}
 }

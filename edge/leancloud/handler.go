@@ -178,6 +178,7 @@ type call struct {
 	app    presence.AppID
 	rights api.Rights
 	peer   presence.PeerID // that its user token names; "" is none
+	signs  bool            // it asks for a signature, and shows its user token inside
 	form   bool
 	body   []byte
 
@@ -225,7 +226,7 @@ func (h *Handler) admit(ctx context.Context, c *call, shown api.Presented) bool 
 		return false
 	}
 	c.app, c.rights, c.peer = app.ID, rights, ""
-	if !h.needsToken(rights) {
+	if c.signs || !h.needsToken(rights) {
 		return true
 	}
 	token, err := api.VerifyUser(ctx, h.Users, app, shown.UserToken)

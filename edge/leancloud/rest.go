@@ -1,6 +1,8 @@
 package leancloud
 
 import (
+	"cmp"
+	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -11,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"rollcall/internal/api"
+	"rollcall/internal/api/usertoken"
 	"rollcall/presence"
 )
 
@@ -26,6 +29,7 @@ func (h *Handler) other(w http.ResponseWriter, r *http.Request, c *call, s *scra
 	if r.Method != route.method && (route.method != http.MethodGet || r.Method != http.MethodHead) {
 		return answer405(route.method)
 	}
+	c.signs = route.signs
 	if fail := h.open(w, r, c, s); fail != nil {
 		return fail.answer()
 	}
@@ -50,17 +54,18 @@ type route struct {
 	method  string
 	need    api.Rights
 	answer  func(h *Handler, r *http.Request, c *call, id string, s *scratch) answer
+	signs   bool // the caller shows its user token inside the call
 }
 
 var routes = []route{
-	{"rtm/clients/check-online", http.MethodPost, api.Master, (*Handler).checkOnline},
-	{"rtm/online", http.MethodPost, api.Master, (*Handler).checkPeers},
-	{"rtm/clients/{}/kick", http.MethodPost, api.Master, (*Handler).kick},
-	{"rtm/client/kick", http.MethodPost, api.Master, (*Handler).kickNamed},
-	{"rtm/stats", http.MethodGet, api.Master, (*Handler).stats},
-	{"rtm/notifications", http.MethodGet, api.Client, (*Handler).notifications},
-	{"rtm/sign", http.MethodPost, api.Client, (*Handler).sign},
-	{"rtm/clients/sign", http.MethodGet, api.Client, (*Handler).sign},
+	{"rtm/clients/check-online", http.MethodPost, api.Master, (*Handler).checkOnline, false},
+	{"rtm/online", http.MethodPost, api.Master, (*Handler).checkPeers, false},
+	{"rtm/clients/{}/kick", http.MethodPost, api.Master, (*Handler).kick, false},
+	{"rtm/client/kick", http.MethodPost, api.Master, (*Handler).kickNamed, false},
+	{"rtm/stats", http.MethodGet, api.Master, (*Handler).stats, false},
+	{"rtm/notifications", http.MethodGet, api.Client, (*Handler).notifications, false},
+	{"rtm/sign", http.MethodPost, api.Client, (*Handler).sign, true},
+	{"rtm/clients/sign", http.MethodGet, api.Client, (*Handler).sign, true},
 }
 
 // routeOf finds the route of a path under /1, /1.1 or /1.2 and the id in it.
@@ -190,9 +195,34 @@ func (h *Handler) notifications(*http.Request, *call, string, *scratch) answer {
 	return answer{status: http.StatusOK, body: answerNotifications}
 }
 
-// sign would sign the login of a user object. User accounts are not ours, so there is no such user.
-func (h *Handler) sign(*http.Request, *call, string, *scratch) answer {
-	return (&fault{status: http.StatusUnauthorized, code: codeNoUser, text: "Could not find user."}).answer()
+// sign signs the login of the peer that a user token names. SDKs call it when an app logs in with a
+// user object, with the session token of that, which here is a user token.
+//
+// The signature has the time of the token, so that a kick voids both.
+func (h *Handler) sign(r *http.Request, c *call, _ string, _ *scratch) answer {
+	p, fail := h.parse(c.body, c.form)
+	if fail != nil {
+		return fail.answer()
+	}
+	text := cmp.Or(p.text("session_token"), r.URL.Query().Get("session_token"), api.FromHeader(r.Header).UserToken)
+	app := h.Keys.Lookup(c.app)
+	token, err := api.VerifyUser(r.Context(), h.Users, app, text)
+	if err != nil || app.MasterKey == "" {
+		if usertoken.Likely(text) { // a guess is charged, the session of another product is not
+			if limited := h.unauthorized(c); limited != errUnauthorized {
+				return limited.answer()
+			}
+		}
+		return (&fault{status: http.StatusUnauthorized, code: codeNoUser, text: "Could not find user."}).answer()
+	}
+	at := int64(h.Now())
+	if token.Issued > 1 {
+		at = min(at, int64(token.Issued))
+	}
+	nonce := rand.Text()
+	return answerJSON(map[string]any{
+		"client_id": token.Peer, "nonce": nonce, "timestamp": at, "signature": api.SignLogin(app.MasterKey, app.ID, token.Peer, at, nonce),
+	})
 }
 
 // engine answers what a health check of LeanEngine asks.
