@@ -2,6 +2,7 @@ package reconcile_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -167,6 +168,49 @@ func TestNothingIsAskedWhileTheStoreIsAway(t *testing.T) {
 		time.Sleep(5 * time.Minute)
 		if w.product.called() == 0 {
 			t.Error("nothing is asked after it")
+		}
+	})
+}
+
+// A run that the brake ends says so, and one that the product refuses says that.
+func TestARunSaysWhyItEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := open(t, false)
+		w.source.Reconcile.Every = 24 * time.Hour
+		ids := w.people(20)
+		time.Sleep(time.Hour)
+		w.start()
+		w.gone(ids...)
+		if run := w.run(reconcile.Options{}); !strings.HasPrefix(run.Error, "more would turn than the brake allows") {
+			t.Errorf("by the brake: %q", run.Error)
+		}
+		w.product.set(func(p *product) {
+			p.answer = func([]presence.PeerID) (webhook.Answer, error) {
+				return webhook.Answer{}, webhook.StatusError(401)
+			}
+		})
+		if run := w.run(reconcile.Options{}); run.Error != "the product refuses the key or the app: the product answers 401 Unauthorized" {
+			t.Errorf("refused: %q", run.Error)
+		}
+	})
+}
+
+// Calls that failed in runs before end no run: its own must fail one after the other.
+func TestARunIsNotEndedByFailuresOfOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := open(t, false)
+		w.source.Reconcile.Every = 24 * time.Hour
+		ids := w.people(50) // one call
+		time.Sleep(time.Hour)
+		w.start()
+		time.Sleep(time.Minute) // the round is over
+		w.product.set(func(p *product) {
+			p.answer = func([]presence.PeerID) (webhook.Answer, error) { return webhook.Answer{}, errDown }
+		})
+		for n := range 7 {
+			if run := w.run(reconcile.Options{Peers: ids}); run.Error != "" || run.Result.Unanswered != 50 {
+				t.Fatalf("run %d: %+v", n, run)
+			}
 		}
 	})
 }

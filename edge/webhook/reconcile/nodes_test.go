@@ -95,3 +95,18 @@ func TestTwoNodesNeverAskTwice(t *testing.T) {
 		t.Errorf("%d calls while Redis is away", n-calls)
 	}
 }
+
+// A run that has ended keeps no other node from beginning one.
+func TestARunThatEndedLeavesItsClaim(t *testing.T) {
+	redis := redistest.Run(t)
+	a, b := node(t, redis.Addr), node(t, redis.Addr)
+	ids := a.people(5)
+	b.product.set(func(p *product) { p.online = a.product.online })
+	a.runner.ClaimFor(time.Hour)
+	a.start()
+	b.start()
+	if run := a.run(reconcile.Options{Peers: ids}); run.Error != "" {
+		t.Fatal(run.Error)
+	}
+	until(t, "the other node runs", func() bool { return b.run(reconcile.Options{Peers: ids}).Error == "" })
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"rollcall/edge/webhook"
 	"rollcall/presence"
@@ -92,6 +93,7 @@ func (r *Runner) Begin(app presence.AppID, id presence.Source, o Options) (*Run,
 
 // operated does a run that an operator began.
 func (w *worker) operated(ctx context.Context, o Options, run *Run) {
+	w.failures.Store(0) // those of runs before say nothing of this one
 	r := newRound(w, options{listed: run.Listed, dry: o.Dry, force: o.Force})
 	r.seen = func(t turn) {
 		w.runs.mu.Lock()
@@ -121,10 +123,10 @@ func (w *worker) operated(ctx context.Context, o Options, run *Run) {
 	w.runs.mu.Lock()
 	defer w.runs.mu.Unlock()
 	run.Ended = w.deps.Now()
-	switch {
-	case errors.Is(err, errBraked) && !run.Dry:
+	if errors.Is(err, errBraked) && !run.Dry {
 		w.brake(&r.Result)
-		fallthrough
+	}
+	switch {
 	case errors.Is(err, webhook.ErrRefused):
 		run.Error = fmt.Sprintf("the product refuses the key or the app: %v", err)
 	case err != nil:
@@ -145,12 +147,22 @@ func (w *worker) alone(ctx context.Context, fn func(context.Context) error) erro
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	var renewing sync.WaitGroup
-	defer renewing.Wait()
-	defer cancel()
+	defer func() {
+		cancel()
+		renewing.Wait()
+		w.leave(claim)
+	}()
 	renewing.Go(func() {
 		for sleep(ctx, w.timing.renew) {
 			w.deps.Service.Claim(ctx, claim, w.timing.claim)
 		}
 	})
 	return fn(ctx)
+}
+
+// leave lets another node have claim in a second.
+func (w *worker) leave(claim string) {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	w.deps.Service.Claim(ctx, claim, time.Second)
 }
