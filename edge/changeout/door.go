@@ -150,7 +150,8 @@ func (s *Sender) post(r *receiver, batch []*Event) (outbox.Result, int, error) {
 	if err != nil {
 		return outbox.Failed, 0, fmt.Errorf("read the url: %w", err)
 	}
-	stamp := fmt.Sprintf("%d.%09d", int64(now)/1000, rand.IntN(1_000_000_000))
+	// By the wall clock, as the receiver compares it with its own.
+	stamp := fmt.Sprintf("%d.%09d", time.Now().Unix(), rand.IntN(1_000_000_000))
 	header := http.Header{}
 	header.Set(api.TimeHeader, stamp)
 	header.Set(api.SignatureHeader, signatures(settings, stamp, u.RequestURI(), body))

@@ -5,4 +5,4 @@ package changeout_test
 import "testing"
 
 // TestFaultTheLastStateOfEveryPeerArrives is TestTheLastStateOfEveryPeerArrives at length.
-func TestFaultTheLastStateOfEveryPeerArrives(t *testing.T) { playSeeds(t, 1000, 1400) }
+func TestFaultTheLastStateOfEveryPeerArrives(t *testing.T) { playSeeds(t, 1000, 1100) }
