@@ -32,7 +32,7 @@ func TestTurnsAreSentAfterTheirHolds(t *testing.T) {
 	within(t, false, func(t *testing.T, f *fleet) {
 		f.start(0)
 		time.Sleep(2 * time.Second)
-		if b := f.backend; b.lists != 1 || !slices.Equal(b.whys, []string{"first"}) {
+		if b := f.backend.seen(); b.lists != 1 || !slices.Equal(b.whys, []string{"first"}) {
 			t.Fatalf("listed %d times, because of %q", b.lists, b.whys)
 		}
 		f.report(online("ann"), online("bob"), online("cat"))
@@ -90,11 +90,11 @@ func TestAnHourOfWaitingLosesNoTurn(t *testing.T) {
 		if c["waiting"] != 90 || c["failing_seconds"] < 3500 || c["waiting_seconds"] < 3500 || c["waiting_bytes"] < 90*100 {
 			t.Errorf("after an hour: %v", c)
 		}
-		calls := len(f.backend.calls)
+		calls := len(f.backend.seen().calls)
 		f.backend.answer(0, 0)
 		time.Sleep(2 * time.Minute)
 		f.backend.has(t, "ann", want...)
-		if got := len(f.backend.calls) - calls; got > 3 {
+		if got := len(f.backend.seen().calls) - calls; got > 3 {
 			t.Errorf("%d calls for 90 changes", got)
 		}
 		if c := n.counts(); c["waiting"] != 0 || c["waiting_bytes"] != 0 || c["failing_seconds"] != 0 || c["delivered"] != 90 || c["lost"] != 0 {
@@ -136,7 +136,7 @@ func TestBeyondItsBoundsAReceiverListsAgain(t *testing.T) {
 				time.Sleep(15 * time.Minute)
 				f.backend.answer(0, 0)
 				time.Sleep(2 * time.Minute)
-				b := f.backend
+				b := f.backend.seen()
 				if b.lists != 2 || b.whys[1] != c.why {
 					t.Errorf("listed %d times, because of %q", b.lists, b.whys)
 				}
@@ -213,7 +213,7 @@ func TestARestartGoesOn(t *testing.T) {
 				f.backend.has(t, "ann", "online", "offline", "online")
 				time.Sleep(hold)
 				f.backend.has(t, "ann", "online", "offline", "online", "offline")
-				if b := f.backend; b.lists != 1 {
+				if b := f.backend.seen(); b.lists != 1 {
 					t.Errorf("listed because of %q", b.whys)
 				}
 				if c := n.counts(); c["lost"] != 0 || c["waiting"] != 0 {
@@ -266,7 +266,7 @@ func TestAnotherNodeTakesOver(t *testing.T) {
 				f.report(online("ann"))
 				time.Sleep(2 * time.Second)
 				f.backend.has(t, "ann", "online", "offline", "online")
-				if b := f.backend; b.lists != 1 {
+				if b := f.backend.seen(); b.lists != 1 {
 					t.Errorf("listed because of %q", b.whys)
 				}
 				if err := f.check(); err != nil {
@@ -297,8 +297,8 @@ func TestABurstWaitsInTheStore(t *testing.T) {
 					time.Sleep(time.Second)
 				}
 				time.Sleep(5 * time.Minute)
-				if c := n.counts(); f.backend.lists != 1 || c["lost"] != 0 || c["delivered"] < peers {
-					t.Errorf("listed because of %q; %v", f.backend.whys, c)
+				if c := n.counts(); f.backend.seen().lists != 1 || c["lost"] != 0 || c["delivered"] < peers {
+					t.Errorf("listed because of %q; %v", f.backend.seen().whys, c)
 				}
 				if err := f.check(); err != nil {
 					t.Error(err)
@@ -324,7 +324,7 @@ func TestReceiversAreReplaced(t *testing.T) {
 		f.report(offline("bob", presence.CauseLogout))
 		time.Sleep(2 * time.Second)
 		f.backend.has(t, "bob", "offline")
-		if got := f.backend.url; got != moved.URL {
+		if got := f.backend.seen().url; got != moved.URL {
 			t.Errorf("the last call went to %s", got)
 		}
 		f.backend.answer(http.StatusBadGateway, 0)
@@ -348,7 +348,7 @@ func TestReceiversAreReplaced(t *testing.T) {
 		time.Sleep(5 * time.Second)
 		f.backend.has(t, "ann", "online", "offline")
 		f.backend.has(t, "cat", "online")
-		if b := f.backend; !slices.Equal(b.whys, []string{"first", "first"}) { // of each id
+		if b := f.backend.seen(); !slices.Equal(b.whys, []string{"first", "first"}) { // of each id
 			t.Errorf("listed because of %q", b.whys)
 		}
 		n.sender.Replace([]changeout.Receiver{other})
@@ -379,8 +379,8 @@ func TestWithoutSignalsChangesAreFoundByWalks(t *testing.T) {
 		if walks := f.blind.walks.Load() - before; walks < 20 || walks > 31 {
 			t.Errorf("%d walks in five minutes", walks)
 		}
-		if c := n.counts(); f.backend.lists != 1 || c["delivered"] > 12 {
-			t.Errorf("listed because of %q; %v", f.backend.whys, c)
+		if c := n.counts(); f.backend.seen().lists != 1 || c["delivered"] > 12 {
+			t.Errorf("listed because of %q; %v", f.backend.seen().whys, c)
 		}
 	})
 }

@@ -42,18 +42,31 @@ type backend struct {
 	t     testing.TB
 	store presence.Store // that it lists from
 
-	mu       sync.Mutex
-	status   int           // that it answers; 0 is 200
-	slow     time.Duration // before it answers
+	mu     sync.Mutex
+	status int           // that it answers; 0 is 200
+	slow   time.Duration // before it answers
+	copy   map[presence.PeerID]entry
+	turns  map[presence.PeerID][]string // statuses in the order of their first arrival
+	strict bool                         // a version that goes back is a fault
+	sent
+}
+
+// What was sent to a backend.
+type sent struct {
 	calls    []call
-	copy     map[presence.PeerID]entry
-	turns    map[presence.PeerID][]string // statuses in the order of their first arrival
-	strict   bool                         // a version that goes back is a fault
 	lists    int
 	lost     int
 	whys     []string
 	received int
 	url      string // of the last call
+}
+
+func (b *backend) seen() sent {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s := b.sent
+	s.calls, s.whys = slices.Clone(s.calls), slices.Clone(s.whys)
+	return s
 }
 
 type entry struct {

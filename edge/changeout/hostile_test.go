@@ -168,7 +168,7 @@ func TestALostCursorIsAListAgain(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		f.report(online("bob"))
 		time.Sleep(10 * time.Second)
-		if b := f.backend; b.lists != 2 || b.whys[1] != "first" {
+		if b := f.backend.seen(); b.lists != 2 || b.whys[1] != "first" {
 			t.Errorf("listed because of %q", b.whys)
 		}
 		if err := f.check(); err != nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"net/http"
+	"sync"
 	"testing"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 // A tap keeps the calls that go to a backend.
 type tap struct {
 	http.RoundTripper
+	mu    sync.Mutex
 	calls []*http.Request
 	body  [][]byte
 }
@@ -22,6 +24,8 @@ func (p *tap) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.calls, p.body = append(p.calls, r), append(p.body, b)
 	again := r.Clone(r.Context())
 	again.Body = io.NopCloser(bytes.NewReader(b))
@@ -39,6 +43,8 @@ func TestCallsAreSignedByBothSecrets(t *testing.T) {
 		f.backend.answer(http.StatusBadGateway, 0)
 		f.report(online("ann"))
 		time.Sleep(3 * time.Second)
+		p.mu.Lock()
+		defer p.mu.Unlock()
 		if len(p.calls) < 3 {
 			t.Fatalf("%d calls", len(p.calls))
 		}
