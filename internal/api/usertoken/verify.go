@@ -1,6 +1,7 @@
 package usertoken
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,12 +9,14 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
 
+	"rollcall/internal/plainjson"
 	"rollcall/presence"
 )
 
@@ -178,12 +181,63 @@ func (v *Verifier) prove(ctx context.Context, app presence.AppID, keys *Keys, te
 // claims are those that count. They are read as numbers: reading the library's own costs as much
 // again as the HMAC.
 type claims struct {
-	Subject  string          `json:"sub"`
-	Audience audience        `json:"aud"`
-	Expires  *float64        `json:"exp"`
-	Before   *float64        `json:"nbf"`
-	Issued   *float64        `json:"iat"`
-	Reserved json.RawMessage `json:"rollcall"`
+	Subject  string
+	Audience audience
+	Expires  *float64
+	Before   *float64
+	Issued   *float64
+	Reserved bool
+}
+
+// UnmarshalJSON implements json.Unmarshaler. The case of names counts, as RFC 7519 has it, which
+// encoding/json disregards: an issuer may let its users choose claims, and EXP is not exp.
+func (c *claims) UnmarshalJSON(b []byte) error {
+	var wrong error
+	if plainjson.Flat(b, func(name, value []byte) { wrong = cmp.Or(wrong, c.take(name, value)) }) {
+		return wrong
+	}
+	*c = claims{}
+	var all map[string]json.RawMessage
+	if err := json.Unmarshal(b, &all); err != nil {
+		return err
+	}
+	for name, value := range all {
+		if err := c.take([]byte(name), value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// take takes the claim called name. value is JSON.
+func (c *claims) take(name, value []byte) (err error) {
+	switch string(name) {
+	case "sub":
+		err = json.Unmarshal(value, &c.Subject)
+	case "aud":
+		err = json.Unmarshal(value, &c.Audience)
+	case "exp":
+		c.Expires, err = number(value)
+	case "nbf":
+		c.Before, err = number(value)
+	case "iat":
+		c.Issued, err = number(value)
+	case "rollcall":
+		c.Reserved = true
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return nil
+}
+
+// number returns the number that value, which is JSON, holds; nil for null.
+func number(value []byte) (*float64, error) {
+	if string(value) == "null" {
+		return nil, nil
+	}
+	f, err := strconv.ParseFloat(string(value), 64)
+	return &f, err
 }
 
 // An audience is a text or a list of texts.
@@ -242,7 +296,7 @@ func (v *Verifier) parse(ctx context.Context, app presence.AppID, keys *Keys, se
 		return Token{}, broken
 	case err != nil:
 		return Token{}, err
-	case c.Reserved != nil:
+	case c.Reserved:
 		return Token{}, fmt.Errorf("%w: the claim rollcall is reserved", ErrInvalid)
 	case len(c.Audience) > 0 && !slices.Contains(c.Audience, string(app)):
 		return Token{}, fmt.Errorf("%w: aud does not name this app", ErrInvalid)

@@ -184,6 +184,11 @@ func TestClaims(t *testing.T) {
 		{"sub is a number", map[string]any{"sub": 7}, usertoken.ErrInvalid},
 		{"sub with a control character", map[string]any{"sub": "to\x01m"}, usertoken.ErrInvalid},
 		{"long sub", map[string]any{"sub": strings.Repeat("x", presence.MaxPeer+1)}, usertoken.ErrInvalid},
+		{"exp in other letters", map[string]any{"exp": now - 61, "EXP": now + 3600}, usertoken.ErrEnded},
+		{"exp in other letters alone", map[string]any{"exp": nil, "Exp": now + 3600}, usertoken.ErrInvalid},
+		{"sub in other letters", map[string]any{"suB": "ann", "SUB": 7}, nil},
+		{"aud in other letters", map[string]any{"aud": "other", "Aud": "shop"}, usertoken.ErrInvalid},
+		{"other letters beside a nested claim", map[string]any{"exp": now - 61, "eXP": now + 3600, "x": map[string]any{"exp": 1}}, usertoken.ErrEnded},
 		{"more than is understood", map[string]any{"rollcall": map[string]any{"present": false}}, usertoken.ErrInvalid},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
