@@ -215,6 +215,27 @@ func TestReachIsBounded(t *testing.T) {
 	}
 }
 
+// TestReachOfWordsDroppedIsInDoubt: where a yes may be among the words dropped, those that are kept
+// do not say no.
+func TestReachOfWordsDroppedIsInDoubt(t *testing.T) {
+	rules := presence.DefaultRules()
+	var st presence.State
+	apply(t, &st, reach("the phone", presence.ReachYes, t0), t0, &rules)
+	for i := range 16 {
+		if i == 15 && st.Reach(t0+100, &rules) != presence.ReachYes {
+			t.Errorf("with %d words the reach is %v", len(st.Reached), st.Reach(t0+100, &rules))
+		}
+		apply(t, &st, reach(fmt.Sprint("d", i), presence.ReachNo, t0+presence.Millis(i+1)), t0+100, &rules)
+	}
+	if got := st.Reach(t0+100, &rules); got != presence.ReachUnknown {
+		t.Errorf("%d words of no, one of yes dropped: the reach is %v", len(st.Reached), got)
+	}
+	apply(t, &st, reach("d3", presence.ReachQuiet, t0+90), t0+100, &rules)
+	if got := st.Reach(t0+100, &rules); got != presence.ReachQuiet {
+		t.Errorf("of as many as are kept, one quiet: the reach is %v", got)
+	}
+}
+
 // TestActivityAndReachAreSmall: at most 24 bytes for a peer with both.
 func TestActivityAndReachAreSmall(t *testing.T) {
 	rules := presence.DefaultRules()

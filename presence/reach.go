@@ -174,7 +174,8 @@ func (st *State) ways(now Millis) []way {
 
 // Reach returns whether a push gets to the user at now: yes when it gets to some device, no only
 // when every device that is known is known to take none. Beyond the memory of ended sessions only
-// words about devices say no, for a session that was lost may be among those forgotten.
+// words about devices say no, for a session that was lost may be among those forgotten. As many
+// words as are kept do not say no: a yes may be among those dropped.
 func (st *State) Reach(now Millis, rules *Rules) Reach {
 	if len(st.Reached) == 0 && st.open(now) > 0 {
 		return ReachYes
@@ -182,6 +183,9 @@ func (st *State) Reach(now Millis, rules *Rules) Reach {
 	best := ReachUnknown
 	for _, w := range st.ways(now) {
 		best = max(best, w.reach)
+	}
+	if best == ReachNo && len(st.Reached) == maxReached {
+		return ReachUnknown
 	}
 	if best != ReachUnknown || st.Status != Offline {
 		return best
