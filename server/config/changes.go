@@ -74,10 +74,12 @@ func checkReceiverURL(text string) error {
 	switch {
 	case text == "":
 		return errors.New("url is missing; it is where changes are posted")
-	case !outbox.IsAddress(text):
-		return fmt.Errorf("url is %.80q, not an http:// or https:// URL without a query", text)
 	case err == nil && u.User != nil:
 		return errors.New("url has a user in it; calls are proved by their signature")
+	case strings.ContainsAny(text, "?@"): // it may hold a secret, which no error has
+		return errors.New("url is not an http:// or https:// URL without a query")
+	case !outbox.IsAddress(text):
+		return fmt.Errorf("url is %.80q, not an http:// or https:// URL without a query", text)
 	}
 	return nil
 }

@@ -102,3 +102,16 @@ func TestPlainHTTPIsWarnedOf(t *testing.T) {
 		}
 	}
 }
+
+// An address that is refused is not shown when it may hold a secret: logs are read by many.
+func TestARefusedAddressShowsNoSecret(t *testing.T) {
+	const secret = "the-token-in-the-address"
+	for _, address := range []string{
+		"https://a.example.com/?token=" + secret, "http://u:" + secret + "@a.example.com/?x", "http://u:" + secret + "@[::1", "u:" + secret + "@a.example.com",
+	} {
+		err := (&config.Receiver{ID: "a", URL: address, Secret: "the-secret-of-the-receiver"}).Validate()
+		if err == nil || !strings.Contains(err.Error(), "url ") || strings.Contains(err.Error(), secret) {
+			t.Errorf("%s: %v", address, err)
+		}
+	}
+}
