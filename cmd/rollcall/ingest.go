@@ -15,7 +15,6 @@ import (
 	"rollcall/edge/webhook/all"
 	"rollcall/edge/webhook/trial"
 	"rollcall/internal/configload"
-	"rollcall/internal/disk"
 	"rollcall/presence"
 	"rollcall/server/config"
 )
@@ -119,7 +118,7 @@ func (f *sourceFlags) made(e *env, set config.Source, file string) (*webhook.Sou
 		return nil, err
 	}
 	if f.Map != "" {
-		program, err := disk.ReadSmall(f.Map)
+		program, err := readMap(f.Map)
 		if err != nil {
 			return nil, fmt.Errorf("--map: %w", err)
 		}
@@ -184,6 +183,21 @@ func timeOf(text string) (presence.Millis, error) {
 		return 0, fmt.Errorf("--at: %.80q is no time; it is written as 2026-12-01T08:00:00+08:00 or 2026-12-01T00:00:00Z", text)
 	}
 	return presence.MillisOf(at), nil
+}
+
+// readMap reads the program in the file name, which may be a pipe.
+func readMap(name string) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	const longest = 1 << 20
+	b, err := io.ReadAll(io.LimitReader(f, longest+1))
+	if err == nil && len(b) > longest {
+		err = fmt.Errorf("%s has more than %d bytes", name, longest)
+	}
+	return b, err
 }
 
 // maxCall is more than the largest call that a server takes.
