@@ -95,8 +95,8 @@ func (st *State) Activity(now Millis, rules *Rules) (a Activity, used Millis) {
 
 // sectionActivity holds, for each session with a word about its activity: 2 bytes that name the
 // session among those of the peer, 1 byte activity (bits 0-1) and whether Used follows (bit 2),
-// time less that of the session, Used less that time. It is not critical, so an older release may
-// carry it over sessions that it adds and removes; what names no session is dropped.
+// time less the start of the session, Used less that time. It is not critical, so an older release
+// may carry it over sessions that it adds, touches and removes; what names no session is dropped.
 const sectionActivity = 7 << 1
 
 const (
@@ -126,7 +126,7 @@ func packActivity(sessions []Session) []byte {
 		if s.Active.Used != 0 {
 			flags |= activityUsed
 		}
-		b = appendMillis(append(b, flags), s.Active.At, s.At)
+		b = appendMillis(append(b, flags), s.Active.At, s.Start)
 		if s.Active.Used != 0 {
 			b = binary.AppendUvarint(b, uint64(s.Active.At-s.Active.Used))
 		}
@@ -153,7 +153,7 @@ func (r *unpacker) activity(st *State) {
 			if s.mark() != mark {
 				continue
 			}
-			a.At = s.At + at
+			a.At = s.Start + at
 			if a.At <= 0 || a.At > maxMillis || ago >= a.At {
 				r.fail()
 				return

@@ -1,6 +1,7 @@
 package presence_test
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"math/rand/v2"
@@ -212,6 +213,19 @@ func TestReachIsBounded(t *testing.T) {
 	}
 	if _, e := st.Expire(due, &rules); e == presence.Same || !st.Forgotten() {
 		t.Errorf("effect %v, %+v", e, st)
+	}
+}
+
+// TestActivityCarriedByAnOlderRelease: it touches the session and keeps the bytes about its
+// activity, which must say the same then.
+func TestActivityCarriedByAnOlderRelease(t *testing.T) {
+	rules := presence.DefaultRules()
+	var st presence.State
+	apply(t, &st, active("1", presence.Foreground, t0+5000, t0+2000), t0+5000, &rules)
+	before := presence.PackActivity(st.Sessions)
+	apply(t, &st, session(presence.KindTouch, "1", t0+200_000), t0+200_000, &rules)
+	if after := presence.PackActivity(st.Sessions); len(before) == 0 || !bytes.Equal(after, before) {
+		t.Errorf("a touch without an activity turns %x into %x", before, after)
 	}
 }
 

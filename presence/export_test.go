@@ -7,3 +7,6 @@ func (s *Service) Store() Store { return s.store }
 func ActivitySection(st *State) int {
 	return len(appendString([]byte{sectionActivity}, string(packActivity(st.Sessions))))
 }
+
+// PackActivity packs what is said of the activity of sessions.
+var PackActivity = packActivity
