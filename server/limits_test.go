@@ -27,6 +27,7 @@ func limited(t *testing.T) *server.Server {
 	cfg.REST.MaxBody, cfg.SSE.MaxBody = 5000, 6000
 	cfg.Watch.Peers, cfg.Watch.Watchers, cfg.Watch.Watched, cfg.Watch.Buffer = 40, 3, 60, 5000
 	cfg.Watch.AddressWatchers, cfg.Watch.AddressPeers = 1, 25
+	cfg.Feed.Page, cfg.Feed.Readers = 14, 2
 	cfg.Gateway.MaxSockets, cfg.Gateway.EarlyLimit, cfg.Gateway.MessageLimit = 4, 2000, 7000
 	return start(t, cfg)
 }
@@ -66,7 +67,19 @@ func call(t *testing.T, s *server.Server, method, path, body string) string {
 // open opens a stream and leaves it open; it returns how it was refused.
 func open(t *testing.T, s *server.Server, method, query, body string) string {
 	t.Helper()
-	res := do(t, http.DefaultClient, method, "http://"+s.Listen()+"/v1/watch"+query, body, "Content-Type", "application/json")
+	return refusedBy(t, do(t, http.DefaultClient, method, "http://"+s.Listen()+"/v1/watch"+query, body, "Content-Type", "application/json"))
+}
+
+// readChanges opens a stream of changes and leaves it open; it returns how it was refused.
+func readChanges(t *testing.T, s *server.Server) string {
+	t.Helper()
+	res := do(t, http.DefaultClient, "GET", "http://"+s.Listen()+"/v1/changes", "", "Accept", "text/event-stream")
+	return refusedBy(t, res)
+}
+
+// refusedBy returns the code of a stream that was refused.
+func refusedBy(t *testing.T, res *http.Response) string {
+	t.Helper()
 	if res.StatusCode == http.StatusOK {
 		return ""
 	}
@@ -91,14 +104,7 @@ func openAs(t *testing.T, s *server.Server, key, body string) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = res.Body.Close() })
-	if res.StatusCode == http.StatusOK {
-		return ""
-	}
-	var refused struct{ Code string }
-	if err := json.Unmarshal([]byte(read(t, res)), &refused); err != nil {
-		t.Fatal(err)
-	}
-	return refused.Code
+	return refusedBy(t, res)
 }
 
 // A wire is a socket of the native protocol.
@@ -233,6 +239,19 @@ var trials = map[string][]trial{
 		{"list", func(t *testing.T, s *server.Server, n int) string {
 			return call(t, s, "GET", fmt.Sprint("/v1/peers?online&limit=", n), "")
 		}, "invalid"},
+	},
+	"changes_per_page": {
+		{"changes", func(t *testing.T, s *server.Server, n int) string {
+			return call(t, s, "GET", fmt.Sprint("/v1/changes?limit=", n), "")
+		}, "invalid"},
+	},
+	"change_readers": {
+		{"streams", func(t *testing.T, s *server.Server, n int) (refused string) {
+			for range n {
+				refused = readChanges(t, s)
+			}
+			return refused
+		}, "too_many_watchers"},
 	},
 	"body_bytes": {
 		{"query", func(t *testing.T, s *server.Server, n int) string {

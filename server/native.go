@@ -80,6 +80,7 @@ func (s *Server) others() rest.Others {
 		Release: Release, Ask: c.Gate.Ask, Present: c.Present(), Rules: c.Presence.Rules, Watch: c.Watch, Sweep: c.Sweep, HookLease: c.LeanCloud.HookLease, Stall: c.SSE.Stall,
 		Watchers: int(s.held.watchers.Total()), Watched: int(s.held.watched.Total()), Sockets: s.gateway.Config().MaxSockets,
 		WatchBody: c.SSE.MaxBody, Hello: c.Gateway.EarlyLimit, Message: c.Gateway.MessageLimit,
+		ChangeReaders: int(s.held.readers.Total()), ChangePage: c.Feed.Page, ChangeWait: c.Feed.Wait,
 	}
 }
 

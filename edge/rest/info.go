@@ -30,6 +30,8 @@ type Access struct {
 // Limits are how much a call, a watcher or a socket may ask for.
 type Limits struct {
 	Body            int `json:"body_bytes"`
+	ChangeReaders   int `json:"change_readers"`
+	ChangePage      int `json:"changes_per_page"`
 	Events          int `json:"events_per_batch"`
 	Frame           int `json:"frame_bytes"`
 	Hello           int `json:"hello_bytes"`
@@ -52,6 +54,7 @@ type Limits struct {
 
 // Times are the times that a client may have to know.
 type Times struct {
+	ChangeWait    float64 `json:"change_wait"`
 	DrainGrace    float64 `json:"drain_grace"`
 	Hold          float64 `json:"hold"`
 	HookLease     float64 `json:"hook_lease"`
@@ -87,6 +90,8 @@ type Others struct {
 	Watchers, Watched         int // that a node has at most
 	Sockets                   int
 	WatchBody, Hello, Message int
+	ChangeReaders, ChangePage int
+	ChangeWait                time.Duration // of a call for changes
 }
 
 // infoOf returns what GET /v1/info answers now.
@@ -100,10 +105,10 @@ func (d *Door) infoOf() Info {
 			ResyncBody: ResyncBodies * c.MaxBody, WatchBody: o.WatchBody, Depth: api.MaxDepth, PeerID: presence.MaxPeer,
 			Watch: o.Watch.Peers, Frame: o.Watch.Buffer, Watchers: o.Watchers, Watched: o.Watched,
 			AddressWatchers: o.Watch.AddressWatchers, AddressWatched: o.Watch.AddressPeers,
-			Sockets: o.Sockets, Hello: o.Hello, Message: o.Message,
+			Sockets: o.Sockets, Hello: o.Hello, Message: o.Message, ChangeReaders: o.ChangeReaders, ChangePage: o.ChangePage,
 		},
 		Seconds: Times{
-			Tick: o.Watch.Tick.Seconds(), Mark: o.Watch.Mark.Seconds(), Stall: o.Stall.Seconds(), Hold: c.Hold.Seconds(),
+			ChangeWait: o.ChangeWait.Seconds(), Tick: o.Watch.Tick.Seconds(), Mark: o.Watch.Mark.Seconds(), Stall: o.Stall.Seconds(), Hold: c.Hold.Seconds(),
 			Lease: lease, HookLease: hook, NodeLease: node, DrainGrace: c.Nodes.DrainGrace.Seconds(), Sweep: sweep,
 			OfflineMemory: o.Rules.OfflineMemory.Seconds(), Tombstones: o.Rules.Tombstones.Seconds(), Reorder: o.Rules.Window.Seconds(),
 			Signature: api.SignatureWindow.Seconds(), Ticket: api.TicketLife.Seconds(), Renewal: api.RenewalLife.Seconds(),
