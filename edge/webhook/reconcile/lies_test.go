@@ -35,6 +35,13 @@ func TestALyingSourceTakesNoneOffline(t *testing.T) {
 			}
 			return a, nil
 		}, "reconciliation stopped by its brake", "braked"},
+		"an empty list of two": {2, func(_ *product, peers []presence.PeerID) (webhook.Answer, error) {
+			a := webhook.Answer{Peers: map[presence.PeerID]webhook.Found{}}
+			for _, id := range peers {
+				a.Peers[id] = webhook.Found{}
+			}
+			return a, nil
+		}, "reconciliation stopped by its brake", "braked"},
 		"one in ten is missing from the list": {1200, func(p *product, peers []presence.PeerID) (webhook.Answer, error) {
 			a := p.truth(peers)
 			for _, id := range peers {

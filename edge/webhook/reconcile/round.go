@@ -17,7 +17,9 @@ const (
 	brakeLeast = 100
 	// confirmWithin is how long a candidate waits until others fill a call.
 	confirmWithin = time.Minute
-	// mostLeast is how many must be gone before the share of all that are online counts.
+	// mostLeast is how many must be gone by the answers before the share of all that are online
+	// counts. Of fewer, one answer that a peer is online is enough: that all are gone is what
+	// a product with the wrong key or an empty list answers, too.
 	mostLeast = 5
 	// unansweredLeast is how many peers may be without an answer in a round that counts as full.
 	unansweredLeast = 10
@@ -65,6 +67,8 @@ type round struct {
 	Result
 	expected int64 // peers to be asked, about; 0: not known
 	online   int64 // answered about, and shown online by the source
+	held     int64 // online by the product
+	against  int64 // shown online by the source, and gone by the product, surely or not
 
 	candidates []candidate
 	turns      []turn
@@ -135,6 +139,12 @@ func (r *round) look(ctx context.Context, peers []presence.PeerID) error {
 		j := &judged[i]
 		if j.shown {
 			r.online++
+		}
+		if j.found.Online {
+			r.held++
+		}
+		if j.finding == ghost || j.finding == unsure && j.shown && !j.found.Online {
+			r.against++
 		}
 		switch j.finding {
 		case agree:
@@ -257,9 +267,10 @@ func (r *round) turned() int64 {
 }
 
 // allowed reports whether what waits may be applied, by those that were asked so far: it is not
-// more than the brake allows, and not most of those who are online go.
+// more than the brake allows, and the product does not have all or most of those who are online
+// gone.
 func (r *round) allowed() bool {
-	return r.force || r.turned() <= r.most(r.Asked) && (r.ghosts < mostLeast || 2*r.ghosts <= r.online)
+	return r.force || r.turned() <= r.most(r.Asked) && (r.ghosts == 0 || r.held > 0 && (r.against < mostLeast || 2*r.against <= r.online))
 }
 
 // settle applies what waits when the brake allows it. It returns errBraked when it will not, by all
