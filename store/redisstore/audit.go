@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/redis/rueidis"
 
+	"rollcall/internal/wake"
 	"rollcall/presence"
 	"rollcall/store/redisstore/conn"
 )
@@ -18,26 +20,70 @@ type auditor struct {
 	owner  *ownership
 	reader *reader
 	writer *writer
+	index  *indexes
+	ident  *identity
 
+	// lost is set when Redis may have lost index entries, and all else that it lost is replayed.
+	lost   wake.Signal
 	census census
 }
 
-// runAudit looks, once an hour, for what no order of writes can rule out: states that live without
-// an index entry (after a failover that kept one and lost the other), and peers that only the
-// recipe knows, which get a lease.
+const (
+	// auditAfterLoss is how long after a loss an audit begins: no write is under way any more that
+	// wrote its index entry before the loss, and its state after.
+	auditAfterLoss = horizonLag
+	// auditAgain is how long one that failed after a loss waits for the next.
+	auditAgain = time.Minute
+	// auditRest is how many times as long as the last audit took the next one after a loss waits.
+	auditRest = 20
+)
+
+// runAudit looks for what no order of writes can rule out: states that live without an index entry,
+// and peers that only the recipe knows, which get a lease. It does so once an hour, and soon after
+// Redis may have lost something: of a Cluster a failover may lose the index entry, and keep the
+// state, which lies on another primary; then a replay of the report finds nothing to write.
 func (a *auditor) runAudit() {
 	tick := time.NewTicker(auditEvery)
 	defer tick.Stop()
+	var soon <-chan time.Time // nil while no loss is left to audit
+	var rested time.Time
+	audit := func() (done bool) {
+		begun := time.Now()
+		_, err := a.Audit(a.conn.Context(), a.conn.Now())
+		rested = time.Now().Add(auditRest * time.Since(begun))
+		if err != nil && a.conn.Context().Err() == nil {
+			a.log.Warn("audit failed", "err", err)
+		}
+		return err == nil
+	}
 	for {
 		select {
 		case <-a.conn.Context().Done():
 			return
 		case <-tick.C:
-		}
-		if _, err := a.Audit(a.conn.Context(), a.conn.Now()); err != nil && a.conn.Context().Err() == nil {
-			a.log.Warn("audit failed", "err", err)
+			audit()
+		case <-a.lost:
+			soon = time.After(max(auditAfterLoss, time.Until(rested)))
+		case <-soon:
+			switch {
+			case a.conn.AnyDown() || a.conn.Uncovered() != nil:
+				soon = time.After(auditAfterLoss)
+			case !a.claimLoss() || audit():
+				soon = nil
+			default:
+				soon = time.After(max(auditAgain, time.Until(rested)))
+			}
 		}
 	}
+}
+
+// claimLoss reports whether this process is to audit what was lost: of all that noticed it one is
+// enough. If that one ends before it is done, the hourly audits are left.
+func (a *auditor) claimLoss() bool {
+	ctx, cancel := a.conn.Deadline(a.conn.Context())
+	defer cancel()
+	key := a.keys.claim("audit " + strconv.FormatUint(a.ident.sum(), 16))
+	return a.index.claimKey(ctx, key, auditEvery)
 }
 
 // An AuditReport is what an audit found and mended.
@@ -50,7 +96,8 @@ type AuditReport struct {
 	Idle int
 }
 
-// Audit walks over every peer and mends what it finds. It runs by itself every hour.
+// Audit walks over every peer and mends what it finds. It runs by itself every hour, and after a
+// loss.
 func (a *auditor) Audit(ctx context.Context, now presence.Millis) (AuditReport, error) {
 	var r AuditReport
 	var batch []audited
@@ -142,28 +189,43 @@ func (a *auditor) mend(ctx context.Context, batch []audited, now presence.Millis
 			return err
 		}
 	}
+	n, err := a.index.restore(ctx, entries, members, now)
+	r.Unindexed += n
+	return err
+}
+
+// restore writes those of the entries that are missing and returns how many that were. A node that
+// is missing, too, is known again: it is found lost unless it sends heartbeats.
+func (x *indexes) restore(ctx context.Context, entries []entry, members []string, now presence.Millis) (missing int, err error) {
+	for _, e := range entries {
+		if e.node != "" {
+			if err := x.nodes.knowNode(ctx, e.node, now); err != nil && !mayWait(err) {
+				return 0, err
+			}
+		}
+	}
 	cmds := make([]rueidis.Completed, len(entries))
 	for i, e := range entries {
 		at := e.deadline
 		if at == 0 { // in an index of a node
 			at = now
 		}
-		cmds[i] = a.conn.B().Zadd().Key(e.index).Nx().ScoreMember().ScoreMember(score(at), members[i]).Build()
+		cmds[i] = x.conn.B().Zadd().Key(e.index).Nx().ScoreMember().ScoreMember(score(at), members[i]).Build()
 	}
-	results, err := a.conn.DoMulti(ctx, cmds)
+	results, err := x.conn.DoMulti(ctx, cmds)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	for i := range results {
 		n, err := results[i].AsInt64()
 		if conn.IsWrongType(err) {
-			return a.wrongType(entries[i].index)
+			return missing, x.wrongType(entries[i].index)
 		} else if err != nil {
-			return err
+			return missing, err
 		}
-		r.Unindexed += int(n)
+		missing += int(n)
 	}
-	return nil
+	return missing, nil
 }
 
 // claimIdle claims what the lease index still holds of peers that have been offline for long, for

@@ -121,5 +121,6 @@ func (o *recovery) settled() bool {
 	o.settledAt.Store(o.conn.Millis())
 	o.doubt.Store(0)
 	o.signal(nil)
+	o.reindex.Wake()
 	return true
 }

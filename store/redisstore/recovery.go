@@ -62,6 +62,8 @@ type recovery struct {
 	// it.
 	missed time.Duration
 	wake   wake.Signal
+	// reindex is set when all that may be lost is reported again: the indexes are to be audited.
+	reindex wake.Signal
 }
 
 // noteHeartbeat records whether Redis takes heartbeats.

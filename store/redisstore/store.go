@@ -60,10 +60,13 @@ func newStore(cfg Config, deps Deps) *Store {
 	s.reader = &reader{shared: b, owner: s.owner, ident: s.ident}
 	s.writer = newWriter(b, s.owner, s.nodes, s.reader)
 	s.index = &indexes{shared: b, owner: s.owner, nodes: s.nodes, reader: s.reader, writer: s.writer}
-	s.audit = &auditor{shared: b, owner: s.owner, reader: s.reader, writer: s.writer}
+	s.audit = &auditor{
+		shared: b, owner: s.owner, reader: s.reader, writer: s.writer, index: s.index, ident: s.ident,
+		lost: wake.NewSignal(),
+	}
 	s.outage = &recovery{
 		shared: b, owner: s.owner, ident: s.ident, nodes: s.nodes, writer: s.writer,
-		wake: wake.NewSignal(),
+		wake: wake.NewSignal(), reindex: s.audit.lost,
 	}
 	s.ident.lost = s.outage.noteDataLoss
 	return s
@@ -153,7 +156,8 @@ func (s *Store) Counts(ctx context.Context, app presence.AppID, now presence.Mil
 	return s.audit.Counts(ctx, app, now)
 }
 
-// Audit walks over every peer and mends what it finds. It runs by itself every hour.
+// Audit walks over every peer and mends what it finds. It runs by itself every hour, and after a
+// loss.
 func (s *Store) Audit(ctx context.Context, now presence.Millis) (AuditReport, error) {
 	return s.audit.Audit(ctx, now)
 }
