@@ -98,7 +98,8 @@ func (r *unpacker) histories(st *State) {
 	since := r.base
 	for n := r.count(minHistory); n > 0 && !r.bad; n-- {
 		r.base = since
-		h := History{Base: r.slot()}
+		var h History
+		r.slot(&h.Base)
 		h.Source, h.Tag = h.Base.Source, h.Base.Tag
 		v := r.uvarint()
 		if v&1 != 0 {

@@ -155,10 +155,12 @@ func (st *State) Unpack(b []byte) error {
 		st.LastSeen = Millis(r.varint())
 	}
 	for n := r.count(minSession); n > 0 && !r.bad; n-- {
-		st.Sessions = append(st.Sessions, r.session())
+		st.Sessions = longer(st.Sessions)
+		r.session(&st.Sessions[len(st.Sessions)-1])
 	}
 	for n := r.count(minSlot); n > 0 && !r.bad; n-- {
-		st.Slots = append(st.Slots, r.slot())
+		st.Slots = longer(st.Slots)
+		r.slot(&st.Slots[len(st.Slots)-1])
 	}
 	for n := r.count(minSeen); n > 0 && !r.bad; n-- {
 		st.Deliveries = append(st.Deliveries, Delivery{Hash: r.hash(), At: r.millis()})
@@ -280,12 +282,15 @@ func (s *Session) pack(b []byte, base Millis) []byte {
 	return b
 }
 
-func (r *unpacker) session() Session {
-	s := Session{Source: r.source(), ID: SessionID(r.string())}
+// session reads into s, whatever it held.
+func (r *unpacker) session(s *Session) {
+	source, id := r.sourceAgain(s.Source), SessionID(r.again(string(s.ID)))
+	node, device := s.Node, s.Device
+	*s = Session{Source: source, ID: id}
 	flags := r.byte()
 	if flags>>sessionFlags != 0 || flags&sessionLeased != 0 && !r.format2 {
 		r.later("flags %#x of a session", flags)
-		return Session{}
+		return
 	}
 	s.Cause = r.cause()
 	s.At = r.millis()
@@ -300,13 +305,13 @@ func (r *unpacker) session() Session {
 		s.Until = s.At + Millis(r.varint())
 	}
 	if flags&sessionNoded != 0 {
-		s.Node = NodeID(r.string())
+		s.Node = NodeID(r.again(string(node)))
 	}
 	if flags&sessionLeased != 0 && !s.Leased() {
 		r.fail()
 	}
 	if flags&sessionDevice != 0 {
-		s.Device = r.string()
+		s.Device = r.again(device)
 	}
 	if flags&sessionNamed != 0 {
 		s.Incarnation = s.At + Millis(r.varint())
@@ -314,7 +319,6 @@ func (r *unpacker) session() Session {
 	if flags&sessionHold != 0 {
 		s.Hold = r.duration()
 	}
-	return s
 }
 
 // sourceCodes are the sources that pack into one byte; the order is part of the format. Others

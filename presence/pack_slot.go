@@ -76,11 +76,13 @@ func (s *Slot) pack(b []byte, base Millis) []byte {
 	return b
 }
 
-func (r *unpacker) slot() Slot {
-	s := Slot{Source: r.source(), Open: 1}
+// slot reads into s, whatever it held.
+func (r *unpacker) slot(s *Slot) {
+	tag := s.Tag
+	*s = Slot{Source: r.sourceAgain(s.Source), Open: 1}
 	flags := r.byte()
 	if flags&slotTagged != 0 {
-		s.Tag = r.string()
+		s.Tag = r.again(tag)
 	}
 	if flags&slotOne == 0 {
 		s.Open = int(min(max(r.varint(), -maxOpen), maxOpen))
@@ -115,7 +117,6 @@ func (r *unpacker) slot() Slot {
 	if s.Tag == "" {
 		s.Answered, s.Burst = s.Burst.Opened, Burst{}
 	}
-	return s
 }
 
 // burst returns the burst to pack: an untagged slot has none, and notes that it is answered there.

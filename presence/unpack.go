@@ -100,6 +100,24 @@ func (r *unpacker) number() int {
 
 func (r *unpacker) string() string { return string(r.bytes()) }
 
+// again reads a string into memory that held old, which is returned if it is the same: it is not
+// allocated once more.
+func (r *unpacker) again(old string) string {
+	if b := r.bytes(); string(b) != old {
+		return string(b)
+	}
+	return old
+}
+
+// longer returns list with one more element: whatever its memory held there, for an unpacker to
+// replace.
+func longer[T any](list []T) []T {
+	if len(list) < cap(list) {
+		return list[:len(list)+1]
+	}
+	return append(list, *new(T))
+}
+
 // bytes reads as string does; what it returns is part of what is read.
 func (r *unpacker) bytes() []byte {
 	n := r.uvarint()
@@ -112,11 +130,14 @@ func (r *unpacker) bytes() []byte {
 	return v
 }
 
-func (r *unpacker) source() Source {
+func (r *unpacker) source() Source { return r.sourceAgain("") }
+
+// sourceAgain reads as again does.
+func (r *unpacker) sourceAgain(old Source) Source {
 	c := int(r.byte())
 	switch {
 	case c == 0:
-		return Source(r.string())
+		return Source(r.again(string(old)))
 	case c >= len(sourceCodes):
 		r.later("source %d", c)
 		return ""
