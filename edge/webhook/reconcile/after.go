@@ -160,7 +160,9 @@ func (a *after) turnedOffline(ctx context.Context, peers []presence.PeerID) ([]p
 	for i, p := range peers {
 		keys[i] = w.key(p)
 	}
-	states, _, err := w.load(ctx, keys)
+	room := statesPool.Get().(*[]presence.State)
+	defer statesPool.Put(room)
+	states, _, err := w.load(ctx, keys, room)
 	if err != nil {
 		return nil, err
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 
 	"rollcall/presence"
 )
@@ -35,15 +36,15 @@ type judgement struct {
 
 // standing is what a state holds of one source.
 type standing struct {
-	sessions []presence.SessionID // live
-	slots    int                  // sessions in live slots
-	known    bool                 // the source has reported the peer
+	sessions int  // live
+	slots    int  // sessions in live slots
+	known    bool // the source has reported the peer
 	word     presence.Millis
 	doubtful bool            // its hooks do not add up
 	until    presence.Millis // the last lease of it that is live
 }
 
-func (s *standing) live() bool { return len(s.sessions) > 0 || s.slots > 0 }
+func (s *standing) live() bool { return s.sessions > 0 || s.slots > 0 }
 
 // standingOf reads what st holds of source, judged at leases.
 func standingOf(st *presence.State, source presence.Source, leases presence.Millis) (s standing) {
@@ -54,7 +55,7 @@ func standingOf(st *presence.State, source presence.Source, leases presence.Mill
 		}
 		s.known, s.word = true, max(s.word, ss.Seen())
 		if ss.Live(leases) {
-			s.sessions, s.until = append(s.sessions, ss.ID), max(s.until, ss.Until)
+			s.sessions, s.until = s.sessions+1, max(s.until, ss.Until)
 		}
 	}
 	for i := range st.EndAlls {
@@ -93,7 +94,9 @@ func (w *worker) judge(ctx context.Context, peers []presence.PeerID, answers map
 			keys = append(keys, w.key(p))
 		}
 	}
-	states, unread, err := w.load(ctx, keys)
+	room := statesPool.Get().(*[]presence.State)
+	defer statesPool.Put(room)
+	states, unread, err := w.load(ctx, keys, room)
 	if err != nil {
 		return nil, err
 	}
@@ -108,10 +111,16 @@ func (w *worker) judge(ctx context.Context, peers []presence.PeerID, answers map
 	return judged, nil
 }
 
-// load reads the states of keys. Those at the places of unread cannot be read, such as one that is
-// damaged, and are zero.
-func (w *worker) load(ctx context.Context, keys []presence.Key) (states []presence.State, unread []int, err error) {
-	states = make([]presence.State, len(keys))
+// statesPool has states whose memory is used again.
+var statesPool = sync.Pool{New: func() any { return new([]presence.State) }}
+
+// load reads the states of keys into room, which grows to what that takes. Those at the places of
+// unread cannot be read, such as one that is damaged, and are zero.
+func (w *worker) load(ctx context.Context, keys []presence.Key, room *[]presence.State) (states []presence.State, unread []int, err error) {
+	if len(*room) < len(keys) {
+		*room = make([]presence.State, max(len(keys), window))
+	}
+	states = (*room)[:len(keys)]
 	if len(keys) == 0 {
 		return states, nil, nil
 	}

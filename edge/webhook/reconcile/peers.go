@@ -25,6 +25,9 @@ const (
 
 // online calls fn with every peer of the app that is online, and their states, some at a time.
 func (w *worker) online(ctx context.Context, fn func([]presence.PeerID, []presence.State) error) error {
+	room := statesPool.Get().(*[]presence.State)
+	defer statesPool.Put(room)
+	var keys []presence.Key
 	for cursor := ""; ; {
 		if err := w.ready(); err != nil {
 			return err
@@ -33,11 +36,11 @@ func (w *worker) online(ctx context.Context, fn func([]presence.PeerID, []presen
 		if err != nil {
 			return err
 		}
-		keys := make([]presence.Key, len(peers))
-		for i, p := range peers {
-			keys[i] = w.key(p)
+		keys = keys[:0]
+		for _, p := range peers {
+			keys = append(keys, w.key(p))
 		}
-		states, _, err := w.load(ctx, keys)
+		states, _, err := w.load(ctx, keys, room)
 		if err != nil {
 			return err
 		}
@@ -103,9 +106,12 @@ func (w *worker) suspects(ctx context.Context) ([]presence.PeerID, error) {
 			if s.doubtful || s.until < leases.Add(2*w.src.Reconcile.Every) {
 				rank -= beforeOthers
 			}
-			heap.Push(&worst, suspect{p, rank})
-			if len(worst) > mostSuspects {
-				heap.Pop(&worst)
+			switch one := (suspect{p, rank}); {
+			case len(worst) < mostSuspects:
+				heap.Push(&worst, one)
+			case rank < worst[0].rank:
+				worst[0] = one
+				heap.Fix(&worst, 0)
 			}
 		}
 		return nil
@@ -163,11 +169,13 @@ func (w *worker) walkOffline(ctx context.Context, fn func(presence.PeerID)) erro
 		if key.App != w.src.App {
 			return nil
 		}
+		if status, _ := presence.PeekStatus(packed, now, w.deps.Service.Rules()); status == presence.Online {
+			return nil // before it is unpacked: most are
+		}
 		sum := presence.PeekSummary(packed)
 		if sum.Status != presence.Offline || sum.Since < now.Add(-offlineWithin) {
 			return nil
 		}
-		st = presence.State{}
 		if st.Unpack(packed) != nil {
 			return nil // of a later release, or damaged; the store has said so
 		}
