@@ -142,29 +142,47 @@ func TestReachAndActivity(t *testing.T) {
 	hook := func(kind presence.Kind, cause presence.Cause, at presence.Millis) presence.Report {
 		return presence.Report{App: "a", Peer: "tom", Source: presence.SourceLeanCloud, Kind: kind, Cause: cause, At: at}
 	}
-	const m = presence.Millis(60_000)
+	const m, day = presence.Millis(60_000), presence.Millis(86_400_000)
+	named := func(r presence.Report, id presence.SessionID) presence.Report { r.Session = id; return r }
+	socket := func(r presence.Report, start presence.Millis) presence.Report {
+		r.Source, r.Incarnation = presence.SourceGateway, start
+		return r
+	}
 	for name, c := range map[string]struct {
 		reports  []presence.Report
 		after    time.Duration
 		activity presence.Activity
 		reach    presence.Reach
 	}{
-		"nothing known":                      {nil, 0, presence.ActivityUnknown, presence.ReachUnknown},
-		"online, nothing said":               {[]presence.Report{on("ios", t0)}, 0, presence.ActivityUnknown, presence.ReachYes},
-		"in the foreground":                  {[]presence.Report{on("ios", t0), active("ios", presence.Foreground, t0+1, 0)}, 0, presence.Foreground, presence.ReachYes},
-		"not used for six minutes":           {[]presence.Report{on("ios", t0), active("ios", presence.Foreground, t0+1, t0+1)}, 6 * time.Minute, presence.Idle, presence.ReachYes},
-		"minimised phone, idle desktop":      {[]presence.Report{active("ios", presence.Background, t0, 0), active("mac", presence.Idle, t0, 0)}, 0, presence.Idle, presence.ReachYes},
-		"the phone in use was lost":          {[]presence.Report{active("ios", presence.Foreground, t0, 0), active("mac", presence.Idle, t0, 0), off("ios", presence.CauseLost, t0+m)}, time.Minute, presence.Idle, presence.ReachYes},
-		"killed app":                         {[]presence.Report{on("ios", t0), off("ios", presence.CauseLost, t0+m)}, time.Hour, presence.ActivityUnknown, presence.ReachYes},
-		"killed app, days ago":               {[]presence.Report{on("ios", t0), off("ios", presence.CauseLost, t0+m)}, 5 * 24 * time.Hour, presence.ActivityUnknown, presence.ReachYes},
-		"logged out":                         {[]presence.Report{on("ios", t0), off("ios", presence.CauseLogout, t0+m)}, time.Hour, presence.ActivityUnknown, presence.ReachNo},
-		"logged out, days ago":               {[]presence.Report{on("ios", t0), off("ios", presence.CauseLogout, t0+m)}, 5 * 24 * time.Hour, presence.ActivityUnknown, presence.ReachUnknown},
-		"logged out on one of two":           {[]presence.Report{on("ios", t0), on("mac", t0), off("mac", presence.CauseLogout, t0+m), off("ios", presence.CauseLost, t0+m-1)}, time.Hour, presence.ActivityUnknown, presence.ReachYes},
-		"kicked on both":                     {[]presence.Report{on("ios", t0), on("mac", t0), off("mac", presence.CauseKicked, t0+m), off("ios", presence.CauseKicked, t0+m)}, time.Hour, presence.ActivityUnknown, presence.ReachNo},
-		"killed, token said to be invalid":   {[]presence.Report{on("ios", t0), off("ios", presence.CauseLost, t0+m), reach("ios", presence.ReachNo, t0+2*m)}, time.Hour, presence.ActivityUnknown, presence.ReachNo},
-		"token invalid, another device":      {[]presence.Report{on("ios", t0), on("mac", t0), off("ios", presence.CauseLost, t0+m), reach("ios", presence.ReachNo, t0+2*m)}, time.Hour, presence.ActivityUnknown, presence.ReachYes},
-		"token invalid, then it came back":   {[]presence.Report{reach("ios", presence.ReachNo, t0), on("ios", t0+m), off("ios", presence.CauseLost, t0+2*m)}, time.Hour, presence.ActivityUnknown, presence.ReachYes},
-		"logged out, said to be reachable":   {[]presence.Report{on("ios", t0), off("ios", presence.CauseLogout, t0+m), reach("ios", presence.ReachYes, t0+2*m)}, time.Hour, presence.ActivityUnknown, presence.ReachYes},
+		"nothing known":                    {nil, 0, presence.ActivityUnknown, presence.ReachUnknown},
+		"online, nothing said":             {[]presence.Report{on("ios", t0)}, 0, presence.ActivityUnknown, presence.ReachYes},
+		"in the foreground":                {[]presence.Report{on("ios", t0), active("ios", presence.Foreground, t0+1, 0)}, 0, presence.Foreground, presence.ReachYes},
+		"not used for six minutes":         {[]presence.Report{on("ios", t0), active("ios", presence.Foreground, t0+1, t0+1)}, 6 * time.Minute, presence.Idle, presence.ReachYes},
+		"minimised phone, idle desktop":    {[]presence.Report{active("ios", presence.Background, t0, 0), active("mac", presence.Idle, t0, 0)}, 0, presence.Idle, presence.ReachYes},
+		"the phone in use was lost":        {[]presence.Report{active("ios", presence.Foreground, t0, 0), active("mac", presence.Idle, t0, 0), off("ios", presence.CauseLost, t0+m)}, time.Minute, presence.Idle, presence.ReachYes},
+		"killed app":                       {[]presence.Report{on("ios", t0), off("ios", presence.CauseLost, t0+m)}, time.Hour, presence.ActivityUnknown, presence.ReachYes},
+		"killed app, days ago":             {[]presence.Report{on("ios", t0), off("ios", presence.CauseLost, t0+m)}, 5 * 24 * time.Hour, presence.ActivityUnknown, presence.ReachYes},
+		"logged out":                       {[]presence.Report{on("ios", t0), off("ios", presence.CauseLogout, t0+m)}, time.Hour, presence.ActivityUnknown, presence.ReachNo},
+		"logged out, days ago":             {[]presence.Report{on("ios", t0), off("ios", presence.CauseLogout, t0+m)}, 5 * 24 * time.Hour, presence.ActivityUnknown, presence.ReachUnknown},
+		"logged out on one of two":         {[]presence.Report{on("ios", t0), on("mac", t0), off("mac", presence.CauseLogout, t0+m), off("ios", presence.CauseLost, t0+m-1)}, time.Hour, presence.ActivityUnknown, presence.ReachYes},
+		"kicked on both":                   {[]presence.Report{on("ios", t0), on("mac", t0), off("mac", presence.CauseKicked, t0+m), off("ios", presence.CauseKicked, t0+m)}, time.Hour, presence.ActivityUnknown, presence.ReachNo},
+		"killed, token said to be invalid": {[]presence.Report{on("ios", t0), off("ios", presence.CauseLost, t0+m), reach("ios", presence.ReachNo, t0+2*m)}, time.Hour, presence.ActivityUnknown, presence.ReachNo},
+		"token invalid, another device":    {[]presence.Report{on("ios", t0), on("mac", t0), off("ios", presence.CauseLost, t0+m), reach("ios", presence.ReachNo, t0+2*m)}, time.Hour, presence.ActivityUnknown, presence.ReachYes},
+		"token invalid, then it came back": {[]presence.Report{reach("ios", presence.ReachNo, t0), on("ios", t0+m), off("ios", presence.CauseLost, t0+2*m)}, time.Hour, presence.ActivityUnknown, presence.ReachYes},
+		"logged out, said to be reachable": {[]presence.Report{on("ios", t0), off("ios", presence.CauseLogout, t0+m), reach("ios", presence.ReachYes, t0+2*m)}, time.Hour, presence.ActivityUnknown, presence.ReachYes},
+		"lost and forgotten, then logged out elsewhere": {[]presence.Report{
+			on("ios", t0), off("ios", presence.CauseLost, t0+m), on("web", t0+2*day), off("web", presence.CauseLogout, t0+2*day+m),
+		}, time.Hour, presence.ActivityUnknown, presence.ReachUnknown},
+		"the same device came back, then logged out": {[]presence.Report{
+			on("ios", t0), off("ios", presence.CauseLost, t0+m), named(on("ios", t0+2*day), "2"), named(off("ios", presence.CauseLogout, t0+2*day+m), "2"),
+		}, time.Hour, presence.ActivityUnknown, presence.ReachNo},
+		"lost and forgotten, a word about another": {[]presence.Report{
+			on("ios", t0), off("ios", presence.CauseLost, t0+m), reach("web", presence.ReachNo, t0+m),
+		}, 20 * 24 * time.Hour, presence.ActivityUnknown, presence.ReachUnknown},
+		"sockets: lost long before the logout elsewhere": {[]presence.Report{
+			socket(on("ios", t0), t0), socket(off("ios", presence.CauseLost, t0+m), t0), socket(on("web", t0+40*m), t0+40*m),
+			socket(off("web", presence.CauseLogout, t0+41*m), t0+40*m),
+		}, time.Hour, presence.ActivityUnknown, presence.ReachUnknown},
 		"quiet":                              {[]presence.Report{reach("ios", presence.ReachQuiet, t0)}, time.Hour, presence.ActivityUnknown, presence.ReachQuiet},
 		"a word outlives the peer":           {[]presence.Report{on("ios", t0), off("ios", presence.CauseLost, t0+1), reach("ios", presence.ReachNo, t0+2)}, 30 * 24 * time.Hour, presence.ActivityUnknown, presence.ReachNo},
 		"not for ever":                       {[]presence.Report{reach("ios", presence.ReachNo, t0)}, 61 * 24 * time.Hour, presence.ActivityUnknown, presence.ReachUnknown},

@@ -100,7 +100,15 @@ func (st *State) forget(now Millis, rules *Rules) bool {
 	if st.Status != Offline || now < st.Since.Add(rules.OfflineMemory) {
 		return false
 	}
-	*st = State{Rev: st.Rev, Day: st.Day, Reached: st.Reached}
+	if len(st.Reached) > 0 {
+		var gone []string
+		for i := range st.Sessions {
+			gone = st.Sessions[i].gone(gone)
+		}
+		st.Sessions = nil
+		missDevices(st, gone)
+	}
+	*st = State{Rev: st.Rev, Day: st.Day, Reached: st.Reached, Missed: st.Missed && len(st.Reached) > 0}
 	return true
 }
 
@@ -117,6 +125,7 @@ func (st *State) blank() bool {
 func (st *State) prune(now Millis, rules *Rules) bool {
 	before := len(st.Sessions) + len(st.EndAlls) + len(st.Slots) + len(st.Deliveries) + len(st.Reached)
 	old, dead := now.Add(-rules.Tombstones), 0
+	var gone []string // what those that are dropped ran on, but for what was logged out
 	st.Sessions = keep(st.Sessions, func(s *Session) bool {
 		switch {
 		case s.Live(now):
@@ -126,14 +135,16 @@ func (st *State) prune(now Millis, rules *Rules) bool {
 			return true
 		}
 		st.leave(s)
+		gone = s.gone(gone)
 		return false
 	})
 	for ; dead > maxTombstones; dead-- {
-		st.dropOldest(now)
+		gone = st.dropOldest(now, gone)
 	}
 	if dead > 1 {
-		st.dropConnections(now)
+		gone = st.dropConnections(now, gone)
 	}
+	missDevices(st, gone)
 	st.pruneEndAlls(old)
 	st.Slots = keep(st.Slots, func(s *Slot) bool { return !s.blank(now, rules) })
 	st.Deliveries = keep(st.Deliveries, func(s *Delivery) bool { return s.At > now.Add(-rules.Detect) })
@@ -142,8 +153,9 @@ func (st *State) prune(now Millis, rules *Rules) bool {
 	return len(st.Sessions)+len(st.EndAlls)+len(st.Slots)+len(st.Deliveries)+len(st.Reached) != before
 }
 
-// dropConnections removes the ends of connections that need not be remembered beside the latest.
-func (st *State) dropConnections(now Millis) {
+// dropConnections removes the ends of connections that need not be remembered beside the latest. It
+// adds to gone what they ran on.
+func (st *State) dropConnections(now Millis, gone []string) []string {
 	var ends []Millis
 	for i := range st.Sessions {
 		if s := &st.Sessions[i]; s.Source == SourceGateway && s.Ended {
@@ -151,7 +163,7 @@ func (st *State) dropConnections(now Millis) {
 		}
 	}
 	if len(ends) < 2 {
-		return
+		return gone
 	}
 	slices.Sort(ends)
 	latest, first := ends[len(ends)-1], now.Add(-connectionMemory)
@@ -159,7 +171,14 @@ func (st *State) dropConnections(now Millis) {
 		first = max(first, ends[len(ends)-maxConnections])
 	}
 	first = min(first, latest)
-	st.Sessions = keep(st.Sessions, func(s *Session) bool { return s.Source != SourceGateway || !s.Ended || s.At >= first })
+	st.Sessions = keep(st.Sessions, func(s *Session) bool {
+		if s.Source != SourceGateway || !s.Ended || s.At >= first {
+			return true
+		}
+		gone = s.gone(gone)
+		return false
+	})
+	return gone
 }
 
 // keep removes from all, in place, what is not wanted. Mostly everything is, and then nothing
@@ -179,8 +198,8 @@ func keep[T any](all []T, wanted func(*T) bool) []T {
 	return all[:n]
 }
 
-// dropOldest removes the tombstone that ended first.
-func (st *State) dropOldest(now Millis) {
+// dropOldest removes the tombstone that ended first. It adds to gone what that ran on.
+func (st *State) dropOldest(now Millis, gone []string) []string {
 	oldest := -1
 	for i := range st.Sessions {
 		s := &st.Sessions[i]
@@ -190,6 +209,8 @@ func (st *State) dropOldest(now Millis) {
 	}
 	if oldest >= 0 {
 		st.leave(&st.Sessions[oldest])
+		gone = st.Sessions[oldest].gone(gone)
 		st.Sessions = slices.Delete(st.Sessions, oldest, oldest+1)
 	}
+	return gone
 }

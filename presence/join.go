@@ -67,7 +67,7 @@ func (st *State) Join(o *State, now Millis, rules *Rules) Effect {
 	before, was, day := a.packedAs(0), st.Summary(), st.Day
 	a.forget(now, rules)
 	b.forget(now, rules)
-	reached := a.Reached.join(b.Reached)
+	reached, missed := a.Reached.join(b.Reached), a.Missed || b.Missed
 	switch {
 	case b.blank(), b.assumed() && !a.assumed() && !a.blank():
 	case a.blank(), a.assumed() && !b.assumed():
@@ -78,7 +78,7 @@ func (st *State) Join(o *State, now Millis, rules *Rules) Effect {
 	default:
 		a = joinOf(&a, &b, now)
 	}
-	a.Reached = reached
+	a.Reached, a.Missed = reached, a.Missed || missed
 	a.Expire(now, rules)
 	if !rules.OnlineTime {
 		a.Days, a.Counted = nil, 0

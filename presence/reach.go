@@ -172,10 +172,29 @@ func (st *State) ways(now Millis) []way {
 	return all
 }
 
+// gone adds to all what s, which has ended and is forgotten, ran on, when it can be pushed to.
+func (s *Session) gone(all []string) []string {
+	if c := s.EndCause(); c == CauseLogout || c == CauseKicked {
+		return all
+	}
+	return append(all, s.Device)
+}
+
+// missDevices notes that sessions on devices are forgotten which were not logged out: a device of
+// which nothing else is known may still be pushed to.
+func missDevices(st *State, devices []string) {
+	for _, d := range devices {
+		known := slices.ContainsFunc(st.Sessions, func(s Session) bool { return s.Device == d }) ||
+			slices.ContainsFunc(st.Reached, func(w Reached) bool { return w.Device == d })
+		st.Missed = st.Missed || !known
+	}
+}
+
 // Reach returns whether a push gets to the user at now: yes when it gets to some device, no only
 // when every device that is known is known to take none. Beyond the memory of ended sessions only
 // words about devices say no, for a session that was lost may be among those forgotten. As many
-// words as are kept do not say no: a yes may be among those dropped.
+// words as are kept do not say no: a yes may be among those dropped. Nor does anything once a
+// device is forgotten that was not logged out.
 func (st *State) Reach(now Millis, rules *Rules) Reach {
 	if len(st.Reached) == 0 && st.open(now) > 0 {
 		return ReachYes
@@ -184,7 +203,7 @@ func (st *State) Reach(now Millis, rules *Rules) Reach {
 	for _, w := range st.ways(now) {
 		best = max(best, w.reach)
 	}
-	if best == ReachNo && len(st.Reached) == maxReached {
+	if best == ReachNo && (st.Missed || len(st.Reached) == maxReached) {
 		return ReachUnknown
 	}
 	if best != ReachUnknown || st.Status != Offline {
@@ -205,6 +224,9 @@ func (st *State) Reach(now Millis, rules *Rules) Reach {
 // sectionReach holds words about devices: length and bytes of the name, 1 byte reach, time.
 // Not critical: an older release carries it along.
 const sectionReach = 5 << 1
+
+// sectionMissed is empty, and says [State].Missed. Not critical.
+const sectionMissed = 10 << 1
 
 func (all Reaches) pack(base Millis) []byte {
 	var b []byte

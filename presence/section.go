@@ -26,7 +26,7 @@ const (
 // format returns the lowest format that can hold st. To format 1 a cause from [CauseReconciled] on
 // is damage, and a release that writes nothing later does not have [SessionFound] give way.
 func (st *State) format() byte {
-	if len(st.Rest) > 0 || len(st.Histories) > 0 || len(st.EndAlls) > 0 || len(st.Reached) > 0 || st.Cause >= CauseReconciled {
+	if len(st.Rest) > 0 || len(st.Histories) > 0 || len(st.EndAlls) > 0 || len(st.Reached) > 0 || st.Missed || st.Cause >= CauseReconciled {
 		return packFormat2
 	}
 	for i := range st.Sessions {
@@ -66,6 +66,9 @@ func (st *State) packSections(b []byte) []byte {
 	if len(order) > 0 {
 		all = appendString(binary.AppendUvarint(all, sectionOrder), string(order))
 	}
+	if st.Missed {
+		all = appendString(binary.AppendUvarint(all, sectionMissed), "")
+	}
 	return appendString(b, string(append(all, st.Rest...)))
 }
 
@@ -92,6 +95,9 @@ func (r *unpacker) sections(st *State) {
 			w := unpacker{b: body, base: r.base}
 			w.reached(st)
 			all.bad = w.bad || len(st.Reached) == 0
+		case tag == sectionMissed:
+			st.Missed = true
+			all.bad = len(body) > 0
 		case tag == sectionActivity:
 			a := unpacker{b: body}
 			a.activity(st)

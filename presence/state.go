@@ -56,7 +56,9 @@ type State struct {
 	// Deliveries that have been counted and are in no history, by (time, hash).
 	Deliveries []Delivery
 	Reached    Reaches
-	Rest       []byte // sections of a later release, kept as they are
+	// Missed: a device is forgotten that was not logged out, see [State.Reach].
+	Missed bool
+	Rest   []byte // sections of a later release, kept as they are
 
 	Histories []History // by (source, tag); with [Rules].Replay only
 	Replayed  Millis    // when a report last came late
