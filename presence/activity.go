@@ -136,7 +136,7 @@ func packActivity(sessions []Session) []byte {
 
 func (r *unpacker) activity(st *State) {
 	next := 0
-	for len(r.b) > 0 && !r.bad {
+	for r.left() > 0 && !r.bad {
 		mark := uint16(r.byte())<<8 | uint16(r.byte())
 		flags, at := r.byte(), Millis(r.varint())
 		var ago Millis

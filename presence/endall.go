@@ -184,7 +184,7 @@ func (st *State) packEndAlls(b []byte) []byte {
 
 func (r *unpacker) endAlls(st *State) {
 	st.LastSeen = r.millis()
-	for len(r.b) > 0 && !r.bad {
+	for r.left() > 0 && !r.bad {
 		e := EndAll{Source: r.source(), Prefix: SessionID(r.string()), At: r.millis(), Ahead: Millis(r.uvarint()), Cause: r.cause(), Hold: r.duration()}
 		if e.Ahead < 0 || e.Ahead > maxMillis {
 			r.fail()

@@ -176,8 +176,8 @@ func (st *State) Unpack(b []byte) error {
 		return fmt.Errorf("%w: %s", ErrNewer, r.newer)
 	case r.bad:
 		return fmt.Errorf("%w: cut short, or not a state (%d bytes)", ErrCorrupt, len(b))
-	case len(r.b) > 0:
-		return fmt.Errorf("%w: %d bytes follow the state", ErrNewer, len(r.b))
+	case r.left() > 0:
+		return fmt.Errorf("%w: %d bytes follow the state", ErrNewer, r.left())
 	}
 	return nil
 }

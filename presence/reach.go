@@ -239,7 +239,7 @@ func (all Reaches) pack(base Millis) []byte {
 }
 
 func (r *unpacker) reached(st *State) {
-	for len(r.b) > 0 && !r.bad {
+	for r.left() > 0 && !r.bad {
 		w := Reached{Device: r.string(), Reach: Reach(r.byte()), At: r.millis()}
 		if w.Reach == ReachUnknown || w.Reach >= reaches || w.At <= 0 || w.At > maxMillis {
 			r.fail()

@@ -76,8 +76,8 @@ func (st *State) packSections(b []byte) []byte {
 func (r *unpacker) sections(st *State) {
 	all := unpacker{b: r.bytes(), base: r.base}
 	defer func() { r.bad, r.newer = r.bad || all.bad, all.newer }()
-	for len(all.b) > 0 && !all.bad {
-		begin := all.b
+	for all.left() > 0 && !all.bad {
+		begin := all.at
 		tag := all.uvarint()
 		body := all.bytes()
 		switch {
@@ -106,18 +106,18 @@ func (r *unpacker) sections(st *State) {
 			h := unpacker{b: body, base: r.base, format2: true}
 			h.histories(st)
 			all.newer = h.newer
-			all.bad = h.bad || len(h.b) > 0 || len(st.Histories) == 0
+			all.bad = h.bad || h.left() > 0 || len(st.Histories) == 0
 		case tag&sectionCritical != 0:
 			all.later("section %d", tag>>1)
 		default:
-			st.Rest = append(st.Rest, begin[:len(begin)-len(all.b)]...)
+			st.Rest = append(st.Rest, all.b[begin:all.at]...)
 		}
 	}
 	st.overAll()
 }
 
 func (r *unpacker) order(st *State) {
-	for at := uint64(0); len(r.b) > 0 && !r.bad; {
+	for at := uint64(0); r.left() > 0 && !r.bad; {
 		at += r.uvarint()
 		seq, ahead := r.uvarint(), r.uvarint()
 		if at >= uint64(len(st.Sessions)) || ahead > uint64(maxMillis) {

@@ -9,6 +9,7 @@ import (
 // unpacker reads the variable part. After a mistake bad is set and everything reads as zero.
 type unpacker struct {
 	b       []byte
+	at      int // how much of b is read
 	base    Millis
 	bad     bool
 	format2 bool
@@ -16,8 +17,11 @@ type unpacker struct {
 }
 
 func (r *unpacker) fail() {
-	r.bad, r.b = true, nil
+	r.bad, r.at = true, len(r.b)
 }
+
+// left returns how many bytes are to be read.
+func (r *unpacker) left() int { return len(r.b) - r.at }
 
 // later notes that what is read now is known to a later release only; what follows it cannot be
 // read.
@@ -29,12 +33,12 @@ func (r *unpacker) later(format string, args ...any) {
 }
 
 func (r *unpacker) byte() byte {
-	if len(r.b) == 0 {
+	if r.at >= len(r.b) {
 		r.fail()
 		return 0
 	}
-	v := r.b[0]
-	r.b = r.b[1:]
+	v := r.b[r.at]
+	r.at++
 	return v
 }
 
@@ -48,13 +52,17 @@ func (r *unpacker) cause() Cause {
 }
 
 func (r *unpacker) uvarint() uint64 {
-	v, n := binary.Uvarint(r.b)
+	if r.at < len(r.b) && r.b[r.at] < 1<<7 { // as most are
+		r.at++
+		return uint64(r.b[r.at-1])
+	}
+	v, n := binary.Uvarint(r.b[r.at:])
 	r.pass(n)
 	return v // zero when there was none
 }
 
 func (r *unpacker) varint() int64 {
-	v, n := binary.Varint(r.b)
+	v, n := binary.Varint(r.b[r.at:])
 	r.pass(n)
 	return v // zero when there was none
 }
@@ -65,13 +73,13 @@ func (r *unpacker) pass(n int) {
 		r.fail()
 		return
 	}
-	r.b = r.b[n:]
+	r.at += n
 }
 
 // count reads how many elements of at least size bytes follow; more than fit is a mistake.
 func (r *unpacker) count(size int) int {
 	n := r.uvarint()
-	if n > uint64(len(r.b)/size) {
+	if n > 0 && n > uint64(r.left()/size) {
 		r.fail()
 		return 0
 	}
@@ -79,12 +87,12 @@ func (r *unpacker) count(size int) int {
 }
 
 func (r *unpacker) hash() uint64 {
-	if len(r.b) < 6 {
+	if r.left() < 6 {
 		r.fail()
 		return 0
 	}
-	v := millis48(r.b)
-	r.b = r.b[6:]
+	v := millis48(r.b[r.at:])
+	r.at += 6
 	return uint64(v)
 }
 
@@ -121,12 +129,12 @@ func longer[T any](list []T) []T {
 // bytes reads as string does; what it returns is part of what is read.
 func (r *unpacker) bytes() []byte {
 	n := r.uvarint()
-	if n > uint64(len(r.b)) {
+	if n > uint64(r.left()) {
 		r.fail()
 		return nil
 	}
-	v := r.b[:n]
-	r.b = r.b[n:]
+	v := r.b[r.at : r.at+int(n)]
+	r.at += int(n)
 	return v
 }
 
