@@ -96,7 +96,7 @@ func pushOf(peer presence.PeerID, st *presence.State, now presence.Millis, rules
 		p.Push, p.Why = false, PushForeground
 		return p
 	}
-	reach, status := st.Reach(now, rules), st.Summary().At(now, rules).Status
+	reach := st.Reach(now, rules)
 	switch {
 	case reach == presence.ReachNo:
 		p.Push, p.Why = false, PushUnreachable
@@ -105,10 +105,13 @@ func pushOf(peer presence.PeerID, st *presence.State, now presence.Millis, rules
 		p.Why = PushIdle
 	case activity == presence.Background:
 		p.Why = PushBackground
-	case status == presence.Online:
-		p.Why = PushOnline
-	case status == presence.Offline:
-		p.Why = PushOffline
+	default:
+		switch st.Summary().At(now, rules).Status {
+		case presence.Online:
+			p.Why = PushOnline
+		case presence.Offline:
+			p.Why = PushOffline
+		}
 	}
 	p.Quiet = reach == presence.ReachQuiet
 	return p

@@ -136,10 +136,9 @@ type way struct {
 	at     Millis // since when
 }
 
-// ways returns what is known of each device at now: the latest of its sessions and of the words
-// about it. A session that did not log out can be pushed to, also when its app was killed.
-func (st *State) ways(now Millis) []way {
-	all := make([]way, 0, 8)
+// ways appends to all what is known of each device at now: the latest of its sessions and of the
+// words about it. A session that did not log out can be pushed to, also when its app was killed.
+func (st *State) ways(all []way, now Millis) []way {
 	put := func(w way) {
 		for i := range all {
 			if o := &all[i]; o.device == w.device {
@@ -200,7 +199,8 @@ func (st *State) Reach(now Millis, rules *Rules) Reach {
 		return ReachYes
 	}
 	best := ReachUnknown
-	for _, w := range st.ways(now) {
+	var room [8]way // on the stack
+	for _, w := range st.ways(room[:0], now) {
 		best = max(best, w.reach)
 	}
 	if best == ReachNo && (st.Missed || len(st.Reached) == maxReached) {
