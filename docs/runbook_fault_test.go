@@ -3,8 +3,10 @@
 package docs_test
 
 import (
+	"io"
 	"net/http"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -99,6 +101,11 @@ func TestFaultTheRunbookWithoutRedis(t *testing.T) {
 	if got := status(t, r.Listen, "tom"); got != isOnline {
 		t.Fatalf("tom is %s", got)
 	}
+	// A server that has just started asks Redis each time until invalidations reach it.
+	eventually(t, "the server keeps the answer", func() bool {
+		status(t, r.Listen, "tom")
+		return regexp.MustCompile(`rollcall_store\{count="near_cache_hits"\} [1-9]`).MatchString(body(t, "http://"+r.Admin+"/metrics"))
+	})
 	redis.Kill()
 	eventually(t, "the server sees it", func() bool {
 		resp, err := http.Get("http://" + r.Admin + "/readyz")
@@ -122,4 +129,19 @@ func TestFaultTheRunbookWithoutRedis(t *testing.T) {
 	for _, peer := range []string{"tom", "ann"} {
 		eventually(t, peer+" is online again", func() bool { return status(t, r.Listen, peer) == isOnline })
 	}
+}
+
+// body returns what GET url answers.
+func body(t *testing.T, url string) string {
+	t.Helper()
+	resp, err := http.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
 }
