@@ -15,7 +15,7 @@ type Peer struct {
 	Since    presence.Millis // when it turned; 0 when it is unknown
 	LastSeen presence.Millis // the latest sign of life
 	Version  uint64          // rises with every change
-	Devices  []string        // what its open sessions run on; nil when that is not known
+	Devices  []string        // what its open sessions run on; nil when it has not been read whole
 
 	Activity presence.Activity
 	ActiveAt presence.Millis // when the user last did something; 0 when no source says
@@ -92,7 +92,7 @@ func AppendPeer(b []byte, p *Peer, fields Fields) []byte {
 		b = append(b, '"')
 	}
 	b = appendTime(b, `,"active_at":`, p.ActiveAt, fields&ActiveAt != 0)
-	if fields&Reachable != 0 {
+	if fields&Reachable != 0 && p.Devices != nil {
 		b = append(b, `,"reachable":"`...)
 		b = append(b, p.Reach.String()...)
 		b = append(b, '"')

@@ -3,6 +3,7 @@ package ask_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -60,9 +61,10 @@ func (h *house) report(peer presence.PeerID, kind presence.Kind, lease time.Dura
 // cut is a store that counts what is asked of it, and answers with an age or not at all.
 type cut struct {
 	presence.Store
-	calls atomic.Int64
-	age   time.Duration
-	down  bool
+	calls   atomic.Int64
+	age     time.Duration
+	down    bool
+	damaged presence.PeerID // a peer whose state cannot be read whole
 }
 
 func (c *cut) reach() (time.Duration, error) {
@@ -100,7 +102,12 @@ func (c *cut) Loads(ctx context.Context, keys []presence.Key, out []presence.Sta
 	if _, err := c.reach(); err != nil {
 		return err
 	}
-	return c.Store.Loads(ctx, keys, out)
+	err := c.Store.Loads(ctx, keys, out)
+	if i := slices.IndexFunc(keys, func(k presence.Key) bool { return k.Peer == c.damaged }); i >= 0 {
+		out[i] = presence.State{}
+		return &presence.PartError{Failed: []int{i}, Err: presence.ErrUnavailable}
+	}
+	return err
 }
 
 func (c *cut) List(ctx context.Context, app presence.AppID, cursor string, limit int, now presence.Millis) ([]presence.PeerID, string, error) {

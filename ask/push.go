@@ -80,6 +80,7 @@ func (r *Reader) ShouldPush(ctx context.Context, v View, peers []presence.PeerID
 			out[from+i] = pushOf(p, &states[i], leases, r.Rules.Rules())
 		}
 		if part != nil {
+			a.age = max(a.age, r.Rules.Age())
 			for _, i := range part.Failed {
 				out[from+i] = Push{Peer: some[i], Push: true, Why: PushStale}
 			}

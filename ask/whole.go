@@ -3,6 +3,7 @@ package ask
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -42,7 +43,8 @@ func (r *Reader) whole(ctx context.Context, v View, a *Answer[Peer], fields Fiel
 		}
 	}
 	states := make([]presence.State, len(read))
-	if err := r.Store.Loads(ctx, read, states); err != nil {
+	part := (*presence.PartError)(nil)
+	if err := r.Store.Loads(ctx, read, states); err != nil && !errors.As(err, &part) {
 		if a.age = r.Rules.Age(); a.age > 0 { // the outage began after the summaries were read
 			return nil
 		}
@@ -52,8 +54,11 @@ func (r *Reader) whole(ctx context.Context, v View, a *Answer[Peer], fields Fiel
 	leases := r.Rules.Leases(now)
 	for i := range a.values {
 		p := &a.values[i]
-		p.Devices, p.Sessions = []string{}, []Session{}
 		k, ok := at[p.ID]
+		if ok && part != nil && slices.Contains(part.Failed, k) {
+			continue // its state cannot be read: it goes without those fields
+		}
+		p.Devices, p.Sessions = []string{}, []Session{}
 		if !ok {
 			continue
 		}
