@@ -302,11 +302,13 @@ func (s *Suite) transport(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	srv.set(func(_ http.ResponseWriter, r *http.Request, _ *httptest.ResponseRecorder) {
+	asked := make(chan struct{})
+	srv.set(func(http.ResponseWriter, *http.Request, *httptest.ResponseRecorder) {
 		cancel()
-		<-r.Context().Done()
+		<-asked
 	})
 	_, err := s.Auditor.Ask(ctx, srv.Client(), &source, s.Peers)
+	close(asked)
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("a product that does not answer: %v", err)
 	} else {
