@@ -295,7 +295,9 @@ func changesRefused(s *scene) {
 	broken.Store(true)
 	v.report(event{"peer": "tom", "session": "1", "state": "offline"})
 	const every = 250 * time.Millisecond
-	for v.value(`rollcall_changes_out{app="app",of="failing_seconds",receiver="crm"`) < 5 {
+	// Four scrapes a second stand for a minute: three until the alert is pending, and two more
+	// until it fires.
+	for v.value(`rollcall_changes_out{app="app",of="failing_seconds",receiver="crm"`) < 8 {
 		v.record(1, func(int) { time.Sleep(every) })
 	}
 	s.stretch("rollcall_changes_out", float64(every.Milliseconds()))
