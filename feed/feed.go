@@ -77,8 +77,8 @@ type Feed struct {
 	unlisten func()
 
 	// Of the feed's goroutine alone.
-	samples []sample
-	next    time.Time // no round begins before
+	horizons presence.Horizons
+	next     time.Time // no round begins before
 }
 
 // New returns a running feed. End it with [Feed.Close].

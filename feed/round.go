@@ -59,7 +59,7 @@ func (f *Feed) untilNext() time.Duration {
 func (f *Feed) round() {
 	registers := *f.registers.Load()
 	if len(registers) == 0 {
-		f.samples = f.samples[:0]
+		f.horizons.Clear()
 		return
 	}
 	start, now := time.Now(), f.deps.Now()
@@ -68,14 +68,14 @@ func (f *Feed) round() {
 	// The flag falls after the registers are empty: no page is read in between.
 	if missed := f.missed.Load(); missed || f.epoch.Load() != epoch {
 		f.missed.Store(false)
-		f.samples = f.samples[:0]
+		f.horizons.Clear()
 		for _, r := range registers {
 			r.reset(now)
 			f.stats.gaps.Add(1)
 		}
 		f.epoch.Store(epoch)
 	}
-	f.sample(start, now)
+	f.horizons.Sample(f.deps.Service, start, now, idleRound/2)
 	whole := true
 	for _, r := range registers {
 		keys, full := r.collect(start)
@@ -197,32 +197,13 @@ func (f *Feed) dropIdle(r *register, start time.Time) {
 	f.remove(r)
 }
 
-// A sample is a horizon that is safe to name once the signals of its time have arrived.
-type sample struct {
-	at      time.Time
-	horizon uint64
-}
-
-func (f *Feed) sample(at time.Time, now presence.Millis) {
-	if n := len(f.samples); n > 0 && at.Sub(f.samples[n-1].at) < idleRound/2 {
-		return
-	}
-	f.samples = append(f.samples, sample{at, f.deps.Service.Horizon(now)})
-}
-
 // advance moves the horizon after a round that began at start and read everything.
 func (f *Feed) advance(start time.Time) {
 	if f.deps.Service.Age() > 0 {
-		f.samples = f.samples[:0] // writes that the store does not signal may lie below them
+		f.horizons.Clear()
 		return
 	}
-	n := 0
-	for n < len(f.samples) && start.Sub(f.samples[n].at) >= f.cfg.Lag {
-		n++
+	if horizon, ok := f.horizons.Settled(start, f.cfg.Lag); ok {
+		f.horizon.Store(horizon)
 	}
-	if n == 0 {
-		return
-	}
-	f.horizon.Store(f.samples[n-1].horizon)
-	f.samples = f.samples[:copy(f.samples, f.samples[n:])]
 }

@@ -118,3 +118,38 @@ func (s *Service) settle(ctx context.Context, keys []Key, now Millis, merge Merg
 	s.inflight.leave(start, now, err)
 	return err
 }
+
+// Horizons are samples of [Service.Horizon], for a room that follows the signals of the store: a
+// horizon is safe to name once the signals of its time have arrived.
+type Horizons struct{ samples []horizonSample }
+
+type horizonSample struct {
+	at      time.Time
+	horizon uint64
+}
+
+// Sample takes one at at, which is now by the wall clock, unless the last is less than least old.
+func (h *Horizons) Sample(s *Service, at time.Time, now Millis, least time.Duration) {
+	if n := len(h.samples); n > 0 && at.Sub(h.samples[n-1].at) < least {
+		return
+	}
+	h.samples = append(h.samples, horizonSample{at, s.Horizon(now)})
+}
+
+// Settled returns the latest that was taken lag or longer before start, and forgets it and those
+// before it; ok is false when there is none.
+func (h *Horizons) Settled(start time.Time, lag time.Duration) (horizon uint64, ok bool) {
+	n := 0
+	for n < len(h.samples) && start.Sub(h.samples[n].at) >= lag {
+		n++
+	}
+	if n == 0 {
+		return 0, false
+	}
+	horizon = h.samples[n-1].horizon
+	h.samples = h.samples[:copy(h.samples, h.samples[n:])]
+	return horizon, true
+}
+
+// Clear forgets all: writes that the store does not signal may lie below them.
+func (h *Horizons) Clear() { h.samples = h.samples[:0] }

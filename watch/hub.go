@@ -89,11 +89,11 @@ type Hub struct {
 	watermark atomic.Pointer[watermark] // what tokens may name now
 
 	// Of the hub's goroutine alone.
-	held    holds
-	samples []sample
-	next    time.Time // no round begins before
-	now     round
-	woken   []*Watcher // room for those that are to be woken
+	held     holds
+	horizons presence.Horizons
+	next     time.Time // no round begins before
+	now      round
+	woken    []*Watcher // room for those that are to be woken
 }
 
 // An entry is one watched peer.

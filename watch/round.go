@@ -63,10 +63,10 @@ func (h *Hub) runRound() {
 	epoch := h.deps.Service.Epoch()
 	if epoch != h.watermark.Load().epoch {
 		h.all.Store(true)
-		h.samples = h.samples[:0]
+		h.horizons.Clear()
 		h.watermark.Store(&watermark{epoch: epoch})
 	}
-	h.sample(start, now)
+	h.horizons.Sample(h.deps.Service, start, now, idleRound/2)
 	entries := h.collect(start)
 	if len(entries) > 0 {
 		// A round without updates delays the next only enough to keep a storm of signals from
@@ -229,32 +229,13 @@ func (h *Hub) publish(changed []*entry) {
 // its peer.
 type watermark struct{ epoch, horizon uint64 }
 
-// A sample is a horizon that is safe to name once the signals of its time have arrived.
-type sample struct {
-	at      time.Time
-	horizon uint64
-}
-
-func (h *Hub) sample(at time.Time, now presence.Millis) {
-	if n := len(h.samples); n > 0 && at.Sub(h.samples[n-1].at) < idleRound/2 {
-		return
-	}
-	h.samples = append(h.samples, sample{at, h.deps.Service.Horizon(now)})
-}
-
 // advance moves the watermark after a round that began at start and read everything.
 func (h *Hub) advance(start time.Time) {
 	if h.deps.Service.Age() > 0 {
-		h.samples = h.samples[:0] // writes that the store does not signal may lie below them
+		h.horizons.Clear()
 		return
 	}
-	n := 0
-	for n < len(h.samples) && start.Sub(h.samples[n].at) >= h.cfg.Lag {
-		n++
+	if horizon, ok := h.horizons.Settled(start, h.cfg.Lag); ok {
+		h.watermark.Store(&watermark{epoch: h.watermark.Load().epoch, horizon: horizon})
 	}
-	if n == 0 {
-		return
-	}
-	h.watermark.Store(&watermark{epoch: h.watermark.Load().epoch, horizon: h.samples[n-1].horizon})
-	h.samples = h.samples[:copy(h.samples, h.samples[n:])]
 }
